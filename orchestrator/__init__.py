@@ -1,0 +1,3 @@
+"""orchestrator: which compiler is faster, smaller and still correct for my models?"""
+
+__version__ = "0.1.0"

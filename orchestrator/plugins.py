@@ -1,0 +1,140 @@
+"""What a plug-in is, and how its name in a YAML file becomes a class.
+
+A plug-in is a frozen dataclass whose fields are its options, named in YAML by `target` ("orchestrator.compilers.
+dynamo.TorchCompile"). The planner checks options against the fields, the worker builds the object; so a plug-in's
+module must not import torch (or anything else that is heavy) at its top, only inside its methods.
+
+Names are resolved only inside the allowed packages: reading a sweep that someone sent must not run their code.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from orchestrator.errors import UsageError, did_you_mean
+from orchestrator.records import PluginSpec, Samples, Workload
+
+if TYPE_CHECKING:
+    import torch
+
+ALLOWED_PACKAGES = (
+    "orchestrator.compilers",
+    "orchestrator.measures",
+    "orchestrator.modes",
+    "orchestrator.suites",
+)
+
+Forward = Callable[..., Any]
+"""A model or what a compiler made of it: called as `forward(**inputs)`, returns the model's outputs."""
+
+
+class Unsupported(Exception):
+    """This cannot be done here; the message says why and what to install or change. Gives an `unsupported` row."""
+
+
+@dataclass
+class Program:
+    """A model with its inputs, as a suite builds it.
+
+    `model(**inputs)` returns a dict of name -> tensor (or a tensor, or a tuple of them). `inputs` are tensors with
+    the batch first. `loss(outputs)` returns the scalar tensor that training differentiates.
+    """
+
+    model: torch.nn.Module
+    inputs: dict[str, torch.Tensor]
+    loss: Callable[[Any], torch.Tensor]
+
+
+class Builder(Protocol):
+    """Builds one model of a suite. Options are the entry's `build` keys in the suite's YAML."""
+
+    def build(self, workload: Workload, *, dropout: bool) -> Program:
+        """Return the program in float32 on the CPU, random weights and inputs from `workload.seed` alone.
+
+        `dropout=False` builds the model with every dropout probability 0. Raises Unsupported for a model that
+        this machine's packages do not have.
+        """
+
+
+class Mode(Protocol):
+    """What one step is: inference, training, ..."""
+
+    @property
+    def training(self) -> bool: ...
+
+    def step(self, program: Program, forward: Forward, workload: Workload) -> Callable[[], Any]:
+        """Return the function that is timed: one whole step, through `forward` instead of `program.model`."""
+
+    def observe(self, program: Program, forward: Forward, workload: Workload) -> dict[str, torch.Tensor]:
+        """Run one step up to, not including, the optimizer's; return copies of all that must be right, by name."""
+
+
+class Compiler(Protocol):
+    """Makes a callable of a model. Options are the `options` of conf/compiler/*.yaml."""
+
+    @property
+    def changes_model(self) -> bool:
+        """True when compiling changes the model in place, so that eager needs a model of its own."""
+
+    def check(self, workload: Workload) -> None:
+        """Raise Unsupported when this compiler cannot do this workload on this machine."""
+
+    def compile(self, program: Program, workload: Workload) -> Forward:
+        """Return the callable; the compilation itself may happen at its first call."""
+
+
+class Measure(Protocol):
+    """What is asked of (workload, compiler). Options are the `options` of conf/measure/*.yaml."""
+
+    def run(self, context: Any) -> Measured:
+        """Run in the worker; `context` is `orchestrator.worker.context.Context`."""
+
+
+@dataclass
+class Measured:
+    """What a measure saw: samples, facts and a status (`records.STATUSES`) with its reason when it is not a pass."""
+
+    status: str
+    samples: list[Samples]
+    facts: dict[str, Any]
+    reason: str = ""
+
+
+def resolve(target: str) -> type:
+    """Return the class that `target` names. Raises UsageError when it is not a plug-in of an allowed package."""
+    module_name, _, class_name = target.rpartition(".")
+    if not any(module_name == package or module_name.startswith(f"{package}.") for package in ALLOWED_PACKAGES):
+        raise UsageError(f"'{target}' is not a plug-in: it must be inside one of {', '.join(ALLOWED_PACKAGES)}")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise UsageError(f"'{target}' is not a plug-in: {error}") from error
+    plugin = getattr(module, class_name, None)
+    if not (isinstance(plugin, type) and dataclasses.is_dataclass(plugin)):
+        classes = [
+            name for name, value in vars(module).items() if isinstance(value, type) and dataclasses.is_dataclass(value)
+        ]
+        raise UsageError(f"'{class_name}' is not a plug-in of {module_name}: {did_you_mean(class_name, classes)}")
+    return plugin
+
+
+def check_options(spec: PluginSpec, where: str) -> None:
+    """Raise UsageError when `spec.options` has a key that the plug-in does not know, or lacks one that it needs."""
+    fields = {f.name: f for f in dataclasses.fields(resolve(spec.target))}
+    for key in spec.options:
+        if key not in fields:
+            raise UsageError(f"{where}: unknown option '{key}' of {spec.target}: {did_you_mean(key, fields)}")
+    for name, f in fields.items():
+        required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        if required and name not in spec.options:
+            raise UsageError(f"{where}: {spec.target} needs the option '{name}'")
+
+
+def instantiate(spec: PluginSpec) -> Any:
+    """Build the plug-in object from its spec. Raises UsageError as `resolve` and `check_options` do."""
+    check_options(spec, spec.name)
+    return resolve(spec.target)(**spec.options)

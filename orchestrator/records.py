@@ -1,0 +1,292 @@
+"""The records that flow between the layers: frozen, JSON from their fields, nothing derived in them.
+
+A record says *what* to run or *what was seen*. Speed-ups, ratios and flags exist only where tables are made
+(`orchestrator.results`). Absent is `None`; there is no 0 that means "failed".
+
+Every record survives `from_json(to_json(record))`. `SCHEMA_VERSION` is written into every file by
+`orchestrator.store`; raise it when a reader of the old files would misread the new ones.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+SCHEMA_VERSION = 1
+
+Json = Mapping[str, Any]
+"""A JSON object: string keys, values of None, bool, int, float, str, list or dict."""
+
+REFERENCE_MEASURE = "reference"
+EAGER = "eager"
+
+# Status of a result. The words of PyTorch's benchmarks/dynamo where they are sound.
+PASS = "pass"
+PASS_DUE_TO_SKIP = "pass_due_to_skip"  # the suite says, with a reason, that this is not judged
+FAIL_ACCURACY = "fail_accuracy"  # the compiled outputs are wrong
+FAIL_TO_RUN = "fail_to_run"  # compiling, or the compiled code, raised
+EAGER_FAIL_TO_RUN = "eager_fail_to_run"  # the model raises without any compiler
+EAGER_TWO_RUNS_DIFFER = "eager_two_runs_differ"  # there is no stable reference
+MODEL_FAIL_TO_LOAD = "model_fail_to_load"  # building the model or its inputs raised
+COMPARISON_ERROR = "comparison_error"  # outputs cannot be compared (structure, shape, dtype, missing file)
+OUT_OF_MEMORY = "out_of_memory"
+TIMEOUT = "timeout"
+CRASH = "crash"  # the process ended by a signal or an exit code, without a result
+UNSUPPORTED = "unsupported"  # cannot be done here, with the reason and what to install
+INFRASTRUCTURE = "infrastructure"  # not the job's fault: fork failed, disk full, server lost
+NOT_RUN = "not_run"  # planned, no result yet (only collectors write this word, never a worker)
+
+STATUSES = (
+    PASS,
+    PASS_DUE_TO_SKIP,
+    FAIL_ACCURACY,
+    FAIL_TO_RUN,
+    EAGER_FAIL_TO_RUN,
+    EAGER_TWO_RUNS_DIFFER,
+    MODEL_FAIL_TO_LOAD,
+    COMPARISON_ERROR,
+    OUT_OF_MEMORY,
+    TIMEOUT,
+    CRASH,
+    UNSUPPORTED,
+    INFRASTRUCTURE,
+    NOT_RUN,
+)
+SUCCESSES = frozenset({PASS, PASS_DUE_TO_SKIP})
+HARMLESS = SUCCESSES | {UNSUPPORTED}
+"""Statuses that do not make a sweep exit with 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PluginSpec:
+    """One configured plug-in: a compiler, mode, measure or model builder.
+
+    `target` is the dotted path of a dataclass inside an allowed package (`orchestrator.plugins`), `options`
+    are its keyword arguments, `name` is what tables show.
+    """
+
+    name: str
+    target: str
+    options: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """What is run, whatever the compiler: the unit of comparison.
+
+    `device` is "cpu" or "cuda:<index>"; `dtype` one of `DTYPES`; `sequence_length` is None for models without one;
+    `threads` is the number of intra-op threads (`torch.set_num_threads`).
+    """
+
+    suite: str
+    builder: PluginSpec  # its name is the model's name
+    mode: PluginSpec
+    dtype: str
+    device: str
+    batch_size: int
+    sequence_length: int | None
+    seed: int
+    threads: int
+
+    @property
+    def model(self) -> str:
+        return self.builder.name
+
+
+DTYPES = ("float32", "bfloat16", "float16", "amp_bfloat16", "amp_float16", "float64")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """An edge of the job graph: the job that has it starts after `job` has finished.
+
+    kind "reference" and "gate" and "round" also ask that it finished well (`NEED_REQUIRES_SUCCESS`);
+    "baseline" only orders.
+    """
+
+    job: str
+    kind: str
+
+
+NEED_REQUIRES_SUCCESS: Mapping[str, bool] = {"reference": True, "round": True, "gate": True, "baseline": False}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """A result that is known when planning (a skip, a model that is gone): no process is started for it."""
+
+    status: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobSpec:
+    """One fresh process, one result, one row.
+
+    `id` is a hash of everything that can change the numbers (`job_id`); `launcher` is "fork" or "subprocess";
+    `env` are environment variables added to the worker's; `timeout_s` bounds the whole process, in seconds;
+    `cost_s` is the planner's estimate, in seconds.
+    """
+
+    id: str
+    workload: Workload
+    compiler: PluginSpec
+    measure: PluginSpec
+    round: int
+    launcher: str
+    env: Mapping[str, str]
+    needs: tuple[Need, ...]
+    timeout_s: float
+    cost_s: float
+    verdict: Verdict | None = None
+
+    @property
+    def family(self) -> str:
+        """What the rounds of one job share: everything but the round. Names its compile cache."""
+        prints = (fingerprint(self.workload), fingerprint(self.compiler), fingerprint(self.measure))
+        return job_id(*prints, round=-1, launcher=self.launcher, env=self.env)
+
+    @property
+    def title(self) -> str:
+        w = self.workload
+        return f"{w.model} {w.mode.name} {w.dtype} {w.device} {self.compiler.name} {self.measure.name} #{self.round}"
+
+
+def fingerprint(record: Any) -> str:
+    """Return the SHA-256, in hexadecimal, of a record's canonical JSON (sorted keys, no spaces)."""
+    text = json.dumps(to_json(record), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def job_id(workload: str, compiler: str, measure: str, *, round: int, launcher: str, env: Mapping[str, str]) -> str:
+    """Return a job's id, 16 hexadecimal digits: a hash of everything that can change the job's numbers.
+
+    `workload`, `compiler` and `measure` are the `fingerprint`s of those records (a planner of 10,000 jobs has few
+    distinct ones and computes each once).
+    """
+    parts = [workload, compiler, measure, round, launcher, sorted(env.items())]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """Raw samples of one metric in time order.
+
+    `unit` is "s", "bytes" or "1"; `better` is "lower", "higher" or "none". Metric names: see docs/measuring.md.
+    """
+
+    metric: str
+    unit: str
+    better: str
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why a job has no good result.
+
+    kind: out_of_memory, timeout, crash, unsupported, wrong_result, error, infrastructure or dependency;
+    phase: the worker's phase when it happened (import, build, compile, ...), "" when unknown;
+    message: one line; detail: traceback, end of the log, signal.
+    """
+
+    kind: str
+    phase: str
+    message: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobResult:
+    """What one job saw. `facts` are named figures and texts that are not samples; times are seconds since the epoch."""
+
+    job_id: str
+    status: str
+    samples: tuple[Samples, ...] = ()
+    facts: Json = field(default_factory=dict)
+    failure: Failure | None = None
+    environment: Json = field(default_factory=dict)
+    started: float
+    ended: float
+    attempt: int = 1
+
+    def sample(self, metric: str) -> Samples | None:
+        return next((samples for samples in self.samples if samples.metric == metric), None)
+
+
+Record = TypeVar("Record")
+
+
+def to_json(record: Any) -> Any:
+    """Return the JSON value (dicts, lists, scalars) of a record; order of keys is the order of fields."""
+    if dataclasses.is_dataclass(record) and not isinstance(record, type):
+        return {f.name: to_json(getattr(record, f.name)) for f in dataclasses.fields(record)}
+    if isinstance(record, Mapping):
+        return {str(key): to_json(value) for key, value in record.items()}
+    if isinstance(record, (list, tuple)):
+        return [to_json(value) for value in record]
+    return record
+
+
+def from_json(kind: type[Record], value: Any) -> Record:
+    """Build a record of `kind` from its JSON value.
+
+    Raises ValueError that names the field when a key is missing, unknown or of another type.
+    """
+    return typing.cast(Record, _parse(kind, value, kind.__name__))
+
+
+def _parse(kind: Any, value: Any, where: str) -> Any:
+    origin = typing.get_origin(kind)
+    if kind is Any:
+        return value
+    if origin in (types.UnionType, typing.Union):
+        arms = typing.get_args(kind)
+        if value is None and type(None) in arms:
+            return None
+        return _parse(next(arm for arm in arms if arm is not type(None)), value, where)
+    if dataclasses.is_dataclass(kind):
+        return _parse_record(typing.cast(type, kind), value, where)
+    if origin is tuple:
+        _expect(isinstance(value, list), where, "a list", value)
+        return tuple(_parse(typing.get_args(kind)[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    if origin is not None and issubclass(origin, Mapping):
+        _expect(isinstance(value, dict), where, "an object", value)
+        return {str(key): _parse(typing.get_args(kind)[1], item, f"{where}.{key}") for key, item in value.items()}
+    if kind is float:
+        _expect(isinstance(value, (int, float)) and not isinstance(value, bool), where, "a number", value)
+        return float(value)
+    _expect(isinstance(value, kind) and (kind is bool or not isinstance(value, bool)), where, kind.__name__, value)
+    return value
+
+
+def _parse_record(kind: type, value: Any, where: str) -> Any:
+    _expect(isinstance(value, dict), where, "an object", value)
+    fields, hints = _fields(kind)
+    unknown = value.keys() - hints.keys()
+    _expect(not unknown, where, f"only the keys {sorted(hints)}", sorted(unknown))
+    missing = [name for name, required in fields.items() if required and name not in value]
+    _expect(not missing, where, f"the keys {missing}", sorted(value))
+    return kind(**{name: _parse(hints[name], item, f"{where}.{name}") for name, item in value.items()})
+
+
+@functools.cache  # resolving type hints is slow, and a sweep has thousands of records of six kinds
+def _fields(kind: type) -> tuple[dict[str, bool], dict[str, Any]]:
+    """Return (name -> is it required, name -> its type) of a record's fields."""
+    required = {
+        f.name: f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        for f in dataclasses.fields(kind)
+    }
+    return required, typing.get_type_hints(kind)
+
+
+def _expect(true: bool, where: str, expected: str, value: Any) -> None:
+    if not true:
+        raise ValueError(f"{where}: expected {expected}, found {str(value)[:80]!r}")

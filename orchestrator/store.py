@@ -1,0 +1,309 @@
+"""The sweep folder: the only database, and the only module that spells its paths.
+
+    outputs/2026-11-21/10-31-07/
+      sweep.json            what was asked, where, with what: argv, overrides, points, environment, git state
+      plan.json             the job graph, each record stored once and referred to by its fingerprint
+      conf/                 copy of the configuration folders that were composed
+      jobs/<id>/            job.json, result.json, log.txt, artifacts
+      references/<id>/      tensors that accuracy jobs compare with (removed when the last of them is done)
+      caches/<family>/      private compile caches (removed when the sweep is done)
+      tables/               performance, accuracy, summary as csv, md, json
+
+A file is written as a temporary file in the same folder, flushed, fsynced and renamed: a reader sees the old
+content or the new, never half of it. A result file that cannot be read counts as absent, and says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import UsageError
+from orchestrator.records import (
+    SCHEMA_VERSION,
+    JobResult,
+    JobSpec,
+    Need,
+    PluginSpec,
+    Verdict,
+    Workload,
+    fingerprint,
+    from_json,
+    to_json,
+)
+
+
+@dataclass(frozen=True)
+class JobGraph:
+    """The planned jobs in plan order: ids are unique, and every job stands behind the jobs it needs."""
+
+    jobs: tuple[JobSpec, ...]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The header of a sweep: what was asked, and where. `created` is in seconds since the epoch."""
+
+    argv: Sequence[str]
+    overrides: Sequence[str]
+    points: Sequence[Any]  # the composed configuration of each grid point
+    created: float
+    environment: Any = field(default_factory=dict)
+    origin: str | None = None  # the sweep this one resumes or reruns
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A result file that exists and cannot be used, and why."""
+
+    path: Path
+    reason: str
+
+
+class SweepFolder:
+    """Paths, readers and writers of one sweep folder."""
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = Path(root).absolute()
+        self.sweep_file = self.root / "sweep.json"
+        self.plan_file = self.root / "plan.json"
+        self.conf = self.root / "conf"
+        self.jobs = self.root / "jobs"
+        self.tables = self.root / "tables"
+        self.references = self.root / "references"
+        self.caches = self.root / "caches"
+
+    def __str__(self) -> str:
+        return str(self.root)
+
+    def job(self, job_id: str) -> Path:
+        return self.jobs / job_id
+
+    def job_file(self, job_id: str) -> Path:
+        return self.jobs / job_id / "job.json"
+
+    def result_file(self, job_id: str) -> Path:
+        return self.jobs / job_id / "result.json"
+
+    def log_file(self, job_id: str) -> Path:
+        return self.jobs / job_id / "log.txt"
+
+    def phase_file(self, job_id: str) -> Path:
+        """What the worker is doing now, one word: read when it dies without a result."""
+        return self.jobs / job_id / "phase.txt"
+
+    def reference(self, job_id: str) -> Path:
+        """Folder with the tensors that reference job `job_id` leaves for the jobs that need it."""
+        return self.references / job_id
+
+    def cache(self, family: str) -> Path:
+        """Private compile-cache folder of a job family (the rounds of one job)."""
+        return self.caches / family
+
+    # -- sweep and plan
+
+    def write_plan(self, sweep: Sweep, graph: JobGraph) -> None:
+        """Write plan.json, then sweep.json: a folder with a sweep.json is a complete sweep folder."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        write_json(self.plan_file, _pack(graph), indent=None)
+        write_json(self.sweep_file, {"schema": SCHEMA_VERSION, **to_json(sweep)})
+
+    def read_sweep(self) -> Sweep:
+        """Raises UsageError when the folder is not a sweep, cannot be read, or is of another schema version."""
+        data = _read_part(self.sweep_file, "sweep")
+        return from_json(Sweep, {key: value for key, value in data.items() if key != "schema"})
+
+    def read_graph(self) -> JobGraph:
+        """Raises UsageError as `read_sweep`."""
+        data = _read_part(self.plan_file, "plan")
+        try:
+            return _unpack(data)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"{self.plan_file} is damaged ({error}); run the sweep again") from error
+
+    # -- jobs and results
+
+    def write_job(self, job: JobSpec) -> None:
+        self.job(job.id).mkdir(parents=True, exist_ok=True)
+        write_json(self.job_file(job.id), {"schema": SCHEMA_VERSION, **to_json(job)})
+
+    def read_job(self, job_id: str) -> JobSpec:
+        return read_job(self.job_file(job_id))
+
+    def write_result(self, result: JobResult) -> None:
+        self.job(result.job_id).mkdir(parents=True, exist_ok=True)
+        write_json(self.result_file(result.job_id), {"schema": SCHEMA_VERSION, **to_json(result)})
+
+    def read_result(self, job_id: str) -> JobResult | Unreadable | None:
+        """Return the result, None when there is none, or `Unreadable` when the file is cut short or not ours."""
+        path = self.result_file(job_id)
+        try:
+            data = read_json(path)
+            if data.get("schema") != SCHEMA_VERSION:
+                return Unreadable(path, f"schema version {data.get('schema')!r}, this version reads {SCHEMA_VERSION}")
+            result = from_json(JobResult, {key: value for key, value in data.items() if key != "schema"})
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, AttributeError) as error:
+            return Unreadable(path, str(error))
+        if result.job_id != job_id:
+            return Unreadable(path, f"it is the result of job {result.job_id}")
+        return result
+
+
+def read_job(path: Path) -> JobSpec:
+    """Read one job.json. Raises UsageError when it is missing, damaged or of another schema version."""
+    data = _read_part(path, "job")
+    try:
+        return from_json(JobSpec, {key: value for key, value in data.items() if key != "schema"})
+    except ValueError as error:
+        raise UsageError(f"{path} is damaged: {error}") from error
+
+
+def write_json(path: Path, value: Any, indent: int | None = 1) -> None:
+    """Write `value` as JSON, atomically: temporary file in the same folder, flush, fsync, rename.
+
+    NaN and infinities are refused (ValueError): they are not JSON, and a figure that is not there is None.
+    """
+    write_text(path, json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically, as `write_json` does. OSError leaves the old file as it was."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with open(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+        raise
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; ValueError when it is not JSON (UnicodeDecodeError and RecursionError included)."""
+    try:
+        return json.loads(path.read_bytes())
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder and what is in it; a folder that is not there is fine."""
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def find_sweeps(root: Path) -> Iterator[SweepFolder]:
+    """Yield the sweep folders below `root`, newest first (by folder name: date, then time)."""
+    for file in sorted(root.glob("*/*/sweep.json"), reverse=True):
+        yield SweepFolder(file.parent)
+
+
+def find_sweep(reference: str, root: Path) -> SweepFolder:
+    """Return the sweep that a person named: a path, "latest", "latest~1", or the beginning of "<date>/<time>".
+
+    Raises UsageError when there is none, or more than one.
+    """
+    if (Path(reference) / "sweep.json").is_file():
+        return SweepFolder(reference)
+    sweeps = list(find_sweeps(root))
+    if reference == "latest" or reference.startswith("latest~"):
+        back = reference.removeprefix("latest").removeprefix("~") or "0"
+        if not back.isdigit():
+            raise UsageError(f"'{reference}' does not name a sweep: write latest, latest~1, latest~2, ...")
+        if int(back) >= len(sweeps):
+            raise UsageError(f"'{reference}': there are {len(sweeps)} sweeps under {root}")
+        return sweeps[int(back)]
+    if Path(reference).is_dir():
+        raise UsageError(f"{reference} is not a sweep folder: it has no sweep.json")
+    named = {sweep: f"{sweep.root.parent.name}/{sweep.root.name}" for sweep in sweeps}
+    hits = [sweep for sweep, name in named.items() if name.startswith(reference) or name.endswith(f"/{reference}")]
+    if len(hits) != 1:
+        found = f"{len(hits)} sweeps" if hits else "no sweep"
+        listed = ", ".join(list(named.values())[:5]) or "none"
+        raise UsageError(f"'{reference}' names {found} under {root}. Newest: {listed}")
+    return hits[0]
+
+
+def _read_part(path: Path, what: str) -> Any:
+    try:
+        data = read_json(path)
+    except FileNotFoundError:
+        raise UsageError(f"{path.parent} is not a {what} folder: it has no {path.name}") from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from error
+    version = data.get("schema") if isinstance(data, dict) else None
+    if version != SCHEMA_VERSION:
+        raise UsageError(f"{path} has schema version {version!r}; this version of orchestrator reads {SCHEMA_VERSION}")
+    return data
+
+
+# A plan of 10,000 jobs has a few hundred distinct workloads and compilers: each is stored once.
+
+
+def _pack(graph: JobGraph) -> Any:
+    records: dict[str, Any] = {}
+    keys: dict[int, str] = {}  # by identity: fingerprints are slow, and the graph keeps every record alive
+
+    def refer(record: Workload | PluginSpec) -> str:
+        if id(record) not in keys:
+            keys[id(record)] = fingerprint(record)[:16]
+            records[keys[id(record)]] = to_json(record)
+        return keys[id(record)]
+
+    jobs = [
+        {
+            "id": job.id,
+            "workload": refer(job.workload),
+            "compiler": refer(job.compiler),
+            "measure": refer(job.measure),
+            "round": job.round,
+            "launcher": job.launcher,
+            "env": dict(job.env),
+            "needs": [[need.job, need.kind] for need in job.needs],
+            "timeout_s": job.timeout_s,
+            "cost_s": job.cost_s,
+            "verdict": to_json(job.verdict),
+        }
+        for job in graph.jobs
+    ]
+    return {"schema": SCHEMA_VERSION, "records": records, "jobs": jobs}
+
+
+def _unpack(data: Any) -> JobGraph:
+    workloads: dict[str, Workload] = {}
+    plugins: dict[str, PluginSpec] = {}
+    for key, value in data["records"].items():
+        if "builder" in value:
+            workloads[key] = from_json(Workload, value)
+        else:
+            plugins[key] = from_json(PluginSpec, value)
+    return JobGraph(
+        tuple(
+            JobSpec(
+                id=str(job["id"]),
+                workload=workloads[job["workload"]],
+                compiler=plugins[job["compiler"]],
+                measure=plugins[job["measure"]],
+                round=int(job["round"]),
+                launcher=str(job["launcher"]),
+                env={str(key): str(value) for key, value in job["env"].items()},
+                needs=tuple(Need(job=str(need), kind=str(kind)) for need, kind in job["needs"]),
+                timeout_s=float(job["timeout_s"]),
+                cost_s=float(job["cost_s"]),
+                verdict=None if job["verdict"] is None else from_json(Verdict, job["verdict"]),
+            )
+            for job in data["jobs"]
+        )
+    )
