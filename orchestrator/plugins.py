@@ -13,13 +13,15 @@ import dataclasses
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from orchestrator.errors import UsageError, did_you_mean
-from orchestrator.records import PluginSpec, Samples, Workload
+from orchestrator.records import PluginSpec, Workload
 
 if TYPE_CHECKING:
     import torch
+
+    from orchestrator.measures.context import Context
 
 ALLOWED_PACKAGES = (
     "orchestrator.compilers",
@@ -63,8 +65,7 @@ class Builder(Protocol):
 class Mode(Protocol):
     """What one step is: inference, training, ..."""
 
-    @property
-    def training(self) -> bool: ...
+    training: ClassVar[bool]
 
     def step(self, program: Program, forward: Forward, workload: Workload) -> Callable[[], Any]:
         """Return the function that is timed: one whole step, through `forward` instead of `program.model`."""
@@ -74,7 +75,10 @@ class Mode(Protocol):
 
 
 class Compiler(Protocol):
-    """Makes a callable of a model. Options are the `options` of conf/compiler/*.yaml."""
+    """Makes a callable of a model. Options are the `options` of conf/compiler/*.yaml.
+
+    A class may name modules that the fork server imports beforehand: `PRELOAD: ClassVar[tuple[str, ...]]`.
+    """
 
     @property
     def changes_model(self) -> bool:
@@ -90,17 +94,18 @@ class Compiler(Protocol):
 class Measure(Protocol):
     """What is asked of (workload, compiler). Options are the `options` of conf/measure/*.yaml."""
 
-    def run(self, context: Any) -> Measured:
-        """Run in the worker; `context` is `orchestrator.worker.context.Context`."""
+    def run(self, context: Context) -> Outcome:
+        """Run in the worker: put what is seen into `context.samples` and `context.facts`, return the verdict.
+
+        What an exception leaves there is kept beside the failure.
+        """
 
 
-@dataclass
-class Measured:
-    """What a measure saw: samples, facts and a status (`records.STATUSES`) with its reason when it is not a pass."""
+@dataclass(frozen=True)
+class Outcome:
+    """A measure's verdict: one of `records.STATUSES`, with its reason when it is not a pass."""
 
     status: str
-    samples: list[Samples]
-    facts: dict[str, Any]
     reason: str = ""
 
 

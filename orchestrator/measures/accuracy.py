@@ -1,0 +1,84 @@
+"""Are the compiled model's outputs, loss, gradients and buffers right?
+
+One step, dropout off, from the same seed as the reference; compared before any optimizer step, tensor by tensor
+(`orchestrator.measures.compare`). Every tensor's numbers are kept, whether it passed or not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.measures.compare import Rule, compare
+from orchestrator.measures.context import Context
+from orchestrator.measures.reference import EAGER_FILE, FP64_FILE, load, make_deterministic
+from orchestrator.plugins import Outcome
+from orchestrator.probes import counters
+from orchestrator.records import COMPARISON_ERROR, FAIL_ACCURACY, PASS
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """tolerance: absolute and relative; None takes the suite's. cosine, larger_multiplier: see `Rule`.
+
+    NaN where eager has NaN counts as equal in every dtype but float32, as in PyTorch's benchmarks.
+    """
+
+    tolerance: float | None = None
+    cosine: bool | None = None
+    larger_multiplier: bool | None = None
+
+    def run(self, context: Context) -> Outcome:
+        rule = self._rule(context)
+        make_deterministic()
+        if not context.is_eager:
+            counters.reset()
+        with context.phase("build"):
+            program = context.build(dropout=False)
+        context.seed()
+        with context.phase("compile", children=not context.is_eager):
+            forward = context.compiler.compile(program, context.workload)
+            result = context.mode.observe(program, forward, context.workload)
+        if not context.is_eager:
+            context.facts.update(counters.read())
+        with context.phase("compare"):
+            return self._judge(context, {name: tensor.cpu() for name, tensor in result.items()}, rule)
+
+    def _rule(self, context: Context) -> Rule:
+        if self.tolerance is None:
+            raise ValueError("accuracy needs a tolerance: set it in the suite or as measure.options.tolerance")
+        return Rule(
+            tolerance=self.tolerance,
+            cosine=bool(self.cosine),
+            larger_multiplier=bool(self.larger_multiplier),
+            equal_nan=context.workload.dtype != "float32",
+        )
+
+    def _judge(self, context: Context, result: dict[str, torch.Tensor], rule: Rule) -> Outcome:
+        """Compare with the reference's tensors; what prevents the comparison is reported as such, never as wrong."""
+        facts: dict[str, Any] = {**asdict(rule), "fp64": "ok", "tensors": []}
+        context.facts["accuracy"] = facts
+        try:
+            (folder,) = context.references
+            reference = load(folder / EAGER_FILE)
+            fp64 = load(folder / FP64_FILE) if (folder / FP64_FILE).exists() else None
+            facts["fp64"] = "ok" if fp64 is not None else "none: see the reference job"
+            facts["tensors"] = compare(reference, result, fp64, rule)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is not the compiler's wrong output
+            return Outcome(COMPARISON_ERROR, f"{type(error).__name__}: {error}")
+        wrong = [record for record in facts["tensors"] if not record["passed"]]
+        if not facts["tensors"]:
+            return Outcome(COMPARISON_ERROR, "there is nothing to compare: the model returned no tensor")
+        if wrong:
+            return Outcome(FAIL_ACCURACY, _reason(wrong, len(facts["tensors"])))
+        return Outcome(PASS)
+
+
+def _reason(wrong: list[dict[str, Any]], total: int) -> str:
+    first = wrong[0]
+    numbers = f"max error {first['max_abs_error']}, RMSE {first['rmse']} over the limit {first['limit']}"
+    detail = numbers if first["rule"] in ("rmse", "nan") else f"rule {first['rule']}, cosine {first['cosine']}"
+    return f"{len(wrong)} of {total} tensors are wrong, first {first['name']}: {detail}"

@@ -1,0 +1,173 @@
+"""Latency, compile latency, peak memory by phase, and the speed-up from pairs inside one process.
+
+Memory first, alone: build, compile (the first call), warm-up and steady state run with nothing else in the process,
+each with a high-water mark of its own. Then, for a compiler, eager and compiled blocks are timed next to each other
+in this same process (ABBA), because what a process gets (memory layout, clock, machine drift) then hits both sides
+and cancels. docs/measuring.md has the figures behind this.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.measures.context import Context
+from orchestrator.plugins import Outcome, Program
+from orchestrator.probes import counters
+from orchestrator.probes.clock import stopwatch
+from orchestrator.probes.noise import NoiseProbe
+from orchestrator.records import PASS
+
+Timed = Callable[[Callable[[], Any]], float]
+Step = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Performance:
+    """All times in seconds.
+
+    Warm-up ends when at least `warmup_calls` calls and `warmup_seconds` have passed and the last three calls lie
+    within `warmup_spread` of each other, or after `max_seconds`. Steady state and pairs go on until both their count
+    and their time are reached, or `max_seconds` have passed (then at least three). A block of a pair lasts at
+    least `block_seconds`; its first iteration is dropped when it has more than one.
+    """
+
+    iterations: int = 20
+    seconds: float = 1.0
+    pairs: int = 20
+    pair_seconds: float = 3.0
+    block_seconds: float = 0.05
+    warmup_calls: int = 3
+    warmup_seconds: float = 1.0
+    warmup_spread: float = 0.05
+    max_seconds: float = 120.0
+
+    def run(self, context: Context) -> Outcome:
+        timed = stopwatch(context.device)
+        if not context.is_eager:
+            counters.reset()
+        context.memory.mark_base()
+        with context.phase("build"):
+            program = context.build(dropout=context.mode.training)
+        context.facts.update(_size(program))
+        step = self._first_call(context, program)
+        if not context.is_eager:
+            context.facts.update(counters.read())
+        with context.phase("warmup"):
+            self._warm_up(context, timed, step)
+        noise = NoiseProbe()
+        with context.phase("steady"), _no_garbage_collection():
+            latencies = self._repeat(self.iterations, self.seconds, lambda: timed(step))
+        context.add("latency", "s", "lower", latencies)
+        context.facts |= noise.facts(len(latencies), latencies)
+        if not context.is_eager:
+            self._pairs(context, timed, program, step)
+        return Outcome(PASS)
+
+    def _first_call(self, context: Context, program: Program) -> Step:
+        """Compile and call once: the first call's latency contains all that compiling costs, ahead of time or not."""
+        context.facts["cache"] = _cache_state(context)
+        context.seed()
+        steps: list[Step] = []
+
+        def first() -> None:
+            forward = context.compiler.compile(program, context.workload)
+            steps.append(context.mode.step(program, forward, context.workload))
+            steps[0]()
+
+        with context.phase("compile", children=not context.is_eager):
+            context.add("first_call", "s", "lower", [stopwatch(context.device)(first)])
+        return steps[0]
+
+    def _warm_up(self, context: Context, timed: Timed, step: Step) -> None:
+        calls: list[float] = []
+        start = time.perf_counter()
+        steady = False
+        while not steady and time.perf_counter() - start < self.max_seconds:
+            calls.append(timed(step))
+            last = calls[-3:]
+            enough = len(calls) >= max(self.warmup_calls, 3) and time.perf_counter() - start >= self.warmup_seconds
+            steady = enough and max(last) <= min(last) * (1 + self.warmup_spread)
+            if enough and len(calls) >= 100 * self.warmup_calls:
+                break  # a step of microseconds on a noisy machine may never be that quiet: the marks will tell
+        context.add("warmup_latency", "s", "none", calls)
+        context.facts["warmup_steady"] = steady
+
+    def _pairs(self, context: Context, timed: Timed, program: Program, step: Step) -> None:
+        """Time eager and compiled blocks next to each other, in the order E C C E E C C E ..."""
+        with context.phase("pairs"):
+            twin = context.build(dropout=context.mode.training) if context.compiler.changes_model else program
+            eager = context.mode.step(twin, twin.model, context.workload)
+            fastest = min(min(timed(eager) for _ in range(3)), min(timed(step) for _ in range(3)))
+            block = max(1, math.ceil(self.block_seconds / fastest))
+            noise = NoiseProbe()
+            order = [(eager, step)]
+
+            def pair() -> tuple[float, float]:
+                first, second = order[0]
+                seconds = {id(first): _block(timed, first, block)}
+                seconds[id(second)] = _block(timed, second, block)
+                order[0] = (second, first)
+                return seconds[id(eager)], seconds[id(step)]
+
+            with _no_garbage_collection():
+                pairs = self._repeat(self.pairs, self.pair_seconds, pair)
+        context.add("pair_eager_latency", "s", "lower", [eager_s for eager_s, _ in pairs])
+        context.add("pair_latency", "s", "lower", [compiled_s for _, compiled_s in pairs])
+        context.facts["pair"] = {"block": block, "pairs": len(pairs), "method": "interleaved"}
+        calls = 2 * len(pairs) * (block + (block > 1))
+        seen = noise.facts(calls, [compiled_s for _, compiled_s in pairs])
+        context.facts["pair_noise"] = seen["noise"]
+        context.facts["disturbed"] = list(dict.fromkeys([*context.facts["disturbed"], *seen["disturbed"]]))
+
+    def _repeat(self, count: int, seconds: float, sample: Callable[[], Any]) -> list[Any]:
+        """Call `sample` until `count` and `seconds` are reached, or the budget is spent; at least three times."""
+        values: list[Any] = []
+        start = time.perf_counter()
+        while True:
+            values.append(sample())
+            spent = time.perf_counter() - start
+            if len(values) >= count and spent >= seconds:
+                return values
+            if len(values) >= 3 and spent >= self.max_seconds:
+                return values
+
+
+def _block(timed: Timed, step: Step, length: int) -> float:
+    """Return the mean seconds of `length` calls; when there are several, one call before them is not counted."""
+    if length > 1:
+        step()
+    return sum(timed(step) for _ in range(length)) / length
+
+
+def _size(program: Program) -> dict[str, int]:
+    parameters = list(program.model.parameters())
+    return {
+        "parameters": sum(parameter.numel() for parameter in parameters),
+        "parameter_bytes": sum(parameter.numel() * parameter.element_size() for parameter in parameters),
+    }
+
+
+def _cache_state(context: Context) -> str:
+    """Return "cold" or "warm": whether the private compile cache is empty now; "none" for eager, which has none."""
+    if context.is_eager:
+        return "none"
+    cache = os.environ.get("TORCHINDUCTOR_CACHE_DIR", "")
+    return "warm" if os.path.isdir(cache) and any(os.scandir(cache)) else "cold"
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Keep Python's collector out of the samples, as `timeit` does."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()

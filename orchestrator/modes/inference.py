@@ -1,0 +1,42 @@
+"""Inference: one forward pass without gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from orchestrator.modes.observed import named_outputs
+from orchestrator.plugins import Forward, Program
+from orchestrator.precision import autocast
+from orchestrator.records import Workload
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Inference:
+    """`model.eval()` under `torch.no_grad()`.
+
+    labels: give the model its labels, so that the pass computes the loss too, as PyTorch's dashboard does.
+    """
+
+    labels: bool = True
+    training: ClassVar[bool] = False
+
+    def step(self, program: Program, forward: Forward, workload: Workload) -> Callable[[], Any]:
+        import torch
+
+        program.model.eval()
+        inputs = program.inputs
+
+        def step() -> Any:
+            with torch.no_grad(), autocast(workload):
+                return forward(**inputs)
+
+        return step
+
+    def observe(self, program: Program, forward: Forward, workload: Workload) -> dict[str, torch.Tensor]:
+        """Return the outputs, copied: name -> tensor."""
+        return named_outputs(self.step(program, forward, workload)())

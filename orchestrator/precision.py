@@ -1,0 +1,72 @@
+"""dtypes: what "float16" or "amp_bfloat16" means for a model, its inputs and its step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+from orchestrator.plugins import Program, Unsupported
+from orchestrator.records import Workload
+
+if TYPE_CHECKING:
+    import torch
+
+CAST_TO: Mapping[str, str] = {
+    "float64": "float64",
+    "float32": "float32",
+    "bfloat16": "bfloat16",
+    "float16": "float16",
+    "amp_bfloat16": "float32",
+    "amp_float16": "float32",
+}
+"""dtype of the workload -> dtype of its parameters and floating inputs."""
+
+AUTOCAST_TO: Mapping[str, str] = {"amp_bfloat16": "bfloat16", "amp_float16": "float16"}
+
+
+def cast(program: Program, dtype: str, device: torch.device) -> Program:
+    """Move the program to `device` with its parameters and floating inputs in `dtype`, in place; return it."""
+    import torch
+
+    kind = getattr(torch, CAST_TO[dtype])
+    program.model.to(device=device, dtype=kind)
+    program.inputs = {
+        name: tensor.to(device=device, dtype=kind if tensor.is_floating_point() else None)
+        for name, tensor in program.inputs.items()
+    }
+    return program
+
+
+def autocast(workload: Workload) -> AbstractContextManager[None]:
+    """Return the context in which the forward pass and the loss run."""
+    if workload.dtype not in AUTOCAST_TO:
+        return nullcontext()
+    import torch
+
+    return torch.autocast(workload.device.partition(":")[0], dtype=getattr(torch, AUTOCAST_TO[workload.dtype]))
+
+
+def check(workload: Workload) -> None:
+    """Raise Unsupported when this machine lacks the workload's device, or the device lacks its dtype.
+
+    The dtype is tried: one matrix product, forward and backward, in it.
+    """
+    import torch
+
+    device = torch.device(workload.device)
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise Unsupported(
+                f"device {workload.device}: torch {torch.__version__} sees no CUDA device here; "
+                "install a CUDA build of torch and its driver, or use device=cpu"
+            )
+        count = torch.cuda.device_count()
+        if (device.index or 0) >= count:
+            raise Unsupported(f"device {workload.device}: this machine has cuda:0 to cuda:{count - 1}")
+    kind = getattr(torch, AUTOCAST_TO.get(workload.dtype, CAST_TO[workload.dtype]))
+    try:
+        tensor = torch.ones(8, 8, dtype=kind, device=device, requires_grad=True)
+        (tensor @ tensor).sum().backward()
+    except (RuntimeError, TypeError) as error:
+        raise Unsupported(f"dtype {workload.dtype} on {workload.device}: {error}") from error

@@ -1,0 +1,36 @@
+"""The clock: seconds of one call, with the device's queue empty before and after it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+
+def synchroniser(device: torch.device) -> Callable[[], None]:
+    """Return the function that waits until `device` has done all that it was given; nothing to wait for on a CPU."""
+    if device.type == "cpu":
+        return lambda: None
+    import torch
+
+    if device.type == "cuda":
+        return lambda: torch.cuda.synchronize(device)
+    return lambda: torch.accelerator.synchronize(device)
+
+
+def stopwatch(device: torch.device) -> Callable[[Callable[[], Any]], float]:
+    """Return `timed(step) -> seconds`: one call of `step`, synchronised before and after."""
+    synchronise = synchroniser(device)
+    now = time.perf_counter
+
+    def timed(step: Callable[[], Any]) -> float:
+        synchronise()
+        start = now()
+        step()
+        synchronise()
+        return now() - start
+
+    return timed

@@ -1,0 +1,43 @@
+"""What dynamo did: graphs, breaks, captured calls, frames left to eager, recompilations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def reset() -> None:
+    """Set dynamo's counters back to zero."""
+    import torch
+
+    torch._dynamo.utils.counters.clear()
+
+
+def read() -> dict[str, Any]:
+    """Return the counters since `reset` and the reasons of the graph breaks.
+
+    graphs: compiled graphs; captured_calls: calls in them; graph_breaks, unique_graph_breaks: breaks, distinct reasons;
+    fallbacks: frames that dynamo gave up and left to eager; recompiles: compilations with a recompile reason;
+    cudagraph_skips: CUDA graphs that inductor did not use.
+    """
+    import torch
+
+    counters = torch._dynamo.utils.counters
+    frames = counters["frames"]
+    breaks = dict(counters["graph_break"])
+    metrics = torch._dynamo.utils.get_compilation_metrics()
+    return {
+        "counters": {
+            "graphs": counters["stats"]["unique_graphs"],
+            "captured_calls": counters["stats"]["calls_captured"],
+            "graph_breaks": sum(breaks.values()),
+            "unique_graph_breaks": len(breaks),
+            "fallbacks": frames["total"] - frames["ok"],
+            "recompiles": sum(1 for metric in metrics if metric.recompile_reason),
+            "cudagraph_skips": counters["inductor"]["cudagraph_skips"],
+            "autograd_captures": counters["compiled_autograd"]["captures"],
+            "autograd_compiles": counters["compiled_autograd"]["compiles"],
+        },
+        "graph_break_reasons": [
+            {"reason": reason, "count": count} for reason, count in sorted(breaks.items(), key=lambda item: -item[1])
+        ],
+    }

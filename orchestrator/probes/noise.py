@@ -1,0 +1,116 @@
+"""Evidence of disturbance: what else ran while we were timing. One table of thresholds, one list of reasons.
+
+No estimator saves a timing that a neighbour disturbed; it has to be noticed and marked (docs/measuring.md).
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FOREIGN_CORES = 0.1  # cores' worth of CPU that others used meanwhile
+STOLEN_CORES = 0.05  # cores' worth of CPU that the hypervisor gave to others
+SWITCHES_PER_ITERATION = 25.0  # involuntary context switches; 5 on a quiet machine, 75 beside one busy neighbour
+RELATIVE_IQR = 0.10  # spread of the steady-state samples; pyperf calls a benchmark unstable from here on
+
+_TICK = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class _Reading:
+    wall: float  # s
+    own: float  # CPU seconds of this process and its reaped children
+    busy: float  # CPU seconds of the machine
+    stolen: float  # CPU seconds
+    switches: int
+
+
+class NoiseProbe:
+    """Watches the machine from its creation until `facts`."""
+
+    def __init__(self) -> None:
+        self._start = _read()
+
+    def facts(self, iterations: int, latencies: Sequence[float]) -> dict[str, Any]:
+        """Return {"noise": figures, "disturbed": reasons}; no reason means quiet.
+
+        `iterations` is the number of timed calls meanwhile; `latencies` their steady-state samples, in seconds.
+        """
+        end = _read()
+        wall = max(end.wall - self._start.wall, 1e-9)
+        own = end.own - self._start.own
+        figures: dict[str, Any] = {
+            "wall_s": wall,
+            "own_cpu_s": own,
+            "foreign_cores": max(end.busy - self._start.busy - own, 0.0) / wall,
+            "stolen_cores": (end.stolen - self._start.stolen) / wall,
+            "switches_per_iteration": (end.switches - self._start.switches) / max(iterations, 1),
+            "relative_iqr": relative_iqr(latencies),
+            "load_average": os.getloadavg()[0],
+            "cpu_pressure": _pressure(),
+            "frequency_mhz": _frequency(),
+        }
+        return {"noise": figures, "disturbed": reasons(figures)}
+
+
+def reasons(figures: dict[str, Any]) -> list[str]:
+    """Return why a timing with these figures is not to be trusted, in words with the figure and its threshold."""
+    found = []
+    if figures["foreign_cores"] > FOREIGN_CORES:
+        found.append(f"other processes used {figures['foreign_cores']:.2f} cores (over {FOREIGN_CORES})")
+    if figures["stolen_cores"] > STOLEN_CORES:
+        found.append(f"the hypervisor took {figures['stolen_cores']:.2f} cores (over {STOLEN_CORES})")
+    switches = figures["switches_per_iteration"]
+    if switches > SWITCHES_PER_ITERATION:
+        found.append(f"{switches:.0f} involuntary switches per iteration (over {SWITCHES_PER_ITERATION:.0f})")
+    spread = figures["relative_iqr"]
+    if spread is not None and spread > RELATIVE_IQR:
+        found.append(f"interquartile range {spread:.0%} of the median (over {RELATIVE_IQR:.0%})")
+    return found
+
+
+def relative_iqr(values: Sequence[float]) -> float | None:
+    """Return the interquartile range divided by the median; None for fewer than four values."""
+    if len(values) < 4:
+        return None
+    import statistics
+
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return (high - low) / middle
+
+
+def _read() -> _Reading:
+    own = sum(os.times()[:4])
+    switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+    stat = Path("/proc/stat")
+    if not stat.exists():
+        return _Reading(time.monotonic(), own, own, 0.0, switches)
+    user, nice, system, _idle, _iowait, irq, softirq, steal = (
+        int(word) / _TICK for word in stat.read_text().split("\n", 1)[0].split()[1:9]
+    )
+    return _Reading(time.monotonic(), own, user + nice + system + irq + softirq, steal, switches)
+
+
+def _pressure() -> float | None:
+    """Return the percentage of the last 10 s in which some task waited for a CPU (PSI), where the kernel tells."""
+    try:
+        words = Path("/proc/pressure/cpu").read_text().split()
+    except OSError:
+        return None
+    return float(words[1].partition("=")[2])
+
+
+def _frequency() -> float | None:
+    """Return the mean present frequency of the CPUs in MHz, where it can be read."""
+    values = []
+    for file in Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq"):
+        try:
+            values.append(int(file.read_text()) / 1000)
+        except (OSError, ValueError):
+            return None
+    return sum(values) / len(values) if values else None

@@ -1,0 +1,157 @@
+"""One job, from job.json to result.json, in a process that does nothing else.
+
+The process border: whatever is raised becomes a result with a status, a phase and a traceback. What cannot be
+caught here (signals, the kernel's OOM killer, a hang) the scheduler sees from outside.
+"""
+
+from __future__ import annotations
+
+import importlib
+import random
+import time
+import traceback
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator.plugins import Outcome, Unsupported, instantiate, resolve
+from orchestrator.records import (
+    EAGER,
+    EAGER_FAIL_TO_RUN,
+    FAIL_ACCURACY,
+    FAIL_TO_RUN,
+    HARMLESS,
+    MODEL_FAIL_TO_LOAD,
+    OUT_OF_MEMORY,
+    UNSUPPORTED,
+    Failure,
+    JobResult,
+    JobSpec,
+    Samples,
+)
+from orchestrator.store import SweepFolder
+
+LOADING = ("import", "build")
+EAGER_PHASES = ("fp64_run", "eager_1st_run", "eager_2nd_run")
+OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "std::bad_alloc")
+
+
+@dataclass
+class _Seen:
+    """What a job has seen so far: kept when it raises."""
+
+    phase: str = "import"
+    samples: list[Samples] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+
+
+def run_job(folder: str, job_id: str) -> None:
+    """Run the job `job_id` of a sweep folder and write its result; returns whatever happens to the job."""
+    store = SweepFolder(folder)
+    job = store.read_job(job_id)
+    started = time.time()
+    seen = _Seen()
+    failure: Failure | None = None
+    try:
+        outcome = _run(job, store, seen)
+        status = outcome.status
+        if status not in HARMLESS or outcome.reason:
+            kind = "wrong_result" if status == FAIL_ACCURACY else "error"
+            failure = Failure(kind=kind, phase=seen.phase, message=outcome.reason)
+    except Exception as error:  # noqa: BLE001 - the process border
+        status, failure = classify(error, seen.phase, job.compiler.name)
+        traceback.print_exc()
+    store.write_result(
+        JobResult(
+            job_id=job.id,
+            status=status,
+            samples=tuple(seen.samples),
+            facts=seen.facts,
+            failure=failure,
+            environment=seen.environment,
+            started=started,
+            ended=time.time(),
+        )
+    )
+
+
+def _run(job: JobSpec, store: SweepFolder, seen: _Seen) -> Outcome:
+    def entered(phase: str) -> None:
+        seen.phase = phase
+        store.phase_file(job.id).write_text(phase)
+
+    entered("import")
+    import torch
+
+    from orchestrator import precision
+    from orchestrator.measures.context import Context
+    from orchestrator.probes.environment import environment
+    from orchestrator.probes.memory import MemoryProbe
+
+    torch.set_num_threads(job.workload.threads)
+    torch.manual_seed(job.workload.seed)
+    random.seed(job.workload.seed)
+    device = torch.device(job.workload.device)
+    seen.environment.update(environment(device))
+    builder, mode, compiler, measure = (
+        instantiate(spec) for spec in (job.workload.builder, job.workload.mode, job.compiler, job.measure)
+    )
+    for module in preloads(job):
+        importlib.import_module(module)
+    precision.check(job.workload)
+    compiler.check(job.workload)
+    context = Context(
+        job=job,
+        device=device,
+        builder=builder,
+        mode=mode,
+        compiler=compiler,
+        folder=store.job(job.id),
+        reference=store.reference(job.id),
+        references=[store.reference(need.job) for need in job.needs if need.kind == "reference"],
+        memory=MemoryProbe(device),
+        entered=entered,
+        samples=seen.samples,
+        facts=seen.facts,
+    )
+    outcome: Outcome = measure.run(context)
+    return outcome
+
+
+def preloads(job: JobSpec) -> tuple[str, ...]:
+    """Return the modules that this job's plug-ins name in `PRELOAD`.
+
+    They are imported before anything is measured, under both launchers: their import is neither compile latency nor
+    the model's memory, and the fork server does it once for all jobs.
+    """
+    specs = (job.workload.builder, job.workload.mode, job.compiler, job.measure)
+    return tuple(module for spec in specs for module in getattr(resolve(spec.target), "PRELOAD", ()))
+
+
+def classify(error: Exception, phase: str, compiler: str) -> tuple[str, Failure]:
+    """Return the status and failure of a job that raised `error` in `phase`."""
+    message = f"{type(error).__name__}: {str(error).strip()}" if str(error).strip() else type(error).__name__
+    detail = "".join(traceback.format_exception(error))
+    line = message.splitlines()[0]
+    if isinstance(error, Unsupported):
+        return UNSUPPORTED, Failure(kind="unsupported", phase=phase, message=str(error))
+    if _is_out_of_memory(error):
+        return OUT_OF_MEMORY, Failure(kind="out_of_memory", phase=phase, message=line, detail=detail)
+    if phase in LOADING:
+        status = MODEL_FAIL_TO_LOAD
+    elif phase in EAGER_PHASES or compiler == EAGER:
+        status = EAGER_FAIL_TO_RUN
+    else:
+        status = FAIL_TO_RUN
+    return status, Failure(kind="error", phase=phase, message=line, detail=detail)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """True for allocators' errors of host or device, also when a compiler wrapped them."""
+    chain: BaseException | None = error
+    while chain is not None:
+        words = str(chain).lower()
+        if isinstance(chain, MemoryError) or any(word in words for word in OUT_OF_MEMORY_WORDS):
+            return True
+        chain = chain.__cause__ or chain.__context__
+    return False
