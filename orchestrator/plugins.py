@@ -77,7 +77,8 @@ class Mode(Protocol):
 class Compiler(Protocol):
     """Makes a callable of a model. Options are the `options` of conf/compiler/*.yaml.
 
-    A class may name modules that the fork server imports beforehand: `PRELOAD: ClassVar[tuple[str, ...]]`.
+    Any plug-in may name modules that are imported before anything is measured (by the fork server once for all jobs):
+    `PRELOAD: ClassVar[tuple[str, ...]]`, or a method `preload_modules(workload) -> Sequence[str]`.
     """
 
     @property

@@ -53,6 +53,23 @@ def compare(
     ]
 
 
+def differing(first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tensor]) -> list[dict[str, Any]]:
+    """Return a record {name, max_abs_error} for each tensor that is not the same to the bit in two runs.
+
+    NaN equals NaN here: both runs are the same computation. Shapes and dtypes must agree.
+    """
+    import torch
+
+    found = []
+    for name in sorted(first.keys() | second.keys()):
+        one, two = first.get(name), second.get(name)
+        if one is None or two is None or one.shape != two.shape or one.dtype != two.dtype:
+            found.append({"name": name, "max_abs_error": None})
+        elif not torch.equal(one.nan_to_num(), two.nan_to_num()) or not torch.equal(one.isnan(), two.isnan()):
+            found.append({"name": name, "max_abs_error": _number(float((one.double() - two.double()).abs().max()))})
+    return found
+
+
 def compare_tensor(
     name: str,
     reference: torch.Tensor | None,

@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from orchestrator.measures.compare import Rule, compare
+from orchestrator.measures.compare import differing
 from orchestrator.measures.context import Context
 from orchestrator.plugins import Outcome
 from orchestrator.records import EAGER_TWO_RUNS_DIFFER, PASS
@@ -36,11 +36,11 @@ class Reference:
             first = observe_eager(context)
         with context.phase("eager_2nd_run"):
             second = observe_eager(context)
-        differing = [record for record in compare_bitwise(first, second) if not record["passed"]]
-        if differing:
-            context.facts["differing"] = differing
-            names = ", ".join(record["name"] for record in differing[:3])
-            return Outcome(EAGER_TWO_RUNS_DIFFER, f"{len(differing)} of {len(first)} tensors differ: {names}")
+        unstable = differing(first, second)
+        if unstable:
+            context.facts["differing"] = unstable
+            names = ", ".join(record["name"] for record in unstable[:3])
+            return Outcome(EAGER_TWO_RUNS_DIFFER, f"{len(unstable)} of {len(first)} tensors differ: {names}")
         save(context.reference / EAGER_FILE, first)
         return Outcome(PASS)
 
@@ -68,11 +68,6 @@ def observe_eager(context: Context) -> dict[str, torch.Tensor]:
     program = context.build(dropout=False)
     context.seed()
     return context.mode.observe(program, program.model, context.workload)
-
-
-def compare_bitwise(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> list[dict[str, Any]]:
-    """Compare two eager runs: tolerance 0; NaN equals NaN, because it is the same computation."""
-    return compare(first, second, None, Rule(tolerance=0.0, equal_nan=True))
 
 
 def make_deterministic() -> None:

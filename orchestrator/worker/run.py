@@ -13,7 +13,7 @@ import traceback
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.plugins import Outcome, Unsupported, instantiate, resolve
+from orchestrator.plugins import Outcome, Unsupported, instantiate
 from orchestrator.records import (
     EAGER,
     EAGER_FAIL_TO_RUN,
@@ -119,13 +119,18 @@ def _run(job: JobSpec, store: SweepFolder, seen: _Seen) -> Outcome:
 
 
 def preloads(job: JobSpec) -> tuple[str, ...]:
-    """Return the modules that this job's plug-ins name in `PRELOAD`.
+    """Return the modules that this job's plug-ins name: `PRELOAD`, and `preload_modules(workload)` where they have it.
 
     They are imported before anything is measured, under both launchers: their import is neither compile latency nor
     the model's memory, and the fork server does it once for all jobs.
     """
-    specs = (job.workload.builder, job.workload.mode, job.compiler, job.measure)
-    return tuple(module for spec in specs for module in getattr(resolve(spec.target), "PRELOAD", ()))
+    modules: list[str] = []
+    for spec in (job.workload.builder, job.workload.mode, job.compiler, job.measure):
+        plugin = instantiate(spec)
+        modules += getattr(plugin, "PRELOAD", ())
+        if hasattr(plugin, "preload_modules"):
+            modules += plugin.preload_modules(job.workload)
+    return tuple(dict.fromkeys(modules))
 
 
 def classify(error: Exception, phase: str, compiler: str) -> tuple[str, Failure]:

@@ -1,0 +1,227 @@
+"""Measures on a small real model, in this process: what they see, and what they say of what is wrong."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from orchestrator.compilers.eager import Eager
+from orchestrator.measures.accuracy import Accuracy
+from orchestrator.measures.context import Context
+from orchestrator.measures.performance import Performance
+from orchestrator.measures.reference import Reference
+from orchestrator.modes.inference import Inference
+from orchestrator.modes.training import Training
+from orchestrator.plugins import Program
+from orchestrator.probes.memory import MemoryProbe
+from orchestrator.records import (
+    COMPARISON_ERROR,
+    EAGER_TWO_RUNS_DIFFER,
+    FAIL_ACCURACY,
+    PASS,
+    JobSpec,
+    PluginSpec,
+    Workload,
+)
+
+QUICK = Performance(iterations=5, seconds=0.0, pairs=6, pair_seconds=0.0, block_seconds=0.0, warmup_seconds=0.0)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+class Net(torch.nn.Module):
+    def __init__(self, dropout: float) -> None:
+        super().__init__()
+        self.first = torch.nn.Linear(16, 32)
+        self.drop = torch.nn.Dropout(dropout)
+        self.norm = torch.nn.BatchNorm1d(32)
+        self.last = torch.nn.Linear(32, 4)
+
+    def forward(self, x: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        logits = self.last(self.norm(self.drop(self.first(x).relu())))
+        return {"loss": torch.nn.functional.cross_entropy(logits.float(), labels), "logits": logits}
+
+
+@dataclass(frozen=True)
+class NetBuilder:
+    noise: bool = False  # outputs that change from run to run
+
+    def build(self, workload: Workload, *, dropout: bool) -> Program:
+        torch.manual_seed(workload.seed)
+        model = Net(0.1 if dropout else 0.0)
+        if self.noise:
+            model.first.register_forward_hook(lambda _module, _inputs, output: output + time.perf_counter() % 1)
+        inputs = {"x": torch.randn(workload.batch_size, 16), "labels": torch.arange(workload.batch_size) % 4}
+        return Program(model=model, inputs=inputs, loss=lambda outputs: outputs["loss"])
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A compiler whose code is wrong, slower, or both."""
+
+    change: Callable[[dict[str, torch.Tensor]], Any] = lambda outputs: outputs
+    seconds: float = 0.0
+    changes_model: bool = False
+
+    def check(self, workload: Workload) -> None: ...
+
+    def compile(self, program: Program, workload: Workload) -> Callable[..., Any]:
+        def forward(**inputs: torch.Tensor) -> Any:
+            time.sleep(self.seconds)
+            return self.change(program.model(**inputs))
+
+        return forward
+
+
+def spec(name: str) -> PluginSpec:
+    return PluginSpec(name=name, target=f"tests.{name}")
+
+
+def context(tmp_path: Path, compiler: Any, name: str, mode: Any = None, **changes: Any) -> Context:
+    workload = Workload(
+        suite="tests", builder=spec("net"), mode=spec("inference"), dtype="float32", device="cpu",
+        batch_size=8, sequence_length=None, seed=1, threads=1,
+    )  # fmt: skip
+    job = JobSpec(
+        id="job", workload=replace(workload, **changes), compiler=spec(name), measure=spec("measure"), round=0,
+        launcher="fork", env={}, needs=(), timeout_s=60, cost_s=1,
+    )  # fmt: skip
+    device = torch.device("cpu")
+    return Context(
+        job=job, device=device, builder=NetBuilder(), mode=mode or Inference(), compiler=compiler, folder=tmp_path,
+        reference=tmp_path / "reference", references=[tmp_path / "reference"], memory=MemoryProbe(device),
+        entered=lambda phase: None,
+    )  # fmt: skip
+
+
+def samples(seen: Context) -> dict[str, tuple[float, ...]]:
+    return {sample.metric: sample.values for sample in seen.samples}
+
+
+@pytest.mark.parametrize("mode", [Inference(), Training(), Training(optimizer="adamw")])
+def test_eager_performance_has_latencies_and_memory_and_no_pairs(tmp_path: Path, mode: Any) -> None:
+    seen = context(tmp_path, Eager(), "eager", mode)
+    assert QUICK.run(seen).status == PASS
+    found = samples(seen)
+    assert len(found["latency"]) == 5
+    assert len(found["first_call"]) == 1
+    assert all(value > 0 for values in found.values() for value in values)
+    assert "pair_latency" not in found
+    assert seen.facts["cache"] == "none"
+    assert seen.facts["parameters"] == 16 * 32 + 32 + 64 + 32 * 4 + 4
+    assert seen.facts["parameter_bytes"] == 4 * seen.facts["parameters"]
+    memory = seen.facts["memory"]
+    assert list(memory["phases"]) == ["build", "compile", "warmup", "steady"]
+    assert all(phase["peak"] >= phase["start"] > 0 for phase in memory["phases"].values())
+
+
+def test_a_compiler_is_timed_in_pairs_and_a_planted_slowdown_is_seen(tmp_path: Path) -> None:
+    seen = context(tmp_path, Broken(seconds=0.01), "slow")
+    assert QUICK.run(seen).status == PASS
+    found = samples(seen)
+    assert len(found["pair_latency"]) == len(found["pair_eager_latency"]) == 6
+    eager, compiled = (statistics.median(found[name]) for name in ("pair_eager_latency", "pair_latency"))
+    assert compiled - eager == pytest.approx(0.01, rel=0.5)
+    assert seen.facts["pair"] == {"block": 1, "pairs": 6, "method": "interleaved"}
+
+
+def test_blocks_are_long_enough_and_drop_their_first_call(tmp_path: Path) -> None:
+    calls = []
+    compiler = Broken(change=lambda outputs: calls.append(1) or outputs, seconds=0.002)
+    seen = context(tmp_path, compiler, "counted")
+    replace(QUICK, block_seconds=0.05, pairs=3).run(seen)
+    block = seen.facts["pair"]["block"]
+    assert block > 1
+    assert len(calls) == 1 + len(samples(seen)["warmup_latency"]) + 5 + 3 + 3 * (block + 1)
+
+
+def test_first_call_contains_the_compilation(tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Slow(Broken):
+        def compile(self, program: Program, workload: Workload) -> Callable[..., Any]:
+            time.sleep(0.05)
+            return super().compile(program, workload)
+
+    seen = context(tmp_path, Slow(), "slow")
+    QUICK.run(seen)
+    assert samples(seen)["first_call"][0] > 0.05
+    assert max(samples(seen)["latency"]) < 0.05
+
+
+def run_reference(tmp_path: Path, mode: Any, **changes: Any) -> Context:
+    seen = context(tmp_path, Eager(), "eager", mode, **changes)
+    assert Reference().run(seen).status == PASS
+    return seen
+
+
+@pytest.mark.parametrize("mode", [Inference(), Training()])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "amp_bfloat16", "amp_float16"])
+def test_eager_is_accurate(tmp_path: Path, mode: Any, dtype: str) -> None:
+    assert run_reference(tmp_path, mode, dtype=dtype).facts["fp64"] == "ok"
+    seen = context(tmp_path, Eager(), "eager", mode, dtype=dtype)
+    outcome = Accuracy(tolerance=1e-3).run(seen)
+    assert outcome.status == PASS, outcome.reason
+    names = {record["name"] for record in seen.facts["accuracy"]["tensors"]}
+    assert {"output.loss", "output.logits"} <= names
+    assert ("grad.first.weight" in names) == mode.training
+    assert ("buffer.norm.running_mean" in names) == mode.training
+
+
+def test_a_wrong_output_fails_and_names_the_tensor(tmp_path: Path) -> None:
+    run_reference(tmp_path, Inference())
+    wrong = Broken(change=lambda outputs: outputs | {"logits": outputs["logits"] + 1})
+    seen = context(tmp_path, wrong, "wrong")
+    outcome = Accuracy(tolerance=1e-3).run(seen)
+    assert outcome.status == FAIL_ACCURACY
+    assert "output.logits" in outcome.reason
+    record = next(r for r in seen.facts["accuracy"]["tensors"] if r["name"] == "output.logits")
+    assert record["max_abs_error"] == pytest.approx(1.0, rel=1e-5)
+
+
+def test_wrong_gradients_fail_although_the_outputs_are_right(tmp_path: Path) -> None:
+    run_reference(tmp_path, Training())
+    wrong = Broken(change=lambda outputs: outputs | {"loss": outputs["loss"] * 2 - outputs["loss"].detach()})
+    outcome = Accuracy(tolerance=1e-3).run(context(tmp_path, wrong, "wrong", Training()))
+    assert outcome.status == FAIL_ACCURACY
+    assert "grad." in outcome.reason
+
+
+def test_a_missing_reference_is_a_comparison_error_not_a_wrong_result(tmp_path: Path) -> None:
+    outcome = Accuracy(tolerance=1e-3).run(context(tmp_path, Eager(), "eager"))
+    assert outcome.status == COMPARISON_ERROR
+    assert "eager.safetensors" in outcome.reason
+
+
+def test_eager_that_changes_from_run_to_run_is_no_reference(tmp_path: Path) -> None:
+    seen = context(tmp_path, Eager(), "eager")
+    seen.builder = NetBuilder(noise=True)
+    outcome = Reference().run(seen)
+    assert outcome.status == EAGER_TWO_RUNS_DIFFER
+    assert "output.logits" in outcome.reason
+
+
+def test_training_step_updates_the_parameters_and_observing_does_not(tmp_path: Path) -> None:
+    seen = context(tmp_path, Eager(), "eager", Training())
+    program = seen.build(dropout=False)
+    before = program.model.last.weight.detach().clone()
+    seen.mode.observe(program, program.model, seen.workload)
+    assert torch.equal(before, program.model.last.weight)
+    seen.mode.step(program, program.model, seen.workload)()
+    assert not torch.equal(before, program.model.last.weight)
+
+
+def test_training_lowers_the_loss(tmp_path: Path) -> None:
+    seen = context(tmp_path, Eager(), "eager", Training(optimizer="adamw"))
+    step = seen.mode.step(program := seen.build(dropout=False), program.model, seen.workload)
+    losses = [float(step()) for _ in range(30)]
+    assert losses[-1] < losses[0] / 2

@@ -1,0 +1,98 @@
+"""Probes against known quantities: an allocation of a known size, a sleep of a known length, a busy neighbour."""
+
+from __future__ import annotations
+
+import multiprocessing
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from orchestrator.probes import noise
+from orchestrator.probes.clock import stopwatch
+from orchestrator.probes.memory import MemoryProbe
+
+MB = 1_000_000
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("seconds", [0.005, 0.05, 0.5])
+def test_peak_of_a_known_allocation(seconds: float) -> None:
+    probe = MemoryProbe(CPU)
+    with probe.phase("warm"):
+        np.ones(1000)
+    with probe.phase("known"):
+        block = np.ones(100 * MB)  # 800 MB, touched
+        time.sleep(seconds)
+        del block
+    phase = probe.phases["known"]
+    assert probe.source == "VmHWM"
+    assert phase["peak"] - phase["start"] == pytest.approx(800 * MB, rel=0.01)
+    assert phase["end"] - phase["start"] < 8 * MB
+
+
+def test_each_phase_has_its_own_peak() -> None:
+    probe = MemoryProbe(CPU)
+    with probe.phase("big"):
+        np.ones(20 * MB).sum()
+    with probe.phase("small"):
+        np.ones(MB).sum()
+    small = probe.phases["small"]
+    assert small["peak"] - small["start"] < 20 * MB
+    assert probe.phases["big"]["peak"] - probe.phases["big"]["start"] == pytest.approx(160 * MB, rel=0.02)
+
+
+def test_a_phase_that_raises_is_measured() -> None:
+    probe = MemoryProbe(CPU)
+    with pytest.raises(ValueError, match="planted"), probe.phase("raises"):
+        raise ValueError("planted")
+    assert "raises" in probe.phases
+
+
+def test_children_are_measured_apart() -> None:
+    probe = MemoryProbe(CPU)
+    code = "import time; block = bytearray(200_000_000); time.sleep(0.5)"
+    with probe.phase("children", children=True):
+        subprocess.run([sys.executable, "-c", code], check=True)
+    assert probe.children["children"] == pytest.approx(210 * MB, rel=0.05)
+    own = probe.phases["children"]
+    assert own["peak"] - own["start"] < 50 * MB
+
+
+def test_stopwatch_measures_a_known_sleep() -> None:
+    seconds = stopwatch(CPU)(lambda: time.sleep(0.05))
+    assert 0.05 <= seconds < 0.5
+
+
+def test_a_busy_neighbour_is_noticed() -> None:
+    neighbour = multiprocessing.get_context("spawn").Process(target=_burn, args=(30.0,), daemon=True)
+    neighbour.start()
+    time.sleep(0.5)
+    probe = noise.NoiseProbe()
+    time.sleep(1.5)
+    seen = probe.facts(1, [1.0, 1.0, 1.0, 1.0])
+    neighbour.kill()
+    neighbour.join()
+    assert seen["noise"]["foreign_cores"] > 0.5
+    assert any("other processes" in reason for reason in seen["disturbed"])
+
+
+def _burn(seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+
+
+def test_reasons_name_figure_and_threshold() -> None:
+    quiet = {"foreign_cores": 0.01, "stolen_cores": 0.0, "switches_per_iteration": 2.0, "relative_iqr": 0.03}
+    assert noise.reasons(quiet) == []
+    noisy = {"foreign_cores": 0.5, "stolen_cores": 0.2, "switches_per_iteration": 75.0, "relative_iqr": 0.25}
+    assert [reason.split(" (over ")[1] for reason in noise.reasons(noisy)] == ["0.1)", "0.05)", "25)", "10%)"]
+
+
+def test_relative_iqr_of_known_values() -> None:
+    assert noise.relative_iqr([1.0, 2.0, 3.0, 4.0, 5.0]) == pytest.approx(2.0 / 3.0)
+    assert noise.relative_iqr([1.0, 2.0, 3.0]) is None
