@@ -1,0 +1,33 @@
+# `make sweep` and `make test` set up everything they need in .venv; nothing else has to be installed but Python 3.11+,
+# and a C++ compiler (g++) for inductor on the CPU.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: sweep test lint bench clean
+
+sweep: $(VENV)/installed  ## the main job: is inductor faster than eager, smaller, and still correct, in float16?
+	$(BIN)/python -m orchestrator -m compiler=eager,inductor dtype=float16
+
+test: $(VENV)/installed lint  ## linters, type checks, and every test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/installed  ## figures of our own cost: planning, scheduling
+	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+
+# torch first and pinned: resolved together with the rest, a plain `torch` would be the newest CUDA build
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
