@@ -20,7 +20,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,9 +51,9 @@ class JobGraph:
 class Sweep:
     """The header of a sweep: what was asked, and where. `created` is in seconds since the epoch."""
 
-    argv: Sequence[str]
-    overrides: Sequence[str]
-    points: Sequence[Any]  # the composed configuration of each grid point
+    argv: tuple[str, ...]
+    overrides: tuple[str, ...]
+    points: tuple[Any, ...]  # the composed configuration of each grid point
     created: float
     environment: Any = field(default_factory=dict)
     origin: str | None = None  # the sweep this one resumes or reruns
@@ -118,7 +118,10 @@ class SweepFolder:
     def read_sweep(self) -> Sweep:
         """Raises UsageError when the folder is not a sweep, cannot be read, or is of another schema version."""
         data = _read_part(self.sweep_file, "sweep")
-        return from_json(Sweep, {key: value for key, value in data.items() if key != "schema"})
+        try:
+            return from_json(Sweep, {key: value for key, value in data.items() if key != "schema"})
+        except ValueError as error:
+            raise UsageError(f"{self.sweep_file} is damaged: {error}") from error
 
     def read_graph(self) -> JobGraph:
         """Raises UsageError as `read_sweep`."""

@@ -124,7 +124,7 @@ class Performance:
         calls = 2 * len(pairs) * (block + (block > 1))
         seen = noise.facts(calls, [compiled_s for _, compiled_s in pairs])
         context.facts["pair_noise"] = seen["noise"]
-        context.facts["disturbed"] = list(dict.fromkeys([*context.facts["disturbed"], *seen["disturbed"]]))
+        context.facts["disturbed"] += [f"pairs: {reason}" for reason in seen["disturbed"]]
 
     def _repeat(self, count: int, seconds: float, sample: Callable[[], Any]) -> list[Any]:
         """Call `sample` until `count` and `seconds` are reached, or the budget is spent; at least three times."""

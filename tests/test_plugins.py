@@ -1,0 +1,120 @@
+"""Plug-ins are found inside the allowed packages only, and their options are checked by name."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from orchestrator import precision
+from orchestrator.compilers.dynamo import TorchCompile
+from orchestrator.errors import UsageError
+from orchestrator.modes.observed import named_outputs
+from orchestrator.modes.training import Training
+from orchestrator.plugins import Program, Unsupported, check_options, instantiate, resolve
+from orchestrator.records import PluginSpec, Workload
+
+WORKLOAD = Workload(
+    suite="s",
+    builder=PluginSpec(name="m", target="x"),
+    mode=PluginSpec(name="inference", target="x"),
+    dtype="float32",
+    device="cpu",
+    batch_size=1,
+    sequence_length=8,
+    seed=1,
+    threads=1,
+)
+
+
+@pytest.mark.parametrize(
+    "target", ["os.system", "subprocess.Popen", "orchestrator.store.SweepFolder", "orchestrator.compilersx.Y", "", "x"]
+)
+def test_nothing_outside_the_allowed_packages_is_resolved(target: str) -> None:
+    with pytest.raises(UsageError, match="must be inside one of"):
+        resolve(target)
+
+
+def test_a_mistyped_class_gets_a_suggestion() -> None:
+    with pytest.raises(UsageError, match="did you mean 'TorchCompile'"):
+        resolve("orchestrator.compilers.dynamo.TorchCompil")
+
+
+def test_what_a_plugin_module_imports_is_not_a_plugin() -> None:
+    with pytest.raises(UsageError):
+        resolve("orchestrator.compilers.dynamo.field")
+
+
+def test_unknown_option_gets_a_suggestion() -> None:
+    spec = PluginSpec(name="inductor", target="orchestrator.compilers.dynamo.TorchCompile", options={"fullgrph": True})
+    with pytest.raises(UsageError, match=r"compiler: unknown option 'fullgrph'.*did you mean 'fullgraph'"):
+        check_options(spec, "compiler")
+
+
+def test_instantiate_passes_the_options() -> None:
+    spec = PluginSpec(name="i", target="orchestrator.compilers.dynamo.TorchCompile", options={"mode": "max-autotune"})
+    assert instantiate(spec) == TorchCompile(mode="max-autotune")
+
+
+@pytest.mark.parametrize(
+    ("compiler", "message"),
+    [
+        (TorchCompile(backend="inducter"), "no back-end 'inducter'"),
+        (TorchCompile(mode="reduce-overhead"), "CUDA graphs need device=cuda"),
+        (TorchCompile(options={"triton.cudagraphs": True}), "CUDA graphs need device=cuda"),
+        (TorchCompile(mode="max"), "no mode 'max'"),
+        (TorchCompile(options={"frezing": True}), "no key frezing"),
+    ],
+)
+def test_what_a_compiler_cannot_do_here_is_unsupported_with_the_reason(compiler: TorchCompile, message: str) -> None:
+    with pytest.raises(Unsupported, match=message):
+        compiler.check(WORKLOAD)
+
+
+def test_a_missing_cpp_compiler_is_unsupported_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._inductor import config, cpp_builder
+
+    cpp_builder.get_cpp_compiler.cache_clear() if hasattr(cpp_builder.get_cpp_compiler, "cache_clear") else None
+    monkeypatch.setattr(config.cpp, "cxx", (None, "no-such-compiler"))
+    cpp_builder.cpp_compiler_search.cache_clear()
+    with pytest.raises(Unsupported, match="install g"):
+        TorchCompile().check(WORKLOAD)
+    cpp_builder.cpp_compiler_search.cache_clear()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the device that must be missing")
+def test_a_missing_device_is_unsupported_with_the_remedy() -> None:
+    import dataclasses
+
+    with pytest.raises(Unsupported, match="device=cpu"):
+        precision.check(dataclasses.replace(WORKLOAD, device="cuda:0"))
+
+
+@pytest.mark.parametrize("dtype", list(precision.CAST_TO))
+def test_cast_moves_parameters_and_floating_inputs_only(dtype: str) -> None:
+    program = Program(
+        model=torch.nn.Linear(2, 2), inputs={"x": torch.ones(1, 2), "ids": torch.ones(1, dtype=torch.int64)}, loss=sum
+    )
+    precision.cast(program, dtype, torch.device("cpu"))
+    expected = getattr(torch, precision.CAST_TO[dtype])
+    assert program.model.weight.dtype == program.inputs["x"].dtype == expected
+    assert program.inputs["ids"].dtype == torch.int64
+
+
+@pytest.mark.parametrize("options", [{"optimizer": "lion"}, {"labels": False}])
+def test_training_refuses_what_it_cannot_do(options: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"optimizer|labels"):
+        Training(**options)
+
+
+def test_outputs_are_named_by_path_and_copied() -> None:
+    tensor = torch.ones(2)
+    found = named_outputs({"a": tensor, "b": (tensor, None, [3.0]), "c": None})
+    tensor.zero_()
+    assert list(found) == ["output.a", "output.b.0", "output.b.2.0"]
+    assert found["output.a"].tolist() == [1.0, 1.0]
+    assert found["output.b.2.0"].item() == 3.0
+
+
+def test_what_cannot_be_compared_is_an_error() -> None:
+    with pytest.raises(TypeError, match=r"output\.x is a object"):
+        named_outputs({"x": object()})

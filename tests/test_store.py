@@ -1,0 +1,135 @@
+"""The sweep folder: what is written is read back, what is damaged is named, and names find their sweep."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+from test_records import JOB, RESULT
+
+from orchestrator.errors import UsageError
+from orchestrator.store import JobGraph, Sweep, SweepFolder, Unreadable, find_sweep, read_job, write_json, write_text
+
+SWEEP = Sweep(
+    argv=("a=1",), overrides=("a=1",), points=({"dtype": "float16"},), created=12.5, environment={"host": "x"}
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> SweepFolder:
+    return SweepFolder(tmp_path / "sweep")
+
+
+def test_plan_and_sweep_are_read_back(folder: SweepFolder) -> None:
+    graph = JobGraph((JOB, dataclasses.replace(JOB, id="b" * 16, needs=(), verdict=None)))
+    folder.write_plan(SWEEP, graph)
+    assert folder.read_graph() == graph
+    assert folder.read_sweep() == SWEEP
+
+
+def test_equal_records_are_stored_once(folder: SweepFolder) -> None:
+    jobs = tuple(dataclasses.replace(JOB, id=f"{number:016x}", round=number) for number in range(50))
+    folder.write_plan(SWEEP, JobGraph(jobs))
+    assert len(json.loads(folder.plan_file.read_text())["records"]) == 3
+
+
+def test_job_and_result_are_read_back(folder: SweepFolder) -> None:
+    folder.write_job(JOB)
+    folder.write_result(RESULT)
+    assert folder.read_job(JOB.id) == JOB
+    assert folder.read_result(JOB.id) == RESULT
+    assert folder.read_result("0" * 16) is None
+
+
+@pytest.mark.parametrize("length", [0, 1, 40, -3])
+def test_a_result_cut_short_is_unreadable_not_lost(folder: SweepFolder, length: int) -> None:
+    folder.write_result(RESULT)
+    file = folder.result_file(RESULT.job_id)
+    file.write_bytes(file.read_bytes()[:length])
+    result = folder.read_result(RESULT.job_id)
+    assert isinstance(result, Unreadable)
+    assert result.path == file
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "3", '"text"', "null", "[" * 100_000, '{"schema": 99}', "\udc80".encode("utf-8", "surrogateescape")]
+)
+def test_other_content_is_unreadable(folder: SweepFolder, text: str | bytes) -> None:
+    folder.write_result(RESULT)
+    folder.result_file(RESULT.job_id).write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert isinstance(folder.read_result(RESULT.job_id), Unreadable)
+
+
+def test_a_result_of_another_job_is_unreadable(folder: SweepFolder) -> None:
+    folder.write_result(RESULT)
+    (folder.jobs / "other").mkdir()
+    folder.result_file("other").write_bytes(folder.result_file(RESULT.job_id).read_bytes())
+    result = folder.read_result("other")
+    assert isinstance(result, Unreadable)
+    assert RESULT.job_id in result.reason
+
+
+def test_writing_leaves_the_old_file_when_it_fails(tmp_path: Path) -> None:
+    file = tmp_path / "file.json"
+    write_text(file, "old")
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(file, float("nan"))
+    with pytest.raises(UnicodeEncodeError):
+        write_text(file, "\udc80")
+    assert file.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_folder_that_is_no_sweep_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"not a sweep folder: it has no sweep\.json"):
+        SweepFolder(tmp_path).read_sweep()
+
+
+@pytest.mark.parametrize(
+    "content", ["{", '{"schema": 1}', '{"schema": 1, "records": {}, "jobs": [{}]}', '{"schema": 2}', "[]"]
+)
+def test_a_damaged_plan_is_a_usage_error(folder: SweepFolder, content: str) -> None:
+    folder.write_plan(SWEEP, JobGraph((JOB,)))
+    folder.plan_file.write_text(content)
+    with pytest.raises(UsageError, match=r"plan\.json"):
+        folder.read_graph()
+
+
+def test_a_damaged_job_is_a_usage_error(folder: SweepFolder) -> None:
+    folder.write_job(JOB)
+    folder.job_file(JOB.id).write_text('{"schema": 1, "id": 3}')
+    with pytest.raises(UsageError, match="damaged"):
+        read_job(folder.job_file(JOB.id))
+
+
+def test_names_of_sweeps(tmp_path: Path) -> None:
+    names = ["2026-11-20/09-00-00", "2026-11-21/10-31-07", "2026-11-21/11-00-00"]
+    for name in names:
+        SweepFolder(tmp_path / name).write_plan(SWEEP, JobGraph(()))
+
+    def found(reference: str) -> str:
+        return str(find_sweep(reference, tmp_path).root.relative_to(tmp_path))
+
+    assert found("latest") == names[2]
+    assert found("latest~2") == names[0]
+    assert found("2026-11-20") == names[0]
+    assert found("10-31-07") == names[1]
+    assert str(find_sweep(str(tmp_path / names[1]), tmp_path)) == str(tmp_path / names[1])
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [("latest", "0 sweeps"), ("latest~x", "does not name a sweep"), ("2026", "no sweep"), ("/", "no sweep.json")],
+)
+def test_names_that_find_nothing(tmp_path: Path, reference: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        find_sweep(reference, tmp_path)
+
+
+def test_an_ambiguous_name_lists_the_sweeps(tmp_path: Path) -> None:
+    for name in ("2026-11-21/10-00-00", "2026-11-21/11-00-00"):
+        SweepFolder(tmp_path / name).write_plan(SWEEP, JobGraph(()))
+    with pytest.raises(UsageError, match=r"2 sweeps.*11-00-00"):
+        find_sweep("2026-11", tmp_path)
