@@ -1,0 +1,77 @@
+"""Seconds that a job will take, roughly: for the estimate before a sweep, and to cut it into even shards.
+
+Figures from a machine with AVX2 and one thread, torch 2.13 (docs/measuring.md). Off by a factor of two or three on
+any one model; ratios between jobs, which is what sharding needs, are better than that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from orchestrator.records import PluginSpec, Workload
+
+CPU_FLOPS = 6e10  # per thread, float32, in matrix products: 110 M parameters x 128 tokens x 2 in 0.5 s
+CUDA_FLOPS = 2e13  # a datacenter GPU, small batches
+CPU_HALF_PENALTY = 6.0  # float16, bfloat16 and autocast without AVX512 or AMX
+FLOAT64_PENALTY = 2.0
+TRAINING_STEP = 3.0  # backward is twice a forward
+TRAINING_COMPILE = 2.5
+WARM_COMPILE = 0.3  # with the compile cache of an earlier round
+START = {"fork": 0.5, "subprocess": 6.0}  # until the first phase
+DEFAULT_PARAMS_M = 100.0
+
+COMPILE_BASE, COMPILE_PER_MILLION = 12.0, 0.15  # inductor, inference: 12 s for a tiny BERT, 30 s for GPT-2
+BACKENDS: Mapping[str, float] = {"eager": 0.12, "aot_eager": 0.2, "inductor": 1.0}
+MODES: Mapping[str, float] = {"max-autotune": 1.4, "max-autotune-no-cudagraphs": 1.4}
+OPTIONS: Mapping[str, float] = {"cpp_wrapper": 1.4, "freezing": 1.2}
+DYNAMIC = 1.9
+
+
+def step_s(workload: Workload, params_m: float | None, training: bool) -> float:
+    """Return the seconds of one eager step."""
+    tokens = workload.batch_size * (workload.sequence_length or 1)
+    operations = 2e6 * (params_m or DEFAULT_PARAMS_M) * tokens * (TRAINING_STEP if training else 1.0)
+    if workload.device.startswith("cuda"):
+        return operations / CUDA_FLOPS
+    slower = (
+        1.0 if workload.dtype == "float32" else FLOAT64_PENALTY if workload.dtype == "float64" else CPU_HALF_PENALTY
+    )
+    return operations * slower / (CPU_FLOPS * workload.threads)
+
+
+def compile_s(compiler: PluginSpec, params_m: float | None, training: bool) -> float:
+    """Return the seconds of a cold compilation; 0 for eager."""
+    if compiler.target.endswith(".Eager"):
+        return 0.0
+    options: Mapping[str, Any] = compiler.options
+    factor = BACKENDS.get(options.get("backend", "inductor"), 1.0) * MODES.get(options.get("mode") or "", 1.0)
+    factor *= DYNAMIC if options.get("dynamic") else 1.0
+    for key, value in (options.get("options") or {}).items():
+        factor *= OPTIONS.get(key, 1.0) if value else 1.0
+    seconds = COMPILE_BASE + COMPILE_PER_MILLION * (params_m or DEFAULT_PARAMS_M)
+    return factor * seconds * (TRAINING_COMPILE if training else 1.0)
+
+
+def performance_s(step: float, compiling: float, round: int, options: Mapping[str, Any]) -> float:
+    """Return the seconds of a performance job: compile, warm-up, steady state and, with a compiler, pairs.
+
+    `options` are those of the measure (`orchestrator.measures.performance.Performance`).
+    """
+    most = float(options.get("max_seconds", 120.0))
+    warm_up = max(float(options.get("warmup_seconds", 1.0)), 4 * step)
+    steady = max(float(options.get("seconds", 1.0)), options.get("iterations", 20) * step)
+    total = compiling * (WARM_COMPILE if round else 1.0) + step + min(warm_up, most) + min(steady, most)
+    if compiling:
+        total += min(max(float(options.get("pair_seconds", 3.0)), 2 * options.get("pairs", 20) * step), most)
+    return total
+
+
+def accuracy_s(step: float, compiling: float) -> float:
+    """Return the seconds of an accuracy job: compile, one step, compare."""
+    return compiling + 2 * step
+
+
+def reference_s(step: float) -> float:
+    """Return the seconds of a reference job: two eager steps and one in float64."""
+    return (2 + FLOAT64_PENALTY) * step + 1.0

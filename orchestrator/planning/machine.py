@@ -1,0 +1,66 @@
+"""What the planner has to know of this machine, found without importing torch (which takes seconds)."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+
+@dataclass(frozen=True)
+class Machine:
+    """cores: physical cores that this process may use; cuda_devices: how many torch could use here."""
+
+    cores: int
+    cuda_devices: int
+
+    @property
+    def threads(self) -> int:
+        """Threads of a job by default: one core is left to the machine.
+
+        A single busy neighbour makes two threads on two cores 3 times slower and leaves one thread as it was
+        (docs/measuring.md), because every parallel section waits for its slowest thread.
+        """
+        return max(1, self.cores - 1)
+
+    @property
+    def device(self) -> str:
+        """What device=auto stands for."""
+        return "cuda:0" if self.cuda_devices else "cpu"
+
+
+def detect() -> Machine:
+    """Look at this machine."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    physical = psutil.cpu_count(logical=False) or allowed
+    return Machine(cores=min(physical, allowed), cuda_devices=_nvidia_devices() if torch_has_cuda() else 0)
+
+
+def torch_has_cuda() -> bool:
+    """True when the installed torch is a CUDA build, as its version.py says."""
+    spec = importlib.util.find_spec("torch")
+    if spec is None or spec.origin is None:
+        return False
+    version = Path(spec.origin).with_name("version.py")
+    return version.is_file() and re.search(r"^cuda\b.*=\s*'\d", version.read_text(), re.MULTILINE) is not None
+
+
+def _nvidia_devices() -> int:
+    """Return the number of CUDA devices that the driver has and CUDA_VISIBLE_DEVICES leaves."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        present = int(pynvml.nvmlDeviceGetCount())
+    except pynvml.NVMLError:
+        return 0
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return present
+    chosen = visible.split(",")
+    invalid = next((i for i, name in enumerate(chosen) if name.strip() in ("", "-1")), len(chosen))  # CUDA stops there
+    return min(present, invalid)

@@ -1,0 +1,116 @@
+"""The typed root of the configuration: every key that a command line or an experiment file may set.
+
+OmegaConf checks keys and types of what is declared here while it composes. Maps that belong to a plug-in (`options`,
+a suite's `catalog` and `common`) are open here and checked against the plug-in when planning.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+
+@dataclass
+class SuiteConf:
+    """Which models: `models` by name, `filter` and `exclude` by regular expression; null = all, no filter, none."""
+
+    name: str = MISSING
+    target: str = MISSING
+    models: list[str] | None = None
+    filter: str | None = None
+    exclude: str | None = None
+    common: dict[str, Any] = field(default_factory=dict)
+    catalog: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class PluginConf:
+    """A compiler or a mode: `options` are the fields of the class `target`; `name` is what tables show."""
+
+    name: str = MISSING
+    target: str = MISSING
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class MeasureConf(PluginConf):
+    """A measure; `timeout_s` replaces execution.timeout_s for its jobs."""
+
+    timeout_s: float | None = None
+
+
+@dataclass
+class DtypeConf:
+    name: str = MISSING  # one of records.DTYPES
+
+
+@dataclass
+class DeviceConf:
+    type: str = MISSING  # auto, cpu, cuda
+    index: int | None = None  # which CUDA device
+
+
+@dataclass
+class ExecutionConf:
+    """How jobs are run; of all this only `launcher` and `env` can change a figure."""
+
+    launcher: str = "fork"  # fork: child of a server that has imported torch; subprocess: a new interpreter, 5 s dearer
+    shards: int = 1  # parts that hydra/launcher gets to run (joblib, submitit, Ray); the basic launcher runs one
+    timeout_s: float = 1800.0  # for a whole job
+    retries: int = 1  # of jobs that failed for reasons of the infrastructure, never of others
+    memory_limit_gib: float | None = None  # of a job's address space
+    env: dict[str, str] = field(default_factory=dict)  # added to the jobs' environment; makes launcher=subprocess
+    keep_caches: bool = False
+    keep_references: bool = False
+    stop_on_failure: bool = False  # start nothing more after the first job that failed
+
+
+@dataclass
+class ShardJob:
+    """Set by the sweeper for the Hydra jobs that it launches, not by people: which part of which sweep to run."""
+
+    folder: str | None = None
+    index: int = 0
+    of: int = 1
+
+
+@dataclass
+class Config:
+    suite: SuiteConf = MISSING
+    compiler: PluginConf = MISSING
+    dtype: DtypeConf = MISSING
+    mode: PluginConf = MISSING
+    device: DeviceConf = MISSING
+    measure: MeasureConf = MISSING
+
+    batch_size: int | None = None  # null: the suite's, per model, device and measure
+    sequence_length: int | None = None  # null: the suite's
+    rounds: int = 3  # fresh processes per performance job: round 0 compiles cold, later rounds warm
+    seed: int = 1337  # of weights, inputs and the order of compilers
+    threads: int | None = None  # null: one less than the physical cores (planning/machine.py says why)
+
+    exclude: list[Any] = field(default_factory=list)  # maps like {compiler: inductor, dtype: [float16, amp_*]}
+    zip: list[Any] = field(default_factory=list)  # axes paired instead of multiplied: [dtype, batch_size], or several
+    grids: list[Any] = field(default_factory=list)  # several sweeps in one: maps of axis -> "a,b"
+    gate: str | None = None  # accuracy: what is wrong is not timed
+    shard: str | None = None  # "2/5": plan and run only the second fifth, by cost
+    dry_run: bool = False  # show the plan, run nothing, write nothing
+    resume: str | None = None  # latest, or a sweep folder: run what has no valid result there
+    execution: ExecutionConf = field(default_factory=ExecutionConf)
+    shard_job: ShardJob = field(default_factory=ShardJob)
+
+
+@dataclass
+class GraphSweeperConf:
+    _target_: str = "hydra_plugins.orchestrator.GraphSweeper"
+    params: dict[str, str] = field(default_factory=dict)  # axes by default: what experiment files set
+
+
+def register() -> None:
+    """Make the schema known to Hydra, under the names that conf/config.yaml uses."""
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Config, provider="orchestrator")
+    store.store(group="hydra/sweeper", name="graph", node=GraphSweeperConf, provider="orchestrator")
