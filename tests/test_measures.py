@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import torch
 from orchestrator.compilers.eager import Eager
 from orchestrator.measures.accuracy import Accuracy
 from orchestrator.measures.context import Context
-from orchestrator.measures.performance import Performance
+from orchestrator.measures.performance import Performance, relative_half_width
 from orchestrator.measures.reference import Reference
 from orchestrator.modes.inference import Inference
 from orchestrator.modes.training import Training
@@ -31,7 +32,9 @@ from orchestrator.records import (
     Workload,
 )
 
-QUICK = Performance(iterations=5, seconds=0.0, pairs=6, pair_seconds=0.0, block_seconds=0.0, warmup_seconds=0.0)
+QUICK = Performance(
+    iterations=5, seconds=0.0, pairs=6, pair_seconds=0.0, block_seconds=0.0, warmup_seconds=0.0, extra_seconds=0.0
+)
 
 
 @pytest.fixture(autouse=True)
@@ -225,3 +228,23 @@ def test_training_lowers_the_loss(tmp_path: Path) -> None:
     step = seen.mode.step(program := seen.build(dropout=False), program.model, seen.workload)
     losses = [float(step()) for _ in range(30)]
     assert losses[-1] < losses[0] / 2
+
+
+def test_half_width_of_known_values() -> None:
+    assert relative_half_width([1.0, 2.0, 3.0]) == math.inf
+    values = [float(number) for number in range(1, 101)]  # ranks 40 and 61 of 100
+    assert relative_half_width(values) == pytest.approx((61 - 40) / 2 / 50.5)
+
+
+@pytest.mark.parametrize(("target", "most"), [(1.0, 20), (0.0, 10_000)])
+def test_sampling_goes_on_until_the_interval_is_narrow_enough(target: float, most: int) -> None:
+    noise = iter(range(1_000_000))
+    measure = Performance(target_rel_ci=target, extra_seconds=0.05)
+    values = measure._repeat(20, 0.0, lambda: 1.0 + next(noise) % 7 / 10, relative_half_width)
+    assert len(values) >= 20
+    assert (len(values) == most) == (target == 1.0)
+
+
+def test_sampling_never_goes_beyond_the_budget() -> None:
+    measure = Performance(max_seconds=0.0)
+    assert measure._repeat(20, 60.0, lambda: 1.0, relative_half_width) == [1.0, 1.0, 1.0]

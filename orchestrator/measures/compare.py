@@ -60,13 +60,14 @@ def differing(first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tens
     """
     import torch
 
-    found = []
+    found: list[dict[str, Any]] = []
     for name in sorted(first.keys() | second.keys()):
         one, two = first.get(name), second.get(name)
         if one is None or two is None or one.shape != two.shape or one.dtype != two.dtype:
             found.append({"name": name, "max_abs_error": None})
         elif not torch.equal(one.nan_to_num(), two.nan_to_num()) or not torch.equal(one.isnan(), two.isnan()):
-            found.append({"name": name, "max_abs_error": _number(float((one.double() - two.double()).abs().max()))})
+            error = _number(float((one.double() - two.double()).abs().max()))
+            found.append({"name": name, "max_abs_error": error})
     return found
 
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 import gc
 import math
 import os
+import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from orchestrator.measures.context import Context
 from orchestrator.plugins import Outcome, Program
@@ -26,6 +27,7 @@ from orchestrator.records import PASS
 
 Timed = Callable[[Callable[[], Any]], float]
 Step = Callable[[], Any]
+Sample = TypeVar("Sample")
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,11 @@ class Performance:
     """All times in seconds.
 
     Warm-up ends when at least `warmup_calls` calls and `warmup_seconds` have passed and the last three calls lie
-    within `warmup_spread` of each other, or after `max_seconds`. Steady state and pairs go on until both their count
-    and their time are reached, or `max_seconds` have passed (then at least three). A block of a pair lasts at
-    least `block_seconds`; its first iteration is dropped when it has more than one.
+    within `warmup_spread` of each other, or after `max_seconds`. Steady state and pairs go on until their count and
+    their time are reached *and* the 95 % interval of the median is within +- `target_rel_ci` (relative; 0 never is),
+    but no longer than `extra_seconds` over their time for the sake of the interval, and never beyond `max_seconds`
+    (then there are at least three). A block of a pair lasts at least `block_seconds`; its first iteration is
+    dropped when it has more than one.
     """
 
     iterations: int = 20
@@ -46,6 +50,8 @@ class Performance:
     warmup_calls: int = 3
     warmup_seconds: float = 1.0
     warmup_spread: float = 0.05
+    target_rel_ci: float = 0.01
+    extra_seconds: float = 5.0
     max_seconds: float = 120.0
 
     def run(self, context: Context) -> Outcome:
@@ -63,7 +69,7 @@ class Performance:
             self._warm_up(context, timed, step)
         noise = NoiseProbe()
         with context.phase("steady"), _no_garbage_collection():
-            latencies = self._repeat(self.iterations, self.seconds, lambda: timed(step))
+            latencies = self._repeat(self.iterations, self.seconds, lambda: timed(step), relative_half_width)
         context.add("latency", "s", "lower", latencies)
         context.facts |= noise.facts(len(latencies), latencies)
         if not context.is_eager:
@@ -117,7 +123,7 @@ class Performance:
                 return seconds[id(eager)], seconds[id(step)]
 
             with _no_garbage_collection():
-                pairs = self._repeat(self.pairs, self.pair_seconds, pair)
+                pairs = self._repeat(self.pairs, self.pair_seconds, pair, _half_width_of_ratios)
         context.add("pair_eager_latency", "s", "lower", [eager_s for eager_s, _ in pairs])
         context.add("pair_latency", "s", "lower", [compiled_s for _, compiled_s in pairs])
         context.facts["pair"] = {"block": block, "pairs": len(pairs), "method": "interleaved"}
@@ -126,17 +132,49 @@ class Performance:
         context.facts["pair_noise"] = seen["noise"]
         context.facts["disturbed"] += [f"pairs: {reason}" for reason in seen["disturbed"]]
 
-    def _repeat(self, count: int, seconds: float, sample: Callable[[], Any]) -> list[Any]:
-        """Call `sample` until `count` and `seconds` are reached, or the budget is spent; at least three times."""
-        values: list[Any] = []
+    def _repeat(
+        self,
+        count: int,
+        seconds: float,
+        sample: Callable[[], Sample],
+        half_width: Callable[[Sequence[Sample]], float],
+    ) -> list[Sample]:
+        """Call `sample` until there is enough, and it is certain enough, or the budget is spent."""
+        values: list[Sample] = []
         start = time.perf_counter()
+        checked_at = 0
         while True:
             values.append(sample())
             spent = time.perf_counter() - start
-            if len(values) >= count and spent >= seconds:
-                return values
             if len(values) >= 3 and spent >= self.max_seconds:
                 return values
+            if len(values) < count or spent < seconds:
+                continue
+            if spent >= seconds + self.extra_seconds:
+                return values
+            if len(values) >= 1.1 * checked_at:  # an interval costs a sort: not after every sample
+                checked_at = len(values)
+                if half_width(values) <= self.target_rel_ci:
+                    return values
+
+
+def relative_half_width(values: Sequence[float]) -> float:
+    """Return half the width of the 95 % interval of the median, relative to the median; infinity for too few values.
+
+    The interval is the one between order statistics that the sign test gives (Conover, Practical Nonparametric
+    Statistics, 3.2), in the normal approximation: ranks n/2 +- 1.96 sqrt(n)/2. It only decides when to stop; what is
+    reported is computed from the samples (`orchestrator.results.statistics`).
+    """
+    ordered = sorted(values)
+    count = len(ordered)
+    rank = math.floor(count / 2 - 0.98 * math.sqrt(count))
+    if rank < 1:
+        return math.inf
+    return (ordered[count - rank] - ordered[rank - 1]) / 2 / statistics.median(ordered)
+
+
+def _half_width_of_ratios(pairs: Sequence[tuple[float, float]]) -> float:
+    return relative_half_width([eager / compiled for eager, compiled in pairs])
 
 
 def _block(timed: Timed, step: Step, length: int) -> float:
