@@ -15,7 +15,7 @@ import hashlib
 import json
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -254,7 +254,7 @@ def _parse(kind: Any, value: Any, where: str) -> Any:
         return _parse(next(arm for arm in arms if arm is not type(None)), value, where)
     if dataclasses.is_dataclass(kind):
         return _parse_record(typing.cast(type, kind), value, where)
-    if origin is tuple:
+    if origin in (tuple, Sequence):
         _expect(isinstance(value, list), where, "a list", value)
         return tuple(_parse(typing.get_args(kind)[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if origin is not None and issubclass(origin, Mapping):

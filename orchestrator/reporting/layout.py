@@ -1,0 +1,120 @@
+"""Text laid out in columns: cells of one or more lines, widths from the content.
+
+Rich's `Table` has no cell that spans columns, and a model's name as a line of its own above its compilers is what
+makes the summary fit into 80 columns.
+"""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.text import Text
+
+GAP = 2
+NARROWEST = 9
+"""No column is folded to fewer characters."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a cell says, and a second, lesser thing. Side by side where there is room, else below each other."""
+
+    first: str = ""
+    second: str = ""
+    style: str = ""
+
+    def lines(self, stacked: bool) -> list[Text]:
+        parts = [part for part in (self.first, self.second) if part]
+        if stacked or len(parts) < 2:
+            return [Text(part, self.style if i == 0 else "dim") for i, part in enumerate(parts)]
+        return [Text.assemble((self.first, self.style), " ", (self.second, "dim"))]
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A line across all columns."""
+
+    text: str
+
+
+def console(width: int | None = None) -> Console:
+    """Return a console on stdout. A character that the stream cannot encode becomes "?", never an exception."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")
+    return Console(width=width, highlight=False, markup=False, emoji=False)
+
+
+def grid(titles: Sequence[str], rows: Sequence[Sequence[Cell] | Heading], width: int, stacked: bool) -> list[Text]:
+    """Return the lines of a table. Columns without content are left out.
+
+    Where all is too wide, the last column (status words) is folded, then the first (names).
+    """
+    used = [i for i in range(len(titles)) if any(not isinstance(row, Heading) and row[i].first for row in rows)]
+    cells = [row if isinstance(row, Heading) else [row[i].lines(stacked) for i in used] for row in rows]
+    head = [[Text(titles[i], "bold")] for i in used]
+    bodies = [row for row in (head, *cells) if not isinstance(row, Heading)]
+    widths = [max(line.cell_len for row in bodies for line in row[i] or [Text()]) for i in range(len(used))]
+    for column in (-1, 0):
+        overflow = max(sum(widths) + GAP * (len(widths) - 1) - width, 0)
+        widths[column] = max(widths[column] - overflow, min(widths[column], NARROWEST))
+    lines: list[Text] = []
+    for row in (head, *cells):
+        lines += [Text(row.text, "bold")] if isinstance(row, Heading) else _row(row, widths)
+    return lines
+
+
+def natural_width(titles: Sequence[str], rows: Sequence[Sequence[Cell] | Heading]) -> int:
+    """Return how wide the table is with every cell on one line."""
+    return max((line.cell_len for line in grid(titles, rows, 10_000, stacked=False)), default=0)
+
+
+def _row(cells: Sequence[list[Text]], widths: Sequence[int]) -> list[Text]:
+    folded = [
+        cell if all(line.cell_len <= width for line in cell) else _folded(cell, width)
+        for cell, width in zip(cells, widths, strict=True)
+    ]
+    lines = []
+    for i in range(max(len(cell) for cell in folded)):
+        line = Text()
+        for cell, width in zip(folded, widths, strict=True):
+            text = cell[i] if i < len(cell) else Text()
+            line.append_text(text)
+            line.append(" " * (width - text.cell_len + GAP))
+        line.rstrip()
+        lines.append(line)
+    return lines
+
+
+def _folded(cell: Sequence[Text], width: int) -> list[Text]:
+    return [Text(part, line.style) for line in cell for part in fold(line.plain, width)]
+
+
+def fold(text: str, width: int) -> list[str]:
+    """Cut text into pieces of at most `width` characters, behind an underscore, space or comma where there is one."""
+    pieces = []
+    while len(text) > width:
+        cut = max(text.rfind(mark, 1, width) for mark in "_ ,") + 1 or width
+        pieces.append(text[:cut])
+        text = text[cut:]
+    return [*pieces, text]
+
+
+def paragraph(text: str, width: int, indent: str = "  ") -> str:
+    """Return text wrapped between words to `width` columns, the lines after the first indented."""
+    lines = textwrap.wrap(text, max(width, 20), subsequent_indent=indent, break_on_hyphens=False)
+    return "\n".join(lines)
+
+
+def duration(seconds: float) -> str:
+    """Return a duration for people: "45 s", "4 min 30 s", "2 h 05 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,103 @@
+"""Collect a sweep: write its tables and show them. At the end of a sweep, and as the verb `report`."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.records import HARMLESS, INFRASTRUCTURE, NOT_RUN
+from orchestrator.store import SweepFolder, find_sweep
+
+if TYPE_CHECKING:
+    from orchestrator.results.load import SweepResults
+    from orchestrator.results.tables import Tables
+
+TABLES = ("summary", "overview", "performance", "accuracy", "jobs")
+
+
+def finish(folder: SweepFolder) -> int:
+    """Write the tables of a sweep and show the summary. Returns the exit code: 1 if any job failed or was not run.
+
+    A pure function of the folder: can be repeated, also while the sweep still runs. Raises UsageError when the folder
+    is not a sweep. pandas is imported here and not before: it has no business in a process that only plans.
+    """
+    from orchestrator.reporting.terminal import show_summary
+
+    results, tables = collect(folder)
+    show_summary(tables, shown(folder), next_command(results))
+    return exit_code(results)
+
+
+def collect(folder: SweepFolder) -> tuple[SweepResults, Tables]:
+    """Read the sweep and write tables/. A folder that cannot be written (someone else's, a full disk) is only read."""
+    from orchestrator.results import exports, load, tables
+
+    results = load.load(folder)
+    made = tables.build(results)
+    try:
+        exports.write(folder, made)
+    except OSError as error:
+        print(f"The tables could not be written: {error}", file=sys.stderr)
+    return results, made
+
+
+def exit_code(results: SweepResults) -> int:
+    """Return 0 if every planned job ended well or cannot be done here, else 1."""
+    return int(any(outcome.status not in HARMLESS for outcome in results.outcomes))
+
+
+def shown(folder: SweepFolder) -> str:
+    """Return the folder's path, relative to the working directory where it lies below."""
+    here = Path.cwd()
+    return str(folder.root.relative_to(here)) if folder.root.is_relative_to(here) else str(folder.root)
+
+
+def next_command(results: SweepResults) -> str:
+    """Return what to run next: the rest of the sweep, the first failure alone, or the table for a text."""
+    unfinished = [outcome for outcome in results.outcomes if outcome.status in (NOT_RUN, INFRASTRUCTURE)]
+    place = shown(results.folder)
+    if unfinished:
+        words = [*results.sweep.overrides, f"resume={place}"]
+        return "python -m orchestrator " + " ".join(shlex.quote(word) for word in words)
+    return f"python -m orchestrator report {shlex.quote(place)} --md"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run `python -m orchestrator report`. Raises UsageError when there is no such sweep."""
+    parser = argparse.ArgumentParser(
+        prog="python -m orchestrator report",
+        description="Show a sweep's tables again, and rewrite its tables/ folder. Works while the sweep runs.",
+        epilog="Exit code: 0 fine, 1 some job failed or has not run, 2 no such sweep.",
+    )
+    parser.add_argument("sweep", nargs="?", default="latest", help="path, latest, latest~1, or <date>/<time> (latest)")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", dest="form", action="store_const", const="json", help="all tables as JSON, with units")
+    form.add_argument("--md", dest="form", action="store_const", const="md", help="summary and overview as Markdown")
+    form.add_argument("--csv", dest="form", action="store_const", const="csv", help="the summary as CSV")
+    parser.add_argument("--table", choices=TABLES, metavar="NAME", help=f"only this table: {', '.join(TABLES)}")
+    parser.add_argument("--root", default="outputs", metavar="DIR", help="where sweeps lie (outputs)")
+    asked = parser.parse_args(argv)
+    if asked.table and not asked.form:
+        parser.error("--table goes with --json, --md or --csv")
+    folder = find_sweep(asked.sweep, Path(asked.root))
+    if asked.form is None:
+        return finish(folder)
+    results, tables = collect(folder)
+    sys.stdout.write(_text(tables, asked.form, asked.table))
+    return exit_code(results)
+
+
+def _text(tables: Tables, form: str, table: str | None) -> str:
+    from orchestrator.results import exports
+
+    frames = tables.named()
+    if form == "json":
+        return exports.to_json({table: frames[table]} if table else frames)
+    if form == "csv":
+        return exports.to_csv(frames[table or "summary"])
+    names = [table] if table else ["summary", "overview"]
+    return "\n".join(exports.to_markdown(name, frames[name]) for name in names)

@@ -1,0 +1,180 @@
+"""What a person sees before and after a sweep: the plan, and the table with its notes.
+
+Colour is an addition: every mark is a character too, so that a pipe, a log file and a colour-blind reader see the
+same. Reasons are never cut off.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.text import Text
+
+from orchestrator.records import NOT_RUN, SUCCESSES, UNSUPPORTED, JobSpec
+from orchestrator.reporting.layout import console, duration, grid, natural_width, paragraph
+from orchestrator.store import JobGraph
+
+if TYPE_CHECKING:
+    from orchestrator.results.tables import Tables
+
+LISTED = 20
+"""So many failures, and jobs of a dry run, are shown; the others are counted, and stand in the tables."""
+
+
+def show_plan(graph: JobGraph, folder: str, dry_run: bool) -> None:
+    """Print how many jobs of which kinds will run, how long that may take, and where the results will be."""
+    out = console()
+    estimate = sum(job.cost_s for job in graph.jobs if job.verdict is None)
+    title = f"Plan: {_plural(len(graph.jobs), 'job')}, about {duration(estimate)} one after the other"
+    out.print(Text(title, "bold"))
+    axes: tuple[tuple[str, Callable[[JobSpec], str]], ...] = (
+        ("suite", lambda job: job.workload.suite),
+        ("model", lambda job: job.workload.model),
+        ("mode", lambda job: job.workload.mode.name),
+        ("dtype", lambda job: job.workload.dtype),
+        ("device", lambda job: job.workload.device),
+        ("compiler", lambda job: job.compiler.name),
+        ("measure", lambda job: job.measure.name),
+    )
+    for name, of in axes:
+        _print_counts(out, name, Counter(of(job) for job in graph.jobs))
+    shared = _shared(graph)
+    if shared:
+        _print_item(out, "shared", shared)
+    verdicts = Counter(job.verdict.status for job in graph.jobs if job.verdict is not None)
+    if verdicts:
+        known = ", ".join(f"{status} {count}" for status, count in sorted(verdicts.items()))
+        _print_item(out, "not started", f"{known} (known beforehand; the reasons will be in the table)")
+    if dry_run:
+        for job in graph.jobs[:LISTED]:
+            out.print(Text(f"    {job.title}"), overflow="ellipsis", no_wrap=True)
+        if len(graph.jobs) > LISTED:
+            out.print(f"    and {len(graph.jobs) - LISTED} more")
+        out.print("Dry run: nothing was started.")
+    else:
+        _print_item(out, "folder", folder, wrap=False)
+
+
+def show_summary(tables: Tables, folder: str, next_command: str) -> None:
+    """Print the final table by section, its notes, the failures with their logs, and what to run next."""
+    from orchestrator.reporting.summary import TITLES, sections
+    from orchestrator.results.exports import rows
+
+    out = console()
+    summary, overview = list(rows(tables.summary)), list(rows(tables.overview))
+    several_seeds = len({row["seed"] for row in summary}) > 1
+    for section in sections(summary, overview):
+        out.print()
+        out.print(Text(section.title(several_seeds), "bold reverse"))
+        table = section.table()
+        stacked = natural_width(TITLES, table) > out.width
+        for line in grid(TITLES, table, out.width, stacked):
+            out.print(line, no_wrap=True, overflow="ellipsis")
+    if not summary:
+        out.print("\nNothing was planned that is measured or judged.")
+    out.print()
+    _notes(out, summary)
+    _failures(out, summary, list(rows(tables.jobs)))
+    _print_item(out, "results", f"{folder}  (tables/, jobs/*/log.txt)", wrap=False)
+    _print_item(out, "next", next_command, wrap=False)
+
+
+def _notes(out: Console, summary: Sequence[Mapping[str, Any]]) -> None:
+    """Say what the marks mean, and what is behind the intervals; only what occurs."""
+    if any(row["flags"] for row in summary):
+        _note(out, "! speed-up < 0.95x, cold compile > 120 s, memory ratio < 0.90x, or accuracy not passed")
+    if any(row["interval"] == "in-process" for row in summary):
+        _note(
+            out,
+            "Intervals are from the pairs of one process only (one round): another process may differ by more. "
+            "rounds=5 gives an interval over fresh processes.",
+        )
+    sources = {row["memory_source"] for row in summary} - {None}
+    if any("ru_maxrss" in source for source in sources):
+        _note(out, "Peak memory is since process start (ru_maxrss): the kernel does not let it be read by phase here.")
+    batches = {row["accuracy_batch_size"] for row in summary if row["accuracy_batch_size"] != row["batch_size"]} - {
+        None
+    }
+    if batches:
+        _note(out, f"Accuracy was judged at batch size {', '.join(map(str, sorted(batches)))}.")
+    disturbed = [row for row in summary if row["disturbed"]]
+    for row in disturbed[:LISTED]:
+        _note(out, f"* {_row_name(row)} was disturbed: {row['disturbed']}")
+    if len(disturbed) > LISTED:
+        _note(out, f"* and {len(disturbed) - LISTED} more rows were disturbed: see the column 'disturbed'")
+
+
+def _failures(out: Console, summary: Sequence[Mapping[str, Any]], jobs: Sequence[Mapping[str, Any]]) -> None:
+    """List what has no good result: failures one by one with their log, what cannot be done here by reason."""
+    rows = [
+        (row, measure, row[measure], row[f"{measure}_reason"] or "", row[log])
+        for row in summary
+        for measure, log in (("performance", "log"), ("accuracy", "accuracy_log"))
+        if row[measure] not in (None, "pass", NOT_RUN)
+    ]
+    failed = [entry for entry in rows if entry[2] not in SUCCESSES | {UNSUPPORTED}]
+    if failed:
+        out.print(Text(f"{_plural(len(failed), 'failure')}:", "bold red"))
+    for row, measure, status, reason, log in failed[:LISTED]:
+        _note(out, f"{status}: {_row_name(row)} {measure}: {reason or 'no reason was given'} ({log})", indent="  ")
+    if len(failed) > LISTED:
+        out.print(f"  and {len(failed) - LISTED} more: tables/jobs.csv")
+    by_reason: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for row, measure, status, reason, _ in rows:
+        if status in SUCCESSES | {UNSUPPORTED}:
+            by_reason[status, reason].append(f"{_row_name(row)} {measure}")
+    for (status, reason), names in list(by_reason.items())[:LISTED]:
+        _note(out, f"{status}: {_some(names, 3)}: {reason or 'no reason was given'}")
+    waiting = sum(job["status"] == NOT_RUN for job in jobs)
+    if waiting:
+        reasons = Counter(str(job["reason"]) for job in jobs if job["status"] == NOT_RUN)
+        _note(out, f"{_plural(waiting, 'job')} not run: {_some([f'{r} ({n})' for r, n in reasons.most_common()], 3)}")
+
+
+def _shared(graph: JobGraph) -> str:
+    """Return how many baselines and references serve how many jobs, "" if none."""
+    words = []
+    for kind, name in (("baseline", "baseline"), ("reference", "reference")):
+        needed = [need.job for job in graph.jobs for need in job.needs if need.kind == kind]
+        if needed:
+            words.append(f"{_plural(len(set(needed)), name)} for {_plural(len(needed), 'job')}")
+    return ", ".join(words)
+
+
+def _print_counts(out: Console, name: str, counts: Counter[str]) -> None:
+    """Print an axis: its one value, or each value with its number of jobs, the most frequent first."""
+    if len(counts) == 1:
+        _print_item(out, name, next(iter(counts)))
+        return
+    words = [f"{value} {count}" for value, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
+    _print_item(out, f"{len(counts)} {name}s", _some(words, 8))
+
+
+def _print_item(out: Console, name: str, text: str, wrap: bool = True) -> None:
+    """Print "name  text"; with `wrap=False` on one line of any length, so that paths and commands can be copied."""
+    label = f"  {name:<13} "
+    if wrap:
+        text = paragraph(text, out.width - len(label), indent="").replace("\n", "\n" + " " * len(label))
+    out.print(Text.assemble((label, "dim"), text), soft_wrap=True)
+
+
+def _note(out: Console, text: str, indent: str = "") -> None:
+    wrapped = paragraph(indent + text, out.width, indent=indent + "  ")
+    out.print(Text(wrapped), soft_wrap=True)
+
+
+def _row_name(row: Mapping[str, Any]) -> str:
+    return f"{row['model']} {row['mode']} {row['dtype']} {row['device']} {row['compiler']}"
+
+
+def _some(words: Iterable[str], most: int) -> str:
+    listed = list(words)
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" + ("s" if count != 1 else "")

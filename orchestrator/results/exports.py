@@ -1,0 +1,136 @@
+"""The tables as CSV, Markdown and JSON. Same folder in, same bytes out.
+
+CSV and JSON hold every column with unrounded figures; Markdown is for reading. What is missing is an empty
+cell, `null` or "—".
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.records import SCHEMA_VERSION
+from orchestrator.results.accuracy import JUDGEMENT
+from orchestrator.results.metrics import COLUMNS, is_missing
+from orchestrator.results.naming import IDENTITY
+from orchestrator.results.performance import COUNTERS
+from orchestrator.store import SweepFolder, write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from orchestrator.results.tables import Tables
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""A spreadsheet takes a cell that begins so for a formula (OWASP, "CSV injection"); messages may begin so."""
+NOT_FOR_READING = frozenset(
+    {"job", "log", "accuracy_log", "command", "reason", "performance_reason", "accuracy_reason", "geomean_models"}
+    | {"outliers", "samples", "pairs", "started_s", "rounds_planned", "memory_source", "interval", "fp64"}
+    | {"eager_own_memory_mib", "reference_rmse", "limit", "multiplier", "variant"}
+    | {name for name in COLUMNS if name.endswith("_count") and name != "geomean_count"}
+)
+
+IN_OTHER_TABLES = {  # the Markdown summary says what performance.md and accuracy.md detail
+    "summary": frozenset(
+        {*COUNTERS, *JUDGEMENT, "own_memory_mib", "compile_peak_memory_mib", "children_peak_memory_mib"}
+    )
+    - {"graph_breaks", "max_abs_error"}
+}
+
+
+def write(folder: SweepFolder, tables: Tables) -> None:
+    """Write tables/<name>.{csv,md,json}, each atomically. Raises OSError when the folder cannot be written."""
+    folder.tables.mkdir(exist_ok=True)
+    for name, frame in tables.named().items():
+        write_text(folder.tables / f"{name}.csv", to_csv(frame))
+        write_text(folder.tables / f"{name}.md", to_markdown(name, frame))
+        write_text(folder.tables / f"{name}.json", to_json({name: frame}))
+
+
+def rows(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Yield the rows with plain Python values: None where something is missing, int and float, no numpy."""
+    names = list(frame.columns)
+    for values in zip(*(frame[name].tolist() for name in names), strict=True):
+        yield {name: None if is_missing(value) else value for name, value in zip(names, values, strict=True)}
+
+
+def to_csv(frame: pd.DataFrame) -> str:
+    """Return RFC 4180 text with "\\n" line ends, header first. Text that a spreadsheet would run is quoted with '."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(frame.columns)
+    for row in rows(frame):
+        writer.writerow([_csv_cell(name, value) for name, value in row.items()])
+    return file.getvalue()
+
+
+def _csv_cell(name: str, value: Any) -> Any:
+    if isinstance(value, str) and COLUMNS[name].kind == "text" and value.startswith(FORMULA):
+        return "'" + value
+    return value
+
+
+def to_json(frames: Mapping[str, pd.DataFrame]) -> str:
+    """Return {"schema", "columns": name -> unit, direction and meaning, "tables": name -> rows}.
+
+    Figures that JSON has no word for are the strings "nan", "inf" and "-inf".
+    """
+    used = [name for name in COLUMNS if any(name in frame.columns for frame in frames.values())]
+    document = {
+        "schema": SCHEMA_VERSION,
+        "columns": {
+            name: {"unit": COLUMNS[name].unit or None, "better": COLUMNS[name].better, "doc": COLUMNS[name].doc}
+            for name in used
+        },
+        "tables": {
+            table: [{name: _json_value(value) for name, value in row.items()} for row in rows(frame)]
+            for table, frame in frames.items()
+        },
+    }
+    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _json_value(value: Any) -> Any:
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def to_markdown(name: str, frame: pd.DataFrame) -> str:
+    """Return a heading, what all rows have in common, and a table of the columns that hold something."""
+    content = list(rows(frame))
+    hidden = NOT_FOR_READING | IN_OTHER_TABLES.get(name, set())
+    shown = [column for column in frame.columns if column not in hidden]
+    shown = [column for column in shown if any(row[column] is not None for row in content)]
+    constant = [c for c in shown if c in IDENTITY and c not in ("model", "compiler") and _constant(c, content)]
+    lines = [f"## {name.capitalize()}", ""]
+    if constant:
+        lines += [", ".join(f"{column} {COLUMNS[column].text(content[0][column])}" for column in constant), ""]
+    shown = [column for column in shown if column not in constant]
+    if not shown:
+        return "\n".join([*lines, "No rows.", ""])
+    lines.append(_markdown_row(_heading(column) for column in shown))
+    lines.append(_markdown_row("---" if COLUMNS[column].kind == "text" else "---:" for column in shown))
+    lines += [_markdown_row(_markdown_cell(COLUMNS[c].text(row[c])) for c in shown) for row in content]
+    return "\n".join([*lines, ""])
+
+
+def _constant(column: str, content: list[dict[str, Any]]) -> bool:
+    return len(content) > 1 and all(row[column] == content[0][column] for row in content)
+
+
+def _heading(column: str) -> str:
+    unit = COLUMNS[column].unit
+    suffix = {"MiB": "_mib", "%": "_percent"}.get(unit, f"_{unit}")
+    words = column.removesuffix(suffix).replace("_", " ")
+    return f"{words} ({unit})" if unit not in ("", "1") else words
+
+
+def _markdown_row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _markdown_cell(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

@@ -1,0 +1,121 @@
+"""Read a sweep folder: what was planned, and what became of each job. Every planned job gives exactly one outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.records import (
+    COMPARISON_ERROR,
+    CRASH,
+    EAGER_FAIL_TO_RUN,
+    EAGER_TWO_RUNS_DIFFER,
+    FAIL_ACCURACY,
+    FAIL_TO_RUN,
+    INFRASTRUCTURE,
+    MODEL_FAIL_TO_LOAD,
+    NOT_RUN,
+    OUT_OF_MEMORY,
+    PASS,
+    PASS_DUE_TO_SKIP,
+    STATUSES,
+    TIMEOUT,
+    UNSUPPORTED,
+    JobResult,
+    JobSpec,
+)
+from orchestrator.store import Sweep, SweepFolder, Unreadable
+
+WORST_FIRST = (
+    CRASH,
+    FAIL_ACCURACY,
+    FAIL_TO_RUN,
+    TIMEOUT,
+    OUT_OF_MEMORY,
+    COMPARISON_ERROR,
+    EAGER_TWO_RUNS_DIFFER,
+    EAGER_FAIL_TO_RUN,
+    MODEL_FAIL_TO_LOAD,
+    INFRASTRUCTURE,
+    NOT_RUN,
+    UNSUPPORTED,
+    PASS_DUE_TO_SKIP,
+    PASS,
+)
+"""Of several rounds the row shows the worst status: what the compiler does wrong before what nobody has tried."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One planned job and its result. `result` is None when there is none that can be read; `reason` is one line."""
+
+    job: JobSpec
+    status: str
+    reason: str
+    result: JobResult | None
+
+    @property
+    def facts(self) -> Any:
+        return {} if self.result is None else self.result.facts
+
+
+@dataclass(frozen=True)
+class SweepResults:
+    """A sweep and its outcomes, in plan order."""
+
+    folder: SweepFolder
+    sweep: Sweep
+    outcomes: tuple[Outcome, ...]
+
+
+def load(folder: SweepFolder) -> SweepResults:
+    """Read plan and results. Raises UsageError when the folder is not a sweep or its plan is damaged.
+
+    Missing and damaged result files are `not_run` outcomes with the reason: nothing is lost, nothing is dropped.
+    """
+    sweep = folder.read_sweep()
+    graph = folder.read_graph()
+    return SweepResults(folder, sweep, tuple(outcome(job, folder.read_result(job.id)) for job in graph.jobs))
+
+
+def outcome(job: JobSpec, result: JobResult | Unreadable | None) -> Outcome:
+    """Return what became of one job. A verdict that is known when planning stands even before its file is written."""
+    if isinstance(result, Unreadable):
+        return Outcome(job, NOT_RUN, f"result file cannot be read: {one_line(result.reason)}", None)
+    if result is None and job.verdict is not None:
+        return Outcome(job, job.verdict.status, one_line(job.verdict.reason), None)
+    if result is None:
+        return Outcome(job, NOT_RUN, "no result yet", None)
+    if result.status not in STATUSES:
+        return Outcome(job, NOT_RUN, f"result file has the unknown status '{one_line(result.status)}'", None)
+    return Outcome(job, result.status, one_line(result.failure.message) if result.failure else "", result)
+
+
+def worst(outcomes: Iterable[Outcome]) -> Outcome:
+    """Return the outcome with the worst status, the first of several: later rounds only repeat its reason."""
+    return min(outcomes, key=lambda outcome: WORST_FIRST.index(outcome.status))
+
+
+def one_line(text: str) -> str:
+    """Return text on one line, without control characters: messages of compilers hold newlines and colours."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def fact(facts: Any, *path: str) -> Any:
+    """Return a nested fact, None where any step of `path` is absent."""
+    for key in path:
+        facts = facts.get(key) if isinstance(facts, dict) else None
+    return facts
+
+
+def figure(facts: Any, *path: str) -> float | None:
+    """Return a nested fact that is a number, None where it is absent or something else."""
+    value = fact(facts, *path)
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def items(facts: Any, *path: str) -> list[Any]:
+    """Return a nested fact that is a list, an empty one where it is absent or something else."""
+    value = fact(facts, *path)
+    return value if isinstance(value, list) else []

@@ -1,0 +1,220 @@
+"""The one table of columns: name, unit, direction, how it is printed and what it means.
+
+Every output (terminal, CSV, Markdown, JSON) reads it, so a figure has one name, one unit and one definition.
+Records hold seconds and bytes; tables hold milliseconds where a latency is meant, and MiB (2**20 bytes).
+A column's name ends with its unit where it has one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+MISSING = "—"
+MS = 1e3
+MIB = 2.0**-20
+
+SLOW_SPEEDUP = 0.95
+LONG_COMPILE_S = 120.0
+LOW_COMPRESSION = 0.90
+"""Thresholds of the marks of PyTorch's performance dashboard (HUD): below, above, below."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column. `kind` is "text", "count" or "number"; `better` is "lower", "higher" or "none"."""
+
+    name: str
+    kind: str
+    unit: str
+    better: str
+    show: Callable[[Any], str]
+    doc: str
+
+    def text(self, value: Any) -> str:
+        """Return the value for people: significant digits, `MISSING` where there is none. No unit."""
+        return MISSING if is_missing(value) else self.show(value)
+
+
+def is_missing(value: Any) -> bool:
+    """None, NaN, pandas' NA and empty text: nothing was seen. 0 is a figure, never a missing one."""
+    if type(value).__name__ == "NAType":  # it has no truth value, and pandas is slow to import for a comparison
+        return True
+    return value is None or value == "" or bool(value != value)
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """Return a number with `digits` significant digits and no exponent between 0.001 and a million.
+
+    Digits in front of the point are never rounded away: 1234.5 is "1234" with three digits, not "1230".
+    """
+    if isinstance(value, str) or not math.isfinite(value):
+        return str(value)
+    size = abs(value)
+    if size != 0 and (size < 1e-3 or size >= 1e6):
+        return f"{value:.{digits - 1}e}"
+    places = digits - 1 - (math.floor(math.log10(size)) if size else 0)
+    return f"{value:.{max(places, 0)}f}"
+
+
+def _count(value: Any) -> str:
+    return str(int(value))
+
+
+def _two(value: Any) -> str:
+    return f"{float(value):.2f}"
+
+
+def _whole(value: Any) -> str:
+    return f"{float(value):.0f}"
+
+
+def _one(value: Any) -> str:
+    return f"{float(value):.1f}"
+
+
+def _text(name: str, doc: str) -> Column:
+    return Column(name, "text", "", "none", str, doc)
+
+
+def _ratio(name: str, doc: str) -> Column:
+    return Column(name, "number", "x", "higher", _two, doc)
+
+
+def _time(name: str, doc: str) -> Column:
+    return Column(name, "number", name.rpartition("_")[2], "lower", significant, doc)
+
+
+def _memory(name: str, doc: str) -> Column:
+    return Column(name, "number", "MiB", "lower", _whole, doc)
+
+
+def _percent(name: str, doc: str, better: str) -> Column:
+    return Column(name, "number", "%", better, _one, doc)
+
+
+def _plain(name: str, doc: str, better: str) -> Column:
+    return Column(name, "number", "1", better, significant, doc)
+
+
+def _counted(name: str, doc: str, better: str = "none") -> Column:
+    return Column(name, "count", "1", better, _count, doc)
+
+
+_COLUMNS = (
+    # what was run
+    _text("suite", "set of models"),
+    _text("model", "model"),
+    _text("mode", "inference, training, ..."),
+    _text("dtype", "precision asked for"),
+    _text("device", "cpu or cuda:<index>"),
+    _counted("batch_size", "batch size"),
+    _counted("sequence_length", "tokens per sample; none for models without a sequence"),
+    _counted("seed", "random seed of weights and inputs"),
+    _counted("threads", "intra-op threads (torch.set_num_threads)"),
+    _text("launcher", "how the worker process starts; absolute memory is not comparable between launchers"),
+    _text("compiler", "compiler; options are added where one name stands for several"),
+    _text("measure", "what the job measures; options are added where one name stands for several"),
+    _text("variant", "environment variables added to the worker's"),
+    # what became of it
+    _text("status", "status of the worst round"),
+    _text("reason", "why the status is not pass"),
+    _text("phase", "the worker's phase when it failed"),
+    _text("job", "id of the job (of the first round with that status)"),
+    _counted("round", "repetition in another fresh process; 0 is the cold start"),
+    _counted("attempt", "how often the job was started; more than 1 after infrastructure failures"),
+    Column("started_s", "number", "s", "none", _whole, "start of the process, seconds since the epoch"),
+    _time("duration_s", "wall time of the whole process"),
+    _text("disturbed", "evidence that something else used the machine; empty when it was quiet"),
+    _text("log", "log file, relative to the sweep folder"),
+    _text("accuracy_log", "log file of the accuracy job"),
+    _text("command", "the command that runs this again"),
+    _text("flags", "HUD's marks: speed-up < 0.95, cold compile > 120 s, compression < 0.90, accuracy not passed"),
+    _text("performance", "status of the performance job, worst round"),
+    _text("performance_reason", "why performance is not pass"),
+    # speed
+    _ratio("speedup", "exp(median of log(eager / compiled) over pairs), geometric mean of the rounds"),
+    _ratio("speedup_low", "lower end of the 95 % interval"),
+    _ratio("speedup_high", "upper end of the 95 % interval"),
+    _text("verdict", "faster or slower if the interval excludes 1 and the effect is over 1 %, else within noise"),
+    _text("interval", "rounds: Student's t over fresh processes; in-process: order statistics of one's pairs"),
+    _counted("rounds", "rounds that passed", "higher"),
+    _counted("rounds_planned", "rounds that were planned"),
+    _counted("pairs", "eager and compiled samples timed next to each other, all rounds", "higher"),
+    _time("eager_latency_ms", "median over rounds of the medians of the baseline jobs"),
+    _time("latency_ms", "median over rounds of the medians of one step, steady state"),
+    _percent(
+        "latency_spread_percent",
+        "sd of the rounds' medians in % of their mean; with one round IQR in % of the median",
+        "lower",
+    ),
+    _counted("outliers", "latency samples over 1.5 IQR outside the quartiles; counted, not removed", "lower"),
+    _counted("samples", "latency samples, all rounds"),
+    _time("first_call_s", "first call, compilation included"),
+    _time("compile_latency_s", "first call minus median latency of this process"),
+    _text("cache", "state of the private compile cache at the start: cold, warm, none (eager)"),
+    _time("compile_latency_cold_s", "first call minus median latency, empty compile cache; median over such rounds"),
+    _counted("compile_latency_cold_count", "rounds with an empty compile cache"),
+    _time("compile_latency_warm_s", "the same with the cache of the round before"),
+    _counted("compile_latency_warm_count", "rounds with a filled compile cache"),
+    _counted("break_even_iterations", "cold compile latency / (eager - compiled latency), where faster", "lower"),
+    # memory
+    _memory("eager_peak_memory_mib", "steady-state peak of the baseline's process, median over rounds"),
+    _memory("peak_memory_mib", "steady-state peak of the process (on CUDA: of the allocator), median over rounds"),
+    _ratio("compression_ratio", "eager peak memory / compiled peak memory"),
+    _memory("own_memory_mib", "steady-state peak minus the level before the model existed"),
+    _memory("eager_own_memory_mib", "the same of the baseline"),
+    _memory("compile_peak_memory_mib", "peak during the first call, the process itself"),
+    _memory("children_peak_memory_mib", "peak of the compiler's child processes during the first call"),
+    _text("memory_source", "how the peak was read"),
+    # dynamo
+    _counted("graphs", "graphs captured"),
+    _counted("graph_breaks", "graph breaks", "lower"),
+    _counted("unique_graph_breaks", "different reasons for graph breaks", "lower"),
+    _counted("captured_calls", "calls captured in graphs", "higher"),
+    _counted("fallbacks", "frames that fell back to eager", "lower"),
+    _counted("recompiles", "recompilations", "lower"),
+    _counted("cudagraph_skips", "graphs that could not become CUDA graphs", "lower"),
+    # accuracy
+    _text("accuracy", "status of the accuracy job"),
+    _text("accuracy_reason", "why accuracy is not pass"),
+    _counted("accuracy_batch_size", "batch size of the accuracy job"),
+    _text("worst_tensor", "the tensor that failed, or is nearest to it"),
+    _plain("max_abs_error", "largest absolute difference to the reference, worst tensor", "lower"),
+    _plain("rmse", "root mean square error to fp64, worst tensor", "lower"),
+    _plain("reference_rmse", "the same of eager in the dtype asked for", "none"),
+    Column(
+        "cosine",
+        "number",
+        "1",
+        "higher",
+        lambda value: significant(value, 6),
+        "cosine similarity to the reference, worst tensor",
+    ),
+    _text("rule", "the rule that judged the worst tensor"),
+    _plain("limit", "what the rule allowed", "none"),
+    _plain("tolerance", "absolute and relative tolerance", "none"),
+    _plain("multiplier", "how many times the eager error is allowed", "none"),
+    _counted("tensors", "tensors compared"),
+    _counted("tensors_failed", "tensors that failed", "lower"),
+    _text("fp64", "ok, or why there is no fp64 reference"),
+    # overview
+    _ratio("geomean_speedup", "over the workloads that all compared compilers ran, none with wrong results"),
+    _counted("geomean_count", "workloads in it", "higher"),
+    _text("geomean_models", "models in it"),
+    _percent("pass_rate_percent", "passed / planned; what has no result counts as not passed", "higher"),
+    _counted("passed", "workloads of which every planned measure passed", "higher"),
+    _counted("planned", "workloads planned"),
+    _counted("performance_passed", "workloads whose performance passed", "higher"),
+    _counted("performance_planned", "workloads whose performance was planned"),
+    _counted("accuracy_passed", "workloads whose accuracy passed", "higher"),
+    _counted("accuracy_planned", "workloads whose accuracy was planned"),
+    _time("mean_compile_latency_cold_s", "arithmetic mean of the cold compile latencies"),
+    _counted("mean_compile_latency_cold_count", "workloads in it"),
+    _ratio("geomean_compression_ratio", "geometric mean of the compression ratios"),
+    _counted("geomean_compression_count", "workloads in it"),
+)
+
+COLUMNS = {column.name: column for column in _COLUMNS}

@@ -1,0 +1,115 @@
+"""What rows are called: names that are unique in a sweep, and the columns that say what was run.
+
+Two plug-ins may share a name and differ in options (`compiler.options.dynamic=true,false`). Their rows must neither
+overwrite each other nor look alike, so what differs is added to the name: `inductor(dynamic=true)`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from orchestrator.records import EAGER, JobSpec, PluginSpec, Workload, fingerprint
+
+Key = tuple[Any, ...]
+Named = dict[Any, tuple[str, Mapping[str, Any]]]
+"""Key -> (name, what may tell it from others of that name)."""
+
+WORKLOAD = ("suite", "model", "mode", "dtype", "device", "batch_size", "sequence_length", "seed", "threads")
+IDENTITY = (*WORKLOAD, "compiler", "measure", "launcher", "variant")
+
+
+class Naming:
+    """Keys and names of the jobs of one sweep."""
+
+    def __init__(self, jobs: Iterable[JobSpec]) -> None:
+        self._prints: dict[int, str] = {}
+        self._records: list[Any] = []  # keeps the records alive, so that their ids stay theirs
+        builders: Named = {}
+        modes: Named = {}
+        measures: Named = {}
+        contenders: dict[str, Named] = defaultdict(dict)
+        for job in jobs:
+            for specs, spec in ((builders, job.workload.builder), (modes, job.workload.mode), (measures, job.measure)):
+                specs[self.print(spec)] = (spec.name, spec.options)
+            details = {**job.compiler.options, "launcher": job.launcher, **job.env}
+            contenders[measure_kind(job.measure)][self._contender(job)] = (job.compiler.name, details)
+        self._builders, self._modes, self._measures = distinguish(builders), distinguish(modes), distinguish(measures)
+        # accuracy jobs may all use another launcher than performance jobs: that alone makes no new name
+        self._contenders = {kind: distinguish(named) for kind, named in contenders.items()}
+
+    def print(self, record: PluginSpec | Workload) -> str:
+        """Return the record's fingerprint; a plan of 10,000 jobs shares a few hundred records."""
+        if id(record) not in self._prints:
+            self._prints[id(record)] = fingerprint(record)
+            self._records.append(record)
+        return self._prints[id(record)]
+
+    def family(self, job: JobSpec) -> Key:
+        """Return what the rounds of one job share: its row in a table."""
+        return (self.print(job.workload), self.print(job.measure), *self._contender(job))
+
+    def except_batch(self, job: JobSpec) -> Key:
+        """Return what a performance row and its accuracy row share: all of the workload but the batch, the compiler."""
+        w = job.workload
+        prints = (self.print(w.builder), self.print(w.mode), self.print(job.compiler))
+        return (w.suite, *prints, w.dtype, w.device, w.sequence_length, w.seed)
+
+    def identity(self, job: JobSpec) -> dict[str, Any]:
+        """Return the columns that say what the job runs."""
+        w = job.workload
+        return {
+            "suite": w.suite,
+            "model": self._builders[self.print(w.builder)],
+            "mode": self._modes[self.print(w.mode)],
+            "dtype": w.dtype,
+            "device": w.device,
+            "batch_size": w.batch_size,
+            "sequence_length": w.sequence_length,
+            "seed": w.seed,
+            "threads": w.threads,
+            "compiler": self._contenders[measure_kind(job.measure)][self._contender(job)],
+            "measure": self._measures[self.print(job.measure)],
+            "launcher": job.launcher,
+            "variant": " ".join(f"{name}={value}" for name, value in sorted(job.env.items())) or None,
+        }
+
+    def _contender(self, job: JobSpec) -> Key:
+        return (self.print(job.compiler), job.launcher, *sorted(job.env.items()))
+
+
+def measure_kind(measure: PluginSpec) -> str:
+    """Return "performance", "accuracy", "reference", ...: the plug-in's class, whatever its YAML file calls it."""
+    return measure.target.rpartition(".")[2].lower()
+
+
+def row_order(row: Mapping[str, Any]) -> Key:
+    """Sort key of table rows: by workload, eager before its compilers. Absent lengths come first."""
+    keys = ("suite", "mode", "dtype", "device", "seed", "threads", "model", "batch_size", "sequence_length")
+    label = str(row["compiler"])
+    rest = (label.partition("(")[0] != EAGER, label, str(row["measure"]), str(row["launcher"]), str(row["variant"]))
+    return (*((row[key] is not None, row[key] if row[key] is not None else 0) for key in keys), *rest)
+
+
+def distinguish(named: Named) -> dict[Any, str]:
+    """Give each (name, details) a label that no other has: the name, and where names are shared what differs."""
+    sharing: dict[str, list[Any]] = defaultdict(list)
+    for key, (name, _) in named.items():
+        sharing[name].append(key)
+    labels = {}
+    for name, keys in sharing.items():
+        details = [named[key][1] for key in keys]
+        differing = sorted(
+            {k for d in details for k in d if any(_text(other.get(k)) != _text(d[k]) for other in details)}
+        )
+        for number, (key, detail) in enumerate(zip(keys, details, strict=True), start=1):
+            parts = ", ".join(f"{k}={_text(detail[k])}" for k in differing if k in detail)
+            # same name and details, another target: only a number tells them apart
+            labels[key] = name if len(keys) == 1 else f"{name}({parts})" if differing else f"{name}({number})"
+    return labels
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)

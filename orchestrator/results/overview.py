@@ -1,0 +1,91 @@
+"""One row per compiler of a suite, mode, dtype and device: geometric means and pass rates, each with its count."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from orchestrator.records import EAGER, FAIL_ACCURACY, SUCCESSES
+from orchestrator.results.statistics import geometric_mean
+
+Row = dict[str, Any]
+
+SECTION = ("suite", "mode", "dtype", "device", "seed", "threads", "measure")
+OVERVIEW = (
+    *(*SECTION, "compiler", "geomean_speedup", "geomean_count", "geomean_models"),
+    *("pass_rate_percent", "passed", "planned"),
+    *("performance_passed", "performance_planned", "accuracy_passed", "accuracy_planned"),
+    *("mean_compile_latency_cold_s", "mean_compile_latency_cold_count"),
+    *("geomean_compression_ratio", "geomean_compression_count"),
+)
+
+
+def overview_rows(summary: Sequence[Row]) -> list[Row]:
+    """Return the rows of all sections, in the order of `summary`."""
+    sections: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for row in summary:
+        sections[tuple(row[name] for name in SECTION)].append(row)
+    return [row for rows in sections.values() for row in _section(rows)]
+
+
+def _section(rows: Sequence[Row]) -> list[Row]:
+    by_compiler: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_compiler[row["compiler"]].append(row)
+    compilers = sorted(by_compiler, key=lambda name: (name.partition("(")[0] != EAGER, name))
+    shared = common(by_compiler)
+    head = {name: rows[0][name] for name in SECTION}
+    return [head | {"compiler": name} | _figures(by_compiler[name], shared) for name in compilers]
+
+
+def common(by_compiler: Mapping[str, Sequence[Row]]) -> set[tuple[Any, ...]]:
+    """Return the workloads that every compared compiler ran, none of them with wrong results.
+
+    A compiler that ran nothing at all (it is not installed, say) is not compared, so that it does not take the
+    others' means away.
+    """
+    ran = [{_workload(row) for row in rows if row.get("speedup") is not None} for rows in by_compiler.values()]
+    ran = [workloads for workloads in ran if workloads]
+    wrong = {_workload(row) for rows in by_compiler.values() for row in rows if row.get("accuracy") == FAIL_ACCURACY}
+    return set.intersection(*ran) - wrong if ran else set()
+
+
+def _workload(row: Row) -> tuple[Any, ...]:
+    return (row["model"], row["batch_size"], row["sequence_length"])
+
+
+def _figures(rows: Sequence[Row], shared: set[tuple[Any, ...]]) -> Row:
+    compared = [row for row in rows if _workload(row) in shared]
+    speedups, ratios, compile_s = (
+        [row[name] for row in compared if row.get(name) is not None]
+        for name in ("speedup", "compression_ratio", "compile_latency_cold_s")
+    )
+    passed = sum(all(status in SUCCESSES for status in _planned(row)) for row in rows)
+    return {
+        "geomean_speedup": geometric_mean(speedups),
+        "geomean_count": len(speedups),
+        "geomean_models": ", ".join(dict.fromkeys(str(row["model"]) for row in compared if row.get("speedup"))) or None,
+        "pass_rate_percent": 100 * passed / len(rows),
+        "passed": passed,
+        "planned": len(rows),
+        **_counts("performance", rows),
+        **_counts("accuracy", rows),
+        "mean_compile_latency_cold_s": sum(compile_s) / len(compile_s) if compile_s else None,
+        "mean_compile_latency_cold_count": len(compile_s),
+        "geomean_compression_ratio": geometric_mean(ratios),
+        "geomean_compression_count": len(ratios),
+    }
+
+
+def _planned(row: Row) -> Iterable[str]:
+    """Return the statuses of the measures that were planned for a row."""
+    return [row[name] for name in ("performance", "accuracy") if row.get(name) is not None]
+
+
+def _counts(measure: str, rows: Sequence[Row]) -> Row:
+    planned = [row[measure] for row in rows if row.get(measure) is not None]
+    return {
+        f"{measure}_passed": sum(status in SUCCESSES for status in planned),
+        f"{measure}_planned": len(planned),
+    }

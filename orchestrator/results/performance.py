@@ -1,0 +1,223 @@
+"""From the rounds of one workload and compiler to one row of figures."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.records import EAGER, INFRASTRUCTURE, NOT_RUN, PASS
+from orchestrator.results import metrics
+from orchestrator.results.load import Outcome, fact, figure, items, worst
+from orchestrator.results.statistics import (
+    FASTER,
+    Estimate,
+    break_even,
+    deviation_percent,
+    one_round,
+    over_rounds,
+    pair_logs,
+    spread,
+    verdict,
+)
+
+Row = dict[str, Any]
+COUNTERS = (
+    "graphs",
+    "graph_breaks",
+    "unique_graph_breaks",
+    "captured_calls",
+    "fallbacks",
+    "recompiles",
+    "cudagraph_skips",
+)
+NOT_ITS_FAULT = frozenset({PASS, NOT_RUN, INFRASTRUCTURE})
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Steady-state memory of one process, in bytes. `comparable` names what may be compared: source and launcher."""
+
+    peak: float | None
+    own: float | None
+    source: str
+    comparable: tuple[str, str]
+
+
+def memory_of(outcome: Outcome) -> Memory:
+    """Read the peak of the device: the CUDA allocator's where there is one, the process's elsewhere."""
+    memory = fact(outcome.facts, "memory")
+    launcher = outcome.job.launcher
+    allocated = figure(memory, "cuda", "steady", "allocated")
+    if allocated is not None:
+        return Memory(allocated, allocated, "CUDA allocator", ("CUDA allocator", ""))
+    peak, base = figure(memory, "phases", "steady", "peak"), figure(memory, "base")
+    source = str(fact(memory, "source") or "")
+    own = peak - base if peak is not None and base is not None else None
+    return Memory(peak, own, source, (source, launcher))
+
+
+def round_speedup(outcome: Outcome) -> Estimate | None:
+    """Return the speed-up of one round from its pairs; None for eager, and where a job has no valid pairs."""
+    eager, compiled = seconds(outcome, "pair_eager_latency"), seconds(outcome, "pair_latency")
+    if not eager or len(eager) != len(compiled):
+        return None  # not pairs: the samples stay in the file, no ratio is made of them
+    return one_round(pair_logs(eager, compiled))
+
+
+def seconds(outcome: Outcome, metric: str) -> Sequence[float]:
+    """Return the samples of a time of a round that passed; none if one of them is no positive number."""
+    samples = outcome.result.sample(metric) if outcome.result is not None and outcome.status == PASS else None
+    if samples is None or not all(0 < value < math.inf for value in samples.values):
+        return ()
+    return samples.values
+
+
+def latency_of(outcome: Outcome) -> float | None:
+    """Return the median latency of a round that passed, in seconds."""
+    values = seconds(outcome, "latency")
+    return statistics.median(values) if values else None
+
+
+def compile_latency_of(outcome: Outcome) -> float | None:
+    """Return first call minus median latency, in seconds; None for eager, which compiles nothing."""
+    latency = latency_of(outcome)
+    first = seconds(outcome, "first_call")
+    if latency is None or not first or outcome.job.compiler.name == EAGER:
+        return None
+    return first[0] - latency
+
+
+def performance_row(rounds: Sequence[Outcome], baselines: Mapping[str, Outcome]) -> Row:
+    """Return the figures of one workload and compiler over its rounds.
+
+    `baselines`: job id of a round -> its eager job. There are figures when a round passed and none failed by itself
+    (a round that has not been run, or that the infrastructure lost, only makes them fewer): half of a crash is
+    no speed-up.
+    """
+    blame = worst(rounds)
+    sound = all(outcome.status in NOT_ITS_FAULT for outcome in rounds)
+    passed = [outcome for outcome in rounds if outcome.status == PASS] if sound else []
+    eager = [baselines[o.job.id] for o in passed if o.job.id in baselines and baselines[o.job.id].status == PASS]
+    row: Row = {
+        "status": blame.status,
+        "reason": blame.reason,
+        "job": blame.job.id,
+        "rounds": len(passed),
+        "rounds_planned": len(rounds),
+        "disturbed": "; ".join(disturbances(rounds)),
+    }
+    row |= _times(passed, eager) | _memory(passed, baselines) | _compilation(passed)
+    row["flags"] = ", ".join(flags(row))
+    return row
+
+
+def _times(passed: Sequence[Outcome], eager: Sequence[Outcome]) -> Row:
+    latencies = _present(latency_of, passed)
+    spreads = [spread(values) for outcome in passed if (values := seconds(outcome, "latency"))]
+    row: Row = {
+        "eager_latency_ms": _median(_present(latency_of, eager), metrics.MS),
+        "latency_ms": _median(latencies, metrics.MS),
+        "latency_spread_percent": _spread_percent(latencies, [s.iqr_percent for s in spreads]),
+        "outliers": sum(s.outliers for s in spreads) if spreads else None,
+        "samples": sum(s.count for s in spreads) if spreads else None,
+    }
+    estimates = [estimate for outcome in passed if (estimate := round_speedup(outcome)) is not None]
+    if not estimates:
+        return row
+    total = over_rounds(estimates)
+    cold = _cached(passed, "cold")
+    words = verdict(total)
+    return row | {
+        "speedup": total.value,
+        "speedup_low": total.low,
+        "speedup_high": total.high,
+        "verdict": words,
+        "interval": total.kind if total.low is not None else None,
+        "pairs": sum(estimate.count for estimate in estimates),
+        # eager latency = speed-up * latency: from pairs, ten times tighter than the other process's latency
+        "break_even_iterations": break_even(
+            statistics.median(cold), total.value * statistics.median(latencies), statistics.median(latencies)
+        )
+        if words == FASTER and cold and latencies
+        else None,
+    }
+
+
+def _compilation(passed: Sequence[Outcome]) -> Row:
+    cold, warm = _cached(passed, "cold"), _cached(passed, "warm")
+    row: Row = {
+        "compile_latency_cold_s": _median(cold),
+        "compile_latency_cold_count": len(cold),
+        "compile_latency_warm_s": _median(warm),
+        "compile_latency_warm_count": len(warm),
+    }
+    for counter in COUNTERS:  # the same in every round, or the median says what is usual
+        value = _median(_present(lambda outcome, name=counter: figure(outcome.facts, "counters", name), passed))  # type: ignore[misc]
+        row[counter] = None if value is None else round(value)
+    return row
+
+
+def _memory(passed: Sequence[Outcome], baselines: Mapping[str, Outcome]) -> Row:
+    mine = [memory_of(outcome) for outcome in passed]
+    theirs = [memory_of(b) for o in passed if (b := baselines.get(o.job.id)) is not None and b.status == PASS]
+    peak, eager = (_median([m.peak for m in side if m.peak is not None]) for side in (mine, theirs))
+    # absolute peaks of two launchers or two instruments are different things
+    comparable = len({memory.comparable for memory in (*mine, *theirs)}) == 1
+    children = _present(lambda outcome: figure(outcome.facts, "memory", "children", "compile"), passed)
+    compiling = _present(lambda outcome: figure(outcome.facts, "memory", "phases", "compile", "peak"), passed)
+    return {
+        "peak_memory_mib": _mib(peak),
+        "eager_peak_memory_mib": _mib(eager),
+        "compression_ratio": eager / peak if comparable and peak and eager else None,
+        "own_memory_mib": _mib(_median([m.own for m in mine if m.own is not None])),
+        "eager_own_memory_mib": _mib(_median([m.own for m in theirs if m.own is not None])),
+        "compile_peak_memory_mib": _mib(max(compiling, default=None)),
+        "children_peak_memory_mib": _mib(max(children, default=None)),
+        "memory_source": ", ".join(sorted({m.source for m in mine if m.source})) or None,
+    }
+
+
+def flags(row: Row) -> list[str]:
+    """Return HUD's marks of a performance row: the names of the figures that are out of bounds."""
+    speedup, compile_s, ratio = (row.get(k) for k in ("speedup", "compile_latency_cold_s", "compression_ratio"))
+    marks = {
+        "speedup": speedup is not None and speedup < metrics.SLOW_SPEEDUP,
+        "compile_latency": compile_s is not None and compile_s > metrics.LONG_COMPILE_S,
+        "compression_ratio": ratio is not None and ratio < metrics.LOW_COMPRESSION,
+    }
+    return [name for name, marked in marks.items() if marked]
+
+
+def disturbances(rounds: Sequence[Outcome]) -> list[str]:
+    """Return why the rounds that ran are not to be trusted fully, with the round's number where there are several."""
+    prefix = "round {}: " if len(rounds) > 1 else ""
+    return [
+        prefix.format(outcome.job.round) + str(reason)
+        for outcome in rounds
+        for reason in items(outcome.facts, "disturbed")
+    ]
+
+
+def _present(read: Callable[[Outcome], float | None], outcomes: Sequence[Outcome]) -> list[float]:
+    return [value for outcome in outcomes if (value := read(outcome)) is not None]
+
+
+def _cached(passed: Sequence[Outcome], cache: str) -> list[float]:
+    return _present(compile_latency_of, [outcome for outcome in passed if fact(outcome.facts, "cache") == cache])
+
+
+def _median(values: Sequence[float], scale: float = 1.0) -> float | None:
+    return statistics.median(values) * scale if values else None
+
+
+def _mib(value: float | None) -> float | None:
+    return None if value is None else value * metrics.MIB
+
+
+def _spread_percent(medians: Sequence[float], iqrs: Sequence[float]) -> float | None:
+    if len(medians) > 1:
+        return deviation_percent(medians)
+    return iqrs[0] if iqrs else None

@@ -1,0 +1,215 @@
+"""The tables of a sweep. A pure function of its folder: may be made at any time, while the sweep runs too.
+
+jobs         one row per planned job
+performance  one row per workload and compiler, over the rounds
+accuracy     one row per workload and compiler
+summary      the two side by side
+overview     geometric means and pass rates, one row per suite, mode, dtype, device and compiler
+
+What is missing is missing (None or NaN), never 0. Rows of other dtypes, devices, modes, seeds, options never merge:
+rows are grouped by the fingerprints of what was run, names are only for reading (`orchestrator.results.naming`).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from orchestrator.records import NOT_RUN, SUCCESSES
+from orchestrator.results.accuracy import JUDGEMENT, accuracy_row
+from orchestrator.results.load import WORST_FIRST, Outcome, SweepResults, fact, items
+from orchestrator.results.metrics import COLUMNS, MS
+from orchestrator.results.naming import IDENTITY, Key, Naming, measure_kind, row_order
+from orchestrator.results.overview import OVERVIEW, overview_rows
+from orchestrator.results.performance import (
+    COUNTERS,
+    compile_latency_of,
+    latency_of,
+    memory_of,
+    performance_row,
+    round_speedup,
+)
+from orchestrator.results.reproduce import command
+
+Row = dict[str, Any]
+
+JOBS = (
+    *("job", *IDENTITY, "round", "status", "reason", "phase", "attempt", "started_s", "duration_s"),
+    *("latency_ms", "speedup", "first_call_s", "compile_latency_s", "cache", "peak_memory_mib", "disturbed", "log"),
+)
+SPEED = (
+    *("speedup", "speedup_low", "speedup_high", "verdict", "interval", "rounds", "rounds_planned", "pairs"),
+    *("eager_latency_ms", "latency_ms", "latency_spread_percent", "outliers", "samples"),
+    *("compile_latency_cold_s", "compile_latency_cold_count", "compile_latency_warm_s", "compile_latency_warm_count"),
+    *("break_even_iterations", "eager_peak_memory_mib", "peak_memory_mib", "compression_ratio"),
+    *("eager_own_memory_mib", "own_memory_mib", "compile_peak_memory_mib", "children_peak_memory_mib", "memory_source"),
+    *COUNTERS,
+)
+PERFORMANCE = (*IDENTITY, "status", *SPEED, "flags", "disturbed", "reason", "job", "log", "command")
+ACCURACY = (*IDENTITY, "status", *JUDGEMENT, "reason", "job", "log", "command")
+SUMMARY = (
+    *(*IDENTITY, "performance", "accuracy", *SPEED, "accuracy_batch_size", *JUDGEMENT),
+    *("flags", "disturbed", "performance_reason", "accuracy_reason", "log", "accuracy_log", "command"),
+)
+
+
+@dataclass(frozen=True)
+class Tables:
+    """DataFrames whose columns are described in `orchestrator.results.metrics.COLUMNS`, in a stable order."""
+
+    jobs: pd.DataFrame
+    performance: pd.DataFrame
+    accuracy: pd.DataFrame
+    summary: pd.DataFrame
+    overview: pd.DataFrame
+
+    def named(self) -> dict[str, pd.DataFrame]:
+        return {name: getattr(self, name) for name in ("summary", "overview", "performance", "accuracy", "jobs")}
+
+
+def build(results: SweepResults) -> Tables:
+    """Make all tables of a sweep."""
+    builder = _Builder(results)
+    performance = builder.families("performance", builder.performance)
+    accuracy = builder.families("accuracy", lambda outcomes: accuracy_row(outcomes))
+    summary = builder.summary(performance, accuracy)
+    return Tables(
+        jobs=frame(JOBS, map(builder.job, results.outcomes)),
+        performance=frame(PERFORMANCE, (row for _, row in performance)),
+        accuracy=frame(ACCURACY, (row for _, row in accuracy)),
+        summary=frame(SUMMARY, summary),
+        overview=frame(OVERVIEW, overview_rows(summary)),
+    )
+
+
+class _Builder:
+    def __init__(self, results: SweepResults) -> None:
+        self.results = results
+        self.naming = Naming(outcome.job for outcome in results.outcomes)
+        self.by_id = {outcome.job.id: outcome for outcome in results.outcomes}
+        self.baselines = {  # job id -> the eager job of the same workload and round
+            outcome.job.id: self.by_id[need.job]
+            for outcome in results.outcomes
+            for need in outcome.job.needs
+            if need.kind == "baseline" and need.job in self.by_id
+        }
+
+    def families(self, kind: str, figures: Any) -> list[tuple[Outcome, Row]]:
+        """Return one row per job family of the measure `kind`, with its first outcome, sorted."""
+        groups: dict[Key, list[Outcome]] = defaultdict(list)
+        for outcome in self.results.outcomes:
+            if measure_kind(outcome.job.measure) == kind:
+                groups[self.naming.family(outcome.job)].append(outcome)
+        rows = []
+        for outcomes in groups.values():
+            first = outcomes[0]
+            row = self.naming.identity(first.job) | figures(sorted(outcomes, key=lambda outcome: outcome.job.round))
+            rows.append((first, row | {"log": self.log(row["job"]), "command": self.command(first, [first])}))
+        return sorted(rows, key=lambda pair: row_order(pair[1]))
+
+    def performance(self, rounds: Sequence[Outcome]) -> Row:
+        return performance_row(rounds, self.baselines)
+
+    def summary(self, performance: list[tuple[Outcome, Row]], accuracy: list[tuple[Outcome, Row]]) -> list[Row]:
+        """Join on what decides correctness: accuracy may run at another batch size or with other threads.
+
+        An equal one is preferred. Accuracy that belongs to no performance row is a row of its own.
+        """
+        judged: dict[Key, list[tuple[Outcome, Row]]] = defaultdict(list)
+        for outcome, row in accuracy:
+            judged[self.naming.except_batch(outcome.job)].append((outcome, row))
+        rows, used = [], set()
+        for outcome, row in performance:
+            candidates = judged.get(self.naming.except_batch(outcome.job), [])
+            best = min(candidates, key=lambda pair: _distance(row, pair[1]), default=None)
+            used |= {id(best[1])} if best else set()
+            rows.append(self._summary_row((outcome, row), best))
+        rows += [self._summary_row(None, pair) for pair in accuracy if id(pair[1]) not in used]
+        return sorted(rows, key=row_order)
+
+    def _summary_row(self, timed: tuple[Outcome, Row] | None, judged: tuple[Outcome, Row] | None) -> Row:
+        pairs = [pair for pair in (timed, judged) if pair is not None]
+        first, base = pairs[0]
+        row = {name: base[name] for name in IDENTITY}
+        marks = []
+        if timed is not None:
+            figures = timed[1]
+            row |= {name: figures.get(name) for name in (*SPEED, "disturbed", "log")}
+            row |= {"performance": figures["status"], "performance_reason": figures["reason"]}
+            marks += [figures["flags"]] if figures["flags"] else []
+        if judged is not None:
+            figures = judged[1]
+            row |= {name: figures.get(name) for name in JUDGEMENT}
+            row |= {"accuracy": figures["status"], "accuracy_reason": figures["reason"]}
+            row |= {"accuracy_batch_size": figures["batch_size"], "accuracy_log": figures["log"]}
+            marks += ["accuracy"] if figures["status"] not in SUCCESSES else []
+        return row | {"flags": ", ".join(marks), "command": self.command(first, [pair[0] for pair in pairs])}
+
+    def job(self, outcome: Outcome) -> Row:
+        """Return the row of one job: what was seen in this process."""
+        result, facts = outcome.result, outcome.facts
+        latency, compilation = latency_of(outcome), compile_latency_of(outcome)
+        speedup, peak = round_speedup(outcome), memory_of(outcome).peak
+        first = result.sample("first_call") if result is not None else None
+        return self.naming.identity(outcome.job) | {
+            "job": outcome.job.id,
+            "round": outcome.job.round,
+            "status": outcome.status,
+            "reason": outcome.reason,
+            "phase": result.failure.phase if result is not None and result.failure is not None else None,
+            "attempt": result.attempt if result is not None else None,
+            "started_s": result.started if result is not None else None,
+            "duration_s": result.ended - result.started if result is not None else None,
+            "latency_ms": None if latency is None else latency * MS,
+            "speedup": None if speedup is None else speedup.value,
+            "first_call_s": first.values[0] if first is not None and first.values else None,
+            "compile_latency_s": compilation,
+            "cache": fact(facts, "cache"),
+            "peak_memory_mib": None if peak is None else peak * 2.0**-20,
+            "disturbed": "; ".join(map(str, items(facts, "disturbed"))),
+            "log": self.log_path(outcome.job.id) if outcome.status != NOT_RUN else None,
+        }
+
+    def log(self, job_id: str) -> str:
+        """Return the log that explains a job's status: its own, or that of the needed job that failed."""
+        outcome = self.by_id[job_id]
+        if outcome.result is not None and outcome.result.failure and outcome.result.failure.kind == "dependency":
+            blamed = [n.job for n in outcome.job.needs if n.job in self.by_id]
+            same = [need for need in blamed if self.by_id[need].status == outcome.status]
+            return self.log(same[0]) if same else self.log_path(job_id)
+        return self.log_path(job_id)
+
+    def log_path(self, job_id: str) -> str:
+        folder = self.results.folder
+        return str(folder.log_file(job_id).relative_to(folder.root))
+
+    def command(self, outcome: Outcome, measured: Sequence[Outcome]) -> str:
+        job = outcome.job
+        names = [one.job.measure.name for one in measured]
+        differ = len({one.job.workload.batch_size for one in measured}) > 1
+        overrides = self.results.sweep.overrides
+        return command(job.workload, job.compiler, names, overrides, own_batch_sizes=differ)
+
+
+def _distance(row: Row, other: Row) -> tuple[Any, ...]:
+    """Order accuracy rows by how little they differ from a performance row; of equals the worst status first."""
+    differs = (row[name] != other[name] for name in ("batch_size", "threads", "launcher", "variant"))
+    return (*differs, WORST_FIRST.index(other["status"]))
+
+
+def frame(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return a DataFrame with exactly these columns: counts are Int64, numbers float64, texts and mixtures objects."""
+    rows = list(rows)
+    data = {}
+    for name in columns:
+        values = [row.get(name) for row in rows]
+        kind = COLUMNS[name].kind
+        if kind == "number" and any(isinstance(value, str) for value in values):
+            kind = "text"  # "nan" and "inf" are figures that were seen; a NaN would read as missing
+        dtype = {"count": "Int64", "number": "float64"}.get(kind, "object")
+        data[name] = pd.Series(values, dtype=dtype, name=name)
+    return pd.DataFrame(data, columns=list(columns))

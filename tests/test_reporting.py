@@ -1,0 +1,329 @@
+"""What people see: legible at 80 and 120 columns and in a pipe, complete, and with the right exit code."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import synthetic
+from rich.console import Console
+
+from orchestrator.errors import UsageError
+from orchestrator.records import Verdict
+from orchestrator.reporting import report, terminal
+from orchestrator.reporting.layout import Cell, Heading, duration, fold, grid
+from orchestrator.reporting.progress import Progress
+from orchestrator.store import JobGraph, SweepFolder
+
+Show = Callable[[SweepFolder, int], list[str]]
+
+
+@pytest.fixture
+def show(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Show:
+    """Return a function that reports a folder at a width and returns the lines."""
+    monkeypatch.chdir(tmp_path)
+
+    def finish(folder: SweepFolder, width: int) -> list[str]:
+        monkeypatch.setenv("COLUMNS", str(width))
+        report.finish(folder)
+        return capsys.readouterr().out.splitlines()
+
+    return finish
+
+
+def test_summary_at_80_columns(show: Show, tmp_path: Path) -> None:
+    lines = show(synthetic.quick_sweep(tmp_path / "outputs" / "1" / "2").write(), 80)
+    assert max(map(len, lines)) <= 80
+    assert not any("\x1b" in line or "…" in line for line in lines)
+    text = "\n".join(lines)
+    assert "quick · inference · float16 · cpu · 2 threads" in lines
+    expected = """\
+DistilBertForMaskedLM  batch 4, length 128
+ eager     baseline             154 ms                 600 MiB
+                                ± 0.6 %
+ inductor  1.11x [1.10, 1.12]   139 ms    24.4 s cold  672 MiB  pass
+           faster               ± 0.6 %   6.11 s warm  0.89x!"""
+    assert expected in text
+    assert "geometric mean over 3 models that all compilers ran\n inductor  1.34x " in text
+    assert " inductor  crash                                                fail_accuracy!" in lines
+    assert " inductor  0.93x [0.92, 0.94]!  86.1 ms   24.4 s cold  700 MiB  pass" in lines
+    assert "[see the end of the log]" in " ".join(text.split())  # brackets are text, not markup
+    assert "* T5Small inference float16 cpu inductor was disturbed: round 3: other processes" in lines
+    assert "  next          python -m orchestrator report outputs/1/2 --md" in lines
+
+
+def test_summary_at_120_columns_has_one_line_per_compiler(show: Show, tmp_path: Path) -> None:
+    lines = show(synthetic.quick_sweep(tmp_path / "s").write(), 120)
+    assert max(map(len, lines)) <= 120
+    (line,) = [line for line in lines if "1.11x" in line]
+    assert line.split() == (
+        [
+            "inductor",
+            "1.11x",
+            "[1.10,",
+            "1.12]",
+            "faster",
+            "139",
+            "ms",
+            "±",
+            "0.6",
+            "%",
+            "24.4",
+            "s",
+            "cold",
+            "6.11",
+            "s",
+            "warm",
+            "672",
+            "MiB",
+            "0.89x!",
+            "pass",
+        ]
+    )
+
+
+def test_long_names_and_reasons_stay_inside_and_whole(show: Show, tmp_path: Path) -> None:
+    sweep = synthetic.SyntheticSweep(tmp_path / "s")
+    name, reason = "inductor_max_autotune_no_cudagraphs_freezing", "word " * 60 + "end\x1b[31m\nred"
+    sweep.performance("Bert", name, pairs=[(12.3, 10.0)] * 20, latency=12.3, peak_mib=12345)
+    bad = synthetic.job("Gpt", name)
+    sweep.add(bad, synthetic.failed_result(bad, "eager_two_runs_differ", reason))
+    sweep.accuracy("Bert", name, status="fail_accuracy", reason="x")
+    lines = show(sweep.write(), 80)
+    assert max(map(len, lines)) <= 80
+    assert not any("\x1b" in line or "…" in line for line in lines)
+    joined = " ".join(" ".join(lines).split())
+    assert joined.count("word") == 60
+    assert "end [31m red (jobs/" in joined
+    pieces = [line.split()[0] for line in lines if line.startswith((" ", "i"))]
+    assert name in "".join(pieces)
+
+
+def test_failures_unsupported_skipped_and_missing_are_all_mentioned(show: Show, tmp_path: Path) -> None:
+    sweep = synthetic.SyntheticSweep(tmp_path / "s")
+    for model in ("A", "B", "C", "D"):
+        spec = synthetic.job(model, "openvino", verdict=Verdict(status="unsupported", reason="pip install openvino"))
+        sweep.add(spec)
+    skipped = synthetic.job("A", "inductor", "accuracy")
+    sweep.add(skipped, synthetic.failed_result(skipped, "pass_due_to_skip", "random by design"))
+    sweep.add(synthetic.job("A", "inductor"))
+    text = " ".join(" ".join(show(sweep.write(), 100)).split())
+    assert "openvino performance and 1 more: pip install openvino" in text
+    assert "pass_due_to_skip: A inference float16 cpu inductor accuracy: random by design" in text
+    assert "1 job not run: no result yet (1)" in text
+    assert "next python -m orchestrator compiler=eager,inductor dtype=float16 resume=s" in text
+    assert "failure" not in text
+
+
+def test_float32_eager_stands_beside_a_reduced_precision(show: Show, tmp_path: Path) -> None:
+    sweep = synthetic.SyntheticSweep(tmp_path / "s")
+    for dtype, latency in (("float32", 0.123), ("float16", 0.456)):
+        sweep.performance(synthetic.workload("Bert", dtype=dtype), "eager", latency=latency)
+    lines = show(sweep.write(), 120)
+    beside = next(line for line in lines if line.startswith(" eager float32"))
+    assert "for comparison" in beside
+    assert "123 ms" in beside
+    assert sum("123 ms" in line for line in lines) == 2  # in its own section too
+
+
+def test_one_round_is_noted(show: Show, tmp_path: Path) -> None:
+    sweep = synthetic.SyntheticSweep(tmp_path / "s")
+    sweep.performance("Bert", "inductor", pairs=[(0.2, 0.1)] * 20)
+    assert "pairs of one process only" in "\n".join(show(sweep.write(), 120))
+
+
+def test_an_accuracy_only_sweep_has_no_empty_columns(show: Show, tmp_path: Path) -> None:
+    sweep = synthetic.SyntheticSweep(tmp_path / "s")
+    sweep.accuracy("Bert", "inductor")
+    lines = show(sweep.write(), 80)
+    assert "compiler   accuracy" in lines
+    assert not any("latency" in line for line in lines)
+
+
+def test_stream_without_unicode_does_not_raise(tmp_path: Path) -> None:
+    folder = synthetic.quick_sweep(tmp_path / "s").write()
+    code = f"from orchestrator.reporting.report import main; raise SystemExit(main([{str(folder)!r}]))"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "COLUMNS": "120"}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert run.returncode == 1
+    assert run.stderr == ""
+    assert "1.11x [1.10, 1.12] faster" in " ".join(run.stdout.split())
+
+
+# -- the verb
+
+
+def test_exit_code_tells_whether_all_is_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = synthetic.SyntheticSweep(tmp_path / "outputs" / "2026-11-21" / "10-00-00")
+    good.performance("Bert", "eager")
+    good.add(synthetic.job("Bert", "x", verdict=Verdict(status="unsupported", reason="not here")))
+    good.write()
+    bad = synthetic.SyntheticSweep(tmp_path / "outputs" / "2026-11-21" / "11-00-00")
+    bad.add(synthetic.job("Bert", "eager"))
+    bad.write()
+    root = ["--root", str(tmp_path / "outputs")]
+    assert report.main(["latest", *root]) == 1
+    assert report.main(["latest~1", *root]) == 0
+    assert report.main(["2026-11-21/10", *root]) == 0
+    assert (good.folder.tables / "summary.csv").is_file()
+    with pytest.raises(UsageError, match="latest~7"):
+        report.main(["latest~7", *root])
+    capsys.readouterr()
+
+
+def test_machine_outputs_are_pure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = str(synthetic.quick_sweep(tmp_path / "s").write())
+    report.main([folder, "--json"])
+    assert set(json.loads(capsys.readouterr().out)["tables"]) == set(report.TABLES)
+    report.main([folder, "--json", "--table", "accuracy"])
+    assert set(json.loads(capsys.readouterr().out)["tables"]) == {"accuracy"}
+    report.main([folder, "--csv"])
+    assert capsys.readouterr().out.splitlines()[0].startswith("suite,model,mode,dtype,device,")
+    report.main([folder, "--md"])
+    assert capsys.readouterr().out.startswith("## Summary\n")
+    with pytest.raises(SystemExit):
+        report.main([folder, "--table", "jobs"])
+
+
+def test_a_folder_that_cannot_be_written_is_still_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = synthetic.quick_sweep(tmp_path / "s").write()
+    folder.tables.write_text("a file where the folder should be")
+    assert report.finish(folder) == 1
+    seen = capsys.readouterr()
+    assert "The tables could not be written" in seen.err
+    assert "1.11x" in seen.out
+
+
+def test_help_fits_a_screen_and_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom orchestrator.reporting.report import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "print([name for name in ('torch', 'pandas', 'numpy', 'scipy') if name in sys.modules])"
+    )
+    environment = {**os.environ, "COLUMNS": "80"}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    lines = run.stdout.splitlines()
+    assert lines[-1] == "[]"
+    assert len(lines) <= 25
+    assert max(map(len, lines)) <= 80
+
+
+# -- the plan
+
+
+def test_plan_counts_jobs_and_lists_a_dry_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    eager = synthetic.job("Bert", "eager")
+    need = synthetic.Need(job=eager.id, kind="baseline")
+    jobs = [eager, synthetic.job("Bert", "inductor", needs=[need]), synthetic.job("Bert", "aot_eager", needs=[need])]
+    jobs.append(synthetic.job("Gone", "inductor", verdict=Verdict(status="unsupported", reason="gone")))
+    terminal.show_plan(JobGraph(tuple(jobs)), "outputs/1/2", dry_run=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "Plan: 4 jobs, about 30 s one after the other"
+    assert "  3 compilers   inductor 2, aot_eager 1, eager 1" in lines
+    assert "  2 models      Bert 3, Gone 1" in lines
+    assert "  shared        1 baseline for 2 jobs" in lines
+    assert any(line.startswith("  not started   unsupported 1 ") for line in lines)
+    assert "    Bert inference float16 cpu eager performance #0" in lines
+    assert lines[-1] == "Dry run: nothing was started."
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_huge_plan_is_summarised(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    jobs = [synthetic.job(f"Model{n:04}ForSequenceClassification", "eager") for n in range(1000)]
+    terminal.show_plan(JobGraph(tuple(jobs)), "/" + "x" * 100, dry_run=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) < 20
+    assert lines[0] == "Plan: 1,000 jobs, about 2 h 47 min one after the other"
+    assert any("and 992 more" in line for line in lines)
+    assert "/" + "x" * 100 in lines[-1]  # a path is never broken
+
+
+# -- progress
+
+
+def watch(sweep: synthetic.SyntheticSweep, out: Console) -> Progress:
+    results = {result.job_id: result for result in sweep.results}
+    with Progress(sweep.graph(), sweep.folder, out) as progress:
+        for spec in sweep.jobs:
+            progress.started(spec)
+            progress.finished(spec, results[spec.id])
+        progress.interrupted()
+    return progress
+
+
+def test_progress_in_a_pipe_is_one_plain_line_per_job(tmp_path: Path) -> None:
+    sweep = synthetic.quick_sweep(tmp_path / "s")
+    out = io.StringIO()
+    progress = watch(sweep, Console(file=out, width=80, highlight=False, markup=False))
+    lines = out.getvalue().splitlines()
+    assert len(lines) == len(sweep.jobs) + 1
+    assert lines[0] == "[ 1/36] pass  DistilBertForMaskedLM inference float16 cpu eager performance #0  12 s"
+    crash = "[35/36] crash  ElectraForCausalLM inference float16 cpu inductor performance #0  3 s"
+    assert lines[34] == f"{crash}  killed by SIGSEGV (signal 11) [see the end of the log]"
+    assert lines[-1].startswith("Interrupted: stopping; press Ctrl-C again")
+    assert "\x1b" not in out.getvalue()
+    assert (progress.done, progress.failed) == (36, 2)
+
+
+def test_live_picture_names_the_running_job_and_its_phase(tmp_path: Path) -> None:
+    sweep = synthetic.quick_sweep(tmp_path / "s")
+    folder = sweep.write()
+    out = Console(file=io.StringIO(), width=60, force_terminal=True, color_system=None)
+    with Progress(sweep.graph(), folder, out) as progress:
+        progress.started(sweep.jobs[0])
+        progress.finished(sweep.jobs[0], sweep.results[0])
+        progress.started(sweep.jobs[1])
+        folder.phase_file(sweep.jobs[1].id).write_text("compile")
+        picture = Console(file=io.StringIO(), width=60)
+        picture.print(progress.render())
+        text = picture.file.getvalue()  # type: ignore[attr-defined]
+    assert "1/36 jobs, 0 s, about 7 min" in text  # 35 jobs of 10 s as planned, the first took 12 instead of 10
+    assert "compile    DistilBertForMaskedLM inference" in text
+    assert max(map(len, text.splitlines())) <= 60
+
+
+def test_remaining_time_scales_with_what_jobs_really_take(tmp_path: Path) -> None:
+    sweep = synthetic.quick_sweep(tmp_path / "s")
+    progress = Progress(sweep.graph(), sweep.folder, Console(file=io.StringIO()))
+    assert progress.remaining_s() == pytest.approx(360)
+    progress.started(sweep.jobs[0])
+    progress.finished(sweep.jobs[0], sweep.results[0])  # planned 10 s, took 12 s
+    assert progress.remaining_s() == pytest.approx(350 * 1.2)
+    progress.finished(sweep.jobs[1], sweep.results[1])  # never started: only less to do
+    assert progress.remaining_s() == pytest.approx(340 * 1.2)
+
+
+# -- layout
+
+
+def test_grid_folds_the_last_and_then_the_first_column() -> None:
+    rows = [Heading("model"), [Cell("a" * 30), Cell("1"), Cell("eager_two_runs_differ")]]
+    lines = [line.plain for line in grid(("name", "x", "status"), rows, 30, stacked=True)]
+    assert lines[0].split() == ["name", "x", "status"]
+    assert lines[1] == "model"
+    assert max(map(len, lines)) <= 30
+    assert "".join(line[:16].strip() for line in lines[2:]) == "a" * 30
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces"), [("fail_accuracy", ["fail_", "accuracy"]), ("abcdefghijkl", ["abcdefghi", "jkl"])]
+)
+def test_fold_prefers_word_ends(text: str, pieces: list[str]) -> None:
+    assert fold(text, 9) == pieces
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (270, "4 min 30 s"), (7500, "2 h 05 min")]
+)
+def test_duration(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

@@ -1,0 +1,448 @@
+"""From a sweep folder to tables: known numbers in, known numbers out, and a row for everything that was planned."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import synthetic
+
+from orchestrator.errors import UsageError
+from orchestrator.records import STATUSES, Need, Verdict
+from orchestrator.results import exports, load, tables
+from orchestrator.results.metrics import COLUMNS, MISSING, significant
+from orchestrator.results.naming import distinguish
+from orchestrator.results.reproduce import command
+from orchestrator.store import SweepFolder
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> synthetic.SyntheticSweep:
+    return synthetic.SyntheticSweep(tmp_path / "sweep")
+
+
+def build(folder: SweepFolder) -> tables.Tables:
+    return tables.build(load.load(folder))
+
+
+def rows(frame: object) -> list[dict[str, object]]:
+    return list(exports.rows(frame))  # type: ignore[arg-type]
+
+
+def test_performance_row_has_the_known_figures(sweep: synthetic.SyntheticSweep) -> None:
+    for round in range(3):
+        eager = sweep.performance("Bert", "eager", round, latency=0.100, peak_mib=600)
+        sweep.performance(
+            "Bert",
+            "inductor",
+            round,
+            baseline=eager,
+            latency=0.050,
+            first_call=20.05 if round == 0 else 5.05,
+            pairs=[(0.100, 0.050)] * 20,
+            peak_mib=500,
+            base_mib=350,
+        )
+    eager_row, row = rows(build(sweep.write()).performance)
+    expected = {
+        "speedup": 2.0, "speedup_low": 2.0, "speedup_high": 2.0, "verdict": "faster", "interval": "rounds",
+        "rounds": 3, "rounds_planned": 3, "pairs": 60, "samples": 60, "outliers": 0,
+        "eager_latency_ms": 100.0, "latency_ms": 50.0, "latency_spread_percent": 0.0,
+        "compile_latency_cold_s": 20.0, "compile_latency_cold_count": 1,
+        "compile_latency_warm_s": 5.0, "compile_latency_warm_count": 2,
+        "break_even_iterations": 400,  # 20 s / (100 ms - 50 ms)
+        "eager_peak_memory_mib": 600.0, "peak_memory_mib": 500.0, "compression_ratio": 1.2,
+        "own_memory_mib": 150.0, "eager_own_memory_mib": 300.0,
+        "compile_peak_memory_mib": 650.0, "children_peak_memory_mib": 400.0,
+        "graphs": 1, "captured_calls": 50, "status": "pass", "flags": None,
+    }  # fmt: skip
+    assert {name: row[name] for name in expected} == pytest.approx(expected)
+    assert row["recompiles"] is None  # not in the facts: missing, not 0
+    assert eager_row["compiler"] == "eager"
+    for name in ("speedup", "verdict", "compile_latency_cold_s", "compression_ratio", "eager_latency_ms"):
+        assert eager_row[name] is None
+
+
+def test_one_round_is_labelled_in_process(sweep: synthetic.SyntheticSweep) -> None:
+    sweep.performance("Bert", "inductor", pairs=[(0.11, 0.1)] * 20)
+    (row,) = rows(build(sweep.write()).performance)
+    assert (row["interval"], row["verdict"], row["speedup"]) == ("in-process", "faster", pytest.approx(1.1))
+    assert row["eager_latency_ms"] is None  # no baseline was planned
+
+
+@pytest.mark.parametrize(
+    ("status", "figures"), [("crash", False), ("timeout", False), ("infrastructure", True), (None, True)]
+)
+def test_a_round_without_result_costs_precision_a_failed_one_the_figures(
+    sweep: synthetic.SyntheticSweep, status: str | None, figures: bool
+) -> None:
+    for round in range(2):
+        sweep.performance("Bert", "inductor", round, pairs=[(0.2, 0.1)] * 20)
+    last = synthetic.job("Bert", "inductor", round=2)
+    sweep.add(last, synthetic.failed_result(last, status, "why") if status else None)
+    (row,) = rows(build(sweep.write()).performance)
+    assert row["status"] == (status or "not_run")
+    assert row["reason"] == ("why" if status else "no result yet")
+    assert (row["rounds"], row["rounds_planned"]) == ((2, 3) if figures else (0, 3))
+    assert row["speedup"] == (pytest.approx(2.0) if figures else None)
+    assert row["latency_ms"] == (pytest.approx(100.0) if figures else None)
+
+
+def test_a_failed_baseline_leaves_the_speedup_and_takes_the_memory_ratio(sweep: synthetic.SyntheticSweep) -> None:
+    eager = synthetic.job("Bert", "eager")
+    sweep.add(eager, synthetic.failed_result(eager, "out_of_memory", "std::bad_alloc"))
+    sweep.performance("Bert", "inductor", baseline=eager, pairs=[(0.2, 0.1)] * 20)
+    _, row = rows(build(sweep.write()).performance)
+    assert row["speedup"] == pytest.approx(2.0)
+    assert row["compression_ratio"] is None
+    assert row["eager_latency_ms"] is None
+
+
+def test_memory_of_different_launchers_gives_no_ratio(sweep: synthetic.SyntheticSweep) -> None:
+    eager = sweep.performance("Bert", "eager", launcher="subprocess")
+    sweep.performance("Bert", "inductor", baseline=eager, launcher="fork")
+    _, row = rows(build(sweep.write()).performance)
+    assert row["compression_ratio"] is None
+    assert row["eager_own_memory_mib"] == 300.0  # shares above the base may be compared
+
+
+def test_flags_are_huds(sweep: synthetic.SyntheticSweep) -> None:
+    eager = sweep.performance("Bert", "eager", peak_mib=600)
+    sweep.performance("Bert", "inductor", baseline=eager, first_call=130.0, pairs=[(0.09, 0.1)] * 20, peak_mib=700)
+    sweep.accuracy("Bert", "inductor", status="fail_accuracy", reason="wrong")
+    made = build(sweep.write())
+    assert rows(made.performance)[1]["flags"] == "speedup, compile_latency, compression_ratio"
+    assert rows(made.summary)[1]["flags"] == "speedup, compile_latency, compression_ratio, accuracy"
+
+
+def test_what_differs_in_anything_keeps_its_own_row(sweep: synthetic.SyntheticSweep) -> None:
+    loads = [
+        synthetic.workload("Bert"),
+        synthetic.workload("Bert", dtype="bfloat16"),
+        synthetic.workload("Bert", device="cuda:0"),
+        synthetic.workload("Bert", mode="training"),
+        synthetic.workload("Bert", seed=1),
+        synthetic.workload("Bert", threads=1),
+        synthetic.workload("Bert", batch_size=8),
+        synthetic.workload("Bert", sequence_length=None),
+    ]
+    compilers = [synthetic.compiler("inductor"), synthetic.compiler("inductor", dynamic=True)]
+    for load_ in loads:
+        for spec in compilers:
+            sweep.performance(load_, spec, pairs=[(0.2, 0.1)] * 20)
+            sweep.accuracy(load_, spec)
+    sweep.performance("Bert", compilers[0], launcher="subprocess")
+    sweep.performance("Bert", compilers[0], env={"OMP_WAIT_POLICY": "PASSIVE"})
+    made = build(sweep.write())
+    assert len(made.performance) == 18
+    assert len(made.accuracy) == 16
+    assert len(made.summary) == 18
+    names = {row["compiler"] for row in rows(made.performance)}
+    assert len(names) == 4
+    identity = [tuple(row[name] for name in tables.IDENTITY) for row in rows(made.performance)]
+    assert len(set(identity)) == 18
+
+
+def test_distinguish_adds_only_what_differs() -> None:
+    named = {
+        1: ("inductor", {"mode": None, "dynamic": True}),
+        2: ("inductor", {"mode": None}),
+        3: ("eager", {"mode": "x"}),
+    }
+    assert distinguish(named) == {1: "inductor(dynamic=true)", 2: "inductor()", 3: "eager"}
+    assert sorted(distinguish({1: ("a", {}), 2: ("a", {})}).values()) == ["a(1)", "a(2)"]
+
+
+def test_accuracy_shows_the_tensor_that_decides(sweep: synthetic.SyntheticSweep) -> None:
+    sweep.accuracy("Bert", "inductor", status="fail_accuracy", reason="1 of 2 tensors are wrong", error=0.5)
+    (row,) = rows(build(sweep.write()).accuracy)
+    assert (row["worst_tensor"], row["max_abs_error"], row["rule"]) == ("logits", 0.5, "rmse")
+    assert (row["tensors"], row["tensors_failed"], row["reason"]) == (2, 1, "1 of 2 tensors are wrong")
+
+
+def test_an_error_that_is_not_a_number_is_shown_as_such(sweep: synthetic.SyntheticSweep) -> None:
+    sweep.accuracy("Bert", "inductor", status="fail_accuracy", error="nan")
+    sweep.accuracy("Gpt", "inductor", error=1e-4)
+    made = build(sweep.write())
+    assert [row["max_abs_error"] for row in rows(made.accuracy)] == ["nan", 1e-4]
+    assert json.loads(exports.to_json({"accuracy": made.accuracy}))["tables"]["accuracy"][0]["max_abs_error"] == "nan"
+
+
+def test_accuracy_at_another_batch_size_is_joined_and_an_equal_one_preferred(sweep: synthetic.SyntheticSweep) -> None:
+    sweep.performance("Bert", "inductor", pairs=[(0.2, 0.1)] * 20)
+    sweep.accuracy(synthetic.workload("Bert", batch_size=1), "inductor", status="fail_accuracy", reason="no")
+    (row,) = rows(build(sweep.write()).summary)
+    assert (row["batch_size"], row["accuracy_batch_size"], row["accuracy"]) == (4, 1, "fail_accuracy")
+
+    sweep.accuracy("Bert", "inductor")
+    joined, alone = rows(build(sweep.write()).summary)[::-1]
+    assert (joined["accuracy_batch_size"], joined["accuracy"], joined["performance"]) == (4, "pass", "pass")
+    assert (alone["accuracy_batch_size"], alone["accuracy"], alone["performance"]) == (1, "fail_accuracy", None)
+
+
+def test_geometric_mean_is_over_the_models_that_all_compilers_ran(sweep: synthetic.SyntheticSweep) -> None:
+    for model, speedup in (("A", 2.0), ("B", 8.0), ("C", 100.0)):
+        sweep.performance(model, "inductor", pairs=[(speedup, 1.0)] * 20)
+    for model in ("A", "B"):
+        sweep.performance(model, "freezing", pairs=[(1.0, 1.0)] * 20)
+    crashed = synthetic.job("C", "freezing")
+    sweep.add(crashed, synthetic.failed_result(crashed, "crash", "SIGSEGV"))
+    absent = synthetic.job("A", "openvino")  # ran nothing at all: is not compared, takes nothing away
+    sweep.add(absent, synthetic.failed_result(absent, "unsupported", "not installed"))
+    by_name = {row["compiler"]: row for row in rows(build(sweep.write()).overview)}
+    assert by_name["inductor"]["geomean_speedup"] == pytest.approx(4.0)
+    assert by_name["inductor"]["geomean_count"] == 2
+    assert by_name["inductor"]["geomean_models"] == "A, B"
+    assert by_name["freezing"]["geomean_speedup"] == pytest.approx(1.0)
+    assert by_name["openvino"]["geomean_speedup"] is None
+    assert (by_name["freezing"]["passed"], by_name["freezing"]["planned"]) == (2, 3)
+    assert by_name["freezing"]["pass_rate_percent"] == pytest.approx(200 / 3)
+
+
+def test_wrong_results_do_not_raise_the_mean(sweep: synthetic.SyntheticSweep) -> None:
+    for model, speedup in (("A", 2.0), ("B", 50.0)):
+        sweep.performance(model, "inductor", pairs=[(speedup, 1.0)] * 20)
+    sweep.accuracy("A", "inductor")
+    sweep.accuracy("B", "inductor", status="fail_accuracy", reason="wrong")
+    (row,) = rows(build(sweep.write()).overview)
+    assert (row["geomean_speedup"], row["geomean_count"]) == (pytest.approx(2.0), 1)
+    assert (row["performance_passed"], row["accuracy_passed"], row["accuracy_planned"]) == (2, 1, 2)
+
+
+def test_disturbed_rounds_are_named(tmp_path: Path) -> None:
+    row = next(r for r in rows(build(synthetic.quick_sweep(tmp_path / "s").write()).summary) if r["disturbed"])
+    assert (row["model"], row["compiler"]) == ("T5Small", "inductor")
+    assert row["disturbed"] == "round 3: other processes used 0.62 cores (over 0.1)"
+
+
+def test_a_dependent_job_points_to_the_log_of_the_job_that_failed(sweep: synthetic.SyntheticSweep) -> None:
+    reference = synthetic.job("Bert", "eager", "reference")
+    sweep.add(reference, synthetic.failed_result(reference, "eager_fail_to_run", "IndexError: 7", "eager_1st_run"))
+    waiting = synthetic.job("Bert", "inductor", "accuracy", needs=[Need(job=reference.id, kind="reference")])
+    result = synthetic.failed_result(waiting, "eager_fail_to_run", "needs the reference, which failed: IndexError: 7")
+    failure = result.failure
+    assert failure is not None
+    dependency = synthetic.Failure(kind="dependency", phase="", message=failure.message)
+    sweep.add(
+        waiting, synthetic.JobResult(job_id=waiting.id, status=result.status, failure=dependency, started=0, ended=0)
+    )
+    (row,) = rows(build(sweep.write()).accuracy)
+    assert row["log"] == f"jobs/{reference.id}/log.txt"
+    assert row["job"] == waiting.id
+
+
+# -- nothing is lost
+
+
+def test_every_planned_job_has_one_row_whatever_is_missing_or_damaged(tmp_path: Path) -> None:
+    rng = random.Random(11)
+    for trial in range(8):
+        sweep = synthetic.quick_sweep(tmp_path / str(trial))
+        folder = sweep.write()
+        damaged = 0
+        for spec in sweep.jobs:
+            file = folder.result_file(spec.id)
+            text = file.read_bytes()
+            damage = rng.choice(["none", "gone", "cut", "garbage", "other", "list", "status", "facts"])
+            if damage == "gone":
+                file.unlink()
+            elif damage == "cut":
+                file.write_bytes(text[: rng.randrange(len(text) - 2)])
+            elif damage == "garbage":
+                file.write_bytes(bytes(rng.randrange(256) for _ in range(99)))
+            elif damage == "other":
+                file.write_bytes(text.replace(spec.id.encode(), b"0123456789abcdef"))
+            elif damage == "list":
+                file.write_text("[1, 2]")
+            elif damage == "status":
+                file.write_text(text.decode().replace('"status": "', '"status": "un'))
+            elif damage == "facts":  # readable, of our schema, and not what we expect
+                data = json.loads(text)
+                data["facts"] = {"memory": 7, "disturbed": 3, "counters": [], "accuracy": {"tensors": {}}, "cache": []}
+                file.write_text(json.dumps(data))
+            damaged += damage not in ("none", "facts")
+        made = build(folder)
+        assert list(made.jobs["job"]) == [spec.id for spec in sweep.jobs]
+        assert set(made.jobs["status"]) <= set(STATUSES)
+        assert sum(made.jobs["status"] == "not_run") == damaged
+        assert all(reason for reason, s in zip(made.jobs["reason"], made.jobs["status"], strict=True) if s == "not_run")
+        assert len(made.performance) == 8
+        assert len(made.accuracy) == 4
+        exports.write(folder, made)
+        assert len(json.loads((folder.tables / "jobs.json").read_text())["tables"]["jobs"]) == len(sweep.jobs)
+
+
+def test_damaged_result_says_so(sweep: synthetic.SyntheticSweep) -> None:
+    spec = sweep.performance("Bert", "inductor")
+    folder = sweep.write()
+    folder.result_file(spec.id).write_text('{"schema": 1, "job_id"')
+    (row,) = rows(build(folder).jobs)
+    assert row["status"] == "not_run"
+    assert str(row["reason"]).startswith("result file cannot be read: ")
+
+
+def test_a_verdict_stands_before_its_result_is_written(sweep: synthetic.SyntheticSweep) -> None:
+    sweep.add(synthetic.job("Bert", "inductor", verdict=Verdict(status="unsupported", reason="gone from transformers")))
+    (row,) = rows(build(sweep.write()).performance)
+    assert (row["status"], row["reason"], row["speedup"]) == ("unsupported", "gone from transformers", None)
+
+
+def test_unequal_or_impossible_samples_give_no_speedup(sweep: synthetic.SyntheticSweep) -> None:
+    sweep.performance("Bert", "inductor", pairs=[(0.0, 0.1)] * 20, latency=[0.0] * 20)
+    folder = sweep.write()
+    (row,) = rows(build(folder).performance)
+    assert (row["status"], row["speedup"], row["latency_ms"]) == ("pass", None, None)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"schema": 99}', '{"schema": 1}', '{"schema": 1, "argv": 3}'])
+@pytest.mark.parametrize("name", ["sweep.json", "plan.json"])
+def test_a_damaged_sweep_is_a_usage_error(sweep: synthetic.SyntheticSweep, name: str, text: str) -> None:
+    folder = sweep.write()
+    (folder.root / name).write_text(text)
+    with pytest.raises(UsageError, match=name):
+        load.load(folder)
+
+
+# -- exports
+
+GOLDEN = """\
+## Overview
+
+| suite | mode | dtype | device | seed | threads | measure | compiler | geomean speedup (x) | geomean count \
+| pass rate (%) | passed | planned | performance passed | performance planned | accuracy passed | accuracy planned \
+| mean compile latency cold (s) | geomean compression ratio (x) |
+| --- | --- | --- | --- | ---: | ---: | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: \
+| ---: | ---: |
+| quick | inference | float16 | cpu | 0 | 2 | performance | inductor | 2.00 | 1 | 50.0 | 1 | 2 | 1 | 2 | 0 | 0 | 4.90 \
+| 1.20 |
+"""
+
+
+def test_markdown_golden(sweep: synthetic.SyntheticSweep) -> None:
+    eager = sweep.performance("A", "eager", peak_mib=600)
+    sweep.performance("A", "inductor", baseline=eager, pairs=[(0.2, 0.1)] * 20, peak_mib=500)
+    sweep.add(synthetic.job("B", "inductor"))
+    made = build(sweep.write())
+    frame = made.overview[made.overview["compiler"] != "eager"]
+    assert exports.to_markdown("overview", frame) == GOLDEN
+
+
+def test_exports_are_the_same_bytes_again(tmp_path: Path) -> None:
+    folder = synthetic.quick_sweep(tmp_path / "s").write()
+
+    def export() -> dict[str, bytes]:
+        exports.write(folder, build(folder))
+        return {path.name: path.read_bytes() for path in sorted(folder.tables.iterdir())}
+
+    first = export()
+    assert len(first) == 15
+    assert export() == first
+
+
+def test_csv_text_is_no_formula_and_numbers_stay_numbers(sweep: synthetic.SyntheticSweep) -> None:
+    spec = synthetic.job("=HYPERLINK(1)", "inductor")
+    sweep.add(spec, synthetic.failed_result(spec, "fail_to_run", '-1 is wrong, "quoted",\n@here'))
+    sweep.performance("Bert", "inductor", first_call=0.05)  # compile latency -0.05 s
+    text = exports.to_csv(build(sweep.write()).performance)
+    first, second = csv.DictReader(io.StringIO(text))
+    assert first["model"] == "'=HYPERLINK(1)"
+    assert first["reason"] == '\'-1 is wrong, "quoted", @here'
+    assert first["speedup"] == ""
+    assert float(second["compile_latency_cold_s"]) == pytest.approx(-0.05)
+    assert second["batch_size"] == "4"
+
+
+def test_json_has_units_and_nulls(sweep: synthetic.SyntheticSweep) -> None:
+    sweep.performance("Bert", "eager", latency=0.1)
+    document = json.loads(exports.to_json(build(sweep.write()).named()))
+    assert document["schema"] == 1
+    assert document["columns"]["latency_ms"]["unit"] == "ms"
+    assert document["columns"]["speedup"]["better"] == "higher"
+    row = document["tables"]["performance"][0]
+    assert (row["latency_ms"], row["speedup"], row["reason"]) == (pytest.approx(100.0), None, None)
+    assert all(name in document["columns"] for rows in document["tables"].values() for row in rows for name in row)
+
+
+def test_markdown_cells_cannot_break_the_table(sweep: synthetic.SyntheticSweep) -> None:
+    sweep.performance("a|b<script>", "inductor", disturbed=["x\ny"])
+    lines = exports.to_markdown("performance", build(sweep.write()).performance).splitlines()
+    table = [line for line in lines if line.startswith("|")]
+    assert len(table) == 3
+    assert "a\\|b&lt;script>" in table[2]
+
+
+# -- names, numbers, commands
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0.00"), (0.00123, "0.00123"), (0.05, "0.0500"), (1.2345, "1.23"), (24.36, "24.4"), (153.8, "154"),
+        (1234.5, "1234"), (999_999.0, "999999"), (2e6, "2.00e+06"), (1e-4, "1.00e-04"), (-0.05, "-0.0500"),
+        (math.inf, "inf"),
+    ],
+)  # fmt: skip
+def test_significant_digits(value: float, text: str) -> None:
+    assert significant(value) == text
+
+
+def test_every_column_shows_a_missing_value_as_missing_and_zero_as_zero() -> None:
+    for column in COLUMNS.values():
+        assert column.text(None) == MISSING
+        assert column.text(math.nan) == MISSING
+        assert column.doc
+        if column.kind != "text":
+            assert column.text(0) != MISSING
+
+
+def test_command_is_quoted_for_the_shell_and_for_hydra() -> None:
+    load_ = synthetic.workload("Model; rm -rf 'x'", device="cuda:1", sequence_length=None)
+    text = command(
+        load_,
+        synthetic.compiler("inductor"),
+        ["performance"],
+        ["compiler=eager,inductor", "compiler.options.mode=max-autotune", "rounds=5", "seed=1,2", "resume=latest",
+         "hydra.sweep.dir=x", "+measure.options.pairs=[1,2]", "threads=1,2", "dtype=float16"],
+    )  # fmt: skip
+    code = "import sys; print('\\n'.join(sys.argv[1:]))"
+    line = text.replace("python -m orchestrator", f'{sys.executable} -c "{code}"')
+    words = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert words == [
+        "suite=quick",
+        "suite.models=['Model; rm -rf \\'x\\'']",
+        "compiler=inductor",
+        "measure=performance",
+        "dtype=float16",
+        "mode=inference",
+        "device=cuda",
+        "device.index=1",
+        "batch_size=4",
+        "seed=0",
+        "threads=2",
+        "compiler.options.mode=max-autotune",
+        "rounds=5",
+        "+measure.options.pairs=[1,2]",
+    ]
+
+
+def test_command_of_a_summary_row_leaves_different_batch_sizes_to_the_suite(sweep: synthetic.SyntheticSweep) -> None:
+    sweep.performance("Bert", "inductor")
+    sweep.performance("Gpt", "inductor")
+    sweep.accuracy("Bert", "inductor")
+    sweep.accuracy(synthetic.workload("Gpt", batch_size=1), "inductor")
+    same, other = rows(build(sweep.write()).summary)
+    assert "measure=performance,accuracy" in str(same["command"])
+    assert "batch_size=4" in str(same["command"])
+    assert "batch_size" not in str(other["command"])
+
+
+def test_collecting_imports_no_torch() -> None:
+    code = "import sys, orchestrator.results.tables, orchestrator.results.exports; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

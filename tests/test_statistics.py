@@ -1,0 +1,171 @@
+"""Estimates and intervals: against values computed by hand, and their coverage by simulation."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+
+from orchestrator.results.statistics import (
+    FASTER,
+    IN_PROCESS,
+    NOISE,
+    ROUNDS,
+    SLOWER,
+    Estimate,
+    break_even,
+    deviation_percent,
+    geometric_mean,
+    one_round,
+    over_rounds,
+    pair_logs,
+    spread,
+    verdict,
+)
+
+
+def test_a_pair_twice_as_fast_is_log_two() -> None:
+    assert pair_logs([0.2, 0.1], [0.1, 0.2]) == pytest.approx([math.log(2), -math.log(2)])
+
+
+@pytest.mark.parametrize(("eager", "compiled"), [([0.1], [0.1, 0.1]), ([0.0], [0.1]), ([0.1], [math.inf])])
+def test_what_is_no_pair_is_refused(eager: list[float], compiled: list[float]) -> None:
+    with pytest.raises(ValueError, match="pair"):
+        pair_logs(eager, compiled)
+
+
+def test_a_round_is_the_median_of_ratios_not_the_ratio_of_medians() -> None:
+    eager, compiled = [1.0, 2.0, 30.0], [1.0, 1.0, 20.0]  # ratios 1, 2, 1.5; medians 2 and 1
+    assert one_round(pair_logs(eager, compiled)).value == pytest.approx(1.5)
+
+
+def test_interval_of_a_round_by_hand() -> None:
+    # -10 ... -1, 1 ... 10 (per mille), signs alternating: no positive correlation, so n_eff = 20 and
+    # half = 1.96 * 0.5 * sqrt(20) = 4.38, rank = floor(10 - 4.38) = 5: the 5th value from either end.
+    logs = [sign * k / 1000 for k in range(1, 11) for sign in (1, -1)]
+    estimate = one_round(logs)
+    assert estimate.value == pytest.approx(1.0)
+    assert math.log(estimate.low or 0) == pytest.approx(-0.006)
+    assert math.log(estimate.high or 0) == pytest.approx(0.006)
+    assert (estimate.kind, estimate.count) == (IN_PROCESS, 20)
+
+
+def test_a_drift_widens_the_interval() -> None:
+    values = [k / 1000 for k in range(20)]
+    shuffled = random.Random(1).sample(values, 20)
+    drifting, quiet = one_round(values), one_round(shuffled)
+    assert drifting.value == pytest.approx(quiet.value)
+    assert (drifting.low, drifting.high) == pytest.approx((1.0, math.exp(0.019)))  # the whole range
+    assert quiet.low is not None
+    assert drifting.low is not None
+    assert quiet.low > drifting.low
+
+
+def test_too_few_pairs_have_no_interval_and_no_verdict() -> None:
+    estimate = one_round([0.5] * 5)
+    assert (estimate.low, estimate.high) == (None, None)
+    assert verdict(estimate) == NOISE
+
+
+def test_no_pairs_are_an_error() -> None:
+    with pytest.raises(ValueError, match="no pairs"):
+        one_round([])
+
+
+def in_process(log: float) -> Estimate:
+    return Estimate(math.exp(log), math.exp(log - 0.5), math.exp(log + 0.5), IN_PROCESS, 20)
+
+
+def test_rounds_are_combined_by_students_t() -> None:
+    # logs 0.10, 0.11, 0.12: mean 0.11, sd 0.01, t(0.975, 2) = 4.302653, half = 4.302653 * 0.01 / sqrt(3) = 0.0248414
+    estimate = over_rounds([in_process(log) for log in (0.10, 0.11, 0.12)])
+    assert math.log(estimate.value) == pytest.approx(0.11)
+    assert math.log(estimate.low or 0) == pytest.approx(0.11 - 0.0248414, abs=1e-7)
+    assert math.log(estimate.high or 0) == pytest.approx(0.11 + 0.0248414, abs=1e-7)
+    assert (estimate.kind, estimate.count) == (ROUNDS, 3)
+
+
+def test_one_round_keeps_its_own_interval() -> None:
+    assert over_rounds([in_process(0.1)]) == in_process(0.1)
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "word"),
+    [
+        (1.11, 1.08, 1.14, FASTER),
+        (0.90, 0.88, 0.92, SLOWER),
+        (1.11, 0.99, 1.24, NOISE),  # the interval holds 1
+        (1.009, 1.005, 1.013, NOISE),  # sure, but under 1 %
+        (1 / 1.009, 0.985, 0.995, NOISE),  # the threshold is symmetric in the logarithm
+        (1.02, 1.001, 1.04, FASTER),
+    ],
+)
+def test_verdict_needs_certainty_and_size(value: float, low: float, high: float, word: str) -> None:
+    assert verdict(Estimate(value, low, high, ROUNDS, 5)) == word
+
+
+def test_geometric_mean_counts_slow_downs() -> None:
+    assert geometric_mean([2.0, 0.5]) == pytest.approx(1.0)
+    assert geometric_mean([4.0, 1.0, 2.0]) == pytest.approx(2.0)
+    assert geometric_mean([]) is None
+
+
+def test_outliers_are_counted_and_kept() -> None:
+    summary = spread([1.0, 1.1, 1.2, 1.3, 1.4, 9.0])
+    assert summary.median == pytest.approx(1.25)
+    assert (summary.count, summary.outliers) == (6, 1)
+    assert summary.iqr_percent == pytest.approx(100 * (1.375 - 1.125) / 1.25)
+
+
+def test_deviation_of_rounds() -> None:
+    assert deviation_percent([0.9, 1.0, 1.1]) == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize(
+    ("compile_s", "eager_s", "compiled_s", "iterations"),
+    [
+        (10.0, 0.2, 0.1, 100),
+        (10.05, 0.2, 0.1, 101),
+        (10.0, 0.1, 0.1, None),
+        (10.0, 0.1, 0.2, None),
+        (-0.1, 0.2, 0.1, 0),
+    ],
+)
+def test_break_even(compile_s: float, eager_s: float, compiled_s: float, iterations: int | None) -> None:
+    assert break_even(compile_s, eager_s, compiled_s) == iterations
+
+
+def correlated(rng: random.Random, count: int, correlation: float) -> list[float]:
+    """Return an AR(1) series of unit-variance noise around 0, from its stationary state."""
+    value = rng.gauss(0, 1) / math.sqrt(1 - correlation**2)
+    series = []
+    for _ in range(count):
+        value = correlation * value + rng.gauss(0, 1)
+        series.append(0.01 * value)
+    return series
+
+
+@pytest.mark.parametrize(("pairs", "correlation", "least"), [(20, 0.0, 0.95), (20, 0.4, 0.93), (100, 0.4, 0.92)])
+def test_coverage_of_the_interval_of_one_round(pairs: int, correlation: float, least: float) -> None:
+    rng = random.Random(20261121)
+    hits = 0
+    for _ in range(1000):
+        estimate = one_round(correlated(rng, pairs, correlation))
+        assert estimate.low is not None
+        assert estimate.high is not None
+        hits += estimate.low <= 1 <= estimate.high
+    assert hits / 1000 >= least
+
+
+def test_false_alarms_and_power_over_five_rounds() -> None:
+    """sd of a process's speed-up 0.8 % (docs/measuring.md): A/A is called at most 1 %, a planted 5 % nearly always."""
+    rng = random.Random(7)
+
+    def words(effect: float) -> list[str]:
+        rounds = ([in_process(rng.gauss(effect, 0.008)) for _ in range(5)] for _ in range(1000))
+        return [verdict(over_rounds(estimates)) for estimates in rounds]
+
+    assert sum(word != NOISE for word in words(0.0)) <= 10
+    assert words(math.log(1.05)).count(FASTER) >= 980
+    assert words(-math.log(1.05)).count(SLOWER) >= 980
