@@ -4,13 +4,16 @@ A plug-in is a frozen dataclass whose fields are its options, named in YAML by `
 dynamo.TorchCompile"). The planner checks options against the fields, the worker builds the object; so a plug-in's
 module must not import torch (or anything else that is heavy) at its top, only inside its methods.
 
-Names are resolved only inside the allowed packages: reading a sweep that someone sent must not run their code.
+Names are resolved only inside the allowed packages: reading a sweep that someone sent must not run their code. To use
+plug-ins of your own, name their packages in the environment variable ORCHESTRATOR_PLUGIN_PACKAGES (separated by
+commas); a sweep cannot set it.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import importlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -29,6 +32,8 @@ ALLOWED_PACKAGES = (
     "orchestrator.modes",
     "orchestrator.suites",
 )
+
+PACKAGES_VARIABLE = "ORCHESTRATOR_PLUGIN_PACKAGES"
 
 Forward = Callable[..., Any]
 """A model or what a compiler made of it: called as `forward(**inputs)`, returns the model's outputs."""
@@ -110,11 +115,21 @@ class Outcome:
     reason: str = ""
 
 
+def allowed_packages() -> tuple[str, ...]:
+    """Return the packages in which plug-ins are looked up: ours, and those that the user's environment names."""
+    named = os.environ.get(PACKAGES_VARIABLE, "").split(",")
+    return ALLOWED_PACKAGES + tuple(name.strip() for name in named if name.strip())
+
+
 def resolve(target: str) -> type:
     """Return the class that `target` names. Raises UsageError when it is not a plug-in of an allowed package."""
     module_name, _, class_name = target.rpartition(".")
-    if not any(module_name == package or module_name.startswith(f"{package}.") for package in ALLOWED_PACKAGES):
-        raise UsageError(f"'{target}' is not a plug-in: it must be inside one of {', '.join(ALLOWED_PACKAGES)}")
+    packages = allowed_packages()
+    if not any(module_name == package or module_name.startswith(f"{package}.") for package in packages):
+        raise UsageError(
+            f"'{target}' is not a plug-in: it must be inside one of {', '.join(packages)} "
+            f"(the environment variable {PACKAGES_VARIABLE} can name more)"
+        )
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:

@@ -2,6 +2,7 @@
 
     outputs/2026-11-21/10-31-07/
       sweep.json            what was asked, where, with what: argv, overrides, points, environment, git state
+      lock                  held while the sweep runs, and by whom (lock.<n>: a shard)
       plan.json             the job graph, each record stored once and referred to by its fingerprint
       conf/                 copy of the configuration folders that were composed
       jobs/<id>/            job.json, result.json, log.txt, artifacts
@@ -74,6 +75,7 @@ class SweepFolder:
         self.root = Path(root).absolute()
         self.sweep_file = self.root / "sweep.json"
         self.plan_file = self.root / "plan.json"
+        self.lock = self.root / "lock"
         self.conf = self.root / "conf"
         self.jobs = self.root / "jobs"
         self.tables = self.root / "tables"

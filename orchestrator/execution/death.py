@@ -1,0 +1,113 @@
+"""The result of a job that left none: what killed it, in which phase, with the end of its log."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.execution.processes import exit_words
+from orchestrator.records import (
+    CRASH,
+    INFRASTRUCTURE,
+    OUT_OF_MEMORY,
+    TIMEOUT,
+    Failure,
+    JobResult,
+    JobSpec,
+)
+from orchestrator.store import SweepFolder
+
+OUT_OF_MEMORY_WORDS = ("MemoryError", "std::bad_alloc", "annot allocate memory", "an't allocate memory")
+"""In the log of a process that died: what Python, C++, the system and torch say when memory ends."""
+
+LOG_TAIL_BYTES = 4000
+
+
+@dataclass
+class Attempt:
+    """One process of a job, while it runs. `began` is in seconds since the epoch, `deadline` on the monotonic clock."""
+
+    job: JobSpec
+    number: int
+    began: float
+    deadline: float
+    log_start: int  # size of the log before this attempt, in bytes
+    oom_kills: int  # what `oom_kills` said before
+    running: bool = False  # it has executed its first instruction
+    killed: str = ""  # why the scheduler killed it: "timeout", "hang" or ""
+
+
+def result_of_death(store: SweepFolder, attempt: Attempt, code: int | None, message: str = "") -> JobResult:
+    """Return the result of a process that ended with exit code `code` (None: its server died) and wrote none."""
+    job = attempt.job
+    log = _log_tail(store.log_file(job.id), attempt.log_start)
+    status, message = _cause(attempt, code, message, log)
+    phase = ""
+    with contextlib.suppress(OSError):
+        phase = store.phase_file(job.id).read_text().strip()
+    failure = Failure(kind=status, phase=phase, message=message, detail=log)
+    return JobResult(
+        job_id=job.id,
+        status=status,
+        failure=failure,
+        started=attempt.began,
+        ended=time.time(),
+        attempt=attempt.number,
+    )
+
+
+def _cause(attempt: Attempt, code: int | None, message: str, log: str) -> tuple[str, str]:
+    """Return the status and the one-line reason. A status of death is also the kind of its failure."""
+    if attempt.killed == "timeout":
+        return TIMEOUT, f"no result after {attempt.job.timeout_s:g} s (timeout_s): killed"
+    if attempt.killed == "hang":
+        return INFRASTRUCTURE, "the process did not begin to run: killed"
+    if code is None:
+        return INFRASTRUCTURE, message or "the worker server died"
+    if code == -signal.SIGKILL and oom_kills() > attempt.oom_kills:
+        return OUT_OF_MEMORY, "killed by the kernel's out-of-memory killer"
+    if any(word in log for word in OUT_OF_MEMORY_WORDS):
+        return OUT_OF_MEMORY, f"ended with {exit_words(code)} after memory could not be allocated (see its log)"
+    if code == os.EX_TEMPFAIL:  # `orchestrator.worker.process`: what was raised is not the job's fault
+        return INFRASTRUCTURE, log.rstrip().rpartition("\n")[2] or "the worker could not write its result"
+    if code < 0:
+        return CRASH, f"killed by {exit_words(code)}"
+    return CRASH, f"ended with {exit_words(code)} and no result"
+
+
+def _log_tail(path: Path, start: int) -> str:
+    try:
+        with path.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(start, end - LOG_TAIL_BYTES))
+            return file.read().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def oom_kills() -> int:
+    """Return how often the kernel's out-of-memory killer has acted, as far as this machine tells; only ever rises."""
+    total = 0
+    for file in (Path("/proc/vmstat"), *_cgroup_files()):
+        with contextlib.suppress(OSError):
+            for line in file.read_text().splitlines():
+                name, _, value = line.partition(" ")
+                total += int(value) if name == "oom_kill" else 0
+    return total
+
+
+def _cgroup_files() -> list[Path]:
+    """Files of this process's own memory cgroup that have an `oom_kill` line (cgroups(7), version 2 and 1)."""
+    files = []
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers == "":
+                files.append(Path("/sys/fs/cgroup", path.lstrip("/"), "memory.events"))
+            elif "memory" in controllers.split(","):
+                files.append(Path("/sys/fs/cgroup/memory", path.lstrip("/"), "memory.oom_control"))
+    return files

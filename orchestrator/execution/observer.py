@@ -1,0 +1,33 @@
+"""Who is told what a scheduler does. The terminal's progress display is one (`orchestrator.reporting.progress`)."""
+
+from __future__ import annotations
+
+import sys
+from typing import Protocol
+
+from orchestrator.records import JobResult, JobSpec
+
+
+class Observer(Protocol):
+    """Told when a process is started for a job (again for a retry), and once, for every job, how it ended."""
+
+    def started(self, job: JobSpec) -> None: ...
+
+    def finished(self, job: JobSpec, result: JobResult) -> None: ...
+
+    def interrupted(self) -> None:
+        """The first Ctrl-C: running jobs are finished, no other is started."""
+
+
+class PlainObserver:
+    """One line on stderr for every job that ended: for logs and batch systems."""
+
+    def started(self, job: JobSpec) -> None:
+        """Nothing: the line comes when it ends."""
+
+    def finished(self, job: JobSpec, result: JobResult) -> None:
+        reason = f": {result.failure.message}" if result.failure else ""
+        print(f"{result.ended - result.started:7.1f} s  {result.status}  {job.title}{reason}", file=sys.stderr)
+
+    def interrupted(self) -> None:
+        print("stopping when the running jobs have ended; Ctrl-C again to kill them", file=sys.stderr)

@@ -1,0 +1,240 @@
+"""Fresh processes for jobs, seen from the orchestrator: start one, wait for what happens, kill one with all it started.
+
+Both launchers ("fork", "subprocess") are servers (`python -m orchestrator.worker.server`), started when first
+needed: a server that starts nothing but workers can promise that none outlives the orchestrator, even one that was
+killed. A server that dies takes its workers with it; their jobs are reported as lost, and the next start makes
+a new server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+CLOSING_S = 10.0  # for a server to kill its workers and to end
+MESSAGE_LENGTH = 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """What a server is asked to start. `env` comes on top of the server's environment; `memory_limit` is in bytes."""
+
+    job: str
+    folder: str
+    env: Mapping[str, str]
+    log: str
+    memory_limit: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """What happened to a job's process.
+
+    kind "started" (the process exists), "running" (its first instruction, at `time` of the monotonic clock),
+    "exited" (with `code`, negative for a signal; nothing of its group is left), "refused" (not started) or "lost"
+    (its server died); the last two say why in `message`.
+    """
+
+    kind: str
+    job: str
+    code: int | None = None
+    time: float | None = None
+    message: str = ""
+
+
+class _Server:
+    """One running server process and the jobs it has."""
+
+    def __init__(self, options: list[str], environment: Mapping[str, str]) -> None:
+        theirs, ours = os.pipe()
+        self.requests = open(ours, "wb")  # noqa: SIM115 - closed in `close`, as the next one
+        self.replies, replies = os.pipe()
+        self.output = tempfile.TemporaryFile()  # noqa: SIM115
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "orchestrator.worker.server", "--requests", str(theirs)]
+                + ["--replies", str(replies), *options],
+                stdin=subprocess.DEVNULL,
+                stdout=self.output,
+                stderr=subprocess.STDOUT,
+                env=dict(environment),
+                pass_fds=(theirs, replies),
+                start_new_session=True,  # Ctrl-C in the terminal is for the orchestrator alone
+            )
+        finally:
+            os.close(theirs)
+            os.close(replies)
+        self.jobs: dict[str, int | None] = {}  # job -> pid of its process, once it is known
+        self._pending = b""
+
+    def start(self, launch: Launch) -> None:
+        self.jobs[launch.job] = None
+        with contextlib.suppress(BrokenPipeError):  # it died: the end of its replies tells
+            self.requests.write(json.dumps(vars(launch)).encode() + b"\n")
+            self.requests.flush()
+
+    def read(self) -> list[Event] | None:
+        """Return the events that have come, or None when the server is gone."""
+        data = os.read(self.replies, 1 << 16)
+        if not data:
+            return None
+        *lines, self._pending = (self._pending + data).split(b"\n")
+        return [self._event(json.loads(line)) for line in lines]
+
+    def _event(self, reply: dict[str, Any]) -> Event:
+        job = reply["job"]
+        if reply["event"] == "started":
+            self.jobs[job] = reply["pid"]
+        elif reply["event"] in ("exited", "refused"):
+            del self.jobs[job]
+        return Event(
+            kind=reply["event"],
+            job=job,
+            code=reply.get("code"),
+            time=reply.get("time"),
+            message=reply.get("message", ""),
+        )
+
+    def kill(self, job: str) -> None:
+        """Kill the job's process group; before it has one, the server."""
+        pid = self.jobs.get(job)
+        if pid is None:
+            self.process.kill()
+        else:
+            _kill_group(pid)
+
+    def close(self) -> str:
+        """End the server and its workers; return how it ended, with the end of what it printed."""
+        with contextlib.suppress(BrokenPipeError):
+            self.requests.close()
+        try:
+            self.process.wait(CLOSING_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        for pid in self.jobs.values():
+            if pid is not None:
+                _kill_group(pid)
+        os.close(self.replies)
+        self.output.seek(0)
+        printed = self.output.read().decode(errors="replace").strip()[-MESSAGE_LENGTH:]
+        self.output.close()
+        return f"the worker server ended with {exit_words(self.process.returncode)}. {printed}".strip()
+
+
+class Processes:
+    """The servers of both launchers, as one place to wait at.
+
+    `entry` is the function that runs a job ("module:function"), `preload` what the fork server imports before any
+    job says what it needs. A context manager: leaving it ends every process.
+    """
+
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        entry: str = "orchestrator.worker.run:run_job",
+        preload: tuple[str, ...] = ("torch",),
+    ) -> None:
+        self._environment = environment
+        self._options = {
+            "fork": ["--entry", entry, "--preload", *preload],
+            "subprocess": ["--entry", entry, "--exec"],
+        }
+        self._servers: dict[str, _Server] = {}
+        self._selector = selectors.DefaultSelector()
+        self._wake, self._alarm = os.pipe()
+        for end in (self._wake, self._alarm):
+            os.set_blocking(end, False)
+        self._selector.register(self._wake, selectors.EVENT_READ)
+
+    def __enter__(self) -> Processes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def alarm(self) -> int:
+        """A file descriptor; a byte written to it ends the present `wait` (for `signal.set_wakeup_fd`)."""
+        return self._alarm
+
+    def server_pid(self, launcher: str) -> int | None:
+        server = self._servers.get(launcher)
+        return None if server is None else server.process.pid
+
+    def start(self, launcher: str, launch: Launch) -> None:
+        """Start a process for a job; what becomes of it comes from `wait`. Raises OSError when no server starts."""
+        if launcher not in self._servers:
+            self._servers[launcher] = server = _Server(self._options[launcher], self._environment)
+            self._selector.register(server.replies, selectors.EVENT_READ, launcher)
+        self._servers[launcher].start(launch)
+
+    def wait(self, timeout: float | None) -> list[Event]:
+        """Block until something happens, at most `timeout` seconds; return it in order, [] when nothing did."""
+        events: list[Event] = []
+        for key, _ in self._selector.select(timeout):
+            if key.fd == self._wake:
+                os.read(self._wake, 4096)
+                continue
+            news = self._servers[key.data].read()
+            events += self._lost(key.data) if news is None else news
+        return events
+
+    def dump(self, job: str) -> None:
+        """Ask the job's process for its Python stacks, in its log (SIGUSR1; `orchestrator.worker.process`)."""
+        for server in self._servers.values():
+            pid = server.jobs.get(job)
+            if pid is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGUSR1)
+
+    def kill(self, job: str) -> None:
+        """Kill the job's process and all of its group; "exited" or "lost" follows."""
+        for server in self._servers.values():
+            if job in server.jobs:
+                server.kill(job)
+
+    def kill_server(self, job: str) -> None:
+        """Kill the server that has the job: "lost" follows for all of its jobs."""
+        for server in self._servers.values():
+            if job in server.jobs:
+                server.process.kill()
+
+    def close(self) -> None:
+        """End all servers and all their workers."""
+        for launcher in list(self._servers):
+            self._lost(launcher)
+        self._selector.close()
+        for end in (self._wake, self._alarm):
+            os.close(end)
+
+    def _lost(self, launcher: str) -> list[Event]:
+        server = self._servers.pop(launcher)
+        self._selector.unregister(server.replies)
+        message = server.close()
+        return [Event(kind="lost", job=job, message=message) for job in server.jobs]
+
+
+def exit_words(code: int) -> str:
+    """Return an exit code in words: "exit code 3" or "SIGSEGV"."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:  # a real-time signal
+        return f"signal {-code}"
+
+
+def _kill_group(pid: int) -> None:
+    for kill in (os.kill, os.killpg):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            kill(pid, signal.SIGKILL)

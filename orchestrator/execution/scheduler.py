@@ -1,0 +1,244 @@
+"""Runs the jobs of a sweep folder: each in a fresh process, as the edges and the machine allow, whatever they do.
+
+Every job that is taken up ends with exactly one result file: the worker's, or one written here that says what became
+of the process. Jobs with a valid result are not run again, so running a folder twice is how a sweep is resumed.
+
+A job that times something has the machine to itself. The scheduler blocks while jobs run: it costs them nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestrator.errors import UsageError
+from orchestrator.execution.agenda import Agenda, is_shareable
+from orchestrator.execution.death import Attempt, oom_kills, result_of_death
+from orchestrator.execution.environment import job_environment
+from orchestrator.execution.interrupts import Interrupts
+from orchestrator.execution.observer import Observer
+from orchestrator.execution.processes import Event, Launch, Processes
+from orchestrator.execution.scratch import Scratch, remove
+from orchestrator.records import (
+    HARMLESS,
+    INFRASTRUCTURE,
+    REFERENCE_MEASURE,
+    SUCCESSES,
+    Failure,
+    JobResult,
+    JobSpec,
+)
+from orchestrator.store import SweepFolder
+
+DUMP_S = 0.2  # for a process that is killed for its time-out to write its stacks into its log
+KILL_S = 30.0  # for a killed process group to be gone; then its server is killed too
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a shard is run.
+
+    retries: more attempts for a job whose result is `infrastructure`; no other failure is retried.
+    parallel: how many accuracy and reference jobs may run at a time; jobs that time something run alone.
+    memory_limit_gib: private memory that a worker may have; None = no limit but the machine's.
+    keep_caches, keep_references: leave compile caches and reference tensors in the folder.
+    stop_on_failure: start no more jobs after the first that fails.
+    hang_s: seconds from the request to a worker's first instruction, the server's imports included.
+    """
+
+    retries: int = 1
+    parallel: int = 1
+    memory_limit_gib: float | None = None
+    keep_caches: bool = False
+    keep_references: bool = False
+    stop_on_failure: bool = False
+    hang_s: float = 180.0
+
+
+class Scheduler:
+    """Runs `jobs` (in plan order, each behind those it needs) of the folder `store`."""
+
+    def __init__(
+        self,
+        store: SweepFolder,
+        jobs: Sequence[JobSpec],
+        settings: Settings,
+        observer: Observer,
+        processes: Processes,
+    ) -> None:
+        self._store, self._settings, self._observer, self._processes = store, settings, observer, processes
+        results = standing_results(store, jobs)
+        self._agenda = Agenda(jobs, results)
+        self._scratch = Scratch(
+            store,
+            [job for job in jobs if job.id not in results],
+            keep_caches=settings.keep_caches,
+            keep_references=settings.keep_references,
+        )
+        self._attempts: dict[str, Attempt] = {}
+        self._stopping = False
+
+    def run(self) -> None:
+        """Run until nothing is left or an interrupt says stop. Jobs that were not run then have no result.
+
+        Raises UsageError when results cannot be written.
+        """
+        with Interrupts(self._processes.alarm) as interrupts:
+            while True:
+                self._start_ready()
+                if not self._attempts:
+                    return
+                for event in self._processes.wait(self._time_left()):
+                    self._handle(event)
+                self._expire()
+                if interrupts.count > 1:
+                    return
+                if interrupts.count == 1 and not self._stopping:
+                    self._stopping = True
+                    self._observer.interrupted()
+
+    # -- starting
+
+    def _start_ready(self) -> None:
+        while not self._stopping and self._has_room():
+            job = self._agenda.take(beside_others=bool(self._attempts))
+            if job is None:
+                return
+            result = verdict_result(job) if job.verdict else self._agenda.hopeless(job)
+            if result is None:
+                self._start(job, 1)
+            else:
+                self._write(result)
+                self._finish(job, result)
+
+    def _has_room(self) -> bool:
+        alone = any(not is_shareable(attempt.job) for attempt in self._attempts.values())
+        return not self._attempts or (not alone and len(self._attempts) < self._settings.parallel)
+
+    def _start(self, job: JobSpec, number: int) -> None:
+        self._observer.started(job)
+        attempt = Attempt(
+            job=job,
+            number=number,
+            began=time.time(),
+            deadline=time.monotonic() + self._settings.hang_s,
+            log_start=0,
+            oom_kills=oom_kills(),
+        )
+        self._attempts[job.id] = attempt
+        limit = self._settings.memory_limit_gib
+        try:
+            launch = Launch(
+                job=job.id,
+                folder=str(self._store),
+                env=self._prepare(attempt),
+                log=str(self._store.log_file(job.id)),
+                memory_limit=None if limit is None else int(limit * 2**30),
+            )
+            # What torch reads from its environment it has read when the fork server imported it.
+            self._processes.start("subprocess" if job.env else job.launcher, launch)
+        except OSError as error:  # disk full, no process, ...
+            self._end(attempt, None, f"could not be started: {error}")
+
+    def _prepare(self, attempt: Attempt) -> dict[str, str]:
+        """Leave nothing of an earlier attempt but its log; return the job's environment."""
+        job = attempt.job
+        self._store.write_job(job)
+        for file in (self._store.result_file(job.id), self._store.phase_file(job.id)):
+            file.unlink(missing_ok=True)
+        if job.measure.name == REFERENCE_MEASURE:
+            remove(self._store.reference(job.id))
+        with contextlib.suppress(FileNotFoundError):
+            attempt.log_start = self._store.log_file(job.id).stat().st_size
+        return job_environment(self._scratch.fresh_cache(job), job.env)
+
+    # -- while they run
+
+    def _time_left(self) -> float:
+        return max(0.0, min(attempt.deadline for attempt in self._attempts.values()) - time.monotonic())
+
+    def _handle(self, event: Event) -> None:
+        attempt = self._attempts[event.job]
+        if event.kind == "running":
+            attempt.running = True
+            attempt.deadline = time.monotonic() + attempt.job.timeout_s
+        elif event.kind in ("exited", "refused", "lost"):
+            self._end(attempt, event.code, event.message)
+
+    def _expire(self) -> None:
+        now = time.monotonic()
+        for attempt in [attempt for attempt in self._attempts.values() if attempt.deadline <= now]:
+            if attempt.killed:
+                self._processes.kill_server(attempt.job.id)
+                attempt.deadline = math.inf
+                continue
+            attempt.killed = "timeout" if attempt.running else "hang"
+            attempt.deadline = now + KILL_S
+            if attempt.running:
+                self._processes.dump(attempt.job.id)
+                time.sleep(DUMP_S)
+            self._processes.kill(attempt.job.id)
+
+    # -- ending
+
+    def _end(self, attempt: Attempt, code: int | None, message: str) -> None:
+        """A worker's result stands, whatever became of the process after it; `infrastructure` is tried again."""
+        job = attempt.job
+        del self._attempts[job.id]
+        found = self._store.read_result(job.id)
+        result = found if isinstance(found, JobResult) else result_of_death(self._store, attempt, code, message)
+        if result.status == INFRASTRUCTURE and attempt.number <= self._settings.retries and not self._stopping:
+            self._start(job, attempt.number + 1)
+            return
+        result = dataclasses.replace(result, attempt=attempt.number)
+        if result != found:
+            self._write(result)
+        self._finish(job, result)
+
+    def _finish(self, job: JobSpec, result: JobResult) -> None:
+        self._agenda.done(job, result)
+        self._scratch.finished(job)
+        self._observer.finished(job, result)
+        if self._settings.stop_on_failure and result.status not in HARMLESS:
+            self._stopping = True
+
+    def _write(self, result: JobResult) -> None:
+        try:
+            self._store.write_result(result)
+        except OSError as error:
+            raise UsageError(
+                f"the result of job {result.job_id} cannot be written into {self._store}: {error}. "
+                "What is there stays valid: repair this, then resume the sweep"
+            ) from error
+
+
+def standing_results(store: SweepFolder, jobs: Sequence[JobSpec]) -> dict[str, JobResult]:
+    """Return the results that need no other run.
+
+    Not those that are `infrastructure` or cannot be read, and not that of a reference whose tensors were removed
+    though a job that compares with them is still to be run.
+    """
+    results = {}
+    for job in jobs:
+        result = store.read_result(job.id)
+        if isinstance(result, JobResult) and result.status != INFRASTRUCTURE:
+            results[job.id] = result
+    for job in jobs:
+        if job.id not in results and not job.verdict:
+            for need in job.needs:
+                found = results.get(need.job) if need.kind == "reference" else None
+                if found and found.status in SUCCESSES and not store.reference(need.job).is_dir():
+                    del results[need.job]
+    return results
+
+
+def verdict_result(job: JobSpec) -> JobResult:
+    """Return the result of a job whose outcome was known when it was planned."""
+    assert job.verdict is not None
+    now = time.time()
+    failure = Failure(kind="unsupported", phase="", message=job.verdict.reason)
+    return JobResult(job_id=job.id, status=job.verdict.status, failure=failure, started=now, ended=now)

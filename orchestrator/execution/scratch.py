@@ -1,0 +1,63 @@
+"""Folders that jobs share and nobody needs afterwards: compile caches of families, tensors of references."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from orchestrator.records import JobSpec
+from orchestrator.store import SweepFolder, remove_tree
+
+TRASH = ".removed"  # suffix of a folder that is being removed
+
+
+class Scratch:
+    """Removes each shared folder when the last of the jobs that use it has ended.
+
+    `unfinished` are the jobs that have no result yet; folders of kinds to be kept are not looked at.
+    """
+
+    def __init__(
+        self, store: SweepFolder, unfinished: Iterable[JobSpec], *, keep_caches: bool, keep_references: bool
+    ) -> None:
+        self._store = store
+        self._keep_caches, self._keep_references = keep_caches, keep_references
+        self._users: defaultdict[Path, set[str]] = defaultdict(set)
+        for job in unfinished:
+            for folder in self._folders(job):
+                self._users[folder].add(job.id)
+        for parent in (store.caches, store.references):
+            for left in parent.glob(f"*{TRASH}"):
+                remove_tree(left)
+
+    def fresh_cache(self, job: JobSpec) -> Path:
+        """Return the cache folder of the job's family, empty when this is the family's first round."""
+        cache = self._store.cache(job.family)
+        if job.round == 0:
+            remove(cache)
+        cache.mkdir(parents=True, exist_ok=True)
+        return cache
+
+    def finished(self, job: JobSpec) -> None:
+        for folder in self._folders(job):
+            self._users[folder].discard(job.id)
+            if not self._users[folder]:
+                remove(folder)
+                with contextlib.suppress(OSError):  # it has others in it
+                    folder.parent.rmdir()
+
+    def _folders(self, job: JobSpec) -> Sequence[Path]:
+        caches = [] if self._keep_caches else [self._store.cache(job.family)]
+        tensors = [job.id, *(need.job for need in job.needs if need.kind == "reference")]
+        return caches + ([] if self._keep_references else [self._store.reference(name) for name in tensors])
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder so that it is there whole or not at all, also when this process is killed meanwhile."""
+    trash = folder.with_name(folder.name + TRASH)
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(folder, trash)
+    remove_tree(trash)

@@ -1,0 +1,26 @@
+"""One shard of a sweep, run here: what a Hydra launcher calls, on this machine or on another."""
+
+from __future__ import annotations
+
+from orchestrator.errors import UsageError
+from orchestrator.execution.environment import worker_environment
+from orchestrator.execution.lock import locked
+from orchestrator.execution.observer import Observer, PlainObserver
+from orchestrator.execution.processes import Processes
+from orchestrator.execution.scheduler import Scheduler, Settings
+from orchestrator.planning.shards import cut
+from orchestrator.store import SweepFolder
+
+
+def run_shard(folder: str, shard: int, of: int, settings: Settings, observer: Observer | None = None) -> None:
+    """Run the jobs of shard `shard` (0 <= shard < of) of a sweep folder that have no valid result yet.
+
+    Returns when they are done or an interrupt stopped them; the folder tells which. Raises UsageError when the
+    folder cannot be read or written, or someone else is running it.
+    """
+    if not 0 <= shard < of:
+        raise UsageError(f"there is no shard {shard} of {of}")
+    store = SweepFolder(folder)
+    jobs = store.read_graph().jobs if of == 1 else cut(store.read_graph(), of)[shard]
+    with locked(store, shard, of), Processes(worker_environment()) as processes:
+        Scheduler(store, jobs, settings, observer or PlainObserver(), processes).run()

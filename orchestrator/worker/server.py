@@ -1,0 +1,239 @@
+"""The parent of all workers: starts each job in a fresh process, reports its end, leaves no process behind.
+
+    python -m orchestrator.worker.server --requests FD --replies FD [--exec]
+
+By default a worker is a fork of this process, which has imported (only imported, never run) what jobs need: seconds
+cheaper than a new interpreter, and equal in every figure (docs/measuring.md). With `--exec` nothing is imported and
+every worker is a new interpreter. The pipes carry one JSON object a line and are inherited, not stdin and stdout,
+which any imported module may print to.
+
+    request  {"job", "folder", "env": {name: value}, "log", "memory_limit": bytes or null}
+    replies  {"event": "started", "job", "pid"}            forked; pid is also the process group and the session
+             {"event": "running", "job", "time"}           the worker's first instruction (CLOCK_MONOTONIC, s)
+             {"event": "refused", "job", "message"}        could not be forked
+             {"event": "exited", "job", "code"}            code as `os.waitstatus_to_exitcode`; its group is gone
+
+The end of the requests pipe (the orchestrator ended, however it did) kills every worker with its process group.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import sys
+from typing import Any, NoReturn
+
+from orchestrator.store import SweepFolder
+from orchestrator.worker.process import EXIT_INFRASTRUCTURE, announce, become_subreaper, isolate, load_entry, perform
+
+PRELOADED = ("torch",)
+MESSAGE_LENGTH = 1000  # a reply stays under PIPE_BUF (4,096 bytes), so that those of server and workers cannot mix
+
+
+class Server:
+    """Serves requests from one pipe until it ends. Single-threaded: it forks."""
+
+    def __init__(self, requests: int, replies: int, entry: str, execute: bool) -> None:
+        self.requests, self.replies, self.entry, self.execute = requests, replies, entry, execute
+        self.environment = dict(os.environ)  # before any import could write into it
+        self.workers: dict[int, str] = {}  # pid -> job id
+        self.frozen = 0  # the number of imported modules when their objects were last frozen
+        self.wake, self._alarm = os.pipe()  # a byte for every SIGCHLD and SIGTERM
+        for end in (self.wake, self._alarm):
+            os.set_blocking(end, False)
+        self.ending = False
+
+    def serve(self) -> None:
+        """Start workers and report their ends, until the requests end or SIGTERM comes."""
+        become_subreaper()
+        signal.set_wakeup_fd(self._alarm, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # a handler of any kind, or no byte is written
+        signal.signal(signal.SIGTERM, lambda *_: self._end())
+        pending = b""
+        while not self.ending:
+            ready, _, _ = select.select([self.wake, self.requests], [], [])  # epoll would be one more file to close
+            if self.wake in ready:
+                os.read(self.wake, 4096)
+            if self.requests in ready:
+                data = os.read(self.requests, 1 << 16)
+                *lines, pending = (pending + data).split(b"\n")
+                for line in lines:
+                    self._start(json.loads(line))
+                if not data:
+                    self._end()
+            self._reap()
+        for pid in self.workers:
+            _kill_group(pid)
+        self._reap_all()
+
+    def _end(self) -> None:
+        self.ending = True
+
+    def _start(self, request: dict[str, Any]) -> None:
+        notes = [] if self.execute else self._preload(request["folder"], request["job"])
+        parent = os.getpid()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self._reply(event="refused", job=request["job"], message=str(error)[:MESSAGE_LENGTH])
+            return
+        if pid == 0:
+            self._become_worker(parent, request, notes)
+        self.workers[pid] = request["job"]
+        self._reply(event="started", job=request["job"], pid=pid)
+
+    def _preload(self, folder: str, job_id: str) -> list[str]:
+        """Import what the job's plug-ins name; return what went wrong, for the job's log: it will meet it itself."""
+        module = sys.modules[self.entry.partition(":")[0]]
+        preloads = getattr(module, "preloads", None)
+        if preloads is None:
+            return []
+        notes: list[str] = []
+        try:
+            names = preloads(SweepFolder(folder).read_job(job_id))
+        except Exception as error:  # noqa: BLE001 - the process border: the job's plug-ins may raise anything
+            return [f"its plug-ins could not say what to preload: {type(error).__name__}: {error}"]
+        for name in names:
+            notes += _import(name)
+        if len(sys.modules) > self.frozen:
+            gc.collect()
+            gc.freeze()  # a worker's collector must not touch, and so copy, the pages that it shares with this process
+            self.frozen = len(sys.modules)
+        return notes
+
+    def _become_worker(self, parent: int, request: dict[str, Any], notes: list[str]) -> NoReturn:
+        try:
+            signal.set_wakeup_fd(-1)
+            for end in (self.requests, self.wake, self._alarm):
+                os.close(end)
+            isolate(parent, request["log"], request["memory_limit"])
+            for note in notes:
+                print(f"preload: {note}", file=sys.stderr, flush=True)
+            environment = {**self.environment, **request["env"]}
+            if self.execute:
+                self._execute(request, environment)
+            os.environ.clear()
+            os.environ.update(environment)
+            announce(self.replies, request["job"])
+        except BaseException:  # noqa: BLE001 - must never run the server's code
+            sys.excepthook(*sys.exc_info())
+            os._exit(EXIT_INFRASTRUCTURE)
+        perform(self.entry, request["folder"], request["job"])
+
+    def _execute(self, request: dict[str, Any], environment: dict[str, str]) -> NoReturn:
+        os.set_inheritable(self.replies, True)
+        options = ["--replies", str(self.replies), "--entry", self.entry]
+        command = [sys.executable, "-m", "orchestrator.worker", *options, request["folder"], request["job"]]
+        os.execve(sys.executable, command, environment)
+
+    def _reap(self) -> None:
+        """Bury the workers that ended. Orphans of theirs became our children; they end with the last worker."""
+        while True:
+            try:
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if ended is None:
+                break
+            job = self.workers.pop(ended.si_pid, None)
+            code = _bury(ended.si_pid)
+            if job is not None:
+                self._reply(event="exited", job=job, code=code)
+        if not self.workers:
+            _kill_children()
+            self._reap_all()
+
+    def _reap_all(self) -> None:
+        while True:
+            try:
+                os.wait()
+            except ChildProcessError:
+                return
+
+    def _reply(self, **reply: Any) -> None:
+        try:
+            os.write(self.replies, json.dumps(reply).encode() + b"\n")
+        except BrokenPipeError:
+            self._end()
+
+
+def _bury(pid: int) -> int:
+    """Kill what is left of an ended worker's group, wait until it is gone, and return the worker's exit code.
+
+    The worker itself is reaped last but one: while it is a zombie its group id cannot name another group.
+    """
+    _kill_group(pid)
+    _, status = os.waitpid(pid, 0)
+    while True:  # its descendants: each becomes our child when its parent dies
+        try:
+            os.waitpid(-pid, 0)
+        except ChildProcessError:
+            return os.waitstatus_to_exitcode(status)
+
+
+def _kill_group(pid: int) -> None:
+    """Kill a worker that was not reaped yet, and its group (which it has from `setsid` on)."""
+    for kill in (os.kill, os.killpg):
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # PermissionError: only zombies (BSD)
+            kill(pid, signal.SIGKILL)
+
+
+def _kill_children() -> None:
+    """Kill orphans that left their worker's group (daemons); they became children of this process."""
+    import psutil
+
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
+
+
+@functools.cache  # once: a module that cannot be imported is not tried again for every job
+def _import(name: str) -> tuple[str, ...]:
+    try:
+        importlib.import_module(name)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the process border
+        return (f"importing {name} failed: {type(error).__name__}: {error}",)
+    return ()
+
+
+def _preload_base(modules: list[str]) -> None:
+    """Import what every job needs, and keep what is imported from starting threads or processes.
+
+    An operator that ran on several threads before a fork leaves the children a pool whose threads do not exist: they
+    hang. With one thread there is no pool. The NVML check keeps `torch.cuda.is_available()` from initialising CUDA,
+    which does not survive a fork. torch before 2.7 starts inductor's compile workers when it is imported.
+    """
+    os.environ.update(PYTORCH_NVML_BASED_CUDA_CHECK="1", TORCH_WARM_POOL="0")
+    for module in modules:
+        for note in _import(module):
+            print(note, file=sys.stderr)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--requests", type=int, required=True)
+    parser.add_argument("--replies", type=int, required=True)
+    parser.add_argument("--exec", action="store_true", dest="execute")
+    parser.add_argument("--entry", default="orchestrator.worker.run:run_job")
+    parser.add_argument("--preload", nargs="*", default=list(PRELOADED))
+    arguments = parser.parse_args()
+    server = Server(arguments.requests, arguments.replies, arguments.entry, arguments.execute)
+    if not arguments.execute:
+        load_entry(arguments.entry)
+        _preload_base(arguments.preload)
+    server.serve()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

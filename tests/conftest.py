@@ -1,0 +1,30 @@
+"""Fixtures of several test files."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fakes.leftovers import MARK, marked
+
+from orchestrator.store import SweepFolder
+
+
+@pytest.fixture
+def mark(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Mark this test's processes in their environment; afterwards none of them may be left.
+
+    Workers find the test-only plug-ins (`fakes`).
+    """
+    value = uuid.uuid4().hex
+    monkeypatch.setenv(MARK, value)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    yield value
+    assert marked(value) == []
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> SweepFolder:
+    return SweepFolder(tmp_path)

@@ -1,0 +1,46 @@
+"""What a test-only job can be told to do."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+
+
+def behave(does: str) -> None:
+    """Do what `does` says; return when it says "pass"."""
+    if does == "raise":
+        raise ValueError("this compiler always raises")
+    if does == "segfault":
+        ctypes.string_at(0)
+    if does == "sigkill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if does == "hang":
+        subprocess.Popen(["sleep", "1000"])
+        time.sleep(1000)
+    if does == "allocate":
+        hoard = []
+        while True:
+            hoard.append(bytearray(64 << 20))
+    if does == "allocate_in_c":  # as C++ code does that has no handler for std::bad_alloc
+        libc = ctypes.CDLL(None)
+        libc.malloc.restype = ctypes.c_void_p
+        libc.malloc.argtypes = [ctypes.c_size_t]
+        while libc.malloc(64 << 20):
+            pass
+        print("terminate called after throwing an instance of 'std::bad_alloc'", file=sys.stderr)
+        os.abort()
+    if does == "exit":
+        os._exit(3)
+    if does == "sys.exit":
+        sys.exit(4)
+    if does == "disk_full":
+        raise OSError(28, "No space left on device")
+    if does == "leave_children":
+        subprocess.Popen(["sleep", "1000"])
+        subprocess.Popen(["sleep", "1000"], start_new_session=True)
+    if does.startswith("sleep "):
+        time.sleep(float(does.split()[1]))

@@ -1,0 +1,55 @@
+"""A torch-free stand-in for `orchestrator.worker.run`: the job's compiler option `does` says how it behaves."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from fakes.behaviour import behave
+from orchestrator.records import INFRASTRUCTURE, PASS, JobResult, JobSpec
+from orchestrator.store import SweepFolder
+
+
+def run_job(folder: str, job_id: str) -> None:
+    started = time.time()
+    first = time.monotonic()
+    store = SweepFolder(folder)
+    job = store.read_job(job_id)
+    with (store.root / "starts.txt").open("a") as file:
+        file.write(f"{job_id}\n")
+    store.phase_file(job_id).write_text("compile")
+    does = str(job.compiler.options.get("does", "pass"))
+    if job.measure.name == "reference":
+        store.reference(job_id).mkdir(parents=True)
+        (store.reference(job_id) / "tensors").write_text("1 2 3")
+    cache = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])
+    facts = {
+        "first_instruction": first,
+        "cache": "warm" if cache.exists() else "cold",
+        "references": [store.reference(need.job).is_dir() for need in job.needs if need.kind == "reference"],
+        "environment": dict(os.environ),
+        "group": [os.getpid(), os.getpgid(0), os.getsid(0)],
+        "threads": len(os.listdir("/proc/self/task")),
+        "descriptors": sorted(os.readlink(f"/proc/self/fd/{name}") for name in _descriptors()),
+    }
+    cache.mkdir(parents=True, exist_ok=True)
+    status = PASS
+    if does == "infrastructure_once" and not (store.job(job_id) / "tried").exists():
+        (store.job(job_id) / "tried").touch()
+        status = INFRASTRUCTURE
+    if not does.startswith("result_then "):
+        behave(does)
+    result = JobResult(job_id=job_id, status=status, facts=facts, started=started, ended=time.time())
+    store.write_result(result)
+    if does.startswith("result_then "):
+        behave(does.removeprefix("result_then "))
+
+
+def preloads(job: JobSpec) -> tuple[str, ...]:
+    preload = job.compiler.options.get("preload")
+    return (str(preload),) if preload else ()
+
+
+def _descriptors() -> list[str]:
+    return [name for name in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{name}")]

@@ -1,0 +1,172 @@
+"""Servers and workers with real processes: what a worker finds, how it ends, and that nothing stays behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+from fakes.leftovers import marked
+from fakes.sweeps import ENTRY, LAUNCHERS, make_job
+
+from orchestrator.execution.environment import job_environment, worker_environment
+from orchestrator.execution.processes import Event, Launch, Processes
+from orchestrator.records import JobResult, JobSpec
+from orchestrator.store import SweepFolder
+
+pytestmark = pytest.mark.usefixtures("mark")
+
+
+@pytest.fixture
+def processes(mark: str) -> Iterator[Processes]:
+    with Processes(worker_environment(), ENTRY, preload=()) as processes:
+        yield processes
+
+
+def start(processes: Processes, store: SweepFolder, job: JobSpec, memory_limit: int | None = None) -> None:
+    store.write_job(job)
+    env = job_environment(store.cache(job.family), job.env)
+    log = str(store.log_file(job.id))
+    launch = Launch(job=job.id, folder=str(store), env=env, log=log, memory_limit=memory_limit)
+    processes.start(job.launcher, launch)
+
+
+def wait_for(processes: Processes, job: JobSpec, *kinds: str, within: float = 20.0) -> Event:
+    end = time.monotonic() + within
+    while time.monotonic() < end:
+        for event in processes.wait(end - time.monotonic()):
+            if event.job == job.id and event.kind in kinds:
+                return event
+    raise AssertionError(f"no event {kinds} within {within} s")
+
+
+def outcome(processes: Processes, store: SweepFolder, job: JobSpec) -> JobResult:
+    start(processes, store, job)
+    assert wait_for(processes, job, "exited").code == 0, store.log_file(job.id).read_text()
+    result = store.read_result(job.id)
+    assert isinstance(result, JobResult)
+    return result
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_a_worker_is_alone_and_finds_exactly_its_environment(
+    launcher: str, processes: Processes, store: SweepFolder, mark: str
+) -> None:
+    first = outcome(processes, store, make_job("a", launcher=launcher, env={"ONLY_FIRST": "1"}))
+    job = make_job("b", launcher=launcher, env={"HF_HUB_OFFLINE": "0"})
+    second = outcome(processes, store, job)
+
+    expected = worker_environment() | job_environment(store.cache(job.family), job.env)
+    found = dict(second.facts["environment"])
+    for name in ("LC_CTYPE", "PYTEST_CURRENT_TEST"):  # set by Python (PEP 538) and by pytest meanwhile
+        expected.pop(name, None)
+        found.pop(name, None)
+    assert found == expected
+    assert first.facts["environment"]["ONLY_FIRST"] == "1"
+    assert found["HF_HUB_OFFLINE"] == "0"
+    pid, group, session = second.facts["group"]
+    assert pid == group == session != os.getpid()
+    assert second.facts["threads"] == 1
+    log = str(store.log_file(job.id))
+    assert [name for name in second.facts["descriptors"] if name != log] == [os.devnull]
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+@pytest.mark.parametrize(
+    ("does", "code", "in_log"),
+    [
+        ("raise", os.EX_TEMPFAIL, "this compiler always raises"),
+        ("segfault", -signal.SIGSEGV, "in behave"),
+        ("sigkill", -signal.SIGKILL, ""),
+        ("exit", 3, ""),
+        ("sys.exit", 4, ""),
+        ("allocate_in_c", -signal.SIGABRT, "std::bad_alloc"),
+    ],
+)
+def test_every_end_is_reported(
+    launcher: str, does: str, code: int, in_log: str, processes: Processes, store: SweepFolder
+) -> None:
+    job = make_job("a", does, launcher=launcher)
+    start(processes, store, job, memory_limit=1 << 30)
+    assert wait_for(processes, job, "exited").code == code
+    assert in_log in store.log_file(job.id).read_text()
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+@pytest.mark.parametrize("does", ["leave_children", "result_then segfault"])
+def test_what_a_worker_leaves_behind_is_gone_when_its_end_is_reported(
+    launcher: str, does: str, processes: Processes, store: SweepFolder, mark: str
+) -> None:
+    job = make_job("a", does, launcher=launcher)
+    start(processes, store, job)
+    wait_for(processes, job, "exited")
+    time.sleep(0.2)  # those that left the group are ended right after the report
+    assert [line for line in marked(mark) if "sleep" in line] == []
+    assert isinstance(store.read_result(job.id), JobResult)
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_a_hanging_worker_is_killed_with_its_group_and_shows_its_stack(
+    launcher: str, processes: Processes, store: SweepFolder, mark: str
+) -> None:
+    job = make_job("a", "hang", launcher=launcher)
+    start(processes, store, job)
+    wait_for(processes, job, "running")
+    while not any("sleep 1000" in line for line in marked(mark)):
+        time.sleep(0.02)
+    processes.dump(job.id)
+    time.sleep(0.2)
+    processes.kill(job.id)
+    assert wait_for(processes, job, "exited").code == -signal.SIGKILL
+    assert [line for line in marked(mark) if "sleep" in line] == []
+    assert "in behave" in store.log_file(job.id).read_text()
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_a_lost_server_takes_its_workers_along_and_is_replaced(
+    launcher: str, processes: Processes, store: SweepFolder, mark: str
+) -> None:
+    job = make_job("a", "hang", launcher=launcher)
+    start(processes, store, job)
+    wait_for(processes, job, "running")
+    server = processes.server_pid(launcher)
+    assert server is not None
+    os.kill(server, signal.SIGKILL)
+    assert "SIGKILL" in wait_for(processes, job, "lost").message
+    time.sleep(0.2)
+    assert marked(mark) == []
+    assert outcome(processes, store, make_job("b", launcher=launcher)).status == "pass"
+
+
+def test_leaving_the_context_ends_everything(store: SweepFolder, mark: str) -> None:
+    with Processes(worker_environment(), ENTRY, preload=()) as processes:
+        jobs = [make_job("a", "hang", launcher=launcher) for launcher in LAUNCHERS]
+        for job in jobs:
+            start(processes, store, job)
+        for job in jobs:
+            wait_for(processes, job, "running")
+        assert marked(mark) != []
+    assert marked(mark) == []
+
+
+def test_a_module_that_cannot_be_preloaded_is_told_in_the_log(processes: Processes, store: SweepFolder) -> None:
+    job = make_job("a", preload="no_such_module")
+    assert outcome(processes, store, job).status == "pass"
+    assert "No module named 'no_such_module'" in store.log_file(job.id).read_text()
+
+
+def test_a_server_that_cannot_start_says_why(store: SweepFolder, mark: str) -> None:
+    with Processes(worker_environment(), "no.such:entry", preload=()) as processes:
+        job = make_job("a")
+        start(processes, store, job)
+        assert "No module named 'no'" in wait_for(processes, job, "lost").message
+
+
+def test_a_memory_limit_is_felt_in_the_worker_only(processes: Processes, store: SweepFolder) -> None:
+    job = make_job("a", "allocate")
+    start(processes, store, job, memory_limit=512 << 20)
+    wait_for(processes, job, "exited")
+    assert "MemoryError" in store.log_file(job.id).read_text()
+    assert outcome(processes, store, make_job("b")).status == "pass"

@@ -1,0 +1,423 @@
+"""The scheduler over real processes with a torch-free job: order, edges, deaths, interrupts, resuming.
+
+The last tests run the real worker with a test-only compiler.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import sweeps
+from fakes.leftovers import marked
+from fakes.plugins import QUICK
+from fakes.sweeps import LAUNCHERS, make_job, results, write_sweep
+
+from orchestrator.errors import UsageError
+from orchestrator.execution.agenda import Agenda
+from orchestrator.execution.environment import worker_environment
+from orchestrator.execution.lock import locked
+from orchestrator.execution.processes import Processes
+from orchestrator.execution.scheduler import Scheduler, Settings
+from orchestrator.plugins import PACKAGES_VARIABLE
+from orchestrator.records import (
+    CRASH,
+    EAGER,
+    FAIL_TO_RUN,
+    INFRASTRUCTURE,
+    OUT_OF_MEMORY,
+    PASS,
+    PASS_DUE_TO_SKIP,
+    TIMEOUT,
+    UNSUPPORTED,
+    JobResult,
+    JobSpec,
+    PluginSpec,
+    Verdict,
+)
+from orchestrator.store import SweepFolder
+
+pytestmark = pytest.mark.usefixtures("mark")
+
+
+def result(status: str = PASS) -> JobResult:
+    return JobResult(job_id="", status=status, started=0.0, ended=1.0)
+
+
+# -- the agenda: order and edges
+
+
+def test_jobs_come_in_plan_order_as_edges_allow() -> None:
+    first = make_job("a")
+    second = make_job("a", round=1, needs=((first, "round"),))
+    third = make_job("b")
+    agenda = Agenda([first, second, third], {})
+    assert agenda.take(beside_others=False) is first
+    assert agenda.take(beside_others=False) is third  # the second waits for the first
+    agenda.done(first, result())
+    assert agenda.take(beside_others=False) is second
+    assert agenda.take(beside_others=False) is None
+
+
+def test_beside_others_only_jobs_that_time_nothing_come() -> None:
+    jobs = [make_job("a"), make_job("a", measure="reference"), make_job("b", measure="accuracy")]
+    agenda = Agenda(jobs, {})
+    assert agenda.take(beside_others=True) is jobs[1]
+    assert agenda.take(beside_others=False) is jobs[0]
+    assert agenda.take(beside_others=True) is jobs[2]
+    assert agenda.take(beside_others=True) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "starts"),
+    [
+        ("reference", PASS, True),
+        ("reference", FAIL_TO_RUN, False),
+        ("reference", UNSUPPORTED, False),
+        ("gate", PASS_DUE_TO_SKIP, True),
+        ("gate", FAIL_TO_RUN, False),
+        ("round", CRASH, False),
+        ("baseline", CRASH, True),
+    ],
+)
+def test_what_a_failed_need_does(kind: str, status: str, starts: bool) -> None:
+    first = make_job("a")
+    second = make_job("b", needs=((first, kind),))
+    agenda = Agenda([first, second], {first.id: result(status)})
+    assert agenda.take(beside_others=False) is second
+    hopeless = agenda.hopeless(second)
+    assert (hopeless is None) == starts
+    if hopeless is not None:
+        assert hopeless.status == status
+        assert hopeless.failure is not None
+        assert hopeless.failure.kind == "dependency"
+        assert first.title in hopeless.failure.message
+
+
+# -- whole runs
+
+
+def test_every_job_gets_one_result_and_shared_folders_go_when_they_are_done(store: SweepFolder) -> None:
+    reference = make_job("m", measure="reference")
+    accuracy = make_job("m", measure="accuracy", needs=((reference, "reference"),))
+    cold = make_job("m", needs=((accuracy, "gate"),))
+    warm = make_job("m", round=1, needs=((cold, "round"),))
+    gone = make_job("gone", verdict=Verdict(status=UNSUPPORTED, reason="the class is gone"))
+    jobs = [reference, accuracy, cold, warm, gone]
+    recorder = sweeps.run(store, jobs)
+    found = results(store, jobs)
+    assert [one.status for one in found] == [PASS] * 4 + [UNSUPPORTED]
+    assert found[1].facts["references"] == [True]
+    assert [found[2].facts["cache"], found[3].facts["cache"]] == ["cold", "warm"]
+    assert not store.caches.exists()
+    assert not store.references.exists()
+    assert found[4].failure is not None
+    assert found[4].failure.message == "the class is gone"
+    in_order = [(kind, job.id) for job in jobs[:4] for kind in ("started", "finished")]
+    assert [event for event in recorder.events if event[1] != gone.id] == in_order
+    assert ("finished", gone.id) in recorder.events
+    assert ("started", gone.id) not in recorder.events
+
+
+def test_shared_folders_stay_when_asked(store: SweepFolder) -> None:
+    job = make_job("m", measure="reference")
+    sweeps.run(store, [job], keep_caches=True, keep_references=True)
+    assert (store.reference(job.id) / "tensors").is_file()
+    assert store.cache(job.family).is_dir()
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_every_way_to_die_is_one_row_with_its_own_reason(store: SweepFolder, launcher: str) -> None:
+    expected = {
+        "segfault": (CRASH, "killed by SIGSEGV"),
+        "sigkill": (CRASH, "killed by SIGKILL"),
+        "hang": (TIMEOUT, "no result after 2 s"),
+        "allocate_in_c": (OUT_OF_MEMORY, "SIGABRT after memory could not be allocated"),
+        "exit": (CRASH, "exit code 3"),
+        "disk_full": (INFRASTRUCTURE, "No space left on device"),
+        "result_then segfault": (PASS, ""),
+        "result_then hang": (PASS, ""),
+        "pass": (PASS, ""),
+    }
+    jobs = [make_job("m", does, launcher=launcher, timeout_s=2.0) for does in expected]
+    sweeps.run(store, jobs, memory_limit_gib=1.0, retries=0)
+    for (status, reason), found in zip(expected.values(), results(store, jobs), strict=True):
+        assert found.status == status, found
+        message = found.failure.message if found.failure else ""
+        assert reason in message
+        if found.failure:
+            assert found.failure.phase == "compile"
+            assert found.failure.kind == status
+
+
+def test_failures_are_handed_down_with_the_first_reason(store: SweepFolder) -> None:
+    reference = make_job("m", "segfault", measure="reference")
+    accuracy = make_job("m", "segfault", measure="accuracy", needs=((reference, "reference"),))
+    performance = make_job("m", "segfault", needs=((accuracy, "gate"),))
+    independent = make_job("n")
+    jobs = [reference, accuracy, performance, independent]
+    recorder = sweeps.run(store, jobs)
+    found = results(store, jobs)
+    assert [one.status for one in found] == [CRASH, CRASH, CRASH, PASS]
+    messages = [one.failure.message if one.failure else "" for one in found]
+    assert messages[1] == messages[2] == f"needs '{reference.title}', which ended with crash: killed by SIGSEGV"
+    assert [job for kind, job in recorder.events if kind == "started"] == [reference.id, independent.id]
+
+
+def test_only_infrastructure_failures_are_tried_again(store: SweepFolder) -> None:
+    jobs = [make_job("m", "infrastructure_once"), make_job("m", "segfault"), make_job("m", "disk_full")]
+    sweeps.run(store, jobs, retries=2)
+    assert [(one.status, one.attempt) for one in results(store, jobs)] == [
+        (PASS, 2),
+        (CRASH, 1),
+        (INFRASTRUCTURE, 3),
+    ]
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_a_job_whose_server_is_killed_is_run_again(store: SweepFolder, launcher: str) -> None:
+    jobs = [make_job("a", launcher=launcher), make_job("b", "sleep 0.5", launcher=launcher)]
+    killed = []
+
+    class Killer(sweeps.Recorder):
+        """Kills the server once, shortly after the second job started."""
+
+        def started(self, job: JobSpec) -> None:
+            if job is jobs[1] and not killed:
+                killed.append(processes.server_pid(launcher))
+                threading.Timer(0.2, os.kill, (killed[0], signal.SIGKILL)).start()
+
+    with Processes(worker_environment(), sweeps.ENTRY, preload=()) as processes:
+        Scheduler(store, jobs, Settings(), Killer(), processes).run()
+        assert processes.server_pid(launcher) != killed[0]
+    assert [(one.status, one.attempt) for one in results(store, jobs)] == [(PASS, 1), (PASS, 2)]
+
+
+def test_jobs_that_time_run_alone_and_others_side_by_side(store: SweepFolder) -> None:
+    jobs = [make_job(str(i), "sleep 0.3", measure="accuracy" if i % 2 else "performance") for i in range(6)]
+    sweeps.run(store, jobs, parallel=3)
+    found = results(store, jobs)
+    spans = [(one.started, one.ended) for one in found]
+    together = {
+        (i, j)
+        for i, a in enumerate(spans)
+        for j, b in enumerate(spans)
+        if i < j and a[0] < b[1] and b[0] < a[1]
+    }  # fmt: skip
+    assert together == {(1, 3), (1, 5), (3, 5)}
+
+
+def test_finished_jobs_are_not_run_again_but_damaged_ones_are(store: SweepFolder) -> None:
+    jobs = [make_job("a"), make_job("b", "segfault"), make_job("c", "disk_full"), make_job("d")]
+    sweeps.run(store, jobs, retries=0)
+    store.result_file(jobs[3].id).write_text('{"schema": 1, "job_id"')  # cut short
+    recorder = sweeps.run(store, jobs, retries=0)
+    assert [job for kind, job in recorder.events if kind == "started"] == [jobs[2].id, jobs[3].id]
+    assert [one.status for one in results(store, jobs)] == [PASS, CRASH, INFRASTRUCTURE, PASS]
+
+
+def test_a_reference_without_tensors_is_made_again_when_it_is_needed(store: SweepFolder) -> None:
+    reference = make_job("m", measure="reference")
+    accuracy = make_job("m", measure="accuracy", needs=((reference, "reference"),))
+    sweeps.run(store, [reference, accuracy])
+    assert sweeps.run(store, [reference, accuracy]).events == []
+    store.result_file(accuracy.id).unlink()
+    recorder = sweeps.run(store, [reference, accuracy])
+    assert [job for kind, job in recorder.events if kind == "started"] == [reference.id, accuracy.id]
+    assert results(store, [accuracy])[0].facts["references"] == [True]
+
+
+def test_stop_on_failure_leaves_the_rest_for_later(store: SweepFolder) -> None:
+    jobs = [make_job("a"), make_job("b", "segfault"), make_job("c")]
+    sweeps.run(store, jobs, stop_on_failure=True)
+    assert store.read_result(jobs[2].id) is None
+    sweeps.run(store, jobs, stop_on_failure=True)
+    assert [one.status for one in results(store, jobs)] == [PASS, CRASH, PASS]
+
+
+def test_a_worker_that_never_begins_is_an_infrastructure_failure(
+    store: SweepFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "modules"
+    folder.mkdir()
+    (folder / "stuck.py").write_text("import time; time.sleep(1000)")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([os.environ["PYTHONPATH"], str(folder)]))
+    jobs = [make_job("a", preload="stuck"), make_job("b")]
+    sweeps.run(store, jobs, hang_s=1.5, retries=0)
+    assert [one.status for one in results(store, jobs)] == [INFRASTRUCTURE, PASS]
+    failure = results(store, jobs)[0].failure
+    assert failure is not None
+    assert "did not begin to run" in failure.message
+
+
+def test_a_result_that_cannot_be_written_stops_the_run_with_a_reason(store: SweepFolder) -> None:
+    job = make_job("a", verdict=Verdict(status=UNSUPPORTED, reason="gone"))
+    store.root.mkdir(exist_ok=True)
+    store.jobs.write_text("a file where a folder has to be")
+    with pytest.raises(UsageError, match=r"cannot be written into .*resume"):
+        sweeps.run(store, [job])
+
+
+# -- interrupts, in an orchestrator of its own
+
+
+def orchestrator(store: SweepFolder, jobs: list[JobSpec], **settings: object) -> subprocess.Popen[bytes]:
+    write_sweep(store, jobs)
+    command = [sys.executable, "-m", "fakes.sweeps", str(store), json.dumps(settings)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def starts(store: SweepFolder) -> list[str]:
+    file = store.root / "starts.txt"
+    return file.read_text().split() if file.exists() else []
+
+
+def wait_until_started(store: SweepFolder, job: JobSpec) -> None:
+    end = time.monotonic() + 20.0
+    while job.id not in starts(store):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_ctrl_c_once_finishes_what_runs_and_starts_nothing_more(store: SweepFolder, mark: str) -> None:
+    jobs = [make_job(name, "sleep 0.5") for name in "abc"]
+    process = orchestrator(store, jobs)
+    wait_until_started(store, jobs[1])
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert b"Ctrl-C again" in errors
+    assert [one.status for one in results(store, jobs[:2])] == [PASS, PASS]
+    assert store.read_result(jobs[2].id) is None
+    assert marked(mark) == []
+
+
+@pytest.mark.parametrize("numbers", [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM,)])
+def test_ctrl_c_twice_and_sigterm_kill(
+    store: SweepFolder,
+    mark: str,
+    numbers: tuple[signal.Signals, ...],
+) -> None:
+    jobs = [make_job("a"), make_job("b", "hang"), make_job("c")]
+    process = orchestrator(store, jobs)
+    wait_until_started(store, jobs[1])
+    for number in numbers:
+        process.send_signal(number)
+        time.sleep(0.2)
+    process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert [isinstance(store.read_result(job.id), JobResult) for job in jobs] == [True, False, False]
+    assert marked(mark) == []
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_after_kill_9_nothing_is_left_running_and_nothing_finished_is_run_again(
+    store: SweepFolder,
+    mark: str,
+    launcher: str,
+) -> None:
+    jobs = [make_job("a", launcher=launcher), make_job("b", "hang", timeout_s=3.0, launcher=launcher)]
+    jobs.append(make_job("c", launcher=launcher))
+    process = orchestrator(store, jobs)
+    wait_until_started(store, jobs[1])
+    process.kill()
+    process.communicate(timeout=20)
+    time.sleep(0.5)
+    assert marked(mark) == []
+    assert store.read_result(jobs[1].id) is None
+
+    again = orchestrator(store, jobs)
+    again.communicate(timeout=30)
+    assert [one.status for one in results(store, jobs)] == [PASS, TIMEOUT, PASS]
+    assert [starts(store).count(job.id) for job in jobs] == [1, 2, 1]
+
+
+def test_two_orchestrators_cannot_run_one_folder(store: SweepFolder) -> None:
+    jobs = [make_job("a", "sleep 2")]
+    process = orchestrator(store, jobs)
+    wait_until_started(store, jobs[0])
+    with pytest.raises(UsageError, match=f"in use by process {process.pid} on "), locked(store, 0, 1):
+        pass
+    with pytest.raises(UsageError, match="in use"), locked(store, 0, 2):
+        pass
+    process.communicate(timeout=20)
+    with locked(store, 0, 2), locked(store, 1, 2):  # shards of one sweep may run side by side
+        with pytest.raises(UsageError, match="in use"), locked(store, 0, 1):
+            pass
+        with pytest.raises(UsageError, match="in use"), locked(store, 1, 2):
+            pass
+
+
+# -- the real worker
+
+
+def facts_that_time_does_not_change(found: JobResult) -> dict[str, Any]:
+    noise = ("host", "variables")
+    facts = {key: found.facts[key] for key in ("parameters", "parameter_bytes", "cache")}
+    environment = {key: value for key, value in found.environment.items() if key not in noise}
+    folders = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
+    variables = {key: value for key, value in found.environment["variables"].items() if key not in folders}
+    return {
+        **facts,
+        "status": found.status,
+        "environment": environment,
+        "variables": variables,
+        "samples": [samples.metric for samples in found.samples],
+    }
+
+
+@pytest.mark.slow
+def test_fork_and_subprocess_give_the_same_figures(store: SweepFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PACKAGES_VARIABLE, "fakes")
+    eager = PluginSpec(name=EAGER, target="orchestrator.compilers.eager.Eager")
+    builder = PluginSpec(name="m", target="fakes.plugins.Perceptron", options={"width": 1024})
+    jobs = [
+        make_job("m", compiler=eager, builder=builder, launcher=launcher, round=round, measure_options={"seconds": 0.5})
+        for round in range(2)
+        for launcher in LAUNCHERS
+    ]
+    with Processes(worker_environment()) as processes:
+        Scheduler(store, jobs, Settings(), sweeps.Recorder(), processes).run()
+    found = results(store, jobs)
+    assert found[0].status == PASS, found[0].failure
+    assert facts_that_time_does_not_change(found[0]) == facts_that_time_does_not_change(found[1])
+    latencies = [min(one.sample("latency").values) for one in found]  # type: ignore[union-attr]
+    forked, executed = min(latencies[0::2]), min(latencies[1::2])
+    assert 0.5 < forked / executed < 2.0
+    model = 2 * 4 * 1024 * (1024 + 1)  # two layers, float32, with biases
+    for one in found:
+        build = one.facts["memory"]["phases"]["build"]
+        assert model < build["peak"] - build["start"] < model + (8 << 20)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_a_misbehaving_compiler_costs_one_row_each(
+    store: SweepFolder, monkeypatch: pytest.MonkeyPatch, launcher: str
+) -> None:
+    monkeypatch.setenv(PACKAGES_VARIABLE, "fakes")
+    eager = PluginSpec(name=EAGER, target="orchestrator.compilers.eager.Eager")
+    baseline = make_job("m", compiler=eager, launcher=launcher, measure_options=dict(QUICK))
+    behaviours = ("raise", "segfault", "sigkill", "hang", "allocate", "pass")
+    jobs = [baseline] + [
+        make_job(
+            "m", does, needs=((baseline, "baseline"),), launcher=launcher, timeout_s=15.0, measure_options=dict(QUICK)
+        )
+        for does in behaviours
+    ]
+    with Processes(worker_environment()) as processes:
+        Scheduler(store, jobs, Settings(memory_limit_gib=2.0), sweeps.Recorder(), processes).run()
+    found = results(store, jobs)
+    expected = [PASS, FAIL_TO_RUN, CRASH, CRASH, TIMEOUT, OUT_OF_MEMORY, PASS]
+    assert [one.status for one in found] == expected, [one.failure for one in found]
+    reasons = [one.failure.message for one in found if one.failure]
+    assert len(set(reasons)) == len(reasons) == 5
+    assert {one.failure.phase for one in found if one.failure} == {"compile"}
