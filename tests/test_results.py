@@ -150,6 +150,16 @@ def test_what_differs_in_anything_keeps_its_own_row(sweep: synthetic.SyntheticSw
     assert len(set(identity)) == 18
 
 
+def test_accuracy_without_performance_stands_in_the_same_section(sweep: synthetic.SyntheticSweep) -> None:
+    sweep.performance("A", "inductor", pairs=[(2.0, 1.0)] * 20)
+    sweep.accuracy("A", "inductor")
+    sweep.accuracy("B", "inductor")
+    made = build(sweep.write())
+    assert [row["performance"] for row in rows(made.summary)] == ["pass", None]
+    (row,) = rows(made.overview)
+    assert (row["planned"], row["performance_planned"], row["accuracy_planned"]) == (2, 1, 2)
+
+
 def test_distinguish_adds_only_what_differs() -> None:
     named = {
         1: ("inductor", {"mode": None, "dynamic": True}),
@@ -315,12 +325,12 @@ def test_a_damaged_sweep_is_a_usage_error(sweep: synthetic.SyntheticSweep, name:
 GOLDEN = """\
 ## Overview
 
-| suite | mode | dtype | device | seed | threads | measure | compiler | geomean speedup (x) | geomean count \
+| suite | mode | dtype | device | seed | threads | compiler | geomean speedup (x) | geomean count \
 | pass rate (%) | passed | planned | performance passed | performance planned | accuracy passed | accuracy planned \
 | mean compile latency cold (s) | geomean compression ratio (x) |
-| --- | --- | --- | --- | ---: | ---: | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: \
+| --- | --- | --- | --- | ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: \
 | ---: | ---: |
-| quick | inference | float16 | cpu | 0 | 2 | performance | inductor | 2.00 | 1 | 50.0 | 1 | 2 | 1 | 2 | 0 | 0 | 4.90 \
+| quick | inference | float16 | cpu | 0 | 2 | inductor | 2.00 | 1 | 50.0 | 1 | 2 | 1 | 2 | 0 | 0 | 4.90 \
 | 1.20 |
 """
 

@@ -34,7 +34,6 @@ class Section:
         words = [str(self.key[name]) for name in ("suite", "mode", "dtype", "device")]
         words.append(f"{self.key['threads']} thread" + "s" * (self.key["threads"] != 1))
         words += [f"seed {self.key['seed']}"] if several_seeds else []
-        words += [self.key["measure"]] if "(" in self.key["measure"] else []
         return " · ".join(words)
 
     def table(self) -> list[list[Cell] | Heading]:

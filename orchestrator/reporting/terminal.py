@@ -102,7 +102,8 @@ def _notes(out: Console, summary: Sequence[Mapping[str, Any]]) -> None:
         _note(out, f"Accuracy was judged at batch size {', '.join(map(str, sorted(batches)))}.")
     disturbed = [row for row in summary if row["disturbed"]]
     for row in disturbed[:LISTED]:
-        _note(out, f"* {_row_name(row)} was disturbed: {row['disturbed']}")
+        reasons = _some(row["disturbed"].split("; "), 2)  # a busy machine gives one for every round
+        _note(out, f"* {_row_name(row)} was disturbed: {reasons}")
     if len(disturbed) > LISTED:
         _note(out, f"* and {len(disturbed) - LISTED} more rows were disturbed: see the column 'disturbed'")
 

@@ -115,7 +115,7 @@ _COLUMNS = (
     _counted("seed", "random seed of weights and inputs"),
     _counted("threads", "intra-op threads (torch.set_num_threads)"),
     _text("launcher", "how the worker process starts; absolute memory is not comparable between launchers"),
-    _text("compiler", "compiler; options are added where one name stands for several"),
+    _text("compiler", "compiler; what differs (options, launcher, ...) is added where one name stands for several"),
     _text("measure", "what the job measures; options are added where one name stands for several"),
     _text("variant", "environment variables added to the worker's"),
     # what became of it

@@ -34,7 +34,8 @@ class Naming:
         for job in jobs:
             for specs, spec in ((builders, job.workload.builder), (modes, job.workload.mode), (measures, job.measure)):
                 specs[self.print(spec)] = (spec.name, spec.options)
-            details = {**job.compiler.options, "launcher": job.launcher, **job.env}
+            details = {"measure": job.measure.name, **job.measure.options, **job.compiler.options}
+            details |= {"launcher": job.launcher, **job.env}
             contenders[measure_kind(job.measure)][self._contender(job)] = (job.compiler.name, details)
         self._builders, self._modes, self._measures = distinguish(builders), distinguish(modes), distinguish(measures)
         # accuracy jobs may all use another launcher than performance jobs: that alone makes no new name
@@ -49,7 +50,7 @@ class Naming:
 
     def family(self, job: JobSpec) -> Key:
         """Return what the rounds of one job share: its row in a table."""
-        return (self.print(job.workload), self.print(job.measure), *self._contender(job))
+        return (self.print(job.workload), *self._contender(job))
 
     def except_batch(self, job: JobSpec) -> Key:
         """Return what a performance row and its accuracy row share: all of the workload but the batch, the compiler."""
@@ -77,7 +78,8 @@ class Naming:
         }
 
     def _contender(self, job: JobSpec) -> Key:
-        return (self.print(job.compiler), job.launcher, *sorted(job.env.items()))
+        """Return what competes in a comparison: the compiler, and whatever else was varied but the workload."""
+        return (self.print(job.compiler), self.print(job.measure), job.launcher, *sorted(job.env.items()))
 
 
 def measure_kind(measure: PluginSpec) -> str:

@@ -11,7 +11,7 @@ from orchestrator.results.statistics import geometric_mean
 
 Row = dict[str, Any]
 
-SECTION = ("suite", "mode", "dtype", "device", "seed", "threads", "measure")
+SECTION = ("suite", "mode", "dtype", "device", "seed", "threads")
 OVERVIEW = (
     *(*SECTION, "compiler", "geomean_speedup", "geomean_count", "geomean_models"),
     *("pass_rate_percent", "passed", "planned"),
