@@ -1,0 +1,211 @@
+"""Hugging Face models, built from a config with random weights: no network, no checkpoint.
+
+The class's default config, with the values given here laid over it, decides what is built; the end of the class's
+name decides what it is called with (`orchestrator.suites.families`). Both can be replaced in a suite's YAML, so a
+model of one's own needs no code.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from orchestrator.errors import did_you_mean
+from orchestrator.plugins import Program, Unsupported
+from orchestrator.records import Workload
+from orchestrator.suites.families import ATTENTION_MASK, MAIN_INPUTS, Family, family_of
+from orchestrator.suites.inputs import Rules, draw
+
+if TYPE_CHECKING:
+    import torch
+
+
+LENGTHS = ("max_position_embeddings", "n_positions", "max_target_positions")
+"""Config attributes that bound the sequence length."""
+
+
+@dataclass(frozen=True)
+class HuggingFaceModel:
+    """One class of `transformers`.
+
+    class_name: the class; None = the model's name in the suite.
+    config: keyword arguments of the class's config, over its defaults.
+    inputs: rules of inputs (`orchestrator.suites.inputs`) over those of the class's family; null drops one.
+    labels: rules of the labels instead of the family's.
+    last_token: name of a config attribute, the last token of every sequence ("eos_token_id").
+    attention_mask: pass a mask of ones (PyTorch's dashboard passes none).
+    """
+
+    PRELOAD: ClassVar[tuple[str, ...]] = ("transformers.modeling_utils",)
+
+    class_name: str | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Rules = field(default_factory=dict)
+    labels: Rules | None = None
+    last_token: str | None = None
+    attention_mask: bool = False
+
+    def build(self, workload: Workload, *, dropout: bool) -> Program:
+        """Return the program in float32 on the CPU, weights and inputs from `workload.seed` alone.
+
+        `model(**inputs)` returns the output's tensors by name (loss, logits, ...). The labels are among the inputs
+        unless the mode says `labels: false`. The global random state is left as it was.
+
+        Raises Unsupported when the installed transformers has no such class, ValueError for a config key, a
+        sequence length or a class name that does not fit, each with its remedy.
+        """
+        import torch
+
+        from orchestrator.suites.named_outputs import NamedOutputs
+
+        name = self.class_name or workload.builder.name
+        model_class = _model_class(name)
+        family = Family(self.labels) if self.labels is not None else family_of(name)
+        config = _configure(model_class, {**family.config, **self.config})
+        if not dropout:
+            _zero_dropout(config)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(workload.seed)
+            model = model_class(config)
+        if getattr(model, "loss_type", "") is None:
+            # GPT2LMHeadModel and others whose names do not tell: this is what they fall back to at every loss, with
+            # a warning that would split each compiled graph.
+            model.loss_type = "ForCausalLM"
+        _check_length(model, workload.sequence_length)
+        if not dropout:
+            _silence(model)
+        inputs = draw(self._rules(model, family, workload), _sizes(config, workload), workload.seed)
+        if self.last_token is not None:
+            inputs["input_ids"][..., -1] = _attribute(config, self.last_token)
+        return Program(NamedOutputs(model.float()), inputs, _loss)
+
+    def _rules(self, model: Any, family: Family, workload: Workload) -> Rules:
+        main = model.main_input_name
+        rules = {main: MAIN_INPUTS.get(main), **family.inputs, **self.inputs}
+        if rules[main] is None:
+            raise ValueError(f"no rule for '{main}', the main input of {type(model).__name__}: write build.inputs")
+        if self.attention_mask:
+            rules["attention_mask"] = ATTENTION_MASK
+        if workload.mode.options.get("labels", True):
+            taken = inspect.signature(model.forward).parameters
+            rules |= {key: rule for key, rule in family.labels.items() if self.labels is not None or key in taken}
+        return rules
+
+
+def _loss(outputs: Any) -> torch.Tensor:
+    if "loss" not in outputs:
+        raise ValueError(
+            f"the model returned no loss, only {', '.join(outputs)}: training needs labels "
+            "(mode.options.labels=true, and build.labels where the class's name does not tell them)"
+        )
+    loss: torch.Tensor = outputs["loss"]
+    return loss
+
+
+def _model_class(name: str) -> Any:
+    import transformers
+
+    version = importlib.metadata.version("transformers")
+    try:
+        found = getattr(transformers, name)
+    except (AttributeError, ImportError, ModuleNotFoundError) as error:
+        near = did_you_mean(name, [key for key in dir(transformers) if "For" in key or "LMHead" in key])
+        raise Unsupported(f"transformers {version} has no class '{name}' ({error}); {near}") from error
+    if not (isinstance(found, type) and issubclass(found, transformers.PreTrainedModel) and found.config_class):
+        raise Unsupported(f"transformers {version}: '{name}' is no model class that can be built from a config")
+    return found
+
+
+def _configure(model_class: Any, values: Mapping[str, Any]) -> Any:
+    config_class = model_class.config_class
+    default = config_class()
+    for key in values:
+        if not hasattr(default, key) and key != "attn_implementation":
+            known = did_you_mean(key, default.to_dict())
+            raise ValueError(f"{config_class.__name__} has no '{key}' (build.config): {known}")
+    config = config_class(**values)
+    for part in _parts(config):
+        if hasattr(part, "use_cache"):
+            part.use_cache = False
+    return config
+
+
+def _parts(config: Any) -> list[Any]:
+    """Return the config and the configs inside it (text_config, vision_config, ...)."""
+    from transformers import PretrainedConfig
+
+    inner = [value for value in vars(config).values() if isinstance(value, PretrainedConfig)]
+    return [config] + [part for value in inner for part in _parts(value)]
+
+
+def _zero_dropout(config: Any) -> None:
+    """Set every probability with "drop" in its name to 0, and masking of spectra off: before the model is built.
+
+    A model keeps the probabilities that it was built with, so that editing its config later changes nothing.
+    """
+    for part in _parts(config):
+        for key, value in list(vars(part).items()):
+            if "drop" in key and isinstance(value, float):
+                setattr(part, key, 0.0)
+        if hasattr(part, "apply_spec_augment"):
+            part.apply_spec_augment = False
+
+
+def _silence(model: torch.nn.Module) -> None:
+    """Set to 0 what is left: probabilities that a model class writes down itself instead of reading its config."""
+    from torch.nn.modules.dropout import _DropoutNd
+
+    for module in model.modules():
+        if isinstance(module, _DropoutNd):
+            module.p = 0.0
+        for key, value in list(vars(module).items()):
+            if "drop" in key and isinstance(value, float):
+                setattr(module, key, 0.0)
+
+
+def _check_length(model: Any, length: int | None) -> None:
+    """Raise ValueError when the model has no positions for `length` tokens; relative positions have no limit."""
+    text = model.config.get_text_config()
+    own = vars(text)  # not getattr: some configs alias one name to the other (GPT2Config)
+    limits = {key: own[key] - _first_position(model) for key in LENGTHS if isinstance(own.get(key), int)}
+    if own.get("axial_pos_embds"):
+        limits["axial_pos_shape"] = math.prod(text.axial_pos_shape)
+    for key, limit in limits.items():
+        if length is not None and length > limit:
+            raise ValueError(
+                f"sequence_length {length} is over the {limit} positions of {type(model).__name__}: "
+                f"take at most {limit}, or give the model more with build.config.{key}"
+            )
+
+
+def _first_position(model: torch.nn.Module) -> int:
+    """RoBERTa and its kin count positions from the padding index + 1, and have that many fewer than they seem."""
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            return int(module.padding_idx) + 1
+    return 0
+
+
+def _attribute(config: Any, name: str) -> int:
+    for part in (config, config.get_text_config()):
+        value = getattr(part, name, None)
+        if isinstance(value, int):
+            return value
+    raise ValueError(f"{type(config).__name__} has no number '{name}': set it in build.config, or change the rule")
+
+
+def _sizes(config: Any, workload: Workload) -> Any:
+    def size(word: str) -> int:
+        if word == "batch":
+            return workload.batch_size
+        if word != "sequence":
+            return _attribute(config, word)
+        if workload.sequence_length is None:
+            raise ValueError(f"{workload.model} needs a sequence_length")
+        return workload.sequence_length
+
+    return size

@@ -1,0 +1,23 @@
+"""A model whose outputs are a plain dict of tensors. Imported where a model is built: it needs torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+
+class NamedOutputs(torch.nn.Module):
+    """Calls a Hugging Face model and keeps the tensors of its `ModelOutput`, by name.
+
+    Caches, hidden states and attentions are tuples or objects and drop out: they are not results, torch.export and
+    the ONNX exporters cannot return them, and every compiler gives them back in its own shape.
+    """
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, **inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+        outputs: Any = self.model(**inputs, return_dict=True)
+        return {name: value for name, value in outputs.items() if isinstance(value, torch.Tensor)}
