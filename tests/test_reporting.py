@@ -45,14 +45,14 @@ def test_summary_at_80_columns(show: Show, tmp_path: Path) -> None:
     assert "quick · inference · float16 · cpu · 2 threads" in lines
     expected = """\
 DistilBertForMaskedLM  batch 4, length 128
- eager     baseline             154 ms                 600 MiB
+ eager     baseline             154 ms                 300 MiB
                                 ± 0.6 %
- inductor  1.11x [1.10, 1.12]   139 ms    24.4 s cold  672 MiB  pass
-           faster               ± 0.6 %   6.11 s warm  0.89x!"""
+ inductor  1.11x [1.10, 1.12]   139 ms    24.4 s cold  372 MiB  pass
+           faster               ± 0.6 %   6.11 s warm  0.81x!"""
     assert expected in text
     assert "geometric mean over 3 models that all compilers ran\n inductor  1.34x " in text
     assert " inductor  crash                                                fail_accuracy!" in lines
-    assert " inductor  0.93x [0.92, 0.94]!  86.1 ms   24.4 s cold  700 MiB  pass" in lines
+    assert " inductor  0.93x [0.92, 0.94]!  86.1 ms   24.4 s cold  400 MiB  pass" in lines
     assert "[see the end of the log]" in " ".join(text.split())  # brackets are text, not markup
     assert "* T5Small inference float16 cpu inductor was disturbed: round 3: other processes" in lines
     assert "  next          python -m orchestrator report outputs/1/2 --md" in lines
@@ -80,9 +80,9 @@ def test_summary_at_120_columns_has_one_line_per_compiler(show: Show, tmp_path: 
             "6.11",
             "s",
             "warm",
-            "672",
+            "372",
             "MiB",
-            "0.89x!",
+            "0.81x!",
             "pass",
         ]
     )

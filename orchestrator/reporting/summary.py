@@ -142,11 +142,11 @@ def _compile(row: Row, flagged: bool) -> Cell:
 
 
 def _memory(row: Row, flagged: bool) -> Cell:
-    if row["peak_memory_mib"] is None:
+    if row["own_memory_mib"] is None:
         return Cell()
     ratio = row["compression_ratio"]
     second = f"{_text('compression_ratio', ratio)}x{FLAG if flagged else ''}" if ratio is not None else ""
-    return Cell(f"{_text('peak_memory_mib', row['peak_memory_mib'])} MiB", second, style="yellow" if flagged else "")
+    return Cell(f"{_text('own_memory_mib', row['own_memory_mib'])} MiB", second, style="yellow" if flagged else "")
 
 
 def _accuracy(row: Row) -> Cell:

@@ -92,6 +92,8 @@ def _notes(out: Console, summary: Sequence[Mapping[str, Any]]) -> None:
             "Intervals are from the pairs of one process only (one round): another process may differ by more. "
             "rounds=5 gives an interval over fresh processes.",
         )
+    if any(row["own_memory_mib"] is not None for row in summary):
+        _note(out, "Memory is the steady-state peak over the level before the model existed.")
     sources = {row["memory_source"] for row in summary} - {None}
     if any("ru_maxrss" in source for source in sources):
         _note(out, "Peak memory is since process start (ru_maxrss): the kernel does not let it be read by phase here.")

@@ -163,8 +163,10 @@ _COLUMNS = (
     # memory
     _memory("eager_peak_memory_mib", "steady-state peak of the baseline's process, median over rounds"),
     _memory("peak_memory_mib", "steady-state peak of the process (on CUDA: of the allocator), median over rounds"),
-    _ratio("compression_ratio", "eager peak memory / compiled peak memory"),
-    _memory("own_memory_mib", "steady-state peak minus the level before the model existed"),
+    _ratio("compression_ratio", "eager own memory / compiled own memory; above 1 is smaller"),
+    _memory(
+        "own_memory_mib", "steady-state peak minus the level before the model existed (on CUDA: the allocator's peak)"
+    ),
     _memory("eager_own_memory_mib", "the same of the baseline"),
     _memory("compile_peak_memory_mib", "peak during the first call, the process itself"),
     _memory("children_peak_memory_mib", "peak of the compiler's child processes during the first call"),

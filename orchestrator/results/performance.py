@@ -38,25 +38,27 @@ NOT_ITS_FAULT = frozenset({PASS, NOT_RUN, INFRASTRUCTURE})
 
 @dataclass(frozen=True)
 class Memory:
-    """Steady-state memory of one process, in bytes. `comparable` names what may be compared: source and launcher."""
+    """Steady-state memory of one process, in bytes: the peak, and the share of it that the model and compiler have.
+
+    Shares may be compared when `source` is the same. Peaks of processes may not, across launchers: a fork shares its
+    server's pages.
+    """
 
     peak: float | None
     own: float | None
     source: str
-    comparable: tuple[str, str]
 
 
 def memory_of(outcome: Outcome) -> Memory:
     """Read the peak of the device: the CUDA allocator's where there is one, the process's elsewhere."""
     memory = fact(outcome.facts, "memory")
-    launcher = outcome.job.launcher
     allocated = figure(memory, "cuda", "steady", "allocated")
     if allocated is not None:
-        return Memory(allocated, allocated, "CUDA allocator", ("CUDA allocator", ""))
+        return Memory(allocated, allocated, "CUDA allocator")
     peak, base = figure(memory, "phases", "steady", "peak"), figure(memory, "base")
     source = str(fact(memory, "source") or "")
     own = peak - base if peak is not None and base is not None else None
-    return Memory(peak, own, source, (source, launcher))
+    return Memory(peak, own, source)
 
 
 def round_speedup(outcome: Outcome) -> Estimate | None:
@@ -164,16 +166,16 @@ def _memory(passed: Sequence[Outcome], baselines: Mapping[str, Outcome]) -> Row:
     mine = [memory_of(outcome) for outcome in passed]
     theirs = [memory_of(b) for o in passed if (b := baselines.get(o.job.id)) is not None and b.status == PASS]
     peak, eager = (_median([m.peak for m in side if m.peak is not None]) for side in (mine, theirs))
-    # absolute peaks of two launchers or two instruments are different things
-    comparable = len({memory.comparable for memory in (*mine, *theirs)}) == 1
+    own, eager_own = (_median([m.own for m in side if m.own is not None]) for side in (mine, theirs))
+    comparable = len({memory.source for memory in (*mine, *theirs)}) == 1
     children = _present(lambda outcome: figure(outcome.facts, "memory", "children", "compile"), passed)
     compiling = _present(lambda outcome: figure(outcome.facts, "memory", "phases", "compile", "peak"), passed)
     return {
         "peak_memory_mib": _mib(peak),
         "eager_peak_memory_mib": _mib(eager),
-        "compression_ratio": eager / peak if comparable and peak and eager else None,
-        "own_memory_mib": _mib(_median([m.own for m in mine if m.own is not None])),
-        "eager_own_memory_mib": _mib(_median([m.own for m in theirs if m.own is not None])),
+        "compression_ratio": eager_own / own if comparable and own and eager_own else None,
+        "own_memory_mib": _mib(own),
+        "eager_own_memory_mib": _mib(eager_own),
         "compile_peak_memory_mib": _mib(max(compiling, default=None)),
         "children_peak_memory_mib": _mib(max(children, default=None)),
         "memory_source": ", ".join(sorted({m.source for m in mine if m.source})) or None,
