@@ -60,10 +60,10 @@ def performance_s(step: float, compiling: float, round: int, options: Mapping[st
     """
     most = float(options.get("max_seconds", 120.0))
     warm_up = max(float(options.get("warmup_seconds", 1.0)), 4 * step)
-    steady = max(float(options.get("seconds", 1.0)), options.get("iterations", 20) * step)
+    steady = max(float(options.get("seconds", 1.0)), float(options.get("iterations", 20)) * step)
     total = compiling * (WARM_COMPILE if round else 1.0) + step + min(warm_up, most) + min(steady, most)
     if compiling:
-        total += min(max(float(options.get("pair_seconds", 3.0)), 2 * options.get("pairs", 20) * step), most)
+        total += min(max(float(options.get("pair_seconds", 3.0)), 2 * float(options.get("pairs", 20)) * step), most)
     return total
 
 

@@ -1,0 +1,253 @@
+"""The command: `python -m orchestrator compiler=eager,inductor` sweeps, `python -m orchestrator report` is a verb.
+
+A bare word is never an override of Hydra's, so verbs and sweeps cannot be confused. Hydra, rich and pandas are imported
+where they are used: a verb's --help needs none of them. torch is never imported in this process.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import textwrap
+import traceback
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orchestrator
+from orchestrator.errors import UsageError, did_you_mean
+from orchestrator.store import find_sweep
+
+if TYPE_CHECKING:
+    from hydra._internal.hydra import Hydra
+
+    from orchestrator.execution.observer import Observer
+    from orchestrator.execution.sweeper import GraphSweeper, PlannedSweep
+    from orchestrator.records import JobResult, JobSpec
+
+VERBS = {"report": ("orchestrator.reporting.report", "show a sweep's tables again, in the terminal or as a file")}
+"""verb -> (module whose main(argv) it is, what it does)."""
+
+OK, USAGE, INTERRUPTED = 0, 2, 130
+TRACEBACK_VARIABLE = "ORCHESTRATOR_TRACEBACK"
+CONFIG_NAME = "config"
+
+HELP = """\
+Which compiler is faster, smaller and still correct for my models?
+
+Sweep:  python -m orchestrator compiler=eager,inductor dtype=float32,float16 mode=inference,training
+  suite.models=[A,B] suite.filter=REGEX batch_size=4   which models, and how large
+  exclude=[{{compiler:inductor_*,dtype:float16}}]        leave out what matches
+  zip=[dtype,batch_size]                               pair two axes instead of multiplying them
+  experiment=quick                                     a whole sweep from experiments/quick.yaml
+  dry_run=true                                         show the plan and its cost, run nothing
+  resume=latest                                        run what an earlier sweep left without a result
+  shard=2/5                                            the second of five equal parts, for five machines
+  rounds=5 gate=accuracy execution.timeout_s=600 ...   everything else: --cfg job
+
+Groups (one value, a,b or glob(*)):
+{groups}
+
+Verbs:
+{verbs}
+
+Flags:  --cfg job  --info  --config-dir DIR  --hydra-help  --version
+Exit code: 0 fine, 1 failed jobs, 2 usage, 130 after Ctrl-C. {traceback}=1 shows where an error comes from.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line; return its exit code: 0 fine, 1 failed jobs, 2 usage, 130 interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(arguments)
+    except UsageError as error:
+        if os.environ.get(TRACEBACK_VARIABLE):
+            traceback.print_exc()
+        print(f"orchestrator: {error}", file=sys.stderr)
+        return USAGE
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # `| head`: no one reads any more, and Python's own flush at exit must not complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+
+
+def _dispatch(arguments: list[str]) -> int:
+    first = arguments[0] if arguments else ""
+    if first.isidentifier():
+        if first not in VERBS:
+            raise UsageError(f"unknown verb '{first}': {did_you_mean(first, VERBS)}. A sweep is key=value, see --help")
+        code: int = importlib.import_module(VERBS[first][0]).main(arguments[1:])
+        return code
+    if "--version" in arguments:
+        print(f"orchestrator {orchestrator.__version__}")
+        return OK
+    return _hydra(arguments)
+
+
+def _hydra(arguments: list[str]) -> int:
+    """Do what Hydra's command line would, by its parts: its own `main` prints tracebacks and ends the process."""
+    from hydra import version
+    from hydra._internal.hydra import Hydra
+    from hydra._internal.utils import get_args_parser
+    from hydra.core.global_hydra import GlobalHydra
+
+    from orchestrator.execution.hydra_plugin import register, search_path
+
+    parser = get_args_parser()
+    parser.prog, parser.usage = "orchestrator", "python -m orchestrator [key=value ...] [flags]   (--help says more)"
+    asked = _repeat_stored(_parse(parser, arguments), parser)
+    version.setbase("1.3")
+    register()
+    hydra = Hydra.create_main_hydra2(task_name="orchestrator", config_search_path=search_path(asked.config_dir))
+    try:
+        if asked.help:
+            print(_help(hydra))
+            return OK
+        shown = _show(hydra, asked, parser)
+        return OK if shown else _sweep(hydra, asked, arguments)
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def _parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
+    """Return flags and normalised overrides; overrides may stand on both sides of a flag (Hydra 1.3 refuses that)."""
+    from orchestrator.planning.grid import normalise
+
+    asked = parser.parse_intermixed_args(list(arguments))
+    for name in ("config_path", "experimental_rerun"):
+        if getattr(asked, name) is not None:
+            raise UsageError(f"--{name.replace('_', '-')} is not used here; see --config-dir and resume=")
+    for override in asked.overrides:
+        if "=" not in override and not override.startswith("~"):
+            raise UsageError(f"'{override}' is neither key=value nor, in first place, a verb: {', '.join(VERBS)}")
+    asked.overrides = [normalise(override) for override in asked.overrides]
+    return asked
+
+
+def _repeat_stored(asked: Namespace, parser: ArgumentParser) -> Namespace:
+    """`resume=latest` without anything that says what to sweep repeats the command of that sweep."""
+    values = dict(override.split("=", 1) for override in asked.overrides if "=" in override)
+    if "resume" not in values or any(not key.startswith(("resume", "dry_run", "execution.")) for key in values):
+        return asked
+    stored = find_sweep(values["resume"].strip("'\""), Path("outputs")).read_sweep()
+    repeated = _parse(parser, stored.argv)
+    asked.overrides = [
+        override for override in repeated.overrides if not override.startswith(("resume=", "dry_run="))
+    ] + asked.overrides
+    asked.config_dir = asked.config_dir or repeated.config_dir
+    return asked
+
+
+def _show(hydra: Hydra, asked: Namespace, parser: ArgumentParser) -> bool:
+    """Do what the flags ask that run nothing; return False when they ask for none of it."""
+    from orchestrator.planning.compose import explained
+    from orchestrator.planning.grid import parse
+
+    name = asked.config_name or CONFIG_NAME
+    with explained():
+        if asked.hydra_help:
+            hydra.hydra_help(config_name=name, args_parser=parser, args=asked)
+        elif asked.shell_completion:
+            hydra.shell_completion(config_name=name, overrides=asked.overrides)
+        elif asked.cfg or asked.info:
+            for override in parse(asked.overrides, hydra.config_loader):
+                if override.is_sweep_override():
+                    raise UsageError(f"one configuration is shown, and {override.input_line} has several: choose one")
+            if asked.cfg:
+                hydra.show_cfg(name, asked.overrides, asked.cfg, asked.package, asked.resolve)
+            else:
+                hydra.show_info(asked.info, config_name=name, overrides=asked.overrides)
+        else:
+            return False
+    return True
+
+
+def _sweep(hydra: Hydra, asked: Namespace, arguments: Sequence[str]) -> int:
+    """Plan, show the plan, run, collect. The tables are made whatever stopped the run."""
+    from orchestrator.reporting.report import finish, shown
+    from orchestrator.reporting.terminal import show_plan
+
+    sweeper = _sweeper(hydra, asked)
+    sweeper.argv = arguments
+    assert sweeper.config is not None
+    planned = sweeper.plan(list(sweeper.config.hydra.overrides.task))
+    show_plan(planned.graph, shown(planned.folder), planned.dry_run)
+    if planned.dry_run:
+        return OK
+    planned.write()
+    watch = _Watch()
+    try:
+        _launch(sweeper, planned, watch)
+    except KeyboardInterrupt:
+        watch.interrupted()
+    finally:
+        code = finish(planned.folder)
+    return INTERRUPTED if watch.was_interrupted else code
+
+
+def _sweeper(hydra: Hydra, asked: Namespace) -> GraphSweeper:
+    """Compose the configuration of the sweep, and build the sweeper that it names, as Hydra's multirun does."""
+    from hydra._internal.callbacks import Callbacks
+    from hydra.core.plugins import Plugins
+    from hydra.types import HydraContext
+
+    from orchestrator.execution.sweeper import GraphSweeper, run_shard
+    from orchestrator.planning.compose import compose, explained
+
+    config = compose(hydra.config_loader, asked.config_name or CONFIG_NAME, asked.overrides)
+    with explained():
+        context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks(config))
+        sweeper = Plugins.instance().instantiate_sweeper(config=config, hydra_context=context, task_function=run_shard)
+    if not isinstance(sweeper, GraphSweeper):
+        raise UsageError("hydra/sweeper: only 'graph' can plan a sweep of this kind; leave it out")
+    return sweeper
+
+
+def _launch(sweeper: GraphSweeper, planned: PlannedSweep, watch: _Watch) -> None:
+    from orchestrator.reporting.progress import Progress
+
+    with Progress(planned.pending(), planned.folder) as watch.progress:
+        sweeper.launch(planned, watch)
+
+
+@dataclass
+class _Watch:
+    """Passes on to the progress display what happens, and remembers an interrupt for the exit code."""
+
+    progress: Observer | None = None
+    was_interrupted: bool = False
+
+    def started(self, job: JobSpec) -> None:
+        if self.progress is not None:
+            self.progress.started(job)
+
+    def finished(self, job: JobSpec, result: JobResult) -> None:
+        if self.progress is not None:
+            self.progress.finished(job, result)
+
+    def interrupted(self) -> None:
+        if self.progress is not None and not self.was_interrupted:
+            self.progress.interrupted()
+        self.was_interrupted = True
+
+
+def _help(hydra: Hydra) -> str:
+    """Return one screen: what a sweep is written like, the groups and their options, the verbs."""
+    from orchestrator.planning.compose import INTERNAL
+
+    loader = hydra.config_loader
+    groups = [group for group in loader.list_groups("") if group not in INTERNAL]
+    lines = [f"  {group:<11} {', '.join(loader.get_group_options(group))}" for group in groups]
+    verbs = [f"  {verb:<11} {what}" for verb, (_, what) in VERBS.items()]
+    wrapped = [textwrap.fill(line, 110, subsequent_indent=" " * 14) for line in lines]
+    return HELP.format(groups="\n".join(wrapped), verbs="\n".join(verbs), traceback=TRACEBACK_VARIABLE)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,204 @@
+"""The Hydra sweeper: from a command line to a planned sweep folder, and from there to Hydra's launcher.
+
+`sweep` is what Hydra calls. It is three steps that can be had one by one, because a person wants to see the plan
+between them, and the layer that shows things stands above this one: `plan`, `write`, `launch`.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, read_write
+
+from orchestrator.errors import UsageError
+from orchestrator.execution import shard as shards
+from orchestrator.execution.observer import Observer
+from orchestrator.execution.scheduler import Settings
+from orchestrator.planning import grid, machine, provenance
+from orchestrator.planning.compose import compose, compose_point
+from orchestrator.planning.plan import plan
+from orchestrator.planning.points import PointReader
+from orchestrator.planning.resume import expect_same
+from orchestrator.planning.shards import by_hand
+from orchestrator.records import INFRASTRUCTURE, NOT_RUN, JobResult
+from orchestrator.store import JobGraph, Sweep, SweepFolder, find_sweep
+
+OUTPUTS = Path("outputs")
+BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+
+
+@dataclass(frozen=True)
+class PlannedSweep:
+    """A plan and the folder that is, or will be, its home. Nothing is written yet."""
+
+    folder: SweepFolder
+    graph: JobGraph
+    header: Sweep
+    conf: Sequence[tuple[str, Path]]  # provider and folder of the configuration that was composed
+    dry_run: bool
+    resumed: bool
+
+    def pending(self) -> JobGraph:
+        """Return the jobs that have no valid result yet: all of them, unless the sweep is resumed."""
+        return JobGraph(tuple(job for job in self.graph.jobs if not self._has_result(job.id)))
+
+    def _has_result(self, job_id: str) -> bool:
+        result = self.folder.read_result(job_id)
+        return isinstance(result, JobResult) and result.status not in (INFRASTRUCTURE, NOT_RUN)
+
+    def write(self) -> None:
+        """Write plan, header and a copy of the configuration. Raises UsageError when that is not possible."""
+        try:
+            self.folder.root.mkdir(parents=True, exist_ok=True)
+            header = self.header
+            if not self.resumed:
+                copied = provenance.copy_conf(self.conf, self.folder.conf)
+                header = replace(header, environment={**header.environment, "conf": copied})
+            self.folder.write_plan(header, self.graph)
+        except OSError as error:
+            raise UsageError(f"the sweep folder {self.folder} cannot be written: {error}") from error
+
+
+class GraphSweeper(Sweeper):
+    """Plans a job graph and gives its shards to the configured launcher.
+
+    params: axes that are swept when nothing else is said (hydra.sweeper.params). `argv` is what the person wrote,
+    kept in the sweep's header.
+    """
+
+    def __init__(self, params: dict[str, str]) -> None:
+        super().__init__()
+        self.params = params
+        self.argv: Sequence[str] = ()
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.hydra_context = hydra_context
+        self.task_function = task_function
+        self.config = config
+        HydraConfig.instance().set_config(config)  # what ${hydra:...} in a configuration refers to
+
+    def sweep(self, arguments: list[str]) -> Sequence[JobReturn]:
+        planned = self.plan(arguments)
+        if planned.dry_run:
+            return []
+        planned.write()
+        return self.launch(planned)
+
+    def plan(self, arguments: Sequence[str]) -> PlannedSweep:
+        """Return what the overrides ask for. Writes nothing; raises UsageError for anything that is not right."""
+        here = machine.detect()
+        reader = PointReader()
+        confs = [compose_point(self._loader, self._config, overrides) for overrides in self._grid(arguments)]
+        graph = plan([reader.read(conf) for conf in confs], here)
+        if self._config.shard is not None:
+            graph = by_hand(graph, self._config.shard)
+        header = Sweep(
+            argv=tuple(self.argv),
+            overrides=tuple(arguments),
+            points=tuple(_without_catalog(conf) for conf in confs),
+            created=time.time(),
+            environment=provenance.environment(here),
+        )
+        folder, old = self._folder()
+        if old is not None:
+            expect_same(folder, graph)
+            header = replace(old, points=header.points)  # execution.* may be new: it changes no figure
+        return PlannedSweep(folder, graph, header, self._conf_folders(), bool(self._config.dry_run), old is not None)
+
+    def launch(self, planned: PlannedSweep, observer: Observer | None = None) -> Sequence[JobReturn]:
+        """Run the shards of a written plan and return when all have ended; raises what a shard raised.
+
+        `observer` is told of every job that runs in this process; launchers that start others have none.
+        """
+        here = self._config.hydra.launcher._target_ == BASIC_LAUNCHER
+        count = 1 if here else int(self._config.execution.shards)
+        with read_write(self._config.hydra.sweep):
+            self._config.hydra.sweep.dir = str(planned.folder)
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=self._context,
+            task_function=functools.partial(run_shard, observer=observer) if here else run_shard,
+            config=self._config,
+        )
+        folder = grid.quoted(str(planned.folder))
+        place = f"hydra.sweep.dir={folder}"  # Hydra composes anew for each: it would make up another folder
+        batch = [[place, f"shard_job={{folder:{folder},index:{index},of:{count}}}"] for index in range(count)]
+        returns = launcher.launch(batch, initial_job_idx=0)
+        for done in returns:
+            if done.status == JobStatus.FAILED:
+                raise done._return_value  # `.return_value` would print to stderr and raise as well
+        return returns
+
+    @property
+    def _config(self) -> DictConfig:
+        assert self.config is not None
+        return self.config
+
+    @property
+    def _context(self) -> HydraContext:
+        assert self.hydra_context is not None
+        return self.hydra_context
+
+    @property
+    def _loader(self) -> Any:
+        return self._context.config_loader
+
+    def _grid(self, arguments: Sequence[str]) -> Iterable[tuple[str, ...]]:
+        """Return the distinct points; `experiment=a,b` is one sweep after the other, each with its own axes."""
+        names = grid.swept_values(arguments, "experiment", self._loader)
+        if not names:
+            return grid.expand(arguments, self.params, *self._shape(self._config), self._loader)
+        others = [argument for argument in arguments if not argument.startswith("experiment=")]
+        points: dict[tuple[str, ...], None] = {}
+        for name in names:
+            own = [*others, f"experiment={name}"]
+            hydra = list(self._config.hydra.overrides.hydra)
+            config = compose(self._loader, self._config.hydra.job.config_name, [*hydra, *own])
+            params = {str(axis): str(values) for axis, values in config.hydra.sweeper.params.items()}
+            points |= dict.fromkeys(grid.expand(own, params, *self._shape(config), self._loader))
+        return points
+
+    @staticmethod
+    def _shape(config: DictConfig) -> tuple[Any, Any]:
+        return OmegaConf.to_container(config.grids), OmegaConf.to_container(config.zip)
+
+    def _folder(self) -> tuple[SweepFolder, Sweep | None]:
+        """Return the folder of this sweep, and the header that it has when it is resumed."""
+        if self._config.resume is not None:
+            folder = find_sweep(self._config.resume, OUTPUTS)
+            return folder, folder.read_sweep()
+        wanted = Path(self._config.hydra.sweep.dir).absolute()
+        free = (wanted.with_name(f"{wanted.name}-{n}") if n else wanted for n in itertools.count())
+        return SweepFolder(next(path for path in free if not path.exists())), None
+
+    def _conf_folders(self) -> list[tuple[str, Path]]:
+        sources = self._loader.get_search_path().get_path()
+        return [
+            (source.provider, Path(source.path.partition("://")[2]))
+            for source in sources
+            if source.path.startswith(("file://", "experiments://"))
+        ]
+
+
+def run_shard(config: DictConfig, observer: Observer | None = None) -> None:
+    """The Hydra task: run one shard of a sweep folder, with the settings that its sweep.json has."""
+    job = config.shard_job
+    execution = SweepFolder(job.folder).read_sweep().points[0]["execution"]
+    own = {key: execution[key] for key in Settings.__dataclass_fields__ if key in execution}
+    shards.run_shard(job.folder, job.index, job.of, Settings(**own), observer)
+
+
+def _without_catalog(conf: dict[str, Any]) -> dict[str, Any]:
+    """A hundred points with the same catalog would be a hundred copies: conf/ has the file, the plan what was used."""
+    suite = {key: value for key, value in conf["suite"].items() if key not in ("catalog", "common")}
+    return {**conf, "suite": suite}

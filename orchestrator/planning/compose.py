@@ -1,0 +1,108 @@
+"""Composition by Hydra, and its errors as one message each.
+
+Hydra's own message for a typo is a traceback or names neither the file nor the nearest legal key: here every error of
+composition becomes a `UsageError`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import yaml
+from hydra.core.config_loader import ConfigLoader
+from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+from orchestrator.errors import UsageError, did_you_mean
+
+INTERNAL = {"hydra", "shard_job"}
+"""Root keys that no one is meant to write."""
+
+
+def compose(loader: ConfigLoader, config_name: str, overrides: Sequence[str]) -> DictConfig:
+    """Compose the configuration of the whole sweep; overrides that sweep are left out. Raises UsageError."""
+    with explained():
+        return loader.load_configuration(config_name, list(overrides), run_mode=RunMode.MULTIRUN)
+
+
+def compose_point(loader: ConfigLoader, master: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
+    """Compose one grid point; return it without Hydra's own part, as plain dicts and lists. Raises UsageError."""
+    with explained():
+        config = loader.load_sweep_config(master, list(overrides))
+        missing = sorted(key for key in OmegaConf.missing_keys(config) if not key.startswith("hydra."))
+        if missing:
+            raise UsageError(f"missing value: {', '.join(missing)} (on the command line: {missing[0]}=...)")
+        return {str(key): _plain(config[key]) for key in config if key != "hydra"}
+
+
+def _plain(value: Any) -> Any:
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn every error of Hydra, OmegaConf and YAML inside into a UsageError with the nearest legal name."""
+    try:
+        yield
+    except MissingConfigException as error:
+        raise UsageError(_missing_config(error)) from error
+    except yaml.YAMLError as error:
+        raise UsageError(_bad_yaml(error)) from error
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UsageError(_message(error)) from error
+    except (OSError, ValueError, AssertionError, TypeError, AttributeError) as error:
+        raise UsageError(f"the configuration cannot be composed: {type(error).__name__}: {error}") from error
+
+
+def _missing_config(error: MissingConfigException) -> str:
+    """ "Could not find 'compiler/inducter'": a group's option, or a file that a defaults list names."""
+    if not error.missing_cfg_file or error.options is None:
+        return _first_paragraph(str(error))
+    group, _, option = str(error.missing_cfg_file).rpartition("/")
+    return f"unknown {group or 'configuration'} '{option}': {did_you_mean(option, error.options)}"
+
+
+def _bad_yaml(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return f"a configuration file is not YAML: {error}"
+    problem = getattr(error, "problem", None) or getattr(error, "context", None) or "cannot be read"
+    return f"{mark.name}, line {mark.line + 1}, column {mark.column + 1}: not YAML: {problem}"
+
+
+def _message(error: Exception) -> str:
+    """Return the text of an error of composition: where, what, and the nearest legal key."""
+    where = _where(str(error))
+    root = _omegaconf_error(error)
+    if root is None:
+        return _first_paragraph(str(error))
+    if isinstance(root, (ConfigAttributeError, ConfigKeyError)) and isinstance(root.parent_node, DictConfig):
+        known = {str(key) for key in root.parent_node} - INTERNAL
+        return f"{where}unknown key '{root.full_key}': {did_you_mean(str(root.key), known)}"
+    what = str(root.msg or root).splitlines()[0]
+    return f"{where}{what}" + (f" (key: {root.full_key})" if root.full_key else "")
+
+
+def _where(text: str) -> str:
+    """Return the file or the override that Hydra's message names, as a prefix."""
+    found = re.match(r"In '(?P<file>[^']+)'|Error merging override (?P<override>.+)", text)
+    return "" if found is None else f"{found['file'] or found['override']}: "
+
+
+def _omegaconf_error(error: BaseException) -> OmegaConfBaseException | None:
+    """Return the innermost error of OmegaConf's, which knows the key and its parent."""
+    found: OmegaConfBaseException | None = None
+    chain: BaseException | None = error
+    while chain is not None:
+        found = chain if isinstance(chain, OmegaConfBaseException) else found
+        chain = chain.__cause__ or chain.__context__
+    return found
+
+
+def _first_paragraph(text: str) -> str:
+    return " ".join(text.strip().partition("\n\n")[0].split())

@@ -1,0 +1,159 @@
+"""What is swept: from `a=x,y`, `hydra.sweeper.params`, `grids` and `zip` to one list of overrides per grid point."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.errors import HydraException
+
+from orchestrator.errors import UsageError, did_you_mean
+
+OPEN_MAPS = re.compile(r"(suite\.(catalog|common)|(compiler|mode|measure)\.options|execution\.env)\.")
+FREE_TEXT = ("resume", "suite.filter", "suite.exclude")
+OF_THE_SWEEP = ("zip", "grids", "shard", "dry_run", "resume", "shard_job", "execution.shards")
+"""Keys that say something about the whole sweep: they cannot have several values in it."""
+
+Grid = Sequence[tuple[str, ...]]
+"""One tuple of overrides per grid point."""
+
+
+def normalise(override: str) -> str:
+    """Return an override as Hydra's grammar and struct mode want it; what is written otherwise stays as it is.
+
+    Keys of open maps may be new (`compiler.options.dynamic=true`), regular expressions and sweep names need no quotes
+    (`suite.filter=^(Bert|T5)`), and `+experiment=x` is `experiment=x`.
+    """
+    key, equals, value = override.partition("=")
+    if not equals:
+        return override
+    if key.lstrip("+") == "experiment":
+        return f"experiment={value}"
+    if OPEN_MAPS.match(key):
+        return f"++{override}"
+    if key in FREE_TEXT and value and value != "null" and value[0] not in "'\"":
+        return f"{key}={quoted(value)}"
+    return override
+
+
+def quoted(text: str) -> str:
+    """Return `text` as one value of Hydra's override grammar, whatever characters it has."""
+    return QuotedString(text, Quote.single).with_quotes()
+
+
+def swept_values(overrides: Sequence[str], key: str, loader: ConfigLoader) -> list[str]:
+    """Return the values that `key` is swept over, [] when it is not swept."""
+    found = [override for override in parse(overrides, loader) if override.key_or_group == key]
+    return _values(found[-1], loader) if found and found[-1].is_sweep_override() else []
+
+
+def expand(
+    arguments: Sequence[str],
+    defaults: Mapping[str, str],
+    grids: Sequence[Any],
+    pairs: Sequence[Any],
+    loader: ConfigLoader,
+) -> Grid:
+    """Return the distinct points of all grids, in order.
+
+    arguments: the command line, which replaces `defaults` (hydra.sweeper.params) and the axes of `grids` alike;
+    pairs: `zip`. Raises UsageError for an axis without values, and for pairs that do not fit.
+    """
+    fixed = [f"{key}={value}" for key, value in defaults.items()]
+    points: dict[tuple[str, ...], tuple[str, ...]] = {}  # by sorted overrides: order of axes makes no new point
+    for index, grid in enumerate(grids or [{}]):
+        axes = _axes([*fixed, *_grid_overrides(grid, index), *arguments], loader)
+        dimensions = _paired(axes, pairs)
+        for combination in itertools.product(*dimensions):
+            point = tuple(itertools.chain.from_iterable(combination))
+            points.setdefault(tuple(sorted(point)), point)
+    return list(points.values())
+
+
+def parse(overrides: Iterable[str], loader: ConfigLoader) -> list[Override]:
+    """Parse overrides. Raises UsageError for what Hydra's grammar does not have."""
+    parser = OverridesParser.create(config_loader=loader)
+    try:
+        return parser.parse_overrides([normalise(override) for override in overrides])
+    except HydraException as error:
+        problem = str(error).partition("\nSee http")[0].strip()
+        raise UsageError(
+            f"cannot read an override: {problem}\nQuote what has special characters, as in \"key='a b'\""
+        ) from error
+
+
+def _grid_overrides(grid: Any, index: int) -> list[str]:
+    if not isinstance(grid, Mapping):
+        raise UsageError(f"grids[{index}] is {grid!r}: write a map of axes, as in {{compiler: 'eager,inductor'}}")
+    return [
+        f"{key}={','.join(map(str, value)) if isinstance(value, (list, tuple)) else value}"
+        for key, value in grid.items()
+    ]
+
+
+def _axes(overrides: Sequence[str], loader: ConfigLoader) -> dict[str, list[str]]:
+    """Return key -> its overrides, one per value; the last mention of a key counts."""
+    axes: dict[str, list[str]] = {}
+    for override in parse(overrides, loader):
+        key = override.key_or_group + (f"@{override.package}" if override.package else "")
+        axes.pop(key, None)
+        if not override.is_sweep_override():
+            axes[key] = [str(override.input_line)]
+            continue
+        if any(key == name or key.startswith(f"{name}.") for name in OF_THE_SWEEP):
+            raise UsageError(f"{override.input_line}: '{key}' belongs to the whole sweep and cannot be swept itself")
+        values = _values(override, loader)
+        if not values:
+            options = loader.get_group_options(override.key_or_group, results_filter=ObjectType.CONFIG)
+            available = f". Available: {', '.join(options)}" if options else ""
+            raise UsageError(f"{override.input_line}: the sweep over '{key}' is empty{available}")
+        axes[key] = [f"{override.get_key_element()}={value}" for value in dict.fromkeys(values)]
+    return axes
+
+
+def _values(override: Override, loader: ConfigLoader) -> list[str]:
+    if not override.is_discrete_sweep():
+        raise UsageError(f"{override.input_line}: an interval has no values to sweep; write range(...) or choice(...)")
+    try:
+        return list(override.sweep_string_iterator())
+    except (HydraException, ValueError) as error:
+        raise UsageError(f"{override.input_line}: {error}") from error
+
+
+def _paired(axes: Mapping[str, list[str]], pairs: Sequence[Any]) -> list[list[tuple[str, ...]]]:
+    """Return the dimensions of the product: zipped axes are one dimension, at the place of the first of them."""
+    groups = _pair_groups(pairs)
+    for group in groups:
+        for name in group:
+            if name not in axes:
+                raise UsageError(f"zip: '{name}' is not an axis of this sweep: {did_you_mean(str(name), axes)}")
+        lengths = {name: len(axes[name]) for name in group}
+        if len(set(lengths.values())) > 1:
+            counted = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+            raise UsageError(f"zip pairs axes of equal length, but {counted} values")
+    dimensions: list[list[tuple[str, ...]]] = []
+    for name in axes:
+        group = next((group for group in groups if name in group), [name])
+        first = next(axis for axis in axes if axis in group)
+        if name == first:
+            dimensions.append(list(zip(*(axes[axis] for axis in axes if axis in group), strict=True)))
+    return dimensions
+
+
+def _pair_groups(pairs: Sequence[Any]) -> list[list[str]]:
+    groups = [list(pairs)] if pairs and all(isinstance(name, str) for name in pairs) else list(pairs)
+    names: list[str] = []
+    for group in groups:
+        if not isinstance(group, (list, tuple)) or len(group) < 2:
+            raise UsageError(f"zip={group!r}: write at least two axes, as in zip=[dtype,batch_size]")
+        names += group
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"zip: '{name}' is paired twice")
+    return groups

@@ -1,0 +1,63 @@
+"""Rules that match jobs by name: the `exclude` of a sweep and the `skip` of a suite's model.
+
+A rule is a map; it matches when all its keys do. A value is a literal, a glob ("inductor_*") or a list of those.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from orchestrator.errors import UsageError, did_you_mean
+from orchestrator.records import Json, PluginSpec, Workload
+
+KEYS = ("suite", "model", "compiler", "measure", "mode", "dtype", "device", "batch_size", "sequence_length")
+
+Names = Mapping[str, tuple[Any, ...]]
+"""What a job is called, by key: cuda:1 is also cuda, training_adamw is also training."""
+
+
+def names(workload: Workload, training: bool, compiler: PluginSpec, measure: PluginSpec) -> Names:
+    """Return what a job of these is called."""
+    kind = "training" if training else "inference"
+    return {
+        "suite": (workload.suite,),
+        "model": (workload.model,),
+        "compiler": (compiler.name,),
+        "measure": (measure.name,),
+        "mode": (workload.mode.name, kind),
+        "dtype": (workload.dtype,),
+        "device": (workload.device, workload.device.partition(":")[0]),
+        "batch_size": (workload.batch_size,),
+        "sequence_length": (workload.sequence_length,),
+    }
+
+
+def matches(rule: Json, job: Names) -> bool:
+    """Return True when every key of the rule matches the job."""
+    return all(_matches_one(wanted, job[key]) for key, wanted in rule.items())
+
+
+def check_exclude(exclude: Sequence[Any]) -> tuple[Json, ...]:
+    """Return the rules of a sweep's `exclude`. Raises UsageError for what is not a rule."""
+    for index, rule in enumerate(exclude):
+        if not isinstance(rule, Mapping) or not rule:
+            raise UsageError(f"exclude[{index}] is {rule!r}: write a map, as in exclude=[{{compiler:inductor}}]")
+        check_keys(rule, f"exclude[{index}]")
+    return tuple(exclude)
+
+
+def check_keys(rule: Json, where: str) -> None:
+    """Raise UsageError for a key that no job has."""
+    for key in rule:
+        if key not in KEYS:
+            raise UsageError(f"{where}: unknown key '{key}': {did_you_mean(str(key), KEYS)}")
+
+
+def _matches_one(wanted: Any, found: tuple[Any, ...]) -> bool:
+    if isinstance(wanted, (list, tuple)):
+        return any(_matches_one(item, found) for item in wanted)
+    if isinstance(wanted, str):
+        return any(fnmatch.fnmatchcase(str(name), wanted) for name in found if name is not None)
+    return wanted in found

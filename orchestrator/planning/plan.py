@@ -1,0 +1,257 @@
+"""Points and a machine in, job graph out: a pure function. Same input, same ids, same order.
+
+For every point and model of its suite it adds the job that was asked for and what that job needs:
+
+    reference -> accuracy                 eager outputs that it is judged by, shared by all compilers
+    baseline  -> performance              eager's own job in the same round
+    round r-1 -> round r                  another fresh process, with the compile cache of the one before
+    accuracy  -> performance              with gate=accuracy
+
+`exclude` takes away what was asked for; what remains still gets the baselines and references that it needs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.errors import UsageError
+from orchestrator.planning import cost
+from orchestrator.planning.machine import Machine
+from orchestrator.planning.matching import matches, names
+from orchestrator.planning.points import Point
+from orchestrator.planning.shards import Unit, comparison
+from orchestrator.planning.suites import Model
+from orchestrator.plugins import resolve
+from orchestrator.records import (
+    EAGER,
+    REFERENCE_MEASURE,
+    JobSpec,
+    Json,
+    Need,
+    PluginSpec,
+    Verdict,
+    Workload,
+    fingerprint,
+    job_id,
+)
+from orchestrator.store import JobGraph
+
+EAGER_COMPILER = PluginSpec(name=EAGER, target="orchestrator.compilers.eager.Eager")
+REFERENCE = PluginSpec(name=REFERENCE_MEASURE, target="orchestrator.measures.reference.Reference")
+ACCURACY = PluginSpec(name="accuracy", target="orchestrator.measures.accuracy.Accuracy")
+
+REFERENCES, JUDGED, TIMED = range(3)
+"""Stages within a comparison: the cheap verdicts first, so that a gate can spare the timing."""
+
+
+def plan(points: Iterable[Point], machine: Machine) -> JobGraph:
+    """Return the job graph. Raises UsageError when nothing is left to run, or a suite lacks what a job needs."""
+    planner = _Planner(machine, points := list(points))
+    for point in points:
+        for model in point.suite.models:
+            planner.ask(point, model)
+    if not planner.jobs:
+        raise UsageError(f"nothing to run: exclude leaves none of the jobs of {len(points)} grid points")
+    return JobGraph(tuple(sorted(planner.jobs.values(), key=planner.position)))
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A record with its fingerprint, which is slow to compute: each distinct record is fingerprinted once."""
+
+    record: Any
+    print: str
+
+
+class _Planner:
+    def __init__(self, machine: Machine, points: list[Point]) -> None:
+        self.machine = machine
+        self.jobs: dict[str, JobSpec] = {}
+        self._known: dict[Any, _Known] = {}
+        self._positions: dict[str, tuple[int, int, int, int, int, bytes]] = {}
+        self._comparisons: dict[Unit, int] = {}
+        self._workloads: dict[str, int] = {}
+        self._judged: dict[str, bool] = {}
+        self._gate = next((point.measure for point in points if self.judged(point.measure)), ACCURACY)
+
+    def judged(self, measure: PluginSpec) -> bool:
+        """True for a measure with a tolerance: judged once, by a reference. Others have rounds and a baseline."""
+        if measure.target not in self._judged:
+            fields = {field.name for field in dataclasses.fields(resolve(measure.target))}
+            self._judged[measure.target] = "tolerance" in fields
+        return self._judged[measure.target]
+
+    def position(self, job: JobSpec) -> tuple[int, int, int, int, int, bytes]:
+        """Return where a job stands: one comparison after the other, in it stage, workload, round, eager first."""
+        return self._positions[job.id]
+
+    def ask(self, point: Point, model: Model) -> None:
+        """Add the job of a point and a model, and what it needs."""
+        if self.judged(point.measure):
+            self._ask_judged(point, model, point.measure)
+        else:
+            self._ask_timed(point, model)
+
+    def _ask_judged(self, point: Point, model: Model, measure: PluginSpec) -> JobSpec | None:
+        """Return the judged job, None when it is excluded."""
+        workload = self._workload(point, model, judged=True)
+        filled = self._filled(point, model, measure, workload)
+        compiler = self._plugin(point.compiler)
+        excluded, verdict = self._known_beforehand(point, model, workload, compiler, filled)
+        if excluded:
+            return None
+        needs: list[Need] = []
+        if verdict is None:
+            reference = self._add(
+                point, model, workload, self._plugin(EAGER_COMPILER), self._plugin(REFERENCE), stage=REFERENCES
+            )
+            needs.append(Need(job=reference.id, kind="reference"))
+        return self._add(point, model, workload, compiler, filled, stage=JUDGED, needs=needs, verdict=verdict)
+
+    def _ask_timed(self, point: Point, model: Model) -> None:
+        workload = self._workload(point, model, judged=False)
+        compiler, measure = self._plugin(point.compiler), self._plugin(point.measure)
+        excluded, verdict = self._known_beforehand(point, model, workload, compiler, measure)
+        if excluded:
+            return
+        if verdict is not None:
+            self._add(point, model, workload, compiler, measure, stage=TIMED, verdict=verdict)
+            return
+        compiled = point.compiler.name != EAGER
+        gate = self._ask_judged(point, model, self._gate) if compiled and point.gate else None
+        eager = self._plugin(EAGER_COMPILER)
+        baseline: JobSpec | None = None
+        previous: JobSpec | None = None
+        for round in range(point.rounds):
+            needs = [Need(job=previous.id, kind="round")] if previous else []
+            if compiled:
+                before = [Need(job=baseline.id, kind="round")] if baseline else []
+                baseline = self._add(point, model, workload, eager, measure, stage=TIMED, round=round, needs=before)
+                needs.append(Need(job=baseline.id, kind="baseline"))
+            if gate is not None:
+                needs.append(Need(job=gate.id, kind="gate"))
+            previous = self._add(point, model, workload, compiler, measure, stage=TIMED, round=round, needs=needs)
+
+    def _add(
+        self,
+        point: Point,
+        model: Model,
+        workload: _Known,
+        compiler: _Known,
+        measure: _Known,
+        *,
+        stage: int,
+        round: int = 0,
+        needs: list[Need] | None = None,
+        verdict: Verdict | None = None,
+    ) -> JobSpec:
+        """Add a job unless it is there already; return the one that is in the plan."""
+        key = job_id(workload.print, compiler.print, measure.print, round=round, launcher=point.launcher, env=point.env)
+        if key in self.jobs:
+            return self.jobs[key]
+        job = JobSpec(
+            id=key,
+            workload=workload.record,
+            compiler=compiler.record,
+            measure=measure.record,
+            round=round,
+            launcher=point.launcher,
+            env=point.env,
+            needs=tuple(needs or ()),
+            timeout_s=point.timeout_s,
+            cost_s=0.0 if verdict else _cost_s(point, model, workload, compiler, measure, stage, round),
+            verdict=verdict,
+        )
+        self.jobs[key] = job
+        self._positions[key] = (*self._place(workload, stage), round, *self._turn(workload, compiler, round))
+        return job
+
+    def _place(self, workload: _Known, stage: int) -> tuple[int, int, int]:
+        unit = comparison(workload.record)
+        group = self._comparisons.setdefault(unit, len(self._comparisons))
+        return group, stage, self._workloads.setdefault(workload.print, len(self._workloads))
+
+    def _turn(self, workload: _Known, compiler: _Known, round: int) -> tuple[int, bytes]:
+        """Return eager's turn, the first, or a compiler's: random, by the workload's seed, anew in every round."""
+        text = f"{workload.print} {round} {compiler.print}"
+        return int(compiler.record.name != EAGER), hashlib.sha256(text.encode()).digest()[:8]
+
+    def _known_beforehand(
+        self, point: Point, model: Model, workload: _Known, compiler: _Known, measure: _Known
+    ) -> tuple[bool, Verdict | None]:
+        """Return (is the job excluded, the verdict that the suite has on it)."""
+        job = names(workload.record, point.training, compiler.record, measure.record)
+        return any(matches(rule, job) for rule in point.exclude), model.verdict(job)
+
+    def _workload(self, point: Point, model: Model, *, judged: bool) -> _Known:
+        device = self.machine.device if point.device == "auto" else point.device
+        kind = device.partition(":")[0]
+        batch_size = point.batch_size or (1 if model.gone else model.batch(kind, judged))
+        length = None if model.sequence_length is None else point.sequence_length or model.sequence_length
+        threads = point.threads or self.machine.threads
+        key = (
+            id(point.suite),
+            model.name,
+            id(point.mode),
+            point.dtype,
+            device,
+            batch_size,
+            length,
+            point.seed,
+            threads,
+        )
+        if key not in self._known:
+            workload = Workload(
+                suite=point.suite.name,
+                builder=point.suite.builder(model),
+                mode=point.mode,
+                dtype=point.dtype,
+                device=device,
+                batch_size=batch_size,
+                sequence_length=length,
+                seed=point.seed,
+                threads=threads,
+            )
+            self._known[key] = _Known(workload, fingerprint(workload))
+        return self._known[key]
+
+    def _plugin(self, spec: PluginSpec) -> _Known:
+        if id(spec) not in self._known:  # by identity: the points keep every record alive
+            self._known[id(spec)] = _Known(spec, fingerprint(spec))
+        return self._known[id(spec)]
+
+    def _filled(self, point: Point, model: Model, measure: PluginSpec, workload: _Known) -> _Known:
+        """Return the measure with the suite's tolerance, cosine and larger_multiplier where it leaves them open."""
+        device = workload.record.device.partition(":")[0]
+        tolerance = model.tolerance_for(device, point.training)
+        key = (id(measure), tolerance, model.cosine, model.larger_multiplier)
+        if key not in self._known:
+            if tolerance is None and measure.options.get("tolerance") is None and model.gone is None:
+                mode = "training" if point.training else "inference"
+                raise UsageError(
+                    f"suite.catalog.{model.name} has no tolerance for {mode}: add one, or set measure.options.tolerance"
+                )
+            suite = {"tolerance": tolerance, "cosine": model.cosine, "larger_multiplier": model.larger_multiplier}
+            own = {name: value for name, value in measure.options.items() if value is not None}
+            options: Json = {**suite, **own}
+            spec = dataclasses.replace(measure, options=options)
+            self._known[key] = _Known(spec, fingerprint(spec))
+        return self._known[key]
+
+
+def _cost_s(
+    point: Point, model: Model, workload: _Known, compiler: _Known, measure: _Known, stage: int, round: int
+) -> float:
+    """Return the estimated seconds of a job, its process included."""
+    step = cost.step_s(workload.record, model.params_m, point.training)
+    compiling = cost.compile_s(compiler.record, model.params_m, point.training)
+    start = cost.START[point.launcher]
+    if stage == REFERENCES:
+        return start + cost.reference_s(step)
+    if stage == JUDGED:
+        return start + cost.accuracy_s(step, compiling)
+    return start + cost.performance_s(step, compiling, round, measure.record.options)

@@ -1,0 +1,167 @@
+"""A grid point: one composed configuration, checked and typed. What a plan is made of."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.errors import UsageError, did_you_mean
+from orchestrator.planning import schema
+from orchestrator.planning.matching import check_exclude
+from orchestrator.planning.suites import Suite, read_suite
+from orchestrator.plugins import instantiate
+from orchestrator.records import DTYPES, Json, PluginSpec, fingerprint
+
+LAUNCHERS = ("fork", "subprocess")
+DEVICES = ("auto", "cpu", "cuda")
+GATES = ("accuracy",)
+
+GROUPS: Mapping[str, type] = {
+    "suite": schema.SuiteConf,
+    "compiler": schema.PluginConf,
+    "dtype": schema.DtypeConf,
+    "mode": schema.PluginConf,
+    "device": schema.DeviceConf,
+    "measure": schema.MeasureConf,
+    "execution": schema.ExecutionConf,
+    "shard_job": schema.ShardJob,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """What one composed configuration asks for; see `orchestrator.planning.schema.Config` for the meaning.
+
+    device: "auto", "cpu" or "cuda:<index>"; timeout_s: of the measure where it has one, else of execution.
+    """
+
+    suite: Suite
+    compiler: PluginSpec
+    mode: PluginSpec
+    training: bool
+    measure: PluginSpec
+    dtype: str
+    device: str
+    batch_size: int | None
+    sequence_length: int | None
+    rounds: int
+    seed: int
+    threads: int | None
+    exclude: tuple[Json, ...]
+    gate: str | None
+    launcher: str
+    env: Mapping[str, str]
+    timeout_s: float
+
+
+class PointReader:
+    """Reads composed configurations; checks each distinct suite and plug-in once."""
+
+    def __init__(self) -> None:
+        self._suites: dict[str, Suite] = {}
+        self._plugins: dict[str, tuple[PluginSpec, Any]] = {}
+
+    def read(self, conf: Json) -> Point:
+        """Return the point of a composed configuration (plain dicts and lists).
+
+        Raises UsageError for a key, name or number that is not legal, with its path and what is.
+        """
+        _check_keys(conf)
+        execution = conf["execution"]
+        mode, mode_plugin = self._plugin(conf, "mode")
+        return Point(
+            suite=self._suite(conf["suite"]),
+            compiler=self._plugin(conf, "compiler")[0],
+            mode=mode,
+            training=bool(mode_plugin.training),
+            measure=self._plugin(conf, "measure")[0],
+            dtype=_one_of("dtype.name", conf["dtype"]["name"], DTYPES),
+            device=_device(conf["device"]),
+            batch_size=_at_least_1("batch_size", conf["batch_size"]),
+            sequence_length=_at_least_1("sequence_length", conf["sequence_length"]),
+            rounds=_at_least_1("rounds", conf["rounds"]) or 1,
+            seed=conf["seed"],
+            threads=_at_least_1("threads", conf["threads"]),
+            exclude=check_exclude(conf["exclude"]),
+            gate=None if conf["gate"] is None else _one_of("gate", conf["gate"], GATES),
+            launcher=_launcher(execution),
+            env=execution["env"],
+            timeout_s=_positive("timeout_s", conf["measure"]["timeout_s"] or execution["timeout_s"]),
+        )
+
+    def _suite(self, conf: Json) -> Suite:
+        key = fingerprint(conf)
+        if key not in self._suites:
+            suite = read_suite(conf)
+            for model in suite.models:
+                check_plugin(suite.builder(model), f"suite.catalog.{model.name}.build")
+            self._suites[key] = suite
+        return self._suites[key]
+
+    def _plugin(self, conf: Json, group: str) -> tuple[PluginSpec, Any]:
+        chosen = conf[group]
+        key = fingerprint(chosen)
+        if key not in self._plugins:
+            spec = PluginSpec(name=chosen["name"], target=chosen["target"], options=chosen["options"])
+            self._plugins[key] = (spec, check_plugin(spec, f"{group}.options"))
+        return self._plugins[key]
+
+
+def check_plugin(spec: PluginSpec, where: str) -> Any:
+    """Build the plug-in, which checks its options; return it. Raises UsageError."""
+    try:
+        return instantiate(spec)
+    except UsageError as error:
+        raise UsageError(str(error).replace(f"{spec.name}: ", f"{where}: ", 1)) from error
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{where} of '{spec.name}': {error}") from error
+
+
+def _check_keys(conf: Json) -> None:
+    """OmegaConf lets `+group.key=1` add keys to a typed node: refuse what the schema does not have."""
+    _expect_keys(conf, {field.name for field in dataclasses.fields(schema.Config)}, "")
+    for group, kind in GROUPS.items():
+        _expect_keys(conf[group], {field.name for field in dataclasses.fields(kind)}, f"{group}.")
+
+
+def _expect_keys(node: Json, known: set[str], prefix: str) -> None:
+    for key in node:
+        if key not in known:
+            raise UsageError(f"unknown key '{prefix}{key}': {did_you_mean(key, known)}")
+
+
+def _one_of(key: str, value: str, known: tuple[str, ...]) -> str:
+    if value not in known:
+        raise UsageError(f"{key}={value}: {did_you_mean(value, known)}")
+    return value
+
+
+def _at_least_1(key: str, value: int | None) -> int | None:
+    if value is not None and value < 1:
+        raise UsageError(f"{key}={value}: it must be at least 1")
+    return value
+
+
+def _positive(key: str, value: float) -> float:
+    if not value > 0:
+        raise UsageError(f"{key}={value}: it must be more than 0 seconds")
+    return float(value)
+
+
+def _device(conf: Json) -> str:
+    kind = _one_of("device.type", conf["type"], DEVICES)
+    if kind != "cuda":
+        if conf["index"] is not None:
+            raise UsageError(f"device.index={conf['index']}: only device=cuda has an index")
+        return kind
+    if (conf["index"] or 0) < 0:
+        raise UsageError(f"device.index={conf['index']}: it must be at least 0")
+    return f"cuda:{conf['index'] or 0}"
+
+
+def _launcher(execution: Json) -> str:
+    """Return how a job's process is started: an environment of its own takes an interpreter of its own."""
+    launcher = _one_of("execution.launcher", execution["launcher"], LAUNCHERS)
+    return "subprocess" if execution["env"] else launcher

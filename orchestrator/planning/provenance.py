@@ -1,0 +1,82 @@
+"""Where a sweep comes from: machine, packages, git state, and a copy of the configuration that was composed."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import orchestrator
+from orchestrator.planning.machine import Machine
+
+PACKAGES = ("torch", "transformers", "hydra-core", "omegaconf", "numpy")
+GIT_SECONDS = 10
+
+
+def environment(machine: Machine) -> dict[str, Any]:
+    """Return host, versions (from package metadata: nothing heavy is imported) and the git state of this code."""
+    return {
+        "host": socket.gethostname(),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "cores": machine.cores,
+        "cuda_devices": machine.cuda_devices,
+        "orchestrator": orchestrator.__version__,
+        "packages": {name: version for name in PACKAGES if (version := _version(name)) is not None},
+        "git": git_state(Path(orchestrator.__file__).parent),
+    }
+
+
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """Return {"commit", "changed"} of the repository that `folder` is in; None when it is in none, or git is absent.
+
+    `changed`: files that differ from the commit, at most 50.
+    """
+    commit = _git(folder, "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    changed = _git(folder, "status", "--porcelain") or ""
+    return {"commit": commit.strip(), "changed": [line[3:] for line in changed.splitlines()[:50]]}
+
+
+def copy_conf(sources: Iterable[tuple[str, Path]], target: Path) -> dict[str, Any]:
+    """Copy the YAML files of configuration folders; return {provider: {"path", "sha256"}}.
+
+    sources: (provider, folder) in search order. The hash is over relative paths and contents. Raises OSError.
+    """
+    copied: dict[str, Any] = {}
+    for index, (provider, folder) in enumerate(sources):
+        if not folder.is_dir():
+            continue
+        name = f"{index}-{provider}"
+        digest = hashlib.sha256()
+        for file in sorted(folder.rglob("*.yaml")):
+            relative = file.relative_to(folder)
+            content = file.read_bytes()
+            digest.update(f"{relative.as_posix()}\0{len(content)}\0".encode() + content)
+            (target / name / relative.parent).mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target / name / relative)
+        copied[name] = {"path": str(folder), "sha256": digest.hexdigest()}
+    return copied
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    command = ["git", "-C", str(folder), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=GIT_SECONDS, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout

@@ -1,0 +1,189 @@
+"""A suite's YAML: checked, and its models chosen.
+
+What a suite says about a model is data (`Model`); what it means for a job is in `orchestrator.planning.plan`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator.errors import UsageError, did_you_mean
+from orchestrator.planning.matching import Names, check_keys, matches
+from orchestrator.records import STATUSES, UNSUPPORTED, Json, PluginSpec, Verdict, from_json
+
+TOLERANCE_KEYS = tuple(f"{mode}{device}" for mode in ("inference", "training") for device in ("", "_cpu", "_cuda"))
+SKIP_KEYS = ("reason", "status", "measure", "mode", "device", "dtype", "compiler")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchSize:
+    """cpu, cuda: of performance jobs there, before the divisor; accuracy: of accuracy jobs and their reference."""
+
+    cpu: int | None = None
+    cuda: int | None = None
+    accuracy: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """One entry of a catalog.
+
+    build: options of the suite's builder. divisor: divides performance batch sizes. tolerance: absolute = relative,
+    by mode ("inference"), or by mode and device ("inference_cpu"), which goes first. skip: rules with a reason.
+    gone: why the model cannot be had any more. params_m: millions of parameters. source: where an unusual value is
+    from.
+    """
+
+    name: str
+    build: Mapping[str, Any] = field(default_factory=dict)
+    sequence_length: int | None = None
+    batch_size: BatchSize = field(default_factory=BatchSize)
+    divisor: int = 1
+    tolerance: Mapping[str, float] = field(default_factory=dict)
+    larger_multiplier: bool = False
+    cosine: bool = False
+    skip: tuple[Mapping[str, Any], ...] = ()
+    gone: str | None = None
+    params_m: float | None = None
+    source: str | None = None
+
+    def batch(self, device: str, judged: bool) -> int:
+        """Return the batch size on `device` ("cpu", "cuda"); `judged` for accuracy jobs. Raises UsageError."""
+        if judged and self.batch_size.accuracy is not None:
+            return self.batch_size.accuracy
+        size: int | None = getattr(self.batch_size, device, None)
+        if size is None and self.batch_size != BatchSize():
+            raise UsageError(f"suite.catalog.{self.name}.batch_size has no value for {device}: set it, or batch_size=1")
+        return max((size or 1) // self.divisor, 1)
+
+    def tolerance_for(self, device: str, training: bool) -> float | None:
+        """Return absolute = relative tolerance, None where the suite has none."""
+        mode = "training" if training else "inference"
+        return self.tolerance.get(f"{mode}_{device}", self.tolerance.get(mode))
+
+    def verdict(self, job: Names) -> Verdict | None:
+        """Return the result that is known beforehand: of a model that is gone, or of the first skip that matches."""
+        if self.gone is not None:
+            return Verdict(status=UNSUPPORTED, reason=self.gone)
+        for rule in self.skip:
+            criteria = {key: value for key, value in rule.items() if key not in ("reason", "status")}
+            if matches(criteria, job):
+                return Verdict(status=rule.get("status", UNSUPPORTED), reason=rule["reason"])
+        return None
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A suite with the models that were asked for, in the catalog's order or that of `suite.models`."""
+
+    name: str
+    target: str
+    models: tuple[Model, ...]
+
+    def builder(self, model: Model) -> PluginSpec:
+        return PluginSpec(name=model.name, target=self.target, options=model.build)
+
+
+def read_suite(conf: Json) -> Suite:
+    """Check a composed `suite` and choose its models.
+
+    Raises UsageError that names the key's path, and the nearest legal key, for anything that is not right.
+    """
+    name = str(conf["name"])
+    common = _map(conf["common"], f"suite {name}: common")
+    known = {field.name for field in dataclasses.fields(Model)} - {"name"}
+    _read_model("common", common, f"suite {name}: common", known)
+    catalog: dict[str, Model] = {}
+    for model, entry in conf["catalog"].items():
+        where = f"suite {name}: catalog.{model}"
+        catalog[model] = _read_model(model, _merge(common, _map(entry, where)), where, known)
+    return Suite(name, str(conf["target"]), tuple(_choose(conf, name, catalog)))
+
+
+def _choose(conf: Json, name: str, catalog: Mapping[str, Model]) -> Iterator[Model]:
+    asked = conf["models"]
+    if not catalog:
+        raise UsageError(f"suite {name} has no models: its catalog is empty")
+    for model in asked or ():
+        if model not in catalog:
+            raise UsageError(f"suite {name} has no model '{model}': {did_you_mean(str(model), catalog)}")
+    keep, drop = _pattern(conf["filter"], "suite.filter"), _pattern(conf["exclude"], "suite.exclude")
+    candidates = catalog if asked is None else dict.fromkeys(asked)
+    chosen = [
+        catalog[model]
+        for model in candidates
+        if (keep is None or keep.search(model)) and not (drop is not None and drop.search(model))
+    ]
+    if not chosen:
+        rules = ", ".join(
+            f"suite.{key}={conf[key]}" for key in ("models", "filter", "exclude") if conf[key] is not None
+        )
+        raise UsageError(f"{rules} leaves no model of suite {name}. Available: {', '.join(catalog)}")
+    # a model that is gone gives rows only when it was asked for by name
+    yield from (model for model in chosen if asked is not None or model.gone is None)
+
+
+def _pattern(text: str | None, where: str) -> re.Pattern[str] | None:
+    try:
+        return None if text is None else re.compile(text, re.IGNORECASE)
+    except re.error as error:
+        raise UsageError(f"{where}={text} is not a regular expression: {error}") from error
+
+
+def _read_model(name: str, entry: Json, where: str, known: set[str]) -> Model:
+    for key in entry:
+        _expect_key(key, known, where)
+    for key in _map(entry.get("batch_size"), f"{where}.batch_size"):
+        _expect_key(key, {f.name for f in dataclasses.fields(BatchSize)}, f"{where}.batch_size")
+    for key in _map(entry.get("tolerance"), f"{where}.tolerance"):
+        _expect_key(key, TOLERANCE_KEYS, f"{where}.tolerance")
+    try:
+        model = from_json(Model, {"name": name, **entry})
+    except ValueError as error:
+        raise UsageError(f"{where}{str(error).removeprefix('Model')}") from error
+    for index, rule in enumerate(model.skip):
+        _check_skip(rule, f"{where}.skip[{index}]")
+    sizes = [size for size in dataclasses.astuple(model.batch_size) if size is not None]
+    if min([*sizes, model.divisor, model.sequence_length or 1]) < 1:
+        raise UsageError(f"{where}: batch_size, divisor and sequence_length must be at least 1")
+    return model
+
+
+def _check_skip(rule: Json, where: str) -> None:
+    for key in rule:
+        _expect_key(key, SKIP_KEYS, where)
+    if not rule.get("reason"):
+        raise UsageError(f"{where} needs a reason: it becomes the reason of the row")
+    if rule.get("status", UNSUPPORTED) not in STATUSES:
+        raise UsageError(f"{where}: unknown status '{rule['status']}': {did_you_mean(str(rule['status']), STATUSES)}")
+    check_keys({key: value for key, value in rule.items() if key not in ("reason", "status")}, where)
+
+
+def _expect_key(key: str, known: Any, where: str) -> None:
+    if key not in known:
+        raise UsageError(f"{where}: unknown key '{key}': {did_you_mean(str(key), known)}")
+
+
+def _map(value: Any, where: str) -> Json:
+    """Return a map of the YAML; an entry without a value is an empty one."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise UsageError(f"{where}: expected a map, found {value!r}")
+    return value
+
+
+def _merge(common: Json, entry: Json) -> dict[str, Any]:
+    """Return `entry` laid over `common`, map by map."""
+    both = {
+        key: _merge(common[key], entry[key]) for key in common.keys() & entry.keys() if _maps(common[key], entry[key])
+    }
+    return {**common, **entry, **both}
+
+
+def _maps(*values: Any) -> bool:
+    return all(isinstance(value, Mapping) for value in values)
