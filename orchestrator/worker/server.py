@@ -13,6 +13,8 @@ which any imported module may print to.
              {"event": "refused", "job", "message"}        could not be forked
              {"event": "exited", "job", "code"}            code as `os.waitstatus_to_exitcode`; its group is gone
 
+Forking a process of this size takes 10 ms, so one worker is always forked ahead and waits, blocked, for its request.
+
 The end of the requests pipe (the orchestrator ended, however it did) kills every worker with its process group.
 """
 
@@ -28,6 +30,7 @@ import os
 import select
 import signal
 import sys
+from pathlib import Path
 from typing import Any, NoReturn
 
 from orchestrator.store import SweepFolder
@@ -44,7 +47,8 @@ class Server:
         self.requests, self.replies, self.entry, self.execute = requests, replies, entry, execute
         self.environment = dict(os.environ)  # before any import could write into it
         self.workers: dict[int, str] = {}  # pid -> job id
-        self.frozen = 0  # the number of imported modules when their objects were last frozen
+        self.spare: tuple[int, int] | None = None  # a worker that waits for its request: pid, pipe
+        self.frozen = 0  # how many modules the spare has: their objects are frozen
         self.wake, self._alarm = os.pipe()  # a byte for every SIGCHLD and SIGTERM
         for end in (self.wake, self._alarm):
             os.set_blocking(end, False)
@@ -69,25 +73,62 @@ class Server:
                 if not data:
                     self._end()
             self._reap()
+        self._drop_spare()
         for pid in self.workers:
-            _kill_group(pid)
-        self._reap_all()
+            _bury(pid)
+        self._kill_strays()
 
     def _end(self) -> None:
         self.ending = True
 
     def _start(self, request: dict[str, Any]) -> None:
+        """Hand the request to the spare worker, and fork the next spare while this one gets going."""
         notes = [] if self.execute else self._preload(request["folder"], request["job"])
-        parent = os.getpid()
         try:
-            pid = os.fork()
+            pid, pipe = self._take_spare()
         except OSError as error:
             self._reply(event="refused", job=request["job"], message=str(error)[:MESSAGE_LENGTH])
             return
-        if pid == 0:
-            self._become_worker(parent, request, notes)
         self.workers[pid] = request["job"]
+        with contextlib.suppress(BrokenPipeError), open(pipe, "w") as file:  # if it died meanwhile, `_reap` tells
+            json.dump({**request, "notes": notes}, file)
         self._reply(event="started", job=request["job"], pid=pid)
+        with contextlib.suppress(OSError):  # then the next start tries, and tells
+            self.spare = self._fork()
+
+    def _take_spare(self) -> tuple[int, int]:
+        """Return pid and pipe of a worker that waits for its request, and has all that is imported by now."""
+        if len(sys.modules) > self.frozen:
+            self._drop_spare()
+            gc.collect()
+            gc.freeze()  # a worker's collector must not touch, and so copy, the pages that it shares with this process
+            self.frozen = len(sys.modules)
+        spare, self.spare = self.spare or self._fork(), None
+        return spare
+
+    def _drop_spare(self) -> None:
+        if self.spare is not None:
+            pid, pipe = self.spare
+            self.spare = None
+            os.close(pipe)
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+    def _fork(self) -> tuple[int, int]:
+        parent = os.getpid()
+        theirs, ours = os.pipe()
+        try:
+            pid = os.fork()
+        except OSError:
+            os.close(ours)
+            raise
+        finally:
+            if os.getpid() == parent:
+                os.close(theirs)
+        if pid == 0:
+            os.close(ours)
+            self._become_worker(parent, theirs)
+        return pid, ours
 
     def _preload(self, folder: str, job_id: str) -> list[str]:
         """Import what the job's plug-ins name; return what went wrong, for the job's log: it will meet it itself."""
@@ -102,19 +143,19 @@ class Server:
             return [f"its plug-ins could not say what to preload: {type(error).__name__}: {error}"]
         for name in names:
             notes += _import(name)
-        if len(sys.modules) > self.frozen:
-            gc.collect()
-            gc.freeze()  # a worker's collector must not touch, and so copy, the pages that it shares with this process
-            self.frozen = len(sys.modules)
         return notes
 
-    def _become_worker(self, parent: int, request: dict[str, Any], notes: list[str]) -> NoReturn:
+    def _become_worker(self, parent: int, pipe: int) -> NoReturn:
         try:
             signal.set_wakeup_fd(-1)
             for end in (self.requests, self.wake, self._alarm):
                 os.close(end)
+            with open(pipe) as file:
+                request = json.loads(file.read() or "null")
+            if request is None:  # the server ended
+                os._exit(0)
             isolate(parent, request["log"], request["memory_limit"])
-            for note in notes:
+            for note in request["notes"]:
                 print(f"preload: {note}", file=sys.stderr, flush=True)
             environment = {**self.environment, **request["env"]}
             if self.execute:
@@ -135,27 +176,26 @@ class Server:
 
     def _reap(self) -> None:
         """Bury the workers that ended. Orphans of theirs became our children; they end with the last worker."""
-        while True:
-            try:
-                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            except ChildProcessError:
-                return
-            if ended is None:
-                break
-            job = self.workers.pop(ended.si_pid, None)
-            code = _bury(ended.si_pid)
-            if job is not None:
-                self._reply(event="exited", job=job, code=code)
+        with contextlib.suppress(ChildProcessError):
+            while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                job = self.workers.pop(ended.si_pid, None)
+                if self.spare and self.spare[0] == ended.si_pid:
+                    self._drop_spare()
+                    continue
+                code = _bury(ended.si_pid)
+                if job is not None:
+                    self._reply(event="exited", job=job, code=code)
         if not self.workers:
-            _kill_children()
-            self._reap_all()
+            self._kill_strays()
 
-    def _reap_all(self) -> None:
-        while True:
-            try:
-                os.wait()
-            except ChildProcessError:
-                return
+    def _kill_strays(self) -> None:
+        """Kill orphans that left their worker's group (daemons); they became children of this process."""
+        spare = self.spare[0] if self.spare else None
+        with contextlib.suppress(FileNotFoundError):  # a kernel without CONFIG_PROC_CHILDREN
+            for name in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split():
+                if int(name) != spare:
+                    _kill_group(int(name))
+                    os.waitpid(int(name), 0)
 
     def _reply(self, **reply: Any) -> None:
         try:
@@ -183,15 +223,6 @@ def _kill_group(pid: int) -> None:
     for kill in (os.kill, os.killpg):
         with contextlib.suppress(ProcessLookupError, PermissionError):  # PermissionError: only zombies (BSD)
             kill(pid, signal.SIGKILL)
-
-
-def _kill_children() -> None:
-    """Kill orphans that left their worker's group (daemons); they became children of this process."""
-    import psutil
-
-    for child in psutil.Process().children():
-        with contextlib.suppress(psutil.NoSuchProcess):
-            child.kill()
 
 
 @functools.cache  # once: a module that cannot be imported is not tried again for every job
