@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,8 @@ from orchestrator.execution import shard as shards
 from orchestrator.execution.observer import Observer
 from orchestrator.execution.scheduler import Settings
 from orchestrator.planning import grid, machine, provenance
-from orchestrator.planning.compose import compose, compose_point
+from orchestrator.planning.compose import compose
+from orchestrator.planning.composer import Composer
 from orchestrator.planning.plan import plan
 from orchestrator.planning.points import PointReader
 from orchestrator.planning.resume import expect_same
@@ -99,7 +100,8 @@ class GraphSweeper(Sweeper):
         """Return what the overrides ask for. Writes nothing; raises UsageError for anything that is not right."""
         here = machine.detect()
         reader = PointReader()
-        confs = [compose_point(self._loader, self._config, overrides) for overrides in self._grid(arguments)]
+        composer = Composer(self._loader, self._config)
+        confs = [composer.point(overrides) for overrides in self._grid(arguments)]
         graph = plan([reader.read(conf) for conf in confs], here)
         if self._config.shard is not None:
             graph = by_hand(graph, self._config.shard)
@@ -153,7 +155,7 @@ class GraphSweeper(Sweeper):
     def _loader(self) -> Any:
         return self._context.config_loader
 
-    def _grid(self, arguments: Sequence[str]) -> Iterable[tuple[str, ...]]:
+    def _grid(self, arguments: Sequence[str]) -> Sequence[tuple[str, ...]]:
         """Return the distinct points; `experiment=a,b` is one sweep after the other, each with its own axes."""
         names = grid.swept_values(arguments, "experiment", self._loader)
         if not names:
@@ -166,7 +168,7 @@ class GraphSweeper(Sweeper):
             config = compose(self._loader, self._config.hydra.job.config_name, [*hydra, *own])
             params = {str(axis): str(values) for axis, values in config.hydra.sweeper.params.items()}
             points |= dict.fromkeys(grid.expand(own, params, *self._shape(config), self._loader))
-        return points
+        return list(points)
 
     @staticmethod
     def _shape(config: DictConfig) -> tuple[Any, Any]:

@@ -9,13 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import yaml
 from hydra.core.config_loader import ConfigLoader
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from orchestrator.errors import UsageError, did_you_mean
@@ -30,20 +29,6 @@ def compose(loader: ConfigLoader, config_name: str, overrides: Sequence[str]) ->
         return loader.load_configuration(config_name, list(overrides), run_mode=RunMode.MULTIRUN)
 
 
-def compose_point(loader: ConfigLoader, master: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
-    """Compose one grid point; return it without Hydra's own part, as plain dicts and lists. Raises UsageError."""
-    with explained():
-        config = loader.load_sweep_config(master, list(overrides))
-        missing = sorted(key for key in OmegaConf.missing_keys(config) if not key.startswith("hydra."))
-        if missing:
-            raise UsageError(f"missing value: {', '.join(missing)} (on the command line: {missing[0]}=...)")
-        return {str(key): _plain(config[key]) for key in config if key != "hydra"}
-
-
-def _plain(value: Any) -> Any:
-    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-
-
 @contextmanager
 def explained() -> Iterator[None]:
     """Turn every error of Hydra, OmegaConf and YAML inside into a UsageError with the nearest legal name."""
@@ -56,7 +41,8 @@ def explained() -> Iterator[None]:
     except (HydraException, OmegaConfBaseException) as error:
         raise UsageError(_message(error)) from error
     except (OSError, ValueError, AssertionError, TypeError, AttributeError) as error:
-        raise UsageError(f"the configuration cannot be composed: {type(error).__name__}: {error}") from error
+        hint = "; values of all models of a suite go under 'common'" if "defaults list" in str(error) else ""
+        raise UsageError(f"the configuration cannot be composed: {error or type(error).__name__}{hint}") from error
 
 
 def _missing_config(error: MissingConfigException) -> str:
@@ -64,7 +50,8 @@ def _missing_config(error: MissingConfigException) -> str:
     if not error.missing_cfg_file or error.options is None:
         return _first_paragraph(str(error))
     group, _, option = str(error.missing_cfg_file).rpartition("/")
-    return f"unknown {group or 'configuration'} '{option}': {did_you_mean(option, error.options)}"
+    plugin = f". Others are plug-ins of Hydra: pip install hydra-{option}-launcher" if group == "hydra/launcher" else ""
+    return f"unknown {group or 'configuration'} '{option}': {did_you_mean(option, error.options)}{plugin}"
 
 
 def _bad_yaml(error: yaml.YAMLError) -> str:
@@ -84,8 +71,12 @@ def _message(error: Exception) -> str:
     if isinstance(root, (ConfigAttributeError, ConfigKeyError)) and isinstance(root.parent_node, DictConfig):
         known = {str(key) for key in root.parent_node} - INTERNAL
         return f"{where}unknown key '{root.full_key}': {did_you_mean(str(root.key), known)}"
-    what = str(root.msg or root).splitlines()[0]
-    return f"{where}{what}" + (f" (key: {root.full_key})" if root.full_key else "")
+    what = str(root).splitlines()[0]
+    if "is not a ListConfig" in what:
+        what = f"{root.full_key} is a list: write {root.full_key}=[...]"
+    elif root.full_key and not where.startswith(f"{root.full_key}="):
+        what += f" (key: {root.full_key})"
+    return where + what
 
 
 def _where(text: str) -> str:
@@ -95,13 +86,11 @@ def _where(text: str) -> str:
 
 
 def _omegaconf_error(error: BaseException) -> OmegaConfBaseException | None:
-    """Return the innermost error of OmegaConf's, which knows the key and its parent."""
-    found: OmegaConfBaseException | None = None
+    """Return the outermost error of OmegaConf's: the one that knows key and parent, and has its text filled in."""
     chain: BaseException | None = error
-    while chain is not None:
-        found = chain if isinstance(chain, OmegaConfBaseException) else found
+    while chain is not None and not isinstance(chain, OmegaConfBaseException):
         chain = chain.__cause__ or chain.__context__
-    return found
+    return chain
 
 
 def _first_paragraph(text: str) -> str:

@@ -132,7 +132,8 @@ def _paired(axes: Mapping[str, list[str]], pairs: Sequence[Any]) -> list[list[tu
     for group in groups:
         for name in group:
             if name not in axes:
-                raise UsageError(f"zip: '{name}' is not an axis of this sweep: {did_you_mean(str(name), axes)}")
+                swept = [axis for axis, values in axes.items() if len(values) > 1]
+                raise UsageError(f"zip: '{name}' is not an axis of this sweep: {did_you_mean(str(name), swept)}")
         lengths = {name: len(axes[name]) for name in group}
         if len(set(lengths.values())) > 1:
             counted = ", ".join(f"{name} has {length}" for name, length in lengths.items())
