@@ -49,6 +49,13 @@ class HuggingFaceModel:
     last_token: str | None = None
     attention_mask: bool = False
 
+    def preload_modules(self, workload: Workload) -> tuple[str, ...]:
+        """Return the module of the model's class: transformers imports it late, and it takes seconds."""
+        try:
+            return (str(_model_class(self.class_name or workload.builder.name).__module__),)
+        except Unsupported:
+            return ()  # `build` says so, in a row
+
     def build(self, workload: Workload, *, dropout: bool) -> Program:
         """Return the program in float32 on the CPU, weights and inputs from `workload.seed` alone.
 
