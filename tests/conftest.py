@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fakes.leftovers import MARK, marked
+from fakes.leftovers import MARK, left
 
 from orchestrator.store import SweepFolder
 
@@ -22,7 +22,7 @@ def mark(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv(MARK, value)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     yield value
-    assert marked(value) == []
+    assert left(value) == []
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from fakes.leftovers import marked
+from fakes.leftovers import left, marked
 from fakes.sweeps import ENTRY, LAUNCHERS, make_job
 
 from orchestrator.execution.environment import job_environment, worker_environment
@@ -102,8 +102,7 @@ def test_what_a_worker_leaves_behind_is_gone_when_its_end_is_reported(
     job = make_job("a", does, launcher=launcher)
     start(processes, store, job)
     wait_for(processes, job, "exited")
-    time.sleep(0.2)  # those that left the group are ended right after the report
-    assert [line for line in marked(mark) if "sleep" in line] == []
+    assert left(mark, "sleep") == []  # those that left the group are ended right after the report
     assert isinstance(store.read_result(job.id), JobResult)
 
 
@@ -135,17 +134,15 @@ def test_a_lost_server_takes_its_workers_along_and_is_replaced(
     assert server is not None
     os.kill(server, signal.SIGKILL)
     assert "SIGKILL" in wait_for(processes, job, "lost").message
-    time.sleep(0.2)
-    assert marked(mark) == []
+    assert left(mark) == []
     assert outcome(processes, store, make_job("b", launcher=launcher)).status == "pass"
 
 
 def test_leaving_the_context_ends_everything(store: SweepFolder, mark: str) -> None:
     with Processes(worker_environment(), ENTRY, preload=()) as processes:
-        jobs = [make_job("a", "hang", launcher=launcher) for launcher in LAUNCHERS]
-        for job in jobs:
+        for launcher in LAUNCHERS:
+            job = make_job("a", "hang", launcher=launcher)
             start(processes, store, job)
-        for job in jobs:
             wait_for(processes, job, "running")
         assert marked(mark) != []
     assert marked(mark) == []

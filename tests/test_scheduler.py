@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from fakes import sweeps
-from fakes.leftovers import marked
+from fakes.leftovers import left
 from fakes.plugins import QUICK
 from fakes.sweeps import LAUNCHERS, make_job, results, write_sweep
 
@@ -27,6 +27,8 @@ from orchestrator.execution.environment import worker_environment
 from orchestrator.execution.lock import locked
 from orchestrator.execution.processes import Processes
 from orchestrator.execution.scheduler import Scheduler, Settings
+from orchestrator.execution.shard import run_shard
+from orchestrator.planning.shards import cut
 from orchestrator.plugins import PACKAGES_VARIABLE
 from orchestrator.records import (
     CRASH,
@@ -43,7 +45,7 @@ from orchestrator.records import (
     PluginSpec,
     Verdict,
 )
-from orchestrator.store import SweepFolder
+from orchestrator.store import JobGraph, SweepFolder
 
 pytestmark = pytest.mark.usefixtures("mark")
 
@@ -202,7 +204,7 @@ def test_a_job_whose_server_is_killed_is_run_again(store: SweepFolder, launcher:
 
 
 def test_jobs_that_time_run_alone_and_others_side_by_side(store: SweepFolder) -> None:
-    jobs = [make_job(str(i), "sleep 0.3", measure="accuracy" if i % 2 else "performance") for i in range(6)]
+    jobs = [make_job(str(i), "sleep 0.5", measure="accuracy" if i % 2 else "performance") for i in range(6)]
     sweeps.run(store, jobs, parallel=3)
     found = results(store, jobs)
     spans = [(one.started, one.ended) for one in found]
@@ -297,7 +299,7 @@ def test_ctrl_c_once_finishes_what_runs_and_starts_nothing_more(store: SweepFold
     assert b"Ctrl-C again" in errors
     assert [one.status for one in results(store, jobs[:2])] == [PASS, PASS]
     assert store.read_result(jobs[2].id) is None
-    assert marked(mark) == []
+    assert left(mark) == []
 
 
 @pytest.mark.parametrize("numbers", [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM,)])
@@ -315,7 +317,7 @@ def test_ctrl_c_twice_and_sigterm_kill(
     process.communicate(timeout=20)
     assert process.returncode == 0
     assert [isinstance(store.read_result(job.id), JobResult) for job in jobs] == [True, False, False]
-    assert marked(mark) == []
+    assert left(mark) == []
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)
@@ -330,8 +332,7 @@ def test_after_kill_9_nothing_is_left_running_and_nothing_finished_is_run_again(
     wait_until_started(store, jobs[1])
     process.kill()
     process.communicate(timeout=20)
-    time.sleep(0.5)
-    assert marked(mark) == []
+    assert left(mark) == []
     assert store.read_result(jobs[1].id) is None
 
     again = orchestrator(store, jobs)
@@ -354,6 +355,33 @@ def test_two_orchestrators_cannot_run_one_folder(store: SweepFolder) -> None:
             pass
         with pytest.raises(UsageError, match="in use"), locked(store, 1, 2):
             pass
+
+
+def test_nohup_is_respected(store: SweepFolder) -> None:
+    jobs = [make_job("a", "sleep 0.5")]
+    write_sweep(store, jobs)
+    command = ["nohup", sys.executable, "-m", "fakes.sweeps", str(store), "{}"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_until_started(store, jobs[0])
+    process.send_signal(signal.SIGHUP)
+    process.wait(20)
+    assert results(store, jobs)[0].status == PASS
+
+
+def test_shards_together_run_every_job_once(store: SweepFolder) -> None:
+    gone = Verdict(status=UNSUPPORTED, reason="gone")  # no process: this is about who does what
+    jobs = [make_job(name, does, verdict=gone) for name in "abc" for does in ("pass", "raise")]
+    write_sweep(store, jobs)
+    recorders = [sweeps.Recorder(), sweeps.Recorder()]
+    for shard, recorder in enumerate(recorders):
+        run_shard(str(store), shard, 2, Settings(), recorder)
+    done = [[job for _, job in recorder.events] for recorder in recorders]
+    assert done == [[job.id for job in part] for part in cut(JobGraph(tuple(jobs)), 2)]
+    assert sorted(done[0] + done[1]) == sorted(job.id for job in jobs)
+    run_shard(str(store), 0, 1, Settings(), again := sweeps.Recorder())
+    assert again.events == []
+    with pytest.raises(UsageError, match="no shard 2 of 2"):
+        run_shard(str(store), 2, 2, Settings())
 
 
 # -- the real worker

@@ -24,7 +24,8 @@ class Interrupts:
 
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._handle) for number in WEIGHTS}
+            heard = [number for number in WEIGHTS if signal.getsignal(number) != signal.SIG_IGN]  # not after nohup
+            self._previous = {number: signal.signal(number, self._handle) for number in heard}
             self._previous_alarm = signal.set_wakeup_fd(self._alarm, warn_on_full_buffer=False)
         return self
 

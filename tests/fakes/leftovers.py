@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import psutil
 
 MARK = "ORCHESTRATOR_TEST_MARK"
@@ -16,4 +18,12 @@ def marked(value: str) -> list[str]:
                 found.append(" ".join(process.cmdline()))
         except psutil.Error:
             continue
+    return found
+
+
+def left(value: str, name: str = "", within: float = 5.0) -> list[str]:
+    """Return those of `marked` with `name` in their command line that are still there after `within` seconds."""
+    end = time.monotonic() + within
+    while (found := [line for line in marked(value) if name in line]) and time.monotonic() < end:
+        time.sleep(0.02)
     return found
