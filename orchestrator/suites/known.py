@@ -52,9 +52,10 @@ def _module(known: KnownModel, width: int, generator: torch.Generator) -> torch.
         def __init__(self) -> None:
             super().__init__()
             count = known.layers if known.kind == "matmul" else 1
-            self.layers = torch.nn.ModuleList(torch.nn.Linear(width, width, bias=False) for _ in range(count))
-            for layer in self.layers:
+            layers = [torch.nn.Linear(width, width, bias=False) for _ in range(count)]
+            for layer in layers:
                 torch.nn.init.normal_(layer.weight, std=width**-0.5, generator=generator)
+            self.layers = torch.nn.ModuleList(layers)
 
         def forward(self, x: torch.Tensor) -> dict[str, Any]:
             if known.kind == "fail":

@@ -81,6 +81,7 @@ def _run(job: JobSpec, store: SweepFolder, seen: _Seen) -> Outcome:
         store.phase_file(job.id).write_text(phase)
 
     entered("import")
+    import numpy
     import torch
 
     from orchestrator import precision
@@ -91,6 +92,7 @@ def _run(job: JobSpec, store: SweepFolder, seen: _Seen) -> Outcome:
     torch.set_num_threads(job.workload.threads)
     torch.manual_seed(job.workload.seed)
     random.seed(job.workload.seed)
+    numpy.random.seed(job.workload.seed)
     device = torch.device(job.workload.device)
     seen.environment.update(environment(device))
     builder, mode, compiler, measure = (

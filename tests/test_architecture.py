@@ -1,0 +1,42 @@
+"""Rules of the house that no linter knows."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "orchestrator"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+CONF = sorted((PACKAGE.parent / "conf").rglob("*.yaml"))
+HEAVY = ("torch", "transformers", "hydra", "pandas", "rich", "scipy")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_global_statement_and_a_docstring(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    assert not [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Global)]
+    assert path.name == "__init__.py" or ast.get_docstring(tree)
+
+
+def imported_by(statement: str) -> set[str]:
+    code = f"import sys; {statement}; print(*(name for name in {HEAVY!r} if name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_importing_plugins_imports_nothing_heavy() -> None:
+    """The planner imports them to check their options, and their imports would sit in the memory that is measured."""
+    targets = {
+        target for file in CONF for target in re.findall(r"^target: ([\w.]+)\.\w+", file.read_text(), re.MULTILINE)
+    }
+    assert {"orchestrator.compilers.dynamo", "orchestrator.suites.huggingface"} <= targets
+    assert imported_by(f"import {', '.join(sorted(targets))}") == set()
+
+
+def test_the_records_and_the_store_import_nothing_heavy() -> None:
+    assert imported_by("import orchestrator.records, orchestrator.store, orchestrator.worker.run") == set()

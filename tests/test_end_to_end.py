@@ -1,0 +1,214 @@
+"""What a user sees, through the real command, with real compilers and real deaths."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from orchestrator.store import SweepFolder, find_sweep
+
+HERE = Path(__file__).parent
+FAKES = ["--config-dir", str(HERE / "fakes" / "conf")]
+ENVIRONMENT = {
+    **os.environ,
+    "HF_HUB_OFFLINE": "1",
+    "ORCHESTRATOR_PLUGIN_PACKAGES": "fakes",
+    "PYTHONPATH": f"{HERE.parent}{os.pathsep}{HERE}",
+    "COLUMNS": "120",
+}
+
+
+def start(cwd: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "orchestrator", *arguments],
+        cwd=cwd,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def run(cwd: Path, *arguments: str, code: int = 0) -> str:
+    process = start(cwd, *arguments)
+    output, _ = process.communicate(timeout=900)
+    assert process.returncode == code, output
+    return output
+
+
+def latest(cwd: Path) -> SweepFolder:
+    return find_sweep("latest", cwd / "outputs")
+
+
+def table(cwd: Path, name: str) -> pd.DataFrame:
+    return pd.read_csv(latest(cwd).tables / f"{name}.csv")
+
+
+@pytest.mark.slow
+def test_the_main_command_shrunk(tmp_path: Path) -> None:
+    """One model of the main job: a row per compiler, plausible numbers, accuracy, files, exit code 0."""
+    output = run(tmp_path, "-m", "suite=tiny", "suite.models=[bert_tiny]", "compiler=eager,inductor", "dtype=float16",
+                 "rounds=2")  # fmt: skip
+    assert "bert_tiny" in output
+    assert "inductor" in output
+    assert "geometric mean over 1 model" in output
+    assert str(latest(tmp_path).root.relative_to(tmp_path)) in output
+    summary = table(tmp_path, "summary").set_index("compiler")
+    assert list(summary.index) == ["eager", "inductor"]
+    assert (summary["accuracy"] == "pass").all()
+    row = summary.loc["inductor"]
+    assert row["speedup_low"] <= row["speedup"] <= row["speedup_high"]
+    assert 0.2 < row["speedup"] < 20
+    assert 0.01 < row["latency_ms"] < 1000
+    assert row["compile_latency_cold_s"] > row["compile_latency_warm_s"] > 0
+    assert 1 < row["own_memory_mib"] < 2000
+    assert len(table(tmp_path, "jobs")) == len(latest(tmp_path).read_graph().jobs) == 7
+
+
+@pytest.mark.slow
+def test_training_and_inference_of_real_models(tmp_path: Path) -> None:
+    """The way of a Hugging Face sweep: both modes, both measures, every planned job exactly one row."""
+    run(tmp_path, "suite=tiny", "suite.models=[gpt2_tiny,t5_tiny]", "batch_size=1", "compiler=eager,aot_eager,inductor",
+        "measure=performance,accuracy", "mode=inference,training", "rounds=1")  # fmt: skip
+    jobs = table(tmp_path, "jobs")
+    assert sorted(jobs["job"]) == sorted(job.id for job in latest(tmp_path).read_graph().jobs)
+    assert set(jobs["status"]) == {"pass"}
+    accuracy = table(tmp_path, "accuracy")
+    assert len(accuracy) == 2 * 2 * 3
+    assert set(accuracy["status"]) == {"pass"}
+
+
+def test_five_ways_to_die_give_five_rows_with_five_reasons_and_spare_the_rest(tmp_path: Path) -> None:
+    ways = ["does_raise", "does_segfault", "does_sigkill", "does_hang", "does_allocate"]
+    output = run(tmp_path, *FAKES, "suite=perceptrons", f"compiler=eager,identity,{','.join(ways)}", "measure=glance",
+                 "rounds=1", "suite.models=[one]", "execution.timeout_s=12",
+                 "execution.memory_limit_gib=1.5", code=1)  # fmt: skip
+    jobs = table(tmp_path, "jobs").set_index("compiler")
+    assert sorted(jobs.index) == sorted(["eager", "identity", *ways])
+    assert jobs["status"].to_dict() == {
+        "eager": "pass",
+        "identity": "pass",
+        "does_raise": "fail_to_run",
+        "does_segfault": "crash",
+        "does_sigkill": "crash",
+        "does_hang": "timeout",
+        "does_allocate": "out_of_memory",
+    }
+    reasons = jobs.loc[ways, "reason"]
+    assert len(set(reasons)) == 5
+    for way, word in zip(ways, ["always raises", "SIGSEGV", "SIGKILL", "12 s", ""], strict=True):
+        assert word in reasons[way]
+        assert way in output
+
+
+@pytest.mark.parametrize("delay", [1.5, 4.0])
+def test_killed_in_the_middle_and_resumed(tmp_path: Path, delay: float) -> None:
+    """`kill -9`, then resume: nothing finished runs again, and all but the timings is as without the kill."""
+    arguments = [*FAKES, "suite=perceptrons", "compiler=eager,identity", "measure=glance,accuracy", "rounds=2"]
+    quiet, killed = tmp_path / "quiet", tmp_path / "killed"
+    for folder in (quiet, killed):
+        folder.mkdir()
+    run(quiet, *arguments)
+    process = start(killed, *arguments)
+    deadline = time.monotonic() + 120
+    while not finished(killed) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(delay / 5)
+    process.kill()
+    process.communicate()
+    before = finished(killed)
+    assert before
+    output = run(killed, *arguments, "resume=latest")
+    assert finished(killed).items() >= before.items()
+    assert len(list((killed / "outputs").glob("*/*"))) == 1, output
+    columns = ["job", "model", "compiler", "measure", "round", "status"]
+    assert table(killed, "jobs")[columns].to_dict() == table(quiet, "jobs")[columns].to_dict()
+    assert set(table(killed, "jobs")["status"]) == {"pass"}
+    assert run(killed, "resume=latest").count("pass") >= 1
+    assert finished(killed).items() >= before.items()
+
+
+def finished(cwd: Path) -> dict[str, Any]:
+    """Job id -> what tells one run of it from another."""
+    found = {}
+    for file in (cwd / "outputs").glob("*/*/jobs/*/result.json"):
+        result = json.loads(file.read_text())
+        found[result["job_id"]] = (result["started"], result["ended"])
+    return found
+
+
+def test_interrupted_once_it_finishes_what_runs_and_says_how_to_go_on(tmp_path: Path) -> None:
+    process = start(tmp_path, *FAKES, "suite=perceptrons", "compiler=eager,identity", "measure=glance", "rounds=20")
+    deadline = time.monotonic() + 120
+    while not finished(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "resume=" in output
+    statuses = Counter(table(tmp_path, "jobs")["status"])
+    assert set(statuses) == {"pass", "not_run"}
+    assert sum(statuses.values()) == 80
+
+
+def test_dry_run_of_everything_runs_nothing(tmp_path: Path) -> None:
+    output = run(tmp_path, "dry_run=true", "suite=huggingface", "suite.filter=^(Bert|T5|GoogleFnet|Speech2)",
+                 "compiler=glob(*)", "dtype=glob(*)", "mode=inference,training")  # fmt: skip
+    assert "inductor_freezing" in " ".join(output.split()) or "more" in output
+    assert "nothing was started" in output
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_both_launchers_agree(tmp_path: Path) -> None:
+    """Same model, same seed: same parameters, same outputs to the bit, same memory of the model."""
+    facts = {}
+    for launcher in ("fork", "subprocess"):
+        cwd = tmp_path / launcher
+        cwd.mkdir()
+        run(cwd, *FAKES, "suite=tiny", "suite.models=[bert_tiny]", "compiler=eager",
+            "measure=glance,accuracy", "rounds=1", f"execution.launcher={launcher}",
+            "execution.keep_references=true")  # fmt: skip
+        (reference,) = latest(cwd).references.iterdir()
+        performance = table(cwd, "performance").iloc[0]
+        facts[launcher] = (reference / "eager.safetensors").read_bytes(), performance
+    fork, subprocess_ = facts["fork"], facts["subprocess"]
+    assert fork[0] == subprocess_[0]
+    assert fork[1]["own_memory_mib"] == pytest.approx(subprocess_[1]["own_memory_mib"], rel=0.25, abs=4)
+
+
+def test_report_again_gives_the_same_tables(tmp_path: Path) -> None:
+    run(tmp_path, *FAKES, "suite=perceptrons", "compiler=eager,identity", "measure=glance", "rounds=1")
+    tables = {file.name: file.read_bytes() for file in latest(tmp_path).tables.iterdir()}
+    assert len(tables) >= 9
+    for file in latest(tmp_path).tables.iterdir():
+        file.unlink()
+    run(tmp_path, "report", "latest")
+    assert {file.name: file.read_bytes() for file in latest(tmp_path).tables.iterdir()} == tables
+
+
+def test_a_result_cut_short_is_one_row_and_is_run_again_on_resume(tmp_path: Path) -> None:
+    arguments = [*FAKES, "suite=perceptrons", "compiler=eager,identity", "measure=glance", "rounds=1"]
+    run(tmp_path, *arguments)
+    before = finished(tmp_path)
+    victim = sorted(before)[0]
+    file = latest(tmp_path).result_file(victim)
+    file.write_bytes(file.read_bytes()[:100])
+    run(tmp_path, "report", "latest", code=1)
+    jobs = table(tmp_path, "jobs").set_index("job")
+    assert jobs.loc[victim, "status"] == "not_run"
+    assert "cannot be read" in jobs.loc[victim, "reason"]
+    assert set(jobs.drop(victim)["status"]) == {"pass"}
+    run(tmp_path, *arguments, "resume=latest")
+    after = finished(tmp_path)
+    assert after.keys() == before.keys()
+    assert {job for job in after if after[job] != before[job]} == {victim}
