@@ -181,6 +181,8 @@ def _sweep(hydra: Hydra, asked: Namespace, arguments: Sequence[str]) -> int:
     if planned.dry_run:
         return OK
     planned.write()
+    if planned.resumed:
+        print(f"  to run        {len(planned.pending().jobs)} of these; the others have a result")
     watch = _Watch()
     try:
         _launch(sweeper, planned, watch)
@@ -212,6 +214,9 @@ def _sweeper(hydra: Hydra, asked: Namespace) -> GraphSweeper:
 def _launch(sweeper: GraphSweeper, planned: PlannedSweep, watch: _Watch) -> None:
     from orchestrator.reporting.progress import Progress
 
+    if not sweeper.runs_here:  # the shards write a line for each job to their own standard error
+        sweeper.launch(planned)
+        return
     with Progress(planned.pending(), planned.folder) as watch.progress:
         sweeper.launch(planned, watch)
 

@@ -99,6 +99,7 @@ class GraphSweeper(Sweeper):
     def plan(self, arguments: Sequence[str]) -> PlannedSweep:
         """Return what the overrides ask for. Writes nothing; raises UsageError for anything that is not right."""
         here = machine.detect()
+        self._check_shards()
         reader = PointReader()
         composer = Composer(self._loader, self._config)
         confs = [composer.point(overrides) for overrides in self._grid(arguments)]
@@ -123,8 +124,7 @@ class GraphSweeper(Sweeper):
 
         `observer` is told of every job that runs in this process; launchers that start others have none.
         """
-        here = self._config.hydra.launcher._target_ == BASIC_LAUNCHER
-        count = 1 if here else int(self._config.execution.shards)
+        here, count = self.runs_here, int(self._config.execution.shards)
         with read_write(self._config.hydra.sweep):
             self._config.hydra.sweep.dir = str(planned.folder)
         launcher = Plugins.instance().instantiate_launcher(
@@ -142,6 +142,11 @@ class GraphSweeper(Sweeper):
         return returns
 
     @property
+    def runs_here(self) -> bool:
+        """True when the launcher runs its one shard in this process."""
+        return bool(self._config.hydra.launcher._target_ == BASIC_LAUNCHER)
+
+    @property
     def _config(self) -> DictConfig:
         assert self.config is not None
         return self.config
@@ -154,6 +159,16 @@ class GraphSweeper(Sweeper):
     @property
     def _loader(self) -> Any:
         return self._context.config_loader
+
+    def _check_shards(self) -> None:
+        count = self._config.execution.shards
+        if count < 1:
+            raise UsageError(f"execution.shards={count}: it must be at least 1")
+        if count > 1 and self.runs_here:
+            raise UsageError(
+                f"execution.shards={count} needs a launcher that runs shards elsewhere, as hydra/launcher=joblib does; "
+                "by hand, run the same command with shard=1/2 and shard=2/2 on two machines"
+            )
 
     def _grid(self, arguments: Sequence[str]) -> Sequence[tuple[str, ...]]:
         """Return the distinct points; `experiment=a,b` is one sweep after the other, each with its own axes."""

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import yaml
 from hydra.core.config_loader import ConfigLoader
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
@@ -36,6 +36,12 @@ def explained() -> Iterator[None]:
         yield
     except MissingConfigException as error:
         raise UsageError(_missing_config(error)) from error
+    except OverrideParseException as error:
+        problem = error.message.partition("\nSee http")[0].replace(f"Error parsing override '{error.override}'", "")
+        problem = _first_paragraph(problem).partition(" expecting {")[0]
+        raise UsageError(
+            f"cannot read the override '{error.override}': {problem} (quote special characters)"
+        ) from error
     except yaml.YAMLError as error:
         raise UsageError(_bad_yaml(error)) from error
     except (HydraException, OmegaConfBaseException) as error:

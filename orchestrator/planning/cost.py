@@ -53,18 +53,21 @@ def compile_s(compiler: PluginSpec, params_m: float | None, training: bool) -> f
     return factor * seconds * (TRAINING_COMPILE if training else 1.0)
 
 
-def performance_s(step: float, compiling: float, round: int, options: Mapping[str, Any]) -> float:
+def performance_s(step: float, compiling: float, round: int, settings: Mapping[str, Any]) -> float:
     """Return the seconds of a performance job: compile, warm-up, steady state and, with a compiler, pairs.
 
-    `options` are those of the measure (`orchestrator.measures.performance.Performance`).
+    `settings` are all fields of the measure (`orchestrator.measures.performance.Performance`). Half of the time that
+    may be added for a narrower interval is counted.
     """
-    most = float(options.get("max_seconds", 120.0))
-    warm_up = max(float(options.get("warmup_seconds", 1.0)), 4 * step)
-    steady = max(float(options.get("seconds", 1.0)), float(options.get("iterations", 20)) * step)
-    total = compiling * (WARM_COMPILE if round else 1.0) + step + min(warm_up, most) + min(steady, most)
-    if compiling:
-        total += min(max(float(options.get("pair_seconds", 3.0)), 2 * float(options.get("pairs", 20)) * step), most)
-    return total
+
+    def part(seconds: str, calls: str, each: float, extra: float = 0.0) -> float:
+        wanted = max(float(settings.get(seconds, 0)) + extra, float(settings.get(calls, 0)) * each)
+        return min(wanted, float(settings.get("max_seconds", wanted)))
+
+    extra = float(settings.get("extra_seconds", 0)) / 2
+    total = compiling * (WARM_COMPILE if round else 1.0) + step
+    total += part("warmup_seconds", "warmup_calls", step) + part("seconds", "iterations", step, extra)
+    return total + (part("pair_seconds", "pairs", 2 * step, extra) if compiling else 0.0)
 
 
 def accuracy_s(step: float, compiling: float) -> float:

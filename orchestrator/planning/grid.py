@@ -14,6 +14,7 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 
 from orchestrator.errors import UsageError, did_you_mean
+from orchestrator.planning.compose import explained
 
 OPEN_MAPS = re.compile(r"(suite\.(catalog|common)|(compiler|mode|measure)\.options|execution\.env)\.")
 FREE_TEXT = ("resume", "suite.filter", "suite.exclude")
@@ -79,13 +80,8 @@ def expand(
 def parse(overrides: Iterable[str], loader: ConfigLoader) -> list[Override]:
     """Parse overrides. Raises UsageError for what Hydra's grammar does not have."""
     parser = OverridesParser.create(config_loader=loader)
-    try:
+    with explained():
         return parser.parse_overrides([normalise(override) for override in overrides])
-    except HydraException as error:
-        problem = str(error).partition("\nSee http")[0].strip()
-        raise UsageError(
-            f"cannot read an override: {problem}\nQuote what has special characters, as in \"key='a b'\""
-        ) from error
 
 
 def _grid_overrides(grid: Any, index: int) -> list[str]:

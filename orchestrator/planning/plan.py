@@ -76,6 +76,7 @@ class _Planner:
         self._comparisons: dict[Unit, int] = {}
         self._workloads: dict[str, int] = {}
         self._judged: dict[str, bool] = {}
+        self._defaults: dict[str, dict[str, Any]] = {}
         self._gate = next((point.measure for point in points if self.judged(point.measure)), ACCURACY)
 
     def judged(self, measure: PluginSpec) -> bool:
@@ -163,7 +164,7 @@ class _Planner:
             env=point.env,
             needs=tuple(needs or ()),
             timeout_s=point.timeout_s,
-            cost_s=0.0 if verdict else _cost_s(point, model, workload, compiler, measure, stage, round),
+            cost_s=0.0 if verdict else self._cost_s(point, model, workload, compiler, measure, stage, round),
             verdict=verdict,
         )
         self.jobs[key] = job
@@ -242,16 +243,22 @@ class _Planner:
             self._known[key] = _Known(spec, fingerprint(spec))
         return self._known[key]
 
+    def _cost_s(
+        self, point: Point, model: Model, workload: _Known, compiler: _Known, measure: _Known, stage: int, round: int
+    ) -> float:
+        """Return the estimated seconds of a job, its process included."""
+        step = cost.step_s(workload.record, model.params_m, point.training)
+        compiling = cost.compile_s(compiler.record, model.params_m, point.training)
+        start = cost.START[point.launcher]
+        if stage == REFERENCES:
+            return start + cost.reference_s(step)
+        if stage == JUDGED:
+            return start + cost.accuracy_s(step, compiling)
+        return start + cost.performance_s(step, compiling, round, self._settings(measure))
 
-def _cost_s(
-    point: Point, model: Model, workload: _Known, compiler: _Known, measure: _Known, stage: int, round: int
-) -> float:
-    """Return the estimated seconds of a job, its process included."""
-    step = cost.step_s(workload.record, model.params_m, point.training)
-    compiling = cost.compile_s(compiler.record, model.params_m, point.training)
-    start = cost.START[point.launcher]
-    if stage == REFERENCES:
-        return start + cost.reference_s(step)
-    if stage == JUDGED:
-        return start + cost.accuracy_s(step, compiling)
-    return start + cost.performance_s(step, compiling, round, measure.record.options)
+    def _settings(self, measure: _Known) -> dict[str, Any]:
+        """Return all options of a measure: those that are set, over the defaults of its class."""
+        if measure.print not in self._defaults:
+            fields = dataclasses.fields(resolve(measure.record.target))
+            self._defaults[measure.print] = {f.name: f.default for f in fields} | dict(measure.record.options)
+        return self._defaults[measure.print]

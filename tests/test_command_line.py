@@ -1,0 +1,375 @@
+"""The command as a person types it: what it plans, what it says, how it ends. Workers run in the slow tests only."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from orchestrator.__main__ import main
+from orchestrator.store import SweepFolder, find_sweep
+
+REPOSITORY = Path(__file__).parent.parent
+MAIN = ["compiler=eager,inductor", "dtype=float16"]
+
+
+def command(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the real command in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "orchestrator", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "200", **environment},
+        check=False,
+    )
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory, far from the checkout."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    return tmp_path
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Run the command in this process; return (exit code, stdout, stderr)."""
+    code = main(arguments)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def jobs(text: str) -> int:
+    found = re.search(r"Plan: ([\d,]+) jobs?", text)
+    assert found, text
+    return int(found[1].replace(",", ""))
+
+
+# -- one process each: how the command is started
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-m", *MAIN, "dry_run=true"],
+        [*MAIN, "dry_run=true"],
+        [MAIN[0], "-m", MAIN[1], "dry_run=true"],
+        ["dry_run=true", *MAIN, "--multirun"],
+    ],
+    ids=str,
+)
+def test_the_main_command_plans_wherever_the_flag_stands(arguments: list[str], tmp_path: Path) -> None:
+    done = command(*arguments, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert jobs(done.stdout) % 9 == 0  # a reference, 2 x accuracy and 2 x 3 rounds per model
+    assert "Dry run: nothing was started." in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_process_that_plans_imports_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys; from orchestrator.__main__ import main; main(['dry_run=true', 'compiler=glob(*)']);"
+        "print(sorted({'torch', 'transformers', 'pandas'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_help_of_a_verb_imports_neither_hydra_nor_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys; from orchestrator.__main__ import main\n"
+        "try: main(['report', '--help'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'hydra', 'pandas', 'rich'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_console_script_does_the_same(tmp_path: Path) -> None:
+    script = Path(sys.executable).with_name("orchestrator")
+    done = subprocess.run([script, "dry_run=true"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert jobs(done.stdout) > 0
+
+
+def test_a_usage_error_ends_with_2_one_line_and_no_traceback(tmp_path: Path) -> None:
+    done = command("compilr=eager", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r"orchestrator: unknown key 'compilr': did you mean 'compiler'\? .*\n", done.stderr)
+    assert "Traceback" in command("compilr=eager", cwd=tmp_path, ORCHESTRATOR_TRACEBACK="1").stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+# -- in this process: what is planned
+
+
+def test_everything_at_once_plans_and_leaves_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["suite=huggingface", "compiler=glob(*)", "dtype=glob(*)", "mode=inference,training", "dry_run=true"]
+    code, out, _ = said(capsys, *arguments)
+    compilers = len(list((REPOSITORY / "conf" / "compiler").glob("*.yaml")))
+    assert code == 0
+    assert f"{compilers} compilers" in out
+    assert "5 dtypes" in out
+    assert jobs(out) > 10_000
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "count"),
+    [
+        # suite=tiny has 3 models; measure=performance rounds=1 is one job per compiler and workload
+        (["compiler=eager"], 3),
+        (["compiler=inductor"], 6),
+        (["compiler=eager,inductor"], 6),
+        (["compiler=eager,eager"], 3),
+        (["compiler=eager", "dtype=float32,float16"], 6),
+        (["compiler=eager", "dtype=glob(*float16)"], 12),
+        (["compiler=eager", "batch_size=range(1,5)"], 12),
+        (["compiler=eager", "dtype=float32,float16", "batch_size=1,2"], 12),
+        (["compiler=eager", "dtype=float32,float16", "batch_size=1,2", "zip=[dtype,batch_size]"], 6),
+        (["compiler=eager,inductor", "exclude=[{compiler:inductor,model:[bert_*,gpt2_*]}]"], 4),
+        (["compiler=eager", "suite.models=[bert_tiny]"], 1),
+        (["compiler=eager", "suite.filter=^(bert|t5)"], 2),
+        (["compiler=eager", "suite.exclude=5"], 2),
+        (["compiler=eager", "suite.models=[bert_tiny],[t5_tiny]"], 2),
+        (["compiler=eager", "rounds=1,3"], 9),
+        (["compiler=eager", "shard=2/3"], 1),
+        (["compiler=inductor", "gate=accuracy"], 12),
+        (["compiler=inductor", "compiler.options.dynamic=true,false"], 9),
+        (["compiler=eager", "measure=accuracy,performance"], 9),
+    ],
+    ids=str,
+)
+@pytest.mark.usefixtures("here")
+def test_sweep_syntax(arguments: list[str], count: int, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = said(capsys, "suite=tiny", "measure=performance", "rounds=1", *arguments, "dry_run=true")
+    assert (code, err, jobs(out)) == (0, "", count)
+
+
+def test_experiments_of_ours_of_the_working_directory_and_of_a_folder(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "experiments").mkdir()
+    (here / "experiments" / "mine.yaml").write_text(
+        "# python -m orchestrator experiment=mine\n"
+        "rounds: 1\nsuite: {models: [bert_tiny]}\ndefaults: [{override /suite: tiny}]\n"
+        "grids:\n"
+        "  - {compiler: 'eager,inductor', measure: performance}\n"
+        "  - {compiler: aot_eager, measure: accuracy, mode: training}\n"
+    )
+    (here / "other" / "experiment").mkdir(parents=True)
+    (here / "other" / "experiment" / "theirs.yaml").write_text(
+        "# @package _global_\nhydra: {sweeper: {params: {compiler: eager, measure: performance}}}\n"
+    )
+    assert jobs(said(capsys, "experiment=mine", "dry_run=true")[1]) == 4
+    assert jobs(said(capsys, "+experiment=mine", "dry_run=true", "measure=performance")[1]) == 4
+    theirs = jobs(said(capsys, "--config-dir", "other", "experiment=theirs", "dry_run=true")[1])
+    quick = jobs(said(capsys, "experiment=quick", "dry_run=true")[1])
+    assert jobs(said(capsys, "+experiment=quick", "dry_run=true")[1]) == quick
+    code, out, _ = said(capsys, "--config-dir", "other", "experiment=mine,theirs", "dry_run=true")
+    assert (code, jobs(out)) == (0, 4 + theirs)
+
+
+@pytest.mark.usefixtures("here")
+def test_flags_of_hydra(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = said(capsys, "--cfg", "job", "compiler=aot_eager", "compiler.options.dynamic=true")
+    assert code == 0
+    assert "backend: aot_eager\n    dynamic: true" in out
+    assert "rounds: 3" in out
+    assert "experiments:///" in said(capsys, "--info", "searchpath")[1]
+    assert "Hydra (1.3" in said(capsys, "--hydra-help")[1]
+    code, _, err = said(capsys, "--cfg", "job", "compiler=a,b")
+    assert (code, "has several: choose one" in err) == (2, True)
+
+
+@pytest.mark.usefixtures("here")
+def test_help_is_one_screen_with_verbs_groups_and_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = said(capsys, "--help")
+    assert code == 0
+    assert len(out.splitlines()) < 45
+    for word in ("report ", "compiler ", "inductor_freezing", "dry_run=true", "resume=latest", "Exit code"):
+        assert word in out
+
+
+# -- what is refused
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["compiler=inducter"], "unknown compiler 'inducter': did you mean 'inductor'"),
+        (["compiler=eager,inducter"], "unknown compiler 'inducter': did you mean 'inductor'"),
+        (["suite=quik"], "unknown suite 'quik': did you mean 'quick'"),
+        (["experiment=nope"], "unknown experiment 'nope': Available: quick"),
+        (["roundz=2"], "unknown key 'roundz': did you mean 'rounds'"),
+        (["roundz=1,2"], "unknown key 'roundz': did you mean 'rounds'"),
+        (["execution.timeouts=2"], "unknown key 'execution.timeouts': did you mean 'timeout_s'"),
+        (["rounds=abc"], "rounds=abc: Value 'abc' of type 'str' could not be converted to Integer"),
+        (["batch_size=1,abc"], "batch_size=abc: Value 'abc'"),
+        (["suite.models=bert_small"], "suite.models is a list: write suite.models=[...]"),
+        (["suite.models=[bert_smal]"], "no model 'bert_smal': did you mean 'bert_small'"),
+        (["exclude=[{compiler:'*'}]"], "nothing to run"),
+        (["exclude=[{compilr:eager}]"], "exclude[0]: unknown key 'compilr': did you mean 'compiler'"),
+        (
+            ["zip=[dtype,mode]", "dtype=float32,float16", "mode=inference,training,training_adamw"],
+            "2, mode has 3 values",
+        ),
+        (["compiler=glob(x*)"], "the sweep over 'compiler' is empty"),
+        (["compiler=eager,[a"], "cannot read the override"),
+        (["shard=6/5"], "shard=6/5"),
+        (["resume=latest"], "there are 0 sweeps under outputs"),
+        (["resume=/nowhere"], "'/nowhere' names no sweep"),
+        (["device.type=???"], "missing value: device.type"),
+        (["hydra/launcher=joblibb"], "unknown hydra/launcher 'joblibb'"),
+        (["execution.shards=2"], "needs a launcher that runs shards elsewhere"),
+        (["hydra/sweeper=basic"], "hydra/sweeper"),
+        (["--config-dir", "nowhere"], "--config-dir nowhere: there is no such folder"),
+        (["--config-path", "x"], "--config-path is not used here"),
+        (["reprot", "latest"], "unknown verb 'reprot': did you mean 'report'"),
+        (["compiler=eager", "report"], "'report' is neither key=value nor, in first place, a verb"),
+        (["report", "nothing"], "names no sweep"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_message_code_2_and_nothing_written(
+    arguments: list[str], message: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = said(capsys, *arguments)
+    assert code == 2
+    assert out == ""
+    assert message in err
+    assert err.startswith("orchestrator: ")
+    assert len(err.splitlines()) <= 3
+    assert list(here.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_one_message(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "outputs").write_text("a file is in the way")
+    code, _, err = said(capsys, "suite=tiny", "compiler=eager")
+    assert code == 2
+    assert "cannot be written" in err
+
+
+def test_a_suite_file_with_a_wrong_key(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "suite").mkdir()
+    (here / "suite" / "mine.yaml").write_text(
+        "name: mine\ntarget: orchestrator.suites.huggingface.HuggingFaceModel\ncatalog: {Bert: {batchsize: {cpu: 1}}}\n"
+    )
+    code, _, err = said(capsys, "--config-dir", ".", "suite=mine")
+    assert code == 2
+    assert "suite mine: catalog.Bert: unknown key 'batchsize': did you mean 'batch_size'" in err
+
+
+# -- whole sweeps
+
+
+ONE_JOB = ("suite=tiny", "suite.models=[bert_tiny]", "compiler=eager", "measure=performance", "rounds=1")
+
+
+@pytest.mark.slow
+def test_a_sweep_writes_its_folder_and_resume_runs_only_what_is_missing(tmp_path: Path) -> None:
+    done = command("suite=tiny", "compiler=eager", "measure=performance", "rounds=1", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = find_sweep("latest", tmp_path / "outputs")
+    sweep, graph = folder.read_sweep(), folder.read_graph()
+    assert list(sweep.overrides) == ["suite=tiny", "compiler=eager", "measure=performance", "rounds=1"]
+    assert sweep.points[0]["execution"]["launcher"] == "fork"
+    assert sweep.environment["conf"]["0-main"]["sha256"]
+    assert (folder.conf / "0-main" / "config.yaml").is_file()
+    assert {"performance.csv", "summary.md"} <= {file.name for file in folder.tables.iterdir()}
+
+    lost, *kept = [job.id for job in graph.jobs]
+    folder.result_file(lost).write_text('{"cut')
+    before = {job: folder.result_file(job).read_bytes() for job in kept}
+    done = command("resume=latest", "execution.timeout_s=77", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 of these; the others have a result" in done.stdout
+    assert {job: folder.result_file(job).read_bytes() for job in kept} == before
+    assert json.loads(folder.result_file(lost).read_text())["status"] == "pass"
+    assert {job.timeout_s for job in folder.read_graph().jobs} == {77.0}
+    assert len(list((tmp_path / "outputs").glob("*/*"))) == 1
+
+    done = command("resume=latest", "suite=tiny", "compiler=aot_eager", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "this command is not the sweep that" in done.stderr
+
+
+@pytest.mark.slow
+def test_ctrl_c_finishes_the_running_job_shows_the_table_and_ends_with_130(tmp_path: Path) -> None:
+    arguments = ["suite=tiny", "compiler=eager", "measure=performance", "rounds=2"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "orchestrator", *arguments],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+    ) as process:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith("[1/"):
+                process.send_signal(signal.SIGINT)
+        code = process.wait(timeout=60)
+    assert code == 130, "".join(lines)
+    folder = find_sweep("latest", tmp_path / "outputs")
+    results = [folder.read_result(job.id) for job in folder.read_graph().jobs]
+    assert 1 <= sum(result is not None for result in results) < len(results)
+    assert any("resume=" in line for line in lines)
+
+
+@pytest.mark.slow
+def test_a_wheel_has_all_it_needs(tmp_path: Path) -> None:
+    """Built, unpacked, run from another folder: configuration and experiments are inside the package."""
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path / "dist")]
+    source = tmp_path / "source"
+    copy_sources(source)
+    subprocess.run([*build, str(source)], check=True, capture_output=True)
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    installed = tmp_path / "installed"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(installed)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    done = command("experiment=quick", "dry_run=true", cwd=elsewhere, PYTHONPATH=str(installed))
+    assert done.returncode == 0, done.stderr
+    assert jobs(done.stdout) > 0
+    where = command("--info", "searchpath", cwd=elsewhere, PYTHONPATH=str(installed)).stdout
+    assert f"file://{installed}/orchestrator/conf" in where
+    assert f"experiments://{installed}/orchestrator/experiments" in where
+
+
+def copy_sources(target: Path) -> None:
+    """Copy what git has, as it is now, so that building leaves no files in the checkout."""
+    listed = subprocess.run(
+        ["git", "-C", str(REPOSITORY), "ls-files", "--cached", "--others", "--exclude-standard"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.splitlines()
+    for name in listed:
+        if (REPOSITORY / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            (target / name).write_bytes((REPOSITORY / name).read_bytes())
+
+
+@pytest.mark.slow
+def test_two_sweeps_of_the_same_second_have_two_folders(tmp_path: Path) -> None:
+    taken = SweepFolder(tmp_path / "fixed" / "name")
+    taken.root.mkdir(parents=True)
+    done = command(*ONE_JOB, f"hydra.sweep.dir={taken.root}", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert list(taken.root.iterdir()) == []
+    assert (taken.root.with_name("name-1") / "sweep.json").is_file()
+    assert not (tmp_path / "outputs").exists()

@@ -1,0 +1,171 @@
+"""Every option of every group, and every experiment, composes, is checked, and plans."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra_loader import loader
+from omegaconf import OmegaConf
+
+from orchestrator.errors import UsageError
+from orchestrator.planning.compose import compose
+from orchestrator.planning.composer import Composer
+from orchestrator.planning.grid import expand, normalise
+from orchestrator.planning.machine import Machine
+from orchestrator.planning.plan import plan
+from orchestrator.planning.points import PointReader
+from orchestrator.store import JobGraph
+
+REPOSITORY = Path(__file__).parent.parent
+FILES = [file.relative_to(REPOSITORY / "conf") for file in sorted((REPOSITORY / "conf").glob("*/**/*.yaml"))]
+OPTIONS = [f"{file.parts[0]}={'/'.join(file.with_suffix('').parts[1:])}" for file in FILES]
+EXPERIMENTS = sorted((REPOSITORY / "experiments").glob("*.yaml"))
+MACHINE = Machine(cores=2, cuda_devices=0)
+LOADER = loader()
+
+
+def composed(*overrides: str, user: str | None = None) -> dict[str, Any]:
+    source = LOADER if user is None else loader(user)
+    normal = [normalise(override) for override in overrides]
+    return Composer(source, compose(source, "config", normal)).point(normal)
+
+
+def planned(*overrides: str) -> JobGraph:
+    """Plan what the command would: with the axes that configuration and experiments set."""
+    master = compose(LOADER, "config", list(overrides))
+    shape = [OmegaConf.to_container(master[key]) for key in ("grids", "zip")]
+    points = expand(overrides, dict(master.hydra.sweeper.params), *shape, LOADER)
+    composer, reader = Composer(LOADER, master), PointReader()
+    return plan([reader.read(composer.point(point)) for point in points], MACHINE)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_plans_under_its_own_name(option: str) -> None:
+    group, _, name = option.partition("=")
+    conf = composed(option)
+    graph = planned(option)
+    assert graph.jobs
+    if group == "device":
+        assert conf["device"]["type"] == name
+    else:
+        assert conf[group]["name"] == name
+
+
+@pytest.mark.parametrize("file", EXPERIMENTS, ids=lambda file: file.stem)
+def test_every_experiment_plans_and_says_the_command_that_runs_it(file: Path) -> None:
+    assert file.read_text().startswith(f"# python -m orchestrator experiment={file.stem}\n")
+    assert planned(f"experiment={file.stem}").jobs
+
+
+@pytest.mark.parametrize("file", sorted((REPOSITORY / "conf").rglob("*.yaml")), ids=lambda file: str(file.name))
+def test_every_file_begins_with_a_comment_that_says_what_it_is(file: Path) -> None:
+    assert file.read_text().startswith("# ")
+
+
+def test_the_main_command() -> None:
+    graph = planned("compiler=eager,inductor", "dtype=float16", "rounds=1")
+    models = {job.workload.model for job in graph.jobs}
+    asked = {(job.workload.model, job.compiler.name, job.measure.name) for job in graph.jobs}
+    assert 3 <= len(models) <= 4
+    assert asked >= {(m, c, q) for m in models for c in ("eager", "inductor") for q in ("performance", "accuracy")}
+    assert len(graph.jobs) == 5 * len(models)  # and one reference each
+
+
+def test_a_point_is_what_hydra_composes() -> None:
+    """The composer takes a short cut: catalogs are composed apart. Nobody may see that."""
+    for overrides in (
+        ["suite=huggingface", "compiler=inductor_freezing"],
+        ["suite=tiny", "++suite.catalog.bert_tiny.batch_size.cpu=3", "++suite.common.divisor=2"],
+        ["experiment=quick", "+suite.catalog.new.params_m=3"],
+    ):
+        master = compose(LOADER, "config", overrides)
+        config = LOADER.load_sweep_config(master, overrides)
+        whole = OmegaConf.to_container(config, resolve=True)
+        assert isinstance(whole, dict)
+        whole.pop("hydra")
+        composer = Composer(LOADER, master)
+        assert composer.point(overrides) == whole
+        assert composer.point([*overrides, "seed=4"]) == {**whole, "seed": 4}
+
+
+def test_a_catalog_override_reaches_the_job() -> None:
+    graph = planned("suite=tiny", "measure=performance", "++suite.catalog.bert_tiny.batch_size.cpu=7")
+    assert {job.workload.batch_size for job in graph.jobs if job.workload.model == "bert_tiny"} == {7}
+    assert {job.workload.batch_size for job in graph.jobs if job.workload.model != "bert_tiny"} == {2}
+
+
+def test_a_catalog_override_of_an_unknown_model_is_not_a_new_model() -> None:
+    with pytest.raises(UsageError, match=r"suite\.catalog\.bert_tin\.divisor=2: .*did you mean 'bert_tiny'"):
+        composed("suite=tiny", "suite.catalog.bert_tin.divisor=2")
+
+
+def test_a_users_folder_goes_before_ours_and_extends_it(tmp_path: Path) -> None:
+    (tmp_path / "suite").mkdir()
+    (tmp_path / "compiler").mkdir()
+    (tmp_path / "suite" / "mine.yaml").write_text("defaults: [tiny]\nname: mine\ncatalog:\n  bert_tiny: {divisor: 2}\n")
+    (tmp_path / "compiler" / "inductor.yaml").write_text(
+        "name: inductor\ntarget: orchestrator.compilers.dynamo.TorchCompile\noptions: {dynamic: true}\n"
+    )
+    conf = composed("suite=mine", "compiler=inductor", user=str(tmp_path))
+    assert conf["compiler"]["options"] == {"dynamic": True}
+    assert conf["suite"]["catalog"]["bert_tiny"]["divisor"] == 2
+    assert "class_name" in conf["suite"]["catalog"]["bert_tiny"]["build"]
+    assert set(conf["suite"]["catalog"]) == {"bert_tiny", "gpt2_tiny", "t5_tiny"}
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "override", "message"),
+    [
+        ("compiler/x.yaml", "name: [", "compiler=x", r"compiler/x\.yaml, line 1, column 8: not YAML"),
+        ("compiler/x.yaml", "name: x\ntarget: ???\n", "compiler=x", r"missing value: compiler\.target"),
+        (
+            "compiler/x.yaml",
+            "name: x\ntargt: y\n",
+            "compiler=x",
+            r"compiler/x: unknown key 'compiler\.targt'.*'target'",
+        ),
+        ("dtype/x.yaml", "name: [a]\n", "dtype=x", r"dtype/x: .*dtype\.name"),
+        ("suite/x.yaml", "name: x\ndefaults: {divisor: 2}\n", "suite=x", "go under 'common'"),
+        ("suite/x.yaml", "name: x\ncatalog: [a]\n", "suite=x", "suite/x: "),
+        ("experiment/x.yaml", "# @package _global_\nrounds: many\n", "experiment=x", r"experiment/x: .*'many'"),
+        ("experiment/x.yaml", "rounds: 2\n", "experiment=x", r"unknown key 'experiment'"),
+        ("compiler/x.yaml", "name: ${nothing.here}\n", "compiler=x", "nothing"),
+        ("compiler/x.yaml", "defaults: [nothing]\nname: x\n", "compiler=x", "nothing"),
+    ],
+    ids=str,
+)
+def test_a_users_broken_file_is_one_message(file: str, text: str, override: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / file).parent.mkdir()
+    (tmp_path / file).write_text(text)
+    with pytest.raises(UsageError, match=message) as caught:
+        composed(override, user=str(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["compiler.target=os.system"], "'os.system' is not a plug-in"),
+        (["compiler.target=orchestrator.compilers.dynamo.TorchCompil"], "did you mean 'TorchCompile'"),
+        (["compiler.options.dynamik=true"], r"compiler\.options: unknown option 'dynamik'.*did you mean 'dynamic'"),
+        (["mode=training", "mode.options.optimizer=sdg"], "mode.options of 'training': unknown optimizer 'sdg'"),
+        (["measure.options.pair=3"], r"measure\.options: unknown option 'pair'.*did you mean 'pairs'"),
+        (["dtype.name=float31"], r"dtype\.name=float31: did you mean 'float32'"),
+        (["device.type=gpu"], r"device\.type=gpu"),
+        (["device=cuda", "device.index=-1"], r"device\.index=-1"),
+        (["device=cpu", "device.index=1"], "only device=cuda has an index"),
+        (["rounds=0"], "rounds=0: it must be at least 1"),
+        (["batch_size=-2"], "batch_size=-2"),
+        (["gate=acuracy"], "gate=acuracy: did you mean 'accuracy'"),
+        (["execution.launcher=frok"], r"execution\.launcher=frok: did you mean 'fork'"),
+        (["execution.timeout_s=0"], "timeout_s=0"),
+        (["+compiler.foo=1"], "unknown key 'compiler.foo'"),
+        (["+foo=1"], "unknown key 'foo'"),
+    ],
+    ids=str,
+)
+def test_a_wrong_value_is_named_with_what_is_legal(overrides: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        PointReader().read(composed(*overrides))
