@@ -219,6 +219,9 @@ def test_help_is_one_screen_with_verbs_groups_and_exit_codes(capsys: pytest.Capt
         (["suite.models=bert_small"], "suite.models is a list: write suite.models=[...]"),
         (["suite.models=[bert_smal]"], "no model 'bert_smal': did you mean 'bert_small'"),
         (["exclude=[{compiler:'*'}]"], "nothing to run"),
+        (["exclude=[{compiler:inducter}]"], "exclude[0]: no compiler is named 'inducter': did you mean 'inductor'"),
+        (["exclude=[{model:[bert_*,bert_smal]}]"], "no model is named 'bert_smal': did you mean 'bert_small'"),
+        (["execution.parallel=0"], "execution.parallel=0: it must be at least 1"),
         (["exclude=[{compilr:eager}]"], "exclude[0]: unknown key 'compilr': did you mean 'compiler'"),
         (
             ["zip=[dtype,mode]", "dtype=float32,float16", "mode=inference,training,training_adamw"],

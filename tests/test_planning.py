@@ -70,10 +70,14 @@ def point(compiler: str = "eager", measure: Any = "performance", mode: str = "in
         "shard": None,
         "dry_run": False,
         "resume": None,
-        "execution": {"launcher": "fork", "env": {}, "timeout_s": 1800.0},
+        "execution": execution(),
         "shard_job": {"folder": None, "index": 0, "of": 1},
     }
     return PointReader().read({**conf, **keys})
+
+
+def execution(launcher: str = "fork", env: dict[str, str] | None = None, timeout_s: float = 1800.0) -> dict[str, Any]:
+    return {"launcher": launcher, "env": env or {}, "timeout_s": timeout_s, "parallel": 1, "retries": 1}
 
 
 def named_measure(name: str) -> dict[str, Any]:
@@ -193,8 +197,8 @@ def test_ids_are_the_same_in_every_process_and_version() -> None:
         {"device": {"type": "cuda", "index": 1}},
         {"seed": 2, "mode": "training"},
         {"suite": suite({"Bert": {"build": {"class_name": "X"}}, "T5": {"build": {"class_name": "X"}}})},
-        {"execution": {"launcher": "subprocess", "env": {}, "timeout_s": 1.0}},
-        {"execution": {"launcher": "fork", "env": {"A": "1"}, "timeout_s": 1.0}},
+        {"execution": execution("subprocess", {}, 1.0)},
+        {"execution": execution("fork", {"A": "1"}, 1.0)},
     ],
     ids=str,
 )
@@ -204,13 +208,13 @@ def test_whatever_can_change_a_figure_changes_the_id(changed: dict[str, Any]) ->
 
 
 def test_a_time_out_changes_no_id() -> None:
-    other = point(execution={"launcher": "fork", "env": {}, "timeout_s": 5.0})
+    other = point(execution=execution("fork", {}, 5.0))
     assert [job.id for job in plan([point()], MACHINE).jobs] == [job.id for job in plan([other], MACHINE).jobs]
     assert {job.timeout_s for job in plan([other], MACHINE).jobs} == {5.0}
 
 
 def test_an_environment_of_its_own_takes_an_interpreter_of_its_own() -> None:
-    graph = plan([point(execution={"launcher": "fork", "env": {"OMP_NUM_THREADS": "1"}, "timeout_s": 5.0})], MACHINE)
+    graph = plan([point(execution=execution("fork", {"OMP_NUM_THREADS": "1"}, 5.0))], MACHINE)
     assert {(job.launcher, job.env["OMP_NUM_THREADS"]) for job in graph.jobs} == {("subprocess", "1")}
 
 
@@ -534,7 +538,7 @@ def test_resume_says_what_changed(tmp_path: Path) -> None:
     folder = SweepFolder(tmp_path / "2026-01-01" / "10-00-00")
     graph = plan([point()], MACHINE)
     folder.write_plan(Sweep(argv=(), overrides=(), points=(), created=0.0), graph)
-    expect_same(folder, plan([point(execution={"launcher": "fork", "env": {}, "timeout_s": 1.0})], MACHINE))
+    expect_same(folder, plan([point(execution=execution("fork", {}, 1.0))], MACHINE))
     with pytest.raises(UsageError, match=r"6 jobs only in its stored plan.*workload\.threads 3 -> 1"):
         expect_same(folder, plan([point(threads=1)], MACHINE))
     with pytest.raises(UsageError, match=r"3 jobs only in this command, such as 'GPT"):

@@ -28,6 +28,7 @@ from orchestrator.execution.scheduler import Settings
 from orchestrator.planning import grid, machine, provenance
 from orchestrator.planning.compose import compose
 from orchestrator.planning.composer import Composer
+from orchestrator.planning.matching import check_values
 from orchestrator.planning.plan import plan
 from orchestrator.planning.points import PointReader
 from orchestrator.planning.resume import expect_same
@@ -103,7 +104,11 @@ class GraphSweeper(Sweeper):
         reader = PointReader()
         composer = Composer(self._loader, self._config)
         confs = [composer.point(overrides) for overrides in self._grid(arguments)]
-        graph = plan([reader.read(conf) for conf in confs], here)
+        points = [reader.read(conf) for conf in confs]
+        known = self._known_names(confs)
+        for rules in {id(point.exclude): point.exclude for point in points}.values():
+            check_values(rules, known)
+        graph = plan(points, here)
         if self._config.shard is not None:
             graph = by_hand(graph, self._config.shard)
         header = Sweep(
@@ -159,6 +164,17 @@ class GraphSweeper(Sweeper):
     @property
     def _loader(self) -> Any:
         return self._context.config_loader
+
+    def _known_names(self, confs: Sequence[dict[str, Any]]) -> dict[str, set[str]]:
+        """Return what can be named: options of the groups, what they call themselves, and models."""
+        groups = ("suite", "compiler", "measure", "mode", "dtype")
+        known = {group: set(self._loader.get_group_options(group)) for group in groups}
+        for conf in confs:
+            for group in groups:
+                known[group].add(conf[group]["name"])
+        known["mode"] |= {"inference", "training"}
+        known["model"] = {model for conf in confs for model in conf["suite"]["catalog"]}
+        return known
 
     def _check_shards(self) -> None:
         count = self._config.execution.shards

@@ -6,7 +6,7 @@ A rule is a map; it matches when all its keys do. A value is a literal, a glob (
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from orchestrator.errors import UsageError, did_you_mean
@@ -46,6 +46,21 @@ def check_exclude(exclude: Sequence[Any]) -> tuple[Json, ...]:
             raise UsageError(f"exclude[{index}] is {rule!r}: write a map, as in exclude=[{{compiler:inductor}}]")
         check_keys(rule, f"exclude[{index}]")
     return tuple(exclude)
+
+
+def check_values(exclude: Sequence[Json], known: Mapping[str, Collection[str]]) -> None:
+    """Raise UsageError for a plain name that nothing bears: a typo would exclude nothing, silently.
+
+    `known`: legal names by key; keys without an entry, and globs, are not looked at.
+    """
+    for index, rule in enumerate(exclude):
+        for key, wanted in rule.items():
+            for name in wanted if isinstance(wanted, (list, tuple)) else [wanted]:
+                is_glob = isinstance(name, str) and any(mark in name for mark in "*?[")
+                if key in known and not is_glob and name not in known[key]:
+                    raise UsageError(
+                        f"exclude[{index}]: no {key} is named '{name}': {did_you_mean(str(name), known[key])}"
+                    )
 
 
 def check_keys(rule: Json, where: str) -> None:

@@ -70,6 +70,9 @@ class PointReader:
         """
         _check_keys(conf)
         execution = conf["execution"]
+        _at_least_1("execution.parallel", execution["parallel"])
+        if execution["retries"] < 0:
+            raise UsageError(f"execution.retries={execution['retries']}: it must be at least 0")
         mode, mode_plugin = self._plugin(conf, "mode")
         return Point(
             suite=self._suite(conf["suite"]),

@@ -17,6 +17,8 @@ from orchestrator.planning.machine import Machine
 
 PACKAGES = ("torch", "transformers", "hydra-core", "omegaconf", "numpy")
 GIT_SECONDS = 10
+DEPTHS = ("*.yaml", "*/*.yaml", "*/*/*.yaml")
+"""What is copied of a configuration folder: no deeper, for `--config-dir .` would copy every sweep in ./outputs."""
 
 
 def environment(machine: Machine) -> dict[str, Any]:
@@ -56,7 +58,7 @@ def copy_conf(sources: Iterable[tuple[str, Path]], target: Path) -> dict[str, An
             continue
         name = f"{index}-{provider}"
         digest = hashlib.sha256()
-        for file in sorted(folder.rglob("*.yaml")):
+        for file in sorted(file for depth in DEPTHS for file in folder.glob(depth)):
             relative = file.relative_to(folder)
             content = file.read_bytes()
             digest.update(f"{relative.as_posix()}\0{len(content)}\0".encode() + content)
