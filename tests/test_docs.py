@@ -1,0 +1,56 @@
+"""Every command in README and docs runs: verbs for real on a small sweep, sweeps as a dry run of what is printed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+from test_end_to_end import ENVIRONMENT, FAKES, HERE, run
+
+ROOT = HERE.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[str]:
+    return sorted({line for page in PAGES for block in BLOCK.findall(page.read_text()) for line in block.splitlines()})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which a sweep was run."""
+    cwd = tmp_path_factory.mktemp("docs")
+    run(cwd, *FAKES, "suite=perceptrons", "compiler=identity", "measure=glance", "rounds=1")
+    return cwd
+
+
+def test_there_are_commands() -> None:
+    assert len(commands()) > 15
+    assert "python -m orchestrator -m compiler=eager,inductor dtype=float16" in commands()
+
+
+@pytest.mark.parametrize("command", [command for command in commands() if command.startswith("python -m orchestrator")])
+def test_command_runs(folder: Path, command: str) -> None:
+    arguments = shlex.split(command)[3:]
+    is_sweep = all("=" in argument or argument.startswith("-") for argument in arguments)
+    if is_sweep and not any(argument.startswith(("resume=", "dry_run=", "--")) for argument in arguments):
+        arguments.append("dry_run=true")
+    output = run(folder, *arguments)
+    assert output.strip()
+    assert "Traceback" not in output
+
+
+def test_other_commands_are_targets_of_the_makefile() -> None:
+    others = [command for command in commands() if not command.startswith("python -m orchestrator")]
+    targets = {match.group(1) for match in re.finditer(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)}
+    assert {command.removeprefix("make ").split()[0] for command in others} <= targets, others
+
+
+def test_make_sweep_is_the_main_command() -> None:
+    printed = subprocess.run(
+        ["make", "--dry-run", "sweep"], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=True
+    ).stdout
+    assert "python -m orchestrator -m compiler=eager,inductor dtype=float16" in printed
