@@ -45,7 +45,7 @@ class KnownModel:
 
 
 def _module(known: KnownModel, width: int, generator: torch.Generator) -> torch.nn.Module:
-    """Return the module; defined in here because torch is imported where a model is built, not where its name is read."""
+    """Return the module. Its class is defined in here: torch is imported where a model is built, not before."""
     import torch
 
     class Known(torch.nn.Module):
