@@ -2,7 +2,7 @@
 
 Everything that bad input can cause is a `UsageError`: one message that names the value and the remedy.
 `__main__` prints it without a traceback and exits with 2. Anything else that escapes is a defect of ours
-and keeps its traceback.
+and keeps its traceback. What a job raises is no error of ours: it becomes a result (`orchestrator.worker.run`).
 """
 
 from __future__ import annotations
@@ -26,3 +26,17 @@ def did_you_mean(value: str, known: Iterable[str]) -> str:
     hint = f"did you mean '{lowered[near[0]]}'? " if near else ""
     shown = ", ".join(names[:12]) + (f", and {len(names) - 12} more" if len(names) > 12 else "")
     return f"{hint}Available: {shown or 'none'}"
+
+
+OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "std::bad_alloc")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an exception is an allocator's, of host or device, also when a compiler has wrapped it."""
+    chain: BaseException | None = error
+    while chain is not None:
+        words = str(chain).lower()
+        if isinstance(chain, MemoryError) or any(word in words for word in OUT_OF_MEMORY_WORDS):
+            return True
+        chain = chain.__cause__ or chain.__context__
+    return False

@@ -110,6 +110,7 @@ def performance_result(
     cache: str | None = None,
     disturbed: Sequence[str] = (),
     counters: Mapping[str, int] | None = None,
+    pair_method: str = "interleaved",
 ) -> JobResult:
     """Return a passing result. `latency` in seconds: all samples, or the value of 20 equal ones."""
     values = [latency] * 20 if isinstance(latency, float) else list(latency)
@@ -132,6 +133,7 @@ def performance_result(
         },
     }
     if not eager:
+        facts["pair"] = {"method": pair_method}
         facts["counters"] = dict(counters or {"graphs": 1, "graph_breaks": 0, "captured_calls": 50, "fallbacks": 0})
     return JobResult(job_id=spec.id, status=PASS, samples=tuple(samples), facts=facts, started=1000.0, ended=1012.0)
 

@@ -248,3 +248,21 @@ def test_sampling_goes_on_until_the_interval_is_narrow_enough(target: float, mos
 def test_sampling_never_goes_beyond_the_budget() -> None:
     measure = Performance(max_seconds=0.0)
     assert measure._repeat(20, 60.0, lambda: 1.0, relative_half_width) == [1.0, 1.0, 1.0]
+
+
+def test_where_eager_does_not_fit_beside_it_the_row_says_so_and_keeps_the_rest(tmp_path: Path) -> None:
+    class Full(NetBuilder):
+        def build(self, workload: Workload, *, dropout: bool) -> Program:
+            if built:
+                raise MemoryError("planted")
+            built.append(1)
+            return super().build(workload, dropout=dropout)
+
+    built: list[int] = []
+    seen = context(tmp_path, Broken(changes_model=True), "freezing")
+    seen.builder = Full()
+    assert QUICK.run(seen).status == PASS
+    assert seen.facts["pair"]["method"] == "none"
+    assert "planted" in seen.facts["pair"]["reason"]
+    assert "pair_latency" not in samples(seen)
+    assert len(samples(seen)["latency"]) == 5

@@ -71,13 +71,15 @@ def test_a_busy_neighbour_is_noticed() -> None:
     neighbour = multiprocessing.get_context("spawn").Process(target=_burn, args=(30.0,), daemon=True)
     neighbour.start()
     time.sleep(0.5)
-    probe = noise.NoiseProbe()
+    probe = noise.NoiseProbe(CPU)
     time.sleep(1.5)
     seen = probe.facts(1, [1.0, 1.0, 1.0, 1.0])
+    waited = noise.wait_for_quiet(0.6)
     neighbour.kill()
     neighbour.join()
     assert seen["noise"]["foreign_cores"] > 0.5
     assert any("other processes" in reason for reason in seen["disturbed"])
+    assert waited >= 0.6
 
 
 def _burn(seconds: float) -> None:
@@ -96,3 +98,13 @@ def test_reasons_name_figure_and_threshold() -> None:
 def test_relative_iqr_of_known_values() -> None:
     assert noise.relative_iqr([1.0, 2.0, 3.0, 4.0, 5.0]) == pytest.approx(2.0 / 3.0)
     assert noise.relative_iqr([1.0, 2.0, 3.0]) is None
+
+
+def test_a_slowed_or_shared_gpu_is_noticed() -> None:
+    figures = {"foreign_cores": 0.0, "stolen_cores": 0.0, "switches_per_iteration": 0.0, "relative_iqr": None}
+    gpu = {"throttle_reasons": 0x1 | 0x40, "temperature_c": 92, "other_processes": [4711]}
+    assert noise.reasons({**figures, "gpu": gpu}) == [
+        "the GPU was slowed down: hardware thermal slowdown, at 92 degrees Celsius",
+        "the GPU was used by other processes: 4711",
+    ]
+    assert noise.reasons({**figures, "gpu": {"throttle_reasons": 0x1 | 0x4, "other_processes": []}}) == []

@@ -113,6 +113,29 @@ def test_only_shares_are_compared_across_launchers(sweep: synthetic.SyntheticSwe
     assert (row["eager_own_memory_mib"], row["own_memory_mib"]) == (300.0, 300.0)
 
 
+def test_where_pairing_is_impossible_the_row_says_so_and_has_the_wide_interval(sweep: synthetic.SyntheticSweep) -> None:
+    for round, wobble in enumerate((1.0, 1.05, 0.95)):
+        eager = sweep.performance("Bert", "eager", round, latency=0.2 * wobble)
+        sweep.performance("Bert", "big", round, baseline=eager, latency=0.1, pair_method="none")
+    _, row = rows(build(sweep.write()).performance)
+    assert row["interval"] == "unpaired"
+    assert row["speedup"] == pytest.approx(2.0, rel=0.01)
+    assert row["speedup_low"] < 1.9
+    assert row["speedup_high"] > 2.1
+    assert row["pairs"] == 0
+
+
+@pytest.mark.parametrize(("threshold", "word"), [(0.01, "faster"), (0.10, "within noise")])
+def test_the_threshold_of_an_effect_is_the_sweeps(sweep: synthetic.SyntheticSweep, threshold: float, word: str) -> None:
+    for round in range(3):
+        sweep.performance("Bert", "inductor", round, pairs=[(0.105, 0.1)] * 20)
+    folder = sweep.write()
+    header = json.loads(folder.sweep_file.read_text())
+    header["points"] = [{"effect_threshold": threshold}]
+    folder.sweep_file.write_text(json.dumps(header))
+    assert rows(build(folder).performance)[0]["verdict"] == word
+
+
 def test_flags_are_huds(sweep: synthetic.SyntheticSweep) -> None:
     eager = sweep.performance("Bert", "eager", peak_mib=600)
     sweep.performance("Bert", "inductor", baseline=eager, first_call=130.0, pairs=[(0.09, 0.1)] * 20, peak_mib=700)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import random
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from orchestrator.results.statistics import (
     FASTER,
@@ -21,6 +23,7 @@ from orchestrator.results.statistics import (
     over_rounds,
     pair_logs,
     spread,
+    unpaired,
     verdict,
 )
 
@@ -169,3 +172,28 @@ def test_false_alarms_and_power_over_five_rounds() -> None:
     assert sum(word != NOISE for word in words(0.0)) <= 10
     assert words(math.log(1.05)).count(FASTER) >= 980
     assert words(-math.log(1.05)).count(SLOWER) >= 980
+
+
+def test_unpaired_is_welchs_interval_on_logarithms() -> None:
+    """Against scipy's own Welch interval."""
+    eager, compiled = [0.10, 0.11, 0.105, 0.098], [0.05, 0.056, 0.052]
+    expected = stats.ttest_ind(np.log(eager), np.log(compiled), equal_var=False).confidence_interval(0.95)
+    estimate = unpaired(eager, compiled)
+    assert (estimate.low, estimate.high) == (
+        pytest.approx(math.exp(expected.low)),
+        pytest.approx(math.exp(expected.high)),
+    )
+    assert estimate.value == pytest.approx(math.exp(np.log(eager).mean() - np.log(compiled).mean()))
+    assert estimate.kind == "unpaired"
+
+
+def test_unpaired_of_one_process_has_no_interval_and_no_verdict() -> None:
+    estimate = unpaired([0.2], [0.1])
+    assert (estimate.value, estimate.low, estimate.high) == (pytest.approx(2.0), None, None)
+    assert verdict(estimate) == "within noise"
+
+
+def test_unpaired_of_equal_values() -> None:
+    assert unpaired([0.2, 0.2], [0.1, 0.1]) == Estimate(
+        pytest.approx(2.0), pytest.approx(2.0), pytest.approx(2.0), "unpaired", 2
+    )

@@ -18,11 +18,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from orchestrator.errors import is_out_of_memory
 from orchestrator.measures.context import Context
 from orchestrator.plugins import Outcome, Program
 from orchestrator.probes import counters
 from orchestrator.probes.clock import stopwatch
-from orchestrator.probes.noise import NoiseProbe
+from orchestrator.probes.noise import NoiseProbe, wait_for_quiet
 from orchestrator.records import PASS
 
 Timed = Callable[[Callable[[], Any]], float]
@@ -39,7 +40,7 @@ class Performance:
     their time are reached *and* the 95 % interval of the median is within +- `target_rel_ci` (relative; 0 never is),
     but no longer than `extra_seconds` over their time for the sake of the interval, and never beyond `max_seconds`
     (then there are at least three). A block of a pair lasts at least `block_seconds`; its first iteration is
-    dropped when it has more than one.
+    dropped when it has more than one. Before the warm-up it waits for a quiet machine, at most `quiet_seconds`.
     """
 
     iterations: int = 20
@@ -53,6 +54,7 @@ class Performance:
     target_rel_ci: float = 0.01
     extra_seconds: float = 5.0
     max_seconds: float = 120.0
+    quiet_seconds: float = 5.0
 
     def run(self, context: Context) -> Outcome:
         timed = stopwatch(context.device)
@@ -65,15 +67,16 @@ class Performance:
         step = self._first_call(context, program)
         if not context.is_eager:
             context.facts.update(counters.read())
+        context.facts["waited_for_quiet_s"] = wait_for_quiet(self.quiet_seconds)
         with context.phase("warmup"):
             self._warm_up(context, timed, step)
-        noise = NoiseProbe()
+        noise = NoiseProbe(context.device)
         with context.phase("steady"), _no_garbage_collection():
             latencies = self._repeat(self.iterations, self.seconds, lambda: timed(step), relative_half_width)
         context.add("latency", "s", "lower", latencies)
         context.facts |= noise.facts(len(latencies), latencies)
         if not context.is_eager:
-            self._pairs(context, timed, program, step)
+            self._pairs_if_they_fit(context, timed, program, step)
         return Outcome(PASS)
 
     def _first_call(self, context: Context, program: Program) -> Step:
@@ -105,6 +108,15 @@ class Performance:
         context.add("warmup_latency", "s", "none", calls)
         context.facts["warmup_steady"] = steady
 
+    def _pairs_if_they_fit(self, context: Context, timed: Timed, program: Program, step: Step) -> None:
+        """Time the pairs; where eager does not fit beside the compiled model, say so and keep the rest."""
+        try:
+            self._pairs(context, timed, program, step)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            context.facts["pair"] = {"method": "none", "reason": f"eager does not fit beside it: {error}"}
+
     def _pairs(self, context: Context, timed: Timed, program: Program, step: Step) -> None:
         """Time eager and compiled blocks next to each other, in the order E C C E E C C E ..."""
         with context.phase("pairs"):
@@ -112,7 +124,7 @@ class Performance:
             eager = context.mode.step(twin, twin.model, context.workload)
             fastest = min(min(timed(eager) for _ in range(3)), min(timed(step) for _ in range(3)))
             block = max(1, math.ceil(self.block_seconds / fastest))
-            noise = NoiseProbe()
+            noise = NoiseProbe(context.device)
             order = [(eager, step)]
 
             def pair() -> tuple[float, float]:

@@ -62,7 +62,7 @@ class ExecutionConf:
     parallel: int = 1  # accuracy and reference jobs at a time; what is timed runs alone
     timeout_s: float = 1800.0  # for a whole job
     retries: int = 1  # of jobs that failed for reasons of the infrastructure, never of others
-    memory_limit_gib: float | None = None  # of a job's address space
+    memory_limit_gib: float | None = None  # of a job's private memory (RLIMIT_DATA)
     env: dict[str, str] = field(default_factory=dict)  # added to the jobs' environment; makes launcher=subprocess
     keep_caches: bool = False
     keep_references: bool = False
@@ -96,6 +96,7 @@ class Config:
     exclude: list[Any] = field(default_factory=list)  # maps like {compiler: inductor, dtype: [float16, amp_*]}
     zip: list[Any] = field(default_factory=list)  # axes paired instead of multiplied: [dtype, batch_size], or several
     grids: list[Any] = field(default_factory=list)  # several sweeps in one: maps of axis -> "a,b"
+    effect_threshold: float = 0.01  # relative; smaller effects are called "within noise" however narrow the interval
     gate: str | None = None  # accuracy: what is wrong is not timed
     shard: str | None = None  # "2/5": plan and run only the second fifth, by cost
     dry_run: bool = False  # show the plan, run nothing, write nothing

@@ -9,6 +9,16 @@ if TYPE_CHECKING:
     import torch
 
 
+SLOWDOWNS = {
+    0x8: "hardware slowdown",
+    0x20: "software thermal slowdown",
+    0x40: "hardware thermal slowdown",
+    0x80: "power brake",
+}
+"""NVML's clock event reasons (nvml.h) that make a timing worse than the GPU's own; idle clocks and the power cap of
+normal operation are not among them."""
+
+
 def process_memory(device: torch.device) -> int | None:
     """Return the bytes that this process holds on `device`, its CUDA context included; None where NVML cannot say."""
     import pynvml

@@ -11,12 +11,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.probes import gpu
+
+if TYPE_CHECKING:
+    import torch
 
 FOREIGN_CORES = 0.1  # cores' worth of CPU that others used meanwhile
 STOLEN_CORES = 0.05  # cores' worth of CPU that the hypervisor gave to others
 SWITCHES_PER_ITERATION = 25.0  # involuntary context switches; 5 on a quiet machine, 75 beside one busy neighbour
 RELATIVE_IQR = 0.10  # spread of the steady-state samples; pyperf calls a benchmark unstable from here on
+
+QUIET_S = 0.25  # /proc/stat counts in 10 ms: a quarter of a second tells 0.04 cores
 
 _TICK = os.sysconf("SC_CLK_TCK")
 
@@ -31,9 +38,10 @@ class _Reading:
 
 
 class NoiseProbe:
-    """Watches the machine from its creation until `facts`."""
+    """Watches the machine, and `device` when it is a CUDA device, from its creation until `facts`."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
         self._start = _read()
 
     def facts(self, iterations: int, latencies: Sequence[float]) -> dict[str, Any]:
@@ -54,6 +62,7 @@ class NoiseProbe:
             "load_average": os.getloadavg()[0],
             "cpu_pressure": _pressure(),
             "frequency_mhz": _frequency(),
+            "gpu": gpu.state(self._device) if self._device.type == "cuda" else None,
         }
         return {"noise": figures, "disturbed": reasons(figures)}
 
@@ -71,7 +80,35 @@ def reasons(figures: dict[str, Any]) -> list[str]:
     spread = figures["relative_iqr"]
     if spread is not None and spread > RELATIVE_IQR:
         found.append(f"interquartile range {spread:.0%} of the median (over {RELATIVE_IQR:.0%})")
+    return found + _gpu_reasons(figures.get("gpu") or {})
+
+
+def _gpu_reasons(state: dict[str, Any]) -> list[str]:
+    found = []
+    throttled = [name for bit, name in gpu.SLOWDOWNS.items() if state.get("throttle_reasons", 0) & bit]
+    if throttled:
+        found.append(
+            f"the GPU was slowed down: {', '.join(throttled)}, at {state.get('temperature_c')} degrees Celsius"
+        )
+    if state.get("other_processes"):
+        found.append(f"the GPU was used by other processes: {', '.join(map(str, state['other_processes']))}")
     return found
+
+
+def wait_for_quiet(limit: float) -> float:
+    """Wait until others use less than `FOREIGN_CORES` for a quarter of a second, at most `limit` seconds.
+
+    Returns the seconds waited. A neighbour's burst is waited out; one that stays is found by `NoiseProbe`.
+    """
+    begin = time.monotonic()
+    while time.monotonic() - begin < limit:
+        before = _read()
+        time.sleep(QUIET_S)
+        after = _read()
+        foreign = (after.busy - before.busy) - (after.own - before.own)
+        if foreign / (after.wall - before.wall) <= FOREIGN_CORES:
+            break
+    return time.monotonic() - begin
 
 
 def relative_iqr(values: Sequence[float]) -> float | None:

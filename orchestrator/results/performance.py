@@ -13,6 +13,8 @@ from orchestrator.results import metrics
 from orchestrator.results.load import Outcome, fact, figure, items, worst
 from orchestrator.results.statistics import (
     FASTER,
+    THRESHOLD,
+    UNPAIRED,
     Estimate,
     break_even,
     deviation_percent,
@@ -20,6 +22,7 @@ from orchestrator.results.statistics import (
     over_rounds,
     pair_logs,
     spread,
+    unpaired,
     verdict,
 )
 
@@ -92,12 +95,12 @@ def compile_latency_of(outcome: Outcome) -> float | None:
     return first[0] - latency
 
 
-def performance_row(rounds: Sequence[Outcome], baselines: Mapping[str, Outcome]) -> Row:
+def performance_row(rounds: Sequence[Outcome], baselines: Mapping[str, Outcome], threshold: float = THRESHOLD) -> Row:
     """Return the figures of one workload and compiler over its rounds.
 
     `baselines`: job id of a round -> its eager job. There are figures when a round passed and none failed by itself
     (a round that has not been run, or that the infrastructure lost, only makes them fewer): half of a crash is
-    no speed-up.
+    no speed-up. Effects up to `threshold` (relative) are called "within noise".
     """
     blame = worst(rounds)
     sound = all(outcome.status in NOT_ITS_FAULT for outcome in rounds)
@@ -111,12 +114,12 @@ def performance_row(rounds: Sequence[Outcome], baselines: Mapping[str, Outcome])
         "rounds_planned": len(rounds),
         "disturbed": "; ".join(disturbances(rounds)),
     }
-    row |= _times(passed, eager) | _memory(passed, baselines) | _compilation(passed)
+    row |= _times(passed, eager, threshold) | _memory(passed, baselines) | _compilation(passed)
     row["flags"] = ", ".join(flags(row))
     return row
 
 
-def _times(passed: Sequence[Outcome], eager: Sequence[Outcome]) -> Row:
+def _times(passed: Sequence[Outcome], eager: Sequence[Outcome], threshold: float) -> Row:
     latencies = _present(latency_of, passed)
     spreads = [spread(values) for outcome in passed if (values := seconds(outcome, "latency"))]
     row: Row = {
@@ -127,17 +130,19 @@ def _times(passed: Sequence[Outcome], eager: Sequence[Outcome]) -> Row:
         "samples": sum(s.count for s in spreads) if spreads else None,
     }
     estimates = [estimate for outcome in passed if (estimate := round_speedup(outcome)) is not None]
-    if not estimates:
+    eager_latencies = _present(latency_of, eager)
+    apart = bool(passed) and all(fact(outcome.facts, "pair", "method") == "none" for outcome in passed)
+    if not estimates and not (apart and latencies and eager_latencies):
         return row
-    total = over_rounds(estimates)
+    total = over_rounds(estimates) if estimates else unpaired(eager_latencies, latencies)
     cold = _cached(passed, "cold")
-    words = verdict(total)
+    words = verdict(total, threshold)
     return row | {
         "speedup": total.value,
         "speedup_low": total.low,
         "speedup_high": total.high,
         "verdict": words,
-        "interval": total.kind if total.low is not None else None,
+        "interval": total.kind if total.low is not None or total.kind == UNPAIRED else None,
         "pairs": sum(estimate.count for estimate in estimates),
         # eager latency = speed-up * latency: from pairs, ten times tighter than the other process's latency
         "break_even_iterations": break_even(

@@ -22,6 +22,7 @@ MINIMUM_PAIRS = 6
 """Fewer values hold no 95 % interval of their median: their whole range covers it with 1 - 2 * 0.5**n < 0.95."""
 ROUNDS = "rounds"
 IN_PROCESS = "in-process"
+UNPAIRED = "unpaired"
 FASTER, SLOWER, NOISE = "faster", "slower", "within noise"
 
 
@@ -29,8 +30,9 @@ FASTER, SLOWER, NOISE = "faster", "slower", "within noise"
 class Estimate:
     """A ratio with its 95 % interval. `low` and `high` are None when there are too few samples for one.
 
-    `kind` is "rounds" (spread between fresh processes) or "in-process" (one process: it cannot know how much
-    another process would have differed). `count` is the number of rounds, or of pairs for "in-process".
+    `kind` is "rounds" (spread between fresh processes), "in-process" (one process: it cannot know how much another
+    process would have differed) or "unpaired" (processes of eager against processes of the compiler: the wide one).
+    `count` is the number of rounds, or of pairs for "in-process".
     """
 
     value: float
@@ -99,6 +101,29 @@ def over_rounds(rounds: Sequence[Estimate], confidence: float = CONFIDENCE) -> E
     quantile = float(special.stdtrit(count - 1, (1 + confidence) / 2))
     half = quantile * float(logs.std(ddof=1)) / math.sqrt(count)
     return Estimate(math.exp(mean), math.exp(mean - half), math.exp(mean + half), ROUNDS, count)
+
+
+def unpaired(eager: Sequence[float], compiled: Sequence[float], confidence: float = CONFIDENCE) -> Estimate:
+    """Return the speed-up where eager and compiled cannot be in one process: from the medians of whole processes.
+
+    Both are positive medians, in seconds, one a process. The ratio of geometric means, with Welch's t interval on the
+    logarithms (Welch, Biometrika 34, 1947): what each process gets of memory layout and clock does not cancel, and is
+    in the interval. One process a side has no interval.
+    """
+    sides = [np.log(np.asarray(side, dtype=float)) for side in (eager, compiled)]
+    difference = float(sides[0].mean() - sides[1].mean())
+    counts = [len(side) for side in sides]
+    if min(counts) < 2:
+        return Estimate(math.exp(difference), None, None, UNPAIRED, min(counts))
+    errors = [float(side.var(ddof=1)) / count for side, count in zip(sides, counts, strict=True)]
+    total = sum(errors)
+    if total == 0:
+        return Estimate(math.exp(difference), math.exp(difference), math.exp(difference), UNPAIRED, min(counts))
+    freedom = total**2 / sum(error**2 / (count - 1) for error, count in zip(errors, counts, strict=True))
+    half = float(special.stdtrit(freedom, (1 + confidence) / 2)) * math.sqrt(total)
+    return Estimate(
+        math.exp(difference), math.exp(difference - half), math.exp(difference + half), UNPAIRED, min(counts)
+    )
 
 
 def verdict(estimate: Estimate, threshold: float = THRESHOLD) -> str:

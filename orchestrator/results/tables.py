@@ -21,7 +21,7 @@ import pandas as pd
 
 from orchestrator.records import NOT_RUN, SUCCESSES
 from orchestrator.results.accuracy import JUDGEMENT, accuracy_row
-from orchestrator.results.load import WORST_FIRST, Outcome, SweepResults, fact, items
+from orchestrator.results.load import WORST_FIRST, Outcome, SweepResults, fact, figure, items
 from orchestrator.results.metrics import COLUMNS, MS
 from orchestrator.results.naming import IDENTITY, Key, Naming, measure_kind, row_order
 from orchestrator.results.overview import OVERVIEW, overview_rows
@@ -34,6 +34,7 @@ from orchestrator.results.performance import (
     round_speedup,
 )
 from orchestrator.results.reproduce import command
+from orchestrator.results.statistics import THRESHOLD
 
 Row = dict[str, Any]
 
@@ -89,6 +90,8 @@ def build(results: SweepResults) -> Tables:
 class _Builder:
     def __init__(self, results: SweepResults) -> None:
         self.results = results
+        point = results.sweep.points[0] if results.sweep.points else {}
+        self.threshold = figure(point, "effect_threshold") or THRESHOLD
         self.naming = Naming(outcome.job for outcome in results.outcomes)
         self.by_id = {outcome.job.id: outcome for outcome in results.outcomes}
         self.baselines = {  # job id -> the eager job of the same workload and round
@@ -112,7 +115,7 @@ class _Builder:
         return sorted(rows, key=lambda pair: row_order(pair[1]))
 
     def performance(self, rounds: Sequence[Outcome]) -> Row:
-        return performance_row(rounds, self.baselines)
+        return performance_row(rounds, self.baselines, self.threshold)
 
     def summary(self, performance: list[tuple[Outcome, Row]], accuracy: list[tuple[Outcome, Row]]) -> list[Row]:
         """Join on what decides correctness: accuracy may run at another batch size or with other threads.

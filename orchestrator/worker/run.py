@@ -13,6 +13,7 @@ import traceback
 from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator.errors import is_out_of_memory
 from orchestrator.plugins import Outcome, Unsupported, instantiate
 from orchestrator.records import (
     EAGER,
@@ -32,7 +33,6 @@ from orchestrator.store import SweepFolder
 
 LOADING = ("import", "build")
 EAGER_PHASES = ("fp64_run", "eager_1st_run", "eager_2nd_run")
-OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "std::bad_alloc")
 
 
 @dataclass
@@ -142,7 +142,7 @@ def classify(error: Exception, phase: str, compiler: str) -> tuple[str, Failure]
     line = message.splitlines()[0]
     if isinstance(error, Unsupported):
         return UNSUPPORTED, Failure(kind="unsupported", phase=phase, message=str(error))
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         return OUT_OF_MEMORY, Failure(kind="out_of_memory", phase=phase, message=line, detail=detail)
     if phase in LOADING:
         status = MODEL_FAIL_TO_LOAD
@@ -151,14 +151,3 @@ def classify(error: Exception, phase: str, compiler: str) -> tuple[str, Failure]
     else:
         status = FAIL_TO_RUN
     return status, Failure(kind="error", phase=phase, message=line, detail=detail)
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """True for allocators' errors of host or device, also when a compiler wrapped them."""
-    chain: BaseException | None = error
-    while chain is not None:
-        words = str(chain).lower()
-        if isinstance(chain, MemoryError) or any(word in words for word in OUT_OF_MEMORY_WORDS):
-            return True
-        chain = chain.__cause__ or chain.__context__
-    return False

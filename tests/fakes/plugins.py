@@ -52,5 +52,6 @@ QUICK: Mapping[str, Any] = {
     "pair_seconds": 0.0,
     "block_seconds": 0.0,
     "warmup_seconds": 0.0,
+    "quiet_seconds": 0.0,
 }
 """Options of the performance measure that end it within a moment."""
