@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import statistics
 import time
@@ -38,8 +39,10 @@ QUICK = Performance(
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> None:
+def _one_thread_and_little_garbage() -> None:
+    """Each phase collects garbage first; what pytest and torch hold need not be looked at every time."""
     torch.set_num_threads(1)
+    gc.freeze()
 
 
 class Net(torch.nn.Module):
@@ -236,13 +239,13 @@ def test_half_width_of_known_values() -> None:
     assert relative_half_width(values) == pytest.approx((61 - 40) / 2 / 50.5)
 
 
-@pytest.mark.parametrize(("target", "most"), [(1.0, 20), (0.0, 10_000)])
-def test_sampling_goes_on_until_the_interval_is_narrow_enough(target: float, most: int) -> None:
+@pytest.mark.parametrize(("target", "least"), [(1.0, 8), (0.0, 20)])
+def test_sampling_goes_on_until_the_interval_is_narrow_enough(target: float, least: int) -> None:
     noise = iter(range(1_000_000))
     measure = Performance(target_rel_ci=target, extra_seconds=0.05)
     values = measure._repeat(20, 0.0, lambda: 1.0 + next(noise) % 7 / 10, relative_half_width)
-    assert len(values) >= 20
-    assert (len(values) == most) == (target == 1.0)
+    assert len(values) >= least
+    assert (len(values) == least) == (target == 1.0)
 
 
 def test_sampling_never_goes_beyond_the_budget() -> None:

@@ -36,11 +36,12 @@ class Performance:
     """All times in seconds.
 
     Warm-up ends when at least `warmup_calls` calls and `warmup_seconds` have passed and the last three calls lie
-    within `warmup_spread` of each other, or after `max_seconds`. Steady state and pairs go on until their count and
-    their time are reached *and* the 95 % interval of the median is within +- `target_rel_ci` (relative; 0 never is),
-    but no longer than `extra_seconds` over their time for the sake of the interval, and never beyond `max_seconds`
-    (then there are at least three). A block of a pair lasts at least `block_seconds`; its first iteration is
-    dropped when it has more than one. Before the warm-up it waits for a quiet machine, at most `quiet_seconds`.
+    within `warmup_spread` of each other, or after `max_seconds`. Steady state and pairs go on until their time has
+    passed *and* the 95 % interval of the median is within +- `target_rel_ci` (relative; 0 never is). For the sake of
+    the interval they go on, once their count is reached too, no longer than `extra_seconds`, and never beyond
+    `max_seconds` (then there are at least three). So a step of seconds that is steady needs no twenty samples. A
+    block of a pair lasts at least `block_seconds`; its first iteration is dropped when it has more than one. Before
+    the warm-up it waits for a quiet machine, at most `quiet_seconds`.
     """
 
     iterations: int = 20
@@ -155,15 +156,18 @@ class Performance:
         values: list[Sample] = []
         start = time.perf_counter()
         checked_at = 0
+        counted: float | None = None  # when count and time were reached
         while True:
             values.append(sample())
             spent = time.perf_counter() - start
             if len(values) >= 3 and spent >= self.max_seconds:
                 return values
-            if len(values) < count or spent < seconds:
+            if spent < seconds:
                 continue
-            if spent >= seconds + self.extra_seconds:
-                return values
+            if len(values) >= count:
+                counted = spent if counted is None else counted
+                if spent >= counted + self.extra_seconds:
+                    return values
             if len(values) >= 1.1 * checked_at:  # an interval costs a sort: not after every sample
                 checked_at = len(values)
                 if half_width(values) <= self.target_rel_ci:
