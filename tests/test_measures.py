@@ -34,7 +34,14 @@ from orchestrator.records import (
 )
 
 QUICK = Performance(
-    iterations=5, seconds=0.0, pairs=6, pair_seconds=0.0, block_seconds=0.0, warmup_seconds=0.0, extra_seconds=0.0
+    iterations=5,
+    seconds=0.0,
+    pairs=6,
+    pair_seconds=0.0,
+    block_seconds=0.0,
+    warmup_seconds=0.0,
+    extra_seconds=0.0,
+    quiet_seconds=0.0,
 )
 
 
@@ -145,7 +152,7 @@ def test_blocks_are_long_enough_and_drop_their_first_call(tmp_path: Path) -> Non
     calls = []
     compiler = Broken(change=lambda outputs: calls.append(1) or outputs, seconds=0.002)
     seen = context(tmp_path, compiler, "counted")
-    replace(QUICK, block_seconds=0.05, pairs=3).run(seen)
+    replace(QUICK, block_seconds=0.005, pairs=3).run(seen)
     block = seen.facts["pair"]["block"]
     assert block > 1
     assert len(calls) == 1 + len(samples(seen)["warmup_latency"]) + 5 + 3 + 3 * (block + 1)
