@@ -51,7 +51,7 @@ class MemoryProbe:
         """Measure the peak of what runs inside, also when it raises; `children` looks at child processes too."""
         _settle()
         _reset_peak()
-        self._reset_cuda()
+        allocated = self._reset_cuda()
         start = _level()
         sampler = _ChildSampler() if children else None
         try:
@@ -61,7 +61,7 @@ class MemoryProbe:
             if sampler is not None:
                 self.children[name] = sampler.stop()
             if self.cuda is not None:
-                self.cuda[name] = self._read_cuda()
+                self.cuda[name] = {"start": allocated, **self._read_cuda()}
 
     def facts(self) -> dict[str, Any]:
         """Return what was seen, as the `memory` fact of a result."""
@@ -78,12 +78,15 @@ class MemoryProbe:
             return _status("VmHWM")
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
-    def _reset_cuda(self) -> None:
-        if self.cuda is not None:
-            import torch
+    def _reset_cuda(self) -> int | None:
+        """Set the allocator's marks back; return what is allocated now."""
+        if self.cuda is None:
+            return None
+        import torch
 
-            torch.cuda.synchronize(self.device)
-            torch.cuda.reset_peak_memory_stats(self.device)
+        torch.cuda.synchronize(self.device)
+        torch.cuda.reset_peak_memory_stats(self.device)
+        return int(torch.cuda.memory_allocated(self.device))
 
     def _read_cuda(self) -> dict[str, int | None]:
         import torch

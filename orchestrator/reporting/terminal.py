@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from orchestrator.records import NOT_RUN, SUCCESSES, UNSUPPORTED, JobSpec
-from orchestrator.reporting.layout import console, duration, grid, natural_width, paragraph
+from orchestrator.records import NOT_RUN, PASS, SUCCESSES, UNSUPPORTED, JobSpec
+from orchestrator.reporting.layout import Cell, console, duration, grid, natural_width, paragraph
 from orchestrator.store import JobGraph
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ def show_summary(tables: Tables, folder: str, next_command: str) -> None:
     out.print()
     _notes(out, summary)
     _failures(out, summary, list(rows(tables.jobs)))
+    _self_test(out, list(rows(tables.self_test)))
     _print_item(out, "results", f"{folder}  (tables/, jobs/*/log.txt)", wrap=False)
     _print_item(out, "next", next_command, wrap=False)
 
@@ -135,6 +136,22 @@ def _failures(out: Console, summary: Sequence[Mapping[str, Any]], jobs: Sequence
     if waiting:
         reasons = Counter(str(job["reason"]) for job in jobs if job["status"] == NOT_RUN)
         _note(out, f"{_plural(waiting, 'job')} not run: {_some([f'{r} ({n})' for r, n in reasons.most_common()], 3)}")
+
+
+def _self_test(out: Console, checks: Sequence[Mapping[str, Any]]) -> None:
+    """Print what was found of each known figure, and the verdict, which is the last of the rows."""
+    if not checks:
+        return
+    lines = [
+        [Cell(check["check"]), Cell(check["result"], style="" if check["result"] == PASS else "red")]
+        + [Cell(check["expected"] or ""), Cell(check["found"] or "")]
+        for check in checks[:-1]
+    ]
+    out.print(Text("self-test", "bold reverse"))
+    for line in grid(("check", "", "expected", "found"), lines, out.width, stacked=False):
+        out.print(line, no_wrap=True, overflow="ellipsis")
+    verdict = paragraph(checks[-1]["found"], out.width)
+    out.print(Text(verdict, "bold" if checks[-1]["result"] == PASS else "bold red"), soft_wrap=True)
 
 
 def _shared(graph: JobGraph) -> str:

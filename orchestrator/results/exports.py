@@ -105,7 +105,7 @@ def to_markdown(name: str, frame: pd.DataFrame) -> str:
     shown = [column for column in frame.columns if column not in hidden]
     shown = [column for column in shown if any(row[column] is not None for row in content)]
     constant = [c for c in shown if c in IDENTITY and c not in ("model", "compiler") and _constant(c, content)]
-    lines = [f"## {name.capitalize()}", ""]
+    lines = [f"## {name.capitalize().replace('_', ' ')}", ""]
     if constant:
         lines += [", ".join(f"{column} {COLUMNS[column].text(content[0][column])}" for column in constant), ""]
     shown = [column for column in shown if column not in constant]

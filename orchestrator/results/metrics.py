@@ -134,6 +134,12 @@ _COLUMNS = (
     _text("flags", "HUD's marks: speed-up < 0.95, cold compile > 120 s, compression < 0.90, accuracy not passed"),
     _text("performance", "status of the performance job, worst round"),
     _text("performance_reason", "why performance is not pass"),
+    # self-test
+    _text("check", "what is known beforehand; the last row is the verdict on this machine"),
+    _text("result", "pass or fail"),
+    _text("expected", "what must be found"),
+    _text("found", "what was found"),
+    _text("advice", "what to do where it was not found"),
     # speed
     _ratio("speedup", "exp(median of log(eager / compiled) over pairs), geometric mean of the rounds"),
     _ratio("speedup_low", "lower end of the 95 % interval"),

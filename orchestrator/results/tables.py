@@ -5,6 +5,7 @@ performance  one row per workload and compiler, over the rounds
 accuracy     one row per workload and compiler
 summary      the two side by side
 overview     geometric means and pass rates, one row per suite, mode, dtype, device and compiler
+self_test    one row per known figure, where the suite self_test was run
 
 What is missing is missing (None or NaN), never 0. Rows of other dtypes, devices, modes, seeds, options never merge:
 rows are grouped by the fingerprints of what was run, names are only for reading (`orchestrator.results.naming`).
@@ -20,6 +21,7 @@ from typing import Any
 import pandas as pd
 
 from orchestrator.records import NOT_RUN, SUCCESSES
+from orchestrator.results import self_test
 from orchestrator.results.accuracy import JUDGEMENT, accuracy_row
 from orchestrator.results.load import WORST_FIRST, Outcome, SweepResults, fact, figure, items
 from orchestrator.results.metrics import COLUMNS, MS
@@ -67,9 +69,11 @@ class Tables:
     accuracy: pd.DataFrame
     summary: pd.DataFrame
     overview: pd.DataFrame
+    self_test: pd.DataFrame  # no rows, and not among `named`, where the suite self_test was not run
 
     def named(self) -> dict[str, pd.DataFrame]:
-        return {name: getattr(self, name) for name in ("summary", "overview", "performance", "accuracy", "jobs")}
+        names = ["summary", "overview", "performance", "accuracy", "jobs"] + ["self_test"] * (len(self.self_test) > 0)
+        return {name: getattr(self, name) for name in names}
 
 
 def build(results: SweepResults) -> Tables:
@@ -78,12 +82,14 @@ def build(results: SweepResults) -> Tables:
     performance = builder.families("performance", builder.performance)
     accuracy = builder.families("accuracy", lambda outcomes: accuracy_row(outcomes))
     summary = builder.summary(performance, accuracy)
+    checked = self_test.checks(results.outcomes, (row for _, row in performance))
     return Tables(
         jobs=frame(JOBS, map(builder.job, results.outcomes)),
         performance=frame(PERFORMANCE, (row for _, row in performance)),
         accuracy=frame(ACCURACY, (row for _, row in accuracy)),
         summary=frame(SUMMARY, summary),
         overview=frame(OVERVIEW, overview_rows(summary)),
+        self_test=frame(self_test.COLUMNS, (check.row() for check in checked)),
     )
 
 
