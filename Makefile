@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: sweep test lint bench clean
+.PHONY: sweep test lint bench trust clean
 
 sweep: $(VENV)/installed  ## the main job: is inductor faster than eager, smaller, and still correct, in float16?
 	$(BIN)/python -m orchestrator -m compiler=eager,inductor dtype=float16
@@ -19,8 +19,12 @@ lint: $(VENV)/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/installed  ## figures of our own cost: planning, scheduling
+bench: $(VENV)/installed  ## figures of our own cost: planning, scheduling, the memory probe
 	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+
+trust: $(VENV)/installed  ## half an hour on a quiet machine: false alarms, planted effects, repeatability of what we measure
+	$(BIN)/python benchmarks/trust_pairs.py
+	$(BIN)/python benchmarks/trust_repeatability.py
 
 # torch first and pinned: resolved together with the rest, a plain `torch` would be the newest CUDA build
 $(VENV)/installed: pyproject.toml constraints.txt
