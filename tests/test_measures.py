@@ -152,10 +152,10 @@ def test_blocks_are_long_enough_and_drop_their_first_call(tmp_path: Path) -> Non
     calls = []
     compiler = Broken(change=lambda outputs: calls.append(1) or outputs, seconds=0.002)
     seen = context(tmp_path, compiler, "counted")
-    replace(QUICK, block_seconds=0.005, pairs=3).run(seen)
+    replace(QUICK, block_seconds=0.005, pairs=5).run(seen)
     block = seen.facts["pair"]["block"]
     assert block > 1
-    assert len(calls) == 1 + len(samples(seen)["warmup_latency"]) + 5 + 3 + 3 * (block + 1)
+    assert len(calls) == 1 + len(samples(seen)["warmup_latency"]) + 5 + 3 + 6 * (block + 1)
 
 
 def test_first_call_contains_the_compilation(tmp_path: Path) -> None:

@@ -124,19 +124,18 @@ class Performance:
             twin = context.build(dropout=context.mode.training) if context.compiler.changes_model else program
             eager = context.mode.step(twin, twin.model, context.workload)
             fastest = min(min(timed(eager) for _ in range(3)), min(timed(step) for _ in range(3)))
-            block = max(1, math.ceil(self.block_seconds / fastest))
+            block = max(1, round(self.block_seconds / fastest))
             noise = NoiseProbe(context.device)
-            order = [(eager, step)]
 
-            def pair() -> tuple[float, float]:
-                first, second = order[0]
-                seconds = {id(first): _block(timed, first, block)}
-                seconds[id(second)] = _block(timed, second, block)
-                order[0] = (second, first)
-                return seconds[id(eager)], seconds[id(step)]
+            def two_pairs() -> list[tuple[float, float]]:
+                """One pair with eager first, one with the compiler first: whatever the order costs cancels."""
+                eager_first = (_block(timed, eager, block), _block(timed, step, block))
+                compiled = _block(timed, step, block)
+                return [eager_first, (_block(timed, eager, block), compiled)]
 
             with _no_garbage_collection():
-                pairs = self._repeat(self.pairs, self.pair_seconds, pair, _half_width_of_ratios)
+                twos = self._repeat(math.ceil(self.pairs / 2), self.pair_seconds, two_pairs, _half_width_of_ratios)
+        pairs = [pair for two in twos for pair in two]
         context.add("pair_eager_latency", "s", "lower", [eager_s for eager_s, _ in pairs])
         context.add("pair_latency", "s", "lower", [compiled_s for _, compiled_s in pairs])
         context.facts["pair"] = {"block": block, "pairs": len(pairs), "method": "interleaved"}
@@ -189,8 +188,8 @@ def relative_half_width(values: Sequence[float]) -> float:
     return (ordered[count - rank] - ordered[rank - 1]) / 2 / statistics.median(ordered)
 
 
-def _half_width_of_ratios(pairs: Sequence[tuple[float, float]]) -> float:
-    return relative_half_width([eager / compiled for eager, compiled in pairs])
+def _half_width_of_ratios(twos: Sequence[list[tuple[float, float]]]) -> float:
+    return relative_half_width([eager / compiled for two in twos for eager, compiled in two])
 
 
 def _block(timed: Timed, step: Step, length: int) -> float:
