@@ -117,7 +117,7 @@ def test_failures_unsupported_skipped_and_missing_are_all_mentioned(show: Show, 
     assert "openvino performance and 1 more: pip install openvino" in text
     assert "pass_due_to_skip: A inference float16 cpu inductor accuracy: random by design" in text
     assert "1 job not run: no result yet (1)" in text
-    assert "next python -m orchestrator compiler=eager,inductor dtype=float16 resume=s" in text
+    assert "next python -m orchestrator resume=s" in text
     assert "failure" not in text
 
 

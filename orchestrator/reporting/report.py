@@ -67,12 +67,13 @@ def shown(folder: SweepFolder) -> str:
 
 
 def next_command(results: SweepResults) -> str:
-    """Return what to run next: the rest of the sweep, the first failure alone, or the table for a text."""
+    """Return what to run next: the rest of the sweep (it knows its own command), or the table for a text."""
+    from orchestrator.results.reproduce import value
+
     unfinished = [outcome for outcome in results.outcomes if outcome.status in (NOT_RUN, INFRASTRUCTURE)]
     place = shown(results.folder)
     if unfinished:
-        words = [*results.sweep.overrides, f"resume={place}"]
-        return "python -m orchestrator " + " ".join(shlex.quote(word) for word in words)
+        return f"python -m orchestrator {shlex.quote(f'resume={value(place)}')}"
     return f"python -m orchestrator report {shlex.quote(place)} --md"
 
 
