@@ -89,10 +89,10 @@ def _burn(seconds: float) -> None:
 
 
 def test_reasons_name_figure_and_threshold() -> None:
-    quiet = {"foreign_cores": 0.01, "stolen_cores": 0.0, "switches_per_iteration": 2.0, "relative_iqr": 0.03}
+    quiet = {"foreign_cores": 0.01, "stolen_cores": 0.0, "switches_per_s": 33.0, "relative_iqr": 0.03}
     assert noise.reasons(quiet) == []
-    noisy = {"foreign_cores": 0.5, "stolen_cores": 0.2, "switches_per_iteration": 75.0, "relative_iqr": 0.25}
-    assert [reason.split(" (over ")[1] for reason in noise.reasons(noisy)] == ["0.1)", "0.05)", "25)", "10%)"]
+    noisy = {"foreign_cores": 0.5, "stolen_cores": 0.2, "switches_per_s": 167.0, "relative_iqr": 0.25}
+    assert [reason.split(" (over ")[1] for reason in noise.reasons(noisy)] == ["0.1)", "0.05)", "100)", "10%)"]
 
 
 def test_relative_iqr_of_known_values() -> None:
@@ -101,7 +101,7 @@ def test_relative_iqr_of_known_values() -> None:
 
 
 def test_a_slowed_or_shared_gpu_is_noticed() -> None:
-    figures = {"foreign_cores": 0.0, "stolen_cores": 0.0, "switches_per_iteration": 0.0, "relative_iqr": None}
+    figures = {"foreign_cores": 0.0, "stolen_cores": 0.0, "switches_per_s": 0.0, "relative_iqr": None}
     gpu = {"throttle_reasons": 0x1 | 0x40, "temperature_c": 92, "other_processes": [4711]}
     assert noise.reasons({**figures, "gpu": gpu}) == [
         "the GPU was slowed down: hardware thermal slowdown, at 92 degrees Celsius",

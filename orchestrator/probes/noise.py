@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FOREIGN_CORES = 0.1  # cores' worth of CPU that others used meanwhile
 STOLEN_CORES = 0.05  # cores' worth of CPU that the hypervisor gave to others
-SWITCHES_PER_ITERATION = 25.0  # involuntary context switches; 5 on a quiet machine, 75 beside one busy neighbour
+SWITCHES_PER_S = 100.0  # involuntary; per call of 150 ms 5 on a quiet machine, 75 beside one busy neighbour
 RELATIVE_IQR = 0.10  # spread of the steady-state samples; pyperf calls a benchmark unstable from here on
 
 QUIET_S = 0.25  # /proc/stat counts in 10 ms: a quarter of a second tells 0.04 cores
@@ -57,7 +57,8 @@ class NoiseProbe:
             "own_cpu_s": own,
             "foreign_cores": max(end.busy - self._start.busy - own, 0.0) / wall,
             "stolen_cores": (end.stolen - self._start.stolen) / wall,
-            "switches_per_iteration": (end.switches - self._start.switches) / max(iterations, 1),
+            "switches_per_s": (end.switches - self._start.switches) / wall,
+            "iterations": iterations,
             "relative_iqr": relative_iqr(latencies),
             "load_average": os.getloadavg()[0],
             "cpu_pressure": _pressure(),
@@ -74,9 +75,9 @@ def reasons(figures: dict[str, Any]) -> list[str]:
         found.append(f"other processes used {figures['foreign_cores']:.2f} cores (over {FOREIGN_CORES})")
     if figures["stolen_cores"] > STOLEN_CORES:
         found.append(f"the hypervisor took {figures['stolen_cores']:.2f} cores (over {STOLEN_CORES})")
-    switches = figures["switches_per_iteration"]
-    if switches > SWITCHES_PER_ITERATION:
-        found.append(f"{switches:.0f} involuntary switches per iteration (over {SWITCHES_PER_ITERATION:.0f})")
+    switches = figures["switches_per_s"]
+    if switches > SWITCHES_PER_S:
+        found.append(f"{switches:.0f} involuntary context switches a second (over {SWITCHES_PER_S:.0f})")
     spread = figures["relative_iqr"]
     if spread is not None and spread > RELATIVE_IQR:
         found.append(f"interquartile range {spread:.0%} of the median (over {RELATIVE_IQR:.0%})")
