@@ -215,6 +215,24 @@ def test_a_missing_reference_is_a_comparison_error_not_a_wrong_result(tmp_path: 
     assert "eager.safetensors" in outcome.reason
 
 
+def test_a_damaged_reference_is_a_comparison_error(tmp_path: Path) -> None:
+    run_reference(tmp_path, Inference())
+    (tmp_path / "reference" / "eager.safetensors").write_bytes(b"cut short")
+    assert Accuracy(tolerance=1e-3).run(context(tmp_path, Eager(), "eager")).status == COMPARISON_ERROR
+
+
+def test_running_out_of_memory_while_comparing_is_not_called_a_comparison_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> Any:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    run_reference(tmp_path, Inference())
+    monkeypatch.setattr("orchestrator.measures.accuracy.compare", full)
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        Accuracy(tolerance=1e-3).run(context(tmp_path, Eager(), "eager"))
+
+
 def test_eager_that_changes_from_run_to_run_is_no_reference(tmp_path: Path) -> None:
     seen = context(tmp_path, Eager(), "eager")
     seen.builder = NetBuilder(noise=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.errors import is_out_of_memory
 from orchestrator.measures.compare import Rule, compare
 from orchestrator.measures.context import Context
 from orchestrator.measures.reference import EAGER_FILE, FP64_FILE, load, make_deterministic
@@ -59,6 +60,8 @@ class Accuracy:
 
     def _judge(self, context: Context, result: dict[str, torch.Tensor], rule: Rule) -> Outcome:
         """Compare with the reference's tensors; what prevents the comparison is reported as such, never as wrong."""
+        from safetensors import SafetensorError
+
         facts: dict[str, Any] = {**asdict(rule), "fp64": "ok", "tensors": []}
         context.facts["accuracy"] = facts
         try:
@@ -67,7 +70,9 @@ class Accuracy:
             fp64 = load(folder / FP64_FILE) if (folder / FP64_FILE).exists() else None
             facts["fp64"] = "ok" if fp64 is not None else "none: see the reference job"
             facts["tensors"] = compare(reference, result, fp64, rule)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is not the compiler's wrong output
+        except (OSError, RuntimeError, TypeError, ValueError, SafetensorError) as error:
+            if is_out_of_memory(error):
+                raise
             return Outcome(COMPARISON_ERROR, f"{type(error).__name__}: {error}")
         wrong = [record for record in facts["tensors"] if not record["passed"]]
         if not facts["tensors"]:
