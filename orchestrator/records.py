@@ -15,7 +15,7 @@ import hashlib
 import json
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -240,51 +240,86 @@ def from_json(kind: type[Record], value: Any) -> Record:
 
     Raises ValueError that names the field when a key is missing, unknown or of another type.
     """
-    return typing.cast(Record, _parse(kind, value, kind.__name__))
+    return typing.cast(Record, _parser(kind)(value, kind.__name__))
 
 
-def _parse(kind: Any, value: Any, where: str) -> Any:
-    origin = typing.get_origin(kind)
+Parser = Callable[[Any, str], Any]
+"""(JSON value, where it stands) -> value of the kind; raises ValueError."""
+
+
+@functools.cache  # a sweep has thousands of records of six kinds: what a kind asks for is found out once
+def _parser(kind: Any) -> Parser:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any:
-        return value
+        return lambda value, where: value
     if origin in (types.UnionType, typing.Union):
-        arms = typing.get_args(kind)
-        if value is None and type(None) in arms:
-            return None
-        return _parse(next(arm for arm in arms if arm is not type(None)), value, where)
+        return _optional(_parser(next(arm for arm in arguments if arm is not type(None))))
     if dataclasses.is_dataclass(kind):
-        return _parse_record(typing.cast(type, kind), value, where)
+        return _record(typing.cast(type, kind))
     if origin in (tuple, Sequence):
-        _expect(isinstance(value, list), where, "a list", value)
-        return tuple(_parse(typing.get_args(kind)[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+        return _floats if arguments[0] is float else _list(_parser(arguments[0]))
     if origin is not None and issubclass(origin, Mapping):
-        _expect(isinstance(value, dict), where, "an object", value)
-        return {str(key): _parse(typing.get_args(kind)[1], item, f"{where}.{key}") for key, item in value.items()}
-    if kind is float:
-        _expect(isinstance(value, (int, float)) and not isinstance(value, bool), where, "a number", value)
-        return float(value)
-    _expect(isinstance(value, kind) and (kind is bool or not isinstance(value, bool)), where, kind.__name__, value)
-    return value
+        return _object(_parser(arguments[1]), anything=arguments[1] is Any)
+    return _float if kind is float else _scalar(kind)
 
 
-def _parse_record(kind: type, value: Any, where: str) -> Any:
-    _expect(isinstance(value, dict), where, "an object", value)
-    fields, hints = _fields(kind)
-    unknown = value.keys() - hints.keys()
-    _expect(not unknown, where, f"only the keys {sorted(hints)}", sorted(unknown))
-    missing = [name for name, required in fields.items() if required and name not in value]
-    _expect(not missing, where, f"the keys {missing}", sorted(value))
-    return kind(**{name: _parse(hints[name], item, f"{where}.{name}") for name, item in value.items()})
+def _optional(parse: Parser) -> Parser:
+    return lambda value, where: None if value is None else parse(value, where)
 
 
-@functools.cache  # resolving type hints is slow, and a sweep has thousands of records of six kinds
-def _fields(kind: type) -> tuple[dict[str, bool], dict[str, Any]]:
-    """Return (name -> is it required, name -> its type) of a record's fields."""
-    required = {
-        f.name: f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-        for f in dataclasses.fields(kind)
-    }
-    return required, typing.get_type_hints(kind)
+def _list(parse: Parser) -> Parser:
+    def parsed(value: Any, where: str) -> tuple[Any, ...]:
+        _expect(type(value) is list, where, "a list", value)
+        return tuple([parse(item, f"{where}[{i}]") for i, item in enumerate(value)])
+
+    return parsed
+
+
+def _floats(value: Any, where: str) -> tuple[float, ...]:
+    """Samples are most of what a result holds: one test for all of them."""
+    _expect(type(value) is list, where, "a list", value)
+    if not {type(item) for item in value} <= {float, int}:
+        number, wrong = next((i, item) for i, item in enumerate(value) if type(item) not in (float, int))
+        _expect(False, f"{where}[{number}]", "a number", wrong)
+    return tuple(map(float, value))
+
+
+def _object(parse: Parser, *, anything: bool) -> Parser:
+    def parsed(value: Any, where: str) -> dict[str, Any]:
+        _expect(type(value) is dict, where, "an object", value)
+        return dict(value) if anything else {key: parse(item, f"{where}.{key}") for key, item in value.items()}
+
+    return parsed
+
+
+def _float(value: Any, where: str) -> float:
+    _expect(type(value) in (float, int), where, "a number", value)
+    return float(value)
+
+
+def _scalar(kind: type) -> Parser:
+    def parsed(value: Any, where: str) -> Any:
+        _expect(type(value) is kind, where, kind.__name__, value)
+        return value
+
+    return parsed
+
+
+def _record(kind: type) -> Parser:
+    hints = typing.get_type_hints(kind)
+    parsers = {name: _parser(hint) for name, hint in hints.items()}
+    missing = dataclasses.MISSING
+    needed = {f.name for f in dataclasses.fields(kind) if f.default is missing and f.default_factory is missing}
+
+    def parsed(value: Any, where: str) -> Any:
+        _expect(type(value) is dict, where, "an object", value)
+        if not (needed <= value.keys() <= parsers.keys()):
+            unknown = value.keys() - parsers.keys()
+            _expect(not unknown, where, f"only the keys {sorted(parsers)}", sorted(unknown))
+            _expect(False, where, f"the keys {sorted(needed - value.keys())}", sorted(value))
+        return kind(**{name: parsers[name](item, f"{where}.{name}") for name, item in value.items()})
+
+    return parsed
 
 
 def _expect(true: bool, where: str, expected: str, value: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator import system
 from orchestrator.errors import UsageError
 from orchestrator.planning import cost, machine, matching, provenance
 from orchestrator.planning.machine import Machine
@@ -515,7 +516,7 @@ def test_a_cuda_build_is_seen_in_torchs_version_file(
     (tmp_path / "torch" / "version.py").write_text(text)
     monkeypatch.delitem(__import__("sys").modules, "torch", raising=False)
     monkeypatch.syspath_prepend(tmp_path)
-    assert machine.torch_has_cuda() is cuda
+    assert (system.torch_build()["cuda"] is not None) is cuda
 
 
 def test_this_machine_has_a_core() -> None:

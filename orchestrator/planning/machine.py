@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import re
 from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
+
+from orchestrator import system
 
 
 @dataclass(frozen=True)
@@ -37,16 +36,7 @@ def detect() -> Machine:
     """Look at this machine."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     physical = psutil.cpu_count(logical=False) or allowed
-    return Machine(cores=min(physical, allowed), cuda_devices=_nvidia_devices() if torch_has_cuda() else 0)
-
-
-def torch_has_cuda() -> bool:
-    """True when the installed torch is a CUDA build, as its version.py says."""
-    spec = importlib.util.find_spec("torch")
-    if spec is None or spec.origin is None:
-        return False
-    version = Path(spec.origin).with_name("version.py")
-    return version.is_file() and re.search(r"^cuda\b.*=\s*'\d", version.read_text(), re.MULTILINE) is not None
+    return Machine(cores=min(physical, allowed), cuda_devices=_nvidia_devices() if system.torch_build()["cuda"] else 0)
 
 
 def _nvidia_devices() -> int:

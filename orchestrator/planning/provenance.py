@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 import hashlib
-import platform
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import orchestrator
+from orchestrator import system
 from orchestrator.planning.machine import Machine
 
-PACKAGES = ("torch", "transformers", "hydra-core", "omegaconf", "numpy")
 GIT_SECONDS = 10
 DEPTHS = ("*.yaml", "*/*.yaml", "*/*/*.yaml")
 """What is copied of a configuration folder: no deeper, for `--config-dir .` would copy every sweep in ./outputs."""
 
 
 def environment(machine: Machine) -> dict[str, Any]:
-    """Return host, versions (from package metadata: nothing heavy is imported) and the git state of this code."""
+    """Return machine, versions and the git state of this code; nothing heavy is imported."""
     return {
-        "host": socket.gethostname(),
-        "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
+        **system.host(),
         "cores": machine.cores,
+        "threads": machine.threads,
         "cuda_devices": machine.cuda_devices,
+        "gpus": system.gpus(),
+        "driver": system.driver(),
         "orchestrator": orchestrator.__version__,
-        "packages": {name: version for name in PACKAGES if (version := _version(name)) is not None},
+        "packages": system.packages(),
+        "torch": system.torch_build(),
+        "variables": system.variables(),
         "git": git_state(Path(orchestrator.__file__).parent),
     }
 
@@ -66,13 +66,6 @@ def copy_conf(sources: Iterable[tuple[str, Path]], target: Path) -> dict[str, An
             shutil.copyfile(file, target / name / relative)
         copied[name] = {"path": str(folder), "sha256": digest.hexdigest()}
     return copied
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

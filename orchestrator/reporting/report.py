@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import sys
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.errors import UsageError
 from orchestrator.records import HARMLESS, INFRASTRUCTURE, NOT_RUN, PASS
+from orchestrator.reporting import output
 from orchestrator.store import SweepFolder, find_sweep
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def finish(folder: SweepFolder) -> int:
     """Write the tables of a sweep and show the summary. Returns the exit code: 1 if any job failed or was not run.
 
     A pure function of the folder: can be repeated, also while the sweep still runs. Raises UsageError when the folder
-    is not a sweep. pandas is imported here and not before: it has no business in a process that only plans.
+    is not a sweep.
     """
     from orchestrator.reporting.terminal import show_summary
 
@@ -56,8 +56,8 @@ def exit_code(results: SweepResults, tables: Tables) -> int:
     from orchestrator.results.self_test import SUITE
 
     judged = [outcome for outcome in results.outcomes if outcome.job.workload.suite != SUITE]
-    well = all(outcome.status in HARMLESS for outcome in judged) and set(tables.self_test["result"]) <= {PASS}
-    return int(not well)
+    checked = all(row["result"] == PASS for row in tables.self_test.rows)
+    return int(not (checked and all(outcome.status in HARMLESS for outcome in judged)))
 
 
 def shown(folder: SweepFolder) -> str:
@@ -79,19 +79,14 @@ def next_command(results: SweepResults) -> str:
 
 def main(argv: Sequence[str]) -> int:
     """Run `python -m orchestrator report`. Raises UsageError when there is no such sweep."""
-    parser = argparse.ArgumentParser(
-        prog="python -m orchestrator report",
-        description="Show a sweep's tables again, and rewrite its tables/ folder. Works while the sweep runs.",
-        epilog="Exit code: 0 fine, 1 some job failed or has not run, 2 no such sweep.",
+    parser = output.parser(
+        "report",
+        "Show a sweep's tables again, and rewrite its tables/ folder. Works while the sweep runs.",
+        "Exit code: 0 fine, 1 some job failed or has not run, 2 no such sweep.",
     )
     parser.add_argument("sweep", nargs="?", default="latest", help="path, latest, latest~1, or <date>/<time> (latest)")
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", dest="form", action="store_const", const="json", help="all tables as JSON, with units")
-    form.add_argument("--md", dest="form", action="store_const", const="md", help="summary and overview as Markdown")
-    form.add_argument("--csv", dest="form", action="store_const", const="csv", help="the summary as CSV")
     named = (*TABLES, *OF_SOME)
     parser.add_argument("--table", choices=named, metavar="NAME", help=f"only this table: {', '.join(named)}")
-    parser.add_argument("--root", default="outputs", metavar="DIR", help="where sweeps lie (outputs)")
     asked = parser.parse_args(argv)
     if asked.table and not asked.form:
         parser.error("--table goes with --json, --md or --csv")
@@ -104,14 +99,12 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _text(tables: Tables, form: str, table: str | None) -> str:
-    from orchestrator.results import exports
-
-    frames = tables.named()
-    if table and table not in frames:
-        raise UsageError(f"--table {table}: this sweep has none. It has {', '.join(frames)}")
-    if form == "json":
-        return exports.to_json({table: frames[table]} if table else frames)
-    if form == "csv":
-        return exports.to_csv(frames[table or "summary"])
-    names = [table] if table else [name for name in ("summary", "overview", *OF_SOME) if name in frames]
-    return "\n".join(exports.to_markdown(name, frames[name]) for name in names)
+    """Return all tables as JSON, the summary as CSV, what is for reading as Markdown; or just `table`."""
+    named = tables.named()
+    if table and table not in named:
+        raise UsageError(f"--table {table}: this sweep has none. It has {', '.join(named)}")
+    if table:
+        return output.text(form, {table: named[table]})
+    if form == "md":
+        named = {name: named[name] for name in ("summary", "overview", *OF_SOME) if name in named}
+    return output.text(form, named, "summary")

@@ -61,10 +61,9 @@ def show_plan(graph: JobGraph, folder: str, dry_run: bool) -> None:
 def show_summary(tables: Tables, folder: str, next_command: str) -> None:
     """Print the final table by section, its notes, the failures with their logs, and what to run next."""
     from orchestrator.reporting.summary import TITLES, sections
-    from orchestrator.results.exports import rows
 
     out = console()
-    summary, overview = list(rows(tables.summary)), list(rows(tables.overview))
+    summary, overview = tables.summary.rows, tables.overview.rows
     several_seeds = len({row["seed"] for row in summary}) > 1
     for section in sections(summary, overview):
         out.print()
@@ -77,8 +76,8 @@ def show_summary(tables: Tables, folder: str, next_command: str) -> None:
         out.print("\nNothing was planned that is measured or judged.")
     out.print()
     _notes(out, summary)
-    _failures(out, summary, list(rows(tables.jobs)))
-    _self_test(out, list(rows(tables.self_test)))
+    _failures(out, summary, tables.jobs.rows)
+    _self_test(out, tables.self_test.rows)
     _print_item(out, "results", f"{folder}  (tables/, jobs/*/log.txt)", wrap=False)
     _print_item(out, "next", next_command, wrap=False)
 

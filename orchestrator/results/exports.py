@@ -10,20 +10,16 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from orchestrator.records import SCHEMA_VERSION
 from orchestrator.results.accuracy import JUDGEMENT
-from orchestrator.results.metrics import COLUMNS, is_missing
+from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.performance import COUNTERS
+from orchestrator.results.tables import Table, Tables
 from orchestrator.store import SweepFolder, write_text
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from orchestrator.results.tables import Tables
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet takes a cell that begins so for a formula (OWASP, "CSV injection"); messages may begin so."""
@@ -45,25 +41,18 @@ IN_OTHER_TABLES = {  # the Markdown summary says what performance.md and accurac
 def write(folder: SweepFolder, tables: Tables) -> None:
     """Write tables/<name>.{csv,md,json}, each atomically. Raises OSError when the folder cannot be written."""
     folder.tables.mkdir(exist_ok=True)
-    for name, frame in tables.named().items():
-        write_text(folder.tables / f"{name}.csv", to_csv(frame))
-        write_text(folder.tables / f"{name}.md", to_markdown(name, frame))
-        write_text(folder.tables / f"{name}.json", to_json({name: frame}))
+    for name, table in tables.named().items():
+        write_text(folder.tables / f"{name}.csv", to_csv(table))
+        write_text(folder.tables / f"{name}.md", to_markdown(name, table))
+        write_text(folder.tables / f"{name}.json", to_json({name: table}))
 
 
-def rows(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """Yield the rows with plain Python values: None where something is missing, int and float, no numpy."""
-    names = list(frame.columns)
-    for values in zip(*(frame[name].tolist() for name in names), strict=True):
-        yield {name: None if is_missing(value) else value for name, value in zip(names, values, strict=True)}
-
-
-def to_csv(frame: pd.DataFrame) -> str:
+def to_csv(table: Table) -> str:
     """Return RFC 4180 text with "\\n" line ends, header first. Text that a spreadsheet would run is quoted with '."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(frame.columns)
-    for row in rows(frame):
+    writer.writerow(table.columns)
+    for row in table.rows:
         writer.writerow([_csv_cell(name, value) for name, value in row.items()])
     return file.getvalue()
 
@@ -74,12 +63,12 @@ def _csv_cell(name: str, value: Any) -> Any:
     return value
 
 
-def to_json(frames: Mapping[str, pd.DataFrame]) -> str:
+def to_json(tables: Mapping[str, Table]) -> str:
     """Return {"schema", "columns": name -> unit, direction and meaning, "tables": name -> rows}.
 
     Figures that JSON has no word for are the strings "nan", "inf" and "-inf".
     """
-    used = [name for name in COLUMNS if any(name in frame.columns for frame in frames.values())]
+    used = [name for name in COLUMNS if any(name in table.columns for table in tables.values())]
     document = {
         "schema": SCHEMA_VERSION,
         "columns": {
@@ -87,8 +76,8 @@ def to_json(frames: Mapping[str, pd.DataFrame]) -> str:
             for name in used
         },
         "tables": {
-            table: [{name: _json_value(value) for name, value in row.items()} for row in rows(frame)]
-            for table, frame in frames.items()
+            name: [{column: _json_value(value) for column, value in row.items()} for row in table.rows]
+            for name, table in tables.items()
         },
     }
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
@@ -98,11 +87,11 @@ def _json_value(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def to_markdown(name: str, frame: pd.DataFrame) -> str:
+def to_markdown(name: str, table: Table) -> str:
     """Return a heading, what all rows have in common, and a table of the columns that hold something."""
-    content = list(rows(frame))
+    content = table.rows
     hidden = NOT_FOR_READING | IN_OTHER_TABLES.get(name, set())
-    shown = [column for column in frame.columns if column not in hidden]
+    shown = [column for column in table.columns if column not in hidden]
     shown = [column for column in shown if any(row[column] is not None for row in content)]
     constant = [c for c in shown if c in IDENTITY and c not in ("model", "compiler") and _constant(c, content)]
     lines = [f"## {name.capitalize().replace('_', ' ')}", ""]
@@ -117,7 +106,7 @@ def to_markdown(name: str, frame: pd.DataFrame) -> str:
     return "\n".join([*lines, ""])
 
 
-def _constant(column: str, content: list[dict[str, Any]]) -> bool:
+def _constant(column: str, content: Sequence[Mapping[str, Any]]) -> bool:
     return len(content) > 1 and all(row[column] == content[0][column] for row in content)
 
 

@@ -45,6 +45,10 @@ def is_missing(value: Any) -> bool:
     return value is None or value == "" or bool(value != value)
 
 
+def is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def significant(value: float, digits: int = 3) -> str:
     """Return a number with `digits` significant digits and no exponent between 0.001 and a million.
 
@@ -81,6 +85,17 @@ def _text(name: str, doc: str) -> Column:
 
 def _ratio(name: str, doc: str) -> Column:
     return Column(name, "number", "x", "higher", _two, doc)
+
+
+def _ratio_of(name: str, doc: str) -> Column:
+    return Column(name, "number", "x", "none", significant, doc)
+
+
+def _any(name: str, doc: str) -> Column:
+    """A value of any kind: a figure with significant digits, a word as it is."""
+    return Column(
+        name, "text", "", "none", lambda value: significant(value, 4) if is_number(value) else str(value), doc
+    )
 
 
 def _time(name: str, doc: str) -> Column:
@@ -140,6 +155,16 @@ _COLUMNS = (
     _text("expected", "what must be found"),
     _text("found", "what was found"),
     _text("advice", "what to do where it was not found"),
+    # comparisons of sweeps
+    _text("metric", "what is compared; its unit is in its name"),
+    _any("before", "the earlier value"),
+    _any("after", "the later value"),
+    _ratio_of("ratio", "after / before, geometric means of the rounds"),
+    _ratio_of("ratio_low", "lower end of the 95 % interval of the ratio"),
+    _ratio_of("ratio_high", "upper end of the 95 % interval of the ratio"),
+    _plain("p", "p-value, corrected for all that was compared (Holm)", "none"),
+    _text("change", "better, worse, changed (no direction) or within noise; missing, new"),
+    _text("key", "key of the configuration or of the environment"),
     # speed
     _ratio("speedup", "exp(median of log(eager / compiled) over pairs), geometric mean of the rounds"),
     _ratio("speedup_low", "lower end of the 95 % interval"),

@@ -41,6 +41,11 @@ class Estimate:
     kind: str
     count: int
 
+    @property
+    def half(self) -> float | None:
+        """Half of the interval's width, in logarithms; None where there is none."""
+        return math.log(self.high / self.low) / 2 if self.low and self.high else None
+
 
 def pair_logs(eager: Sequence[float], compiled: Sequence[float]) -> list[float]:
     """Return log(eager / compiled) of each pair, above 0 where compiled is faster.
@@ -114,7 +119,7 @@ def _within(rounds: Sequence[Estimate]) -> float:
 
     A round with too few pairs for an interval counts as 0: nothing is known of it.
     """
-    halves = [math.log(round.high / round.low) / 2 for round in rounds if round.low and round.high]
+    halves = [half for round in rounds if (half := round.half) is not None]
     return math.hypot(*halves) / len(rounds)
 
 

@@ -16,15 +16,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.records import NOT_RUN, SUCCESSES
 from orchestrator.results import self_test
 from orchestrator.results.accuracy import JUDGEMENT, accuracy_row
 from orchestrator.results.load import WORST_FIRST, Outcome, SweepResults, fact, figure, items
-from orchestrator.results.metrics import COLUMNS, MS
+from orchestrator.results.metrics import COLUMNS, MS, is_missing
 from orchestrator.results.naming import IDENTITY, Key, Naming, measure_kind, row_order
 from orchestrator.results.overview import OVERVIEW, overview_rows
 from orchestrator.results.performance import (
@@ -37,6 +35,9 @@ from orchestrator.results.performance import (
 )
 from orchestrator.results.reproduce import command
 from orchestrator.results.statistics import THRESHOLD
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Row = dict[str, Any]
 
@@ -61,18 +62,54 @@ SUMMARY = (
 
 
 @dataclass(frozen=True)
+class Table:
+    """Rows that have exactly `columns` (names in `orchestrator.results.metrics.COLUMNS`).
+
+    Values are str, int, float and bool; None where something is missing. A number is a float, a count an int. A figure
+    that was seen and is none ("nan", "inf") is that word.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    @classmethod
+    def of(cls, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Table:
+        """Take `columns` out of rows that may have fewer, or others."""
+        kinds = [(name, COLUMNS[name].kind == "number") for name in columns]
+        return cls(tuple(columns), tuple({name: _plain(row.get(name), n) for name, n in kinds} for row in rows))
+
+    def frame(self) -> pd.DataFrame:
+        """Return a DataFrame: counts are Int64, numbers float64, texts objects. Imports pandas."""
+        import pandas as pd
+
+        data = {}
+        for name in self.columns:
+            values = [row[name] for row in self.rows]
+            words = any(isinstance(value, str) for value in values)  # of a NaN one could not say: seen or missing?
+            dtype = "object" if words else {"count": "Int64", "number": "float64"}.get(COLUMNS[name].kind, "object")
+            data[name] = pd.Series(values, dtype=dtype, name=name)
+        return pd.DataFrame(data, columns=list(self.columns))
+
+
+def _plain(value: Any, number: bool) -> Any:
+    if is_missing(value):
+        return None
+    return float(value) if number and not isinstance(value, str) else value
+
+
+@dataclass(frozen=True)
 class Tables:
-    """DataFrames whose columns are described in `orchestrator.results.metrics.COLUMNS`, in a stable order."""
+    """The tables of a sweep, their rows in a stable order."""
 
-    jobs: pd.DataFrame
-    performance: pd.DataFrame
-    accuracy: pd.DataFrame
-    summary: pd.DataFrame
-    overview: pd.DataFrame
-    self_test: pd.DataFrame  # no rows, and not among `named`, where the suite self_test was not run
+    jobs: Table
+    performance: Table
+    accuracy: Table
+    summary: Table
+    overview: Table
+    self_test: Table  # no rows, and not among `named`, where the suite self_test was not run
 
-    def named(self) -> dict[str, pd.DataFrame]:
-        names = ["summary", "overview", "performance", "accuracy", "jobs"] + ["self_test"] * (len(self.self_test) > 0)
+    def named(self) -> dict[str, Table]:
+        names = ["summary", "overview", "performance", "accuracy", "jobs"] + ["self_test"] * bool(self.self_test.rows)
         return {name: getattr(self, name) for name in names}
 
 
@@ -84,12 +121,12 @@ def build(results: SweepResults) -> Tables:
     summary = builder.summary(performance, accuracy)
     checked = self_test.checks(results.outcomes, (row for _, row in performance))
     return Tables(
-        jobs=frame(JOBS, map(builder.job, results.outcomes)),
-        performance=frame(PERFORMANCE, (row for _, row in performance)),
-        accuracy=frame(ACCURACY, (row for _, row in accuracy)),
-        summary=frame(SUMMARY, summary),
-        overview=frame(OVERVIEW, overview_rows(summary)),
-        self_test=frame(self_test.COLUMNS, (check.row() for check in checked)),
+        jobs=Table.of(JOBS, map(builder.job, results.outcomes)),
+        performance=Table.of(PERFORMANCE, (row for _, row in performance)),
+        accuracy=Table.of(ACCURACY, (row for _, row in accuracy)),
+        summary=Table.of(SUMMARY, summary),
+        overview=Table.of(OVERVIEW, overview_rows(summary)),
+        self_test=Table.of(self_test.COLUMNS, (check.row() for check in checked)),
     )
 
 
@@ -208,17 +245,3 @@ def _distance(row: Row, other: Row) -> tuple[Any, ...]:
     """Order accuracy rows by how little they differ from a performance row; of equals the worst status first."""
     differs = (row[name] != other[name] for name in ("batch_size", "threads", "launcher", "variant"))
     return (*differs, WORST_FIRST.index(other["status"]))
-
-
-def frame(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return a DataFrame with exactly these columns: counts are Int64, numbers float64, texts and mixtures objects."""
-    rows = list(rows)
-    data = {}
-    for name in columns:
-        values = [row.get(name) for row in rows]
-        kind = COLUMNS[name].kind
-        if kind == "number" and any(isinstance(value, str) for value in values):
-            kind = "text"  # "nan" and "inf" are figures that were seen; a NaN would read as missing
-        dtype = {"count": "Int64", "number": "float64"}.get(kind, "object")
-        data[name] = pd.Series(values, dtype=dtype, name=name)
-    return pd.DataFrame(data, columns=list(columns))

@@ -1,0 +1,39 @@
+"""What all verbs share: their flags, and their tables as JSON, CSV or Markdown instead of text for people."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orchestrator.results.tables import Table
+
+FORMS = ("json", "md", "csv")
+
+
+def parser(verb: str, description: str, epilog: str) -> argparse.ArgumentParser:
+    """Return the parser of a verb with --json, --md, --csv (`.form`) and --root (`.root`), where sweeps lie."""
+    made = argparse.ArgumentParser(prog=f"python -m orchestrator {verb}", description=description, epilog=epilog)
+    form = made.add_mutually_exclusive_group()
+    form.add_argument("--json", dest="form", action="store_const", const="json", help="everything, with units")
+    form.add_argument("--md", dest="form", action="store_const", const="md", help="for a pull request")
+    form.add_argument("--csv", dest="form", action="store_const", const="csv", help="the main table")
+    made.add_argument("--root", default="outputs", metavar="DIR", help="where sweeps lie (outputs)")
+    return made
+
+
+def write(form: str, tables: Mapping[str, Table], main: str | None = None) -> None:
+    """Print tables to stdout: JSON and Markdown hold all of them, CSV the one named `main` (default: the first)."""
+    sys.stdout.write(text(form, tables, main))
+
+
+def text(form: str, tables: Mapping[str, Table], main: str | None = None) -> str:
+    from orchestrator.results import exports
+
+    if form == "json":
+        return exports.to_json(tables)
+    if form == "csv":
+        return exports.to_csv(tables[main or next(iter(tables))])
+    return "\n".join(exports.to_markdown(name, table) for name, table in tables.items())

@@ -1,0 +1,113 @@
+"""What was configured, as the keys that a command line has: `compiler.options.dynamic`, `dtype`, `rounds`.
+
+Flat, so that two configurations can be compared key by key, and every difference can be pasted back into a command.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from orchestrator.records import JobSpec, PluginSpec, Workload
+from orchestrator.results.reproduce import value as quoted
+
+Flat = Mapping[str, Any]
+"""Key of the configuration -> scalar, or list."""
+
+GROUPS = ("suite", "compiler", "dtype", "mode", "device", "measure")
+NOT_A_SETTING = frozenset({"dry_run", "resume", "shard_job", "zip", "grids", *GROUPS})
+"""Top keys of a grid point that rows answer themselves, or that shape a sweep without changing a job of it."""
+ABSENT = "(absent)"
+
+
+class JobConfigs:
+    """Flat configurations of jobs. Jobs of a sweep share a few hundred records: each is flattened once."""
+
+    def __init__(self) -> None:
+        self._flat: dict[int, tuple[Any, Flat]] = {}  # the record is kept, so that its id stays its own
+
+    def of(self, job: JobSpec) -> dict[str, Any]:
+        """Return all that can change the job's figures but its round."""
+        return {
+            **self._once(job.workload, workload_config),
+            **self._once(job.compiler, lambda spec: plugin_config("compiler", spec)),
+            **self._once(job.measure, lambda spec: plugin_config("measure", spec)),
+            "execution.launcher": job.launcher,
+            **{f"execution.env.{name}": value for name, value in sorted(job.env.items())},
+        }
+
+    def _once(self, record: Any, flatten: Any) -> Flat:
+        known = self._flat.get(id(record))
+        if known is None:
+            known = self._flat[id(record)] = (record, flatten(record))
+        return known[1]
+
+
+def workload_config(workload: Workload) -> dict[str, Any]:
+    """Return the flat configuration of a workload."""
+    w = workload
+    return {
+        "suite": w.suite,
+        "suite.models": w.model,
+        "suite.target": w.builder.target,
+        **dict(flatten(w.builder.options, f"suite.catalog.{w.model}.build")),
+        **plugin_config("mode", w.mode),
+        "dtype": w.dtype,
+        "device": w.device,
+        "batch_size": w.batch_size,
+        "sequence_length": w.sequence_length,
+        "seed": w.seed,
+        "threads": w.threads,
+    }
+
+
+def plugin_config(group: str, spec: PluginSpec) -> dict[str, Any]:
+    """Return the flat configuration of the option of a group."""
+    return {group: spec.name, f"{group}.target": spec.target, **dict(flatten(spec.options, f"{group}.options"))}
+
+
+def settings(points: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Any, ...]]:
+    """Return what a sweep sets besides its groups: key -> its distinct values over the grid points, in order."""
+    seen: dict[str, dict[str, Any]] = {}
+    for point in points:
+        own = {key: value for key, value in point.items() if key not in NOT_A_SETTING}
+        for key, value in flatten(own):
+            seen.setdefault(key, {}).setdefault(json.dumps(value, sort_keys=True, default=str), value)
+    return {key: tuple(values.values()) for key, values in seen.items()}
+
+
+def flatten(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (path, scalar or list). An empty map is a value of its own: it differs from one that has keys."""
+    for key, value in node.items():
+        path = f"{prefix}.{key}" if prefix else str(key)
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, path)
+        else:
+            yield path, value
+
+
+def override(key: str, value: Any) -> str:
+    """Return `key=value` in Hydra's grammar; a key of a plug-in's options may be new: `++key=value` adds or sets it."""
+    if key == "suite.models":
+        return f"suite.models=[{quoted(str(value))}]"
+    if key == "device" and ":" in str(value):
+        kind, _, index = str(value).partition(":")
+        return f"device={kind} device.index={index}"
+    if value is ABSENT:
+        return f"~{key}"
+    free = ".options." in key or key.startswith(("suite.catalog.", "execution.env."))
+    return f"{'++' * free}{key}={literal(value)}"
+
+
+def literal(value: Any) -> str:
+    """Return a value in Hydra's grammar."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, str):
+        return quoted(value) if value else "''"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(literal(item) for item in value) + "]"
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{literal(item)}" for key, item in value.items()) + "}"
+    return str(value)

@@ -1,0 +1,241 @@
+"""A sweep in one value: its rows with their figures round by round, its settings, and where it was measured.
+
+What verbs compare. It is made from a sweep folder (`of_folder`), or read from a file that one was written to (`write`,
+`read`), such as the baseline of a gate: small enough to be committed, complete enough to be compared with intervals.
+Only standard library and statistics are imported: a snapshot of 10,000 jobs takes seconds, not a minute.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import UsageError
+from orchestrator.records import PASS, REFERENCE_MEASURE, SCHEMA_VERSION, from_json, to_json
+from orchestrator.results.changes import Figure
+from orchestrator.results.configuration import JobConfigs, flatten, settings
+from orchestrator.results.load import Outcome, SweepResults, fact, figure, worst
+from orchestrator.results.load import load as load_folder
+from orchestrator.results.metrics import MIB, MS
+from orchestrator.results.naming import Naming, measure_kind
+from orchestrator.results.performance import (
+    COUNTERS,
+    NOT_ITS_FAULT,
+    compile_latency_of,
+    disturbances,
+    latency_of,
+    memory_of,
+    round_speedup,
+)
+from orchestrator.store import Sweep, SweepFolder, read_json, write_json
+
+KIND = "orchestrator snapshot"
+NOT_ENVIRONMENT = ("conf",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One workload, compiler and measure.
+
+    names: the columns that say what was run (`orchestrator.results.naming.IDENTITY`); config: the same as keys of the
+    configuration, complete; kind: what the measure is ("performance", "accuracy"); figures: metric -> its rounds, and
+    counts: metric -> the median over the rounds, both only where no round failed; disturbed: evidence, "" if quiet;
+    jobs: the ids of its rounds.
+    """
+
+    names: Mapping[str, Any]
+    config: Mapping[str, Any]
+    kind: str
+    status: str
+    reason: str
+    figures: Mapping[str, Figure]
+    counts: Mapping[str, int]
+    disturbed: str
+    jobs: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """Return the row's name for people."""
+        n = self.names
+        return f"{n['model']} {n['mode']} {n['dtype']} {n['device']} {n['compiler']} {n['measure']}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """name: how a person finds it again; environment: flat, "packages.torch" -> "2.13.0"; created: seconds since the
+    epoch; settings: key -> the values that the sweep has for it; jobs: status -> how many jobs have it."""
+
+    name: str
+    created: float
+    argv: tuple[str, ...]
+    settings: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    rows: tuple[Row, ...]
+    origin: str | None = None
+    effect_threshold: float | None = None
+    jobs: Mapping[str, int] = field(default_factory=dict)
+
+
+def of_folder(folder: SweepFolder, name: str | None = None) -> Snapshot:
+    """Read a sweep folder. Raises UsageError when it is none."""
+    return of_results(load_folder(folder), name)
+
+
+def of_results(results: SweepResults, name: str | None = None) -> Snapshot:
+    """Return the snapshot of a sweep that was read."""
+    sweep = results.sweep
+    counts: dict[str, int] = defaultdict(int)
+    for outcome in results.outcomes:
+        counts[outcome.status] += 1
+    root = results.folder.root
+    point = sweep.points[0] if sweep.points else {}
+    return Snapshot(
+        name=name or f"{root.parent.name}/{root.name}",
+        created=sweep.created,
+        argv=sweep.argv,
+        settings={key: list(values) for key, values in settings(sweep.points).items()},
+        environment=environment(sweep, results.outcomes),
+        rows=tuple(_rows(results)),
+        origin=sweep.origin,
+        effect_threshold=figure(point, "effect_threshold"),
+        jobs=dict(counts),
+    )
+
+
+def environment(sweep: Sweep, outcomes: Sequence[Outcome] = ()) -> dict[str, Any]:
+    """Return where a sweep was measured, flat: its header, and what only its workers knew (the first that says)."""
+    header = {key: value for key, value in sweep.environment.items() if key not in NOT_ENVIRONMENT}
+    flat = flat_environment(header)
+    conf = fact(sweep.environment, "conf") or {}
+    flat |= {f"conf.{provider}": fact(copied, "sha256") for provider, copied in conf.items()}
+    seen = next((o.result.environment for o in outcomes if o.result is not None and o.result.environment), {})
+    for key in ("cpu_capability", "gpu"):
+        if key in seen:
+            flat |= flat_environment({key: seen[key]})
+    return flat
+
+
+def flat_environment(header: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an environment as flat keys; lists become one text, so that they are compared as a whole."""
+    flat = {}
+    for key, value in flatten(header):
+        if isinstance(value, (list, tuple)):
+            value = ", ".join(" ".join(map(str, v.values())) if isinstance(v, Mapping) else str(v) for v in value)
+        if value not in (None, "", {}):
+            flat[key] = value
+    return flat
+
+
+def _rows(results: SweepResults) -> list[Row]:
+    naming, configs = Naming(outcome.job for outcome in results.outcomes), JobConfigs()
+    families: dict[Any, list[Outcome]] = defaultdict(list)
+    for outcome in results.outcomes:
+        if outcome.job.measure.name != REFERENCE_MEASURE:  # no row: accuracy jobs show its failure
+            families[naming.family(outcome.job)].append(outcome)
+    rows = []
+    for outcomes in families.values():
+        rounds = sorted(outcomes, key=lambda outcome: outcome.job.round)
+        job, blame = rounds[0].job, worst(rounds)
+        rows.append(
+            Row(
+                names=naming.identity(job),
+                config=configs.of(job),
+                kind=measure_kind(job.measure),
+                status=blame.status,
+                reason=blame.reason,
+                figures=figures(rounds),
+                counts=counts(rounds),
+                disturbed="; ".join(disturbances(rounds)),
+                jobs=tuple(outcome.job.id for outcome in rounds),
+            )
+        )
+    return rows
+
+
+def figures(rounds: Sequence[Outcome]) -> dict[str, Figure]:
+    """Return metric -> its value in each round that passed; nothing when a round failed by itself.
+
+    Units are those of the tables. A metric that a round lacks is left out of that round; values that are not positive
+    (a compile latency below the noise of a step) are no figures.
+    """
+    if not _sound(rounds):
+        return {}
+    values: dict[str, list[float]] = defaultdict(list)
+    halves: dict[str, list[float]] = defaultdict(list)
+    for outcome in rounds:
+        if outcome.status != PASS or outcome.result is None:
+            continue
+        for metric, value in _of_round(outcome):
+            if value is not None and value > 0:
+                values[metric].append(value)
+        estimate = round_speedup(outcome)
+        if estimate is not None:
+            values["speedup"].append(estimate.value)
+            if estimate.half is not None:
+                halves["speedup"].append(estimate.half)
+    return {
+        metric: Figure(values=tuple(seen), halves=tuple(halves[metric]) if len(halves[metric]) == len(seen) else ())
+        for metric, seen in values.items()
+    }
+
+
+def _of_round(outcome: Outcome) -> list[tuple[str, float | None]]:
+    latency, compiling, own = latency_of(outcome), compile_latency_of(outcome), memory_of(outcome).own
+    cache = fact(outcome.facts, "cache")
+    return [
+        ("latency_ms", None if latency is None else latency * MS),
+        (f"compile_latency_{cache}_s" if cache in ("cold", "warm") else "compile_latency_s", compiling),
+        ("own_memory_mib", None if own is None else own * MIB),
+    ]
+
+
+def counts(rounds: Sequence[Outcome]) -> dict[str, int]:
+    """Return metric -> its median over the rounds that passed; nothing when a round failed by itself."""
+    if not _sound(rounds):
+        return {}
+    seen: dict[str, list[float]] = defaultdict(list)
+    for outcome in rounds:
+        for name in COUNTERS:
+            value = figure(outcome.facts, "counters", name) if outcome.status == PASS else None
+            if value is not None:
+                seen[name].append(value)
+    return {name: round(statistics.median(values)) for name, values in seen.items()}
+
+
+def _sound(rounds: Sequence[Outcome]) -> bool:
+    return all(outcome.status in NOT_ITS_FAULT for outcome in rounds)
+
+
+def write(path: Path, snapshot: Snapshot) -> None:
+    """Write a snapshot as a JSON file, atomically. Raises UsageError when that is not possible."""
+    try:
+        write_json(path, {"kind": KIND, "schema": SCHEMA_VERSION, **to_json(snapshot)})
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error}") from error
+
+
+def read(path: Path) -> Snapshot:
+    """Read a file that `write` made. Raises UsageError when it is none, is damaged or of another schema version."""
+    try:
+        data = read_json(path)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from error
+    if not isinstance(data, dict) or data.get("kind") != KIND:
+        raise UsageError(
+            f"{path} is no snapshot of a sweep: `orchestrator gate REF --against {path} --accept` makes one"
+        )
+    if data.get("schema") != SCHEMA_VERSION:
+        raise UsageError(f"{path} has schema version {data.get('schema')!r}; this version reads {SCHEMA_VERSION}")
+    try:
+        return from_json(Snapshot, {key: value for key, value in data.items() if key not in ("kind", "schema")})
+    except ValueError as error:
+        raise UsageError(f"{path} is damaged: {error}") from error
+
+
+def is_snapshot(path: Path) -> bool:
+    """Tell whether a file may be a snapshot, by its name."""
+    return path.is_file() and path.suffix == ".json"

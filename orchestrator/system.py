@@ -1,0 +1,107 @@
+"""What a figure depends on besides the code that is measured, found without importing torch.
+
+Packages, the build of torch, the CPU, the GPUs and their driver, environment variables that matter. Both the header of
+a sweep and every result have it: a comparison of two sweeps begins with what differs here.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import re
+import socket
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    *("torch", "transformers", "triton", "numpy", "safetensors", "onnxruntime", "openvino", "torchao", "timm"),
+    *("torchvision", "torch-tensorrt", "hydra-core", "omegaconf"),
+)
+VARIABLES = (
+    *("OMP_", "MKL_", "KMP_", "GOMP_", "TORCH", "TRITON_", "CUDA_", "NVIDIA_", "PYTORCH_", "ATEN_", "LD_PRELOAD"),
+    *("MALLOC_", "HF_HUB_OFFLINE", "CUBLAS_", "NCCL_"),
+)
+"""Beginnings of the names of environment variables that change figures."""
+OF_A_JOB = frozenset({"TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"})
+"""Set for every job, to folders of its own: they tell nothing about a machine."""
+
+
+def host() -> dict[str, Any]:
+    """Return the names of the machine, its system, its Python and its CPU."""
+    return {
+        "host": socket.gethostname(),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "cpu": cpu_model(),
+    }
+
+
+def packages() -> dict[str, str]:
+    """Return the versions of those of `PACKAGES` that are installed, from their metadata."""
+    return {name: version for name in PACKAGES if (version := _version(name)) is not None}
+
+
+def variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the environment variables that change figures, sorted by name."""
+    wanted = {name: value for name, value in environment.items() if name.startswith(VARIABLES)}
+    return {name: value for name, value in sorted(wanted.items()) if name not in OF_A_JOB}
+
+
+def torch_build() -> dict[str, str | None]:
+    """Return {"git", "cuda"} of the installed torch, as its version.py says; both None where it says nothing."""
+    spec = importlib.util.find_spec("torch")
+    file = Path(spec.origin).with_name("version.py") if spec is not None and spec.origin is not None else None
+    text = file.read_text() if file is not None and file.is_file() else ""
+    return {"git": _assigned("git_version", text), "cuda": _assigned("cuda", text)}
+
+
+def gpus() -> list[dict[str, Any]]:
+    """Return name and bytes of memory of every NVIDIA GPU, none where there is no driver."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+        return [
+            {"name": str(pynvml.nvmlDeviceGetName(h)), "memory_bytes": int(pynvml.nvmlDeviceGetMemoryInfo(h).total)}
+            for h in handles
+        ]
+    except pynvml.NVMLError:
+        return []
+
+
+def driver() -> str | None:
+    """Return the version of the NVIDIA driver, None where there is none."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        return str(pynvml.nvmlSystemGetDriverVersion())
+    except pynvml.NVMLError:
+        return None
+
+
+def cpu_model() -> str:
+    """Return the CPU's name as the system tells it."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _assigned(name: str, text: str) -> str | None:
+    """Return the string that a line of torch/version.py assigns to `name` (with or without an annotation)."""
+    found = re.search(rf"^{name}\b[^=\n]*=\s*'([^']+)'", text, re.MULTILINE)
+    return found.group(1) if found else None
