@@ -186,20 +186,21 @@ def test_dry_run_of_everything_runs_nothing(tmp_path: Path) -> None:
 
 
 def test_both_launchers_agree(tmp_path: Path) -> None:
-    """Same model, same seed: same parameters, same outputs to the bit, same memory of the model."""
+    """Same model, same seed: same outputs to the bit, same memory of a model that is larger than the libraries' pages."""
     facts = {}
     for launcher in ("fork", "subprocess"):
         cwd = tmp_path / launcher
         cwd.mkdir()
         run(cwd, *FAKES, "suite=tiny", "suite.models=[bert_tiny]", "compiler=eager",
-            "measure=glance,accuracy", "rounds=1", f"execution.launcher={launcher}",
+            "suite.catalog.bert_tiny.build.config.vocab_size=200000", "measure=glance,accuracy", "rounds=1", f"execution.launcher={launcher}",
             "execution.keep_references=true")  # fmt: skip
         (reference,) = latest(cwd).references.iterdir()
         performance = table(cwd, "performance").iloc[0]
         facts[launcher] = (reference / "eager.safetensors").read_bytes(), performance
     fork, subprocess_ = facts["fork"], facts["subprocess"]
     assert fork[0] == subprocess_[0]
-    assert fork[1]["own_memory_mib"] == pytest.approx(subprocess_[1]["own_memory_mib"], rel=0.25, abs=4)
+    assert fork[1]["own_memory_mib"] == pytest.approx(subprocess_[1]["own_memory_mib"], rel=0.10)
+    assert subprocess_[1]["own_memory_mib"] > 100
 
 
 def test_the_command_in_a_row_runs_the_same_jobs_again(tmp_path: Path) -> None:

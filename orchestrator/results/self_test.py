@@ -27,7 +27,7 @@ SLEEP_PERCENT = 1.0
 RELATIVE_IQR = 0.10
 FOREIGN_CORES = 0.1
 DISTURBED_SHARE = 0.25
-"""At most: error of a peak, oversleeping; medians over the jobs (the limits of `orchestrator.probes.noise`); part of
+"""At most: error of a peak, of a known wait; medians over the jobs (the limits of `orchestrator.probes.noise`); part of
 the jobs that were disturbed."""
 
 QUIET = "end what else runs on this machine, or take one of your own, and run the self-test again"
@@ -205,7 +205,7 @@ def _risen(outcome: Outcome) -> float | None:
 
 
 def _sleep(family: Family) -> Check | None:
-    """A sleep is never shorter than asked for; what is over is the overhead of timers, scheduler and our clock."""
+    """A known wait is never found shorter than it is; what is over is the overhead of our clock and of the call."""
     if family.model.options.get("kind") != "sleep" or not _is(family.compiler, "Eager"):
         return None
     known_ms = (figure(family.model.options, "seconds") or 0.0) * MS

@@ -12,6 +12,7 @@ from orchestrator.records import Workload
 if TYPE_CHECKING:
     import torch
 
+AWAKE_S = 0.005  # the end of a known wait, spent looking at the clock
 KINDS = ("matmul", "allocate", "sleep", "fail")
 
 
@@ -20,8 +21,8 @@ class KnownModel:
     """One model with a known figure.
 
     matmul: `layers` square linear layers of `width`: a step that is arithmetic and nothing else. allocate: a step that
-    allocates and touches `bytes` and holds them for `seconds`. sleep: a step that takes `seconds`. fail: a step that
-    raises. Gradients flow through each, so that it can be trained.
+    allocates and touches `bytes` and holds them for `seconds`. sleep: a step that takes `seconds`, to some microseconds.
+    fail: a step that raises. Gradients flow through each, so that it can be trained.
     """
 
     kind: str
@@ -42,6 +43,14 @@ class KnownModel:
         model = _module(self, width, generator)
         inputs = {"x": torch.randn(workload.batch_size, width, generator=generator)}
         return Program(model=model, inputs=inputs, loss=lambda outputs: outputs["y"].float().square().mean())
+
+
+def _wait(seconds: float) -> None:
+    """Return after `seconds`: asleep, but for the end, because a virtual machine may wake a sleeper late (by 0.5 ms)."""
+    end = time.perf_counter() + seconds
+    time.sleep(max(seconds - AWAKE_S, 0.0))
+    while time.perf_counter() < end:
+        pass
 
 
 def _module(known: KnownModel, width: int, generator: torch.Generator) -> torch.nn.Module:
@@ -65,7 +74,7 @@ def _module(known: KnownModel, width: int, generator: torch.Generator) -> torch.
                 time.sleep(known.seconds)
                 del block
             if known.kind == "sleep":
-                time.sleep(known.seconds)
+                _wait(known.seconds)
             for layer in self.layers:
                 x = layer(x)
             return {"y": x}
