@@ -9,9 +9,13 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from orchestrator.errors import UsageError
 from orchestrator.store import SweepFolder
+
+PATIENCE_S = 0.2
+"""How long a lock is tried for: a reader that asks who has it (`holder`) has it for some microseconds."""
 
 
 @contextlib.contextmanager
@@ -27,20 +31,49 @@ def locked(store: SweepFolder, shard: int, of: int) -> Iterator[None]:
         yield
 
 
+def holder(store: SweepFolder) -> str | None:
+    """Return who runs the sweep now ("process 17 on host since ..."), None when nobody does.
+
+    There is no way to ask for a lock but to try it: a shared one is taken and dropped at once. It hinders no other
+    reader, and a scheduler that starts in this instant waits for it (`PATIENCE_S`). Nothing is created or written.
+    """
+    for path in (store.lock, *sorted(store.root.glob(f"{store.lock.name}.*"))):
+        try:
+            with path.open() as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _holder(path)
+        except OSError:  # no lock file, or a file system without locks
+            continue
+    return None
+
+
+def _holder(path: Path) -> str:
+    return path.read_text(errors="replace").strip() or "another process"
+
+
 @contextlib.contextmanager
 def _flock(path: Path, kind: int) -> Iterator[None]:
     with path.open("a+") as file:
-        try:
-            fcntl.flock(file, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise UsageError(
-                f"{path.parent} is in use by {file.read().strip() or 'another process'}; "
-                "wait until that has ended, or stop it, then run this again"
-            ) from None
+        patience = time.monotonic() + PATIENCE_S
+        while not _taken(file, kind):
+            if time.monotonic() > patience:
+                raise UsageError(
+                    f"{path.parent} is in use by {_holder(path)}; "
+                    "wait until that has ended, or stop it, then run this again"
+                )
+            time.sleep(PATIENCE_S / 20)
         if kind == fcntl.LOCK_EX:
             file.truncate(0)
             now = time.strftime("%Y-%m-%d %H:%M:%S")
             file.write(f"process {os.getpid()} on {socket.gethostname()} since {now}")
             file.flush()
         yield
+
+
+def _taken(file: TextIO, kind: int) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

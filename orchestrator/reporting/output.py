@@ -13,14 +13,20 @@ if TYPE_CHECKING:
 FORMS = ("json", "md", "csv")
 
 
-def parser(verb: str, description: str, epilog: str) -> argparse.ArgumentParser:
-    """Return the parser of a verb with --json, --md, --csv (`.form`) and --root (`.root`), where sweeps lie."""
+def parser(verb: str, description: str, epilog: str, *, roots: bool = False) -> argparse.ArgumentParser:
+    """Return the parser of a verb with --json, --md, --csv (`.form`) and --root (`.root`), where sweeps lie.
+
+    With `roots` the latter may be given several times: `.root` is then a list, None when it is not given.
+    """
     made = argparse.ArgumentParser(prog=f"python -m orchestrator {verb}", description=description, epilog=epilog)
     form = made.add_mutually_exclusive_group()
     form.add_argument("--json", dest="form", action="store_const", const="json", help="everything, with units")
     form.add_argument("--md", dest="form", action="store_const", const="md", help="for a pull request")
     form.add_argument("--csv", dest="form", action="store_const", const="csv", help="the main table")
-    made.add_argument("--root", default="outputs", metavar="DIR", help="where sweeps lie (outputs)")
+    if roots:
+        made.add_argument("--root", action="append", metavar="DIR", help="where sweeps lie (outputs); may be repeated")
+    else:
+        made.add_argument("--root", default="outputs", metavar="DIR", help="where sweeps lie (outputs)")
     return made
 
 

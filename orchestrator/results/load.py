@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,8 @@ WORST_FIRST = (
     PASS,
 )
 """Of several rounds the row shows the worst status: what the compiler does wrong before what nobody has tried."""
+ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])|\x9b[0-?]*[ -/]*[@-~]")
+"""Colours, cursor movements, window titles (ECMA-48): left out as a whole, for their letters say nothing."""
 
 
 @dataclass(frozen=True)
@@ -69,14 +72,15 @@ class SweepResults:
     outcomes: tuple[Outcome, ...]
 
 
-def load(folder: SweepFolder) -> SweepResults:
-    """Read plan and results. Raises UsageError when the folder is not a sweep or its plan is damaged.
+def load(folder: SweepFolder, wanted: Callable[[JobSpec], bool] = lambda job: True) -> SweepResults:
+    """Read the plan, and the results of the jobs that are `wanted` (all): the others are left out.
 
     Missing and damaged result files are `not_run` outcomes with the reason: nothing is lost, nothing is dropped.
+    Raises UsageError when the folder is not a sweep or its plan is damaged.
     """
     sweep = folder.read_sweep()
-    graph = folder.read_graph()
-    return SweepResults(folder, sweep, tuple(outcome(job, folder.read_result(job.id)) for job in graph.jobs))
+    jobs = filter(wanted, folder.read_graph().jobs)
+    return SweepResults(folder, sweep, tuple(outcome(job, folder.read_result(job.id)) for job in jobs))
 
 
 def outcome(job: JobSpec, result: JobResult | Unreadable | None) -> Outcome:
@@ -99,7 +103,13 @@ def worst(outcomes: Iterable[Outcome]) -> Outcome:
 
 def one_line(text: str) -> str:
     """Return text on one line, without control characters: messages of compilers hold newlines and colours."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return " ".join("".join(c if c.isprintable() else " " for c in ESCAPES.sub("", text)).split())
+
+
+def lines(text: str) -> list[str]:
+    """Return the lines of a text, none of which can do anything to a terminal. Indentation is kept."""
+    plain = ESCAPES.sub("", text).expandtabs(4)
+    return ["".join(c for c in line if c.isprintable()).rstrip() for line in plain.splitlines()]
 
 
 def fact(facts: Any, *path: str) -> Any:

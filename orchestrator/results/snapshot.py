@@ -35,6 +35,7 @@ from orchestrator.store import Sweep, SweepFolder, read_json, write_json
 
 KIND = "orchestrator snapshot"
 NOT_ENVIRONMENT = ("conf",)
+OF_WORKERS = ("host", "cpu", "cpu_capability", "gpu")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,16 +108,20 @@ def of_results(results: SweepResults, name: str | None = None) -> Snapshot:
 
 
 def environment(sweep: Sweep, outcomes: Sequence[Outcome] = ()) -> dict[str, Any]:
-    """Return where a sweep was measured, flat: its header, and what only its workers knew (the first that says)."""
+    """Return where a sweep was measured, flat: its header, and what its workers know better or alone.
+
+    They may have run on another machine than the one that planned; on several, all are named.
+    """
     header = {key: value for key, value in sweep.environment.items() if key not in NOT_ENVIRONMENT}
     flat = flat_environment(header)
     conf = fact(sweep.environment, "conf") or {}
     flat |= {f"conf.{provider}": fact(copied, "sha256") for provider, copied in conf.items()}
-    seen = next((o.result.environment for o in outcomes if o.result is not None and o.result.environment), {})
-    for key in ("cpu_capability", "gpu"):
-        if key in seen:
-            flat |= flat_environment({key: seen[key]})
-    return flat
+    seen: dict[str, dict[Any, None]] = defaultdict(dict)
+    for outcome in outcomes:
+        found = outcome.result.environment if outcome.result is not None else {}
+        for key, value in flat_environment({key: found[key] for key in OF_WORKERS if key in found}).items():
+            seen[key][value] = None
+    return flat | {key: next(iter(all)) if len(all) == 1 else ", ".join(map(str, all)) for key, all in seen.items()}
 
 
 def flat_environment(header: Mapping[str, Any]) -> dict[str, Any]:
