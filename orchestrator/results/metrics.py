@@ -165,6 +165,19 @@ _COLUMNS = (
     _plain("p", "p-value, corrected for all that was compared (Holm)", "none"),
     _text("change", "better, worse, changed (no direction) or within noise; missing, new"),
     _text("key", "key of the configuration or of the environment"),
+    # gates
+    _text("case", "what the gate looked at: a row, an entry of the rules, the environment"),
+    _text("level", "fail, flaky, warning, known (an accepted failure), new or notice"),
+    _text("finding", "what the finding is about: a metric, status, missing, configuration, expired, ..."),
+    _plain("allowed", "relative change up to which a figure counts as unchanged", "none"),
+    _counted("rows_expected", "rows of the baseline"),
+    _counted("rows_passed", "expected rows that are as they were, or better"),
+    _counted("rows_failed", "expected rows that are missing, not measured or worse"),
+    _counted("rows_flaky", "expected rows whose failure the rules excuse"),
+    _counted("rows_known", "expected rows that fail as they did in the baseline"),
+    _counted("rows_new", "rows that the baseline does not have"),
+    _counted("others_failed", "failures of other things than expected rows: new rows, expired entries, environment"),
+    _counted("warnings", "warnings"),
     # sweeps and jobs as such, and their history
     _text("sweep", "date and time of the sweep, or the path of what cannot be read"),
     _text("folder", "the sweep folder"),
@@ -192,6 +205,7 @@ _COLUMNS = (
     _text("file", "file, relative to the job's folder"),
     _counted("bytes", "size"),
     _text("machine", "host, CPU, cores and GPUs"),
+    _text("series", "workload and compiler; what differs is added where several would have the same name"),
     _text("causes", "what differs in environment, git and settings from the point that this one is compared with"),
     # speed
     _ratio("speedup", "exp(median of log(eager / compiled) over pairs), geometric mean of the rounds"),
