@@ -30,6 +30,11 @@ NOT_FOR_READING = frozenset(
     | {name for name in COLUMNS if name.endswith("_count") and name != "geomean_count"}
 )
 
+WHOLE = frozenset(
+    {"sweeps", "about", "failures", "disturbed", "slowest", "samples", "edges", "files", "history", "unreadable"}
+)
+"""Tables of verbs that have few columns, all of them for reading."""
+
 IN_OTHER_TABLES = {  # the Markdown summary says what performance.md and accuracy.md detail
     "summary": frozenset(
         {*COUNTERS, *JUDGEMENT, "own_memory_mib", "compile_peak_memory_mib", "children_peak_memory_mib"}
@@ -90,7 +95,7 @@ def _json_value(value: Any) -> Any:
 def to_markdown(name: str, table: Table) -> str:
     """Return a heading, what all rows have in common, and a table of the columns that hold something."""
     content = table.rows
-    hidden = NOT_FOR_READING | IN_OTHER_TABLES.get(name, set())
+    hidden = frozenset() if name in WHOLE else NOT_FOR_READING | IN_OTHER_TABLES.get(name, frozenset())
     shown = [column for column in table.columns if column not in hidden]
     shown = [column for column in shown if any(row[column] is not None for row in content)]
     constant = [c for c in shown if c in IDENTITY and c not in ("model", "compiler") and _constant(c, content)]
