@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from orchestrator.execution.sweeper import GraphSweeper, PlannedSweep
     from orchestrator.records import JobResult, JobSpec
 
-VERBS = {"report": ("orchestrator.reporting.report", "show a sweep's tables again, in the terminal or as a file")}
+VERBS = {
+    "report": ("orchestrator.reporting.report", "show a sweep's tables again, in the terminal or as a file"),
+    "gate": ("orchestrator.reporting.gate", "fail when a sweep lacks or worsens what a baseline has, for CI"),
+}
 """verb -> (module whose main(argv) it is, what it does)."""
 
 OK, USAGE, INTERRUPTED = 0, 2, 130

@@ -7,6 +7,7 @@ Only standard library and statistics are imported: a snapshot of 10,000 jobs tak
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -15,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import UsageError
-from orchestrator.records import PASS, REFERENCE_MEASURE, SCHEMA_VERSION, from_json, to_json
+from orchestrator.records import PASS, REFERENCE_MEASURE, SCHEMA_VERSION, STATUSES, from_json, to_json
 from orchestrator.results.changes import Figure
 from orchestrator.results.configuration import JobConfigs, flatten, settings
 from orchestrator.results.load import Outcome, SweepResults, fact, figure, worst
 from orchestrator.results.load import load as load_folder
 from orchestrator.results.metrics import MIB, MS
-from orchestrator.results.naming import Naming, measure_kind
+from orchestrator.results.naming import IDENTITY, Naming, measure_kind
 from orchestrator.results.performance import (
     COUNTERS,
     NOT_ITS_FAULT,
@@ -236,9 +237,24 @@ def read(path: Path) -> Snapshot:
     if data.get("schema") != SCHEMA_VERSION:
         raise UsageError(f"{path} has schema version {data.get('schema')!r}; this version reads {SCHEMA_VERSION}")
     try:
-        return from_json(Snapshot, {key: value for key, value in data.items() if key not in ("kind", "schema")})
+        found = from_json(Snapshot, {key: value for key, value in data.items() if key not in ("kind", "schema")})
+        _check(found.rows)
     except ValueError as error:
         raise UsageError(f"{path} is damaged: {error}") from error
+    return found
+
+
+def _check(rows: Sequence[Row]) -> None:
+    """Raise ValueError for what no sweep can have found: it would become a wrong figure, or a traceback."""
+    for i, row in enumerate(rows):
+        if row.status not in STATUSES:
+            raise ValueError(f"rows[{i}].status: unknown status {row.status!r}")
+        if not row.names.keys() >= set(IDENTITY):
+            raise ValueError(f"rows[{i}].names: expected {', '.join(IDENTITY)}")
+        for metric, seen in row.figures.items():
+            values, halves = seen.values, seen.halves
+            if not values or not all(0 < v < math.inf for v in values) or not all(0 <= h < math.inf for h in halves):
+                raise ValueError(f"rows[{i}].figures.{metric}: expected positive numbers")
 
 
 def is_snapshot(path: Path) -> bool:

@@ -1,0 +1,131 @@
+"""`gate --accept`: a sweep becomes the baseline. What that changes is said, so that nothing is accepted unseen."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from orchestrator.errors import UsageError
+from orchestrator.records import HARMLESS
+from orchestrator.reporting import judgement as views
+from orchestrator.reporting import output
+from orchestrator.results import gate, snapshot
+from orchestrator.results.gate import FAIL, FLAKY, NOTICE, UNMEASURED, WARNING, Case, Finding, Judgement
+from orchestrator.results.load import one_line
+from orchestrator.results.rules import Rules
+from orchestrator.results.snapshot import Snapshot
+
+CHANGES = (FAIL, FLAKY, NOTICE)
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What was written to `path`, judged by what was there before (by no row at all where the file is new)."""
+
+    path: Path
+    judgement: Judgement
+
+    @property
+    def changes(self) -> list[Case]:
+        """The rows of the old baseline that are gone, or are not as they were."""
+        return [c for c in self.judgement.expected if any(finding.level in CHANGES for finding in c.findings)]
+
+    @property
+    def failures(self) -> Iterator[Case]:
+        """The rows of the new baseline that failed: whatever fails in the same way from now on is no failure."""
+        rows = self.judgement.after.rows
+        titles = gate.titles(rows)
+        for row in rows:
+            if row.status not in HARMLESS:
+                text = f"{row.status}: {one_line(row.reason)}" if row.reason else row.status
+                yield Case(
+                    name=titles[id(row)], row=row, expected=True, findings=(Finding(level=FAIL, kind="", text=text),)
+                )
+
+    @property
+    def headline(self) -> str:
+        rows = self.judgement.after.rows
+        removed = sum(finding.kind == "missing" for case in self.changes for finding in case.findings)
+        added = sum(case.row is not None and not case.expected for case in self.judgement.cases)
+        counts = f"{added} added, {removed} removed, {len(self.changes) - removed} changed"
+        news = counts if self.judgement.before.rows else "a new baseline"
+        return f"Accepted {self.judgement.after.name} as {self.path}: {len(rows):,} rows ({news})"
+
+    @property
+    def disturbed(self) -> str:
+        count = sum(bool(row.disturbed) for row in self.judgement.after.rows)
+        return f"{count} of the rows were disturbed: only large changes of their figures will be seen" if count else ""
+
+
+def accept(path: Path, after: Snapshot, rules: Rules, today: datetime.date, *, force: bool) -> Accepted:
+    """Write the snapshot as the baseline file `path`.
+
+    Raises UsageError when `path` is no place for one, the sweep is not complete, or the file there is no baseline;
+    the last two not with `force`.
+    """
+    if path.suffix != ".json" or path.is_dir():
+        raise UsageError(f"--accept writes a baseline file: --against must end in .json, and {path} does not")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path.parent} is no folder: mkdir -p {path.parent}")
+    if not after.rows:
+        raise UsageError(f"{after.name} has no rows: as a baseline it would expect nothing")
+    count = sum(after.jobs.get(status, 0) for status in UNMEASURED) or sum(
+        row.status in UNMEASURED for row in after.rows
+    )
+    if count and not force:
+        raise UsageError(
+            f"{after.name} has {count} jobs that have not run: resume={after.name} runs them, --force accepts it"
+        )
+    judgement = gate.gate(_before(path, after, force), after, rules, today)
+    snapshot.write(path, after)
+    return Accepted(path, judgement)
+
+
+def _before(path: Path, after: Snapshot, force: bool) -> Snapshot:
+    nothing = replace(after, rows=())
+    if not path.exists():
+        return nothing
+    try:
+        return snapshot.read(path)
+    except UsageError as error:
+        if force:
+            return nothing
+        raise UsageError(f"{error}. It was left as it is; --force replaces it") from error
+
+
+def show(form: str | None, accepted: Accepted) -> None:
+    """Print what was accepted: for people, or as `form`."""
+    if form is None:
+        _text(accepted)
+    elif form == "md":
+        sys.stdout.write(_markdown(accepted))
+    else:
+        from orchestrator.reporting.gate import tables
+
+        output.write(form, tables(accepted.judgement, "accepted"), "gate")
+
+
+def _text(accepted: Accepted) -> None:
+    from rich.text import Text
+
+    from orchestrator.reporting.layout import console, paragraph
+
+    out = console()
+    views.listed(out, "changed:", views.groups(accepted.changes, *CHANGES))
+    views.listed(out, "accepted failures:", views.groups(accepted.failures, FAIL))
+    views.listed(out, "!:", views.groups(accepted.judgement.cases, WARNING))
+    for text, style in ((accepted.disturbed, ""), (accepted.headline, "bold green")):
+        if text:
+            out.print(Text(paragraph(text, out.width), style), soft_wrap=True)
+
+
+def _markdown(accepted: Accepted) -> str:
+    lines = ["## Baseline accepted", "", f"**{views.escape(accepted.headline)}**", ""]
+    lines += views.table(views.groups(accepted.changes, *CHANGES))
+    failures = views.table(views.groups(accepted.failures, FAIL))
+    lines += ["Accepted failures:", "", *failures] if failures else []
+    lines += [views.escape(accepted.disturbed), ""] if accepted.disturbed else []
+    return "\n".join(lines)

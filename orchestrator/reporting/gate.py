@@ -1,0 +1,158 @@
+"""The verb `gate`: for CI. Does a sweep keep what a baseline has, within limits? And the way to a new baseline."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import UsageError
+from orchestrator.reporting import output
+from orchestrator.reporting.report import shown
+
+if TYPE_CHECKING:
+    from orchestrator.results.gate import Case, Judgement
+    from orchestrator.results.snapshot import Snapshot
+    from orchestrator.results.tables import Table
+
+COUNTS = {"passed": "pass", "failed": "fail", "flaky": "flaky", "known": "known"}
+"""Column of the verdict -> result of the expected rows that it counts."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run `python -m orchestrator gate`. Returns 0 if it passes, else 1; raises UsageError for bad input."""
+    asked = _arguments(argv)
+    from orchestrator.results import gate, rules
+
+    chosen = rules.read(Path(asked.rules)) if asked.rules else rules.Rules()
+    today = rules.date(asked.today, "--today") if asked.today else datetime.datetime.now(datetime.UTC).date()
+    after, sweep = _read(asked.ref, Path(asked.root))
+    if asked.accept:
+        from orchestrator.reporting import acceptance
+
+        accepted = acceptance.accept(Path(asked.against), after, chosen, today, force=asked.force)
+        acceptance.show(asked.form, accepted)
+        return 0
+    before, _ = _read_baseline(asked.against, Path(asked.root))
+    judgement = gate.gate(before, after, chosen, today, sweep)
+    if asked.junit:
+        _write_junit(Path(asked.junit), judgement)
+    _show(asked.form, judgement, (_named(asked.against, before), _named(asked.ref, after)))
+    return int(not judgement.passed)
+
+
+def _arguments(argv: Sequence[str]) -> argparse.Namespace:
+    parser = output.parser(
+        "gate",
+        "Fail when a sweep lacks a row of the baseline, or has a worse one.",
+        "Exit code: 0 passed or accepted, 1 failed, 2 usage. Rules and examples: docs/gate.md",
+    )
+    parser.add_argument("ref", metavar="REF", help="sweep to judge: path, latest, <date>/<time>, or file")
+    parser.add_argument("--against", metavar="BASE", required=True, help="baseline: a file (.json), or a sweep")
+    parser.add_argument("--rules", metavar="FILE", help="limits, flaky rows: a YAML file")
+    parser.add_argument("--junit", metavar="FILE", help="write JUnit XML for the CI server")
+    parser.add_argument("--today", metavar="DAY", help="for expiry dates: 2026-12-01 (now, in UTC)")
+    parser.add_argument("--accept", action="store_true", help="make REF the baseline: write BASE")
+    parser.add_argument("--force", action="store_true", help="accept in spite of jobs that have not run")
+    asked = parser.parse_args(argv)
+    if asked.accept and asked.junit:
+        parser.error("--junit tells what failed, --accept takes it as it is: use one of them")
+    if asked.force and not asked.accept:
+        parser.error("--force goes with --accept")
+    return asked
+
+
+def _read(reference: str, root: Path) -> tuple[Snapshot, str | None]:
+    """Return what a person named, and how commands name the sweep that it is (None: it is a file)."""
+    from orchestrator.execution.lock import holder
+    from orchestrator.results import sources
+
+    if Path(reference).is_file():
+        return sources.read(reference, root), None
+    folder, _ = sources.find(reference, root)
+    running = holder(folder)
+    if running is not None:
+        raise UsageError(f"{shown(folder)} still runs ({running}): wait for its end, then run this again")
+    return sources.read(reference, root), shown(folder)
+
+
+def _read_baseline(reference: str, root: Path) -> tuple[Snapshot, str | None]:
+    if reference.endswith(".json") and not Path(reference).exists():
+        raise UsageError(
+            f"there is no baseline {reference}: `orchestrator gate REF --against {reference} --accept` makes one"
+        )
+    found = _read(reference, root)
+    if not found[0].rows:
+        raise UsageError(f"{reference} has no rows: nothing would be expected, and the gate could not fail")
+    return found
+
+
+def _named(reference: str, snapshot: Snapshot) -> str:
+    return f"{reference} ({snapshot.name})" if Path(reference).is_file() else snapshot.name
+
+
+def _write_junit(path: Path, judgement: Judgement) -> None:
+    from orchestrator.reporting.junit import to_junit
+    from orchestrator.store import write_text
+
+    try:
+        write_text(path, to_junit(judgement))
+    except OSError as error:
+        raise UsageError(f"--junit: {path} cannot be written: {error}") from error
+
+
+def _show(form: str | None, judgement: Judgement, names: tuple[str, str]) -> None:
+    from orchestrator.reporting import judgement as views
+
+    if form is None:
+        views.show(judgement, names)
+    elif form == "md":
+        sys.stdout.write(views.to_markdown(judgement, names))
+    else:
+        output.write(form, tables(judgement), "gate")
+
+
+def tables(judgement: Judgement, result: str | None = None) -> dict[str, Table]:
+    """Return the verdict (one row), a row per finding and per case without one, and what differs around it."""
+    from orchestrator.results.comparison import differing
+    from orchestrator.results.gate import FAIL, NEW, WARNING
+    from orchestrator.results.naming import IDENTITY
+    from orchestrator.results.tables import Table
+
+    cases, expected = judgement.cases, judgement.expected
+    verdict = {
+        "result": result or ("pass" if judgement.passed else "fail"),
+        "rows_expected": len(expected),
+        **{f"rows_{name}": sum(case.result == value for case in expected) for name, value in COUNTS.items()},
+        "rows_new": sum(case.result == NEW for case in cases),
+        "others_failed": sum(case.result == FAIL and not case.expected for case in cases),
+        "warnings": sum(case.result == WARNING for case in cases),
+    }
+    columns = ("case", "result", "level", "finding", *IDENTITY, "status", "found", "metric", "before", "after")
+    columns += ("ratio", "ratio_low", "ratio_high", "p", "allowed", "disturbed", "job", "command")
+    environment = differing(judgement.before.environment, judgement.after.environment)
+    around = [{"key": key, "before": old, "after": new} for key, (old, new) in environment.items()]
+    return {
+        "verdict": Table.of(tuple(verdict), [verdict]),
+        "gate": Table.of(columns, (row for case in cases for row in _rows(case))),
+        "environment": Table.of(("key", "before", "after"), around),
+    }
+
+
+def _rows(case: Case) -> list[dict[str, object]]:
+    row = case.row
+    base: dict[str, object] = {"case": case.name, "result": case.result}
+    if row is not None:
+        base |= {**row.names, "status": row.status, "disturbed": row.disturbed, "job": next(iter(row.jobs), None)}
+    found = []
+    for one in case.findings:
+        change = one.change
+        own = {"level": one.level, "finding": one.kind, "found": one.text, "command": one.command}
+        if change is not None:
+            own |= {"metric": change.metric, "before": change.before, "after": change.after, "ratio": change.ratio}
+            own |= {"ratio_low": change.low, "ratio_high": change.high, "p": change.p, "allowed": one.allowed}
+        found.append(base | own)
+    return found or [base]
