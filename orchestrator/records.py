@@ -132,7 +132,8 @@ class JobSpec:
 
     `id` is a hash of everything that can change the numbers (`job_id`); `launcher` is "fork" or "subprocess";
     `env` are environment variables added to the worker's; `timeout_s` bounds the whole process, in seconds;
-    `cost_s` is the planner's estimate, in seconds.
+    `cost_s` is the planner's estimate, in seconds; `point` is the grid point of the sweep that asked for it, or for
+    what needs it (its place among `store.Sweep.points`).
     """
 
     id: str
@@ -146,6 +147,7 @@ class JobSpec:
     timeout_s: float
     cost_s: float
     verdict: Verdict | None = None
+    point: int | None = None
 
     @property
     def family(self) -> str:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import UsageError
+from orchestrator.migrations import migrated
 from orchestrator.records import (
     SCHEMA_VERSION,
     JobResult,
@@ -39,6 +41,10 @@ from orchestrator.records import (
     from_json,
     to_json,
 )
+
+_RESULT_HEAD = re.compile(rb'\{\s*"schema": %d,\s*"job_id": "(\w+)",\s*"status": "(\w+)",' % SCHEMA_VERSION)
+_HEAD_BYTES = 200
+_TAIL = b"\n}\n"
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,8 @@ class Sweep:
     points: tuple[Any, ...]  # the composed configuration of each grid point
     created: float
     environment: Any = field(default_factory=dict)
-    origin: str | None = None  # the sweep this one resumes or reruns
+    origin: str | None = None  # the folder of the sweep that this one reruns
+    grid: tuple[tuple[str, ...], ...] = ()  # the overrides of each grid point, single values; () in older sweeps
 
 
 @dataclass(frozen=True)
@@ -121,7 +128,7 @@ class SweepFolder:
         """Raises UsageError when the folder is not a sweep, cannot be read, or is of another schema version."""
         data = _read_part(self.sweep_file, "sweep")
         try:
-            return from_json(Sweep, {key: value for key, value in data.items() if key != "schema"})
+            return from_json(Sweep, data)
         except ValueError as error:
             raise UsageError(f"{self.sweep_file} is damaged: {error}") from error
 
@@ -130,7 +137,7 @@ class SweepFolder:
         data = _read_part(self.plan_file, "plan")
         try:
             return _unpack(data)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UsageError(f"{self.plan_file} is damaged ({error}); run the sweep again") from error
 
     # -- jobs and results
@@ -150,10 +157,7 @@ class SweepFolder:
         """Return the result, None when there is none, or `Unreadable` when the file is cut short or not ours."""
         path = self.result_file(job_id)
         try:
-            data = read_json(path)
-            if data.get("schema") != SCHEMA_VERSION:
-                return Unreadable(path, f"schema version {data.get('schema')!r}, this version reads {SCHEMA_VERSION}")
-            result = from_json(JobResult, {key: value for key, value in data.items() if key != "schema"})
+            result = from_json(JobResult, migrated("result", read_json(path)))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, AttributeError) as error:
@@ -162,12 +166,31 @@ class SweepFolder:
             return Unreadable(path, f"it is the result of job {result.job_id}")
         return result
 
+    def read_status(self, job_id: str) -> str | None:
+        """Return the status of a job's result, None where there is no result that can be read.
+
+        Of a file that begins and ends as `write_result` leaves it only that is read: 10,000 results have 100 MB of
+        samples. Any other is read in full.
+        """
+        try:
+            with self.result_file(job_id).open("rb", buffering=0) as file:
+                head = file.read(_HEAD_BYTES)
+                file.seek(-len(_TAIL), os.SEEK_END)
+                tail = file.read()
+        except OSError:
+            return None
+        found = _RESULT_HEAD.match(head)
+        if found is not None and found[1] == job_id.encode() and tail == _TAIL:
+            return found[2].decode()
+        result = self.read_result(job_id)
+        return result.status if isinstance(result, JobResult) else None
+
 
 def read_job(path: Path) -> JobSpec:
     """Read one job.json. Raises UsageError when it is missing, damaged or of another schema version."""
     data = _read_part(path, "job")
     try:
-        return from_json(JobSpec, {key: value for key, value in data.items() if key != "schema"})
+        return from_json(JobSpec, data)
     except ValueError as error:
         raise UsageError(f"{path} is damaged: {error}") from error
 
@@ -209,6 +232,19 @@ def remove_tree(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
+def new_folder(wanted: Path) -> SweepFolder:
+    """Create the folder `wanted`, or `wanted`-1, -2, ... where it is taken. Raises OSError."""
+    wanted.parent.mkdir(parents=True, exist_ok=True)
+    path, number = wanted, 0
+    while True:
+        try:
+            path.mkdir()
+            return SweepFolder(path)
+        except FileExistsError:
+            number += 1
+            path = wanted.with_name(f"{wanted.name}-{number}")
+
+
 def find_sweeps(root: Path) -> Iterator[SweepFolder]:
     """Yield the sweep folders below `root`, newest first (by folder name: date, then time)."""
     for file in sorted(root.glob("*/*/sweep.json"), reverse=True):
@@ -241,17 +277,17 @@ def find_sweep(reference: str, root: Path) -> SweepFolder:
     return hits[0]
 
 
-def _read_part(path: Path, what: str) -> Any:
+def _read_part(path: Path, what: str) -> dict[str, Any]:
     try:
         data = read_json(path)
     except FileNotFoundError:
         raise UsageError(f"{path.parent} is not a {what} folder: it has no {path.name}") from None
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from error
-    version = data.get("schema") if isinstance(data, dict) else None
-    if version != SCHEMA_VERSION:
-        raise UsageError(f"{path} has schema version {version!r}; this version of orchestrator reads {SCHEMA_VERSION}")
-    return data
+    try:
+        return migrated(what, data)
+    except ValueError as error:
+        raise UsageError(f"{path} {error}") from error
 
 
 # A plan of 10,000 jobs has a few hundred distinct workloads and compilers: each is stored once.
@@ -280,6 +316,7 @@ def _pack(graph: JobGraph) -> Any:
             "timeout_s": job.timeout_s,
             "cost_s": job.cost_s,
             "verdict": to_json(job.verdict),
+            "point": job.point,
         }
         for job in graph.jobs
     ]
@@ -308,6 +345,7 @@ def _unpack(data: Any) -> JobGraph:
                 timeout_s=float(job["timeout_s"]),
                 cost_s=float(job["cost_s"]),
                 verdict=None if job["verdict"] is None else from_json(Verdict, job["verdict"]),
+                point=None if job.get("point") is None else int(job["point"]),
             )
             for job in data["jobs"]
         )

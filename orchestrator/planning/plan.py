@@ -13,7 +13,6 @@ For every point and model of its suite it adds the job that was asked for and wh
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +22,7 @@ from orchestrator.planning import cost
 from orchestrator.planning.machine import Machine
 from orchestrator.planning.matching import matches, names
 from orchestrator.planning.points import Point
+from orchestrator.planning.rounds import is_judged, turn
 from orchestrator.planning.shards import Unit, comparison
 from orchestrator.planning.suites import Model
 from orchestrator.plugins import resolve
@@ -72,19 +72,13 @@ class _Planner:
         self.machine = machine
         self.jobs: dict[str, JobSpec] = {}
         self._known: dict[Any, _Known] = {}
+        self._asked: set[str] = set()  # jobs that a point asked for itself, not only for the sake of another job
         self._positions: dict[str, tuple[int, int, int, int, int, bytes]] = {}
         self._comparisons: dict[Unit, int] = {}
         self._workloads: dict[str, int] = {}
-        self._judged: dict[str, bool] = {}
         self._defaults: dict[str, dict[str, Any]] = {}
-        self._gate = next((point.measure for point in points if self.judged(point.measure)), ACCURACY)
-
-    def judged(self, measure: PluginSpec) -> bool:
-        """True for a measure with a tolerance: judged once, by a reference. Others have rounds and a baseline."""
-        if measure.target not in self._judged:
-            fields = {field.name for field in dataclasses.fields(resolve(measure.target))}
-            self._judged[measure.target] = "tolerance" in fields
-        return self._judged[measure.target]
+        self._points = {id(point): number for number, point in enumerate(points)}
+        self._gate = next((point.measure for point in points if is_judged(point.measure)), ACCURACY)
 
     def position(self, job: JobSpec) -> tuple[int, int, int, int, int, bytes]:
         """Return where a job stands: one comparison after the other, in it stage, workload, round, eager first."""
@@ -92,7 +86,7 @@ class _Planner:
 
     def ask(self, point: Point, model: Model) -> None:
         """Add the job of a point and a model, and what it needs."""
-        if self.judged(point.measure):
+        if is_judged(point.measure):
             self._ask_judged(point, model, point.measure)
         else:
             self._ask_timed(point, model)
@@ -152,8 +146,14 @@ class _Planner:
     ) -> JobSpec:
         """Add a job unless it is there already; return the one that is in the plan."""
         key = job_id(workload.print, compiler.print, measure.print, round=round, launcher=point.launcher, env=point.env)
+        asked = compiler.record.name == point.compiler.name and measure.record.name == point.measure.name
         if key in self.jobs:
+            if asked and key not in self._asked:
+                self.jobs[key] = dataclasses.replace(self.jobs[key], point=self._points[id(point)])
+                self._asked.add(key)
             return self.jobs[key]
+        if asked:
+            self._asked.add(key)
         job = JobSpec(
             id=key,
             workload=workload.record,
@@ -166,20 +166,17 @@ class _Planner:
             timeout_s=point.timeout_s,
             cost_s=0.0 if verdict else self._cost_s(point, model, workload, compiler, measure, stage, round),
             verdict=verdict,
+            point=self._points[id(point)],
         )
         self.jobs[key] = job
-        self._positions[key] = (*self._place(workload, stage), round, *self._turn(workload, compiler, round))
+        place, name = self._place(workload, stage), compiler.record.name
+        self._positions[key] = (*place, round, *turn(workload.print, compiler.print, name, round))
         return job
 
     def _place(self, workload: _Known, stage: int) -> tuple[int, int, int]:
         unit = comparison(workload.record)
         group = self._comparisons.setdefault(unit, len(self._comparisons))
         return group, stage, self._workloads.setdefault(workload.print, len(self._workloads))
-
-    def _turn(self, workload: _Known, compiler: _Known, round: int) -> tuple[int, bytes]:
-        """Return eager's turn, the first, or a compiler's: random, by the workload's seed, anew in every round."""
-        text = f"{workload.print} {round} {compiler.print}"
-        return int(compiler.record.name != EAGER), hashlib.sha256(text.encode()).digest()[:8]
 
     def _known_beforehand(
         self, point: Point, model: Model, workload: _Known, compiler: _Known, measure: _Known

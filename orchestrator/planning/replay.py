@@ -1,0 +1,182 @@
+"""Which jobs of a stored plan to run again, with what they need. Pure functions: a plan in, a plan out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from orchestrator.errors import UsageError, did_you_mean
+from orchestrator.planning.matching import Names, check_keys, matches, names
+from orchestrator.planning.rounds import is_timed, turn
+from orchestrator.plugins import resolve
+from orchestrator.records import EAGER, REFERENCE_MEASURE, JobSpec, Need, fingerprint, job_id
+from orchestrator.store import JobGraph
+
+
+def closed(graph: JobGraph, chosen: Iterable[str]) -> JobGraph:
+    """Return the jobs with the ids `chosen` and all that they need, in plan order.
+
+    Of earlier rounds only the first is needed, for the compile cache that it leaves; eager has none and needs none.
+    """
+    jobs = {job.id: job for job in graph.jobs}
+    wanted: set[str] = set()
+    waiting = list(chosen)
+    while waiting:
+        job = jobs[waiting.pop()]
+        if job.id not in wanted:
+            wanted.add(job.id)
+            waiting += [need.job for need in job.needs if need.kind != "round" and need.job in jobs]
+            waiting += [] if job.compiler.name == EAGER else list(_earlier_rounds(job, jobs))[-1:]
+    return JobGraph(tuple(_with_needs(job, jobs, wanted) for job in graph.jobs if job.id in wanted))
+
+
+def _with_needs(job: JobSpec, jobs: Mapping[str, JobSpec], wanted: set[str]) -> JobSpec:
+    """Return the job with the needs that are left: instead of a round that is left out, the last one before it."""
+    needs = [need for need in job.needs if need.job in wanted]
+    before = next((earlier for earlier in _earlier_rounds(job, jobs) if earlier in wanted), None)
+    if before is not None and not any(need.kind == "round" for need in needs):
+        needs.insert(0, Need(job=before, kind="round"))
+    return dataclasses.replace(job, needs=tuple(needs))
+
+
+def _earlier_rounds(job: JobSpec, jobs: Mapping[str, JobSpec]) -> Iterator[str]:
+    """Yield the ids of the rounds before that of `job`, the latest first."""
+    while True:
+        before = next((need.job for need in job.needs if need.kind == "round" and need.job in jobs), None)
+        if before is None:
+            return
+        yield before
+        job = jobs[before]
+
+
+def named(graph: JobGraph, prefix: str) -> JobSpec:
+    """Return the one job whose id begins with `prefix`. Raises UsageError when there is none, or several."""
+    found = [job for job in graph.jobs if prefix and job.id.startswith(prefix)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UsageError(f"'{prefix}' names {len(found)} jobs: {', '.join(f'{j.id} ({j.title})' for j in found[:5])}")
+    raise UsageError(
+        f"no job has an id that begins with '{prefix}': {did_you_mean(prefix, [j.id for j in graph.jobs])}"
+    )
+
+
+def matching(graph: JobGraph, expressions: Sequence[str]) -> set[str]:
+    """Return the ids of the jobs that match one of the expressions "key=value,key=value".
+
+    Keys are those of `exclude` (`orchestrator.planning.matching.KEYS`), values may be globs; a key that is given twice
+    matches either value. References are not looked at: they have no row. Raises UsageError for an expression that is
+    none, or matches nothing.
+    """
+    training: dict[str, bool] = {}
+    rows: list[tuple[str, Names]] = []
+    for job in graph.jobs:
+        if job.measure.name != REFERENCE_MEASURE:
+            target = job.workload.mode.target
+            if target not in training:
+                training[target] = bool(getattr(resolve(target), "training", False))
+            rows.append((job.id, names(job.workload, training[target], job.compiler, job.measure)))
+    chosen: set[str] = set()
+    for expression in expressions:
+        rule = _rule(expression)
+        found = {name for name, called in rows if matches(rule, called)}
+        if not found:
+            raise UsageError(f"--only {expression}: {_why_nothing(rule, [called for _, called in rows])}")
+        chosen |= found
+    return chosen
+
+
+def _rule(expression: str) -> dict[str, list[str]]:
+    rule: dict[str, list[str]] = defaultdict(list)
+    for part in expression.split(","):
+        key, equals, value = part.strip().partition("=")
+        if not equals or not value:
+            raise UsageError(f"--only {expression}: write key=value,key=value, as in model=T5*,compiler=inductor")
+        rule[key].append(value)
+    check_keys(rule, f"--only {expression}")
+    return dict(rule)
+
+
+def _why_nothing(rule: Mapping[str, list[str]], rows: Sequence[Names]) -> str:
+    for key, values in rule.items():
+        if not any(matches({key: values}, called) for called in rows):
+            known = {str(name) for called in rows for name in called[key] if name is not None}
+            return f"no {key} is named '{values[0]}': {did_you_mean(values[0], known)}"
+    return "no row has all of that"
+
+
+def with_rounds(graph: JobGraph, count: int) -> JobGraph:
+    """Return the plan with `count` rounds of every job that has rounds.
+
+    More rounds are planned as the planner would have: after the last one, with the baseline of the same round.
+    """
+    repeated = _Rounds([job for job in graph.jobs if job.round < count])
+    repeated.extend(count)
+    return JobGraph(tuple(repeated.in_order()))
+
+
+class _Rounds:
+    """Jobs in plan order, to which rounds can be added."""
+
+    def __init__(self, planned: Sequence[JobSpec]) -> None:
+        self._planned = planned
+        self._jobs = {job.id: job for job in planned}
+        self._prints: dict[int, str] = {}  # by identity: the jobs keep every record alive
+
+    def extend(self, count: int) -> None:
+        """Add rounds until every job that has rounds has `count`. Needed jobs come first, as in the plan."""
+        last: dict[str, JobSpec] = {}
+        for job in self._planned:
+            if is_timed(job) and job.verdict is None:
+                family = self._id(job, -1)
+                last[family] = max(last.get(family, job), job, key=lambda one: one.round)
+        for job in last.values():
+            for _ in range(job.round + 1, count):
+                job = self._next(job)
+                self._jobs[job.id] = job
+
+    def _next(self, job: JobSpec) -> JobSpec:
+        """Return the round after that of `job`."""
+        needs = [self._next_need(job, need) for need in job.needs]
+        if job.round == 0:
+            needs.insert(0, Need(job=job.id, kind="round"))
+        return dataclasses.replace(job, id=self._id(job, job.round + 1), round=job.round + 1, needs=tuple(needs))
+
+    def _next_need(self, job: JobSpec, need: Need) -> Need:
+        needed = self._jobs[need.job]
+        if need.kind == "round" and needed.round == job.round - 1:
+            return Need(job=job.id, kind="round")
+        if need.kind == "baseline":
+            return Need(job=self._id(needed, needed.round + 1), kind="baseline")
+        return need
+
+    def in_order(self) -> Iterator[JobSpec]:
+        """Yield the jobs in plan order: what is timed of a workload stands together, round by round, eager first."""
+        blocks: dict[str, list[JobSpec]] = defaultdict(list)
+        for job in self._jobs.values():
+            if is_timed(job):
+                blocks[self._print(job.workload)].append(job)
+        left = Counter(self._print(job.workload) for job in self._planned if is_timed(job))
+        for job in self._planned:
+            if not is_timed(job):
+                yield job
+                continue
+            workload = self._print(job.workload)
+            left[workload] -= 1
+            if not left[workload]:
+                yield from sorted(blocks[workload], key=self._turn)
+
+    def _turn(self, job: JobSpec) -> tuple[int, int, bytes]:
+        name = job.compiler.name
+        return (job.round, *turn(self._print(job.workload), self._print(job.compiler), name, job.round))
+
+    def _id(self, job: JobSpec, round: int) -> str:
+        prints = (self._print(job.workload), self._print(job.compiler), self._print(job.measure))
+        return job_id(*prints, round=round, launcher=job.launcher, env=job.env)
+
+    def _print(self, record: Any) -> str:
+        if id(record) not in self._prints:
+            self._prints[id(record)] = fingerprint(record)
+        return self._prints[id(record)]
