@@ -17,7 +17,7 @@ import torch
 from orchestrator.compilers.eager import Eager
 from orchestrator.measures.accuracy import Accuracy
 from orchestrator.measures.context import Context
-from orchestrator.measures.performance import Performance, relative_half_width
+from orchestrator.measures.performance import Performance, _block, relative_half_width
 from orchestrator.measures.reference import Reference
 from orchestrator.modes.inference import Inference
 from orchestrator.modes.training import Training
@@ -146,6 +146,15 @@ def test_a_compiler_is_timed_in_pairs_and_a_planted_slowdown_is_seen(tmp_path: P
     eager, compiled = (statistics.median(found[name]) for name in ("pair_eager_latency", "pair_latency"))
     assert compiled - eager == pytest.approx(0.01, rel=0.5)
     assert seen.facts["pair"] == {"block": 1, "pairs": 6, "method": "interleaved"}
+
+
+def test_a_block_is_the_lower_quartile_of_its_calls_but_the_first() -> None:
+    """Half of the calls are disturbed: 9 and 7 s instead of 1 and 2; the first, of 100 s, is no sample."""
+    seconds = iter([1.0, 9.0, 2.0, 7.0])
+    calls: list[int] = []
+    assert _block(lambda step: [step(), next(seconds)][1], lambda: calls.append(1), 4) == pytest.approx(1.75)
+    assert len(calls) == 5
+    assert _block(lambda _: 3.0, lambda: None, 1) == 3.0
 
 
 def test_blocks_are_long_enough_and_drop_their_first_call(tmp_path: Path) -> None:
