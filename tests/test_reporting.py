@@ -100,7 +100,7 @@ def test_long_names_and_reasons_stay_inside_and_whole(show: Show, tmp_path: Path
     assert not any("\x1b" in line or "…" in line for line in lines)
     joined = " ".join(" ".join(lines).split())
     assert joined.count("word") == 60
-    assert "end [31m red (jobs/" in joined
+    assert "end red (jobs/" in joined
     pieces = [line.split()[0] for line in lines if line.startswith((" ", "i"))]
     assert name in "".join(pieces)
 

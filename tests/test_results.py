@@ -164,9 +164,9 @@ def test_what_differs_in_anything_keeps_its_own_row(sweep: synthetic.SyntheticSw
     sweep.performance("Bert", compilers[0], launcher="subprocess")
     sweep.performance("Bert", compilers[0], env={"OMP_WAIT_POLICY": "PASSIVE"})
     made = build(sweep.write())
-    assert len(made.performance) == 18
-    assert len(made.accuracy) == 16
-    assert len(made.summary) == 18
+    assert len(made.performance.rows) == 18
+    assert len(made.accuracy.rows) == 16
+    assert len(made.summary.rows) == 18
     names = {row["compiler"] for row in rows(made.performance)}
     assert len(names) == 4
     identity = [tuple(row[name] for name in tables.IDENTITY) for row in rows(made.performance)]
@@ -302,12 +302,13 @@ def test_every_planned_job_has_one_row_whatever_is_missing_or_damaged(tmp_path: 
                 file.write_text(json.dumps(data))
             damaged += damage not in ("none", "facts")
         made = build(folder)
-        assert list(made.jobs["job"]) == [spec.id for spec in sweep.jobs]
-        assert set(made.jobs["status"]) <= set(STATUSES)
-        assert sum(made.jobs["status"] == "not_run") == damaged
-        assert all(reason for reason, s in zip(made.jobs["reason"], made.jobs["status"], strict=True) if s == "not_run")
-        assert len(made.performance) == 8
-        assert len(made.accuracy) == 4
+        jobs = made.jobs.rows
+        assert [row["job"] for row in jobs] == [spec.id for spec in sweep.jobs]
+        assert {row["status"] for row in jobs} <= set(STATUSES)
+        assert sum(row["status"] == "not_run" for row in jobs) == damaged
+        assert all(row["reason"] for row in jobs if row["status"] == "not_run")
+        assert len(made.performance.rows) == 8
+        assert len(made.accuracy.rows) == 4
         exports.write(folder, made)
         assert len(json.loads((folder.tables / "jobs.json").read_text())["tables"]["jobs"]) == len(sweep.jobs)
 
@@ -479,3 +480,17 @@ def test_command_of_a_summary_row_leaves_different_batch_sizes_to_the_suite(swee
 def test_collecting_imports_no_torch() -> None:
     code = "import sys, orchestrator.results.tables, orchestrator.results.exports; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_table_is_a_data_frame_for_those_who_want_one(tmp_path: Path) -> None:
+    """Counts stay integers where some are missing, and what was seen and is no number stays the word."""
+    sweep = synthetic.SyntheticSweep(tmp_path / "s")
+    sweep.performance("Bert", "inductor", pairs=[(0.2, 0.1)] * 20)
+    sweep.accuracy("Bert", "inductor", error="nan")
+    sweep.accuracy("Gpt", "inductor", error=1e-4)
+    made = build(sweep.write())
+    frame = made.summary.frame()
+    assert str(frame["rounds"].dtype) == "Int64"
+    assert str(frame["speedup"].dtype) == "float64"
+    assert frame["rounds"].isna().tolist() == [False, True]
+    assert made.accuracy.frame()["max_abs_error"].tolist() == ["nan", 1e-4]

@@ -77,7 +77,7 @@ def sweep(folder: Path, change: Change = lambda spec, result: result, **changes:
 
 
 def checks(folder: SweepFolder) -> dict[str, dict[str, Any]]:
-    rows: list[dict[str, Any]] = build(load(folder)).self_test.to_dict("records")  # type: ignore[assignment]
+    rows: list[dict[str, Any]] = list(build(load(folder)).self_test.rows)
     return {row["check"]: row for row in rows}
 
 
