@@ -77,8 +77,8 @@ def expand(
     return list(points.values())
 
 
-def parse(overrides: Iterable[str], loader: ConfigLoader) -> list[Override]:
-    """Parse overrides. Raises UsageError for what Hydra's grammar does not have."""
+def parse(overrides: Iterable[str], loader: ConfigLoader | None) -> list[Override]:
+    """Parse overrides; globs need the loader. Raises UsageError for what Hydra's grammar does not have."""
     parser = OverridesParser.create(config_loader=loader)
     with explained():
         return parser.parse_overrides([normalise(override) for override in overrides])
@@ -98,6 +98,8 @@ def _axes(overrides: Sequence[str], loader: ConfigLoader) -> dict[str, list[str]
     axes: dict[str, list[str]] = {}
     for override in parse(overrides, loader):
         key = override.key_or_group + (f"@{override.package}" if override.package else "")
+        if override.is_delete() and "." in key:
+            key = f"~{key}"  # after what has set it: a key that only the command line has could not be deleted else
         axes.pop(key, None)
         if not override.is_sweep_override():
             axes[key] = [str(override.input_line)]

@@ -14,6 +14,7 @@ All of it is on logarithms, as in `orchestrator.results.statistics`.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,8 +46,8 @@ class Figure:
 class Change:
     """`ratio` is after / before; `low` and `high` its 95 % interval, `p` its two-sided p-value.
 
-    All three are None where nothing is known of the spread: one round on both sides, no in-process interval, and no
-    other row that has rounds.
+    Where no row of the metric has rounds, `p` is None: nothing is known of how much another process would differ. The
+    interval is then that of the pairs inside the processes, and None where these have none.
     """
 
     ratio: float
@@ -60,7 +61,7 @@ def changes(pairs: Sequence[tuple[Figure, Figure]]) -> list[Change]:
     sides = [side for pair in pairs for side in pair]
     freedom = sum(len(side.values) - 1 for side in sides)
     pooled = sum(_squares(side) for side in sides) / freedom if freedom else None
-    return [_change(before, after, pooled) for before, after in pairs]
+    return [_change(before, after, pooled, freedom) for before, after in pairs]
 
 
 def holm(values: Sequence[float | None]) -> list[float | None]:
@@ -74,14 +75,14 @@ def holm(values: Sequence[float | None]) -> list[float | None]:
     return adjusted
 
 
-def _change(before: Figure, after: Figure, pooled: float | None) -> Change:
+def _change(before: Figure, after: Figure, pooled: float | None, pooled_freedom: int) -> Change:
     sides = (before, after)
     distance = math.log(after.mean / before.mean)
     within = math.hypot(*(_within(side) for side in sides)) / float(special.ndtri((1 + CONFIDENCE) / 2))
     if pooled is None:
         if not all(side.halves for side in sides):
             return Change(math.exp(distance), None, None, None)
-        return _interval(distance, within, math.inf)
+        return dataclasses.replace(_interval(distance, within, math.inf), p=None)
     terms, freedoms = [], []
     for side in sides:
         own = len(side.values) - 1
@@ -89,6 +90,7 @@ def _change(before: Figure, after: Figure, pooled: float | None) -> Change:
         terms.append((PRIOR * pooled + _squares(side)) / freedoms[-1] / len(side.values))
     total = sum(terms)
     freedom = total**2 / sum(t**2 / f for t, f in zip(terms, freedoms, strict=True)) if total else math.inf
+    freedom = min(freedom, pooled_freedom)  # with one row the prior is that row again, and counts once
     return _interval(distance, max(math.sqrt(total), within), freedom)
 
 

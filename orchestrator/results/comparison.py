@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ from orchestrator.records import SUCCESSES
 from orchestrator.results.attribution import Attribution, attribute
 from orchestrator.results.changes import Change, Figure, changes, holm
 from orchestrator.results.load import WORST_FIRST
-from orchestrator.results.matching import Keys, by_names, pairs
+from orchestrator.results.matching import Keys, by_names, is_complete, pairs
 from orchestrator.results.matching import differing as differing
 from orchestrator.results.matching import named_keys as named_keys
 from orchestrator.results.metrics import COLUMNS
@@ -115,24 +115,43 @@ class Comparison:
     attributions: tuple[Attribution, ...] = field(default=())
 
 
-def compare(before: Snapshot, after: Snapshot, limits: Mapping[str, Limit] = LIMITS) -> Comparison:
-    """Compare two sweeps: match their rows, judge every figure, put changes down to keys."""
-    pairs, missing, new = match(before.rows, after.rows)
-    matched = judge(pairs, lambda row: limits)
+def compare(
+    before: Snapshot, after: Snapshot, limits: Mapping[str, Limit] = LIMITS, *, one_row: bool = False
+) -> Comparison:
+    """Compare two sweeps: match their rows, judge every figure, put changes down to keys.
+
+    one_row: both have one row, and it is the same thing whatever it is called (two jobs that a person named).
+    """
+    if one_row:
+        old, new = before.rows[0], after.rows[0]
+        found, missing, only_new = [Matched(before=old, after=new, keys=differing(old.config, new.config))], [], []
+    else:
+        found, missing, only_new = match(before.rows, after.rows)
+    matched = judge(found, lambda row: limits)
     return Comparison(
         before=before,
         after=after,
         matched=tuple(matched),
         missing=tuple(missing),
-        new=tuple(new),
-        settings=differing(before.settings, after.settings),
-        environment=differing(before.environment, after.environment),
+        new=tuple(only_new),
+        settings=_known(before.settings, after.settings),
+        environment=_known(before.environment, after.environment),
         attributions=tuple(attribute(matched)),
     )
 
 
-def match(before: Iterable[Row], after: Iterable[Row]) -> tuple[list[Matched], list[Row], list[Row]]:
-    """Return the matched rows in the order of `before`, and the rows that only one side has (see `.matching`)."""
+def _known(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return what differs; nothing where one side knows nothing (a table, a sweep of an older version)."""
+    return differing(before, after) if before and after else {}
+
+
+def match(before: Sequence[Row], after: Sequence[Row]) -> tuple[list[Matched], list[Row], list[Row]]:
+    """Return the matched rows in the order of `before`, and the rows that only one side has (see `.matching`).
+
+    Rows that were read from a table know names only: then names are compared.
+    """
+    if not all(map(is_complete, (*before, *after))):
+        before, after = list(map(by_names, before)), list(map(by_names, after))
     found, left, right = pairs(before, after)
     return [Matched(before=old, after=new, keys=differing(old.config, new.config)) for old, new in found], left, right
 
@@ -178,9 +197,13 @@ def _word(
     metric: str, before: float, after: float, change: Change, p: float | None, limit: Limit, disturbed: bool
 ) -> str:
     large = abs(math.log(change.ratio)) > math.log1p(limit.allowed(p, disturbed))
-    if not large or abs(after - before) <= limit.floor or (p is not None and p > ALPHA):
+    if not large or abs(after - before) <= limit.floor or (p is not None and p > ALPHA) or _holds_1(change):
         return NOISE
     return direction(metric, before, after)
+
+
+def _holds_1(change: Change) -> bool:
+    return change.low is not None and change.high is not None and change.low <= 1 <= change.high
 
 
 def direction(metric: str, before: float, after: float) -> str:

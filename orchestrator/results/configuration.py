@@ -6,6 +6,7 @@ Flat, so that two configurations can be compared key by key, and every differenc
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -19,6 +20,8 @@ GROUPS = ("suite", "compiler", "dtype", "mode", "device", "measure")
 NOT_A_SETTING = frozenset({"dry_run", "resume", "shard_job", "zip", "grids", *GROUPS})
 """Top keys of a grid point that rows answer themselves, or that shape a sweep without changing a job of it."""
 ABSENT = "(absent)"
+OTHER_TYPE = re.compile(r"|null|true|false|[+-]?(inf|nan|[0-9][0-9_.]*(e[+-]?[0-9]+)?|\.[0-9]+)", re.IGNORECASE)
+"""Text that Hydra's grammar would take for something else than text."""
 
 
 class JobConfigs:
@@ -78,10 +81,13 @@ def settings(points: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Any, ...]]:
 
 
 def flatten(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (path, scalar or list). An empty map is a value of its own: it differs from one that has keys."""
+    """Yield (path, scalar, list or map). An empty map is a value of its own: it differs from one that has keys.
+
+    So is a map with a point in a key (`triton.cudagraphs`): a command line cannot write a path to it.
+    """
     for key, value in node.items():
         path = f"{prefix}.{key}" if prefix else str(key)
-        if isinstance(value, Mapping) and value:
+        if isinstance(value, Mapping) and value and not any("." in str(inner) for inner in value):
             yield from flatten(value, path)
         else:
             yield path, value
@@ -105,7 +111,7 @@ def literal(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, str):
-        return quoted(value) if value else "''"
+        return f"'{value}'" if OTHER_TYPE.fullmatch(value) else quoted(value)
     if isinstance(value, (list, tuple)):
         return "[" + ",".join(literal(item) for item in value) + "]"
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""What a person names, as a snapshot: a sweep, one job of it, or a file that a snapshot was written to."""
+"""What a person names, as a snapshot: a sweep, one job of it, or a file that holds a snapshot or a sweep's tables."""
 
 from __future__ import annotations
 
@@ -6,20 +6,25 @@ import dataclasses
 from pathlib import Path
 
 from orchestrator.errors import UsageError, did_you_mean
-from orchestrator.results import snapshot
+from orchestrator.results import snapshot, table_files
 from orchestrator.results.load import SweepResults, load
 from orchestrator.results.snapshot import Snapshot
-from orchestrator.store import SweepFolder, find_sweep
+from orchestrator.store import SweepFolder, find_sweep, read_json
 
-SPELLINGS = "latest, latest~1, <date>/<time>, a sweep folder, SWEEP:JOB, a job folder, or a baseline file (.json)"
+SPELLINGS = (
+    "latest, latest~1, <date>/<time>, a sweep folder, SWEEP:JOB, a job folder, a baseline file, "
+    "or tables as .json or .csv"
+)
 """How a source may be written; for --help."""
+JOB_FILES = ("job.json", "result.json")
+"""Files in a job's folder: they name the job."""
 
 
 def read(reference: str, root: Path) -> Snapshot:
     """Return the snapshot that `reference` names; sweeps are looked for below `root`. Raises UsageError."""
     path = Path(reference)
-    if path.is_file():
-        return snapshot.read(path)
+    if path.is_file() and path.name not in JOB_FILES:
+        return _file(path)
     folder, job = find(reference, root)
     results = load(folder)
     name = f"{folder.root.parent.name}/{folder.root.name}"
@@ -28,9 +33,23 @@ def read(reference: str, root: Path) -> Snapshot:
     return snapshot.of_results(only(results, job), f"{name}:{job}")
 
 
+def _file(path: Path) -> Snapshot:
+    if path.suffix == ".csv":
+        return table_files.of_csv(path)
+    try:
+        data = read_json(path)
+    except (OSError, ValueError):
+        raise UsageError(f"{path} is neither a sweep's table (.csv, .json) nor a baseline (.json)") from None
+    if isinstance(data, dict) and "tables" in data:
+        return table_files.of_json(data, path)
+    return snapshot.read(path)
+
+
 def find(reference: str, root: Path) -> tuple[SweepFolder, str | None]:
     """Return the sweep folder, and the beginning of the job's id where a job is named (SWEEP:JOB, or its folder)."""
     path = Path(reference)
+    if path.name in JOB_FILES and path.is_file():
+        path = path.absolute().parent
     if path.parent.name == "jobs" and (path.parent.parent / "sweep.json").is_file():
         return SweepFolder(path.parent.parent), path.name
     sweep, colon, job = reference.rpartition(":")

@@ -1,0 +1,154 @@
+"""In what two sweeps were configured differently, as overrides that a command line takes.
+
+What the whole sweep sets (`rounds`, `execution.*`), which values its axes have (`dtype`, `compiler`, `suite.models`),
+and the options of plug-ins that both sweeps name. One side's overrides, appended to the other's command, give its
+configuration.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.results.comparison import Comparison
+from orchestrator.results.configuration import ABSENT, Flat, literal, override
+from orchestrator.results.matching import SAME_THING, named_keys
+
+AXES = (
+    *("suite", "suite.models", "compiler", "mode", "dtype", "device", "measure", "batch_size", "sequence_length"),
+    *("seed", "threads", "execution.launcher", "variant"),
+)
+"""Keys of rows that a sweep has one or several values of. `variant` is in tables only: variables as one text."""
+PLUGINS = ("suite", "compiler", "mode", "measure")
+"""Groups whose options belong to one of their names."""
+
+Values = tuple[Any, ...]
+Overrides = tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyChange:
+    """A key that the sweeps have other values of; `ABSENT` is one.
+
+    of: the option that it belongs to ("compiler=inductor"), "" where it belongs to none; rows: how many matched rows
+    differ in it; paste_before, paste_after: the overrides that give each side's values, None where none can.
+    """
+
+    key: str
+    before: Values
+    after: Values
+    of: str
+    rows: int
+    paste_before: Overrides | None
+    paste_after: Overrides | None
+
+
+def configuration_changes(comparison: Comparison) -> list[KeyChange]:
+    """Return the keys in which the sweeps differ: settings, axes, then options of plug-ins."""
+    sides = [
+        [*(pair.before.config for pair in comparison.matched), *(row.config for row in comparison.missing)],
+        [*(pair.after.config for pair in comparison.matched), *(row.config for row in comparison.new)],
+    ]
+    found = {key: pair for key, pair in comparison.settings.items() if not _is_shell(pair)}
+    settings = [_change(comparison, key, _listed(old), _listed(new)) for key, (old, new) in found.items()]
+    axes = [(key, *(_values(key, rows) for rows in sides)) for key in AXES if key not in found]
+    changed = [_change(comparison, *axis) for axis in axes if set(map(_text, axis[1])) != set(map(_text, axis[2]))]
+    return [*settings, *changed, *_options(comparison, *sides)]
+
+
+def paste_lines(changes: Sequence[KeyChange], *, after: bool) -> list[str]:
+    """Return what to append to the other side's command, quoted for a shell: a line for each option concerned.
+
+    One line where one option is concerned: then nothing else can be meant by it.
+    """
+    lines: dict[str, list[str]] = {}
+    for change in changes:
+        words = change.paste_after if after else change.paste_before
+        if words is not None:
+            lines.setdefault(change.of, []).extend(words)
+    general, others = lines.pop("", []), [[of, *words] for of, words in lines.items()]
+    named = {word.partition("=")[0] for word in general}
+    if len(others) == 1 and others[0][0].partition("=")[0] not in named:
+        general, others = [*general, *others[0]], []
+    return [shlex.join(words) for words in (general, *others) if words]
+
+
+def _options(comparison: Comparison, before: Sequence[Flat], after: Sequence[Flat]) -> list[KeyChange]:
+    """Return what changed in the options of the plug-ins that both sides name."""
+    found = []
+    for group in PLUGINS:
+        sides = [_by_name(group, rows) for rows in (before, after)]
+        for name in sides[0].keys() & sides[1].keys():
+            rows = sides[0][name], sides[1][name]
+            keys = {key: None for side in rows for config in side for key in config if key.startswith(f"{group}.")}
+            for key in keys:
+                if key in SAME_THING:
+                    continue
+                old, new = (_values(key, side, lacking=group != "suite") for side in rows)
+                if set(map(_text, old)) != set(map(_text, new)):
+                    found.append(_change(comparison, key, old, new, of=override(group, name)))
+    return found
+
+
+def _by_name(group: str, rows: Iterable[Flat]) -> dict[str, list[Flat]]:
+    named: dict[str, list[Flat]] = {}
+    for config in rows:
+        if group in config:
+            named.setdefault(str(config[group]), []).append(config)
+    return named
+
+
+def _values(key: str, rows: Iterable[Flat], lacking: bool = False) -> Values:
+    """Return the distinct values, in order of appearance. lacking: a row without the key counts as `ABSENT`."""
+    seen = {_text(config.get(key, ABSENT)): config.get(key, ABSENT) for config in rows if lacking or key in config}
+    return tuple(seen.values()) or (ABSENT,)
+
+
+def _change(comparison: Comparison, key: str, before: Values, after: Values, of: str = "") -> KeyChange:
+    differing = [pair for pair in comparison.matched if key in named_keys(pair.keys)]
+    if of:
+        group, _, _ = of.partition("=")
+        differing = [pair for pair in differing if override(group, pair.before.config.get(group)) == of]
+    return KeyChange(
+        key=key,
+        before=before,
+        after=after,
+        of=of,
+        rows=len(differing),
+        paste_before=_paste(key, before, after),
+        paste_after=_paste(key, after, before),
+    )
+
+
+def _paste(key: str, values: Values, others: Values) -> Overrides | None:
+    """Return the overrides that turn `others` into `values`, None where the grammar has none."""
+    if values == (ABSENT,):
+        return (f"~{key}",) if "." in key else None
+    if ABSENT in values or key == "variant" or (key in PLUGINS and any("(" in str(value) for value in values)):
+        return None  # a name like inductor(dynamic=true) is a table's, no option is called so
+    if key == "suite.models":
+        return (f"{key}={literal(values)}",)
+    if len(values) > 1:
+        many = override(key, values[0]) + "".join(f",{literal(value)}" for value in values[1:])
+        return None if key == "device" and ":" in many else (many,)
+    only = values[0]
+    if key == "device":
+        return tuple(override(key, only).split())
+    lost = isinstance(only, Mapping) and any(isinstance(other, Mapping) and other.keys() - only for other in others)
+    return (*([f"~{key}"] if lost else []), override(key, only))  # Hydra lays a map over the one that is there
+
+
+def _is_shell(pair: tuple[Any, Any]) -> bool:
+    """Tell whether only the map itself differs, that is empty on one side: its keys are listed."""
+    return all(side is ABSENT or list(side) == [{}] for side in pair)
+
+
+def _listed(side: Any) -> Values:
+    return (ABSENT,) if side is ABSENT else tuple(side)
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
