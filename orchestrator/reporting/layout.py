@@ -109,6 +109,14 @@ def paragraph(text: str, width: int, indent: str = "  ") -> str:
     return "\n".join(lines)
 
 
+def item(out: Console, name: str, text: str, wrap: bool = True) -> None:
+    """Print "name  text"; with `wrap=False` on one line of any length, so that paths and commands can be copied."""
+    label = f"  {name:<13} "
+    if wrap:
+        text = paragraph(text, out.width - len(label), indent="").replace("\n", "\n" + " " * len(label))
+    out.print(Text.assemble((label, "dim"), text), soft_wrap=True)
+
+
 def duration(seconds: float) -> str:
     """Return a duration for people: "45 s", "4 min 30 s", "2 h 05 min"."""
     whole = round(seconds)

@@ -32,7 +32,14 @@ def parser(verb: str, description: str, epilog: str, *, roots: bool = False) -> 
 
 def write(form: str, tables: Mapping[str, Table], main: str | None = None) -> None:
     """Print tables to stdout: JSON and Markdown hold all of them, CSV the one named `main` (default: the first)."""
-    sys.stdout.write(text(form, tables, main))
+    emit(text(form, tables, main))
+
+
+def emit(text: str) -> None:
+    """Write a text for machines to stdout: UTF-8, whatever the terminal's encoding is."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(encoding="utf-8")
+    sys.stdout.write(text)
 
 
 def text(form: str, tables: Mapping[str, Table], main: str | None = None) -> str:

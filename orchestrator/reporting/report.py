@@ -94,7 +94,7 @@ def main(argv: Sequence[str]) -> int:
     if asked.form is None:
         return finish(folder)
     results, tables = collect(folder)
-    sys.stdout.write(_text(tables, asked.form, asked.table))
+    output.emit(_text(tables, asked.form, asked.table))
     return exit_code(results, tables)
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from orchestrator.records import NOT_RUN, PASS, SUCCESSES, UNSUPPORTED, JobSpec
-from orchestrator.reporting.layout import Cell, console, duration, grid, natural_width, paragraph
+from orchestrator.reporting.layout import Cell, console, duration, grid, item, natural_width, paragraph
 from orchestrator.store import JobGraph
 
 if TYPE_CHECKING:
@@ -43,11 +43,11 @@ def show_plan(graph: JobGraph, folder: str, dry_run: bool) -> None:
         _print_counts(out, name, Counter(of(job) for job in graph.jobs))
     shared = _shared(graph)
     if shared:
-        _print_item(out, "shared", shared)
+        item(out, "shared", shared)
     verdicts = Counter(job.verdict.status for job in graph.jobs if job.verdict is not None)
     if verdicts:
         known = ", ".join(f"{status} {count}" for status, count in sorted(verdicts.items()))
-        _print_item(out, "not started", f"{known} (known beforehand; the reasons will be in the table)")
+        item(out, "not started", f"{known} (known beforehand; the reasons will be in the table)")
     if dry_run:
         for job in graph.jobs[:LISTED]:
             out.print(Text(f"    {job.title}"), overflow="ellipsis", no_wrap=True)
@@ -55,7 +55,7 @@ def show_plan(graph: JobGraph, folder: str, dry_run: bool) -> None:
             out.print(f"    and {len(graph.jobs) - LISTED} more")
         out.print("Dry run: nothing was started.")
     else:
-        _print_item(out, "folder", folder, wrap=False)
+        item(out, "folder", folder, wrap=False)
 
 
 def show_summary(tables: Tables, folder: str, next_command: str) -> None:
@@ -78,8 +78,8 @@ def show_summary(tables: Tables, folder: str, next_command: str) -> None:
     _notes(out, summary)
     _failures(out, summary, tables.jobs.rows)
     _self_test(out, tables.self_test.rows)
-    _print_item(out, "results", f"{folder}  (tables/, jobs/*/log.txt)", wrap=False)
-    _print_item(out, "next", next_command, wrap=False)
+    item(out, "results", f"{folder}  (tables/, jobs/*/log.txt)", wrap=False)
+    item(out, "next", next_command, wrap=False)
 
 
 def _notes(out: Console, summary: Sequence[Mapping[str, Any]]) -> None:
@@ -166,18 +166,10 @@ def _shared(graph: JobGraph) -> str:
 def _print_counts(out: Console, name: str, counts: Counter[str]) -> None:
     """Print an axis: its one value, or each value with its number of jobs, the most frequent first."""
     if len(counts) == 1:
-        _print_item(out, name, next(iter(counts)))
+        item(out, name, next(iter(counts)))
         return
     words = [f"{value} {count}" for value, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
-    _print_item(out, f"{len(counts)} {name}s", _some(words, 8))
-
-
-def _print_item(out: Console, name: str, text: str, wrap: bool = True) -> None:
-    """Print "name  text"; with `wrap=False` on one line of any length, so that paths and commands can be copied."""
-    label = f"  {name:<13} "
-    if wrap:
-        text = paragraph(text, out.width - len(label), indent="").replace("\n", "\n" + " " * len(label))
-    out.print(Text.assemble((label, "dim"), text), soft_wrap=True)
+    item(out, f"{len(counts)} {name}s", _some(words, 8))
 
 
 def _note(out: Console, text: str, indent: str = "") -> None:
