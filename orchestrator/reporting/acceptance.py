@@ -57,7 +57,8 @@ class Accepted:
     @property
     def disturbed(self) -> str:
         count = sum(bool(row.disturbed) for row in self.judgement.after.rows)
-        return f"{count} of the rows were disturbed: only large changes of their figures will be seen" if count else ""
+        rows = f"{count} {'row was' if count == 1 else 'rows were'} disturbed"
+        return f"{rows}: only large changes of their figures will be seen" if count else ""
 
 
 def accept(path: Path, after: Snapshot, rules: Rules, today: datetime.date, *, force: bool) -> Accepted:
@@ -76,8 +77,9 @@ def accept(path: Path, after: Snapshot, rules: Rules, today: datetime.date, *, f
         row.status in UNMEASURED for row in after.rows
     )
     if count and not force:
+        jobs, them = ("job that has", "it") if count == 1 else ("jobs that have", "them")
         raise UsageError(
-            f"{after.name} has {count} jobs that have not run: resume={after.name} runs them, --force accepts it"
+            f"{after.name} has {count} {jobs} not run: resume={after.name} runs {them}, --force accepts it as it is"
         )
     judgement = gate.gate(_before(path, after, force), after, rules, today)
     snapshot.write(path, after)

@@ -48,8 +48,9 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = output.parser(
         "gate",
         "Fail when a sweep lacks a row of the baseline, or has a worse one.",
-        "Exit code: 0 passed or accepted, 1 failed, 2 usage. Rules and examples: docs/gate.md",
+        "Exit code: 0 passed or accepted, 1 failed, 2 usage. Rules: docs/gate.md",
     )
+    parser.usage = f"{parser.prog} REF --against BASE [options]"
     parser.add_argument("ref", metavar="REF", help="sweep to judge: path, latest, <date>/<time>, or file")
     parser.add_argument("--against", metavar="BASE", required=True, help="baseline: a file (.json), or a sweep")
     parser.add_argument("--rules", metavar="FILE", help="limits, flaky rows: a YAML file")
@@ -68,10 +69,10 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
 def _read(reference: str, root: Path) -> tuple[Snapshot, str | None]:
     """Return what a person named, and how commands name the sweep that it is (None: it is a file)."""
     from orchestrator.execution.lock import holder
-    from orchestrator.results import sources
+    from orchestrator.results import snapshot, sources
 
     if Path(reference).is_file():
-        return sources.read(reference, root), None
+        return snapshot.read(Path(reference)), None
     folder, _ = sources.find(reference, root)
     running = holder(folder)
     if running is not None:
@@ -117,8 +118,8 @@ def _show(form: str | None, judgement: Judgement, names: tuple[str, str]) -> Non
 
 def tables(judgement: Judgement, result: str | None = None) -> dict[str, Table]:
     """Return the verdict (one row), a row per finding and per case without one, and what differs around it."""
-    from orchestrator.results.comparison import differing
     from orchestrator.results.gate import FAIL, NEW, WARNING
+    from orchestrator.results.matching import differing
     from orchestrator.results.naming import IDENTITY
     from orchestrator.results.tables import Table
 
@@ -131,8 +132,10 @@ def tables(judgement: Judgement, result: str | None = None) -> dict[str, Table]:
         "others_failed": sum(case.result == FAIL and not case.expected for case in cases),
         "warnings": sum(case.result == WARNING for case in cases),
     }
-    columns = ("case", "result", "level", "finding", *IDENTITY, "status", "found", "metric", "before", "after")
-    columns += ("ratio", "ratio_low", "ratio_high", "p", "allowed", "disturbed", "job", "command")
+    columns = (
+        *("case", "result", "level", "finding", *IDENTITY, "status", "found", "metric", "before", "after"),
+        *("ratio", "ratio_low", "ratio_high", "p", "allowed", "disturbed", "job", "command"),
+    )
     environment = differing(judgement.before.environment, judgement.after.environment)
     around = [{"key": key, "before": old, "after": new} for key, (old, new) in environment.items()]
     return {
@@ -150,7 +153,8 @@ def _rows(case: Case) -> list[dict[str, object]]:
     found = []
     for one in case.findings:
         change = one.change
-        own = {"level": one.level, "finding": one.kind, "found": one.text, "command": one.command}
+        own: dict[str, object] = {"level": one.level, "finding": one.kind, "found": one.text}
+        own["command"] = one.command
         if change is not None:
             own |= {"metric": change.metric, "before": change.before, "after": change.after, "ratio": change.ratio}
             own |= {"ratio_low": change.low, "ratio_high": change.high, "p": change.p, "allowed": one.allowed}

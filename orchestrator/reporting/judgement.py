@@ -19,7 +19,7 @@ LISTED = 20
 LISTED_MARKDOWN = 40
 NAMES = 4
 """So many rows of which the same is to be said are named."""
-SPECIAL = "\\`*_[]<>|~&#"
+SPECIAL = "\\`*_[]<|~&"
 """Characters that mean something in GitHub's Markdown, and in its tables."""
 
 Group = tuple[Sequence[str], Sequence[str], str]
@@ -39,7 +39,9 @@ def headline(judgement: Judgement) -> str:
     ]
     words = [f"{rows} of {_plural(len(expected), 'expected row')}" if rows else ""]
     words += [_plural(others, "other failure") if others else ""]
-    verdict = f"FAIL: {' and '.join(filter(None, words))}" if failed else f"PASS: {_plural(len(expected), 'row')}"
+    verdict = (
+        f"FAIL: {' and '.join(filter(None, words))}" if failed else f"PASS: {_plural(len(expected), 'expected row')}"
+    )
     noted = ", ".join(text for text in aside if not text.startswith("0 "))
     return f"{verdict} ({noted})" if noted else verdict
 

@@ -13,21 +13,13 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from orchestrator.planning.matching import Names, matches
 from orchestrator.records import HARMLESS, INFRASTRUCTURE, NOT_RUN, PASS, SUCCESSES
 from orchestrator.results import rules as written
-from orchestrator.results.comparison import (
-    COUNTED,
-    WORSE,
-    Limit,
-    Matched,
-    MetricChange,
-    differing,
-    judge,
-    match,
-    named_keys,
-)
+from orchestrator.results.comparison import COUNTED, WORSE, Limit, Matched, MetricChange, judge
 from orchestrator.results.configuration import override
 from orchestrator.results.load import one_line
+from orchestrator.results.matching import differing, named_keys, pairs
 from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.rules import STATUS, Entry, Rules
@@ -108,7 +100,8 @@ class _Gate:
     ) -> None:
         self.before, self.after, self.rules, self.today, self.sweep = before, after, rules, today, sweep
         self.live = [entry for entry in rules.flaky if not entry.expired(today)]
-        self.pairs, self.missing, self.new = match(before.rows, after.rows)
+        found, self.missing, self.new = pairs(before.rows, after.rows)
+        self.pairs = [Matched(before=old, after=new, keys=differing(old.config, new.config)) for old, new in found]
         self.names = {id(row): written.called(row) for row in (*before.rows, *self.new)}
         self.limits = limits_of(rules, self.names)
         self.titles = titles((*before.rows, *self.new))
@@ -165,27 +158,25 @@ class _Gate:
         """Return which figures have changed, and which the baseline has and the sweep has not."""
         if pair.after.status not in SUCCESSES:
             return []
-        limits, found = self.limits(pair.before), []
-        for change in pair.changed:
-            if change.metric not in limits:
-                continue
-            worse = change.word == WORSE
-            exact = change.metric in COUNTED
-            allowed = None if exact else limits[change.metric].allowed(change.p, pair.disturbed)
-            found.append(
-                Finding(
-                    level=FAIL if worse else NOTICE,
-                    kind=change.metric if worse else change.word,
-                    text=_figure(change, allowed) + (_disturbance(pair) if worse and not exact else ""),
-                    command=self.repeat(pair) if worse and pair.disturbed and not exact else "",
-                    change=change,
-                    allowed=allowed,
-                )
-            )
+        limits = self.limits(pair.before)
+        found = [self.figure(pair, change, limits[change.metric]) for change in pair.changed if change.metric in limits]
         return found + [
             Finding(level=FAIL, kind=metric, text=f"{metric} {COLUMNS[metric].text(value)} -> no figure")
             for metric, value in _gone(pair, limits)
         ]
+
+    def figure(self, pair: Matched, change: MetricChange, limit: Limit) -> Finding:
+        worse, exact = change.word == WORSE, change.metric in COUNTED
+        allowed = None if exact else limit.allowed(change.p, pair.disturbed)
+        doubtful = worse and pair.disturbed and not exact
+        return Finding(
+            level=FAIL if worse else NOTICE,
+            kind=change.metric if worse else change.word,
+            text=_figure(change, allowed) + (_disturbance(pair) if doubtful else ""),
+            command=self.repeat(pair) if doubtful else "",
+            change=change,
+            allowed=allowed,
+        )
 
     def newcomer(self, row: Row) -> list[Finding]:
         if row.status in HARMLESS:
@@ -221,7 +212,7 @@ class _Gate:
                 cases.append(_about(name, WARNING, "unmatched", "no row is called so: remove it, or correct a name"))
         for key, section in (("model", self.rules.models), ("compiler", self.rules.compilers)):
             for glob in section:
-                if not any(written.matches({key: glob}, names) for names in self.names.values()):
+                if not any(matches({key: glob}, names) for names in self.names.values()):
                     text = "no row is called so: its limits hold for nothing"
                     cases.append(_about(f"{key}s: {glob}", WARNING, "unmatched", text))
         return cases
@@ -241,7 +232,7 @@ class _Gate:
         return cases
 
     def covers(self, entry: Entry, row: Row) -> bool:
-        return written.matches(entry.rule, self.names[id(row)])
+        return matches(entry.rule, self.names[id(row)])
 
     def repeat(self, pair: Matched) -> str:
         """Return the command that repeats the job of a disturbed row; "" where it is not this sweep's fault."""
@@ -256,7 +247,7 @@ class _Gate:
         return f"python -m orchestrator {verb} {shlex.quote(f'{self.sweep}:{pair.after.jobs[0]}')}"
 
 
-def limits_of(rules: Rules, names: Mapping[int, written.Names]) -> Limits:
+def limits_of(rules: Rules, names: Mapping[int, Names]) -> Limits:
     """Return the limits by row. Rows of one model and compiler have the same: found once."""
     known: dict[tuple[object, ...], Mapping[str, Limit]] = {}
 
@@ -317,8 +308,14 @@ def _figure(change: MetricChange, allowed: float | None) -> str:
 
 def _disturbance(pair: Matched) -> str:
     """Return what disturbed a row, for a person who must decide whether to believe its figures; "" if nothing did."""
-    after, before = one_line(pair.after.disturbed), one_line(pair.before.disturbed)
+    after, before = (_some(row.disturbed.split("; ")) for row in (pair.after, pair.before))
     return (f"; disturbed: {after}" if after else "") + (f"; the baseline was disturbed: {before}" if before else "")
+
+
+def _some(reasons: Sequence[str], most: int = 2) -> str:
+    """Return the first of several reasons: a busy machine gives one for every round."""
+    more = f" and {len(reasons) - most} more" if len(reasons) > most else ""
+    return one_line("; ".join(reasons[:most])) + more
 
 
 def _because(row: Row) -> str:

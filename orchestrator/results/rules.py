@@ -142,8 +142,9 @@ def parse(data: Any, where: str) -> Rules:
             raise UsageError(f"{where}: {key}: {data[key]!r} is none of {', '.join(known)}")
     return Rules(
         thresholds=_changes(data.get("thresholds", {}), f"{where}: thresholds"),
+        models=_by_name(data.get("models", {}), f"{where}: models"),
+        compilers=_by_name(data.get("compilers", {}), f"{where}: compilers"),
         flaky=tuple(_entry(entry, f"{where}: flaky[{i}]") for i, entry in enumerate(flaky)),
-        **{name: _by_name(data.get(name, {}), f"{where}: {name}") for name in ("models", "compilers")},
         **{key: data.get(key, known[0]) for key, known in CHOICES.items()},
     )
 
