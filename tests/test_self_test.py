@@ -89,7 +89,7 @@ def test_all_is_well(tmp_path: Path) -> None:
     found = checks(sweep(tmp_path))
     assert list(found) == ALL
     assert {row["result"] for row in found.values()} == {"pass"}
-    assert {row["advice"] for row in found.values()} == {""}
+    assert {row["advice"] for row in found.values()} == {None}
     assert found["A/A matmul"]["found"] == "1.000x [0.998, 1.002]"
     assert found["slow-down 3 % matmul"]["expected"] == "slower, about 0.971x"
     assert found["slow-down 3 % matmul"]["found"] == "0.971x [0.969, 0.973] slower"
