@@ -31,7 +31,7 @@ NOT_FOR_READING = frozenset(
 )
 
 WHOLE = frozenset(
-    {"sides", "configuration", "results", "geometric_means", "attribution", "shared", "facts"}
+    {"sides", "totals", "configuration", "results", "geometric_means", "attribution", "shared", "facts"}
     | {"sweeps", "about", "failures", "disturbed", "slowest", "samples", "edges", "files", "history", "unreadable"}
 )
 """Tables of verbs that have few columns, all of them for reading."""

@@ -176,7 +176,12 @@ _COLUMNS = (
     _counted("rows_worse", "rows that became worse"),
     _counted("rows_changed", "rows that changed in what has no direction"),
     _counted("rows_within_noise", "rows that are as they were, within noise"),
+    _counted("rows_missing", "rows that only the earlier sweep has"),
     _counted("rows_with_it", "rows that have the value"),
+    # reruns
+    _text("reproduced", "reproduced (status and figures, within noise) or not; failed before, or not run; not run now"),
+    _text("status_before", "the status in the sweep that was rerun"),
+    _text("difference", "what changed: status, and figures with the ratio now / then"),
     # gates
     _text("case", "what the gate looked at: a row, an entry of the rules, the environment"),
     _text("level", "fail, flaky, warning, known (an accepted failure), new or notice"),
