@@ -84,7 +84,11 @@ class _Candidate:
 
 
 def _hashable(value: Any) -> Any:
-    return value if isinstance(value, (str, int, float, type(None))) else json.dumps(value, sort_keys=True)
+    return (
+        value
+        if isinstance(value, (str, float, type(None))) or type(value) is int
+        else json.dumps(value, sort_keys=True)
+    )
 
 
 def _separating(left: Sequence[_Candidate], right: Sequence[_Candidate]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -95,7 +99,8 @@ def _separating(left: Sequence[_Candidate], right: Sequence[_Candidate]) -> tupl
     if not left or not right:
         return (), ()
     keys = dict.fromkeys(key for one in (*left, *right) for key in one.config if key not in SAME_THING)
-    forced, free = [], []
+    forced: list[str] = []
+    free: list[str] = []
     for key in sorted(keys, key=lambda key: key.count(".")):
         sides = [{one.config.get(key, ABSENT) for one in side} for side in (left, right)]
         if sides[0] != sides[1]:
@@ -107,12 +112,12 @@ def _take(left: list[_Candidate], right: list[_Candidate], without: Sequence[str
     """Match rows that are equal but for the keys `without` (and what hangs on them), and take them off both lists."""
     if not left or not right:
         return []
-    keys = sorted({key for one in (*left, *right) for key in one.config})
-    kept = [key for key in keys if not any(hangs_on(key, other) for other in without)]
-    groups: list[dict[tuple[Any, ...], list[_Candidate]]] = [defaultdict(list), defaultdict(list)]
+    keys = {key for one in (*left, *right) for key in one.config}
+    dropped = {key for key in keys if any(hangs_on(key, other) for other in without)}
+    groups: list[dict[frozenset[tuple[str, Any]], list[_Candidate]]] = [defaultdict(list), defaultdict(list)]
     for group, side in zip(groups, (left, right), strict=True):
-        for one in side:
-            group[tuple([one.config.get(key, ABSENT) for key in kept])].append(one)
+        for one in side:  # its own keys only: a thousand models have a thousand keys of their catalog
+            group[frozenset(item for item in one.config.items() if item[0] not in dropped)].append(one)
     found = [(ones[0], groups[1][key][0]) for key, ones in groups[0].items() if len(ones) == len(groups[1][key]) == 1]
     taken = {id(one) for pair in found for one in pair}
     left[:] = [one for one in left if id(one) not in taken]

@@ -75,7 +75,7 @@ def round_speedup(outcome: Outcome) -> Estimate | None:
 def seconds(outcome: Outcome, metric: str) -> Sequence[float]:
     """Return the samples of a time of a round that passed; none if one of them is no positive number."""
     samples = outcome.result.sample(metric) if outcome.result is not None and outcome.status == PASS else None
-    if samples is None or not all(0 < value < math.inf for value in samples.values):
+    if samples is None or not samples.values or not math.isfinite(sum(samples.values)) or min(samples.values) <= 0:
         return ()
     return samples.values
 
