@@ -7,8 +7,8 @@ Only standard library and statistics are imported: a snapshot of 10,000 jobs tak
 
 from __future__ import annotations
 
-import math
 import gc
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -92,7 +92,7 @@ def of_folder(folder: SweepFolder, name: str | None = None) -> Snapshot:
 
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """Ten thousand results are millions of objects that all stay: looking for cycles in them is a quarter of the time."""
+    """Ten thousand results are millions of objects that all stay: looking for cycles among them takes a quarter more."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
