@@ -80,8 +80,8 @@ def shared(matched: Sequence[Matched]) -> list[Shared]:
     for pair in matched:
         if pair.status_change is not None:
             changed[STATUS, pair.status_change].append(pair)
-        for metric in pair.changed:
-            changed[metric.metric, metric.word].append(pair)
+        for change in pair.changed:
+            changed[change.metric, change.word].append(pair)
     found = []
     for (metric, word), rows in changed.items():
         if len(rows) > 1:

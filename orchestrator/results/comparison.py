@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from orchestrator.records import SUCCESSES
@@ -116,18 +116,28 @@ class Comparison:
 
 
 def compare(
-    before: Snapshot, after: Snapshot, limits: Mapping[str, Limit] = LIMITS, *, one_row: bool = False
+    before: Snapshot,
+    after: Snapshot,
+    limits: Mapping[str, Limit] = LIMITS,
+    *,
+    metrics: Collection[str] = (),
+    one_row: bool = False,
 ) -> Comparison:
     """Compare two sweeps: match their rows, judge every figure, put changes down to keys.
 
-    one_row: both have one row, and it is the same thing whatever it is called (two jobs that a person named).
+    metrics: compare only these (none: all); one_row: both have one row, and it is the same thing whatever it is called
+    (two jobs that a person named).
     """
+    missing: list[Row] = []
+    only_new: list[Row] = []
     if one_row:
         old, new = before.rows[0], after.rows[0]
-        found, missing, only_new = [Matched(before=old, after=new, keys=differing(old.config, new.config))], [], []
+        found = [Matched(before=old, after=new, keys=differing(old.config, new.config))]
     else:
         found, missing, only_new = match(before.rows, after.rows)
-    matched = judge(found, lambda row: limits)
+    wanted = metrics or (*limits, *COUNTED)
+    judged = judge(found, lambda row: {metric: limit for metric, limit in limits.items() if metric in wanted})
+    matched = [replace(p, metrics=tuple(change for change in p.metrics if change.metric in wanted)) for p in judged]
     return Comparison(
         before=before,
         after=after,

@@ -54,8 +54,8 @@ def configuration_changes(comparison: Comparison) -> list[KeyChange]:
     ]
     found = {key: pair for key, pair in comparison.settings.items() if not _is_shell(pair)}
     settings = [_change(comparison, key, _listed(old), _listed(new)) for key, (old, new) in found.items()]
-    axes = [(key, *(_values(key, rows) for rows in sides)) for key in AXES if key not in found]
-    changed = [_change(comparison, *axis) for axis in axes if set(map(_text, axis[1])) != set(map(_text, axis[2]))]
+    axes = [(key, _values(key, sides[0]), _values(key, sides[1])) for key in AXES if key not in found]
+    changed = [_change(comparison, key, old, new) for key, old, new in axes if _differ(old, new)]
     return [*settings, *changed, *_options(comparison, *sides)]
 
 
@@ -88,7 +88,7 @@ def _options(comparison: Comparison, before: Sequence[Flat], after: Sequence[Fla
                 if key in SAME_THING:
                     continue
                 old, new = (_values(key, side, lacking=group != "suite") for side in rows)
-                if set(map(_text, old)) != set(map(_text, new)):
+                if _differ(old, new):
                     found.append(_change(comparison, key, old, new, of=override(group, name)))
     return found
 
@@ -105,6 +105,10 @@ def _values(key: str, rows: Iterable[Flat], lacking: bool = False) -> Values:
     """Return the distinct values, in order of appearance. lacking: a row without the key counts as `ABSENT`."""
     seen = {_text(config.get(key, ABSENT)): config.get(key, ABSENT) for config in rows if lacking or key in config}
     return tuple(seen.values()) or (ABSENT,)
+
+
+def _differ(old: Values, new: Values) -> bool:
+    return set(map(_text, old)) != set(map(_text, new))
 
 
 def _change(comparison: Comparison, key: str, before: Values, after: Values, of: str = "") -> KeyChange:
@@ -125,8 +129,8 @@ def _change(comparison: Comparison, key: str, before: Values, after: Values, of:
 
 def _paste(key: str, values: Values, others: Values) -> Overrides | None:
     """Return the overrides that turn `others` into `values`, None where the grammar has none."""
-    if values == (ABSENT,):
-        return (f"~{key}",) if "." in key else None
+    if values == (ABSENT,):  # of a swept key Hydra cannot tell what to delete
+        return (f"~{key}",) if "." in key and len(others) == 1 else None
     if ABSENT in values or key == "variant" or (key in PLUGINS and any("(" in str(value) for value in values)):
         return None  # a name like inductor(dynamic=true) is a table's, no option is called so
     if key == "suite.models":

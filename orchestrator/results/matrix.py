@@ -1,0 +1,178 @@
+"""Many sweeps at once: rows by sweeps, for one metric, each judged against the first sweep."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.records import SUCCESSES
+from orchestrator.results.attribution import STATUS
+from orchestrator.results.comparison import LIMITS, NOISE, Comparison, Limit, compare
+from orchestrator.results.configuration import ABSENT
+from orchestrator.results.configuration_changes import Values, configuration_changes
+from orchestrator.results.difference import MISSING, NEW
+from orchestrator.results.difference_tables import totals, values_text
+from orchestrator.results.naming import IDENTITY
+from orchestrator.results.performance import COUNTERS
+from orchestrator.results.snapshot import Row, Snapshot
+from orchestrator.results.tables import Table
+
+METRICS = (*LIMITS, "compile_latency_s", *COUNTERS, STATUS)
+"""What a matrix can show."""
+
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """value: the metric, or the status where there is no figure, None where the row is missing; word: what became of
+    it since the first sweep, "" in that sweep itself."""
+
+    value: Any
+    word: str
+    disturbed: bool = False
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """lines: a row with its cells, one for each snapshot; those of the first snapshot first, in its order.
+
+    configuration, environment: key -> the value in each sweep; keys in which some sweep differs from the first.
+    """
+
+    metric: str
+    snapshots: Sequence[Snapshot]
+    comparisons: Sequence[Comparison]
+    lines: Sequence[tuple[Row, Sequence[Cell]]]
+    configuration: Mapping[str, Sequence[str]]
+    environment: Mapping[str, Sequence[Any]]
+
+    @property
+    def sides(self) -> list[str]:
+        """Return A, B, C, ..., Z, S27, ..."""
+        letters = string.ascii_uppercase
+        return [letters[i] if i < len(letters) else f"S{i + 1}" for i in range(len(self.snapshots))]
+
+    @property
+    def changed(self) -> list[tuple[Row, Sequence[Cell]]]:
+        """Return the lines in which some cell is not as in the first sweep."""
+        return [line for line in self.lines if any(cell.word not in ("", NOISE) for cell in line[1])]
+
+
+def matrix(
+    snapshots: Sequence[Snapshot], metric: str, limits: Mapping[str, Limit] = LIMITS, metrics: Collection[str] = ()
+) -> Matrix:
+    """Compare all snapshots with the first. Rows that have the metric nowhere, and fail nowhere, are left out."""
+    comparisons = [compare(snapshots[0], other, limits, metrics=metrics) for other in snapshots[1:]]
+    rows: dict[Key, Row] = {}
+    cells: dict[Key, list[Cell]] = {}
+    for row in snapshots[0].rows:
+        rows[_key(row)] = row
+        cells[_key(row)] = [_cell(row, metric, "")]
+    for number, comparison in enumerate(comparisons, start=1):
+        found = {_key(pair.before): _cell(pair.after, metric, _word(pair, metric)) for pair in comparison.matched}
+        found |= {_key(row): Cell(None, MISSING) for row in comparison.missing}
+        for row in comparison.new:
+            rows.setdefault(_key(row), row)
+            cells.setdefault(_key(row), [Cell(None, "")] * number)
+            found[_key(row)] = _cell(row, metric, NEW)
+        for key, line in cells.items():
+            line.append(found.get(key, Cell(None, "")))
+    return Matrix(
+        metric=metric,
+        snapshots=snapshots,
+        comparisons=comparisons,
+        lines=[(rows[key], line) for key, line in cells.items() if _worth(line, metric)],
+        configuration=_configuration(comparisons),
+        environment=_environment(snapshots),
+    )
+
+
+def tables(made: Matrix, everything: bool) -> dict[str, Table]:
+    """Return the tables of a matrix: `matrix`, the main one, has a line for each row and sweep."""
+    sides = made.sides
+    return {
+        "sides": sides_table(sides, made.snapshots),
+        "totals": totals(zip(sides[1:], made.comparisons, strict=True)),
+        "configuration": _by_side(sides, made.configuration),
+        "environment": _by_side(sides, made.environment),
+        "matrix": Table.of(
+            (*IDENTITY, "side", "metric", "value", "change", "disturbed"),
+            (
+                {column: row.names.get(column) for column in IDENTITY}
+                | {"side": side, "metric": made.metric, "value": cell.value, "change": cell.word or None}
+                | {"disturbed": "yes" if cell.disturbed else None}
+                for row, cells in (made.lines if everything else made.changed)
+                for side, cell in zip(sides, cells, strict=True)
+            ),
+        ),
+    }
+
+
+def sides_table(sides: Sequence[str], snapshots: Sequence[Snapshot]) -> Table:
+    """Return what the letters stand for."""
+    return Table.of(
+        ("side", "sweep", "created_s", "command", "origin"),
+        (
+            {"side": side, "sweep": one.name, "created_s": one.created, "origin": one.origin}
+            | {"command": " ".join(one.argv) or None}
+            for side, one in zip(sides, snapshots, strict=True)
+        ),
+    )
+
+
+def _by_side(sides: Sequence[str], keys: Mapping[str, Sequence[Any]]) -> Table:
+    return Table.of(
+        ("key", "side", "value"),
+        (
+            {"key": key, "side": side, "value": None if value is ABSENT else value}
+            for key, values in keys.items()
+            for side, value in zip(sides, values, strict=True)
+        ),
+    )
+
+
+def _key(row: Row) -> Key:
+    return (row.kind, *(str(row.names.get(column)) for column in IDENTITY))
+
+
+def _cell(row: Row, metric: str, word: str) -> Cell:
+    figure = row.figures[metric].mean if metric in row.figures else row.counts.get(metric)
+    value = row.status if figure is None and (metric == STATUS or row.status not in SUCCESSES) else figure
+    return Cell(value, word, bool(row.disturbed))
+
+
+def _word(pair: Any, metric: str) -> str:
+    """Return what became of the metric; where the status is another one, that is what counts."""
+    if pair.status_change is not None:
+        return str(pair.status_change)
+    return next((change.word for change in pair.metrics if change.metric == metric), NOISE)
+
+
+def _worth(cells: Iterable[Cell], metric: str) -> bool:
+    """Tell whether a line belongs in the matrix: it has a figure, or a failure of what would have had one."""
+    return metric == STATUS or any(cell.value is not None for cell in cells)
+
+
+def _configuration(comparisons: Sequence[Comparison]) -> dict[str, list[str]]:
+    """Return the keys of the configuration that differ, with the values of each sweep."""
+    found: dict[str, list[Values | None]] = {}
+    first: dict[str, Values] = {}
+    for number, comparison in enumerate(comparisons):
+        for change in configuration_changes(comparison):
+            key = f"{change.key} ({change.of.partition('=')[2]})" if change.of else change.key
+            first[key] = change.before
+            found.setdefault(key, [None] * len(comparisons))[number] = change.after
+    return {
+        key: [values_text(first[key]), *(values_text(first[key] if one is None else one) for one in others)]
+        for key, others in found.items()
+    }
+
+
+def _environment(snapshots: Sequence[Snapshot]) -> dict[str, list[Any]]:
+    known = [one.environment for one in snapshots if one.environment]
+    keys = sorted({key for environment in known for key in environment})
+    differing = [key for key in keys if len({str(environment.get(key, ABSENT)) for environment in known}) > 1]
+    return {key: [one.environment.get(key, ABSENT) for one in snapshots] for key in differing}
