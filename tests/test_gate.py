@@ -13,6 +13,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -247,6 +248,26 @@ def test_another_configuration_is_no_match(base: Snapshot) -> None:
     text = "configuration differs: threads 2 -> 3. Sweep with threads=2, or make this the baseline with --accept"
     assert {text for case in judgement.cases for text in texts(case)} == {text}
     assert not any(finding.change for case in judgement.cases for finding in case.findings)  # nothing was compared
+
+
+def test_sweeps_that_have_no_model_in_common_are_judged_at_once(base: Snapshot) -> None:
+    """Every model has keys of its own: to try each of them on every row took minutes for a few hundred models."""
+
+    def models(prefix: str) -> Snapshot:
+        rows = [
+            dataclasses.replace(
+                row, config={**row.config, "suite.models": f"{prefix}{n}", f"suite.catalog.{prefix}{n}.build.x": 1}
+            )
+            for n in range(250)
+            for row in base.rows[:3]
+        ]
+        return dataclasses.replace(base, rows=tuple(rows))
+
+    before, after = models("A"), models("B")
+    start = time.perf_counter()
+    judgement = judged(before, after)
+    assert time.perf_counter() - start < 5
+    assert [case.result for case in judgement.expected] == [FAIL] * 750
 
 
 def test_new_rows_are_notices_unless_they_failed(tmp_path: Path, base: Snapshot) -> None:

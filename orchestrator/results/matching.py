@@ -34,14 +34,14 @@ def pairs(before: Iterable[Row], after: Iterable[Row]) -> tuple[list[tuple[Row, 
     left, right = [_Candidate(row) for row in before], [_Candidate(row) for row in after]
     order = {id(one.row): position for position, one in enumerate(left)}
     found = _take(left, right, ())
-    forced, free = _separating(left, right)
+    both = {one.thing for one in left} & {one.thing for one in right}
+    near = [[one for one in side if one.thing in both] for side in (left, right)]
+    forced, free = _separating(*near)
     for without in (forced, *((*forced, key) for key in free), (*forced, *free)):
-        found += _take(left, right, without)
-    return (
-        sorted(found, key=lambda pair: order[id(pair[0])]),
-        [one.row for one in left],
-        [one.row for one in right],
-    )
+        found += _take(*near, without)
+    taken = {id(row) for pair in found for row in pair}
+    only_left, only_right = ([one.row for one in side if id(one.row) not in taken] for side in (left, right))
+    return sorted(found, key=lambda pair: order[id(pair[0])]), only_left, only_right
 
 
 def differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -76,11 +76,12 @@ def is_complete(row: Row) -> bool:
 
 
 class _Candidate:
-    """A row with its configuration in a form that can be hashed, made once."""
+    """A row with its configuration in a form that can be hashed, made once; `thing` is what matched rows share."""
 
     def __init__(self, row: Row) -> None:
         self.row = row
         self.config = {key: _hashable(value) for key, value in row.config.items()}
+        self.thing = tuple(self.config.get(key, ABSENT) for key in SAME_THING)
 
 
 def _hashable(value: Any) -> Any:
