@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,9 @@ from orchestrator.results.matching import Keys
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.snapshot import Row
 from orchestrator.results.statistics import geometric_mean
+
+Names = Mapping[str, Any]
+"""The columns that say what was run."""
 
 MISSING, NEW = "missing", "new"
 ORDER = (WORSE, MISSING, CHANGED, BETTER, NEW, NOISE)
@@ -30,7 +33,7 @@ class Line:
     label: the row's name among those of the comparison; change: the figure, None for a status; disturbed: evidence.
     """
 
-    names: Mapping[str, Any]
+    names: Names
     label: str
     metric: str
     before: Any
@@ -64,17 +67,20 @@ class Mean:
 class Labels:
     """Names of rows that tell them apart, as short as that allows. Where a name has changed: `float16 -> float32`."""
 
-    def __init__(self, comparison: Comparison) -> None:
-        both = [(pair.before.names, pair.after.names) for pair in comparison.matched]
-        both += [(row.names, row.names) for row in (*comparison.missing, *comparison.new)]
-        seen = {column: Counter(_arrow(old, new, column) for old, new in both) for column in (*OFTEN, "suite")}
+    def __init__(self, both: Sequence[tuple[Names, Names]]) -> None:
+        seen = {column: {_arrow(old, new, column) for old, new in both} for column in ("suite", *OFTEN)}
         self.columns = [*ALWAYS[:1], *(column for column in OFTEN if len(seen[column]) > 1), *ALWAYS[1:], "measure"]
-        self.common = [next(iter(seen[c])) for c in ("suite", *OFTEN) if len(seen[c]) == 1]
-        self._sharing: dict[str, list[tuple[Any, Any]]] = defaultdict(list)
+        self.common = [next(iter(values)) for values in seen.values() if len(values) == 1]
+        self._sharing: dict[str, list[tuple[Names, Names]]] = defaultdict(list)
         for old, new in both:
             self._sharing[self._short(old, new)].append((old, new))
 
-    def of(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    @classmethod
+    def of_comparison(cls, comparison: Comparison) -> Labels:
+        both = [(pair.before.names, pair.after.names) for pair in comparison.matched]
+        return cls(both + [(row.names, row.names) for row in (*comparison.missing, *comparison.new)])
+
+    def of(self, old: Names, new: Names) -> str:
         """Return the label of a row by its names before and after."""
         short = self._short(old, new)
         same = self._sharing[short]
@@ -84,12 +90,12 @@ class Labels:
         telling = [column for column in others if len({_arrow(*pair, column) for pair in same}) > 1]
         return " ".join([short, *(f"{column}={_arrow(old, new, column)}" for column in telling)])
 
-    def _short(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    def _short(self, old: Names, new: Names) -> str:
         words = [_arrow(old, new, column) for column in self.columns]
         return " ".join(words[:-1] if words[-1] == "performance" else words)
 
 
-def _arrow(old: Mapping[str, Any], new: Mapping[str, Any], column: str) -> str:
+def _arrow(old: Names, new: Names, column: str) -> str:
     before, after = str(old.get(column)), str(new.get(column))
     return before if before == after else f"{before} -> {after}"
 

@@ -21,7 +21,7 @@ WORDS = {"rows_worse": WORSE, "rows_better": BETTER, "rows_changed": CHANGED, "r
 
 def tables(comparison: Comparison, changes: Sequence[KeyChange], everything: bool) -> dict[str, Table]:
     """Return the tables of a diff; `results` is the main one. everything: with the rows within noise."""
-    labels = Labels(comparison)
+    labels = Labels.of_comparison(comparison)
     return {
         "totals": totals([("B", comparison)]),
         "configuration": configuration(changes),

@@ -23,11 +23,11 @@ def environment(outcome: Outcome) -> dict[str, Any]:
     return {key: value for key, value in seen.items() if key.rpartition(".")[2] not in OF_A_JOB}
 
 
-def differing_facts(before: Outcome, after: Outcome) -> tuple[dict[str, tuple[Any, Any]], int]:
+def differing_facts(before: Outcome, after: Outcome) -> tuple[Keys, int]:
     """Return the facts that differ, and how many are the same or nearly so."""
     old, new = dict(_facts(before)), dict(_facts(after))
-    found: Keys = {key: pair for key, pair in differing(old, new).items() if not _near(*pair)}
-    return dict(found), len(old.keys() | new.keys()) - len(found)
+    found = {key: pair for key, pair in differing(old, new).items() if not _near(*pair)}
+    return found, len(old.keys() | new.keys()) - len(found)
 
 
 def _facts(outcome: Outcome) -> Iterator[tuple[str, Any]]:

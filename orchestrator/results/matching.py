@@ -35,10 +35,10 @@ def pairs(before: Iterable[Row], after: Iterable[Row]) -> tuple[list[tuple[Row, 
     order = {id(one.row): position for position, one in enumerate(left)}
     found = _take(left, right, ())
     both = {one.thing for one in left} & {one.thing for one in right}
-    near = [[one for one in side if one.thing in both] for side in (left, right)]
-    forced, free = _separating(*near)
+    near, far = ([one for one in side if one.thing in both] for side in (left, right))
+    forced, free = _separating(near, far)
     for without in (forced, *((*forced, key) for key in free), (*forced, *free)):
-        found += _take(*near, without)
+        found += _take(near, far, without)
     taken = {id(row) for pair in found for row in pair}
     only_left, only_right = ([one.row for one in side if id(one.row) not in taken] for side in (left, right))
     return sorted(found, key=lambda pair: order[id(pair[0])]), only_left, only_right

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,11 +61,9 @@ class Matrix:
         return [line for line in self.lines if any(cell.word not in ("", NOISE) for cell in line[1])]
 
 
-def matrix(
-    snapshots: Sequence[Snapshot], metric: str, limits: Mapping[str, Limit] = LIMITS, metrics: Collection[str] = ()
-) -> Matrix:
-    """Compare all snapshots with the first. Rows that have the metric nowhere, and fail nowhere, are left out."""
-    comparisons = [compare(snapshots[0], other, limits, metrics=metrics) for other in snapshots[1:]]
+def matrix(snapshots: Sequence[Snapshot], metric: str, limits: Mapping[str, Limit] = LIMITS) -> Matrix:
+    """Compare `metric` and the status of all snapshots with the first. Rows without either are left out."""
+    comparisons = [compare(snapshots[0], other, limits, metrics=[metric]) for other in snapshots[1:]]
     rows: dict[Key, Row] = {}
     cells: dict[Key, list[Cell]] = {}
     for row in snapshots[0].rows:

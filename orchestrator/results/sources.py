@@ -7,7 +7,7 @@ from pathlib import Path
 
 from orchestrator.errors import UsageError, did_you_mean
 from orchestrator.results import snapshot, table_files
-from orchestrator.results.load import SweepResults, load
+from orchestrator.results.load import Outcome, SweepResults, load
 from orchestrator.results.snapshot import Snapshot
 from orchestrator.store import SweepFolder, find_sweep, read_json
 
@@ -22,15 +22,21 @@ JOB_FILES = ("job.json", "result.json")
 
 def read(reference: str, root: Path) -> Snapshot:
     """Return the snapshot that `reference` names; sweeps are looked for below `root`. Raises UsageError."""
+    return read_with_job(reference, root)[0]
+
+
+def read_with_job(reference: str, root: Path) -> tuple[Snapshot, Outcome | None]:
+    """Return the snapshot, and where `reference` names one job, what became of it. Raises UsageError."""
     path = Path(reference)
     if path.is_file() and path.name not in JOB_FILES:
-        return _file(path)
+        return _file(path), None
     folder, job = find(reference, root)
     results = load(folder)
     name = f"{folder.root.parent.name}/{folder.root.name}"
     if job is None:
-        return snapshot.of_results(results, name)
-    return snapshot.of_results(only(results, job), f"{name}:{job}")
+        return snapshot.of_results(results, name), None
+    one = only(results, job)
+    return snapshot.of_results(one, f"{name}:{job}"), one.outcomes[0]
 
 
 def _file(path: Path) -> Snapshot:

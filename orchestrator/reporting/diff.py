@@ -1,0 +1,141 @@
+"""The verb `diff`: what differs between two sweeps, two jobs, or a sweep and a file; many sweeps side by side."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import UsageError, did_you_mean
+from orchestrator.reporting import output
+
+if TYPE_CHECKING:
+    from orchestrator.results.comparison import Comparison, Limit
+    from orchestrator.results.load import Outcome
+    from orchestrator.results.matching import Keys
+    from orchestrator.results.snapshot import Snapshot
+
+OFF = ("off", "false")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run `python -m orchestrator diff`. Returns 1 if a row is worse or missing; raises UsageError for bad input."""
+    asked = _arguments(argv)
+    limits = _limits(asked.threshold)
+    from orchestrator.results import sources
+
+    sides = [sources.read_with_job(reference, Path(asked.root)) for reference in asked.references]
+    if len(sides) > 2:
+        return _many(asked, [snapshot for snapshot, _ in sides], limits)
+    return _two(asked, sides, limits)
+
+
+def _arguments(argv: Sequence[str]) -> argparse.Namespace:
+    parser = output.parser(
+        "diff",
+        "What differs between A and B: configuration, environment, results, and which key goes with which change.",
+        "Each of A, B, C: latest, latest~1, <date>/<time>, a folder, SWEEP:JOB, a baseline, tables (.json, .csv). "
+        "Exit code: 0 nothing is worse, 1 some row is worse or missing, 2 usage.",
+    )
+    parser.add_argument("references", nargs="+", metavar="A B", help="with three or more: rows by sweeps")
+    parser.add_argument("--all", action="store_true", dest="everything", help="also what did not change")
+    parser.add_argument("--metric", action="append", metavar="NAME", help="only this figure (of many: speedup)")
+    parser.add_argument(
+        "--threshold", action="append", metavar="NAME=VALUE", help="smaller changes are none: 0.03, off"
+    )
+    parser.add_argument("--config-only", action="store_true", help="only the keys that differ, and their overrides")
+    asked = parser.parse_args(argv)
+    if len(asked.references) < 2:
+        parser.error("name two sweeps, as in: diff latest~1 latest")
+    if asked.config_only and (asked.metric or asked.threshold):
+        parser.error("--config-only shows no figures: leave out --metric and --threshold")
+    if len(asked.references) > 2 and len(asked.metric or ()) > 1:
+        parser.error("a matrix shows one --metric")
+    return asked
+
+
+def _limits(changes: Sequence[str] | None) -> dict[str, Limit]:
+    """Return the limits with those of --threshold. Raises UsageError."""
+    from orchestrator.results import rules
+
+    wanted: dict[str, float | str] = {}
+    for change in changes or ():
+        metric, equals, size = change.partition("=")
+        try:
+            wanted[metric] = size if size in OFF else float(size)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise UsageError(f"--threshold {change}: write METRIC=SIZE, as speedup=0.03 for 3 %, or METRIC=off")
+    return rules.parse({"thresholds": wanted}, "--threshold").limits({})
+
+
+def _metrics(asked: argparse.Namespace, known: Sequence[str]) -> list[str]:
+    for metric in asked.metric or ():
+        if metric not in known:
+            raise UsageError(f"--metric {metric}: {did_you_mean(metric, known)}")
+    return asked.metric or []
+
+
+def _two(asked: argparse.Namespace, sides: Sequence[tuple[Snapshot, Outcome | None]], limits: dict[str, Limit]) -> int:
+    from orchestrator.results import difference, difference_tables
+    from orchestrator.results.configuration_changes import configuration_changes
+
+    comparison = _compare(sides, limits, _metrics(asked, list(limits)) or list(limits))
+    changes = configuration_changes(comparison)
+    facts = _facts(sides[0][1], sides[1][1])
+    if asked.form is None:
+        from orchestrator.reporting import diff_text
+
+        diff_text.show(comparison, changes, facts, everything=asked.everything, config_only=asked.config_only)
+    elif asked.config_only:
+        output.write(asked.form, {"configuration": difference_tables.configuration(changes)})
+    else:
+        tables = difference_tables.tables(comparison, changes, asked.everything)
+        if facts is not None:
+            tables["facts"] = difference_tables.changed(facts[0])
+        output.write(asked.form, tables, "results")
+    return int(not asked.config_only and difference.regressed(comparison))
+
+
+def _compare(
+    sides: Sequence[tuple[Snapshot, Outcome | None]], limits: dict[str, Limit], metrics: Sequence[str]
+) -> Comparison:
+    from orchestrator.results.comparison import compare, differing
+    from orchestrator.results.job_facts import environment
+
+    (before, old), (after, new) = sides
+    if old is None or new is None:
+        found = compare(before, after, limits, metrics=metrics)
+        # that a sweep has other rows than the one job of the other side is no difference
+        return dataclasses.replace(found, new=found.new if old is None else (), missing=() if new else found.missing)
+    one_row = bool(before.rows and after.rows)  # a reference's job is no row
+    found = compare(before, after, limits, metrics=metrics, one_row=one_row)
+    theirs = differing(environment(old), environment(new))
+    return dataclasses.replace(found, environment={**found.environment, **theirs})
+
+
+def _facts(old: Outcome | None, new: Outcome | None) -> tuple[Keys, int] | None:
+    """Return the facts in which two jobs differ, and how many they do not; None where sweeps are compared."""
+    from orchestrator.results.job_facts import differing_facts
+
+    return None if old is None or new is None else differing_facts(old, new)
+
+
+def _many(asked: argparse.Namespace, snapshots: Sequence[Snapshot], limits: dict[str, Limit]) -> int:
+    from orchestrator.results import difference, matrix
+
+    metric = (_metrics(asked, matrix.METRICS) or ["speedup"])[0]
+    made = matrix.matrix(snapshots, metric, limits)
+    if asked.form is None:
+        from orchestrator.reporting import matrix_text
+
+        matrix_text.show(made, everything=asked.everything, config_only=asked.config_only)
+    elif asked.config_only:
+        output.write(asked.form, {"configuration": matrix.tables(made, False)["configuration"]})
+    else:
+        output.write(asked.form, matrix.tables(made, asked.everything), "matrix")
+    worse = any(difference.regressed(comparison) for comparison in made.comparisons)
+    return int(not asked.config_only and worse)

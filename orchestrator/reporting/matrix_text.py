@@ -1,0 +1,95 @@
+"""What a person sees of many sweeps: rows by sweeps, in as many blocks of columns as the terminal is narrow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from orchestrator.reporting.diff_text import LISTED, cut, figure, named, plural, rest, say, title
+from orchestrator.reporting.layout import Cell, console, grid, natural_width
+from orchestrator.results import matrix as many
+from orchestrator.results.comparison import BETTER, CHANGED, WORSE
+from orchestrator.results.difference import MISSING, NEW, Labels, tally
+from orchestrator.results.difference_tables import value_text
+
+MARKS = {WORSE: "!", BETTER: "+", CHANGED: "~", NEW: "new"}
+STYLES = {WORSE: "red", MISSING: "red", BETTER: "green"}
+DISTURBED = "*"
+NARROW = 20
+"""Values of keys are folded to so many characters."""
+
+
+def show(made: many.Matrix, *, everything: bool, config_only: bool) -> None:
+    """Print what the letters stand for, the keys that differ, and the rows that do."""
+    out = console()
+    for side, one in zip(made.sides, made.snapshots, strict=True):
+        out.print(Text.assemble((f"{side}  ", "bold"), one.name, (f"  {plural(len(one.rows), 'row')}", "dim")))
+    _keys(out, "Configuration", made.sides, made.configuration)
+    if config_only:
+        return
+    _keys(out, "Environment", made.sides, made.environment)
+    _rows(out, made, everything)
+
+
+def _keys(out: Console, name: str, sides: Sequence[str], keys: Mapping[str, Sequence[Any]]) -> None:
+    title(out, name)
+    if not keys:
+        say(out, "no key differs")
+        return
+    rows = [
+        [Cell(f"  {key}"), *(Cell(cut(value_text(value) if not isinstance(value, str) else value)) for value in values)]
+        for key, values in list(keys.items())[:LISTED]
+    ]
+    _blocks(out, sides, rows)
+    rest(out, len(keys) - LISTED)
+
+
+def _rows(out: Console, made: many.Matrix, everything: bool) -> None:
+    shown = made.lines if everything else made.changed
+    title(out, named(made.metric), f"{plural(len(made.lines) - len(made.changed), 'row')} the same in all")
+    for side, comparison in zip(made.sides[1:], made.comparisons, strict=True):
+        counts = tally(comparison)
+        parts = [f"{counts[what]:,} {what}" for what in (WORSE, BETTER, CHANGED, MISSING, NEW) if counts[what]]
+        say(out, f"{side} against A: {', '.join(parts) or 'the same'}")
+    if not shown:
+        return
+    labels = Labels([(row.names, row.names) for row, _ in made.lines])
+    rows = [
+        [Cell(f"  {labels.of(row.names, row.names)}"), *(_cell(made.metric, cell) for cell in cells)]
+        for row, cells in shown[:LISTED]
+    ]
+    _blocks(out, made.sides, rows)
+    rest(out, len(shown) - LISTED)
+    used = {cell.word for _, cells in shown[:LISTED] for cell in cells}
+    meanings = [f"{mark} {what}" for what, mark in MARKS.items() if what in used and mark != what]
+    disturbed = any(cell.disturbed for _, cells in shown[:LISTED] for cell in cells)
+    meanings += [f"{DISTURBED} disturbed while it was measured"] if disturbed else []
+    if meanings:
+        say(out, f"against A, beyond noise: {', '.join(meanings)}", "dim")
+
+
+def _cell(metric: str, cell: many.Cell) -> Cell:
+    mark = MARKS.get(cell.word, "") + DISTURBED * cell.disturbed
+    return Cell(" ".join(filter(None, (figure(metric, cell.value), mark))), style=STYLES.get(cell.word, ""))
+
+
+def _blocks(out: Console, sides: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
+    """Print columns side by side; where they are too many, in blocks that all begin with A."""
+    first, others = 1, list(range(2, len(sides) + 1))
+    while others:
+        taken = len(others)
+        while taken > 1 and natural_width(*_columns(sides, rows, [first, *others[:taken]])) > out.width:
+            taken -= 1
+        titles, cells = _columns(sides, rows, [first, *others[:taken]])
+        for line in grid(titles, cells, out.width, stacked=False):
+            out.print(line, no_wrap=True, overflow="ellipsis")
+        others = others[taken:]
+        if others:
+            out.print()
+
+
+def _columns(sides: Sequence[str], rows: Sequence[Sequence[Cell]], chosen: Sequence[int]) -> Any:
+    return ["", *(sides[i - 1] for i in chosen)], [[row[0], *(row[i] for i in chosen)] for row in rows]
