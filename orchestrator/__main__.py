@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 VERBS = {
     "report": ("orchestrator.reporting.report", "show a sweep's tables again, in the terminal or as a file"),
     "gate": ("orchestrator.reporting.gate", "fail when a sweep lacks or worsens what a baseline has, for CI"),
+    "ls": ("orchestrator.reporting.listing", "list sweeps: state, jobs, failures, age"),
+    "show": ("orchestrator.reporting.show", "everything about a sweep, or about one job of it"),
+    "history": ("orchestrator.reporting.history", "a metric over all sweeps, and what changed where it moved"),
 }
 """verb -> (module whose main(argv) it is, what it does)."""
 

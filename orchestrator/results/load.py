@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,8 +81,24 @@ def load(folder: SweepFolder, wanted: Callable[[JobSpec], bool] = lambda job: Tr
     Raises UsageError when the folder is not a sweep or its plan is damaged.
     """
     sweep = folder.read_sweep()
-    jobs = filter(wanted, folder.read_graph().jobs)
-    return SweepResults(folder, sweep, tuple(outcome(job, folder.read_result(job.id)) for job in jobs))
+    with uncollected():
+        jobs = filter(wanted, folder.read_graph().jobs)
+        return SweepResults(folder, sweep, tuple(outcome(job, folder.read_result(job.id)) for job in jobs))
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Keep Python's cyclic collector from looking through records again and again: they have no cycles.
+
+    It took a third of the time of reading 10,000 results.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def outcome(job: JobSpec, result: JobResult | Unreadable | None) -> Outcome:

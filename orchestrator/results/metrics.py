@@ -92,9 +92,9 @@ def _ratio_of(name: str, doc: str) -> Column:
 
 
 def _any(name: str, doc: str) -> Column:
-    """A value of any kind: a figure with significant digits, a word as it is."""
+    """A value of any kind: a figure with significant digits, a count and a word as they are."""
     return Column(
-        name, "text", "", "none", lambda value: significant(value, 4) if is_number(value) else str(value), doc
+        name, "text", "", "none", lambda value: significant(value, 4) if isinstance(value, float) else str(value), doc
     )
 
 

@@ -1,0 +1,112 @@
+"""The verb `ls`: which sweeps there are, how far each has come, what it was."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import UsageError
+from orchestrator.reporting import output
+
+if TYPE_CHECKING:
+    from orchestrator.results.listing import Listed
+
+NEWEST = 20
+"""So many sweeps are shown; the others are counted."""
+TITLES = ("sweep", "state", "jobs", "failed", "age", "what")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run `python -m orchestrator ls`. Raises UsageError when a folder that is named does not exist."""
+    parser = output.parser(
+        "ls",
+        "List sweeps, the newest first: state, jobs, failures, age, suites and compilers.",
+        "Running: its lock is held. Incomplete: jobs have no result, resume= runs them. Exit code: 0, or 2 for usage.",
+        roots=True,
+    )
+    parser.add_argument("--all", action="store_true", help=f"all of them, not the newest {NEWEST}; --json, --csv have")
+    asked = parser.parse_args(argv)
+    from orchestrator.results import listing, tables
+
+    paths = listing.folders(roots(asked.root))
+    chosen = paths if asked.all or asked.form in ("json", "csv") else paths[:NEWEST]
+    sweeps = [listing.look(path) for path in chosen]
+    if asked.form:
+        output.write(asked.form, {"sweeps": tables.Table.of(listing.COLUMNS, (sweep.row() for sweep in sweeps))})
+    else:
+        _show(sweeps, len(paths) - len(sweeps), asked.root)
+    return 0
+
+
+def roots(named: Sequence[str] | None) -> list[Path]:
+    """Return the folders below which sweeps lie. Raises UsageError for one that is named and does not exist."""
+    for root in named or ():
+        if not Path(root).is_dir():
+            raise UsageError(f"--root {root}: there is no such folder")
+    return [Path(root) for root in named or ("outputs",)]
+
+
+def age(seconds: float) -> str:
+    """Return how long ago something was, to one unit: "5 s", "59 min", "3 h", "12 d". The future is "0 s"."""
+    for unit, size, limit in (("s", 1, 60), ("min", 60, 3600), ("h", 3600, 48 * 3600)):
+        if seconds < limit:
+            return f"{max(int(seconds // size), 0)} {unit}"
+    return f"{int(seconds // 86400)} d"
+
+
+def _show(sweeps: Sequence[Listed], others: int, named: Sequence[str] | None) -> None:
+    from rich.text import Text
+
+    from orchestrator.reporting.layout import Cell, console, grid, natural_width, paragraph
+    from orchestrator.reporting.report import shown
+    from orchestrator.results.listing import DAMAGED, FINISHED, RUNNING
+    from orchestrator.results.load import one_line
+
+    out = console()
+    if not sweeps:
+        out.print(f"There are no sweeps below {', '.join(named or ('outputs',))}.")
+        return
+    now, several = time.time(), len(named or ()) > 1
+    names = [one_line(shown(sweep.folder) if several else sweep.name) for sweep in sweeps]
+    styles = {RUNNING: "green", FINISHED: "", DAMAGED: "red"}
+    rows = [
+        [Cell(title), Cell(sweep.state, style=styles.get(sweep.state, "yellow")), Cell(_progress(sweep))]
+        + [Cell(str(sweep.failed) if sweep.failed else "", style="red")]
+        + [Cell("" if sweep.sweep is None else age(now - sweep.sweep.created))]
+        for title, sweep in zip(names, sweeps, strict=True)
+    ]
+    left = max(out.width - natural_width(TITLES[:-1], rows) - 2, len(TITLES[-1]))
+    full = [[*row, Cell(cut(_what(sweep), left))] for row, sweep in zip(rows, sweeps, strict=True)]
+    for line in grid(TITLES, full, out.width, stacked=False):
+        out.print(line, no_wrap=True, overflow="ellipsis")
+    for title, sweep in zip(names, sweeps, strict=True):
+        if sweep.state == DAMAGED:
+            out.print(Text(paragraph(f"{title} is damaged: {sweep.reason}", out.width)), soft_wrap=True)
+    if others:
+        out.print(f"and {others:,} older: --all shows them")
+
+
+def _progress(sweep: Listed) -> str:
+    ended = sweep.planned - sweep.not_run
+    return "" if sweep.sweep is None else str(ended) if ended == sweep.planned else f"{ended}/{sweep.planned}"
+
+
+def _what(sweep: Listed) -> str:
+    if sweep.sweep is None:
+        return ""
+    words = f"{', '.join(sweep.suites)}: {', '.join(sweep.compilers)}" if sweep.planned else "no jobs"
+    return f"of {origin(sweep.sweep.origin)}, {words}" if sweep.sweep.origin else words
+
+
+def origin(folder: str) -> str:
+    """Return the name of the sweep that lies, or lay, in a folder."""
+    from orchestrator.results.load import one_line
+
+    return one_line("/".join(Path(folder).parts[-2:]))
+
+
+def cut(text: str, width: int) -> str:
+    """Return text of at most `width` characters; what is left out is an ellipsis."""
+    return text if len(text) <= width else text[: max(width - 1, 0)] + "…"

@@ -1,0 +1,208 @@
+"""Everything that is known about one job: from its plan, its result, its log, its folder and its edges."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from orchestrator.errors import UsageError, did_you_mean
+from orchestrator.planning.matching import KEYS, matches, names
+from orchestrator.records import JobSpec, Samples
+from orchestrator.results.configuration import JobConfigs, flatten
+from orchestrator.results.listing import status
+from orchestrator.results.load import Outcome, fact, items, lines, outcome
+from orchestrator.results.metrics import MIB
+from orchestrator.results.reproduce import command
+from orchestrator.store import JobGraph, Sweep, SweepFolder
+
+TAIL_BYTES = 64 * 1024
+SHOWN_APART = ("memory", "accuracy", "graph_break_reasons")
+"""Facts that are tables of their own."""
+OTHER_KEYS = ("round", "status", "job")
+"""What `parse_only` knows besides `orchestrator.planning.matching.KEYS`."""
+
+
+@dataclass(frozen=True)
+class Edge:
+    """An edge of the job graph, from the job that is looked at: `needs` is False where the other one needs it."""
+
+    needs: bool
+    kind: str
+    other: Outcome
+
+
+@dataclass(frozen=True)
+class Details:
+    """One job of a sweep that was read."""
+
+    folder: SweepFolder
+    sweep: Sweep
+    outcome: Outcome
+    edges: tuple[Edge, ...]
+
+    @property
+    def job(self) -> JobSpec:
+        return self.outcome.job
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What can change its figures, as keys of the configuration; the round is no key."""
+        return JobConfigs().of(self.job)
+
+    @property
+    def files(self) -> list[tuple[str, int]]:
+        """Files in the job's folder with their bytes, sorted by name."""
+        root = self.folder.job(self.job.id)
+        found = [Path(place, file) for place, _, files in os.walk(root) for file in files]
+        return sorted((str(path.relative_to(root)), path.lstat().st_size) for path in found)
+
+    @property
+    def command(self) -> str:
+        """The command that runs the row again: with today's configuration, unlike `rerun`."""
+        return command(self.job.workload, self.job.compiler, [self.job.measure.name], self.sweep.overrides)
+
+    def facts(self) -> dict[str, Any]:
+        """Return all facts but those that are tables of their own, flat."""
+        facts = self.outcome.facts
+        return dict(flatten({key: value for key, value in facts.items() if key not in SHOWN_APART}))
+
+    def memory(self) -> list[tuple[str, str, float | None, float | None, float | None]]:
+        """Return (what, phase, start, peak, end) in MiB."""
+        memory = fact(self.outcome.facts, "memory")
+        found: list[tuple[str, str, float | None, float | None, float | None]] = []
+        for phase, levels in _map(fact(memory, "phases")).items():
+            start, peak, end = (_mib(fact(levels, key)) for key in ("start", "peak", "end"))
+            found.append(("process", phase, start, peak, end))
+        for phase, peak in _map(fact(memory, "children")).items():
+            found.append(("children", phase, None, _mib(peak), None))
+        for phase, levels in _map(fact(memory, "cuda")).items():
+            for what in ("allocated", "reserved", "process"):
+                start = _mib(fact(levels, "start")) if what == "allocated" else None
+                found.append((f"CUDA {what}", phase, start, _mib(fact(levels, what)), None))
+        return found
+
+    @property
+    def base(self) -> float | None:
+        """MiB before the model existed."""
+        return _mib(fact(self.outcome.facts, "memory", "base"))
+
+    @property
+    def memory_source(self) -> str:
+        return str(fact(self.outcome.facts, "memory", "source") or "unknown source")
+
+    def graph_breaks(self) -> list[tuple[str, int]]:
+        """Return the reasons of graph breaks with their counts, the most frequent first."""
+        found = items(self.outcome.facts, "graph_break_reasons")
+        return [(str(fact(one, "reason")), int(fact(one, "count") or 0)) for one in found]
+
+    def tensors(self) -> list[dict[str, Any]]:
+        """Return the tensors that an accuracy job compared, those that failed first, the worst of them at the top."""
+        from orchestrator.results.accuracy import badness
+
+        found = [one for one in items(self.outcome.facts, "accuracy", "tensors") if isinstance(one, dict)]
+        return sorted(found, key=badness, reverse=True)
+
+    def log(self) -> Iterator[str]:
+        """Yield the lines of the log, all of them, fit for a terminal; none where there is no log."""
+        path = self.folder.log_file(self.job.id)
+        if path.is_file():
+            with path.open(errors="replace") as file:
+                for text in file:
+                    yield from lines(text)
+
+    def end_of_log(self) -> list[str]:
+        """Return the last lines of the log: of a long one those in its last 64 KiB."""
+        try:
+            with self.folder.log_file(self.job.id).open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(size - TAIL_BYTES, 0))
+                text = file.read().decode(errors="replace")
+        except OSError:
+            return []
+        return lines(text)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Samples of one metric in their own unit; `values` in time order. Quartiles are None for fewer than two."""
+
+    samples: Samples
+    median: float | None
+    low: float | None
+    high: float | None
+
+
+def summaries(found: Outcome) -> list[Summary]:
+    """Summarise all samples of a job. Nothing is left out of them."""
+    if found.result is None:
+        return []
+    return [_summary(samples) for samples in found.result.samples]
+
+
+def _summary(samples: Samples) -> Summary:
+    values = samples.values
+    if len(values) < 2:
+        return Summary(samples, values[0] if values else None, None, None)
+    low, high = (float(value) for value in np.percentile(values, (25, 75)))
+    return Summary(samples, statistics.median(values), low, high)
+
+
+def read(folder: SweepFolder, sweep: Sweep, graph: JobGraph, job: JobSpec) -> Details:
+    """Read one job of a sweep, and what became of the jobs that it has edges with."""
+    by_id = {other.id: other for other in graph.jobs}
+
+    def found(other: JobSpec) -> Outcome:
+        return outcome(other, folder.read_result(other.id))
+
+    edges = [Edge(True, need.kind, found(by_id[need.job])) for need in job.needs if need.job in by_id]
+    for other in graph.jobs:
+        edges += [Edge(False, need.kind, found(other)) for need in other.needs if need.job == job.id]
+    return Details(folder, sweep, found(job), tuple(edges))
+
+
+def parse_only(text: str) -> dict[str, list[str]]:
+    """Read "model=Bert*,compiler=inductor"; a key that is given twice matches either value.
+
+    Raises UsageError for what is no such list, or a key that no job has.
+    """
+    rule: dict[str, list[str]] = defaultdict(list)
+    for part in text.split(","):
+        key, equals, value = part.strip().partition("=")
+        if not equals or not value:
+            raise UsageError(f"--only {text}: write key=value,key=value, as in model=T5*,compiler=inductor")
+        if key not in (*KEYS, *OTHER_KEYS):
+            raise UsageError(f"--only {text}: unknown key '{key}': {did_you_mean(key, (*KEYS, *OTHER_KEYS))}")
+        rule[key].append(value)
+    return dict(rule)
+
+
+def select(folder: SweepFolder, jobs: Sequence[JobSpec], rule: Mapping[str, list[str]]) -> list[JobSpec]:
+    """Return the jobs that match all of `rule`; values are globs.
+
+    Whether a mode is training is taken from its name: nothing that a folder names is imported to read it.
+    """
+
+    def known(job: JobSpec) -> dict[str, tuple[Any, ...]]:
+        own = names(job.workload, job.workload.mode.name.startswith("training"), job.compiler, job.measure)
+        return {**own, "round": (job.round,), "job": (job.id,)}
+
+    quick = {key: value for key, value in rule.items() if key != "status"}
+    found = [job for job in jobs if matches(quick, known(job))]
+    if "status" in rule:
+        found = [job for job in found if matches({"status": rule["status"]}, {"status": (status(folder, job),)})]
+    return found
+
+
+def _map(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _mib(value: Any) -> float | None:
+    return value * MIB if isinstance(value, (int, float)) and not isinstance(value, bool) else None
