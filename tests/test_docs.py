@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -27,18 +28,30 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return cwd
 
 
+@pytest.fixture(scope="module")
+def gated(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with that sweep alone, its baseline, and the rules of docs/gate.md."""
+    cwd = tmp_path_factory.mktemp("gated")
+    shutil.copytree(folder / "outputs", cwd / "outputs")
+    run(cwd, "gate", "latest", "--against", "baseline.json", "--accept")
+    (rules,) = re.findall(r"^```yaml\n(# gate.yaml\n.*?)^```", (ROOT / "docs" / "gate.md").read_text(), re.M | re.S)
+    (cwd / "gate.yaml").write_text(re.sub(r"expires: .*", "expires: 2999-12-31", rules))
+    return cwd
+
+
 def test_there_are_commands() -> None:
     assert len(commands()) > 15
     assert "python -m orchestrator -m compiler=eager,inductor dtype=float16" in commands()
 
 
 @pytest.mark.parametrize("command", [command for command in commands() if command.startswith("python -m orchestrator")])
-def test_command_runs(folder: Path, command: str) -> None:
+def test_command_runs(folder: Path, command: str, request: pytest.FixtureRequest) -> None:
     arguments = shlex.split(command)[3:]
     is_sweep = all("=" in argument or argument.startswith("-") for argument in arguments)
     if is_sweep and not any(argument.startswith(("resume=", "dry_run=", "--")) for argument in arguments):
         arguments.append("dry_run=true")
-    output = run(folder, *arguments)
+    place = request.getfixturevalue("gated") if arguments[0] == "gate" else folder
+    output = run(place, *arguments)
     assert output.strip()
     assert "Traceback" not in output
 

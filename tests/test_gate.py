@@ -817,3 +817,11 @@ def test_help_fits_one_screen_and_imports_nothing_heavy(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_example_for_github_is_yaml() -> None:
+    import yaml
+
+    (text,) = re.findall(r"^```yaml\n(# .github.*?)^```", (ROOT / "docs" / "gate.md").read_text(), re.M | re.S)
+    steps = yaml.safe_load(text)["jobs"]["gate"]["steps"]
+    assert sum("python -m orchestrator gate latest" in step.get("run", "") for step in steps) == 2

@@ -32,7 +32,6 @@ UNMEASURED = frozenset({NOT_RUN, INFRASTRUCTURE})
 """Nothing is known of such a row. It is never excused: an expected row was not looked at."""
 NOT_MEASURED_WITH = ("host", "git.", "conf.")
 """Beginnings of keys of the environment that name what is tested, and where, not what it is measured with."""
-NAMED = ("model", "mode", "dtype", "device", "compiler", "measure")
 LISTED_KEYS = 8
 
 Limits = Callable[[Row], Mapping[str, Limit]]
@@ -274,9 +273,9 @@ def titles(rows: Sequence[Row]) -> dict[int, str]:
         sharing[row.title].append(row)
     made = {}
     for title, same in sharing.items():
-        others = [key for key in IDENTITY if key not in NAMED and len({str(row.names.get(key)) for row in same}) > 1]
+        others = [key for key in IDENTITY if len({str(row.names[key]) for row in same}) > 1] if len(same) > 1 else []
         for row in same:
-            made[id(row)] = one_line(" ".join([title, *(f"{key}={row.names.get(key)}" for key in others)]))
+            made[id(row)] = one_line(" ".join([title, *(f"{key}={row.names[key]}" for key in others)]))
     return made
 
 
