@@ -35,16 +35,14 @@ def main(argv: Sequence[str]) -> int:
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = output.parser(
         "diff",
-        "What differs between A and B: configuration, environment, results, and which key goes with which change.",
-        "Each of A, B, C: latest, latest~1, <date>/<time>, a folder, SWEEP:JOB, a baseline, tables (.json, .csv). "
-        "Exit code: 0 nothing is worse, 1 some row is worse or missing, 2 usage.",
+        "What differs between sweeps, or jobs, and which key goes with which change.",
+        "A, B: latest, latest~1, <date>/<time>, folder, SWEEP:JOB, baseline, tables (.json, .csv). "
+        "Exit code: 0 nothing is worse, 1 a row is worse or missing, 2 usage.",
     )
     parser.add_argument("references", nargs="+", metavar="A B", help="with three or more: rows by sweeps")
     parser.add_argument("--all", action="store_true", dest="everything", help="also what did not change")
     parser.add_argument("--metric", action="append", metavar="NAME", help="only this figure (of many: speedup)")
-    parser.add_argument(
-        "--threshold", action="append", metavar="NAME=VALUE", help="smaller changes are none: 0.03, off"
-    )
+    parser.add_argument("--threshold", action="append", metavar="NAME=X", help="smaller changes are none: 0.03, off")
     parser.add_argument("--config-only", action="store_true", help="only the keys that differ, and their overrides")
     asked = parser.parse_args(argv)
     if len(asked.references) < 2:
@@ -90,6 +88,11 @@ def _two(asked: argparse.Namespace, sides: Sequence[tuple[Snapshot, Outcome | No
         from orchestrator.reporting import diff_text
 
         diff_text.show(comparison, changes, facts, everything=asked.everything, config_only=asked.config_only)
+    elif asked.form == "md":
+        from orchestrator.reporting.diff_markdown import to_markdown
+
+        told = to_markdown(comparison, changes, facts, everything=asked.everything, config_only=asked.config_only)
+        output.emit(told)
     elif asked.config_only:
         output.write(asked.form, {"configuration": difference_tables.configuration(changes)})
     else:
@@ -135,6 +138,10 @@ def _many(asked: argparse.Namespace, snapshots: Sequence[Snapshot], limits: dict
         matrix_text.show(made, everything=asked.everything, config_only=asked.config_only)
     elif asked.config_only:
         output.write(asked.form, {"configuration": matrix.tables(made, False)["configuration"]})
+    elif asked.form == "md":
+        from orchestrator.reporting import matrix_text
+
+        output.emit(matrix_text.to_markdown(made, asked.everything))
     else:
         output.write(asked.form, matrix.tables(made, asked.everything), "matrix")
     worse = any(difference.regressed(comparison) for comparison in made.comparisons)

@@ -8,18 +8,17 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from orchestrator.reporting.diff_text import LISTED, cut, figure, named, plural, rest, say, title
+from orchestrator.reporting.diff_text import STYLES, say, title
+from orchestrator.reporting.diff_words import DISTURBED, LISTED, cut, figure, named, plural
+from orchestrator.reporting.judgement import escape
 from orchestrator.reporting.layout import Cell, console, grid, natural_width
 from orchestrator.results import matrix as many
 from orchestrator.results.comparison import BETTER, CHANGED, WORSE
 from orchestrator.results.difference import MISSING, NEW, Labels, tally
 from orchestrator.results.difference_tables import value_text
+from orchestrator.results.exports import markdown_row
 
 MARKS = {WORSE: "!", BETTER: "+", CHANGED: "~", NEW: "new"}
-STYLES = {WORSE: "red", MISSING: "red", BETTER: "green"}
-DISTURBED = "*"
-NARROW = 20
-"""Values of keys are folded to so many characters."""
 
 
 def show(made: many.Matrix, *, everything: bool, config_only: bool) -> None:
@@ -35,16 +34,18 @@ def show(made: many.Matrix, *, everything: bool, config_only: bool) -> None:
 
 
 def _keys(out: Console, name: str, sides: Sequence[str], keys: Mapping[str, Sequence[Any]]) -> None:
+    """Print which sweeps have which value of a key: "rounds: 3 (A C), 5 (B)"."""
     title(out, name)
     if not keys:
-        say(out, "no key differs")
-        return
-    rows = [
-        [Cell(f"  {key}"), *(Cell(cut(value_text(value) if not isinstance(value, str) else value)) for value in values)]
-        for key, values in list(keys.items())[:LISTED]
-    ]
-    _blocks(out, sides, rows)
-    rest(out, len(keys) - LISTED)
+        say(out, ["no key differs"])
+    for key, values in list(keys.items())[:LISTED]:
+        owners: dict[str, list[str]] = {}
+        for side, value in zip(sides, values, strict=True):
+            owners.setdefault(cut(value_text(value)), []).append(side)
+        said = ", ".join(f"{value} ({' '.join(those)})" for value, those in owners.items())
+        say(out, [f"{key}: {said}"])
+    if len(keys) > LISTED:
+        say(out, [f"and {len(keys) - LISTED:,} more (--json has all)"])
 
 
 def _rows(out: Console, made: many.Matrix, everything: bool) -> None:
@@ -53,22 +54,25 @@ def _rows(out: Console, made: many.Matrix, everything: bool) -> None:
     for side, comparison in zip(made.sides[1:], made.comparisons, strict=True):
         counts = tally(comparison)
         parts = [f"{counts[what]:,} {what}" for what in (WORSE, BETTER, CHANGED, MISSING, NEW) if counts[what]]
-        say(out, f"{side} against A: {', '.join(parts) or 'the same'}")
-    if not shown:
-        return
+        say(out, [f"{side} against A: {', '.join(parts) or 'the same'}"])
     labels = Labels([(row.names, row.names) for row, _ in made.lines])
     rows = [
         [Cell(f"  {labels.of(row.names, row.names)}"), *(_cell(made.metric, cell) for cell in cells)]
         for row, cells in shown[:LISTED]
     ]
-    _blocks(out, made.sides, rows)
-    rest(out, len(shown) - LISTED)
+    if len(shown) > LISTED:
+        rows.append([Cell(f"  and {len(shown) - LISTED:,} more (--json has all)"), *[Cell()] * len(made.sides)])
+    for compiler, count, means in made.means:
+        name = f"  geometric mean, {compiler}, {plural(count, 'row')}"
+        rows.append([Cell(name), *(Cell(figure(made.metric, mean)) for mean in means)])
+    if rows:
+        _blocks(out, made.sides, rows)
     used = {cell.word for _, cells in shown[:LISTED] for cell in cells}
     meanings = [f"{mark} {what}" for what, mark in MARKS.items() if what in used and mark != what]
     disturbed = any(cell.disturbed for _, cells in shown[:LISTED] for cell in cells)
     meanings += [f"{DISTURBED} disturbed while it was measured"] if disturbed else []
     if meanings:
-        say(out, f"against A, beyond noise: {', '.join(meanings)}", "dim")
+        say(out, [f"against A, beyond noise: {', '.join(meanings)}"], "dim")
 
 
 def _cell(metric: str, cell: many.Cell) -> Cell:
@@ -93,3 +97,20 @@ def _blocks(out: Console, sides: Sequence[str], rows: Sequence[Sequence[Cell]]) 
 
 def _columns(sides: Sequence[str], rows: Sequence[Sequence[Cell]], chosen: Sequence[int]) -> Any:
     return ["", *(sides[i - 1] for i in chosen)], [[row[0], *(row[i] for i in chosen)] for row in rows]
+
+
+def to_markdown(made: many.Matrix, everything: bool) -> str:
+    """Return the matrix as one table, rows by sweeps, below what the letters stand for."""
+    shown = made.lines if everything else made.changed
+    labels = Labels([(row.names, row.names) for row, _ in made.lines])
+    lines = [f"## {named(made.metric).capitalize()}", ""]
+    lines += [f"- {side}: {escape(one.name)}" for side, one in zip(made.sides, made.snapshots, strict=True)]
+    lines += ["", markdown_row(["row", *made.sides]), markdown_row(["---", *["---:"] * len(made.sides)])]
+    for row, cells in shown:
+        texts = (_cell(made.metric, cell).first for cell in cells)
+        lines.append(markdown_row([escape(labels.of(row.names, row.names)), *texts]))
+    for compiler, count, means in made.means:
+        name = f"geometric mean, {compiler}, {plural(count, 'row')}"
+        lines.append(markdown_row([escape(name), *(figure(made.metric, mean) for mean in means)]))
+    same = len(made.lines) - len(made.changed)
+    return "\n".join([*lines, "", f"{plural(same, 'row')} the same in all. Against A: ! worse, + better.", ""])

@@ -74,7 +74,7 @@ def _words(rows: Sequence[Matched]) -> dict[str, dict[str, int]]:
 def shared(matched: Sequence[Matched]) -> list[Shared]:
     """Return the values that rows with the same change share, and no row without it has.
 
-    Only where two rows or more have the change; the key that most of its rows explain comes first.
+    Only where two rows or more have the change. Left out is what just repeats in which rows a key differs.
     """
     changed: dict[tuple[str, str], list[Matched]] = defaultdict(list)
     for pair in matched:
@@ -90,18 +90,19 @@ def shared(matched: Sequence[Matched]) -> list[Shared]:
 
 
 def _shared(metric: str, word: str, rows: Sequence[Matched], compared: Sequence[Matched]) -> list[Shared]:
-    first = rows[0].after.config
-    alike = {
-        key: value
-        for key, value in first.items()
-        if not key.startswith("suite.catalog.")
-        and key not in rows[0].keys
-        and all(row.after.config.get(key) == value for row in rows[1:])
-    }
+    first = rows[0]
+    alike = [
+        key
+        for key, value in first.after.config.items()
+        if _tells(key) and key not in first.keys and all(row.after.config.get(key) == value for row in rows[1:])
+    ]
+    keyed = [bool(pair.keys) for pair in compared]
     found = []
-    for key, value in alike.items():
-        having = sum(pair.after.config.get(key) == value for pair in compared)
-        if len(rows) <= having < len(compared) and len(rows) >= SHARE * having:
+    for key in alike:
+        value = first.after.config[key]
+        having = [pair.after.config.get(key) == value for pair in compared]
+        count = sum(having)
+        if len(rows) <= count < len(compared) and len(rows) >= SHARE * count and having != keyed:
             found.append(
                 Shared(
                     metric=metric,
@@ -109,13 +110,18 @@ def _shared(metric: str, word: str, rows: Sequence[Matched], compared: Sequence[
                     key=key,
                     value=value,
                     rows=len(rows),
-                    rows_with_it=having,
+                    rows_with_it=count,
                     rows_compared=len(compared),
                 )
             )
     keys = [one.key for one in found]
     named = [one for one in found if not any(other != one.key and hangs_on(one.key, other) for other in keys)]
     return sorted(named, key=lambda one: one.rows_with_it)
+
+
+def _tells(key: str) -> bool:
+    """Leave out what only repeats a name: the class behind a plug-in, what a model is built from."""
+    return not key.endswith(".target") and not key.startswith("suite.catalog.")
 
 
 def _has(pair: Matched, metric: str) -> bool:

@@ -111,7 +111,7 @@ def literal(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, str):
-        return f"'{value}'" if OTHER_TYPE.fullmatch(value) else quoted(value)
+        return f'"{value}"' if OTHER_TYPE.fullmatch(value) else quoted(value)
     if isinstance(value, (list, tuple)):
         return "[" + ",".join(literal(item) for item in value) + "]"
     if isinstance(value, Mapping):

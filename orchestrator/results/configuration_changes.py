@@ -85,12 +85,20 @@ def _options(comparison: Comparison, before: Sequence[Flat], after: Sequence[Fla
             rows = sides[0][name], sides[1][name]
             keys = {key: None for side in rows for config in side for key in config if key.startswith(f"{group}.")}
             for key in keys:
-                if key in SAME_THING:
+                if key in SAME_THING or _of_one_side(key, *rows):
                     continue
                 old, new = (_values(key, side, lacking=group != "suite") for side in rows)
                 if _differ(old, new):
                     found.append(_change(comparison, key, old, new, of=override(group, name)))
     return found
+
+
+def _of_one_side(key: str, before: Sequence[Flat], after: Sequence[Flat]) -> bool:
+    """Tell whether the key is that of a model which one side does not have: that it lacks the model says all."""
+    if not key.startswith("suite.catalog."):
+        return False
+    sides = ({f"suite.catalog.{config['suite.models']}." for config in side} for side in (before, after))
+    return not all(key.startswith(tuple(models)) for models in sides)
 
 
 def _by_name(group: str, rows: Iterable[Flat]) -> dict[str, list[Flat]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -183,19 +183,24 @@ def still_failing(comparison: Comparison) -> int:
 
 def means(comparison: Comparison) -> list[Mean]:
     """Return the geometric means of the speed-ups by compiler. Wrong results are left out."""
-    wrong = {_computed(pair) for pair in comparison.matched if FAIL_ACCURACY in (pair.before.status, pair.after.status)}
+    wrong = wrong_results((pair.before, pair.after) for pair in comparison.matched)
     groups: dict[str, list[MetricChange]] = defaultdict(list)
     for pair in comparison.matched:
         found = next((metric for metric in pair.metrics if metric.metric == "speedup"), None)
-        if found is not None and _computed(pair) not in wrong:
+        if found is not None and computed(pair.before) not in wrong:
             groups[_arrow(pair.before.names, pair.after.names, "compiler")].append(found)
     return [_mean(compiler, found) for compiler, found in groups.items()]
 
 
-def _computed(pair: Matched) -> tuple[str, ...]:
+def wrong_results(rows: Iterable[Sequence[Row]]) -> set[tuple[str, ...]]:
+    """Return what is computed wrongly (`computed` of the first of each rows) in some of the rows."""
+    return {computed(same[0]) for same in rows if any(row.status == FAIL_ACCURACY for row in same)}
+
+
+def computed(row: Row) -> tuple[str, ...]:
     """Return what the accuracy and the performance of a row have in common."""
     columns = ("suite", "model", "mode", "dtype", "device", "sequence_length", "seed", "compiler")
-    return tuple(str(pair.before.names.get(column)) for column in columns)
+    return tuple(str(row.names.get(column)) for column in columns)
 
 
 def _mean(compiler: str, found: Sequence[MetricChange]) -> Mean:

@@ -113,7 +113,8 @@ def values_text(values: Values) -> str:
 
 
 def value_text(value: Any) -> str:
-    return ABSENT if value is ABSENT or value == ABSENT else literal(value)
+    """Return a value for people: a text as it is, everything else as a command line has it."""
+    return value if isinstance(value, str) and value else literal(value)
 
 
 def _result(line: Line) -> dict[str, Any]:

@@ -106,9 +106,9 @@ def to_markdown(name: str, table: Table) -> str:
     shown = [column for column in shown if column not in constant]
     if not shown:
         return "\n".join([*lines, "No rows.", ""])
-    lines.append(_markdown_row(_heading(column) for column in shown))
-    lines.append(_markdown_row("---" if COLUMNS[column].kind == "text" else "---:" for column in shown))
-    lines += [_markdown_row(_markdown_cell(COLUMNS[c].text(row[c])) for c in shown) for row in content]
+    lines.append(markdown_row(_heading(column) for column in shown))
+    lines.append(markdown_row("---" if COLUMNS[column].kind == "text" else "---:" for column in shown))
+    lines += [markdown_row(_markdown_cell(COLUMNS[c].text(row[c])) for c in shown) for row in content]
     return "\n".join([*lines, ""])
 
 
@@ -123,7 +123,8 @@ def _heading(column: str) -> str:
     return f"{words} ({unit})" if unit not in ("", "1") else words
 
 
-def _markdown_row(cells: Iterable[str]) -> str:
+def markdown_row(cells: Iterable[str]) -> str:
+    """Return a line of a table."""
     return "| " + " | ".join(cells) + " |"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +13,13 @@ from orchestrator.results.attribution import STATUS
 from orchestrator.results.comparison import LIMITS, NOISE, Comparison, Limit, compare
 from orchestrator.results.configuration import ABSENT
 from orchestrator.results.configuration_changes import Values, configuration_changes
-from orchestrator.results.difference import MISSING, NEW
+from orchestrator.results.difference import MISSING, NEW, ORDER, computed, wrong_results
 from orchestrator.results.difference_tables import totals, values_text
+from orchestrator.results.metrics import is_number
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.performance import COUNTERS
 from orchestrator.results.snapshot import Row, Snapshot
+from orchestrator.results.statistics import geometric_mean
 from orchestrator.results.tables import Table
 
 METRICS = (*LIMITS, "compile_latency_s", *COUNTERS, STATUS)
@@ -56,9 +59,30 @@ class Matrix:
         return [letters[i] if i < len(letters) else f"S{i + 1}" for i in range(len(self.snapshots))]
 
     @property
+    def means(self) -> list[tuple[str, int, list[float]]]:
+        """Return (compiler, rows, geometric mean in each sweep) over the rows of which all sweeps have the figure.
+
+        Wrong results are left out.
+        """
+        wrong = wrong_results([row] for one in self.snapshots for row in one.rows)
+        groups: dict[str, list[list[float]]] = defaultdict(list)
+        for row, cells in self.lines:
+            values = [cell.value for cell in cells if is_number(cell.value) and cell.value > 0]
+            if len(values) == len(cells) and self.metric in LIMITS and computed(row) not in wrong:
+                groups[str(row.names.get("compiler"))].append(values)
+        return [
+            (compiler, len(rows), [geometric_mean(column) or 0.0 for column in zip(*rows, strict=True)])
+            for compiler, rows in groups.items()
+        ]
+
+    @property
     def changed(self) -> list[tuple[Row, Sequence[Cell]]]:
-        """Return the lines in which some cell is not as in the first sweep."""
-        return [line for line in self.lines if any(cell.word not in ("", NOISE) for cell in line[1])]
+        """Return the lines in which some cell is not as in the first sweep, the worst first."""
+        ranks = [
+            min((ORDER.index(cell.word) for cell in cells if cell.word), default=len(ORDER)) for _, cells in self.lines
+        ]
+        found = [(rank, line) for rank, line in zip(ranks, self.lines, strict=True) if rank < ORDER.index(NOISE)]
+        return [line for _, line in sorted(found, key=lambda pair: pair[0])]
 
 
 def matrix(snapshots: Sequence[Snapshot], metric: str, limits: Mapping[str, Limit] = LIMITS) -> Matrix:
