@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import UsageError
 from orchestrator.reporting import output
-from orchestrator.reporting.listing import cut, roots
+from orchestrator.reporting.listing import roots
+from orchestrator.store import write_text
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from orchestrator.results.comparison import MetricChange
     from orchestrator.results.history import Point, Read, Series
 
 METRICS = (
     *("speedup", "latency_ms", "compile_latency_cold_s", "compile_latency_warm_s", "own_memory_mib"),
     *("graphs", "graph_breaks", "recompiles"),
 )
-LISTED, POINTS, CAUSES = 20, 60, 6
-"""So many series, points of all of them, and causes of a change are shown; the others are counted."""
-FEWEST = 3
-"""So many points of a series are shown in any case, the newest; and as many more that moved."""
-NARROWEST, WIDEST = 10, 60
-"""Columns of the plot: with fewer there is none."""
-NAME = 32
-FIRST = ("packages.", "torch.", "driver", "gpu", "git.commit", "git.", "orchestrator")
-"""Causes that are named first, by the beginning of their keys."""
-MARKS, PLAIN_MARKS = "├─●┤", "|-o|"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -50,10 +37,14 @@ def main(argv: Sequence[str]) -> int:
         found = read(folders(roots(asked.root))[: asked.last], files, wanted)
         wanted.check()
         series = build(found.snapshots, asked.metric)
+    if asked.svg:
+        _plot(Path(asked.svg), series, asked.metric)
     if asked.form:
         _write(asked.form, series, found, asked.metric)
     else:
-        _show(series, found, asked.metric, asked.root)
+        from orchestrator.reporting import history_text
+
+        history_text.show(series, found, asked.metric, asked.root)
     return 0
 
 
@@ -70,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--compiler", default="*", metavar="GLOB", help="only these compilers")
     parser.add_argument("--metric", default=METRICS[0], choices=METRICS, metavar="NAME", help=", ".join(METRICS))
     parser.add_argument("--last", type=_positive, metavar="N", help="only the newest N sweeps")
+    parser.add_argument("--svg", metavar="FILE", help="write a plot, too")
     return parser
 
 
@@ -77,6 +69,15 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"'{text}' is no number of sweeps: write 1, 2, 3, ...")
     return int(text)
+
+
+def _plot(file: Path, series: Sequence[Series], metric: str) -> None:
+    from orchestrator.reporting.history_svg import svg
+
+    try:
+        write_text(file, svg(series, metric))
+    except OSError as error:
+        raise UsageError(f"--svg {file}: it cannot be written: {error.strerror}") from error
 
 
 def _write(form: str, series: Sequence[Series], found: Read, metric: str) -> None:
@@ -97,6 +98,7 @@ def _write(form: str, series: Sequence[Series], found: Read, metric: str) -> Non
 
 
 def _row(series: Series, point: Point, metric: str) -> dict[str, Any]:
+    from orchestrator.reporting.history_text import causes
     from orchestrator.results.history import title
 
     figure, change = point.row.figures.get(metric), point.change
@@ -119,172 +121,6 @@ def _row(series: Series, point: Point, metric: str) -> dict[str, Any]:
         "ratio_low": change.low if change is not None else None,
         "ratio_high": change.high if change is not None else None,
         "change": point.word,
-        "causes": "; ".join(_causes(point.causes, len(point.causes), 10_000)) if point.causes is not None else None,
+        "causes": "; ".join(causes(point.causes, len(point.causes), 10_000)) if point.causes is not None else None,
         "disturbed": point.row.disturbed,
     }
-
-
-def _show(series: Sequence[Series], found: Read, metric: str, named: Sequence[str] | None) -> None:
-    from rich.text import Text
-
-    from orchestrator.reporting.layout import console, paragraph
-    from orchestrator.results.history import title
-
-    out = console()
-    moving = [one for one in series if one.moved]
-    chosen = {id(one) for one in sorted(series, key=lambda one: not one.moved)[:LISTED]}
-    machine = None
-    for one in series:
-        if id(one) not in chosen:
-            continue
-        if machine != one.machine:
-            machine = one.machine
-            out.print(Text(f" {title(machine)} ", "bold reverse"), no_wrap=True, overflow="ellipsis")
-        _show_series(out, one, metric, max(FEWEST, POINTS // len(chosen)))
-    if len(series) > LISTED:
-        out.print(f"and {len(series) - LISTED:,} series more: --model, --compiler choose; --json and --csv have all")
-    points = [point for one in series for point in one.points]
-    if points:
-        marks = _marks(out)
-        legend = f"{marks[2]} value, {marks[0]}{marks[1] * 2}{marks[3]} its 95 % interval, on one scale for each series"
-        legend += "; * measured under disturbance" * any(point.row.disturbed for point in points)
-        legend += "; r a rerun" * any(point.sweep.origin for point in points)
-        out.print(Text(paragraph(legend, out.width), "dim"), soft_wrap=True)
-    where = ", ".join(named or ("outputs",))
-    count = len(found.snapshots)
-    summary = f"{count} sweep{'s' * (count != 1)} below {where}: {metric} of {len(series)} series, {len(moving)} moved."
-    out.print(Text(paragraph(summary, out.width, indent="")), soft_wrap=True)
-    for sweep, reason in found.unreadable[:LISTED]:
-        out.print(Text(paragraph(f"{sweep} cannot be read: {reason}", out.width)), soft_wrap=True)
-    if len(found.unreadable) > LISTED:
-        out.print(f"and {len(found.unreadable) - LISTED} more cannot be read")
-
-
-def _show_series(out: Console, series: Series, metric: str, most: int) -> None:
-    """Print one line per point: sweep, value, plot, change; below a point that moved, what else changed."""
-    from rich.text import Text
-
-    from orchestrator.reporting.layout import paragraph
-
-    out.print(Text(series.label, "bold"), soft_wrap=True)
-    points = _chosen(series.points, most)
-    if len(points) < len(series.points):
-        out.print(f"  {len(series.points) - len(points)} other points are in --json and --csv")
-    cells = [("sweep", metric, "change", "")] + [_cells(point, metric) for point in points]
-    widths = [max(len(row[i]) for row in cells) for i in range(3)]
-    width = min(out.width - 2 - sum(widths) - 3 * 2, WIDEST)
-    low, high = _scale(points)
-    plots = [_axis(low, high, metric, width), *(_plot(point, low, high, width, _marks(out)) for point in points)]
-    for row, plot, point in zip(cells, plots, (None, *points), strict=True):
-        line = Text(f"  {row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  ", "" if point else "dim")
-        line.append(f"{plot:<{width}}  " if width >= NARROWEST else "", "" if point else "dim")
-        line.append(row[2], row[3] if point else "dim")
-        line.rstrip()
-        out.print(line, no_wrap=True, overflow="ellipsis")
-        if point is not None and point.causes is not None:
-            out.print(Text(paragraph(f"    {_why(point)}", out.width, indent="      ")), soft_wrap=True)
-
-
-def _chosen(points: Sequence[Point], most: int) -> list[Point]:
-    """Return the newest points, and the newest of those that moved."""
-    kept = {id(point) for point in points[-most:]} | {id(p) for p in [p for p in points if p.moved][-most:]}
-    return [point for point in points if id(point) in kept]
-
-
-def _cells(point: Point, metric: str) -> tuple[str, str, str, str]:
-    """Return sweep, value with interval, change, and the style of the change."""
-    mark = " r" if point.sweep.origin else ""
-    value = point.row.status if point.value is None else _value(metric, point.value)
-    if point.low is not None and point.high is not None:
-        value += f" [{_number(metric, point.low)}, {_number(metric, point.high)}]"
-    change = point.change
-    words = [_percent(metric, change)] if change is not None else []
-    words += [str(point.word)] if point.moved else []
-    style = {"better": "green", "worse": "red", "changed": "yellow"}.get(point.word or "", "dim")
-    return cut(point.sweep.name, NAME) + mark, value + "*" * bool(point.row.disturbed), " ".join(words), style
-
-
-def _percent(metric: str, change: MetricChange) -> str:
-    """Return the size of a change: relative, or for a count both counts."""
-    from orchestrator.results.comparison import COUNTED
-
-    if metric in COUNTED or change.ratio is None:
-        return f"{_number(metric, change.before)} -> {_number(metric, change.after)}"
-    return f"{round((change.ratio - 1) * 100, 1) + 0.0:+.1f} %"  # + 0.0: no "-0.0"
-
-
-def _why(point: Point) -> str:
-    """Return what else changed where a point moved, the reason of a failure, and whether it was disturbed."""
-    words = _causes(point.causes, CAUSES) or ["nothing that is recorded changed"]
-    words = [point.row.reason] * bool(point.row.reason) + words
-    words += [f"measured under disturbance ({cut(point.row.disturbed, 60)})"] * bool(point.row.disturbed)
-    return f"{point.word}: {'; '.join(words)}"
-
-
-def _number(metric: str, value: float) -> str:
-    from orchestrator.results.metrics import COLUMNS
-
-    return COLUMNS[metric].text(value)
-
-
-def _value(metric: str, value: float) -> str:
-    return _number(metric, value) + "x" * (metric == "speedup")
-
-
-def _scale(points: Sequence[Point]) -> tuple[float, float]:
-    """Return the ends of the scale: all values and intervals are within."""
-    seen = [v for point in points for v in (point.low, point.value, point.high) if v is not None]
-    return (min(seen), max(seen)) if seen else (0.0, 0.0)
-
-
-def _axis(low: float, high: float, metric: str, width: int) -> str:
-    ends = _value(metric, low), _value(metric, high)
-    return ends[0] + " " * (width - len(ends[0]) - len(ends[1])) + ends[1] if low < high else ""
-
-
-def _plot(point: Point, low: float, high: float, width: int, marks: str) -> str:
-    """Return a dot with whiskers where the value and its interval lie between `low` and `high`."""
-    if point.value is None or width < NARROWEST:
-        return ""
-
-    def place(value: float) -> int:
-        return round((value - low) / (high - low) * (width - 1)) if high > low else width // 2
-
-    left, middle, right = (
-        place(v if v is not None else point.value or 0.0) for v in (point.low, point.value, point.high)
-    )
-    line = [" "] * width
-    line[left : right + 1] = marks[1] * (right + 1 - left)
-    if left < middle:
-        line[left] = marks[0]
-    if right > middle:
-        line[right] = marks[3]
-    line[middle] = marks[2]
-    return "".join(line)
-
-
-def _marks(out: Console) -> str:
-    try:
-        MARKS.encode(out.encoding)
-    except UnicodeEncodeError:
-        return PLAIN_MARKS
-    return MARKS
-
-
-def _causes(causes: Mapping[str, tuple[Any, Any]] | None, most: int, width: int = NAME) -> list[str]:
-    """Return "key before -> after" of what changed, the likeliest causes first, at most so many."""
-    order = sorted(
-        causes or {}, key=lambda key: next((i for i, start in enumerate(FIRST) if key.startswith(start)), 99)
-    )
-    words = [f"{key} {' -> '.join(_short(value, width) for value in (causes or {})[key])}" for key in order[:most]]
-    return words + [f"and {len(order) - most} more"] * (len(order) > most)
-
-
-def _short(value: Any, width: int) -> str:
-    """Return a value that was recorded, for people: hashes with eight digits, lists that have one value as that."""
-    from orchestrator.results.load import one_line
-
-    if isinstance(value, (list, tuple)):
-        return cut(", ".join(_short(item, width) for item in value), width)
-    text = "null" if value is None else one_line(str(value))
-    return text[:8] if re.fullmatch("[0-9a-f]{40,}", text) and width == NAME else cut(text, width)

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.text import Text
 
+from orchestrator.results.load import lines
+
 GAP = 2
 NARROWEST = 9
 """No column is folded to fewer characters."""
@@ -115,6 +117,24 @@ def item(out: Console, name: str, text: str, wrap: bool = True) -> None:
     if wrap:
         text = paragraph(text, out.width - len(label), indent="").replace("\n", "\n" + " " * len(label))
     out.print(Text.assemble((label, "dim"), text), soft_wrap=True)
+
+
+def plain(text: str) -> str:
+    """Return text on one line that can do nothing to a terminal; spaces are kept, so that commands stay themselves."""
+    return " ".join(lines(text))
+
+
+def cut(text: str, width: int) -> str:
+    """Return text of at most `width` characters; what is left out is an ellipsis."""
+    return text if len(text) <= width else text[: max(width - 1, 0)] + "…"
+
+
+def age(seconds: float) -> str:
+    """Return how long ago something was, to one unit: "5 s", "59 min", "3 h", "12 d". The future is "0 s"."""
+    for unit, size, limit in (("s", 1, 60), ("min", 60, 3600), ("h", 3600, 48 * 3600)):
+        if seconds < limit:
+            return f"{max(int(seconds // size), 0)} {unit}"
+    return f"{int(seconds // 86400)} d"
 
 
 def duration(seconds: float) -> str:

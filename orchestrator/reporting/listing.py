@@ -48,28 +48,19 @@ def roots(named: Sequence[str] | None) -> list[Path]:
     return [Path(root) for root in named or ("outputs",)]
 
 
-def age(seconds: float) -> str:
-    """Return how long ago something was, to one unit: "5 s", "59 min", "3 h", "12 d". The future is "0 s"."""
-    for unit, size, limit in (("s", 1, 60), ("min", 60, 3600), ("h", 3600, 48 * 3600)):
-        if seconds < limit:
-            return f"{max(int(seconds // size), 0)} {unit}"
-    return f"{int(seconds // 86400)} d"
-
-
 def _show(sweeps: Sequence[Listed], others: int, named: Sequence[str] | None) -> None:
     from rich.text import Text
 
-    from orchestrator.reporting.layout import Cell, console, grid, natural_width, paragraph
+    from orchestrator.reporting.layout import Cell, age, console, cut, grid, natural_width, paragraph, plain
     from orchestrator.reporting.report import shown
     from orchestrator.results.listing import DAMAGED, FINISHED, RUNNING
-    from orchestrator.results.load import one_line
 
     out = console()
     if not sweeps:
         out.print(f"There are no sweeps below {', '.join(named or ('outputs',))}.")
         return
     now, several = time.time(), len(named or ()) > 1
-    names = [one_line(shown(sweep.folder) if several else sweep.name) for sweep in sweeps]
+    names = [plain(shown(sweep.folder) if several else sweep.name) for sweep in sweeps]
     styles = {RUNNING: "green", FINISHED: "", DAMAGED: "red"}
     rows = [
         [Cell(title), Cell(sweep.state, style=styles.get(sweep.state, "yellow")), Cell(_progress(sweep))]
@@ -102,11 +93,6 @@ def _what(sweep: Listed) -> str:
 
 def origin(folder: str) -> str:
     """Return the name of the sweep that lies, or lay, in a folder."""
-    from orchestrator.results.load import one_line
+    from orchestrator.reporting.layout import plain
 
-    return one_line("/".join(Path(folder).parts[-2:]))
-
-
-def cut(text: str, width: int) -> str:
-    """Return text of at most `width` characters; what is left out is an ellipsis."""
-    return text if len(text) <= width else text[: max(width - 1, 0)] + "…"
+    return plain("/".join(Path(folder).parts[-2:]))

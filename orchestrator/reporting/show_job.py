@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import shlex
 import time
 from collections import Counter
@@ -14,10 +15,9 @@ from rich.text import Text
 
 from orchestrator.records import SUCCESSES
 from orchestrator.reporting import output
-from orchestrator.reporting.layout import Cell, console, duration, grid, item
-from orchestrator.reporting.listing import age, cut
+from orchestrator.reporting.layout import Cell, age, console, cut, duration, grid, item, plain
 from orchestrator.reporting.report import shown
-from orchestrator.reporting.show_sweep import brief, pairs, plain, print_environment, seconds
+from orchestrator.reporting.show_sweep import brief, pairs, print_environment, seconds
 from orchestrator.results import configuration, details, snapshot
 from orchestrator.results.listing import name
 from orchestrator.results.load import lines
@@ -206,8 +206,10 @@ def _unit(unit: str, typical: float | None) -> tuple[float, str]:
 def sparkline(values: Sequence[float], width: int, levels: str = LEVELS) -> str:
     """Return values in time order as at most `width` characters, lowest to highest level from minimum to maximum.
 
-    Where there are more values than characters, each is the mean of its share.
+    Where there are more values than characters, each is the mean of its share. Nothing for what is no number.
     """
+    if not values or not all(map(math.isfinite, values)):
+        return ""
     count = min(width, len(values))
     cuts = [round(i * len(values) / count) for i in range(count + 1)]
     means = [sum(values[a:b]) / (b - a) for a, b in itertools.pairwise(cuts)]

@@ -9,19 +9,21 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from orchestrator.records import HARMLESS, NOT_RUN
+from rich.console import Console
+from rich.text import Text
+
+from orchestrator.records import HARMLESS, NOT_RUN, JobSpec
 from orchestrator.reporting import output
-from orchestrator.reporting.listing import age, cut
+from orchestrator.reporting.layout import age, console, cut, duration, item, paragraph, plain
+from orchestrator.reporting.report import next_command, shown
+from orchestrator.results import configuration, listing, snapshot
+from orchestrator.results.configuration import literal
+from orchestrator.results.listing import RUNNING, Listed
+from orchestrator.results.load import Outcome, SweepResults, items, lines, outcome, uncollected
+from orchestrator.results.tables import Table
 from orchestrator.store import JobGraph, Sweep, SweepFolder
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from orchestrator.records import JobSpec
-    from orchestrator.results.listing import Listed
-    from orchestrator.results.load import Outcome, SweepResults
 
 LISTED, SLOWEST = 20, 5
 LONGEST = 200
@@ -35,9 +37,6 @@ JOBS = (
 
 def show(folder: SweepFolder, sweep: Sweep, graph: JobGraph, form: str | None) -> int:
     """Show a sweep, or write it in a form. Returns the exit code."""
-    from orchestrator.results import listing
-    from orchestrator.results.load import SweepResults, outcome, uncollected
-
     with uncollected():
         outcomes = tuple(outcome(job, folder.read_result(job.id)) for job in graph.jobs)
     results = SweepResults(folder, sweep, outcomes)
@@ -50,9 +49,6 @@ def show(folder: SweepFolder, sweep: Sweep, graph: JobGraph, form: str | None) -
 
 
 def _tables(results: SweepResults, listed: Listed, form: str) -> dict[str, Any]:
-    from orchestrator.results import configuration, snapshot
-    from orchestrator.results.tables import Table
-
     key_value = ("key", "value")
     row = {key: value for key, value in listed.row().items() if value is not None}
     about = row | {f"jobs.{status}": count for status, count in listed.statuses.items()}
@@ -89,12 +85,6 @@ def _depends(found: Outcome) -> bool:
 
 
 def _show_sweep(results: SweepResults, listed: Listed) -> None:
-    from rich.text import Text
-
-    from orchestrator.reporting.layout import console, duration, item
-    from orchestrator.reporting.report import shown
-    from orchestrator.results import configuration, snapshot
-
     out, sweep = console(), results.sweep
     out.print(Text(f"{plain(listed.name)}: {listed.state}", "bold"), soft_wrap=True)
     item(out, "command", plain(listed.row()["command"]), wrap=False)
@@ -135,15 +125,11 @@ def _axes(jobs: Sequence[JobSpec]) -> str:
 
 
 def _setting(key: str, values: Sequence[Any]) -> str:
-    from orchestrator.results.configuration import literal
-
-    return f"{key}={','.join(literal(value) for value in values)}"
+    return shlex.quote(f"{key}={','.join(literal(value) for value in values)}")
 
 
 def print_environment(out: Console, environment: Mapping[str, Any]) -> None:
     """Print a flat environment, an item for each of its parts: machine, packages, torch, git, variables."""
-    from orchestrator.reporting.layout import item
-
     parts: dict[str, list[str]] = {}
     for key, value in environment.items():
         part, dot, rest = key.partition(".")
@@ -156,8 +142,6 @@ def print_environment(out: Console, environment: Mapping[str, Any]) -> None:
 
 
 def _slowest(out: Console, outcomes: Sequence[Outcome]) -> None:
-    from orchestrator.reporting.layout import duration, item
-
     timed = sorted(((took, found) for found in outcomes if (took := seconds(found))), key=lambda pair: -pair[0])
     for number, (took, found) in enumerate(timed[:SLOWEST]):
         text = f"{duration(took)}  {found.job.id[:8]}  {brief(found.job)}"
@@ -165,11 +149,6 @@ def _slowest(out: Console, outcomes: Sequence[Outcome]) -> None:
 
 
 def _failures(out: Console, results: SweepResults) -> None:
-    from rich.text import Text
-
-    from orchestrator.reporting.layout import paragraph
-    from orchestrator.reporting.report import shown
-
     failed = failures(results.outcomes)
     if failed:
         out.print(Text(f"{len(failed):,} failure{'s' * (len(failed) != 1)}:", "bold red"))
@@ -186,11 +165,6 @@ def _failures(out: Console, results: SweepResults) -> None:
 
 
 def _disturbed(out: Console, outcomes: Sequence[Outcome]) -> None:
-    from rich.text import Text
-
-    from orchestrator.reporting.layout import paragraph
-    from orchestrator.results.load import items
-
     disturbed = [(found, reasons) for found in outcomes if (reasons := items(found.facts, "disturbed"))]
     if disturbed:
         out.print(Text(f"{len(disturbed):,} job{'s' * (len(disturbed) != 1)} disturbed:", "bold yellow"))
@@ -203,9 +177,6 @@ def _disturbed(out: Console, outcomes: Sequence[Outcome]) -> None:
 
 def next_commands(results: SweepResults, listed: Listed) -> list[str]:
     """Return what one may want to run next, ready to be pasted."""
-    from orchestrator.reporting.report import next_command, shown
-    from orchestrator.results.listing import RUNNING
-
     place = shlex.quote(shown(results.folder))
     failed = failures(results.outcomes)
     commands = [next_command(results)] if listed.not_run and listed.state != RUNNING else []
@@ -222,17 +193,8 @@ def brief(job: JobSpec) -> str:
     return plain(words)
 
 
-def plain(text: str) -> str:
-    """Return text on one line that can do nothing to a terminal; spaces are kept, so that commands stay themselves."""
-    from orchestrator.results.load import lines
-
-    return " ".join(lines(text))
-
-
 def job_row(folder: SweepFolder, found: Outcome) -> dict[str, Any]:
     """Return the row of a job in a table with `JOBS`."""
-    from orchestrator.results.load import items
-
     job, result = found.job, found.result
     w = job.workload
     return {
@@ -271,10 +233,24 @@ def pairs(values: Mapping[str, Any], form: str) -> list[dict[str, Any]]:
 
 def clean(value: Any) -> Any:
     """Return a value whose texts can do nothing to a terminal."""
-    from orchestrator.results.load import lines
-
     if isinstance(value, str):
         return "\n".join(lines(value))
     if isinstance(value, (list, tuple)):
         return [clean(item) for item in value]
     return {plain(key): clean(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def list_jobs(folder: SweepFolder, jobs: Sequence[JobSpec], form: str | None) -> int:
+    """List the jobs that --only matches."""
+    listed = jobs if form else jobs[: 2 * LISTED]
+    found = [outcome(job, folder.read_result(job.id)) for job in listed]
+    if form:
+        output.write(form, {"jobs": Table.of(JOBS, (job_row(folder, one) for one in found))})
+        return 0
+    out = console()
+    for one in found:
+        out.print(Text(cut(f"{one.job.id[:8]}  {one.status:<13} {brief(one.job)}", out.width)), soft_wrap=True)
+    if len(jobs) > len(found):
+        out.print(f"and {len(jobs) - len(found):,} more")
+    out.print(Text(f"python -m orchestrator show {shlex.quote(shown(folder))}:{jobs[0].id}"), soft_wrap=True)
+    return 0

@@ -17,7 +17,7 @@ from orchestrator.planning.matching import KEYS, matches, names
 from orchestrator.records import JobSpec, Samples
 from orchestrator.results.configuration import JobConfigs, flatten
 from orchestrator.results.listing import status
-from orchestrator.results.load import Outcome, fact, items, lines, outcome
+from orchestrator.results.load import Outcome, fact, figure, items, lines, outcome
 from orchestrator.results.metrics import MIB
 from orchestrator.results.reproduce import command
 from orchestrator.store import JobGraph, Sweep, SweepFolder
@@ -100,7 +100,7 @@ class Details:
     def graph_breaks(self) -> list[tuple[str, int]]:
         """Return the reasons of graph breaks with their counts, the most frequent first."""
         found = items(self.outcome.facts, "graph_break_reasons")
-        return [(str(fact(one, "reason")), int(fact(one, "count") or 0)) for one in found]
+        return [(str(fact(one, "reason")), round(figure(one, "count") or 0)) for one in found]
 
     def tensors(self) -> list[dict[str, Any]]:
         """Return the tensors that an accuracy job compared, those that failed first, the worst of them at the top."""

@@ -4,8 +4,8 @@ A series holds points of one configuration on one machine: another host, CPU or 
 figures say nothing about a change. What may change inside a series, packages, drivers, git state, settings, is named
 where the figure moves beyond noise.
 
-Every point is judged against the one before it, together with all other points of its sweep: the verdict is that of
-`diff` for the two sweeps, and does not change when later sweeps are added.
+Every point is judged against the one before it, by the rules of `diff`, together with all other points of its sweep (the
+correction for many comparisons is over those): a verdict does not change when later sweeps are added.
 """
 
 from __future__ import annotations
@@ -99,7 +99,9 @@ class Wanted:
         return measure_kind(job.measure) == "performance" and self._named(job.workload.model, job.compiler.name)
 
     def row(self, row: Row) -> bool:
-        return row.kind == "performance" and self._named(row.config["suite.models"], row.config["compiler"])
+        return row.kind == "performance" and self._named(
+            str(row.config.get("suite.models")), str(row.config.get("compiler"))
+        )
 
     def _named(self, model: str, compiler: str) -> bool:
         self.models.add(model)
@@ -168,7 +170,7 @@ def build(snapshots: Iterable[Snapshot], metric: str) -> list[Series]:
 
 def machine(sweep: Snapshot, row: Row) -> dict[str, Any]:
     """Return what must be the same for two figures to be points of one series."""
-    keys = MACHINE + OF_CUDA if str(row.config["device"]).startswith("cuda") else MACHINE
+    keys = MACHINE + OF_CUDA if str(row.config.get("device")).startswith("cuda") else MACHINE
     return {key: sweep.environment[key] for key in keys if key in sweep.environment}
 
 
@@ -258,7 +260,7 @@ def _labels(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Return a label for each configuration; where several would have the same, what differs is added to it."""
     groups: dict[str, list[str]] = defaultdict(list)
     for key, config in configs.items():
-        names = (config[name] for name in ("suite.models", "mode", "dtype", "device", "compiler"))
+        names = (config.get(name, "?") for name in ("suite.models", "mode", "dtype", "device", "compiler"))
         groups[" ".join(map(str, names))].append(key)
     labels: dict[str, str] = {}
     for label, keys in groups.items():
