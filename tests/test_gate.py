@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ import pytest
 import synthetic
 from markdown_it import MarkdownIt
 
+from orchestrator.__main__ import main
 from orchestrator.errors import UsageError
 from orchestrator.records import Need
 from orchestrator.reporting import judgement as views
@@ -103,10 +104,26 @@ def command(cwd: Path, *arguments: str, code: int, columns: int = 80) -> str:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """A working directory with a baseline of nine rows, base.json, made by the command itself."""
-    write(tmp_path / "outputs" / "2026-01-01" / "00-00-00")
-    command(tmp_path, "latest", "--against", "base.json", "--accept", code=0)
+    """A working directory with a sweep of nine rows, and its baseline: base.json."""
+    folder = write(tmp_path / "outputs" / "2026-01-01" / "00-00-00")
+    snapshot.write(tmp_path / "base.json", snapshot.of_folder(synthetic.SweepFolder(folder)))
     return tmp_path
+
+
+@pytest.fixture
+def refused(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Return a function that runs the command in this process, and returns why it is refused."""
+    monkeypatch.chdir(place)
+
+    def run(*arguments: str) -> str:
+        try:
+            code: int | str | None = main(["gate", *arguments])
+        except SystemExit as error:  # argparse
+            code = error.code
+        assert code == 2
+        return capsys.readouterr().err
+
+    return run
 
 
 def second(place: Path, **changes: Any) -> Path:
@@ -117,6 +134,11 @@ def second(place: Path, **changes: Any) -> Path:
 
 
 def test_a_sweep_that_is_as_the_baseline_passes(place: Path) -> None:
+    by_hand = (place / "base.json").read_bytes()
+    (place / "base.json").unlink()
+    accepted = command(place, "latest", "--against", "base.json", "--accept", code=0)
+    assert accepted == "Accepted 2026-01-01/00-00-00 as base.json: 9 rows (a new baseline)\n"
+    assert (place / "base.json").read_bytes() == by_hand
     second(place)
     lines = command(place, "latest", "--against", "base.json", code=0).splitlines()
     assert lines == [
@@ -726,10 +748,9 @@ def test_accept_refuses_a_sweep_that_has_not_run_to_its_end(place: Path) -> None
         ("package.json", "package.json is no snapshot of a sweep"),
     ],
 )
-def test_accept_writes_baseline_files_only(base: str, message: str, place: Path) -> None:
+def test_accept_writes_baseline_files_only(base: str, message: str, place: Path, refused: Callable[..., str]) -> None:
     (place / "package.json").write_text("{}")
-    text = command(place, "latest", "--against", base, "--accept", code=2)
-    assert message in text
+    assert message in refused("latest", "--against", base, "--accept")
     assert (place / "package.json").read_text() == "{}"
     assert not (place / "nowhere").exists()
 
@@ -770,9 +791,11 @@ def damaged(place: Path, content: str) -> str:
         ("names", "rows[0].names: expected suite, model"),
     ],
 )
-def test_a_bad_baseline_is_refused_by_name(content: str, message: str, place: Path) -> None:
+def test_a_bad_baseline_is_refused_by_name(
+    content: str, message: str, place: Path, refused: Callable[..., str]
+) -> None:
     (place / "bad.json").write_text(damaged(place, content))
-    text = command(place, "latest", "--against", "bad.json", code=2)
+    text = refused("latest", "--against", "bad.json")
     assert text.startswith("orchestrator: bad.json ")
     assert message in text
 
@@ -790,8 +813,8 @@ def test_a_bad_baseline_is_refused_by_name(content: str, message: str, place: Pa
         (("latest",), "required: --against"),
     ],
 )
-def test_bad_arguments(arguments: Sequence[str], message: str, place: Path) -> None:
-    assert message in command(place, *arguments, code=2)
+def test_bad_arguments(arguments: Sequence[str], message: str, refused: Callable[..., str]) -> None:
+    assert message in refused(*arguments)
 
 
 def test_a_sweep_that_still_runs_is_not_judged(place: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -103,7 +102,7 @@ def show(form: str | None, accepted: Accepted) -> None:
     if form is None:
         _text(accepted)
     elif form == "md":
-        sys.stdout.write(_markdown(accepted))
+        output.emit(_markdown(accepted))
     else:
         from orchestrator.reporting.gate import tables
 
@@ -118,7 +117,7 @@ def _text(accepted: Accepted) -> None:
     out = console()
     views.listed(out, "changed:", views.groups(accepted.changes, *CHANGES))
     views.listed(out, "accepted failures:", views.groups(accepted.failures, FAIL))
-    views.listed(out, "!:", views.groups(accepted.judgement.cases, WARNING))
+    views.listed(out, "warnings:", views.groups(accepted.judgement.cases, WARNING))
     for text, style in ((accepted.disturbed, ""), (accepted.headline, "bold green")):
         if text:
             out.print(Text(paragraph(text, out.width), style), soft_wrap=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -111,7 +110,7 @@ def _show(form: str | None, judgement: Judgement, names: tuple[str, str]) -> Non
     if form is None:
         views.show(judgement, names)
     elif form == "md":
-        sys.stdout.write(views.to_markdown(judgement, names))
+        output.emit(views.to_markdown(judgement, names))
     else:
         output.write(form, tables(judgement), "gate")
 

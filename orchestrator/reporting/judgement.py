@@ -76,7 +76,11 @@ def show(judgement: Judgement, names: tuple[str, str]) -> None:
 
     out = console()
     out.print(Text(paragraph(f"gate: {names[1]} against {names[0]}", out.width)), soft_wrap=True)
-    for level, title, style in ((FAIL, "fail", "bold red"), (FLAKY, "flaky", "bold yellow"), (WARNING, "!", "bold")):
+    for level, title, style in (
+        (FAIL, "fail", "bold red"),
+        (FLAKY, "flaky", "bold yellow"),
+        (WARNING, "warnings", "bold"),
+    ):
         listed(out, f"{title}:", groups(judgement.cases, level), style)
     counted = notices(judgement)
     if counted:
@@ -104,17 +108,17 @@ def listed(out: Console, title: str, found: Sequence[Group], style: str = "bold"
         out.print(line, soft_wrap=True)
 
 
-def to_markdown(judgement: Judgement, names: tuple[str, str], title: str | None = None) -> str:
+def to_markdown(judgement: Judgement, names: tuple[str, str]) -> str:
     """Return a comment for a pull request: the verdict, a table of failures, and the rest folded away."""
-    lines = [f"## {title or 'Gate: ' + ('passed' if judgement.passed else 'failed')}", ""]
+    lines = [f"## Gate: {'passed' if judgement.passed else 'failed'}", ""]
     lines += [f"{escape(names[1])} against {escape(names[0])}: **{escape(headline(judgement))}**", ""]
     for name, _, texts in _plain(groups(judgement.cases, WARNING)):
         lines += [f"> **{escape(name)}**: {escape(texts)}", ""]
     lines += table(groups(judgement.cases, FAIL))
-    for summary, level in (("Flaky", FLAKY), (f"Notices: {notices(judgement)}", (KNOWN, NEW, NOTICE))):
-        found = groups(judgement.cases, *([level] if isinstance(level, str) else level))
+    for summary, levels in (("Flaky", [FLAKY]), (f"Notices: {notices(judgement)}", [KNOWN, NEW, NOTICE])):
+        found = groups(judgement.cases, *levels)
         if found:  # GitHub reads Markdown inside <details> behind an empty line only
-            lines += [f"<details><summary>{escape(summary)}</summary>", "", *table(found), "</details>", ""]
+            lines += [f"<details><summary>{summary}</summary>", "", *table(found), "</details>", ""]
     return "\n".join(lines)
 
 
