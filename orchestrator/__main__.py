@@ -13,7 +13,6 @@ import textwrap
 import traceback
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,12 +23,12 @@ from orchestrator.store import find_sweep
 if TYPE_CHECKING:
     from hydra._internal.hydra import Hydra
 
-    from orchestrator.execution.observer import Observer
-    from orchestrator.execution.sweeper import GraphSweeper, PlannedSweep
-    from orchestrator.records import JobResult, JobSpec
+    from orchestrator.execution.sweeper import GraphSweeper
 
 VERBS = {
     "report": ("orchestrator.reporting.report", "show a sweep's tables again, in the terminal or as a file"),
+    "rerun": ("orchestrator.reporting.rerun", "run the stored jobs of a sweep again: are its results reproduced?"),
+    "diff": ("orchestrator.reporting.diff", "what differs between two sweeps or jobs, and which key goes with it"),
     "gate": ("orchestrator.reporting.gate", "fail when a sweep lacks or worsens what a baseline has, for CI"),
     "ls": ("orchestrator.reporting.listing", "list sweeps: state, jobs, failures, age"),
     "show": ("orchestrator.reporting.show", "everything about a sweep, or about one job of it"),
@@ -107,7 +106,11 @@ def _hydra(arguments: list[str]) -> int:
 
     parser = get_args_parser()
     parser.prog, parser.usage = "orchestrator", "python -m orchestrator [key=value ...] [flags]   (--help says more)"
-    asked = _repeat_stored(_parse(parser, arguments), parser)
+    asked = _parse(parser, arguments)
+    if not (asked.help or asked.cfg or asked.info or asked.hydra_help or asked.shell_completion):
+        resumed = _resume(asked, parser)
+        if resumed is not None:
+            return resumed
     version.setbase("1.3")
     register()
     hydra = Hydra.create_main_hydra2(task_name="orchestrator", config_search_path=search_path(asked.config_dir))
@@ -136,18 +139,28 @@ def _parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
     return asked
 
 
-def _repeat_stored(asked: Namespace, parser: ArgumentParser) -> Namespace:
-    """`resume=latest` without anything that says what to sweep repeats the command of that sweep."""
-    values = dict(override.split("=", 1) for override in asked.overrides if "=" in override)
-    if "resume" not in values or any(not key.startswith(("resume", "dry_run", "execution.")) for key in values):
-        return asked
-    stored = find_sweep(values["resume"].strip("'\""), Path("outputs")).read_sweep()
+def _resume(asked: Namespace, parser: ArgumentParser) -> int | None:
+    """Go on with a stored sweep where the command says nothing else; return the exit code.
+
+    None where it says more (then the command must be the same sweep). A sweep that a Hydra launcher ran needs its
+    configuration: its command is put in place of `asked`.
+    """
+    from orchestrator.planning.resume import read
+    from orchestrator.reporting.resume import is_launched, resume
+
+    alone = read(asked.overrides) if any(override.startswith("resume=") for override in asked.overrides) else None
+    if alone is None:
+        return None
+    folder = find_sweep(alone.sweep, Path("outputs"))
+    stored = folder.read_sweep()
+    if not is_launched(stored) or alone.execution.get("shards") == 1:
+        return resume(folder, alone)
     repeated = _parse(parser, stored.argv)
     asked.overrides = [
         override for override in repeated.overrides if not override.startswith(("resume=", "dry_run="))
     ] + asked.overrides
     asked.config_dir = asked.config_dir or repeated.config_dir
-    return asked
+    return None
 
 
 def _show(hydra: Hydra, asked: Namespace, parser: ArgumentParser) -> bool:
@@ -176,8 +189,9 @@ def _show(hydra: Hydra, asked: Namespace, parser: ArgumentParser) -> bool:
 
 def _sweep(hydra: Hydra, asked: Namespace, arguments: Sequence[str]) -> int:
     """Plan, show the plan, run, collect. The tables are made whatever stopped the run."""
-    from orchestrator.reporting.report import finish, shown
+    from orchestrator.reporting.report import shown
     from orchestrator.reporting.terminal import show_plan
+    from orchestrator.reporting.watch import run_and_finish, run_watched
 
     sweeper = _sweeper(hydra, asked)
     sweeper.argv = arguments
@@ -189,14 +203,13 @@ def _sweep(hydra: Hydra, asked: Namespace, arguments: Sequence[str]) -> int:
     planned.write()
     if planned.resumed:
         print(f"  to run        {len(planned.pending().jobs)} of these; the others have a result")
-    watch = _Watch()
-    try:
-        _launch(sweeper, planned, watch)
-    except KeyboardInterrupt:
-        watch.interrupted()
-    finally:
-        code = finish(planned.folder)
-    return INTERRUPTED if watch.was_interrupted else code
+    here = sweeper.runs_here  # else the shards write a line for each job to their own standard error
+    return run_and_finish(
+        planned.folder,
+        lambda: run_watched(
+            planned.folder, planned.pending(), lambda observer: sweeper.launch(planned, observer), shown=here
+        ),
+    )
 
 
 def _sweeper(hydra: Hydra, asked: Namespace) -> GraphSweeper:
@@ -215,37 +228,6 @@ def _sweeper(hydra: Hydra, asked: Namespace) -> GraphSweeper:
     if not isinstance(sweeper, GraphSweeper):
         raise UsageError("hydra/sweeper: only 'graph' can plan a sweep of this kind; leave it out")
     return sweeper
-
-
-def _launch(sweeper: GraphSweeper, planned: PlannedSweep, watch: _Watch) -> None:
-    from orchestrator.reporting.progress import Progress
-
-    if not sweeper.runs_here:  # the shards write a line for each job to their own standard error
-        sweeper.launch(planned)
-        return
-    with Progress(planned.pending(), planned.folder) as watch.progress:
-        sweeper.launch(planned, watch)
-
-
-@dataclass
-class _Watch:
-    """Passes on to the progress display what happens, and remembers an interrupt for the exit code."""
-
-    progress: Observer | None = None
-    was_interrupted: bool = False
-
-    def started(self, job: JobSpec) -> None:
-        if self.progress is not None:
-            self.progress.started(job)
-
-    def finished(self, job: JobSpec, result: JobResult) -> None:
-        if self.progress is not None:
-            self.progress.finished(job, result)
-
-    def interrupted(self) -> None:
-        if self.progress is not None and not self.was_interrupted:
-            self.progress.interrupted()
-        self.was_interrupted = True
 
 
 def _help(hydra: Hydra) -> str:

@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from orchestrator.errors import UsageError
 from orchestrator.execution.agenda import Agenda, is_shareable
@@ -57,6 +58,12 @@ class Settings:
     keep_references: bool = False
     stop_on_failure: bool = False
     hang_s: float = 180.0
+
+    @classmethod
+    def of(cls, points: Sequence[Any]) -> Settings:
+        """Return the settings of a sweep with these grid points: they share their `execution`, but for the jobs'."""
+        execution = points[0]["execution"] if points else {}
+        return cls(**{key: execution[key] for key in cls.__dataclass_fields__ if key in execution})
 
 
 class Scheduler:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from orchestrator.errors import UsageError
 from orchestrator.execution.environment import worker_environment
 from orchestrator.execution.lock import locked
@@ -12,15 +14,24 @@ from orchestrator.planning.shards import cut
 from orchestrator.store import SweepFolder
 
 
-def run_shard(folder: str, shard: int, of: int, settings: Settings, observer: Observer | None = None) -> None:
+def run_shard(
+    folder: str,
+    shard: int,
+    of: int,
+    settings: Settings,
+    observer: Observer | None = None,
+    leave: Collection[str] = (),
+) -> None:
     """Run the jobs of shard `shard` (0 <= shard < of) of a sweep folder that have no valid result yet.
 
+    Those with the ids `leave` are left to someone else.
     Returns when they are done or an interrupt stopped them; the folder tells which. Raises UsageError when the
     folder cannot be read or written, or someone else is running it.
     """
     if not 0 <= shard < of:
         raise UsageError(f"there is no shard {shard} of {of}")
     store = SweepFolder(folder)
-    jobs = store.read_graph().jobs if of == 1 else cut(store.read_graph(), of)[shard]
+    shards = [store.read_graph().jobs] if of == 1 else cut(store.read_graph(), of)
+    jobs = [job for job in shards[shard] if job.id not in leave]
     with locked(store, shard, of), Processes(worker_environment()) as processes:
         Scheduler(store, jobs, settings, observer or PlainObserver(), processes).run()

@@ -103,7 +103,8 @@ class GraphSweeper(Sweeper):
         self._check_shards()
         reader = PointReader()
         composer = Composer(self._loader, self._config)
-        confs = [composer.point(overrides) for overrides in self._grid(arguments)]
+        overrides = self._grid(arguments)
+        confs = [composer.point(own) for own in overrides]
         points = [reader.read(conf) for conf in confs]
         known = self._known_names(confs)
         for rules in {id(point.exclude): point.exclude for point in points}.values():
@@ -117,11 +118,13 @@ class GraphSweeper(Sweeper):
             points=tuple(_without_catalog(conf) for conf in confs),
             created=time.time(),
             environment=provenance.environment(here),
+            grid=tuple(overrides),
         )
         folder, old = self._folder()
         if old is not None:
             expect_same(folder, graph)
-            header = replace(old, points=header.points)  # execution.* may be new: it changes no figure
+            # execution.* may be new: it changes no figure
+            header = replace(old, points=header.points, grid=header.grid)
         return PlannedSweep(folder, graph, header, self._conf_folders(), bool(self._config.dry_run), old is not None)
 
     def launch(self, planned: PlannedSweep, observer: Observer | None = None) -> Sequence[JobReturn]:
@@ -226,9 +229,8 @@ class GraphSweeper(Sweeper):
 def run_shard(config: DictConfig, observer: Observer | None = None) -> None:
     """The Hydra task: run one shard of a sweep folder, with the settings that its sweep.json has."""
     job = config.shard_job
-    execution = SweepFolder(job.folder).read_sweep().points[0]["execution"]
-    own = {key: execution[key] for key in Settings.__dataclass_fields__ if key in execution}
-    shards.run_shard(job.folder, job.index, job.of, Settings(**own), observer)
+    settings = Settings.of(SweepFolder(job.folder).read_sweep().points)
+    shards.run_shard(job.folder, job.index, job.of, settings, observer)
 
 
 def _without_catalog(conf: dict[str, Any]) -> dict[str, Any]:

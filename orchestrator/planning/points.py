@@ -70,9 +70,7 @@ class PointReader:
         """
         _check_keys(conf)
         execution = conf["execution"]
-        _at_least_1("execution.parallel", execution["parallel"])
-        if execution["retries"] < 0:
-            raise UsageError(f"execution.retries={execution['retries']}: it must be at least 0")
+        check_execution(execution)
         mode, mode_plugin = self._plugin(conf, "mode")
         return Point(
             suite=self._suite(conf["suite"]),
@@ -110,6 +108,14 @@ class PointReader:
             spec = PluginSpec(name=chosen["name"], target=chosen["target"], options=chosen["options"])
             self._plugins[key] = (spec, check_plugin(spec, f"{group}.options"))
         return self._plugins[key]
+
+
+def check_execution(execution: Json) -> None:
+    """Raise UsageError for a number that is not legal. Names, and whatever is a job's own, are checked elsewhere."""
+    _at_least_1("execution.parallel", execution["parallel"])
+    _positive("execution.timeout_s", execution["timeout_s"])
+    if execution["retries"] < 0:
+        raise UsageError(f"execution.retries={execution['retries']}: it must be at least 0")
 
 
 def check_plugin(spec: PluginSpec, where: str) -> Any:

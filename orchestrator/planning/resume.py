@@ -1,15 +1,85 @@
-"""Is this command the sweep that a folder holds?"""
+"""Going on with a sweep: is a command the sweep that a folder holds, and what may be asked of a stored one?"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from orchestrator.errors import UsageError
+from orchestrator.planning.compose import explained
+from orchestrator.planning.grid import parse
+from orchestrator.planning.points import check_execution
+from orchestrator.planning.schema import Config, ExecutionConf
 from orchestrator.records import JobSpec, to_json
-from orchestrator.store import JobGraph, SweepFolder
+from orchestrator.store import JobGraph, Sweep, SweepFolder
 
 LISTED = 3
+OF_THE_JOBS = ("launcher", "env")
+"""Keys of `execution` that change figures, and so the jobs' ids."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What a command says that only resumes: resume=SWEEP, and perhaps dry_run and execution.*."""
+
+    sweep: str
+    dry_run: bool
+    execution: dict[str, Any]  # the keys that were given
+
+
+def read(overrides: Sequence[str]) -> Asked | None:
+    """Return what a command says that only resumes a sweep, None where it says more, or does not resume.
+
+    Raises UsageError for an unknown key of `execution`, or a value of another type.
+    """
+    parsed = parse(overrides, None)
+    keys = [override.key_or_group for override in parsed]
+    only = all(key in ("resume", "dry_run") or key.partition(".")[0] == "execution" for key in keys)
+    if "resume" not in keys or not only or any(override.is_delete() for override in parsed):
+        return None
+    conf = OmegaConf.structured(Config)
+    for override in parsed:
+        if override.is_sweep_override():
+            raise UsageError(f"{override.input_line}: a sweep that is resumed has one value of each key")
+        with explained():
+            OmegaConf.update(conf, override.key_or_group, override.value())
+    if conf.resume is None:
+        return None
+    given = {key.split(".")[1] for key in keys if key.startswith("execution.")}
+    for override in parsed:
+        value = override.value()
+        if override.key_or_group == "execution" and isinstance(value, dict):
+            given |= set(value)
+    execution: Any = OmegaConf.to_container(conf.execution)
+    check_execution(execution)
+    return Asked(str(conf.resume), bool(conf.dry_run), {key: execution[key] for key in given})
+
+
+def with_execution(sweep: Sweep, graph: JobGraph, given: dict[str, Any]) -> tuple[Sweep, JobGraph]:
+    """Return the stored sweep and plan with other values of `execution`, a new time-out in the jobs that had the old.
+
+    Raises UsageError for values that would make other jobs of these.
+    """
+    default = dataclasses.asdict(ExecutionConf())
+    stored = [{**default, **point["execution"]} for point in sweep.points] or [default]
+    for key in OF_THE_JOBS:
+        if key in given and any(old[key] != given[key] for old in stored):
+            raise UsageError(
+                f"execution.{key} belongs to the jobs of a sweep: with {given[key]!r} they would be others. "
+                "Leave it out, or start a new sweep"
+            )
+    points = tuple({**point, "execution": {**point["execution"], **given}} for point in sweep.points)
+    if "timeout_s" in given:
+        old = {float(execution["timeout_s"]) for execution in stored}  # a measure's own time-out stays
+        jobs = (
+            dataclasses.replace(job, timeout_s=float(given["timeout_s"])) if job.timeout_s in old else job
+            for job in graph.jobs
+        )
+        graph = JobGraph(tuple(jobs))
+    return dataclasses.replace(sweep, points=points), graph
 
 
 def expect_same(folder: SweepFolder, graph: JobGraph) -> None:

@@ -45,13 +45,17 @@ class _Seen:
     environment: dict[str, Any] = field(default_factory=dict)
 
 
-def run_job(folder: str, job_id: str) -> None:
-    """Run the job `job_id` of a sweep folder and write its result; returns whatever happens to the job."""
+def run_job(folder: str, job_id: str, *, reraise: bool = False) -> None:
+    """Run the job `job_id` of a sweep folder and write its result; returns whatever happens to the job.
+
+    With `reraise` what the job raised is raised again once its result is written: for a debugger.
+    """
     store = SweepFolder(folder)
     job = store.read_job(job_id)
     started = time.time()
     seen = _Seen()
     failure: Failure | None = None
+    raised: Exception | None = None
     try:
         outcome = _run(job, store, seen)
         status = outcome.status
@@ -60,7 +64,9 @@ def run_job(folder: str, job_id: str) -> None:
             failure = Failure(kind=kind, phase=seen.phase, message=outcome.reason)
     except Exception as error:  # noqa: BLE001 - the process border
         status, failure = classify(error, seen.phase, job.compiler.name)
-        traceback.print_exc()
+        raised = error if reraise else None
+        if not reraise:
+            traceback.print_exc()
     store.write_result(
         JobResult(
             job_id=job.id,
@@ -73,6 +79,8 @@ def run_job(folder: str, job_id: str) -> None:
             ended=time.time(),
         )
     )
+    if raised is not None:
+        raise raised
 
 
 def _run(job: JobSpec, store: SweepFolder, seen: _Seen) -> Outcome:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +27,35 @@ class Perceptron:
         model = torch.nn.Sequential(*layers)
         inputs = {"input": torch.randn(workload.batch_size, self.width)}
         return Program(model=model, inputs=inputs, loss=lambda outputs: outputs.square().mean())
+
+
+SLOW = "FAKES_SLOW"
+"""Environment variable: the names of the models (separated by commas) of `Paced` that take twice as long."""
+
+
+@dataclass(frozen=True)
+class Paced:
+    """A step of known length, in seconds, spent asleep: a busy machine does not make it longer."""
+
+    seconds: float = 0.02
+
+    def build(self, workload: Workload, *, dropout: bool) -> Program:
+        import torch
+
+        slow = workload.model in os.environ.get(SLOW, "").split(",")
+        length = self.seconds * (2 if slow else 1)
+
+        class Model(torch.nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.weight = torch.nn.Parameter(torch.ones(1))
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                time.sleep(length)
+                return x * self.weight
+
+        inputs = {"x": torch.ones(workload.batch_size, 1)}
+        return Program(model=Model(), inputs=inputs, loss=lambda outputs: outputs.square().mean())
 
 
 @dataclass(frozen=True)

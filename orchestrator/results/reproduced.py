@@ -1,0 +1,123 @@
+"""Did a rerun find again what the sweep before it found? One verdict for every row that was run again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.records import HARMLESS, NOT_RUN
+from orchestrator.results.comparison import Matched, MetricChange, judge
+from orchestrator.results.metrics import COLUMNS
+from orchestrator.results.naming import IDENTITY
+from orchestrator.results.snapshot import Row, Snapshot
+from orchestrator.results.tables import Table
+
+REPRODUCED = "reproduced"
+CHANGED = "not reproduced"
+REPAIRED = "failed before, passes now"
+FIRST = "not run before"
+UNFINISHED = "not run now"
+
+ROWS = (*IDENTITY, "reproduced", "status_before", "status", "difference", "disturbed", "reason", "job")
+METRICS = (*IDENTITY, "metric", "before", "after", "ratio", "ratio_low", "ratio_high", "p", "change")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A row that was run again: before and after, and one of the words above."""
+
+    pair: Matched
+
+    @property
+    def before(self) -> Row:
+        return self.pair.before
+
+    @property
+    def after(self) -> Row:
+        return self.pair.after
+
+    @property
+    def word(self) -> str:
+        before, after = self.before.status, self.after.status
+        if after == NOT_RUN:
+            return UNFINISHED
+        if after in HARMLESS and before not in HARMLESS and not self.pair.changed:
+            return FIRST if before == NOT_RUN else REPAIRED
+        return REPRODUCED if self.pair.same else CHANGED
+
+    @property
+    def fails(self) -> bool:
+        return self.after.status not in HARMLESS
+
+    @property
+    def difference(self) -> str:
+        """Return what changed, in words: "crash -> pass", "latency 2.03x [1.98, 2.09]"; "" where nothing did."""
+        parts = [] if self.before.status == self.after.status else [f"{self.before.status} -> {self.after.status}"]
+        parts += [words(metric) for metric in self.pair.changed]
+        return ", ".join(parts) + (" (disturbed)" if parts and self.pair.disturbed else "")
+
+    def row(self) -> dict[str, Any]:
+        """Return the row of the table `ROWS`. Names are those of the sweep that was rerun."""
+        return {
+            **self.before.names,
+            "reproduced": self.word,
+            "status_before": self.before.status,
+            "status": self.after.status,
+            "difference": self.difference,
+            "disturbed": "; ".join(text for text in (self.before.disturbed, self.after.disturbed) if text),
+            "reason": self.after.reason,
+            "job": self.after.jobs[0],
+        }
+
+
+def verdicts(before: Snapshot, after: Snapshot) -> list[Verdict]:
+    """Return one verdict for each row of the rerun `after`, in its order; the jobs of a row have their old ids."""
+    rows = {job: row for row in before.rows for job in row.jobs}
+    pairs = []
+    for row in after.rows:
+        old = next((rows[job] for job in row.jobs if job in rows), None)
+        if old is not None:
+            pairs.append(Matched(before=old, after=row, keys={}))
+    return [Verdict(pair) for pair in judge(pairs)]
+
+
+def words(metric: MetricChange) -> str:
+    """Return a change of a metric in words: "latency 2.03x [1.98, 2.09]", "graph breaks 0 -> 1"."""
+    name = label(metric.metric)
+    if metric.ratio is None or COLUMNS[metric.metric].kind == "count":
+        return f"{name} {metric.before:g} -> {metric.after:g}"
+    text = COLUMNS["ratio"].text
+    interval = f" [{text(metric.low)}, {text(metric.high)}]" if metric.low is not None else ""
+    return f"{name} {text(metric.ratio)}x{interval}"
+
+
+def label(metric: str) -> str:
+    """Return a metric's name without its unit: "latency", "own memory"."""
+    for suffix in ("_ms", "_s", "_mib"):
+        metric = metric.removesuffix(suffix)
+    return metric.replace("_", " ")
+
+
+def tables(found: Sequence[Verdict]) -> dict[str, Table]:
+    """Return the verdicts, and every figure that both sweeps have, as tables."""
+    metrics = [
+        {**verdict.before.names, **vars(metric), "ratio_low": metric.low, "ratio_high": metric.high}
+        | {"change": metric.word}
+        for verdict in found
+        for metric in verdict.pair.metrics
+    ]
+    return {
+        "rerun": Table.of(ROWS, (verdict.row() for verdict in found)),
+        "metrics": Table.of(METRICS, metrics),
+    }
+
+
+def names(rows: Sequence[Mapping[str, Any]], always: Sequence[str]) -> list[str]:
+    """Return a name for each row (its columns of `IDENTITY`): the columns `always`, and whatever differs among them."""
+    differing = [name for name in IDENTITY if name in always or len({str(row[name]) for row in rows}) > 1]
+    return [" ".join(_word(name, row[name]) for name in differing if row[name] is not None) for row in rows]
+
+
+def _word(column: str, value: Any) -> str:
+    return f"{column.replace('_', ' ')} {value}" if COLUMNS[column].kind == "count" else str(value)
