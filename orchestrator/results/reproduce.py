@@ -1,18 +1,155 @@
-"""The one shell command that runs a row again."""
+"""The one shell command that plans a row again, with today's configuration: jobs with the same ids, and no others.
+
+Every job knows the grid point that asked for it, or for what needs it, and the sweep's header has the overrides of each
+point, one value a key. So the command is the point's overrides, narrowed to the row: its model, its compiler, its
+measure. (`rerun` needs no configuration at all.)
+"""
 
 from __future__ import annotations
 
+import argparse
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from orchestrator.records import PluginSpec, Workload
+from orchestrator.planning.rounds import is_timed
+from orchestrator.records import JobSpec, PluginSpec, Workload
+from orchestrator.results.load import fact
+from orchestrator.store import Sweep
 
 REPLACED = frozenset(
     {"suite", "compiler", "dtype", "mode", "device", "measure", "batch_size", "sequence_length", "seed"}
     | {"suite.models", "suite.filter", "suite.exclude", "device.index", "threads"}
-    | {"exclude", "zip", "grids", "shard", "resume", "dry_run"}
+    | {"exclude", "zip", "grids", "shard", "resume", "dry_run", "execution.shards"}
 )
 """Keys of the sweep's own overrides that the row answers itself, or that choose among rows."""
+NEUTRAL: Mapping[str, tuple[Any, str]] = {
+    "grids": ([], "[]"),
+    "zip": ([], "[]"),
+    "exclude": ([], "[]"),
+    "shard": (None, "null"),
+    "execution.shards": (1, "1"),
+}
+"""Keys that shape a sweep -> the value that shapes nothing, and how it is written."""
+OF_A_MEASURE = ("measure", "batch_size", "rounds")
+"""What may differ between the measures of one command."""
+
+Words = dict[str, str]
+"""Key -> its override, in the order in which they are written."""
+
+
+class Commands:
+    """The commands of one sweep's rows."""
+
+    def __init__(self, sweep: Sweep) -> None:
+        self._sweep = sweep
+        self._flags = flags(sweep)
+        self._points = list(zip(sweep.points, sweep.grid, strict=True)) if len(sweep.points) == len(sweep.grid) else []
+
+    def of(self, measured: Sequence[Sequence[JobSpec]]) -> str:
+        """Return the command of a row: its jobs (all rounds), for each of its measures, quoted for a POSIX shell.
+
+        Two commands, where no one command could run both measures. In a sweep of an older version, whose jobs do not
+        know their grid point, what was swept besides the row's names is left out.
+        """
+        points = [max(jobs, key=lambda job: job.round).point for jobs in measured]
+        if not self._points or any(point is None or point >= len(self._points) for point in points):
+            job = measured[0][0]
+            differ = len({jobs[0].workload.batch_size for jobs in measured}) > 1
+            names = [jobs[0].measure.name for jobs in measured]
+            return command(job.workload, job.compiler, names, self._sweep.overrides, own_batch_sizes=differ)
+        lines = [self._words(jobs) for jobs in measured]
+        return "; ".join(
+            shlex.join(["python", "-m", "orchestrator", *self._flags, *words.values()]) for words in _merged(lines)
+        )
+
+    def _words(self, jobs: Sequence[JobSpec]) -> Words:
+        """Return the words that plan these rounds of one job.
+
+        A baseline, or what a gate asked for, was planned for the sake of another job. It is asked for by its own name;
+        but where an experiment file may set options of the other's compiler, the other one is run too.
+        """
+        job = max(jobs, key=lambda job: job.round)
+        assert job.point is not None
+        conf, overrides = self._points[job.point]
+        given = {_key(override): override for override in overrides}
+        fixed = "experiment" in given or "--config-name" in self._flags
+        plugins = {"compiler": job.compiler.name, "measure": job.measure.name}
+        foreign = {key for key, own in plugins.items() if own != conf[key]["name"]}
+        as_needed = bool(foreign) and fixed
+        w = job.workload
+        words = {"suite.models": f"suite.models=[{value(w.model)}]"}
+        for key, own in {"suite": w.suite, "dtype": w.dtype, "mode": w.mode.name}.items():
+            words |= _group(key, own, given, fixed)
+        for key, own in plugins.items():
+            words |= {key: f"{key}={value(own)}"} if key in foreign and not fixed else _group(key, own, given, fixed)
+        words |= _of_workload(w)
+        if as_needed:
+            words.pop("batch_size")
+            words |= {"batch_size": given["batch_size"]} if "batch_size" in given else {}
+        dropped = () if as_needed else tuple(f"{key}." for key in foreign)
+        words |= {
+            key: override
+            for key, override in given.items()
+            if key not in REPLACED and not key.startswith(("hydra", *dropped))
+        }
+        if is_timed(job) and job.verdict is None and conf["rounds"] != job.round + 1:
+            words["rounds"] = f"rounds={job.round + 1}"
+        return words | _neutral(conf, given, fixed)
+
+
+def flags(sweep: Sweep) -> list[str]:
+    """Return what of a sweep's command line says where configuration is: as flags, or an override of Hydra's."""
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    parser.add_argument("--config-dir", "-cd")
+    parser.add_argument("--config-name", "-cn")
+    try:
+        asked, others = parser.parse_known_args(list(sweep.argv))
+    except argparse.ArgumentError:  # the header was edited
+        return []
+    folders = fact(sweep.environment, "conf") or {}
+    stored = next((fact(copied, "path") for name, copied in folders.items() if name.endswith("-command-line")), None)
+    found = []
+    if stored or asked.config_dir:
+        found += ["--config-dir", str(stored or asked.config_dir)]
+    if asked.config_name:
+        found += ["--config-name", asked.config_name]
+    return found + [word for word in others if word.startswith("hydra.searchpath=")]
+
+
+def _group(key: str, own: str, given: Mapping[str, str], fixed: bool) -> Words:
+    """Return the choice of a group: as the sweep wrote it; else by name, unless a file of the user's may choose it."""
+    if key in given:
+        return {key: given[key]}
+    return {} if fixed else {key: f"{key}={value(own)}"}
+
+
+def _neutral(conf: Mapping[str, Any], given: Mapping[str, str], fixed: bool) -> Words:
+    """Return overrides that take back what an experiment or another file says about the whole sweep."""
+    words = {}
+    for key, (nothing, text) in NEUTRAL.items():
+        stored = fact(conf, *key.split("."))
+        if stored not in (nothing, None) and (fixed or key not in given):
+            words[key] = f"{key}={text}"
+    return words
+
+
+def _merged(lines: Sequence[Words]) -> Sequence[Words]:
+    """Return one line for all measures where the lines differ in nothing else that was asked for."""
+    first = lines[0]
+    rest = [{key: word for key, word in words.items() if key not in OF_A_MEASURE} for words in lines]
+    sizes = {words.get("batch_size") for words in lines}
+    if len(lines) == 1 or any(other != rest[0] for other in rest):
+        return lines
+    measures = dict.fromkeys(words["measure"].partition("=")[2] for words in lines if "measure" in words)
+    merged = {**first, "measure": f"measure={','.join(measures)}"}
+    if len(sizes) > 1:  # each takes the suite's
+        del merged["batch_size"]
+    return [merged]
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].lstrip("+~")
 
 
 def command(
@@ -30,23 +167,31 @@ def command(
     the compiler, the number of rounds): without them other numbers would come out.
     """
     w = workload
+    words = {
+        "suite": f"suite={value(w.suite)}",
+        "suite.models": f"suite.models=[{value(w.model)}]",
+        "compiler": f"compiler={value(compiler.name)}",
+        "measure": f"measure={','.join(value(name) for name in measures)}",
+        "dtype": f"dtype={value(w.dtype)}",
+        "mode": f"mode={value(w.mode.name)}",
+        **_of_workload(w),
+    }
+    if own_batch_sizes:
+        del words["batch_size"]
+    others = [override for override in overrides if _fixes_something_else(override)]
+    return shlex.join(["python", "-m", "orchestrator", *words.values(), *others])
+
+
+def _of_workload(w: Workload) -> Words:
     device, _, index = w.device.partition(":")
-    words = [
-        f"suite={value(w.suite)}",
-        f"suite.models=[{value(w.model)}]",
-        f"compiler={value(compiler.name)}",
-        f"measure={','.join(value(name) for name in measures)}",
-        f"dtype={value(w.dtype)}",
-        f"mode={value(w.mode.name)}",
-        f"device={value(device)}",
-        *([f"device.index={index}"] if index else []),
-        *([] if own_batch_sizes else [f"batch_size={w.batch_size}"]),
-        *([f"sequence_length={w.sequence_length}"] if w.sequence_length is not None else []),
-        f"seed={w.seed}",
-        f"threads={w.threads}",
-        *(override for override in overrides if _fixes_something_else(override)),
-    ]
-    return "python -m orchestrator " + " ".join(shlex.quote(word) for word in words)
+    return {
+        "device": f"device={value(device)}",
+        **({"device.index": f"device.index={index}"} if index else {}),
+        "batch_size": f"batch_size={w.batch_size}",
+        **({"sequence_length": f"sequence_length={w.sequence_length}"} if w.sequence_length is not None else {}),
+        "seed": f"seed={w.seed}",
+        "threads": f"threads={w.threads}",
+    }
 
 
 def value(text: str) -> str:

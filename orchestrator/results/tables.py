@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.records import NOT_RUN, SUCCESSES
+from orchestrator.records import NOT_RUN, SUCCESSES, JobSpec
 from orchestrator.results import self_test
 from orchestrator.results.accuracy import JUDGEMENT, accuracy_row
 from orchestrator.results.load import WORST_FIRST, Outcome, SweepResults, fact, figure, items
@@ -33,7 +33,7 @@ from orchestrator.results.performance import (
     performance_row,
     round_speedup,
 )
-from orchestrator.results.reproduce import command
+from orchestrator.results.reproduce import Commands
 from orchestrator.results.statistics import THRESHOLD
 
 if TYPE_CHECKING:
@@ -136,6 +136,8 @@ class _Builder:
         point = results.sweep.points[0] if results.sweep.points else {}
         self.threshold = figure(point, "effect_threshold") or THRESHOLD
         self.naming = Naming(outcome.job for outcome in results.outcomes)
+        self.commands = Commands(results.sweep)
+        self.rounds: dict[str, list[JobSpec]] = {}  # id of a row's first job -> all its jobs
         self.by_id = {outcome.job.id: outcome for outcome in results.outcomes}
         self.baselines = {  # job id -> the eager job of the same workload and round
             outcome.job.id: self.by_id[need.job]
@@ -153,8 +155,9 @@ class _Builder:
         rows = []
         for outcomes in groups.values():
             first = outcomes[0]
+            self.rounds[first.job.id] = [outcome.job for outcome in outcomes]
             row = self.naming.identity(first.job) | figures(sorted(outcomes, key=lambda outcome: outcome.job.round))
-            rows.append((first, row | {"log": self.log(row["job"]), "command": self.command(first, [first])}))
+            rows.append((first, row | {"log": self.log(row["job"]), "command": self.command([first])}))
         return sorted(rows, key=lambda pair: row_order(pair[1]))
 
     def performance(self, rounds: Sequence[Outcome]) -> Row:
@@ -179,7 +182,7 @@ class _Builder:
 
     def _summary_row(self, timed: tuple[Outcome, Row] | None, judged: tuple[Outcome, Row] | None) -> Row:
         pairs = [pair for pair in (timed, judged) if pair is not None]
-        first, base = pairs[0]
+        base = pairs[0][1]
         row = {name: base[name] for name in IDENTITY}
         marks = []
         if timed is not None:
@@ -193,7 +196,7 @@ class _Builder:
             row |= {"accuracy": figures["status"], "accuracy_reason": figures["reason"]}
             row |= {"accuracy_batch_size": figures["batch_size"], "accuracy_log": figures["log"]}
             marks += ["accuracy"] if figures["status"] not in SUCCESSES else []
-        return row | {"flags": ", ".join(marks), "command": self.command(first, [pair[0] for pair in pairs])}
+        return row | {"flags": ", ".join(marks), "command": self.command([pair[0] for pair in pairs])}
 
     def job(self, outcome: Outcome) -> Row:
         """Return the row of one job: what was seen in this process."""
@@ -233,12 +236,8 @@ class _Builder:
         folder = self.results.folder
         return str(folder.log_file(job_id).relative_to(folder.root))
 
-    def command(self, outcome: Outcome, measured: Sequence[Outcome]) -> str:
-        job = outcome.job
-        names = [one.job.measure.name for one in measured]
-        differ = len({one.job.workload.batch_size for one in measured}) > 1
-        overrides = self.results.sweep.overrides
-        return command(job.workload, job.compiler, names, overrides, own_batch_sizes=differ)
+    def command(self, measured: Sequence[Outcome]) -> str:
+        return self.commands.of([self.rounds[outcome.job.id] for outcome in measured])
 
 
 def _distance(row: Row, other: Row) -> tuple[Any, ...]:
