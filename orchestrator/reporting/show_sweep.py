@@ -207,7 +207,7 @@ def job_row(folder: SweepFolder, found: Outcome) -> dict[str, Any]:
         "round": job.round,
         "status": found.status,
         "reason": found.reason,
-        "phase": result.failure.phase if result is not None and result.failure is not None else None,
+        "phase": plain(result.failure.phase) if result is not None and result.failure is not None else None,
         "attempt": result.attempt if result is not None else None,
         "started_s": result.started if result is not None else None,
         "duration_s": seconds(found),
