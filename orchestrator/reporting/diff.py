@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import gc
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ def main(argv: Sequence[str]) -> int:
     from orchestrator.results import sources
 
     sides = [sources.read_with_job(reference, Path(asked.root)) for reference in asked.references]
+    gc.freeze()  # what was read stays: the garbage collector need not look at millions of objects again
     if len(sides) > 2:
         return _many(asked, [snapshot for snapshot, _ in sides], limits)
     return _two(asked, sides, limits)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -77,41 +78,50 @@ def paste_lines(changes: Sequence[KeyChange], *, after: bool) -> list[str]:
 
 
 def _options(comparison: Comparison, before: Sequence[Flat], after: Sequence[Flat]) -> list[KeyChange]:
-    """Return what changed in the options of the plug-ins that both sides name."""
+    """Return what changed in the options of the plug-ins, and in the models, that both sides name."""
+    models = {row.get("suite.models") for row in before} & {row.get("suite.models") for row in after}
+    old, new = (_seen(row for row in rows if row.get("suite.models") in models) for rows in (before, after))
     found = []
-    for group in PLUGINS:
-        sides = [_by_name(group, rows) for rows in (before, after)]
-        for name in sides[0].keys() & sides[1].keys():
-            rows = sides[0][name], sides[1][name]
-            keys = {key: None for side in rows for config in side for key in config if key.startswith(f"{group}.")}
-            for key in keys:
-                if key in SAME_THING or _of_one_side(key, *rows):
-                    continue
-                old, new = (_values(key, side, lacking=group != "suite") for side in rows)
-                if _differ(old, new):
-                    found.append(_change(comparison, key, old, new, of=override(group, name)))
-    return found
+    for group, name in (of for of in old if of in new):
+        for key in dict.fromkeys((*old[group, name], *new[group, name])):
+            first, then = (tuple(side[group, name].get(key, {"": ABSENT}).values()) for side in (old, new))
+            if _differ(first, then):
+                found.append(_change(comparison, key, first, then, of=override(group, name)))
+    return sorted(found, key=lambda change: PLUGINS.index(change.of.partition("=")[0]))
 
 
-def _of_one_side(key: str, before: Sequence[Flat], after: Sequence[Flat]) -> bool:
-    """Tell whether the key is that of a model which one side does not have: that it lacks the model says all."""
-    if not key.startswith("suite.catalog."):
-        return False
-    sides = ({f"suite.catalog.{config['suite.models']}." for config in side} for side in (before, after))
-    return not all(key.startswith(tuple(models)) for models in sides)
+def _seen(rows: Iterable[Flat]) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
+    """Return (group, name) -> key that belongs to it -> its distinct values, `ABSENT` where a row lacks the key.
 
-
-def _by_name(group: str, rows: Iterable[Flat]) -> dict[str, list[Flat]]:
-    named: dict[str, list[Flat]] = {}
+    Keys of a suite's catalog belong to one model: other rows do not lack them.
+    """
+    seen: dict[tuple[str, str], dict[str, dict[str, Any]]] = defaultdict(lambda: defaultdict(dict))
+    having: Counter[tuple[str, str, str]] = Counter()
+    size: Counter[tuple[str, str]] = Counter()
+    groups: dict[str, str] = {}  # key -> its group, "" for none
     for config in rows:
-        if group in config:
-            named.setdefault(str(config[group]), []).append(config)
-    return named
+        names = {group: (group, str(config.get(group))) for group in PLUGINS}
+        size.update(names.values())
+        for key, value in config.items():
+            group = groups.setdefault(key, _group(key))
+            if group:
+                seen[names[group]][key][_text(value)] = value
+                having[(*names[group], key)] += 1
+    for of, keys in seen.items():
+        for key, values in keys.items():
+            if having[(*of, key)] < size[of] and not key.startswith("suite.catalog."):
+                values[_text(ABSENT)] = ABSENT
+    return seen
 
 
-def _values(key: str, rows: Iterable[Flat], lacking: bool = False) -> Values:
-    """Return the distinct values, in order of appearance. lacking: a row without the key counts as `ABSENT`."""
-    seen = {_text(config.get(key, ABSENT)): config.get(key, ABSENT) for config in rows if lacking or key in config}
+def _group(key: str) -> str:
+    group, point, _ = key.partition(".")
+    return group if point and group in PLUGINS and key not in SAME_THING else ""
+
+
+def _values(key: str, rows: Iterable[Flat]) -> Values:
+    """Return the distinct values, in order of appearance."""
+    seen = {_text(value): value for value in (config[key] for config in rows if key in config)}
     return tuple(seen.values()) or (ABSENT,)
 
 
@@ -163,4 +173,5 @@ def _listed(side: Any) -> Values:
 
 
 def _text(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)
+    """Return a text that tells values apart, and 1 from true."""
+    return repr(value) if isinstance(value, (str, int, float)) else json.dumps(value, sort_keys=True)
