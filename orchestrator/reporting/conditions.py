@@ -16,7 +16,7 @@ def show_conditions(found: Conditions, heading: str, style: str = "") -> None:
     if not found.differing:
         out.print(f"Environment: as it was then ({found.same} packages, variables and the like)")
         return
-    out.print(Text(paragraph(f"{heading} ({found.same} others are the same)", out.width), style), soft_wrap=True)
+    out.print(Text(paragraph(f"{heading} ({found.same} others are the same):", out.width), style), soft_wrap=True)
     for line in found.lines()[:LISTED]:
         out.print(Text(paragraph(f"  {line}", out.width, indent="    "), style), soft_wrap=True)
     if len(found.differing) > LISTED:

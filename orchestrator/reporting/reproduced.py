@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from rich.text import Text
@@ -9,6 +10,7 @@ from rich.text import Text
 from orchestrator.reporting.layout import Cell, console, grid
 from orchestrator.results.reproduced import (
     CHANGED,
+    FAILS_AGAIN,
     FIRST,
     REPAIRED,
     REPRODUCED,
@@ -59,12 +61,11 @@ def conclusion(found: Sequence[Verdict]) -> str:
         listed = [f"{name} {v.difference}" for name, v in zip(called, found, strict=True) if v.word == CHANGED]
         parts = [f"not reproduced: {len(changed)} {of}: {_some(listed)}"]
     else:
-        parts = [f"reproduced: {sum(verdict.word == REPRODUCED for verdict in found)} {of}"]
-    parts += [
-        f"{count} {word}" for word in (REPAIRED, FIRST, UNFINISHED) if (count := sum(v.word == word for v in found))
-    ]
-    again = sum(verdict.word == REPRODUCED and verdict.fails for verdict in found)
-    return "; ".join(parts + ([f"{again} of them failed then as now"] if again else []))
+        parts = [f"reproduced: {sum(verdict.word in (REPRODUCED, FAILS_AGAIN) for verdict in found)} {of}"]
+    counts = Counter(verdict.word for verdict in found)
+    return "; ".join(
+        parts + [f"{counts[word]} {word}" for word in (FAILS_AGAIN, REPAIRED, FIRST, UNFINISHED) if counts[word]]
+    )
 
 
 def _evidence(verdict: Verdict) -> str:
@@ -75,7 +76,7 @@ def _evidence(verdict: Verdict) -> str:
 
 
 def _style(verdict: Verdict) -> str:
-    return {REPRODUCED: "", CHANGED: "red", UNFINISHED: "yellow"}.get(verdict.word, "green")
+    return {REPRODUCED: "", CHANGED: "red", FAILS_AGAIN: "yellow", UNFINISHED: "yellow"}.get(verdict.word, "green")
 
 
 def _some(texts: Sequence[str]) -> str:

@@ -136,12 +136,15 @@ def _rerun(asked: argparse.Namespace, replay: _Replay, argv: Sequence[str]) -> t
     from orchestrator.reporting.reproduced import show_verdicts
     from orchestrator.reporting.terminal import show_plan
     from orchestrator.reporting.watch import INTERRUPTED, run_and_finish, run_stored
-    from orchestrator.results.reproduced import CHANGED, UNFINISHED, tables
+    from orchestrator.results.reproduced import CHANGED, FAILS_AGAIN, UNFINISHED, tables
 
-    print(f"Rerun of {shown(replay.old.folder)}: {len(replay.graph.jobs)} jobs; it has {len(replay.old.outcomes)}")
+    known = {outcome.job.id for outcome in replay.old.outcomes}
+    new = sum(job.id not in known for job in replay.graph.jobs)
+    more = f", and {new} of more rounds" if new else ""
+    print(f"Rerun of {shown(replay.old.folder)}: {len(replay.graph.jobs) - new} of its {len(known)} jobs{more}")
+    show_conditions(replay.conditions, "What differs from then")
     folder = None if asked.dry_run else _write(replay, Path(asked.root), argv)
     show_plan(replay.graph, shown(folder) if folder else "", dry_run=folder is None)
-    show_conditions(replay.conditions, "What differs from then:")
     if folder is None:
         return OK, _planned(replay)
     settings = Settings.of(replay.old.sweep.points)
@@ -151,7 +154,8 @@ def _rerun(asked: argparse.Namespace, replay: _Replay, argv: Sequence[str]) -> t
     found, failing = _compare(replay.old, folder)
     show_verdicts(found)
     if code != INTERRUPTED:  # the tables' own code is that of a sweep: here a failure may be what was to be seen again
-        bad = any(verdict.word in (CHANGED, UNFINISHED) or (asked.failed and verdict.fails) for verdict in found)
+        bad_words = (CHANGED, UNFINISHED, FAILS_AGAIN) if asked.failed else (CHANGED, UNFINISHED)
+        bad = any(verdict.word in bad_words for verdict in found)
         code = FAILED if bad or failing else OK
     return code, {**tables(found), "environment": replay.conditions.table()}
 
@@ -212,7 +216,7 @@ def _in_process(folder: SweepFolder, replay: _Replay, settings: Settings) -> boo
     if hindered is not None:
         folder.write_result(hindered)
         return False
-    print(f"In this process: {job.title}", flush=True)
+    print(f"In this process (its figures are not compared): {job.title}", flush=True)
     with prepared(folder, replay.graph.jobs, job, settings):
         run_job(str(folder), job.id, reraise=True)
     return False

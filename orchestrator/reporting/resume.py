@@ -41,7 +41,7 @@ def resume(folder: SweepFolder, asked: Asked) -> int:
     console().print(f"  to run        {len(pending.jobs)} of these; the others have a result")
     found = conditions(results, provenance.environment(machine.detect()))
     if found.differing and pending.jobs and any(outcome.status != NOT_RUN for outcome in results.outcomes):
-        heading = "Warning: what is there was measured in the first of these, the rest will be in the second:"
+        heading = "Warning: what is there was measured in the first of these, the rest will be in the second"
         show_conditions(found, heading, "yellow")
     if asked.dry_run:
         return OK

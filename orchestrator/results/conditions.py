@@ -8,6 +8,7 @@ from typing import Any
 
 from orchestrator.results import snapshot
 from orchestrator.results.load import SweepResults
+from orchestrator.results.matching import differing
 from orchestrator.results.tables import Table
 
 LISTED = 5
@@ -37,8 +38,6 @@ def conditions(results: SweepResults, now: Mapping[str, Any]) -> Conditions:
 
     The hash of the configuration is left out: what is rerun or resumed comes from the stored plan.
     """
-    from orchestrator.results.comparison import differing
-
     then = snapshot.environment(results.sweep, results.outcomes)
     then = {k: value for k, value in then.items() if k not in NOT_COMPARED and not k.startswith("conf.")}
     here = snapshot.flat_environment(now)

@@ -14,6 +14,7 @@ from orchestrator.results.snapshot import Row, Snapshot
 from orchestrator.results.tables import Table
 
 REPRODUCED = "reproduced"
+FAILS_AGAIN = "fails as before"
 CHANGED = "not reproduced"
 REPAIRED = "failed before, passes now"
 FIRST = "not run before"
@@ -44,11 +45,9 @@ class Verdict:
             return UNFINISHED
         if after in HARMLESS and before not in HARMLESS and not self.pair.changed:
             return FIRST if before == NOT_RUN else REPAIRED
-        return REPRODUCED if self.pair.same else CHANGED
-
-    @property
-    def fails(self) -> bool:
-        return self.after.status not in HARMLESS
+        if not self.pair.same:
+            return CHANGED
+        return REPRODUCED if after in HARMLESS else FAILS_AGAIN
 
     @property
     def difference(self) -> str:

@@ -12,6 +12,10 @@ import time
 
 def behave(does: str) -> None:
     """Do what `does` says; return when it says "pass"."""
+    if does == "environment":
+        behave(os.environ.get("FAKES_DOES", "pass"))
+    if does == "breakpoint":
+        breakpoint()
     if does == "raise":
         raise ValueError("this compiler always raises")
     if does == "segfault":
