@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import synthetic
 from test_end_to_end import ENVIRONMENT, FAKES, HERE, run
 
 ROOT = HERE.parent
@@ -39,6 +40,18 @@ def gated(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return cwd
 
 
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a synthetic sweep: pages that name models and jobs name those of it."""
+    cwd = tmp_path_factory.mktemp("known")
+    synthetic.quick_sweep(cwd / "outputs" / "2026-11-21" / "10-00-00").write()
+    return cwd
+
+
+PLACES = {"gate": "gated", "show": "known", "history": "known"}
+"""Verb -> the fixture that is the folder in which its commands run; the others run in `folder`."""
+
+
 def test_there_are_commands() -> None:
     assert len(commands()) > 15
     assert "python -m orchestrator -m compiler=eager,inductor dtype=float16" in commands()
@@ -50,7 +63,7 @@ def test_command_runs(folder: Path, command: str, request: pytest.FixtureRequest
     is_sweep = all("=" in argument or argument.startswith("-") for argument in arguments)
     if is_sweep and not any(argument.startswith(("resume=", "dry_run=", "--")) for argument in arguments):
         arguments.append("dry_run=true")
-    place = request.getfixturevalue("gated") if arguments[0] == "gate" else folder
+    place = request.getfixturevalue(PLACES[arguments[0]]) if arguments[0] in PLACES else folder
     output = run(place, *arguments)
     assert output.strip()
     assert "Traceback" not in output

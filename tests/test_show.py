@@ -17,10 +17,10 @@ from test_command_line import command, said
 from test_end_to_end import FAKES, run
 
 from orchestrator.execution import lock
-from orchestrator.records import Failure, JobResult, JobSpec, Need, Samples
+from orchestrator.records import Failure, JobResult, JobSpec, Need, PluginSpec, Samples
 from orchestrator.reporting.show_job import LEVELS, sparkline
 from orchestrator.results import details
-from orchestrator.store import SweepFolder
+from orchestrator.store import JobGraph, SweepFolder
 
 ENVIRONMENT = {
     "host": "box",
@@ -297,6 +297,22 @@ def test_a_job_without_a_result_and_one_with_a_damaged_one(made: Made, capsys: p
     assert "not_run" in text
     assert "result file cannot be read" in text
     assert tables(capsys, made.fast.id)["samples"] == []
+
+
+def test_plugins_that_are_not_allowed_here_are_no_hindrance(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    """Showing runs nothing: a sweep of someone else's plug-ins can be looked at."""
+    measure = PluginSpec(name="theirs", target="elsewhere.measures.Theirs")
+    jobs = [dataclasses.replace(job, measure=measure, point=0) for job in made.folder.read_graph().jobs]
+    conf = {"compiler": {"name": "inductor"}, "measure": {"name": "theirs"}, "rounds": 3}
+    stored = dataclasses.replace(made.folder.read_sweep(), points=(conf,), grid=(("compiler=inductor", "a=b c"),))
+    made.folder.write_plan(stored, JobGraph(tuple(jobs)))
+    code, text, err = said(capsys, "show", made.fast.id)
+    assert (code, err) == (0, "")
+    assert "grid point    compiler=inductor 'a=b c'" in text
+    assert "as of today   not known here: 'elsewhere.measures.Theirs' is not a plug-in" in text
+    assert said(capsys, "show", "latest")[0] == 0
+    assert said(capsys, "ls")[0] == 0
+    assert said(capsys, "history")[0] == 0
 
 
 EVIL = "a\x1b[31mred\x1b[0m \x1b]0;title\x07b \x9b2J \x08\x08 c\u202ed\r"

@@ -105,17 +105,26 @@ def fold(text: str, width: int) -> list[str]:
     return [*pieces, text]
 
 
-def paragraph(text: str, width: int, indent: str = "  ") -> str:
-    """Return text wrapped between words to `width` columns, the lines after the first indented."""
-    lines = textwrap.wrap(text, max(width, 20), subsequent_indent=indent, break_on_hyphens=False)
-    return "\n".join(lines)
+def paragraph(text: str, width: int, indent: str = "  ", whole: bool = False) -> str:
+    """Return text wrapped between words to `width` columns, the lines after the first indented.
+
+    With `whole` a word that is longer than a line is not broken, so that it can be copied.
+    """
+    return "\n".join(
+        textwrap.wrap(
+            text, max(width, 20), subsequent_indent=indent, break_on_hyphens=False, break_long_words=not whole
+        )
+    )
 
 
-def item(out: Console, name: str, text: str, wrap: bool = True) -> None:
-    """Print "name  text"; with `wrap=False` on one line of any length, so that paths and commands can be copied."""
+def item(out: Console, name: str, text: str, wrap: bool = True, whole: bool = False) -> None:
+    """Print "name  text"; with `wrap=False` on one line of any length, so that paths and commands can be copied.
+
+    With `whole` it is wrapped between words only.
+    """
     label = f"  {name:<13} "
     if wrap:
-        text = paragraph(text, out.width - len(label), indent="").replace("\n", "\n" + " " * len(label))
+        text = paragraph(text, out.width - len(label), "", whole).replace("\n", "\n" + " " * len(label))
     out.print(Text.assemble((label, "dim"), text), soft_wrap=True)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
+from orchestrator.errors import UsageError
 from orchestrator.records import SUCCESSES
 from orchestrator.reporting import output
 from orchestrator.reporting.layout import Cell, age, console, cut, duration, grid, item, plain
@@ -75,8 +76,9 @@ def _about(found: Details) -> dict[str, Any]:
         "duration_s": seconds(outcome),
         "timeout_s": found.job.timeout_s,
         "round": found.job.round,
+        "point": list(found.point),
         "rerun": rerun_command(found),
-        "command": found.command,
+        "command": todays_command(found),
     }
 
 
@@ -87,6 +89,14 @@ def _failure(found: Details) -> Any:
 def rerun_command(found: Details) -> str:
     """Return the command that repeats exactly this job, from the configuration that the sweep has stored."""
     return f"python -m orchestrator rerun {shlex.quote(f'{shown(found.folder)}:{found.job.id}')}"
+
+
+def todays_command(found: Details) -> str:
+    """Return the command that plans the job again; or why there is none here: its plug-ins are not allowed, or gone."""
+    try:
+        return found.command
+    except UsageError as error:
+        return f"not known here: {error}"
 
 
 def _sample_row(summary: Summary) -> dict[str, Any]:
@@ -122,6 +132,8 @@ def show(found: Details, whole_log: bool) -> None:
         words += f"{duration(job.timeout_s)}, attempt {outcome.result.attempt}"
         item(out, "run", words)
     _why(out, found, whole_log)
+    if found.point:
+        item(out, "grid point", plain(" ".join(map(shlex.quote, found.point))), whole=True)
     _config(out, found.config)
     _samples(out, found)
     _memory(out, found)
@@ -136,7 +148,7 @@ def show(found: Details, whole_log: bool) -> None:
     item(out, "files", ", ".join(files[:LISTED] + more) or "none")
     _log(out, found, whole_log)
     item(out, "again, as then", rerun_command(found), wrap=False)
-    item(out, "as of today", plain(found.command), wrap=False)
+    item(out, "as of today", plain(todays_command(found)), wrap=False)
 
 
 def _why(out: Console, found: Details, whole: bool) -> None:
@@ -164,7 +176,7 @@ def _config(out: Console, config: Mapping[str, Any]) -> None:
         group = group if group in ("compiler", "measure", "mode", "execution") else "workload"
         groups.setdefault(group, []).append(configuration.override(key, value))
     for group, words in groups.items():
-        item(out, group, plain(" ".join(shlex.quote(word) for word in words)))
+        item(out, group, plain(" ".join(shlex.quote(word) for word in words)), whole=True)
 
 
 def _samples(out: Console, found: Details) -> None:

@@ -99,7 +99,7 @@ def _show_sweep(results: SweepResults, listed: Listed) -> None:
     item(out, "what", _axes([found.job for found in results.outcomes]))
     settings = [_setting(key, values) for key, values in configuration.settings(sweep.points).items()]
     if settings:
-        item(out, "settings", plain(" ".join(settings)))
+        item(out, "settings", plain(" ".join(settings)), whole=True)
     print_environment(out, snapshot.environment(sweep, results.outcomes))
     words = [f"{status} {count:,}" for status, count in listed.statuses.most_common()]
     item(out, "jobs", f"{listed.planned:,}: {', '.join(words)}")

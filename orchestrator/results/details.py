@@ -19,7 +19,7 @@ from orchestrator.results.configuration import JobConfigs, flatten
 from orchestrator.results.listing import status
 from orchestrator.results.load import Outcome, fact, figure, items, lines, outcome
 from orchestrator.results.metrics import MIB
-from orchestrator.results.reproduce import command
+from orchestrator.results.reproduce import Commands
 from orchestrator.store import JobGraph, Sweep, SweepFolder
 
 TAIL_BYTES = 64 * 1024
@@ -64,9 +64,15 @@ class Details:
         return sorted((str(path.relative_to(root)), path.lstat().st_size) for path in found)
 
     @property
+    def point(self) -> tuple[str, ...]:
+        """The overrides of the grid point that asked for it; () where the sweep is older than their record."""
+        at = self.job.point
+        return self.sweep.grid[at] if at is not None and at < len(self.sweep.grid) else ()
+
+    @property
     def command(self) -> str:
-        """The command that runs the row again: with today's configuration, unlike `rerun`."""
-        return command(self.job.workload, self.job.compiler, [self.job.measure.name], self.sweep.overrides)
+        """The command that plans the job again: with today's configuration, unlike `rerun`."""
+        return Commands(self.sweep).of([[self.job]])
 
     def facts(self) -> dict[str, Any]:
         """Return all facts but those that are tables of their own, flat."""
