@@ -22,7 +22,7 @@ lint: $(VENV)/installed
 bench: $(VENV)/installed  ## figures of our own cost: planning, scheduling, the memory probe
 	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
 
-trust: $(VENV)/installed  ## half an hour on a quiet machine: false alarms, planted effects, repeatability of what we measure
+trust: $(VENV)/installed  ## an hour on a quiet machine: false alarms, planted effects, repeatability of what we measure
 	$(BIN)/python benchmarks/trust_pairs.py
 	$(BIN)/python benchmarks/trust_repeatability.py
 
