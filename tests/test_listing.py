@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import gc
 import io
 import json
 import os
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -20,8 +23,9 @@ from test_command_line import command, said
 from orchestrator.errors import UsageError
 from orchestrator.execution import lock
 from orchestrator.records import JobResult, Verdict
-from orchestrator.reporting.layout import age, cut
+from orchestrator.reporting.layout import age, cut, paragraph
 from orchestrator.results import listing
+from orchestrator.results.load import lines, one_line, uncollected
 from orchestrator.store import SweepFolder, write_json
 
 HOUR = 3600.0
@@ -261,3 +265,87 @@ def test_age(seconds: float, text: str) -> None:
 
 def test_cut() -> None:
     assert [cut("abcdef", width) for width in (0, 1, 3, 6, 9)] == ["…", "…", "ab…", "abcdef", "abcdef"]
+
+
+# -- what ls, show and history have in common
+
+
+@pytest.mark.parametrize("verb", ["ls", "show", "history"])
+def test_help_fits_a_screen_and_imports_nothing_heavy(verb: str, tmp_path: Path) -> None:
+    code = (
+        "import sys; from orchestrator.__main__ import main\n"
+        f"try: main(['{verb}', '--help'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'hydra', 'pandas', 'numpy', 'scipy', 'rich'} & set(sys.modules)))"
+    )
+    environment = {**os.environ, "COLUMNS": "80"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    lines = done.stdout.splitlines()
+    assert lines[-1] == "[]"
+    assert len(lines) - 1 <= 24
+    assert all(len(line) <= 80 for line in lines)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["ls"], ["show"], ["show", "--json"], ["history"], ["history", "--csv"]], ids=str
+)
+def test_looking_imports_neither_torch_nor_pandas_nor_hydra(arguments: list[str], here: Path) -> None:
+    make(here / "outputs", "2026-01-01/10-00-00")
+    code = (
+        f"import sys; from orchestrator.__main__ import main; main({arguments!r})\n"
+        "print(sorted({'torch', 'transformers', 'hydra', 'pandas'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=here, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_output_for_machines_is_utf8_on_any_terminal(here: Path) -> None:
+    header(make(here / "outputs", "2026-01-01/10-00-00"), environment={"host": "box", "cpu": "CPU"})
+    written = subprocess.run(
+        [sys.executable, "-m", "orchestrator", "history", "--metric", "latency_ms", "--md"],
+        cwd=here,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=True,
+    ).stdout
+    assert "box · CPU" in written.decode("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("plain\n  indented\n", ["plain", "  indented"]),
+        ("a\tb", ["a   b"]),
+        ("\x1b[1;31mred\x1b[0m", ["red"]),
+        ("\x1b]0;a title\x07after", ["after"]),
+        ("\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", ["link"]),
+        ("\x9b2Jcleared", ["cleared"]),
+        ("half \x1b of one", ["half  of one"]),
+        ("bell\x07 back\x08 null\x00 del\x7f", ["bell back null del"]),
+        ("right to left \u202egpj.exe", ["right to left gpj.exe"]),
+        ("carriage\rreturn", ["carriage", "return"]),
+        ("", []),
+    ],
+    ids=repr,
+)
+def test_lines_can_do_nothing_to_a_terminal(text: str, found: list[str]) -> None:
+    assert lines(text) == found
+    assert one_line(text) == " ".join(" ".join(found).split())
+
+
+def test_reading_leaves_the_collector_as_it_was() -> None:
+    assert gc.isenabled()
+    with uncollected():
+        assert not gc.isenabled()
+        with uncollected():
+            pass
+        assert not gc.isenabled()
+    assert gc.isenabled()
+
+
+def test_words_to_be_copied_are_not_broken() -> None:
+    word = "x" * 30
+    assert paragraph(f"a {word} b", 20, "", whole=True).splitlines() == ["a", word, "b"]
+    assert max(map(len, paragraph(f"a {word} b", 20, "").splitlines())) == 20

@@ -90,10 +90,9 @@ def _write(form: str, series: Sequence[Series], found: Read, metric: str) -> Non
     if form == "md":
         columns = ("machine", "series", "sweep", "value", "value_low", "value_high", "status", "change", "causes")
     lost = ({"sweep": sweep, "reason": reason} for sweep, reason in found.unreadable)
-    tables = {
-        "history": Table.of(columns, (_row(one, point, metric) for one in series for point in one.points)),
-        "unreadable": Table.of(("sweep", "reason"), lost),
-    }
+    tables = {"history": Table.of(columns, (_row(one, point, metric) for one in series for point in one.points))}
+    if form == "json" or found.unreadable:
+        tables["unreadable"] = Table.of(("sweep", "reason"), lost)
     output.write(form, tables)
 
 
