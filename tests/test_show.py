@@ -253,6 +253,22 @@ def test_a_job_as_json_has_exact_figures(made: Made, capsys: pytest.CaptureFixtu
     assert "| compiler.options.dynamic | True |" in said(capsys, "show", made.fast.id, "--md")[1]
 
 
+def test_the_commands_that_are_named_are_commands(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    text = said(capsys, "show")[1] + said(capsys, "show", made.crashed.id)[1]
+    commands = [line.partition("python -m orchestrator ")[2] for line in text.splitlines() if "-m orchestrator" in line]
+    reruns = [shlex.split(command) for command in commands if command.startswith("rerun ")]
+    place = "outputs/2026-01-01/10-00-00"
+    assert reruns == [
+        ["rerun", place, "--failed"],
+        ["rerun", f"{place}:{made.crashed.id}"],
+        ["rerun", f"{place}:{made.crashed.id}", "--in-process"],
+    ]
+    for arguments in reruns:
+        code, out, err = said(capsys, *arguments, "--dry-run")
+        assert (code, err) == (0, ""), arguments
+        assert "T5 inference float16 cpu inductor performance #0" in out
+
+
 def test_accuracy_shows_the_tensors_the_worst_first(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
     text = words(said(capsys, "show", made.wrong.id)[1])
     assert "reason 1 of 2 tensors are wrong (in phase compare, wrong_result)" in text

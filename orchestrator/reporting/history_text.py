@@ -51,11 +51,12 @@ def show(series: Sequence[Series], found: Read, metric: str, named: Sequence[str
     where = ", ".join(named or ("outputs",))
     count = len(found.snapshots)
     summary = f"{count} sweep{'s' * (count != 1)} below {where}: {metric} of {len(series)} series, {len(moving)} moved."
+    summary += f" {len(found.unreadable)} cannot be read:" * bool(found.unreadable)
     out.print(Text(paragraph(summary, out.width, indent="")), soft_wrap=True)
     for sweep, reason in found.unreadable[:LISTED]:
-        out.print(Text(paragraph(plain(f"{sweep} cannot be read: {reason}"), out.width)), soft_wrap=True)
+        out.print(Text(paragraph(plain(f"  {sweep}: {reason}"), out.width)), soft_wrap=True)
     if len(found.unreadable) > LISTED:
-        out.print(f"and {len(found.unreadable) - LISTED} more cannot be read")
+        out.print(f"  and {len(found.unreadable) - LISTED} more")
 
 
 def _show_series(out: Console, series: Series, metric: str, most: int) -> None:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from orchestrator.errors import UsageError
-from orchestrator.records import SUCCESSES
+from orchestrator.records import HARMLESS, SUCCESSES
 from orchestrator.reporting import output
 from orchestrator.reporting.layout import Cell, age, console, cut, duration, grid, item, plain
 from orchestrator.reporting.report import shown
@@ -148,6 +148,8 @@ def show(found: Details, whole_log: bool) -> None:
     item(out, "files", ", ".join(files[:LISTED] + more) or "none")
     _log(out, found, whole_log)
     item(out, "again, as then", rerun_command(found), wrap=False)
+    if outcome.status not in HARMLESS:
+        item(out, "debug", f"{rerun_command(found)} --in-process", wrap=False)
     item(out, "as of today", plain(todays_command(found)), wrap=False)
 
 
