@@ -16,8 +16,8 @@ from orchestrator.results.reproduced import (
     REPRODUCED,
     UNFINISHED,
     Verdict,
+    in_words,
     names,
-    words,
 )
 
 LISTED = 40
@@ -63,15 +63,19 @@ def conclusion(found: Sequence[Verdict]) -> str:
     else:
         parts = [f"reproduced: {sum(verdict.word in (REPRODUCED, FAILS_AGAIN) for verdict in found)} {of}"]
     counts = Counter(verdict.word for verdict in found)
-    return "; ".join(
-        parts + [f"{counts[word]} {word}" for word in (FAILS_AGAIN, REPAIRED, FIRST, UNFINISHED) if counts[word]]
-    )
+    words = (FAILS_AGAIN, REPAIRED, FIRST, UNFINISHED)
+    return "; ".join(parts + [f"{counts[word]} {_number(word, counts[word])}" for word in words if counts[word]])
+
+
+def _number(word: str, count: int) -> str:
+    """Return a word of several rows: "fail as before"."""
+    return word if count == 1 else word.replace("fails", "fail").replace("passes", "pass")
 
 
 def _evidence(verdict: Verdict) -> str:
     """Return the headline figure of a row without changes, or its status."""
     metrics = {metric.metric: metric for metric in verdict.pair.metrics}
-    shown = next((words(metrics[name]) for name in HEADLINES if name in metrics), None)
+    shown = next((in_words(metrics[name]) for name in HEADLINES if name in metrics), None)
     return shown or verdict.after.status
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -49,8 +50,9 @@ def _change(then: Any, now: Any) -> str:
     old, new = (str(value).split(", ") for value in (then, now))
     if len(old) == len(new) == 1:
         return f"{then} -> {now}"
-    sides = (("only then", [item for item in old if item not in new]), ("only now", [i for i in new if i not in old]))
-    return "; ".join(f"{word} {_some(items)}" for word, items in sides if items) or "in another order"
+    before, after = Counter(old), Counter(new)  # two GPUs of a kind are not one
+    sides = {"only then": [*(before - after).elements()], "only now": [*(after - before).elements()]}
+    return "; ".join(f"{word} {_some(items)}" for word, items in sides.items() if items) or "in another order"
 
 
 def _some(items: list[str]) -> str:

@@ -53,7 +53,7 @@ class Verdict:
     def difference(self) -> str:
         """Return what changed, in words: "crash -> pass", "latency 2.03x [1.98, 2.09]"; "" where nothing did."""
         parts = [] if self.before.status == self.after.status else [f"{self.before.status} -> {self.after.status}"]
-        parts += [words(metric) for metric in self.pair.changed]
+        parts += [in_words(metric) for metric in self.pair.changed]
         return ", ".join(parts) + (" (disturbed)" if parts and self.pair.disturbed else "")
 
     def row(self) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def verdicts(before: Snapshot, after: Snapshot) -> list[Verdict]:
     return [Verdict(pair) for pair in judge(pairs)]
 
 
-def words(metric: MetricChange) -> str:
+def in_words(metric: MetricChange) -> str:
     """Return a change of a metric in words: "latency 2.03x [1.98, 2.09]", "graph breaks 0 -> 1"."""
     name = label(metric.metric)
     if metric.ratio is None or COLUMNS[metric.metric].kind == "count":
