@@ -48,7 +48,17 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return cwd
 
 
-PLACES = {"gate": "gated", "show": "known", "history": "known"}
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with three synthetic sweeps of the same, and the table of the first."""
+    cwd = tmp_path_factory.mktemp("compared")
+    for number in range(3):
+        synthetic.quick_sweep(cwd / "outputs" / "2026-11-21" / f"10-00-0{number}").write()
+    (cwd / "last_week.csv").write_text(run(cwd, "report", "10-00-00", "--csv", code=1))
+    return cwd
+
+
+PLACES = {"gate": "gated", "diff": "compared", "show": "known", "history": "known"}
 """Verb -> the fixture that is the folder in which its commands run; the others run in `folder`."""
 
 

@@ -8,7 +8,7 @@ from orchestrator.reporting import diff_words as words
 from orchestrator.reporting.diff_words import DISTURBED, figure, plural
 from orchestrator.reporting.judgement import escape
 from orchestrator.results.comparison import Comparison
-from orchestrator.results.configuration_changes import KeyChange, paste_lines
+from orchestrator.results.configuration_changes import KeyChange
 from orchestrator.results.difference import MISSING, NEW, Labels, Line, lines, means
 from orchestrator.results.exports import markdown_row
 from orchestrator.results.matching import Keys
@@ -29,7 +29,7 @@ def to_markdown(
     parts = ["## Diff", "", f"- A: {escape(comparison.before.name)}", f"- B: {escape(comparison.after.name)}", ""]
     parts += _part("Configuration", words.configuration(comparison, changes))
     for name, after in (("from A to B", True), ("from B to A", False)):
-        pasted = paste_lines(changes, after=after)
+        pasted = words.pasted(changes, after=after)
         if pasted:
             parts += [f"Overrides {name}:", "", "```sh", *pasted, "```", ""]
     if config_only:
@@ -44,7 +44,7 @@ def to_markdown(
     parts += _part("Missing in B", words.lonely(found, MISSING)) + _part("New in B", words.lonely(found, NEW))
     parts += _part("Notes", words.notes(comparison, found))
     parts += _part("Which key goes with it", words.attributions(comparison))
-    parts += _part("Facts", words.keys(facts[0])) if facts is not None else []
+    parts += _part("Facts", words.facts(facts[0])) if facts is not None else []
     return "\n".join(parts)
 
 

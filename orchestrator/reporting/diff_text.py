@@ -13,7 +13,7 @@ from orchestrator.reporting import diff_words as words
 from orchestrator.reporting.diff_words import DISTURBED, LISTED, figure, plural
 from orchestrator.reporting.layout import Cell, Heading, console, grid, paragraph
 from orchestrator.results.comparison import BETTER, WORSE, Comparison
-from orchestrator.results.configuration_changes import KeyChange, paste_lines
+from orchestrator.results.configuration_changes import KeyChange
 from orchestrator.results.difference import MISSING, NEW, Labels, Line, lines, means
 from orchestrator.results.matching import Keys
 
@@ -34,7 +34,7 @@ def show(
     title(out, "Configuration")
     say(out, words.configuration(comparison, changes))
     for arrow, after in (("A to B", True), ("B to A", False)):
-        for line in paste_lines(changes, after=after):
+        for line in words.pasted(changes, after=after):
             out.print(Text.assemble((f"  {arrow}  ", "dim"), line), soft_wrap=True)
     if config_only:
         return
@@ -50,7 +50,7 @@ def show(
         say(out, told)
     if facts is not None:
         title(out, "Facts", f"{facts[1]} are the same, or within 1 %")
-        say(out, words.keys(facts[0]))
+        say(out, words.facts(facts[0]))
 
 
 def title(out: Console, text: str, more: str = "") -> None:
@@ -66,15 +66,16 @@ def say(out: Console, texts: Iterable[str], style: str = "", indent: str = "  ")
 
 
 def _sides(out: Console, comparison: Comparison) -> None:
-    both = comparison.before, comparison.after
-    for side, one in zip("AB", both, strict=True):
+    for side, one in (("A", comparison.before), ("B", comparison.after)):
         jobs = sum(one.jobs.values())
         failed = sum(count for status, count in one.jobs.items() if status not in SUCCESSES)
         size = f"{plural(len(one.rows), 'row')}" + (f", {plural(jobs, 'job')}" if jobs else "")
         size += f", {failed:,} without success" if failed else ""
         out.print(Text.assemble((f"{side}  ", "bold"), f"{one.name}  ", (size, "dim")), soft_wrap=True)
-        if both[0].argv != both[1].argv and one.argv:
-            say(out, [words.cut(" ".join(one.argv))], "dim", indent="   ")
+        other = comparison.after.argv if one is comparison.before else comparison.before.argv
+        own = [word for word in one.argv if word not in other]
+        if own:
+            say(out, [f"only here: {words.cut(' '.join(own))}"], "dim", indent="   ")
 
 
 def _results(out: Console, comparison: Comparison, found: Sequence[Line]) -> None:

@@ -9,17 +9,22 @@ from typing import Any
 from orchestrator.records import SUCCESSES
 from orchestrator.results.attribution import STATUS, Attribution, Shared, shared
 from orchestrator.results.comparison import BETTER, CHANGED, NOISE, WORSE, Comparison
-from orchestrator.results.configuration_changes import KeyChange
+from orchestrator.results.configuration import ABSENT
+from orchestrator.results.configuration_changes import KeyChange, Values, paste_lines
 from orchestrator.results.difference import MISSING, NEW, Line, still_failing, tally
 from orchestrator.results.difference_tables import value_text, values_text
 from orchestrator.results.matching import is_complete
-from orchestrator.results.metrics import COLUMNS
+from orchestrator.results.metrics import COLUMNS, MIB, is_number
 from orchestrator.results.metrics import MISSING as NO_FIGURE
 
 LISTED = 20
 """So many rows, keys and facts are shown of each kind; the others are counted, and stand in --json."""
 LONGEST = 100
 """Values of keys are cut to so many characters."""
+MANY = 8
+"""Of an axis with more values before and after only those are named that come or go."""
+PASTED = 1000
+"""No line of overrides is longer."""
 NAMES = {
     "speedup": ("speed-up", "x"),
     "latency_ms": ("latency", " ms"),
@@ -89,7 +94,22 @@ def _key_change(change: KeyChange) -> str:
     about = [change.of.partition("=")[2]] if change.of else []
     about += [plural(change.rows, "row")] if change.rows else []
     suffix = f"  ({', '.join(about)})" if about else ""
-    return f"{change.key}: {cut(values_text(change.before))} -> {cut(values_text(change.after))}{suffix}"
+    if len(change.before) + len(change.after) <= MANY:
+        return f"{change.key}: {cut(values_text(change.before))} -> {cut(values_text(change.after))}{suffix}"
+    gone, come = ([one for one in side if one not in other] for side, other in _both_ways(change.before, change.after))
+    said = [f"{sign} {cut(values_text(tuple(side)))}" for sign, side in (("-", gone), ("+", come)) if side]
+    return f"{change.key}: {'  '.join(said)}{suffix}"
+
+
+def _both_ways(one: Values, other: Values) -> tuple[tuple[Values, Values], tuple[Values, Values]]:
+    return (one, other), (other, one)
+
+
+def pasted(changes: Sequence[KeyChange], *, after: bool) -> list[str]:
+    """Return the overrides to paste; a line that no one would paste is only mentioned."""
+    lines = paste_lines(changes, after=after)
+    long = f"(more than {PASTED} characters: --config-only --json has them)"
+    return [line if len(line) <= PASTED else long for line in lines]
 
 
 def environment(comparison: Comparison) -> list[str]:
@@ -103,6 +123,21 @@ def environment(comparison: Comparison) -> list[str]:
 def keys(differing: Mapping[str, tuple[Any, Any]]) -> list[str]:
     """Say which values keys have before and after."""
     return some([f"{key}: {cut(value_text(old))} -> {cut(value_text(new))}" for key, (old, new) in differing.items()])
+
+
+def facts(differing: Mapping[str, tuple[Any, Any]]) -> list[str]:
+    """Say in which facts two jobs differ; those that only one of them has (the other failed) are counted."""
+    both = {key: pair for key, pair in differing.items() if ABSENT not in pair}
+    said = keys({key: (_fact(key, old), _fact(key, new)) for key, (old, new) in both.items()})
+    only = [sum(pair[1 - side] is ABSENT for pair in differing.values()) for side in (0, 1)]
+    counted = [f"{plural(count, 'fact')} of {side} only" for count, side in zip(only, "AB", strict=True) if count]
+    return said + ([f"{', '.join(counted)} (--json has all)"] if counted else [])
+
+
+def _fact(key: str, value: Any) -> Any:
+    if key.startswith("memory.") and is_number(value):
+        return f"{value * MIB:.1f} MiB"
+    return f"{value:.6g}" if isinstance(value, float) else value
 
 
 def totals(comparison: Comparison) -> str:
@@ -158,7 +193,7 @@ def attributions(comparison: Comparison) -> list[str]:
     keyed = any(one.keys for one in comparison.attributions)
     said = some([f"{_keys(one)}: {_words(one)}" for one in comparison.attributions]) if keyed else []
     if changed and not keyed and comparison.environment:
-        said.append(f"The configuration is the same. The environment is not: {_few(comparison.environment)}.")
+        said.append(f"The rows have the same configuration. The environment differs: {_few(comparison.environment)}.")
     elif changed and not keyed and comparison.before.environment and comparison.after.environment:
         said.append("Neither configuration nor environment differs: what changed goes with nothing that is recorded.")
     elif changed and keyed and comparison.environment:

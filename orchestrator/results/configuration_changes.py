@@ -34,8 +34,9 @@ Overrides = tuple[str, ...]
 class KeyChange:
     """A key that the sweeps have other values of; `ABSENT` is one.
 
-    of: the option that it belongs to ("compiler=inductor"), "" where it belongs to none; rows: how many matched rows
-    differ in it; paste_before, paste_after: the overrides that give each side's values, None where none can.
+    of: the option of a group that it belongs to ("compiler=inductor"), "" where there is no other, or it has none;
+    rows: how many matched rows differ in it; paste_before, paste_after: the overrides that give each side's values,
+    None where none can.
     """
 
     key: str
@@ -55,7 +56,8 @@ def configuration_changes(comparison: Comparison) -> list[KeyChange]:
     ]
     found = {key: pair for key, pair in comparison.settings.items() if not _is_shell(pair)}
     settings = [_change(comparison, key, _listed(old), _listed(new)) for key, (old, new) in found.items()]
-    axes = [(key, _values(key, sides[0]), _values(key, sides[1])) for key in AXES if key not in found]
+    open_axes = [key for key in AXES if key not in found and not _is_set(key, comparison)]
+    axes = [(key, _values(key, sides[0]), _values(key, sides[1])) for key in open_axes]
     changed = [_change(comparison, key, old, new) for key, old, new in axes if _differ(old, new)]
     return [*settings, *changed, *_options(comparison, *sides)]
 
@@ -81,13 +83,15 @@ def _options(comparison: Comparison, before: Sequence[Flat], after: Sequence[Fla
     """Return what changed in the options of the plug-ins, and in the models, that both sides name."""
     models = {row.get("suite.models") for row in before} & {row.get("suite.models") for row in after}
     old, new = (_seen(row for row in rows if row.get("suite.models") in models) for rows in (before, after))
+    several = Counter(group for group, _ in {*old, *new})
     found = []
     for group, name in (of for of in old if of in new):
+        of = override(group, name) if several[group] > 1 or group == "compiler" else ""  # eager is always with it
         for key in dict.fromkeys((*old[group, name], *new[group, name])):
             first, then = (tuple(side[group, name].get(key, {"": ABSENT}).values()) for side in (old, new))
             if _differ(first, then):
-                found.append(_change(comparison, key, first, then, of=override(group, name)))
-    return sorted(found, key=lambda change: PLUGINS.index(change.of.partition("=")[0]))
+                found.append(_change(comparison, key, first, then, of))
+    return sorted(found, key=lambda change: PLUGINS.index(_group(change.key)))
 
 
 def _seen(rows: Iterable[Flat]) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
@@ -161,6 +165,14 @@ def _paste(key: str, values: Values, others: Values) -> Overrides | None:
         return tuple(override(key, only).split())
     lost = isinstance(only, Mapping) and any(isinstance(other, Mapping) and other.keys() - only for other in others)
     return (*([f"~{key}"] if lost else []), override(key, only))  # Hydra lays a map over the one that is there
+
+
+def _is_set(key: str, comparison: Comparison) -> bool:
+    """Tell whether both sweeps set the key alike: rows that differ in it then follow from something else.
+
+    So does the launcher from execution.env. What is null is not set: it comes from the machine, or from the suite.
+    """
+    return all(None not in one.settings.get(key, [None]) for one in (comparison.before, comparison.after))
 
 
 def _is_shell(pair: tuple[Any, Any]) -> bool:

@@ -45,10 +45,12 @@ def _file(path: Path) -> Snapshot:
     try:
         data = read_json(path)
     except (OSError, ValueError):
-        raise UsageError(f"{path} is neither a sweep's table (.csv, .json) nor a baseline (.json)") from None
+        data = None
     if isinstance(data, dict) and "tables" in data:
         return table_files.of_json(data, path)
-    return snapshot.read(path)
+    if isinstance(data, dict) and data.get("kind") == snapshot.KIND:
+        return snapshot.read(path)
+    raise UsageError(f"{path} holds neither the tables of a sweep (.csv, .json) nor a baseline. Known: {SPELLINGS}")
 
 
 def find(reference: str, root: Path) -> tuple[SweepFolder, str | None]:
