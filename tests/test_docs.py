@@ -58,7 +58,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return cwd
 
 
-PLACES = {"gate": "gated", "diff": "compared", "show": "known", "history": "known"}
+PLACES = {"gate": "gated", "diff": "compared", "show": "known", "history": "known", "rerun": "known"}
 """Verb -> the fixture that is the folder in which its commands run; the others run in `folder`."""
 
 
@@ -73,6 +73,8 @@ def test_command_runs(folder: Path, command: str, request: pytest.FixtureRequest
     is_sweep = all("=" in argument or argument.startswith("-") for argument in arguments)
     if is_sweep and not any(argument.startswith(("resume=", "dry_run=", "--")) for argument in arguments):
         arguments.append("dry_run=true")
+    if arguments[0] == "rerun":
+        arguments.append("--dry-run")
     place = request.getfixturevalue(PLACES[arguments[0]]) if arguments[0] in PLACES else folder
     output = run(place, *arguments)
     assert output.strip()
