@@ -28,7 +28,14 @@ if TYPE_CHECKING:
     from orchestrator.execution.sweeper import GraphSweeper, PlannedSweep
     from orchestrator.records import JobResult, JobSpec
 
-VERBS = {"report": ("orchestrator.reporting.report", "show a sweep's tables again, in the terminal or as a file")}
+VERBS = {
+    "report": ("orchestrator.reporting.report", "show a sweep's tables again, in the terminal or as a file"),
+    "export": (
+        "orchestrator.reporting.export",
+        "write a sweep for other tools: dynamobench, hud, mlflow, parquet, plots",
+    ),
+    "import": ("orchestrator.reporting.importing", "read results of other tools into a sweep folder: dynamobench"),
+}
 """verb -> (module whose main(argv) it is, what it does)."""
 
 OK, USAGE, INTERRUPTED = 0, 2, 130
@@ -136,6 +143,8 @@ def _repeat_stored(asked: Namespace, parser: ArgumentParser) -> Namespace:
     if "resume" not in values or any(not key.startswith(("resume", "dry_run", "execution.")) for key in values):
         return asked
     stored = find_sweep(values["resume"].strip("'\""), Path("outputs")).read_sweep()
+    if stored.argv[:1] == ("import",):
+        raise UsageError(f"{values['resume']} was imported: its runs were made elsewhere, there is nothing to resume")
     repeated = _parse(parser, stored.argv)
     asked.overrides = [
         override for override in repeated.overrides if not override.startswith(("resume=", "dry_run="))

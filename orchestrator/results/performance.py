@@ -38,7 +38,7 @@ COUNTERS = (
     "cudagraph_skips",
 )
 GIVEN = "given"
-"""Fact of an imported result: figures (speedup, compile_latency_s, compression_ratio) without the samples behind them."""
+"""Fact of an imported result: speedup, compile_latency_s, compression_ratio, without the samples behind them."""
 NOT_ITS_FAULT = frozenset({PASS, NOT_RUN, INFRASTRUCTURE})
 
 
@@ -153,7 +153,7 @@ def _times(passed: Sequence[Outcome], eager: Sequence[Outcome], threshold: float
         "speedup": total.value,
         "speedup_low": total.low,
         "speedup_high": total.high,
-        "verdict": words,
+        "verdict": words if total.count else None,  # of a figure without samples nobody can say how sure it is
         "interval": total.kind if total.low is not None or total.kind == UNPAIRED else None,
         "pairs": sum(estimate.count for estimate in estimates),
         # eager latency = speed-up * latency: from pairs, ten times tighter than the other process's latency
