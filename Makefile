@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: sweep test lint bench trust clean
+.PHONY: sweep test lint bench trust vendor clean
 
 sweep: $(VENV)/installed  ## the main job: is inductor faster than eager, smaller, and still correct, in float16?
 	$(BIN)/python -m orchestrator -m compiler=eager,inductor dtype=float16
@@ -25,6 +25,16 @@ bench: $(VENV)/installed  ## figures of our own cost: planning, scheduling, the 
 trust: $(VENV)/installed  ## an hour on a quiet machine: false alarms, planted effects, repeatability of what we measure
 	$(BIN)/python benchmarks/trust_pairs.py
 	$(BIN)/python benchmarks/trust_repeatability.py
+
+VEGA   := vega@6.4.0 vega-lite@6.5.0 vega-embed@7.3.0
+VENDOR := orchestrator/reporting/assets/vendor
+vendor:  ## the charting library of report.html, again from the npm registry (needs npm)
+	for package in $(VEGA); do \
+	  name=$${package%@*} folder=$$(mktemp -d) && \
+	  npm pack --silent --pack-destination $$folder $$package && tar -xzf $$folder/*.tgz -C $$folder && \
+	  cp $$folder/package/build/$$name.min.js $(VENDOR)/ && cp $$folder/package/LICENSE $(VENDOR)/$$name.LICENSE || exit 1; \
+	done
+	cd $(VENDOR) && sha256sum *.js *.LICENSE > checksums.txt
 
 # torch first and pinned: resolved together with the rest, a plain `torch` would be the newest CUDA build
 $(VENV)/installed: pyproject.toml constraints.txt

@@ -33,6 +33,11 @@ VERBS = {
     "ls": ("orchestrator.reporting.listing", "list sweeps: state, jobs, failures, age"),
     "show": ("orchestrator.reporting.show", "everything about a sweep, or about one job of it"),
     "history": ("orchestrator.reporting.history", "a metric over all sweeps, and what changed where it moved"),
+    "export": (
+        "orchestrator.reporting.export",
+        "write a sweep for other tools: dynamobench, hud, mlflow, parquet, plots",
+    ),
+    "import": ("orchestrator.reporting.importing", "read results of other tools into a sweep folder: dynamobench"),
 }
 """verb -> (module whose main(argv) it is, what it does)."""
 
@@ -153,6 +158,8 @@ def _resume(asked: Namespace, parser: ArgumentParser) -> int | None:
         return None
     folder = find_sweep(alone.sweep, Path("outputs"))
     stored = folder.read_sweep()
+    if stored.argv[:1] == ("import",):
+        raise UsageError(f"{alone.sweep} was imported: its runs were made elsewhere, there is nothing to resume")
     if not is_launched(stored) or alone.execution.get("shards") == 1:
         return resume(folder, alone)
     repeated = _parse(parser, stored.argv)

@@ -9,6 +9,7 @@
       references/<id>/      tensors that accuracy jobs compare with (removed when the last of them is done)
       caches/<family>/      private compile caches (removed when the sweep is done)
       tables/               performance, accuracy, summary as csv, md, json
+      report.html           the same to look at, in one file
 
 A file is written as a temporary file in the same folder, flushed, fsynced and renamed: a reader sees the old
 content or the new, never half of it. A result file that cannot be read counts as absent, and says so.
@@ -86,6 +87,7 @@ class SweepFolder:
         self.conf = self.root / "conf"
         self.jobs = self.root / "jobs"
         self.tables = self.root / "tables"
+        self.page = self.root / "report.html"
         self.references = self.root / "references"
         self.caches = self.root / "caches"
 

@@ -23,9 +23,10 @@ def commands() -> list[str]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which a sweep was run."""
+    """A folder in which a sweep was run, and exported as CSV files to import."""
     cwd = tmp_path_factory.mktemp("docs")
     run(cwd, *FAKES, "suite=perceptrons", "compiler=identity", "measure=glance", "rounds=1")
+    run(cwd, "export", "dynamobench", "benchmark_logs")
     return cwd
 
 

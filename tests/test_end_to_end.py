@@ -186,14 +186,14 @@ def test_dry_run_of_everything_runs_nothing(tmp_path: Path) -> None:
 
 
 def test_both_launchers_agree(tmp_path: Path) -> None:
-    """Same model, same seed: same outputs to the bit, same memory of a model that is larger than the libraries' pages."""
+    """Same model, same seed: same outputs to the bit, same memory of a model that outweighs the libraries' pages."""
     facts = {}
     for launcher in ("fork", "subprocess"):
         cwd = tmp_path / launcher
         cwd.mkdir()
         run(cwd, *FAKES, "suite=tiny", "suite.models=[bert_tiny]", "compiler=eager",
-            "suite.catalog.bert_tiny.build.config.vocab_size=200000", "measure=glance,accuracy", "rounds=1", f"execution.launcher={launcher}",
-            "execution.keep_references=true")  # fmt: skip
+            "suite.catalog.bert_tiny.build.config.vocab_size=200000", "measure=glance,accuracy", "rounds=1",
+            f"execution.launcher={launcher}", "execution.keep_references=true")  # fmt: skip
         (reference,) = latest(cwd).references.iterdir()
         performance = table(cwd, "performance").iloc[0]
         facts[launcher] = (reference / "eager.safetensors").read_bytes(), performance

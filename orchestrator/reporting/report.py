@@ -1,7 +1,8 @@
-"""Collect a sweep: write its tables and show them. At the end of a sweep, and as the verb `report`."""
+"""Collect a sweep: write its tables and its page, and show them. At the end of a sweep, and as the verb `report`."""
 
 from __future__ import annotations
 
+import argparse
 import shlex
 import sys
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ OF_SOME = ("self_test",)
 
 
 def finish(folder: SweepFolder) -> int:
-    """Write the tables of a sweep and show the summary. Returns the exit code: 1 if any job failed or was not run.
+    """Write tables and page of a sweep and show the summary. Returns the exit code: 1 if a job failed or was not run.
 
     A pure function of the folder: can be repeated, also while the sweep still runs. Raises UsageError when the folder
     is not a sweep.
@@ -32,6 +33,7 @@ def finish(folder: SweepFolder) -> int:
 
     results, tables = collect(folder)
     show_summary(tables, shown(folder), next_command(results))
+    write_page(results, tables)
     return exit_code(results, tables)
 
 
@@ -46,6 +48,16 @@ def collect(folder: SweepFolder) -> tuple[SweepResults, Tables]:
     except OSError as error:
         print(f"The tables could not be written: {error}", file=sys.stderr)
     return results, made
+
+
+def write_page(results: SweepResults, tables: Tables, *, running: bool = False) -> None:
+    """Write report.html, after everything else: whatever prevents it, tables and summary are there."""
+    from orchestrator.reporting import html
+
+    try:
+        html.write(results.folder, results, tables, running=running)
+    except OSError as error:
+        print(f"The page could not be written: {error}", file=sys.stderr)
 
 
 def exit_code(results: SweepResults, tables: Tables) -> int:
@@ -72,39 +84,105 @@ def next_command(results: SweepResults) -> str:
 
     unfinished = [outcome for outcome in results.outcomes if outcome.status in (NOT_RUN, INFRASTRUCTURE)]
     place = shown(results.folder)
-    if unfinished:
+    if unfinished and results.sweep.argv[:1] != ("import",):
         return f"python -m orchestrator {shlex.quote(f'resume={value(place)}')}"
     return f"python -m orchestrator report {shlex.quote(place)} --md"
 
 
 def main(argv: Sequence[str]) -> int:
     """Run `python -m orchestrator report`. Raises UsageError when there is no such sweep."""
-    parser = output.parser(
-        "report",
-        "Show a sweep's tables again, and rewrite its tables/ folder. Works while the sweep runs.",
-        "Exit code: 0 fine, 1 some job failed or has not run, 2 no such sweep.",
-    )
-    parser.add_argument("sweep", nargs="?", default="latest", help="path, latest, latest~1, or <date>/<time> (latest)")
-    named = (*TABLES, *OF_SOME)
-    parser.add_argument("--table", choices=named, metavar="NAME", help=f"only this table: {', '.join(named)}")
+    parser = _parser()
     asked = parser.parse_args(argv)
     if asked.table and not asked.form:
         parser.error("--table goes with --json, --md or --csv")
-    folder = find_sweep(asked.sweep, Path(asked.root))
-    if asked.form is None:
+    if asked.against and (asked.form != "md" or asked.table):
+        parser.error("--against goes with --md alone; `diff` compares in every form")
+    if asked.form and (asked.watch or asked.html is not None):
+        parser.error("--json, --md and --csv go with neither --html nor --watch")
+    folders = [find_sweep(name, Path(asked.root)) for name in asked.sweeps or ["latest"]]
+    if len(folders) > 1:
+        return _several(folders, asked)
+    (folder,) = folders
+    if asked.watch:
+        from orchestrator.reporting.live import watch
+
+        return watch(folder, None if not asked.html else Path(asked.html))
+    if asked.html is None and asked.form is None:
         return finish(folder)
     results, tables = collect(folder)
-    output.emit(_text(tables, asked.form, asked.table))
+    if asked.html is not None:
+        print(_page(asked.html, results, tables))
+        return exit_code(results, tables)
+    output.emit(_text(results, tables, asked))
+    write_page(results, tables)
     return exit_code(results, tables)
 
 
-def _text(tables: Tables, form: str, table: str | None) -> str:
-    """Return all tables as JSON, the summary as CSV, what is for reading as Markdown; or just `table`."""
+def _parser() -> argparse.ArgumentParser:
+    parser = output.parser(
+        "report",
+        "Show a sweep's tables again, and rewrite its tables/ folder and report.html. Works while the sweep runs.",
+        "Exit code: 0 fine, 1 some job failed or has not run, 2 no such sweep.",
+    )
+    named = (*TABLES, *OF_SOME)
+    parser.add_argument(
+        "sweeps",
+        nargs="*",
+        metavar="SWEEP",
+        help="path, latest, latest~1, or <date>/<time> (latest); several: --html FILE",
+    )
+    parser.add_argument("--table", choices=named, metavar="NAME", help=f"only this table: {', '.join(named)}")
+    parser.add_argument(
+        "--html", nargs="?", const="", metavar="FILE", help="only the page: report.html of the sweep, or this file"
+    )
+    parser.add_argument(
+        "--against", action="append", default=[], metavar="SWEEP", help="with --md: an earlier sweep, beside this one"
+    )
+    parser.add_argument("--watch", action="store_true", help="write tables and page again while the sweep runs")
+    return parser
+
+
+def _page(file: str, results: SweepResults, tables: Tables) -> str:
+    """Write the page of one sweep to `file`, or where it belongs if that is ""; return where it is."""
+    from orchestrator.reporting import html
+
+    place = Path(file) if file else results.folder.page
+    html.write_file(place, [(results, tables)])
+    return str(place)
+
+
+def _several(folders: Sequence[SweepFolder], asked: argparse.Namespace) -> int:
+    """Write one page of several sweeps; their own folders are only read."""
+    from orchestrator.reporting import html
+    from orchestrator.results import load, tables
+
+    if not asked.html or asked.watch:
+        raise UsageError(
+            f"{len(folders)} sweeps make one page: write --html FILE, without --watch; `diff A B` is for the terminal"
+        )
+    sweeps = [(results, tables.build(results)) for results in map(load.load, folders)]
+    html.write_file(Path(asked.html), sweeps)
+    print(asked.html)
+    return max(exit_code(*sweep) for sweep in sweeps)
+
+
+def _text(results: SweepResults, tables: Tables, asked: argparse.Namespace) -> str:
+    """Return all tables as JSON, the summary as CSV, a comment for a pull request as Markdown; or just `--table`."""
     named = tables.named()
-    if table and table not in named:
-        raise UsageError(f"--table {table}: this sweep has none. It has {', '.join(named)}")
-    if table:
-        return output.text(form, {table: named[table]})
-    if form == "md":
-        named = {name: named[name] for name in ("summary", "overview", *OF_SOME) if name in named}
-    return output.text(form, named, "summary")
+    if asked.table and asked.table not in named:
+        raise UsageError(f"--table {asked.table}: this sweep has none. It has {', '.join(named)}")
+    if asked.table:
+        return output.text(asked.form, {asked.table: named[asked.table]})
+    if asked.form == "md":
+        from orchestrator.reporting import pull_request
+
+        return pull_request.text((results, tables), [_read(name, asked) for name in asked.against])
+    return output.text(asked.form, named, "summary")
+
+
+def _read(name: str, asked: argparse.Namespace) -> tuple[SweepResults, Tables]:
+    """Read another sweep, without writing to its folder."""
+    from orchestrator.results import load, tables
+
+    results = load.load(find_sweep(name, Path(asked.root)))
+    return results, tables.build(results)

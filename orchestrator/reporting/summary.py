@@ -32,7 +32,8 @@ class Section:
 
     def title(self, several_seeds: bool) -> str:
         words = [str(self.key[name]) for name in ("suite", "mode", "dtype", "device")]
-        words.append(f"{self.key['threads']} thread" + "s" * (self.key["threads"] != 1))
+        if self.key["threads"]:  # 0: an imported sweep, nobody knows
+            words.append(f"{self.key['threads']} thread" + "s" * (self.key["threads"] != 1))
         words += [f"seed {self.key['seed']}"] if several_seeds else []
         return " · ".join(words)
 

@@ -24,9 +24,9 @@ from orchestrator.store import SweepFolder, write_text
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet takes a cell that begins so for a formula (OWASP, "CSV injection"); messages may begin so."""
 NOT_FOR_READING = frozenset(
-    {"job", "log", "accuracy_log", "command", "reason", "performance_reason", "accuracy_reason", "geomean_models"}
+    {"job", "accuracy_job", "log", "accuracy_log", "command", "reason", "performance_reason", "accuracy_reason"}
     | {"outliers", "samples", "pairs", "started_s", "rounds_planned", "memory_source", "interval", "fp64"}
-    | {"eager_own_memory_mib", "reference_rmse", "limit", "multiplier", "variant"}
+    | {"eager_own_memory_mib", "reference_rmse", "limit", "multiplier", "variant", "geomean_models"}
     | {name for name in COLUMNS if name.endswith("_count") and name != "geomean_count"}
 )
 

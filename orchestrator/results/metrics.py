@@ -145,6 +145,7 @@ _COLUMNS = (
     _text("disturbed", "evidence that something else used the machine; empty when it was quiet"),
     _text("log", "log file, relative to the sweep folder"),
     _text("accuracy_log", "log file of the accuracy job"),
+    _text("accuracy_job", "id of the accuracy job"),
     _text("command", "the command that runs this again"),
     _text("flags", "HUD's marks: speed-up < 0.95, cold compile > 120 s, compression < 0.90, accuracy not passed"),
     _text("performance", "status of the performance job, worst round"),
@@ -294,6 +295,7 @@ _COLUMNS = (
     _text("fp64", "ok, or why there is no fp64 reference"),
     # overview
     _ratio("geomean_speedup", "over the workloads that all compared compilers ran, none with wrong results"),
+    _ratio("geomean_speedup_clipped", "the same with every speed-up below 1 counted as 1, as PyTorch's dashboard does"),
     _counted("geomean_count", "workloads in it", "higher"),
     _text("geomean_models", "models in it"),
     _percent("pass_rate_percent", "passed / planned; what has no result counts as not passed", "higher"),

@@ -13,7 +13,7 @@ Row = dict[str, Any]
 
 SECTION = ("suite", "mode", "dtype", "device", "seed", "threads")
 OVERVIEW = (
-    *(*SECTION, "compiler", "geomean_speedup", "geomean_count", "geomean_models"),
+    *(*SECTION, "compiler", "geomean_speedup", "geomean_speedup_clipped", "geomean_count", "geomean_models"),
     *("pass_rate_percent", "passed", "planned"),
     *("performance_passed", "performance_planned", "accuracy_passed", "accuracy_planned"),
     *("mean_compile_latency_cold_s", "mean_compile_latency_cold_count"),
@@ -64,6 +64,7 @@ def _figures(rows: Sequence[Row], shared: set[tuple[Any, ...]]) -> Row:
     passed = sum(all(status in SUCCESSES for status in _planned(row)) for row in rows)
     return {
         "geomean_speedup": geometric_mean(speedups),
+        "geomean_speedup_clipped": geometric_mean([max(speedup, 1.0) for speedup in speedups]),
         "geomean_count": len(speedups),
         "geomean_models": ", ".join(dict.fromkeys(str(row["model"]) for row in compared if row.get("speedup"))) or None,
         "pass_rate_percent": 100 * passed / len(rows),

@@ -13,6 +13,7 @@ from orchestrator.results import metrics
 from orchestrator.results.load import Outcome, fact, figure, items, worst
 from orchestrator.results.statistics import (
     FASTER,
+    IN_PROCESS,
     THRESHOLD,
     UNPAIRED,
     Estimate,
@@ -36,6 +37,8 @@ COUNTERS = (
     "recompiles",
     "cudagraph_skips",
 )
+GIVEN = "given"
+"""Fact of an imported result: speedup, compile_latency_s, compression_ratio, without the samples behind them."""
 NOT_ITS_FAULT = frozenset({PASS, NOT_RUN, INFRASTRUCTURE})
 
 
@@ -65,7 +68,13 @@ def memory_of(outcome: Outcome) -> Memory:
 
 
 def round_speedup(outcome: Outcome) -> Estimate | None:
-    """Return the speed-up of one round from its pairs; None for eager, and where a job has no valid pairs."""
+    """Return the speed-up of one round from its pairs; None for eager, and where a job has no valid pairs.
+
+    An imported result has no pairs but the figure itself ("given"): it has no interval then.
+    """
+    given = figure(outcome.facts, GIVEN, "speedup") if outcome.status == PASS else None
+    if given is not None and given > 0:
+        return Estimate(given, None, None, IN_PROCESS, 0)
     eager, compiled = seconds(outcome, "pair_eager_latency"), seconds(outcome, "pair_latency")
     if not eager or len(eager) != len(compiled):
         return None  # not pairs: the samples stay in the file, no ratio is made of them
@@ -88,6 +97,9 @@ def latency_of(outcome: Outcome) -> float | None:
 
 def compile_latency_of(outcome: Outcome) -> float | None:
     """Return first call minus median latency, in seconds; None for eager, which compiles nothing."""
+    given = figure(outcome.facts, GIVEN, "compile_latency_s") if outcome.status == PASS else None
+    if given is not None:
+        return given
     latency = latency_of(outcome)
     first = seconds(outcome, "first_call")
     if latency is None or not first or outcome.job.compiler.name == EAGER:
@@ -141,7 +153,7 @@ def _times(passed: Sequence[Outcome], eager: Sequence[Outcome], threshold: float
         "speedup": total.value,
         "speedup_low": total.low,
         "speedup_high": total.high,
-        "verdict": words,
+        "verdict": words if total.count else None,  # of a figure without samples nobody can say how sure it is
         "interval": total.kind if total.low is not None or total.kind == UNPAIRED else None,
         "pairs": sum(estimate.count for estimate in estimates),
         # eager latency = speed-up * latency: from pairs, ten times tighter than the other process's latency
@@ -173,12 +185,13 @@ def _memory(passed: Sequence[Outcome], baselines: Mapping[str, Outcome]) -> Row:
     peak, eager = (_median([m.peak for m in side if m.peak is not None]) for side in (mine, theirs))
     own, eager_own = (_median([m.own for m in side if m.own is not None]) for side in (mine, theirs))
     comparable = len({memory.source for memory in (*mine, *theirs)}) == 1
+    given = _median(_present(lambda outcome: figure(outcome.facts, GIVEN, "compression_ratio"), passed))
     children = _present(lambda outcome: figure(outcome.facts, "memory", "children", "compile"), passed)
     compiling = _present(lambda outcome: figure(outcome.facts, "memory", "phases", "compile", "peak"), passed)
     return {
         "peak_memory_mib": _mib(peak),
         "eager_peak_memory_mib": _mib(eager),
-        "compression_ratio": eager_own / own if comparable and own and eager_own else None,
+        "compression_ratio": given or (eager_own / own if comparable and own and eager_own else None),
         "own_memory_mib": _mib(own),
         "eager_own_memory_mib": _mib(eager_own),
         "compile_peak_memory_mib": _mib(max(compiling, default=None)),

@@ -57,7 +57,8 @@ PERFORMANCE = (*IDENTITY, "status", *SPEED, "flags", "disturbed", "reason", "job
 ACCURACY = (*IDENTITY, "status", *JUDGEMENT, "reason", "job", "log", "command")
 SUMMARY = (
     *(*IDENTITY, "performance", "accuracy", *SPEED, "accuracy_batch_size", *JUDGEMENT),
-    *("flags", "disturbed", "performance_reason", "accuracy_reason", "log", "accuracy_log", "command"),
+    *("flags", "disturbed", "performance_reason", "accuracy_reason"),
+    *("job", "accuracy_job", "log", "accuracy_log", "command"),
 )
 
 
@@ -187,14 +188,15 @@ class _Builder:
         marks = []
         if timed is not None:
             figures = timed[1]
-            row |= {name: figures.get(name) for name in (*SPEED, "disturbed", "log")}
+            row |= {name: figures.get(name) for name in (*SPEED, "disturbed", "job", "log")}
             row |= {"performance": figures["status"], "performance_reason": figures["reason"]}
             marks += [figures["flags"]] if figures["flags"] else []
         if judged is not None:
             figures = judged[1]
             row |= {name: figures.get(name) for name in JUDGEMENT}
             row |= {"accuracy": figures["status"], "accuracy_reason": figures["reason"]}
-            row |= {"accuracy_batch_size": figures["batch_size"], "accuracy_log": figures["log"]}
+            row |= {"accuracy_batch_size": figures["batch_size"]}
+            row |= {"accuracy_job": figures["job"], "accuracy_log": figures["log"]}
             marks += ["accuracy"] if figures["status"] not in SUCCESSES else []
         return row | {"flags": ", ".join(marks), "command": self.command([pair[0] for pair in pairs])}
 

@@ -21,8 +21,8 @@ class KnownModel:
     """One model with a known figure.
 
     matmul: `layers` square linear layers of `width`: a step that is arithmetic and nothing else. allocate: a step that
-    allocates and touches `bytes` and holds them for `seconds`. sleep: a step that takes `seconds`, to some microseconds.
-    fail: a step that raises. Gradients flow through each, so that it can be trained.
+    allocates and touches `bytes` and holds them for `seconds`. sleep: a step that takes `seconds`, to microseconds. fail:
+    a step that raises. Gradients flow through each, so that it can be trained.
     """
 
     kind: str
@@ -46,7 +46,7 @@ class KnownModel:
 
 
 def _wait(seconds: float) -> None:
-    """Return after `seconds`: asleep, but for the end, because a virtual machine may wake a sleeper late (by 0.5 ms)."""
+    """Return after `seconds`: asleep, but for the end, because a virtual machine may wake a sleeper 0.5 ms late."""
     end = time.perf_counter() + seconds
     time.sleep(max(seconds - AWAKE_S, 0.0))
     while time.perf_counter() < end:

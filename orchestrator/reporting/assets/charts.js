@@ -1,0 +1,307 @@
+"use strict";
+// Puts rows into the charts' specifications (orchestrator/reporting/charts) and draws those that are in sight.
+
+const SVG_LIMIT = 3000;
+const PANEL_SAMPLES = 6000;
+const NARROW = 560;
+const LINES = 80;
+const drawn = new Set();
+
+/** Return Vega's configuration in the page's own colours. */
+function chartTheme(width) {
+  const style = getComputedStyle(document.documentElement);
+  const of = (name) => style.getPropertyValue(name).trim();
+  const [ink, faint, line] = [of("--ink"), of("--faint"), of("--line")];
+  const font = getComputedStyle(document.body).fontFamily;
+  const labels = { labelColor: ink, titleColor: faint, labelFont: font, titleFont: font, titleFontWeight: "normal", labelFontSize: 12, titleFontSize: 12 };
+  return {
+    background: of("--card"),
+    font,
+    padding: 4,
+    view: { stroke: null },
+    axis: { ...labels, gridColor: line, domainColor: line, tickColor: line, labelLimit: width < NARROW ? 160 : 300, labelOverlap: true, labelSeparation: 6 },
+    axisX: { labelLimit: 140 },
+    legend: { ...labels, symbolBaseFillColor: faint, symbolBaseStrokeColor: faint, labelLimit: 240, rowPadding: 4, columnPadding: 16 },
+    text: { color: ink, font },
+    rule: { color: faint },
+    tick: { color: ink },
+    line: { color: faint },
+  };
+}
+
+/** One chart with its title, its controls and its views. */
+class ChartCard {
+  constructor(chart, rowsOf = visibleRows) {
+    this.chart = chart;
+    this.rowsOf = rowsOf;
+    this.order = Object.keys(chart.orders)[0] ?? "";
+    this.most = chart.lines ? Math.max(6, Math.min(chart.limit, Math.floor(LINES / COMPARED_SERIES))) : chart.limit;
+    this.limit = this.most;
+    this.choice = Object.keys(chart.choices)[0];
+    this.views = [];
+    this.dirty = true;
+    this.place = h("div", { class: chart.panels ? "panels" : "plot" });
+    this.count = h("p", { class: "note count", "aria-live": "polite" });
+    this.element = h("figure", { class: `chart${chart.panels || COMPARED_SERIES > chart.wide ? " wide" : ""}`, id: `chart-${chart.id}`, "aria-label": chart.title },
+      h("figcaption", {}, h("h3", {}, chart.title), h("p", { class: "note" }, chart.note), this.controls()), this.place, this.count);
+    drawn.add(this);
+    sight.observe(this.element);
+  }
+
+  controls() {
+    const { orders, choices } = this.chart;
+    const select = (title, options, change) => {
+      const element = h("select", {}, options.map(([value, text]) => h("option", { value }, text)));
+      element.addEventListener("change", () => {
+        change(element.value);
+        this.draw();
+      });
+      return h("label", { class: "field inline" }, h("span", {}, title), element);
+    };
+    const items = [];
+    if (Object.keys(orders).length) items.push(select("Order", Object.entries(orders), (value) => (this.order = value)));
+    if (Object.keys(choices).length) items.push(select("Figure", Object.entries(choices), (value) => (this.choice = value)));
+    if (Object.keys(orders).length) {
+      const sizes = [this.most, 2 * this.most, 4 * this.most].map((size) => [size, String(size)]);
+      this.size = select("Models at most", sizes, (value) => (this.limit = Number(value)));
+      items.push(this.size);
+    }
+    if (this.chart.panels && this.chart.data !== "overview") items.push(legend());
+    return h("div", { class: "controls" }, items);
+  }
+
+  refresh() {
+    this.dirty = true;
+    if (this.visible) this.draw();
+  }
+
+  draw() {
+    this.dirty = false;
+    for (const view of this.views) view.finalize();
+    this.views = [];
+    const groups = this.groups();
+    const shown = groups.slice(0, this.limit);
+    if (this.size) this.size.hidden = groups.length <= this.most;
+    this.element.classList.toggle("empty", shown.length === 0);
+    this.count.textContent = this.said(groups.length, shown);
+    this.place.style.minHeight = `${this.place.offsetHeight}px`;
+    const panels = this.chart.panels ? shown.map((group) => [group.name, this.datasets([group])]) : shown.length ? [[null, this.datasets(shown)]] : [];
+    this.place.replaceChildren();
+    const drawing = panels.map(([title, data]) => this.panel(title, data));
+    return Promise.all(drawing).then(() => (this.place.style.minHeight = ""));
+  }
+
+  /** Return the workloads that have what the chart needs, each with its rows, in order. */
+  groups() {
+    if (this.chart.data === "overview") return overviewGroups(this.choice);
+    const { needs, compiled } = this.chart;
+    const has = (row) => needs.every((names) => names.split("|").some((name) => rows.get(row, name) !== null));
+    const groups = new Map();
+    for (const row of this.rowsOf()) {
+      if (!has(row) || (compiled && isEager(row))) continue;
+      const name = workloadOf(row);
+      if (!groups.has(name)) groups.set(name, { name, rows: [] });
+      groups.get(name).rows.push(row);
+    }
+    const list = [...groups.values()];
+    const column = this.order.replace(/^-/, "");
+    if (!column) return list.sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
+    const sign = this.order.startsWith("-") ? -1 : 1;
+    for (const group of list) {
+      const values = group.rows.map((row) => rows.get(row, column)).filter((value) => typeof value === "number");
+      group.at = values.length ? Math.min(...values.map((value) => sign * value)) : Infinity;
+    }
+    return list.sort((a, b) => a.at - b.at || 0);
+  }
+
+  said(count, shown) {
+    if (count === 0) return "Nothing of what is filtered has these figures.";
+    const thinned = this.chart.data === "samples" && shown.some((group) => group.rows.some(isThinned));
+    const first = shown.length < count ? `${shown.length} of ${plural(count, "workload")}, ${this.chart.orders[this.order] ?? "in order"}. ` : "";
+    return first + (thinned ? "Processes without dots show only quantiles: this page has no room for all samples; they are in jobs/*/result.json." : "");
+  }
+
+  datasets(groups) {
+    const kind = this.chart.data;
+    if (kind === "overview") return { rows: groups[0].records };
+    if (kind === "samples") return sampleSets(groups[0].rows);
+    if (kind === "phases") return { rows: groups[0].rows.flatMap(phaseRecords) };
+    return { rows: groups.flatMap((group) => group.rows.map((row) => this.record(row, group.name))) };
+  }
+
+  record(row, workload) {
+    const series = seriesOf(row);
+    const job = jobOfRow(row);
+    const record = { workload, series, key: `${workload}\n${series}`, series_number: DATA.series.indexOf(series), job: job === undefined ? null : jobName(job) };
+    record.status = rows.get(row, "performance") ?? rows.get(row, "accuracy");
+    for (const name of this.chart.fields) record[name] = rows.get(row, name);
+    return record;
+  }
+
+  async panel(title, datasets) {
+    const element = h("div", { class: "view" });
+    const box = title === null ? element : h("div", { class: "panel" }, h("h4", { title }, title), element);
+    this.place.append(box);
+    const many = Object.values(datasets).reduce((sum, records) => sum + records.length, 0);
+    const view = await drawChart(element, this.chart, datasets, many);
+    if (view) this.views.push(view);
+  }
+}
+
+/** Draw a specification with its data. Clicking a mark that belongs to a job opens it. */
+async function drawChart(element, chart, datasets, many) {
+  const spec = { ...coloured(chart.spec), description: chart.title, datasets };
+  spec.params = [{ name: "narrow", value: element.clientWidth < NARROW }, { name: "lines", value: TELLING.length ? 2 : 1 }];
+  const result = await vegaEmbed(element, spec, {
+    mode: "vega-lite",
+    ast: true, // expressions are interpreted: the page forbids scripts made of text
+    renderer: many > SVG_LIMIT ? "canvas" : "svg",
+    config: chartTheme(element.clientWidth),
+    actions: { export: true, source: false, compiled: false, editor: false },
+    defaultStyle: false, // its style sheet is no part of the page's policy; report.css has what is used of it
+    forceActionsMenu: true,
+    logLevel: vega.Error, // it warns of every chart whose width is the container's and whose height is its rows'
+    tooltip: { disableDefaultStyle: true, theme: "page" },
+    downloadFileName: `${chart.id}`,
+  });
+  result.view.addEventListener("click", (event, item) => {
+    const job = item?.datum?.job ? jobOfName(item.datum.job) : undefined;
+    if (job !== undefined) openJob(job);
+  });
+  return result;
+}
+
+/** Return a specification in colours that can be seen on the page's background. */
+function coloured(spec) {
+  const dark = getComputedStyle(document.documentElement).colorScheme === "dark";
+  if (!dark) return spec;
+  const replace = (text, [from, to]) => text.replaceAll(from, to);
+  return JSON.parse(Object.entries(CHARTS.on_dark).reduce(replace, JSON.stringify(spec)));
+}
+
+// -- records
+
+function isThinned(row) {
+  return jobsOfRow(row).some((job) => details(job) === null && DATA.quantiles[job] !== null);
+}
+
+/** Return the samples and the boxes of the processes of one workload. */
+function sampleSets(shown) {
+  const samples = [], boxes = [];
+  for (const row of shown) {
+    for (const job of jobsOfRow(row)) {
+      const round = jobs.get(job, "round");
+      const base = { series: seriesOf(row), process: `${seriesOf(row)} r${round}`, job: jobName(job) };
+      const values = samplesOf(job, "latency");
+      const box = values ? quantiles(values) : DATA.quantiles[job];
+      if (!box) continue;
+      const [low, , q25, median, q75, , high] = box;
+      boxes.push({ ...base, low, q25, median, q75, high, count: values ? values.length : box[7] });
+      values?.forEach((ms, i) => samples.push({ ...base, ms, jitter: jitter(i) }));
+    }
+  }
+  return { samples: thinned(samples), boxes };
+}
+
+/** A page can hold more dots than a panel has pixels: of more, the outermost and an even choice of the others stay. */
+function thinned(samples) {
+  if (samples.length <= PANEL_SAMPLES) return samples;
+  const step = samples.length / PANEL_SAMPLES;
+  return samples.filter((_, i) => Math.floor(i / step) !== Math.floor((i - 1) / step));
+}
+
+function samplesOf(job, metric) {
+  const found = details(job)?.samples.find(([name]) => name === metric);
+  const values = found?.[2].filter((value) => typeof value === "number");
+  return values?.length ? values : null;
+}
+
+/** A fixed sequence that fills -1..1 evenly, so that the same page looks the same (van der Corput, base 2). */
+function jitter(number) {
+  let result = 0, part = 0.5;
+  for (let n = number + 1; n > 0; n = Math.floor(n / 2), part /= 2) result += part * (n % 2);
+  return 2 * result - 1;
+}
+
+function quantiles(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  return [0, 0.05, 0.25, 0.5, 0.75, 0.95, 1].map((share) => {
+    const at = share * (sorted.length - 1), below = Math.floor(at);
+    return sorted[below] + (at - below) * ((sorted[below + 1] ?? sorted[below]) - sorted[below]);
+  });
+}
+
+function phaseRecords(row) {
+  return Object.entries(DATA.memory[row] ?? {}).map(([phase, mib]) => ({ series: seriesOf(row), phase, mib }));
+}
+
+/** Return, for each suite, mode, dtype and device, the figure of every sweep and compiler, the oldest sweep first. */
+function overviewGroups(name) {
+  const counts = { geomean_compression_ratio: "geomean_compression_count", mean_compile_latency_cold_s: "mean_compile_latency_cold_count", pass_rate_percent: "planned" };
+  const order = [...DATA.sweeps.keys()].sort((a, b) => DATA.sweeps[a].created - DATA.sweeps[b].created || a - b);
+  const groups = new Map();
+  for (const sweep of order) {
+    for (const row of DATA.overview.filter((one) => one.sweep === sweep && one[name] !== null)) {
+      const title = SECTION.slice(0, 4).map((column) => row[column]).join(" · ");
+      if (!groups.has(title)) groups.set(title, { name: title, rows: [], records: [] });
+      const { short: when, created } = DATA.sweeps[sweep];
+      groups.get(title).records.push({ sweep: when, when: dateTime(created), series: row.compiler, value: row[name], count: row[counts[name] ?? "geomean_count"] });
+    }
+  }
+  return [...groups.values()];
+}
+
+/** Return the legend of the series for cards of panels, which have no room for one each. */
+function legend() {
+  const scale = CHARTS.series;
+  const items = scale.names.map((name, i) => {
+    const sign = h("i", { class: `sign ${scale.shapes[i]}`, "aria-hidden": "true" });
+    sign.style.background = scale.colours[i];
+    return h("li", {}, sign, name);
+  });
+  return h("ul", { class: "legend", "aria-label": "Legend" }, items);
+}
+
+// -- when to draw
+
+const sight = new IntersectionObserver(
+  (entries) => {
+    for (const entry of entries) {
+      const card = [...drawn].find((one) => one.element === entry.target);
+      if (!card) continue;
+      card.visible = entry.isIntersecting;
+      if (card.visible && card.dirty) card.draw();
+    }
+  },
+  { rootMargin: "300px" },
+);
+
+function refreshCharts() {
+  for (const card of drawn) card.refresh();
+}
+
+/** Draw what is out of sight too, one card at a time, when nothing else is to be done: printing needs them. */
+function drawWhenIdle() {
+  const card = [...drawn].find((one) => one.dirty && one.element.isConnected && !one.element.closest("[hidden]"));
+  if (!card) return;
+  const later = window.requestIdleCallback ?? ((callback) => setTimeout(callback, 200));
+  later(() => {
+    if (card.dirty) card.draw();
+    drawWhenIdle();
+  });
+}
+
+function chartSection() {
+  const cards = CHARTS.sweep.filter((chart) => COMPARED_SERIES >= chart.least).map((chart) => new ChartCard(chart));
+  const narrow = cards.filter((card) => !card.element.classList.contains("wide"));
+  if (narrow.length % 2) narrow.at(-1).element.classList.add("wide");
+  let key = null, waiting = null;
+  onState(() => {
+    const now = FILTERS.map((name) => state[name]).join("\n");
+    if (now === key) return;
+    key = now;
+    clearTimeout(waiting);
+    waiting = setTimeout(refreshCharts, 150);
+  });
+  return section("charts", "Charts", h("div", { class: "charts" }, cards.map((card) => card.element)));
+}

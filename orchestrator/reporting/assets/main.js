@@ -1,0 +1,107 @@
+"use strict";
+// Puts the page together.
+
+const RELOAD_SECONDS = 5;
+
+/** Scroll to a section. Its address is not kept: the fragment holds the filters. */
+function goTo(id) {
+  const target = document.getElementById(id);
+  const go = () => target.scrollIntoView();
+  go();
+  // Charts on the way are drawn when they come into sight, and move what is below them.
+  const settle = new ResizeObserver(go);
+  settle.observe(document.getElementById("overview"));
+  const stop = () => settle.disconnect();
+  setTimeout(stop, 1500);
+  for (const touched of ["wheel", "touchmove", "keydown", "mousedown"]) addEventListener(touched, stop, { once: true, passive: true });
+}
+
+function contents() {
+  const links = [["summary", "Summary"], ["attention", "Attention"], ...(SEVERAL ? [["compare", "Side by side"], ["time", "Over time"]] : []), ["charts", "Charts"], ["table", "Table"]];
+  const items = links.map(([id, title]) => h("button", { type: "button", class: "link", click: () => goTo(id) }, title));
+  return h("nav", { id: "contents", "aria-label": "Contents" }, items);
+}
+
+const THEMES = { "": "Theme: system", light: "Theme: light", dark: "Theme: dark" };
+
+/** Return the button that goes through the themes. The choice is remembered where the browser lets us. */
+function themeButton() {
+  const root = document.documentElement;
+  const remembered = () => {
+    try {
+      return localStorage.getItem("orchestrator-theme") ?? "";
+    } catch {
+      return "";
+    }
+  };
+  const set = (theme) => {
+    if (theme) root.dataset.theme = theme;
+    else delete root.dataset.theme;
+    button.textContent = THEMES[theme];
+  };
+  const button = h("button", { type: "button", class: "small", id: "theme" });
+  button.addEventListener("click", () => {
+    const names = Object.keys(THEMES);
+    const theme = names[(names.indexOf(root.dataset.theme ?? "") + 1) % names.length];
+    try {
+      localStorage.setItem("orchestrator-theme", theme);
+    } catch {
+      // It holds for this visit.
+    }
+    set(theme);
+    refreshCharts();
+  });
+  set(remembered() in THEMES ? remembered() : "");
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", refreshCharts);
+  return button;
+}
+
+/** Charts are drawn in the theme's colours; paper is white. */
+function installPrinting() {
+  const root = document.documentElement;
+  let theme = null;
+  addEventListener("beforeprint", () => {
+    theme = root.dataset.theme ?? "";
+    root.dataset.theme = "light";
+    for (const card of drawn) card.draw();
+  });
+  addEventListener("afterprint", () => {
+    if (theme) root.dataset.theme = theme;
+    else delete root.dataset.theme;
+    refreshCharts();
+  });
+}
+
+function tableSection(table) {
+  return section("table", "All rows", columnChooser(), table.element);
+}
+
+function start() {
+  readAddress();
+  const table = new RowTable();
+  const filters = filterBar();
+  const overview = h("main", { id: "overview" }, header(), summarySection(), attentionSection(), compareSection(), overTimeSection(), h("div", { class: "filter-bar" }, filters), chartSection(), tableSection(table), footer());
+  document.getElementById("page").replaceWith(
+    h("a", { class: "skip", href: "#rows", click: (event) => { event.preventDefault(); document.getElementById("table").scrollIntoView(); table.scroller.focus(); } }, "Skip to the table"),
+    h("div", { id: "bar" }, h("strong", {}, "orchestrator"), contents(), themeButton()),
+    overview, jobView());
+  installTips();
+  installPrinting();
+  addEventListener("hashchange", followAddress);
+  addEventListener("popstate", followAddress);
+  let width = innerWidth;
+  addEventListener("resize", () => {
+    if (innerWidth !== width) refreshCharts();
+    width = innerWidth;
+  });
+  for (const listener of listeners) listener();
+  if (DATA.running) setTimeout(() => location.reload(), 1000 * RELOAD_SECONDS);
+  document.documentElement.dataset.ready = performance.now().toFixed(0);
+  setTimeout(drawWhenIdle, 300);
+}
+
+function footer() {
+  return h("footer", {}, h("p", { class: "note" }, "Figures are rounded; tables/*.csv and tables/*.json beside this page have them as measured. Charts by Vega-Lite."));
+}
+
+start();

@@ -1,0 +1,129 @@
+"use strict";
+// What is shown: filters, order, columns, the open job. It is the fragment of the address, so a link reproduces it.
+
+const DEFAULTS = {
+  q: "", sweep: "", suite: "", mode: "", dtype: "", device: "", compiler: "", status: "", mark: "",
+  sort: "", columns: "", job: "", metric: "",
+};
+const FILTERS = ["q", "sweep", "suite", "mode", "dtype", "device", "compiler", "status", "mark"];
+const state = { ...DEFAULTS };
+const listeners = [];
+
+function onState(listener) {
+  listeners.push(listener);
+}
+
+function readAddress() {
+  const asked = new URLSearchParams(location.hash.slice(1));
+  for (const name of Object.keys(DEFAULTS)) state[name] = asked.get(name) ?? "";
+}
+
+function address(changes = {}) {
+  const shown = Object.entries({ ...state, ...changes }).filter(([, value]) => value !== "");
+  return "#" + new URLSearchParams(shown).toString();
+}
+
+/** Change what is shown. `keep`: the step can be undone with the browser's back button. */
+function update(changes, keep = false) {
+  Object.assign(state, changes);
+  history[keep ? "pushState" : "replaceState"](null, "", address());
+  for (const listener of listeners) listener();
+}
+
+function followAddress() {
+  readAddress();
+  for (const listener of listeners) listener();
+}
+
+// -- filters
+
+const MARKS = {
+  flagged: { title: "flagged (any)", holds: (row) => rows.get(row, "flags") !== null },
+  ...Object.fromEntries(
+    Object.entries(DATA.marks).map(([mark, { rule }]) => [
+      `flag:${mark}`,
+      { title: `! ${rule}`, holds: (row) => (rows.get(row, "flags") ?? "").split(", ").includes(mark) },
+    ]),
+  ),
+  disturbed: { title: "* disturbed", holds: (row) => rows.get(row, "disturbed") !== null },
+  faster: { title: "faster", holds: (row) => rows.get(row, "verdict") === "faster" },
+  slower: { title: "slower", holds: (row) => rows.get(row, "verdict") === "slower" },
+  noise: { title: "within noise", holds: (row) => rows.get(row, "verdict") === "within noise" },
+  failed: { title: "failed", holds: (row) => ["performance", "accuracy"].some((name) => DATA.statuses[rows.get(row, name)] === "bad") },
+};
+const SEARCHED = ["model", ...WORKLOAD, "compiler", "performance", "accuracy", "performance_reason", "accuracy_reason", "disturbed", "flags", "job", "accuracy_job"];
+const haystacks = [];
+
+function haystack(row) {
+  return (haystacks[row] ??= SEARCHED.map((name) => rows.get(row, name) ?? "").join("\n").toLowerCase());
+}
+
+let filtered = { key: null, rows: ALL };
+
+/** Return the rows that pass the filters, in the table's own order. */
+function visibleRows() {
+  const key = FILTERS.map((name) => state[name]).join("\n");
+  if (filtered.key !== key) filtered = { key, rows: ALL.filter(passes()) };
+  return filtered.rows;
+}
+
+function passes() {
+  const wanted = state.q.toLowerCase().split(/\s+/).filter(Boolean);
+  const equal = ["suite", "mode", "dtype", "device", "compiler"].filter((name) => state[name] !== "");
+  const mark = MARKS[state.mark];
+  return (row) =>
+    equal.every((name) => rows.get(row, name) === state[name]) &&
+    (state.sweep === "" || DATA.sweeps[rows.get(row, "sweep")].name === state.sweep) &&
+    (state.status === "" || rows.get(row, "performance") === state.status || rows.get(row, "accuracy") === state.status) &&
+    (!mark || mark.holds(row)) &&
+    wanted.every((word) => haystack(row).includes(word));
+}
+
+const distinctValues = new Map();
+
+function distinct(name) {
+  if (!distinctValues.has(name)) distinctValues.set(name, [...new Set(rows.column(name))].filter((value) => value !== null));
+  return distinctValues.get(name);
+}
+
+/** Return the bar of filters: it holds for the table and the charts. */
+function filterBar() {
+  const choices = [
+    ...(SEVERAL ? [["sweep", "Sweep", DATA.sweeps.map((sweep) => [sweep.name, sweep.name])]] : []),
+    ...["suite", "mode", "dtype", "device", "compiler"].map((name) => [name, name[0].toUpperCase() + name.slice(1), distinct(name).map((v) => [v, v])]),
+    ["status", "Status", Object.keys(DATA.statuses).filter(occurs).map((v) => [v, v.replaceAll("_", " ")])],
+    ["mark", "Mark", Object.entries(MARKS).filter(([, mark]) => ALL.some(mark.holds)).map(([v, mark]) => [v, mark.title])],
+  ].filter(([, , values]) => values.length > 1 || values.some(([value]) => value in MARKS));
+  const text = h("input", { id: "filter-q", type: "search", placeholder: "model, reason, job …", autocomplete: "off", spellcheck: "false" });
+  let waiting = null;
+  text.addEventListener("input", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => update({ q: text.value }), 120);
+  });
+  const selects = choices.map(([name, title, values]) => {
+    const options = [["", "all"], ...values].map(([value, words]) => h("option", { value }, words));
+    const select = h("select", { id: `filter-${name}` }, options);
+    select.addEventListener("change", () => update({ [name]: select.value }));
+    return { name, title, select };
+  });
+  const count = h("output", { id: "filter-count", for: "filter-q" });
+  const reset = h("button", { type: "button", id: "filter-reset", click: () => update(Object.fromEntries(FILTERS.map((name) => [name, ""]))) }, "Reset");
+  const show = () => {
+    if (document.activeElement !== text) text.value = state.q;
+    for (const { name, select } of selects) {
+      select.value = state[name];
+      select.classList.toggle("active", state[name] !== "");
+    }
+    const shown = visibleRows().length;
+    count.textContent = shown === rows.length ? plural(rows.length, "row") : `${shown.toLocaleString("en")} of ${plural(rows.length, "row")}`;
+    reset.disabled = FILTERS.every((name) => state[name] === "");
+  };
+  onState(show);
+  const field = (title, control) => h("label", { class: "field" }, h("span", {}, title), control);
+  return h("form", { class: "filters", role: "search", "aria-label": "Filter rows", submit: (event) => event.preventDefault() },
+    field("Filter", text), selects.map(({ title, select }) => field(title, select)), h("div", { class: "field count" }, count, reset));
+}
+
+function occurs(status) {
+  return rows.column("performance").includes(status) || rows.column("accuracy").includes(status);
+}

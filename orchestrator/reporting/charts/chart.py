@@ -1,0 +1,139 @@
+"""What all charts share: the record that describes one, colours and shapes, the marks of a workload's row.
+
+Colours are those of Okabe and Ito (Color Universal Design, 2008), which people with any common colour vision tell
+apart; a shape goes with each, so that colour never stands alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator.records import EAGER
+
+Spec = dict[str, Any]
+
+SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
+GREY, BLUE, ORANGE, GREEN = "#8a8a8a", "#0072b2", "#e69f00", "#009e73"
+VERMILION, SKY, PURPLE = "#d55e00", "#56b4e9", "#cc79a7"
+ON_DARK = {BLUE: "#4a9fdf", VERMILION: "#f07b35"}
+"""What takes the place of a colour that is too dark on a dark page."""
+COLOURS = (BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE)
+SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right")
+"""Seven shapes for six colours: 42 series before a pair repeats."""
+
+COLUMNS = {"expr": "max(1, floor(width / 150))"}
+"""Of a legend: as many as there is room for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chart:
+    """A chart: what it asks (title), how to read it (note), its specification, and what the script puts into it.
+
+    data: "rows" (one record a row), "samples" (one a latency sample), "phases" (one a row and phase), "overview" (one a
+    sweep and compiler), "job" (one a sample of one job). fields: columns of the summary that go into a record; needs:
+    those that a row must have. compiled: rows of eager are left out, for all is relative to them. least: so many series
+    besides eager make the chart worthwhile; more than `wide` take the page's width. lines: each series has a line, so
+    that many leave room for fewer workloads. panels: one small chart a workload instead of one of all. orders: field ->
+    words, by which workloads can be put in order; a minus sign is "largest first". limit: so many workloads at first.
+    """
+
+    id: str
+    title: str
+    note: str
+    spec: Spec
+    data: str = "rows"
+    fields: Sequence[str] = ()
+    needs: Sequence[str] = ()
+    compiled: bool = False
+    least: int = 0
+    wide: int = 5
+    lines: bool = False
+    panels: bool = False
+    orders: Mapping[str, str] = field(default_factory=dict)
+    limit: int = 25
+    choices: Mapping[str, str] = field(default_factory=dict)
+
+
+def spec(**parts: Any) -> Spec:
+    """Return a specification of the container's width. The page sets `narrow` where that is a telephone's, and
+    `lines` to the lines of its labels."""
+    return {
+        "$schema": SCHEMA,
+        "params": [{"name": "narrow", "value": False}, {"name": "lines", "value": 1}],
+        "width": "container",
+        "autosize": {"type": "fit-x", "contains": "padding"},
+        **parts,
+    }
+
+
+def series_scales(series: Sequence[str]) -> tuple[Spec, Spec]:
+    """Return the colour and shape channels of `series`: grey for eager, the others in order."""
+    others = compiled(series)
+    eager = [name for name in series if name not in others]
+    colours = {name: COLOURS[others.index(name) % len(COLOURS)] if name in others else GREY for name in series}
+    numbers = {name: others.index(name) + 1 if name in others else eager.index(name) for name in series}
+    shapes = {name: SHAPES[number % len(SHAPES)] for name, number in numbers.items()}
+    legend = {"title": None, "orient": "top", "columns": COLUMNS, "symbolSize": 80, "symbolOpacity": 1}
+    colour = {"field": "series", "type": "nominal", "scale": _scale(colours), "legend": legend}
+    shape = {"field": "series", "type": "nominal", "scale": _scale(shapes), "legend": legend}
+    return colour, shape
+
+
+def compiled(series: Sequence[str]) -> list[str]:
+    """Return the series that are not eager."""
+    return [name for name in series if name.partition(" · ")[0].partition("(")[0] != EAGER]
+
+
+def band(series: Sequence[str]) -> Spec:
+    """Return the height of a chart with a line for each series of a workload."""
+    return {"step": max(13, 28 // max(len(series), 1))}
+
+
+def workload_axis(title: str | None = None) -> Spec:
+    """Return the y channel with a band for each workload, in the order of the data."""
+    axis = {
+        "title": title,
+        "domain": False,
+        "ticks": False,
+        "labelPadding": 8,
+        "grid": True,
+        "tickBand": "extent",
+        **two_lines(),
+    }
+    return {"field": "workload", "type": "nominal", "sort": None, "axis": axis}
+
+
+def offset(series: Sequence[str]) -> Spec:
+    """Return the channel that puts the series of a workload side by side, in the same order everywhere."""
+    return {"field": "series", "sort": list(series)}
+
+
+def two_lines() -> Spec:
+    """Return the part of an axis that writes a workload: the model, and below it what else tells it apart.
+
+    Where it is narrow a long name loses its middle: models often differ in their last word.
+    """
+    model = "split(datum.label, ' · ')[0]"
+    shorter = f"slice({model}, 0, 11) + '…' + slice({model}, -10)"
+    line = f"(narrow && length({model}) > 22 ? {shorter} : {model})"
+    rest = "join(slice(split(datum.label, ' · '), 1), ' · ')"
+    return {
+        "labelExpr": f"lines == 1 ? (narrow ? {line} : datum.label) : [{line}, {rest}]",
+        "labelOffset": {"expr": "lines == 1 ? 0 : -6"},
+        "labelLineHeight": 13,
+        "labelOverlap": False,
+    }
+
+
+def tooltip(*fields: tuple[str, str, str]) -> list[Spec]:
+    """Return the tooltip channel of (field, title, number format); "" is for text."""
+    return [
+        {"field": name, "title": title, **({"type": "quantitative", "format": form} if form else {"type": "nominal"})}
+        for name, title, form in fields
+    ]
+
+
+def _scale(values: Mapping[str, str]) -> Spec:
+    return {"domain": list(values), "range": list(values.values())}

@@ -1,0 +1,99 @@
+"""What deserves a look, worst first: the marks of PyTorch's dashboard, and failures grouped by their reason.
+
+Both refer to rows of the summary table by their number.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.records import COMPARISON_ERROR, NOT_RUN, SUCCESSES, UNSUPPORTED
+from orchestrator.results.load import WORST_FIRST
+from orchestrator.results.metrics import LONG_COMPILE_S, LOW_COMPRESSION, SLOW_SPEEDUP
+
+Row = Mapping[str, Any]
+
+MEASURES = ("performance", "accuracy")
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What a mark in the column `flags` is about: its word for people, the column it judges, what is out of bounds."""
+
+    word: str
+    column: str
+    rule: str
+
+
+MARKS: Mapping[str, Mark] = {
+    "accuracy": Mark("accuracy", "accuracy", "accuracy not passed"),
+    "speedup": Mark("speed-up", "speedup", f"speed-up < {SLOW_SPEEDUP:g}x"),
+    "compile_latency": Mark("compile", "compile_latency_cold_s", f"cold compile > {LONG_COMPILE_S:g} s"),
+    "compression_ratio": Mark("memory", "compression_ratio", f"memory ratio < {LOW_COMPRESSION:.2f}x"),
+}
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One mark of one row. `times` is how far beyond the limit the figure is (over 1), None for accuracy."""
+
+    mark: str
+    row: int
+    times: float | None
+
+
+@dataclass(frozen=True)
+class Failures:
+    """Rows whose measure ended with the same status for the same reason, in the order of the table."""
+
+    measure: str
+    status: str
+    reason: str
+    rows: tuple[int, ...]
+
+
+def flagged(summary: Sequence[Row]) -> list[Flag]:
+    """Return the marks of all rows, worst first: accuracy by its status, then figures by how far beyond the limit.
+
+    The marks themselves are those of the table's column `flags`: there is one place that decides.
+    """
+    flags = [
+        Flag(mark, number, _times(mark, row))
+        for number, row in enumerate(summary)
+        for mark in (row["flags"] or "").split(", ")
+        if mark in MARKS
+    ]
+    return sorted(flags, key=lambda flag: _badness(flag, summary[flag.row]))
+
+
+def failures(summary: Sequence[Row]) -> list[Failures]:
+    """Return what has no good result, the worst status first, of equals the most frequent reason."""
+    groups: dict[tuple[str, str, str], list[int]] = defaultdict(list)
+    for number, row in enumerate(summary):
+        for measure in MEASURES:
+            if row[measure] not in (None, *SUCCESSES):
+                groups[measure, row[measure], row[f"{measure}_reason"] or ""].append(number)
+    found = [Failures(*key, tuple(rows)) for key, rows in groups.items()]
+    return sorted(found, key=lambda group: (WORST_FIRST.index(group.status), -len(group.rows)))
+
+
+def _times(mark: str, row: Row) -> float | None:
+    value = row[MARKS[mark].column]
+    if mark == "accuracy":
+        return None
+    return float(value / LONG_COMPILE_S if mark == "compile_latency" else _limit(mark) / value)
+
+
+def _limit(mark: str) -> float:
+    return SLOW_SPEEDUP if mark == "speedup" else LOW_COMPRESSION
+
+
+def _badness(flag: Flag, row: Row) -> tuple[int, float]:
+    if flag.times is not None:
+        return (1, -flag.times)
+    status = row["accuracy"]
+    judged = status not in (UNSUPPORTED, NOT_RUN, COMPARISON_ERROR)
+    return (0 if judged else 2, WORST_FIRST.index(status))

@@ -1,0 +1,523 @@
+"""Sweeps for other tools: what the files say, cell by cell, and what those tools read out of them."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import synthetic
+
+from orchestrator.records import Need
+from orchestrator.results import dynamobench
+from orchestrator.results.dynamobench import FileName, parse_name
+from orchestrator.results.load import load
+from orchestrator.results.tables import build
+from orchestrator.store import SweepFolder
+
+HERE = Path(__file__).parent
+GOLDEN = HERE / "golden" / "dynamobench"
+COUNTERS = {
+    "captured_calls": 310,
+    "graphs": 2,
+    "fallbacks": 0,
+    "graph_breaks": 1,
+    "unique_graph_breaks": 1,
+    "autograd_captures": 0,
+    "autograd_compiles": 0,
+    "cudagraph_skips": 3,
+    "recompiles": 0,
+}
+
+
+def orchestrator(cwd: Path, *arguments: str, code: int = 0) -> str:
+    """Run the command, and return what it printed."""
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parent), "COLUMNS": "120"}
+    done = subprocess.run(
+        [sys.executable, "-m", "orchestrator", *arguments],
+        cwd=cwd,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout
+    assert "Traceback" not in done.stdout
+    return done.stdout
+
+
+def load_of(model: str, **changes: Any) -> Any:
+    fields = {"suite": "huggingface", "dtype": "amp_float16", "device": "cuda:0", "mode": "training", "batch_size": 16}
+    return synthetic.workload(model, **{**fields, **changes})
+
+
+def on_cuda(result: Any, allocated: int, counters: dict[str, int] | None = None) -> Any:
+    """Return the result with what a GPU's allocator says instead of the process."""
+    memory = {**result.facts["memory"], "cuda": {"steady": {"allocated": allocated}}}
+    facts = {**result.facts, "memory": memory} | ({"counters": counters} if counters else {})
+    return dataclasses.replace(result, facts=facts)
+
+
+def timed(
+    sweep: synthetic.SyntheticSweep, workload: Any, compiler: str, eager_s: float, speedup: float, **figures: Any
+) -> None:
+    """Add an eager and a compiled job: 8 GB of memory for eager, 6.4 GB compiled."""
+    eager = synthetic.job(workload, "eager")
+    if eager.id not in {job.id for job in sweep.jobs}:
+        sweep.add(eager, on_cuda(synthetic.performance_result(eager, latency=eager_s), 8_000_000_000))
+    spec = synthetic.job(workload, compiler, needs=[Need(job=eager.id, kind="baseline")])
+    pairs = [(eager_s, eager_s / speedup)] * 20
+    result = synthetic.performance_result(spec, latency=eager_s / speedup, pairs=pairs, **figures)
+    sweep.add(spec, on_cuda(result, 6_400_000_000, COUNTERS))
+
+
+def failed(sweep: synthetic.SyntheticSweep, spec: Any, status: str, phase: str = "compile") -> None:
+    sweep.add(spec, synthetic.failed_result(spec, status, "why", phase))
+
+
+def judged(sweep: synthetic.SyntheticSweep, workload: Any, compiler: str, status: str = "pass") -> None:
+    spec = synthetic.job(workload, compiler, "accuracy")
+    result = synthetic.accuracy_result(spec, status=status, reason="wrong")
+    sweep.add(spec, dataclasses.replace(result, facts={**result.facts, "counters": COUNTERS}))
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> synthetic.SyntheticSweep:
+    """Two compilers, and every way in which a run ends."""
+    sweep = synthetic.SyntheticSweep(tmp_path / "outputs" / "2026-11-21" / "10-00-00")
+    timed(sweep, load_of("BertForMaskedLM"), "inductor", 0.1, 1.25, first_call=40.0)
+    timed(sweep, load_of("BertForMaskedLM"), "dynamo_eager", 0.1, 0.98, first_call=0.1)
+    timed(sweep, load_of("=SUM(A1)", batch_size=8), "inductor", 0.2, 2.0, first_call=0.05)  # compile latency < 0
+    ends = {
+        "Crash": ("crash", "crash"),
+        "Host": ("infrastructure", "infrastructure"),
+        "Long": ("timeout", "timeout"),
+        "Memory": ("out_of_memory", "out_of_memory"),
+        "Missing": ("model_fail_to_load", "model_fail_to_load"),
+        "Raises": ("fail_to_run", "fail_to_run"),
+        "Unable": ("unsupported", "comparison_error"),
+    }
+    for model, (performance, accuracy) in ends.items():
+        failed(sweep, synthetic.job(load_of(model), "inductor"), performance)
+        failed(sweep, synthetic.job(load_of(model, batch_size=1), "inductor", "accuracy"), accuracy)
+    for model, status in (("BertForMaskedLM", "pass"), ("=SUM(A1)", "fail_accuracy")):
+        judged(sweep, load_of(model, batch_size=1), "inductor", status)
+    judged(sweep, load_of("BertForMaskedLM", batch_size=1), "dynamo_eager")
+    sweep.add(synthetic.job(load_of("NotYet"), "inductor"))
+    sweep.add(synthetic.job(load_of("NotYet", batch_size=1), "inductor", "accuracy"))
+    for model, status, phase in (
+        ("EagerOOM", "out_of_memory", "eager_1st_run"),
+        ("Unstable", "eager_two_runs_differ", ""),
+    ):
+        reference = synthetic.job(load_of(model, batch_size=1), "eager", "reference")
+        failed(sweep, reference, status, phase)
+        needs = [Need(job=reference.id, kind="reference")]
+        spec = synthetic.job(load_of(model, batch_size=1), "inductor", "accuracy", needs=needs)
+        dependent = synthetic.failed_result(spec, status, "needs another", "")
+        failure = dataclasses.replace(dependent.failure, kind="dependency") if dependent.failure else None
+        sweep.add(spec, dataclasses.replace(dependent, failure=failure))
+        failed(sweep, synthetic.job(load_of(model), "inductor"), "eager_fail_to_run")
+    return sweep
+
+
+@pytest.fixture
+def files(sweep: synthetic.SyntheticSweep, tmp_path: Path) -> Path:
+    """The folder into which the sweep was exported."""
+    sweep.write()
+    orchestrator(tmp_path, "export", "dynamobench", "csv")
+    return tmp_path / "csv"
+
+
+# -- benchmarks/dynamo
+
+
+def test_files_equal_the_golden_ones_cell_by_cell(files: Path) -> None:
+    assert sorted(path.name for path in files.iterdir()) == sorted(path.name for path in GOLDEN.iterdir())
+    for path in GOLDEN.iterdir():
+        expected, found = (list(csv.DictReader(place.open())) for place in (path, files / path.name))
+        assert [row["name"] for row in found] == [row["name"] for row in expected], path.name
+        for row, other in zip(expected, found, strict=True):
+            assert other == row, f"{path.name}: {row['name']}"
+        assert (files / path.name).read_bytes() == path.read_bytes()
+
+
+def test_units_and_zeros(files: Path) -> None:
+    """What the golden files say is right: figures that are known, and rows of failures as theirs are."""
+    table = pd.read_csv(files / "inductor_huggingface_amp_training_cuda_performance.csv").set_index("name")
+    bert = table.loc["BertForMaskedLM"]
+    assert bert["speedup"] == pytest.approx(1.25)
+    assert bert["abs_latency"] == pytest.approx(80.0)  # ms
+    assert bert["compilation_latency"] == pytest.approx(40.0 - 0.08)  # s
+    assert bert["compression_ratio"] == pytest.approx(8.0 / 6.4)
+    assert (bert["eager_peak_mem"], bert["dynamo_peak_mem"]) == (8.0, 6.4)  # GB of 1e9 bytes
+    assert (bert["dev"], bert["batch_size"]) == ("cuda", 16)
+    assert (bert["calls_captured"], bert["unique_graphs"], bert["cudagraph_skips"]) == (310, 2, 3)
+    assert list(table.loc["Crash"])[1:] == [16] + [0] * 14
+    assert (table["speedup"] == 0).sum() == 10
+
+
+def test_text_that_is_a_formula_is_quoted_and_negative_numbers_stay_numbers(files: Path) -> None:
+    text = (files / "inductor_huggingface_amp_training_cuda_performance.csv").read_text()
+    assert "cuda,'=SUM(A1),8,2.000000,100.000000,-0.050000," in text
+
+
+def test_their_eager_is_dynamo_and_plain_eager_has_no_file(files: Path) -> None:
+    (row,) = csv.DictReader((files / "eager_huggingface_amp_training_cuda_performance.csv").open())
+    assert (row["name"], row["speedup"]) == ("BertForMaskedLM", "0.980000")
+
+
+def test_statuses_are_words_that_their_files_have(files: Path) -> None:
+    table = pd.read_csv(files / "inductor_huggingface_amp_training_cuda_accuracy.csv").set_index("name")["accuracy"]
+    assert dict(table) == {
+        "'=SUM(A1)": "fail_accuracy",
+        "BertForMaskedLM": "pass",
+        "Crash": "fail_to_run",
+        "EagerOOM": "eager_1st_run_OOM",
+        "Host": "infra_error",
+        "Long": "timeout",
+        "Memory": "OOM",
+        "Missing": "model_fail_to_load",
+        "NotYet": "infra_error",
+        "Raises": "fail_to_run",
+        "Unable": "fail_accuracy",
+        "Unstable": "eager_two_runs_differ",
+    }
+    assert set(dynamobench.TO_THEIRS.values()) <= set(dynamobench.TO_OURS)
+
+
+class Runner:
+    """What runner.py --visualize-logs reads (facts F1 of its extract_df): files by name, rows by position and name."""
+
+    def __init__(self, folder: Path, compilers: list[str], suite: str, dtype: str, mode: str, device: str) -> None:
+        self.folder, self.compilers = folder, compilers
+        self.scope = f"{suite}_{dtype}_{mode}_{device}"
+        self.accuracy = self.frame("accuracy", "accuracy")
+
+    def frame(self, metric: str, testing: str) -> pd.DataFrame:
+        merged: pd.DataFrame | None = None
+        sizes: list[int] | None = None
+        for compiler in self.compilers:
+            path = self.folder / f"{compiler}_{self.scope}_{testing}.csv"
+            assert "dev" in path.read_text().splitlines()[0]  # else it is taken for a file without header
+            own = pd.read_csv(path)
+            own["batch_size"] = own["batch_size"].astype(int)
+            for a, b in zip(sizes or own["batch_size"], own["batch_size"], strict=False):
+                assert a == b or 0 in (a, b)
+            sizes = sizes or list(own["batch_size"])
+            own = own[["dev", "name", "batch_size", metric]].rename(columns={metric: compiler})
+            merged = own if merged is None else merged.merge(own, on=["dev", "name", "batch_size"])
+        assert merged is not None
+        return merged
+
+    def gated(self, metric: str, compiler: str) -> pd.Series[float]:
+        table = self.frame(metric, "performance")
+        values = pd.to_numeric(table[compiler], errors="coerce").fillna(0)
+        passed = self.accuracy.set_index("name")[compiler].isin(["pass", "pass_due_to_skip"])
+        return values.where(table["name"].map(passed).fillna(False), 0.0)
+
+    def passrate(self, compiler: str) -> str:
+        values = self.gated("speedup", compiler)
+        return f"{round(100 * (values > 0).sum() / len(values))}%, {(values > 0).sum()}/{len(values)}"
+
+    def geomean(self, compiler: str) -> float:
+        values = self.gated("speedup", compiler)
+        return float(math.exp(values[values > 0].clip(1).map(math.log).mean()))
+
+
+def test_runner_reads_pass_rate_and_geometric_mean(files: Path) -> None:
+    runner = Runner(files, ["inductor"], "huggingface", "amp", "training", "cuda")
+    assert runner.passrate("inductor") == "8%, 1/12"  # wrong results do not count, whatever their speed-up
+    assert runner.geomean("inductor") == pytest.approx(1.25)
+    alone = Runner(files, ["eager"], "huggingface", "amp", "training", "cuda")
+    assert (alone.passrate("eager"), alone.geomean("eager")) == ("100%, 1/1", pytest.approx(1.0))
+    assert not runner.frame("compression_ratio", "performance")["inductor"].isna().any()
+
+
+def test_runner_reads_compilers_together_though_runs_failed(tmp_path: Path) -> None:
+    sweep = synthetic.SyntheticSweep(tmp_path / "outputs" / "1" / "2")
+    for i, model in enumerate("ABC"):
+        for compiler in ("aot_eager", "inductor"):
+            if (model, compiler) == ("B", "aot_eager"):
+                failed(sweep, synthetic.job(load_of(model, batch_size=4 + i), compiler), "crash")
+            else:
+                timed(sweep, load_of(model, batch_size=4 + i), compiler, 0.1, 2.0)
+            judged(sweep, load_of(model, batch_size=1), compiler)
+    sweep.write()
+    orchestrator(tmp_path, "export", "dynamobench", "csv")
+    runner = Runner(tmp_path / "csv", ["aot_eager", "inductor"], "huggingface", "amp", "training", "cuda")
+    assert (runner.passrate("aot_eager"), runner.passrate("inductor")) == ("67%, 2/3", "100%, 3/3")
+
+
+def test_what_the_files_do_not_say_is_said(sweep: synthetic.SyntheticSweep, tmp_path: Path) -> None:
+    sweep.write()
+    printed = orchestrator(tmp_path, "export", "dynamobench", "csv")
+    assert "note: 2 x crash: 'fail_to_run' for accuracy, a speed-up of 0 for performance" in printed
+    assert "the compilers' files have different models" in printed
+
+
+def test_check_accuracy_finds_every_model_once(files: Path) -> None:
+    """check_accuracy.py looks a model up by name and takes `.item()`: twice the same name is 'missing'."""
+    actual = pd.read_csv(files / "inductor_huggingface_amp_training_cuda_accuracy.csv")
+    assert actual["name"].is_unique
+    assert all(isinstance(actual.loc[actual["name"] == name]["accuracy"].item(), str) for name in actual["name"])
+
+
+def test_check_perf_csv_finds_numbers_everywhere(files: Path) -> None:
+    """check_perf_csv.py raises where speedup is missing, and divides by a compression ratio that is not 0."""
+    for path in files.glob("*_performance.csv"):
+        table = pd.read_csv(path)
+        assert pd.api.types.is_float_dtype(table["speedup"])
+        assert pd.api.types.is_float_dtype(table["abs_latency"])
+        assert table[["speedup", "abs_latency"]].notna().all(axis=None)
+        failing = table.loc[table["speedup"] < 0.95, "name"]
+        assert "BertForMaskedLM" not in set(failing)
+
+
+def test_two_batch_sizes_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    sweep = synthetic.SyntheticSweep(tmp_path / "outputs" / "1" / "2")
+    for size, speedup in ((4, 1.5), (8, 2.5)):
+        for model in ("A", "B"):
+            timed(sweep, load_of(model, batch_size=size), "inductor", 0.1, speedup)
+    for model in ("A", "B"):
+        judged(sweep, load_of(model, batch_size=1), "inductor")
+    sweep.write()
+    orchestrator(tmp_path, "export", "dynamobench", "csv")
+    for size, speedup in ((4, 1.5), (8, 2.5)):
+        compiler = f"inductor-batch_size-{size}"
+        table = pd.read_csv(tmp_path / "csv" / f"{compiler}_huggingface_amp_training_cuda_performance.csv")
+        assert list(table["speedup"]) == [speedup, speedup]
+        assert (
+            Runner(tmp_path / "csv", [compiler], "huggingface", "amp", "training", "cuda").passrate(compiler)
+            == "100%, 2/2"
+        )
+    assert len(list((tmp_path / "csv").iterdir())) == 4
+
+
+def test_sizes_of_their_own_do_not_split_a_file(tmp_path: Path) -> None:
+    sweep = synthetic.SyntheticSweep(tmp_path / "outputs" / "1" / "2")
+    timed(sweep, load_of("A", batch_size=4), "inductor", 0.1, 2.0)
+    timed(sweep, load_of("B", batch_size=8), "inductor", 0.1, 2.0)
+    sweep.write()
+    output = orchestrator(tmp_path, "export", "dynamobench", "csv")
+    assert "has no accuracy file beside it" in output
+    assert [path.name for path in (tmp_path / "csv").iterdir()] == [
+        "inductor_huggingface_amp_training_cuda_performance.csv"
+    ]
+
+
+def test_options_precisions_and_modes_that_share_a_name_are_told_apart(tmp_path: Path) -> None:
+    sweep = synthetic.SyntheticSweep(tmp_path / "outputs" / "1" / "2")
+    for dynamic in (True, False):
+        spec = synthetic.job(load_of("A"), synthetic.compiler("inductor", dynamic=dynamic))
+        sweep.add(spec, synthetic.performance_result(spec, pairs=[(0.2, 0.1)] * 20))
+    for dtype in ("amp_float16", "amp_bfloat16"):
+        timed(sweep, load_of("A", dtype=dtype), "aot_eager", 0.1, 2.0)
+    adamw = dataclasses.replace(synthetic.workload("A", mode="training").mode, name="training_adamw")
+    timed(sweep, load_of("A", mode=adamw), "cudagraphs", 0.1, 2.0)
+    sweep.write()
+    orchestrator(tmp_path, "export", "dynamobench", "csv")
+    assert sorted(
+        path.name.removesuffix("_huggingface_amp_training_cuda_performance.csv")
+        for path in (tmp_path / "csv").iterdir()
+    ) == [
+        "aot_eager-dtype-amp_bfloat16",
+        "aot_eager-dtype-amp_float16",
+        "cudagraphs",
+        "inductor-dynamic-false",
+        "inductor-dynamic-true",
+    ]
+
+
+def test_what_has_no_results_has_no_file_and_eager_alone_is_an_error(tmp_path: Path) -> None:
+    sweep = synthetic.SyntheticSweep(tmp_path / "outputs" / "1" / "2")
+    sweep.performance("A", "eager")
+    sweep.write()
+    output = orchestrator(tmp_path, "export", "dynamobench", "csv", code=2)
+    assert "plain eager has no file there" in output
+    assert not (tmp_path / "csv").exists()
+    failed(sweep, synthetic.job("A", "openvino"), "unsupported")
+    timed(sweep, load_of("A"), "inductor", 0.1, 2.0)
+    sweep.write()
+    orchestrator(tmp_path, "export", "dynamobench", "csv")
+    assert not list((tmp_path / "csv").glob("openvino*"))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("inductor_huggingface_amp_training_cuda_accuracy.csv", ("inductor", "huggingface", "amp", "training", "cuda")),
+        (
+            "inductor_no_cudagraphs_timm_models_float32_inference_cpu_performance.csv",
+            ("inductor_no_cudagraphs", "timm_models", "float32", "inference", "cpu"),
+        ),
+        (
+            "inductor_huggingface_bfloat16_inference_cpu_x86_zen_performance.csv",
+            ("inductor", "huggingface", "bfloat16", "inference", "cpu_x86_zen"),
+        ),
+        ("aot_eager_quick_amp_bf16_training_cuda_accuracy.csv", ("aot_eager", "quick", "amp_bf16", "training", "cuda")),
+        ("inductor.csv", None),
+        ("geomean.csv", None),
+        ("huggingface_float32_inference_cpu_accuracy.csv", None),
+    ],
+)
+def test_names_of_files(text: str, expected: tuple[str, ...] | None) -> None:
+    parsed = parse_name(text)
+    assert (parsed and tuple(vars(parsed).values())[:-1]) == expected
+    if parsed is not None:
+        assert str(parsed) == text
+
+
+def test_a_suite_with_underscores_has_to_be_named() -> None:
+    name = "inductor_my_own_suite_float32_inference_cpu_accuracy.csv"
+    assert parse_name(name) == FileName("inductor_my_own", "suite", "float32", "inference", "cpu", "accuracy")
+    assert parse_name(name, "my_own_suite") == FileName(
+        "inductor", "my_own_suite", "float32", "inference", "cpu", "accuracy"
+    )
+
+
+# -- PyTorch's benchmark database
+
+
+def test_hud_records_have_the_fields_of_the_schema(sweep: synthetic.SyntheticSweep, tmp_path: Path) -> None:
+    sweep.write()
+    assert orchestrator(tmp_path, "export", "hud", "records.json").startswith("records.json  ")
+    records = [json.loads(line) for line in (tmp_path / "records.json").read_text().splitlines()]
+    assert orchestrator(tmp_path, "export", "hud").splitlines() == (tmp_path / "records.json").read_text().splitlines()
+    for record in records:
+        assert set(record) == {"benchmark", "model", "metric", "runners", "dependencies"}
+        assert set(record["benchmark"]) == {"name", "mode", "dtype", "extra_info"}
+        assert set(record["model"]) == {"name", "type", "backend", "origins"}
+        assert record["model"]["origins"] == ["huggingface"]
+        assert set(record["metric"]) <= {"name", "benchmark_values", "target_value", "extra_info"}
+        assert all(isinstance(value, str) for value in record["benchmark"]["extra_info"].values())
+        assert all(isinstance(value, float | int) for value in record["metric"].get("benchmark_values", []))
+        assert record["runners"][0]["name"] == "cuda"
+    head = records[0]["benchmark"]
+    assert (head["name"], head["mode"], head["dtype"]) == ("TorchInductor", "training", "amp")
+
+    def values(model: str, backend: str, metric: str) -> list[Any]:
+        return [
+            r["metric"].get("benchmark_values") or r["metric"]["extra_info"]["benchmark_values"]
+            for r in records
+            if (r["model"]["name"], r["model"]["backend"], r["metric"]["name"]) == (model, backend, metric)
+        ]
+
+    assert values("BertForMaskedLM", "inductor", "speedup") == [[pytest.approx(1.25)]]
+    assert values("BertForMaskedLM", "inductor", "dynamo_peak_mem") == [[pytest.approx(6.4)]]
+    assert values("BertForMaskedLM", "eager", "accuracy") == [["pass"]]
+    assert values("Long", "inductor", "speedup") == [[0.0]]
+    assert values("EagerOOM", "inductor", "accuracy") == [["eager_1st_run_OOM"]]
+    # the dashboard reads the compiler out of this name
+    outputs = {record["benchmark"]["extra_info"]["output"] for record in records}
+    assert outputs == {path.name for path in GOLDEN.iterdir()}
+
+
+def test_hud_values_are_those_of_the_rounds(tmp_path: Path) -> None:
+    folder = synthetic.quick_sweep(tmp_path / "outputs" / "1" / "2").write()
+    lines = orchestrator(tmp_path, "export", "hud", "-", str(folder), "--benchmark", "mine").splitlines()
+    records = {(r["model"]["name"], r["metric"]["name"]): r for r in map(json.loads, lines)}
+    bert = records["DistilBertForMaskedLM", "speedup"]
+    expected = [1.11 / (1 + 0.004 * (round - 2)) for round in range(5)]
+    assert bert["metric"]["benchmark_values"] == pytest.approx(expected)
+    assert 1.0 < float(bert["metric"]["extra_info"]["low"]) < 1.11 < float(bert["metric"]["extra_info"]["high"])
+    assert bert["benchmark"]["name"] == "mine"
+    assert (
+        len(records["DistilBertForMaskedLM", "compilation_latency"]["metric"]["benchmark_values"]) == 1
+    )  # the cold one
+    crash = records["ElectraForCausalLM", "speedup"]["metric"]
+    assert (crash["benchmark_values"], crash["extra_info"]["status"]) == ([0.0], "crash")
+
+
+def test_a_sweep_in_the_place_of_the_file_is_noticed(files: Path, tmp_path: Path) -> None:
+    assert "export hud - latest" in orchestrator(tmp_path, "export", "hud", "latest", code=2)
+    assert not (tmp_path / "latest").exists()
+
+
+# -- Parquet
+
+
+def test_parquet_tables_have_types_and_units(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow (extra parquet) is not installed")
+    folder = synthetic.quick_sweep(tmp_path / "outputs" / "1" / "2").write()
+    orchestrator(tmp_path, "export", "parquet", "pq")
+    made = build(load(SweepFolder(folder.root)))
+    for name, table in made.named().items():
+        read = parquet.read_table(tmp_path / "pq" / f"{name}.parquet")
+        assert read.to_pylist() == [dict(row) for row in table.rows], name
+    field = parquet.read_schema(tmp_path / "pq" / "summary.parquet").field("latency_ms")
+    assert str(field.type) == "double"
+    assert field.metadata[b"unit"] == b"ms"
+    samples = parquet.read_table(tmp_path / "pq" / "samples.parquet").to_pylist()
+    first = next(row for row in samples if row["metric"] == "first_call")
+    assert (first["unit"], first["number"]) == ("s", 0)
+    assert len([row for row in samples if row["metric"] == "pair_latency"]) == 3 * 5 * 20
+
+
+def test_a_figure_that_is_none_is_not_null(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow (extra parquet) is not installed")
+    sweep = synthetic.SyntheticSweep(tmp_path / "outputs" / "1" / "2")
+    sweep.accuracy("Bert", "inductor", status="fail_accuracy", error="nan")
+    sweep.write()
+    orchestrator(tmp_path, "export", "parquet", "pq")
+    (row,) = parquet.read_table(tmp_path / "pq" / "accuracy.parquet").to_pylist()
+    assert math.isnan(row["max_abs_error"])
+    assert row["cosine"] == 0.99999
+
+
+# -- what all formats share
+
+
+@pytest.mark.parametrize(
+    ("form", "module", "extra"),
+    [("parquet", "pyarrow", "parquet"), ("mlflow", "mlflow", "mlflow"), ("plots", "vl_convert", "plots")],
+)
+def test_what_is_not_installed_is_named(tmp_path: Path, form: str, module: str, extra: str) -> None:
+    synthetic.quick_sweep(tmp_path / "outputs" / "1" / "2").write()
+    program = (
+        f"import sys; sys.modules[{module!r}] = None; from orchestrator.__main__ import main; "
+        f"sys.exit(main(['export', {form!r}, 'there']))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert f"pip install 'orchestrator[{extra}]'" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("verb", ["export", "import"])
+def test_help_is_short_and_imports_nothing_heavy(tmp_path: Path, verb: str) -> None:
+    program = (
+        "import sys; from orchestrator.__main__ import main\n"
+        f"try: main([{verb!r}, '--help'])\n"
+        "except SystemExit: pass\n"
+        "print([m for m in ('rich', 'numpy', 'scipy', 'pandas', 'mlflow', 'pyarrow', 'torch') if m in sys.modules])"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parent), "COLUMNS": "80"}
+    printed = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert printed[-1] == "[]"
+    assert len(printed) <= 25
+
+
+@pytest.mark.parametrize("form", ["dynamobench", "parquet", "plots"])
+def test_a_target_that_is_a_file_is_an_error(tmp_path: Path, form: str) -> None:
+    synthetic.quick_sweep(tmp_path / "outputs" / "1" / "2").write()
+    (tmp_path / "taken").write_text("mine")
+    assert "taken cannot be a folder" in orchestrator(tmp_path, "export", form, "taken", code=2)
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
+def test_no_such_sweep(tmp_path: Path) -> None:
+    assert "there are 0 sweeps" in orchestrator(tmp_path, "export", "dynamobench", "csv", code=2)

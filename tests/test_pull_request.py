@@ -1,0 +1,212 @@
+"""The Markdown summary: what it says, that it is Markdown to GitHub, and short enough for a comment."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import synthetic
+from markdown_it import MarkdownIt
+from test_export import orchestrator
+
+from orchestrator.reporting import pull_request
+from orchestrator.reporting.markdown import code
+from orchestrator.reporting.pull_request import LIMIT
+from orchestrator.results.load import SweepResults, load
+from orchestrator.results.tables import Tables, build
+from orchestrator.store import SweepFolder
+
+HERE = Path(__file__).parent
+EVIL = "<script>alert(1)</script>|*bold*|@someone #12 `tick` \\|"
+
+
+def collected(folder: SweepFolder) -> tuple[SweepResults, Tables]:
+    results = load(folder)
+    return results, build(results)
+
+
+def html_of(markdown: str) -> str:
+    """Render as GitHub does: CommonMark with tables, HTML let through."""
+    return str(MarkdownIt("commonmark", {"html": True}).enable("table").render(markdown))
+
+
+def cells(markdown: str) -> list[list[str]]:
+    """Return the cells of all tables' rows, as they are rendered."""
+    rows = re.findall(r"<tr>(.*?)</tr>", html_of(markdown), re.DOTALL)
+    return [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in rows]
+
+
+def test_the_command_prints_it(tmp_path: Path) -> None:
+    synthetic.quick_sweep(tmp_path / "outputs" / "1" / "2").write()
+    printed = orchestrator(tmp_path, "report", "--md", code=1)
+    expected = (HERE / "golden" / "pull_request.md").read_text()
+    assert printed == expected
+
+
+def test_means_have_their_counts_and_both_kinds_of_speedup(tmp_path: Path) -> None:
+    rows = cells(pull_request.text(collected(synthetic.quick_sweep(tmp_path / "1" / "2").write())))
+    clipped = (1.11 * 1.0 * 2.31) ** (1 / 3)
+    plain = (1.11 * 0.93 * 2.31) ** (1 / 3)
+    mean = ["<code>inductor</code>", "75%, 3/4", f"{plain:.2f}x (3)", f"{clipped:.2f}x (3)", "24.4 (3)"]
+    assert [row[:5] for row in rows if row[:2] == mean[:2]] == [mean]
+
+
+def test_the_four_rules_are_the_dashboards(tmp_path: Path) -> None:
+    text = pull_request.text(collected(synthetic.quick_sweep(tmp_path / "1" / "2").write()))
+    found = {tuple(row[:2] + row[-1:]) for row in cells(text) if len(row) == 5 and row[2] == "<code>inductor</code>"}
+    assert found == {
+        ("accuracy\xa0not\xa0passed", "<code>ElectraForCausalLM</code>", "<code>fail_accuracy</code>"),
+        ("speed-up\xa0&lt;\xa00.95x", "<code>GPT2ForSequenceClassification</code>", "0.93x"),
+        ("memory\xa0ratio\xa0&lt;\xa00.90x", "<code>GPT2ForSequenceClassification</code>", "0.75x"),
+        ("memory\xa0ratio\xa0&lt;\xa00.90x", "<code>DistilBertForMaskedLM</code>", "0.81x"),
+    }
+
+
+def test_nothing_that_is_shown_is_taken_for_markup(tmp_path: Path) -> None:
+    sweep = synthetic.SyntheticSweep(tmp_path / "1" / "2")
+    sweep.performance(EVIL, "inductor", pairs=[(0.2, 0.1)] * 20)
+    spec = synthetic.job(EVIL, "a|b")
+    sweep.add(spec, synthetic.failed_result(spec, "crash", f"{EVIL}\n</details>\n| a | b |\x1b[31m"))
+    sweep.accuracy(synthetic.workload(EVIL, suite="<b>|x"), "inductor", status="fail_accuracy", reason=EVIL)
+    text = pull_request.text(collected(sweep.write()))
+    rendered = html_of(text)
+    assert "<script" not in rendered
+    assert "<em>" not in rendered
+    assert "<b>" not in rendered
+    assert not re.search(r"@someone(?![^<]*</code>)", rendered)  # only in code, where it calls nobody
+    widths = {len(row) for row in cells(text)}
+    assert widths == {2, 5, 7, 8}, widths  # of the tables that there are
+    assert rendered.count("<details>") == rendered.count("</details>")
+
+
+@pytest.mark.parametrize("text", ["a|b", "a\\|b", "`", "``x", " x ", "\\", "|", "a\nb", "x" * 1000])
+def test_code_stays_one_cell(text: str) -> None:
+    (row,) = [row for row in cells(f"| a | b |\n| --- | --- |\n| {code(text)} | end |") if row[-1] == "end"]
+    assert len(row) == 2
+    assert row[0].startswith("<code>")
+    assert len(row[0]) < 320
+    assert code("") == code(None) == "—"
+
+
+def large(root: Path, models: int) -> synthetic.SyntheticSweep:
+    sweep = synthetic.SyntheticSweep(root)
+    for i in range(models):
+        for compiler in ("inductor", "aot_eager"):
+            spec = synthetic.job(f"Model{i:04}", compiler)
+            if i % 3:
+                result = synthetic.performance_result(spec, pairs=[(0.09, 0.1)] * 20)
+            else:
+                result = synthetic.failed_result(spec, "crash", f"number {i} " * 100)
+            sweep.add(spec, result)
+    return sweep
+
+
+def in_memory(sweep: synthetic.SyntheticSweep) -> tuple[SweepResults, Tables]:
+    """Return what `collected` would, without a folder of thousands of files."""
+    from orchestrator.results.load import outcome
+    from orchestrator.store import Sweep
+
+    by_id = {result.job_id: result for result in sweep.results}
+    header = Sweep(argv=(), overrides=(), points=(), created=0.0)
+    results = SweepResults(sweep.folder, header, tuple(outcome(job, by_id.get(job.id)) for job in sweep.jobs))
+    return results, build(results)
+
+
+@pytest.mark.parametrize("models", [60, 1500])
+def test_a_comment_is_never_longer_than_github_takes(tmp_path: Path, models: int) -> None:
+    sweep = in_memory(large(tmp_path / "1" / "2", models))
+    text = pull_request.text(sweep)
+    assert 10_000 < len(text) <= LIMIT
+    rendered = html_of(text)
+    assert rendered.count("<details>") == rendered.count("</details>") == 4
+    shown = len([row for row in cells(text) if len(row) == 8 and row[0].startswith("<code>Model")])
+    told = re.search(r"([\d,]+) more rows are not shown", text)
+    left_out = int(told.group(1).replace(",", "")) if told else 0
+    assert shown + left_out == 2 * models
+    assert (left_out > 0) == (models > 60)
+
+
+def test_even_a_thousand_suites_fit(tmp_path: Path) -> None:
+    sweep = synthetic.SyntheticSweep(tmp_path / "1" / "2")
+    for i in range(1000):
+        spec = synthetic.job(synthetic.workload("Bert", suite=f"suite{i}" * 20), "inductor")
+        sweep.add(spec, synthetic.failed_result(spec, "crash", f"{i}" * 200))
+    text = pull_request.text(in_memory(sweep))
+    assert len(text) <= LIMIT
+    assert "more sections are not shown" in text
+
+
+def test_long_names_and_a_long_environment_fit(tmp_path: Path) -> None:
+    sweep = synthetic.SyntheticSweep(tmp_path / "1" / "2")
+    sweep.performance(synthetic.workload("M" * 50_000, suite="S" * 50_000), "C" * 50_000, pairs=[(0.2, 0.1)] * 20)
+    results, tables = in_memory(sweep)
+    environment = {"variables": {f"TORCH_{i}": "v" * 1000 for i in range(1000)}}
+    results = replace(results, sweep=replace(results.sweep, environment=environment))
+    text = pull_request.text((results, tables))
+    assert len(text) <= LIMIT
+    assert "\n902 more lines are not shown." in text  # of 1,000 variables, the command and when it was started
+
+
+def test_what_cannot_be_made_short_enough_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pull_request, "LIMIT", 700)
+    text = pull_request.text(collected(synthetic.quick_sweep(tmp_path / "1" / "2").write()))
+    assert len(text) <= 700
+    assert text.startswith("## Summary")
+    assert text.endswith("characters are more than a comment can have.\n")
+
+
+def test_a_sweep_of_nothing(tmp_path: Path) -> None:
+    text = pull_request.text(in_memory(synthetic.SyntheticSweep(tmp_path / "1" / "2")))
+    assert text.startswith("## Summary\n\nSweep `1/2`, 0 rows: 0 of 0 results passed.")
+
+
+# -- beside earlier sweeps
+
+
+def test_means_over_time_and_flags_that_are_new(tmp_path: Path) -> None:
+    speedups = {"1": (2.0, 1.5), "2": (1.8, 0.8), "3": (1.6, 0.5)}
+    for day, (bert, gpt) in speedups.items():
+        sweep = synthetic.SyntheticSweep(tmp_path / "outputs" / day / "x")
+        for model, speedup in (("Bert", bert), ("Gpt", gpt)):
+            workload = synthetic.workload(model, threads=int(day))  # on another machine each time
+            eager = sweep.performance(workload, "eager", latency=0.1)
+            sweep.performance(
+                workload, "inductor", baseline=eager, pairs=[(0.1, 0.1 / speedup)] * 20, base_mib=300.0, peak_mib=600.0
+            )
+        folder = sweep.write()
+        made = folder.read_sweep()
+        folder.write_plan(replace(made, created=float(day)), folder.read_graph())
+    printed = orchestrator(tmp_path, "report", "3/x", "--md", "--against", "2/x", "--against", "1/x")
+    rows = cells(printed)
+    assert ["compiler", "", "<code>1/x</code>", "<code>2/x</code>", "<code>3/x</code>"] in rows
+    means = [f"{(bert * gpt) ** 0.5:.2f}x (2)" for bert, gpt in speedups.values()]
+    assert ["<code>inductor</code>", "speed-up", *means] in rows
+    assert "0 new flags since `2/x`, 0 of its flags no longer; 4 rows in both." in printed  # slow already then
+    second = orchestrator(tmp_path, "report", "2/x", "--md", "--against", "1/x")
+    assert "1 new flag since 1/x, 0 of its flags no longer; 4 rows in both" in second
+    assert ["speed-up &lt; 0.95x", "<code>Gpt</code>", "<code>inductor</code>", "1.50", "0.80"] in cells(second)
+
+
+@pytest.mark.parametrize("arguments", [["--against", "1/2"], ["--csv", "--against", "1/2"]])
+def test_against_goes_with_markdown(tmp_path: Path, arguments: list[str]) -> None:
+    synthetic.quick_sweep(tmp_path / "outputs" / "1" / "2").write()
+    assert "--against goes with --md" in orchestrator(tmp_path, "report", *arguments, code=2)
+
+
+def test_the_build_summary_says_with_what(tmp_path: Path) -> None:
+    sweep = synthetic.quick_sweep(tmp_path / "1" / "2")
+    folder = sweep.write()
+    environment: dict[str, Any] = {
+        "cpu": "Xeon | 8",
+        "packages": {"torch": "2.13.0"},
+        "git": {"commit": "abc123", "changed": []},
+    }
+    folder.write_plan(replace(folder.read_sweep(), environment=environment, created=1.8e9), sweep.graph())
+    rows = cells(pull_request.text(collected(folder)))
+    assert ["<code>packages.torch</code>", "<code>2.13.0</code>"] in rows
+    assert ["<code>git.commit</code>", "<code>abc123</code>"] in rows
+    assert ["<code>cpu</code>", "<code>Xeon | 8</code>"] in rows
+    assert ["<code>started</code>", "<code>2027-01-15 08:00 UTC</code>"] in rows
