@@ -104,7 +104,12 @@ class SweepFolder:
         return self.jobs / job_id / "result.json"
 
     def log_file(self, job_id: str) -> Path:
-        return self.jobs / job_id / "log.txt"
+        return self.root / self.log_name(job_id)
+
+    @staticmethod
+    def log_name(job_id: str) -> str:
+        """The log's path relative to the folder."""
+        return f"jobs/{job_id}/log.txt"
 
     def phase_file(self, job_id: str) -> Path:
         """What the worker is doing now, one word: read when it dies without a result."""

@@ -41,8 +41,9 @@ def collect(folder: SweepFolder) -> tuple[SweepResults, Tables]:
     """Read the sweep and write tables/. A folder that cannot be written (someone else's, a full disk) is only read."""
     from orchestrator.results import exports, load, tables
 
-    results = load.load(folder)
-    made = tables.build(results)
+    with load.uncollected():
+        results = load.load(folder)
+        made = tables.build(results)
     try:
         exports.write(folder, made)
     except OSError as error:
@@ -114,7 +115,6 @@ def main(argv: Sequence[str]) -> int:
         print(_page(asked.html, results, tables))
         return exit_code(results, tables)
     output.emit(_text(results, tables, asked))
-    write_page(results, tables)
     return exit_code(results, tables)
 
 

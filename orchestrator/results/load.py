@@ -6,7 +6,7 @@ import contextlib
 import gc
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.records import (
@@ -53,12 +53,16 @@ ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|
 
 @dataclass(frozen=True)
 class Outcome:
-    """One planned job and its result. `result` is None when there is none that can be read; `reason` is one line."""
+    """One planned job and its result. `result` is None when there is none that can be read; `reason` is one line.
+
+    `derived` keeps figures that were computed from the result.
+    """
 
     job: JobSpec
     status: str
     reason: str
     result: JobResult | None
+    derived: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def facts(self) -> Any:

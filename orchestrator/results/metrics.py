@@ -40,9 +40,9 @@ class Column:
 
 def is_missing(value: Any) -> bool:
     """None, NaN, pandas' NA and empty text: nothing was seen. 0 is a figure, never a missing one."""
-    if type(value).__name__ == "NAType":  # it has no truth value, and pandas is slow to import for a comparison
+    if value is None or type(value).__name__ == "NAType":  # it has no truth value, and pandas is slow to import
         return True
-    return value is None or value == "" or bool(value != value)
+    return value == "" or bool(value != value)
 
 
 def is_number(value: Any) -> bool:

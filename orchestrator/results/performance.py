@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import statistics
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from orchestrator.records import EAGER, INFRASTRUCTURE, NOT_RUN, PASS
 from orchestrator.results import metrics
@@ -28,6 +30,7 @@ from orchestrator.results.statistics import (
 )
 
 Row = dict[str, Any]
+Derived = TypeVar("Derived")
 COUNTERS = (
     "graphs",
     "graph_breaks",
@@ -55,6 +58,19 @@ class Memory:
     source: str
 
 
+def _once(read: Callable[[Outcome], Derived]) -> Callable[[Outcome], Derived]:
+    """Derive a figure of an outcome once, and keep it there: several tables ask for it."""
+
+    @functools.wraps(read)
+    def kept(outcome: Outcome) -> Derived:
+        if read.__name__ not in outcome.derived:
+            outcome.derived[read.__name__] = read(outcome)
+        return typing.cast(Derived, outcome.derived[read.__name__])
+
+    return kept
+
+
+@_once
 def memory_of(outcome: Outcome) -> Memory:
     """Read the peak of the device: the CUDA allocator's where there is one, the process's elsewhere."""
     memory = fact(outcome.facts, "memory")
@@ -67,6 +83,7 @@ def memory_of(outcome: Outcome) -> Memory:
     return Memory(peak, own, source)
 
 
+@_once
 def round_speedup(outcome: Outcome) -> Estimate | None:
     """Return the speed-up of one round from its pairs; None for eager, and where a job has no valid pairs.
 
@@ -89,6 +106,7 @@ def seconds(outcome: Outcome, metric: str) -> Sequence[float]:
     return samples.values
 
 
+@_once
 def latency_of(outcome: Outcome) -> float | None:
     """Return the median latency of a round that passed, in seconds."""
     values = seconds(outcome, "latency")

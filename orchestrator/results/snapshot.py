@@ -7,12 +7,10 @@ Only standard library and statistics are imported: a snapshot of 10,000 jobs tak
 
 from __future__ import annotations
 
-import gc
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ from orchestrator.errors import UsageError
 from orchestrator.records import PASS, REFERENCE_MEASURE, SCHEMA_VERSION, STATUSES, from_json, to_json
 from orchestrator.results.changes import Figure
 from orchestrator.results.configuration import JobConfigs, flatten, settings
-from orchestrator.results.load import Outcome, SweepResults, fact, figure, worst
+from orchestrator.results.load import Outcome, SweepResults, fact, figure, uncollected, worst
 from orchestrator.results.load import load as load_folder
 from orchestrator.results.metrics import MIB, MS
 from orchestrator.results.naming import IDENTITY, Naming, measure_kind
@@ -86,20 +84,8 @@ class Snapshot:
 
 def of_folder(folder: SweepFolder, name: str | None = None) -> Snapshot:
     """Read a sweep folder. Raises UsageError when it is none."""
-    with _no_garbage_collection():
+    with uncollected():
         return of_results(load_folder(folder), name)
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Ten thousand results are millions of objects, and all of them stay: no use in looking for cycles."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def of_results(results: SweepResults, name: str | None = None) -> Snapshot:

@@ -191,16 +191,25 @@ class Spread:
 
 def spread(values: Sequence[float]) -> Spread:
     """Summarise samples. Outliers lie more than 1.5 IQR outside the quartiles (Tukey 1977); they stay counted in."""
-    low, median, high = (float(value) for value in np.percentile(values, (25, 50, 75)))
+    ordered = sorted(values)
+    low, median, high = (_quantile(ordered, part) for part in (0.25, 0.5, 0.75))
     fence = 1.5 * (high - low)
     outliers = sum(value < low - fence or value > high + fence for value in values)
     return Spread(median, low, high, len(values), outliers)
 
 
+def _quantile(ordered: Sequence[float], part: float) -> float:
+    """Return a quantile of sorted values, linear between neighbours (definition 7 of Hyndman and Fan, 1996)."""
+    place = (len(ordered) - 1) * part
+    below = math.floor(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (place - below) * (ordered[above] - ordered[below])
+
+
 def deviation_percent(values: Sequence[float]) -> float:
     """Return the standard deviation (n - 1) of two or more values, in percent of their mean."""
-    array = np.asarray(values, dtype=float)
-    return float(100 * array.std(ddof=1) / array.mean())
+    mean = math.fsum(values) / len(values)
+    return 100 * math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)) / mean
 
 
 def break_even(compile_latency: float, eager_latency: float, latency: float) -> int | None:

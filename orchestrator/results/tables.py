@@ -235,8 +235,7 @@ class _Builder:
         return self.log_path(job_id)
 
     def log_path(self, job_id: str) -> str:
-        folder = self.results.folder
-        return str(folder.log_file(job_id).relative_to(folder.root))
+        return self.results.folder.log_name(job_id)
 
     def command(self, measured: Sequence[Outcome]) -> str:
         return self.commands.of([self.rounds[outcome.job.id] for outcome in measured])

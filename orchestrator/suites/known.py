@@ -21,7 +21,7 @@ class KnownModel:
     """One model with a known figure.
 
     matmul: `layers` square linear layers of `width`: a step that is arithmetic and nothing else. allocate: a step that
-    allocates and touches `bytes` and holds them for `seconds`. sleep: a step that takes `seconds`, to microseconds. fail:
+    allocates and touches `bytes`, holds them for `seconds`. sleep: a step that takes `seconds`, to microseconds. fail:
     a step that raises. Gradients flow through each, so that it can be trained.
     """
 
