@@ -4,8 +4,8 @@ A series holds points of one configuration on one machine: another host, CPU or 
 figures say nothing about a change. What may change inside a series, packages, drivers, git state, settings, is named
 where the figure moves beyond noise.
 
-Every point is judged against the one before it, by the rules of `diff`, together with all other points of its sweep (the
-correction for many comparisons is over those): a verdict does not change when later sweeps are added.
+Every point is judged against the one before it, by the rules of `diff`, together with all other points of its sweep
+(the correction for many comparisons is over those): a verdict does not change when later sweeps are added.
 """
 
 from __future__ import annotations
