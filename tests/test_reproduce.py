@@ -18,6 +18,7 @@ from orchestrator.execution.sweeper import PlannedSweep
 from orchestrator.planning.replay import closed, with_rounds
 from orchestrator.records import REFERENCE_MEASURE, JobSpec
 from orchestrator.results.load import SweepResults, outcome
+from orchestrator.results.reproduce import Commands
 from orchestrator.results.tables import build
 from orchestrator.store import JobGraph, Sweep
 
@@ -152,6 +153,15 @@ def test_every_command_plans_the_jobs_of_its_row(arguments: tuple[str, ...]) -> 
             assert needed <= again <= ids(plan.graph), command
         else:
             assert again == needed, command
+
+
+def test_a_reference_is_had_with_what_needs_it() -> None:
+    plan = planned((*TINY, "compiler=aot_eager", "rounds=1", "batch_size=1,2"))
+    for job in plan.graph.jobs:
+        if job.measure.name == REFERENCE_MEASURE:
+            again = ids(pasted(Commands(plan.header).of([[job]])))
+            assert len(again) == 2
+            assert job.id in again < ids(plan.graph)
 
 
 def test_a_summary_row_has_one_command_for_both_measures() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from orchestrator.planning.rounds import is_timed
-from orchestrator.records import JobSpec, PluginSpec, Workload
+from orchestrator.records import REFERENCE_MEASURE, JobSpec, PluginSpec, Workload
 from orchestrator.results.load import fact
 from orchestrator.store import Sweep
 
@@ -67,7 +67,8 @@ class Commands:
         """Return the words that plan these rounds of one job.
 
         A baseline, or what a gate asked for, was planned for the sake of another job. It is asked for by its own name;
-        but where an experiment file may set options of the other's compiler, the other one is run too.
+        but where an experiment file may set options of the other's compiler, the other one is run too. So is one that
+        needs a reference: no name asks for that.
         """
         job = max(jobs, key=lambda job: job.round)
         assert job.point is not None
@@ -76,13 +77,14 @@ class Commands:
         fixed = "experiment" in given or "--config-name" in self._flags
         plugins = {"compiler": job.compiler.name, "measure": job.measure.name}
         foreign = {key for key, own in plugins.items() if own != conf[key]["name"]}
-        as_needed = bool(foreign) and fixed
+        as_needed = bool(foreign) and (fixed or job.measure.name == REFERENCE_MEASURE)
         w = job.workload
         words = {"suite.models": f"suite.models=[{value(w.model)}]"}
         for key, own in {"suite": w.suite, "dtype": w.dtype, "mode": w.mode.name}.items():
             words |= _group(key, own, given, fixed)
         for key, own in plugins.items():
-            words |= {key: f"{key}={value(own)}"} if key in foreign and not fixed else _group(key, own, given, fixed)
+            own = conf[key]["name"] if as_needed else own
+            words |= {key: f"{key}={value(own)}"} if own != conf[key]["name"] else _group(key, own, given, fixed)
         words |= _of_workload(w)
         if as_needed:
             words.pop("batch_size")
