@@ -37,7 +37,7 @@ def tables(place: Path) -> Tables:
     return build(load(SweepFolder(place)))
 
 
-def imported(folder: Path, *arguments: str) -> tuple[Tables, str]:
+def import_(folder: Path, *arguments: str) -> tuple[Tables, str]:
     """Import the folder; return the tables of the sweep and what was printed."""
     printed = orchestrator(folder.parent, "import", "dynamobench", str(folder), "--into", "outputs/1/2", *arguments)
     return tables(folder.parent / "outputs" / "1" / "2"), printed
@@ -71,7 +71,7 @@ def test_figures_are_those_of_the_file(tmp_path: Path) -> None:
     timed(sweep, load_of("Gpt"), "inductor", 0.25, 0.8, first_call=30.0)
     before = build(load(sweep.write())).summary.rows
     orchestrator(tmp_path, "export", "dynamobench", "csv", "outputs/1/1")
-    after = imported(tmp_path / "csv")[0].summary.rows
+    after = import_(tmp_path / "csv")[0].summary.rows
     assert [(r["model"], r["compiler"]) for r in before] == [(r["model"], r["compiler"]) for r in after]
     names = ("speedup", "latency_ms", "compile_latency_cold_s", "compression_ratio", "eager_latency_ms", "graph_breaks")
     for old, new in zip(before, after, strict=True):
@@ -84,7 +84,7 @@ def test_figures_are_those_of_the_file(tmp_path: Path) -> None:
 
 def test_a_median_is_one_sample_and_eager_is_derived(folder: Path) -> None:
     (folder / PERFORMANCE).write_text(FULL + "cuda,Bert,8,1.500000,10.000000,20.5,1.25,5.0,4.0\n")
-    made, _ = imported(folder)
+    made, _ = import_(folder)
     eager, row = made.summary.rows
     assert (row["speedup"], row["latency_ms"], row["samples"], row["rounds"]) == (1.5, 10.0, 1, 1)
     assert (eager["compiler"], eager["latency_ms"]) == ("eager", pytest.approx(15.0))
@@ -98,7 +98,7 @@ def test_eager_of_every_compiler_is_a_round(folder: Path) -> None:
     for compiler, speedup, ratio in (("inductor", 2.0, 1.25), ("aot_eager", 1.0, 0.5)):
         name = PERFORMANCE.replace("inductor", compiler)
         (folder / name).write_text(FULL + f"cuda,Bert,8,{speedup},10.0,20.5,{ratio},5.0,{5 / ratio}\n")
-    made, _ = imported(folder)
+    made, _ = import_(folder)
     rows = {row["compiler"]: row for row in made.summary.rows}
     assert (rows["eager"]["rounds"], rows["eager"]["latency_ms"]) == (2, pytest.approx(15.0))  # of 20 and 10 ms
     assert rows["inductor"]["eager_latency_ms"] == pytest.approx(20.0)
@@ -110,7 +110,7 @@ def test_statuses_come_back(folder: Path) -> None:
     words = [*TO_OURS, "fail_to_run_at_batch_4", "fail_batch_invariance_at_2"]
     lines = "".join(f"cuda,Model{i},1,{word}\n" for i, word in enumerate(words))
     (folder / ACCURACY).write_text("dev,name,batch_size,accuracy\n" + lines)
-    made, printed = imported(folder)
+    made, printed = import_(folder)
     found = {row["model"]: row["status"] for row in made.accuracy.rows}
     assert found == {f"Model{i}": status_of(word) for i, word in enumerate(words)}
     assert set(found.values()) <= set(STATUSES)
@@ -119,7 +119,7 @@ def test_statuses_come_back(folder: Path) -> None:
 
 def test_a_word_that_nobody_knows_is_a_failure_and_said(folder: Path) -> None:
     (folder / ACCURACY).write_text("dev,name,batch_size,accuracy\ncuda,A,1,exploded\ncuda,B,1,pass\n")
-    made, printed = imported(folder)
+    made, printed = import_(folder)
     assert "note: 'exploded' is no known status: taken for fail_to_run, 1 times" in printed
     row = made.accuracy.rows[0]
     assert row["status"] == "fail_to_run"
@@ -132,7 +132,7 @@ def test_zeros_and_words_among_figures_are_failures(folder: Path) -> None:
         "cuda,Padded,8,0.000000,0.000000,0,0\ncuda,Old,8,0.0000,0,0,0\ncuda,Infra,8,infra_error,infra_error,0,0\n"
         "cuda,Good,8,1.5,2.0,3.0,0.9\ncuda,Nan,8,nan,nan,nan,nan\n"
     )
-    made, _ = imported(folder)
+    made, _ = import_(folder)
     found = {row["model"]: row["status"] for row in made.performance.rows if row["compiler"] == "inductor"}
     assert found == {
         "Padded": "fail_to_run",
@@ -151,7 +151,7 @@ def test_old_files_lack_columns(folder: Path) -> None:
     (folder / PERFORMANCE).write_text(
         "dev,name,batch_size,speedup,compilation_latency,compression_ratio\ncuda,Bert,8,1.25,-0.5,0.875\n"
     )
-    made, _ = imported(folder)
+    made, _ = import_(folder)
     (row,) = made.summary.rows
     assert (row["speedup"], row["compile_latency_cold_s"], row["compression_ratio"]) == (1.25, -0.5, 0.875)
     assert (row["latency_ms"], row["eager_latency_ms"], row["own_memory_mib"], row["graphs"]) == (None,) * 4
@@ -164,7 +164,7 @@ def test_old_files_lack_columns(folder: Path) -> None:
 )
 def test_files_without_a_header_are_read_as_runner_reads_them(folder: Path, line: str, latency: float | None) -> None:
     (folder / PERFORMANCE).write_text(f"{line}\n")
-    row = imported(folder)[0].summary.rows[-1]
+    row = import_(folder)[0].summary.rows[-1]
     assert (row["speedup"], row["latency_ms"], row["compile_latency_cold_s"]) == (1.25, latency, 20.5)
 
 
@@ -173,7 +173,7 @@ def test_with_a_tag_the_word_of_a_failure_stands_in_its_column(folder: Path) -> 
         "dev,name,batch_size,tag,accuracy,graph_breaks\ncuda,A,1,main,pass,0\ncuda,A,1,fix,fail_accuracy,0\n"
         "cuda,B,1,timeout,0,0\n"
     )
-    made, _ = imported(folder)
+    made, _ = import_(folder)
     found = {(row["model"], row["compiler"]): row["status"] for row in made.accuracy.rows}
     assert found[("A", "inductor(tag=main)")] == "pass"
     assert found[("A", "inductor(tag=fix)")] == "fail_accuracy"
@@ -184,7 +184,7 @@ def test_rows_that_stand_twice_and_a_last_line_that_was_cut(folder: Path) -> Non
     (folder / PERFORMANCE).write_text(
         FULL + "cuda,Bert,8,0.000000,0.000000,0,0,0,0\ncuda,Bert,8,1.5,10.0,20.5,1.25,5.0,4.0\n\ncuda,Gpt,8,1.2"
     )
-    made, printed = imported(folder)
+    made, printed = import_(folder)
     assert f"{PERFORMANCE}: 1 rows stand there twice, the later one counts (line 3)" in printed
     assert f"{PERFORMANCE}, line 5: cut off in the middle, left out" in printed
     assert {row["model"] for row in made.summary.rows} == {"Bert"}
@@ -196,7 +196,7 @@ def test_a_failed_row_without_batch_size_belongs_to_its_model(folder: Path) -> N
         (folder / PERFORMANCE.replace("inductor", compiler)).write_text(
             f"dev,name,batch_size,speedup,abs_latency\n{line}\n"
         )
-    assert {row["batch_size"] for row in imported(folder)[0].summary.rows} == {8}
+    assert {row["batch_size"] for row in import_(folder)[0].summary.rows} == {8}
 
 
 def test_names_of_files_that_say_nothing(folder: Path) -> None:
@@ -223,7 +223,7 @@ def test_formulas_markup_and_paths_in_names_do_no_harm(folder: Path) -> None:
         writer = csv.writer(file)
         writer.writerow(["dev", "name", "batch_size", "accuracy"])
         writer.writerows([["cuda", name, 1, "pass"] for name in names])
-    made, _ = imported(folder)
+    made, _ = import_(folder)
     assert {row["model"] for row in made.accuracy.rows} == set(names)
     orchestrator(folder.parent, "export", "dynamobench", "again", "outputs/1/2")
     text = (folder.parent / "again" / ACCURACY).read_text()
@@ -243,7 +243,7 @@ def test_by_default_a_sweep_takes_its_place_by_age(folder: Path) -> None:
     assert found.root.name.endswith("-imported")
     assert found.root.parent.name == "2017-07-14"
     assert found.read_sweep().created == 1_500_000_000
-    assert found.read_sweep().origin == "imported from 1 files of benchmarks/dynamo"
+    assert found.read_sweep().origin == "imported from 1 files"
     assert f"1 rows of 1 files -> outputs/2017-07-14/{found.root.name}" in printed
     assert sorted(path.name for path in found.root.iterdir()) == ["jobs", "plan.json", "sweep.json", "tables"]
 
@@ -259,7 +259,7 @@ def test_a_folder_that_exists_is_not_touched(folder: Path) -> None:
 def test_report_reads_it(folder: Path) -> None:
     for path in GOLDEN.iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
-    imported(folder)
+    import_(folder)
     printed = orchestrator(folder.parent, "report", "outputs/1/2", code=1)  # some of its runs failed
     assert "BertForMaskedLM  batch 16" in printed
     assert "1.25x" in printed
@@ -271,7 +271,7 @@ def test_report_reads_it(folder: Path) -> None:
 def test_old_results_can_be_compared_with_new_ones(folder: Path, tmp_path: Path) -> None:
     """The rows match, though much of what is known of ours is not known of theirs."""
     (folder / PERFORMANCE).write_text(FULL + "cuda,Bert,16,1.0,100.0,20.5,1.25,5.0,4.0\n")
-    imported(folder)
+    import_(folder)
     sweep = synthetic.SyntheticSweep(tmp_path / "new")
     workload = load_of("Bert", dtype="float32", mode="inference", device="cuda:0", seed=1337)
     timed(sweep, workload, "inductor", 0.1, 2.0)
@@ -285,7 +285,7 @@ def test_old_results_can_be_compared_with_new_ones(folder: Path, tmp_path: Path)
 
 def test_it_cannot_be_resumed(folder: Path) -> None:
     (folder / ACCURACY).write_text("dev,name,batch_size,accuracy\ncuda,A,1,infra_error\n")
-    imported(folder)
+    import_(folder)
     assert "was imported" in orchestrator(folder.parent, "resume=outputs/1/2", code=2)
     assert "resume" not in orchestrator(folder.parent, "report", "outputs/1/2", code=1)
 
@@ -328,21 +328,21 @@ def test_one_bad_file_of_several_leaves_nothing(folder: Path) -> None:
 
 def test_nothing_half_written_when_the_disk_refuses(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from orchestrator.errors import UsageError
-    from orchestrator.results import dynamobench_import
+    from orchestrator.results import dynamobench_import, imported
 
     (folder / ACCURACY).write_text("dev,name,batch_size,accuracy\ncuda,A,1,pass\ncuda,B,1,pass\n")
     source, _ = read(folder / ACCURACY, Given())
-    written = SweepFolder.write_result
+    write = Path.write_text
 
-    def full(self: SweepFolder, result: Any) -> None:
-        if len(list(self.root.glob("jobs/*/result.json"))) == 1:
+    def full(self: Path, *arguments: Any, **options: Any) -> int:
+        if self.name == "result.json" and list(self.parent.parent.glob("*/result.json")):
             raise OSError(28, "No space left on device")
-        written(self, result)
+        return write(self, *arguments, **options)
 
-    monkeypatch.setattr(SweepFolder, "write_result", full)
+    monkeypatch.setattr(Path, "write_text", full)
     into = folder.parent / "outputs" / "1" / "2"
     with pytest.raises(UsageError, match="No space left"):
-        dynamobench_import.write(dynamobench_import.read([source]), into, (), [source])
+        imported.write(dynamobench_import.read([source]), into, (), [source.path], 0.0)
     assert list((folder.parent / "outputs" / "1").iterdir()) == []
 
 
@@ -364,4 +364,4 @@ def test_places_that_are_not_there_or_hold_nothing(folder: Path) -> None:
 def test_other_files_of_a_folder_are_counted(folder: Path) -> None:
     (folder / "geomean.csv").write_text("a,b\n")
     (folder / ACCURACY).write_text("dev,name,batch_size,accuracy\ncuda,A,1,pass\n")
-    assert "1 other CSV files were not read" in imported(folder)[1]
+    assert "1 other CSV files were not read" in import_(folder)[1]

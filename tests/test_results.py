@@ -349,12 +349,13 @@ def test_a_damaged_sweep_is_a_usage_error(sweep: synthetic.SyntheticSweep, name:
 GOLDEN = """\
 ## Overview
 
-| suite | mode | dtype | device | seed | threads | compiler | geomean speedup (x) | geomean count \
+| suite | mode | dtype | device | seed | threads | compiler | geomean speedup (x) \
+| geomean speedup clipped (x) | geomean count \
 | pass rate (%) | passed | planned | performance passed | performance planned | accuracy passed | accuracy planned \
 | mean compile latency cold (s) | geomean compression ratio (x) |
-| --- | --- | --- | --- | ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: \
+| --- | --- | --- | --- | ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: \
 | ---: | ---: |
-| quick | inference | float16 | cpu | 0 | 2 | inductor | 2.00 | 1 | 50.0 | 1 | 2 | 1 | 2 | 0 | 0 | 4.90 \
+| quick | inference | float16 | cpu | 0 | 2 | inductor | 2.00 | 2.00 | 1 | 50.0 | 1 | 2 | 1 | 2 | 0 | 0 | 4.90 \
 | 1.50 |
 """
 

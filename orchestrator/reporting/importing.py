@@ -20,6 +20,7 @@ def main(argv: Sequence[str]) -> int:
     from orchestrator.reporting.report import collect, shown
     from orchestrator.results import dynamobench_files, dynamobench_import
     from orchestrator.results.dynamobench_files import Given
+    from orchestrator.results.imported import write
 
     given = Given(asked.compiler, asked.suite, asked.dtype, asked.mode, asked.device)
     files, notes = dynamobench_files.find(asked.files)
@@ -31,8 +32,9 @@ def main(argv: Sequence[str]) -> int:
     imported = dynamobench_import.read(sources, asked.threads)
     if not imported.jobs:
         raise UsageError(f"there is no row in {', '.join(map(str, files))}")
-    into = Path(asked.into) if asked.into else _place(Path(asked.root), max(source.seen for source in sources))
-    folder = dynamobench_import.write(imported, into, ("import", *argv), sources)
+    newest = max(source.seen for source in sources)
+    into = Path(asked.into) if asked.into else _place(Path(asked.root), newest)
+    folder = write(imported, into, ("import", *argv), files, newest)
     collect(folder)
     rows = sum(len(source.lines) for source in sources)
     print(f"{rows} rows of {len(sources)} files -> {shown(folder)}")

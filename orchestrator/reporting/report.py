@@ -129,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
         "sweeps",
         nargs="*",
         metavar="SWEEP",
-        help="path, latest, latest~1, or <date>/<time> (latest); several: --html FILE",
+        help="path, latest, latest~1, <date>/<time>; several: --html FILE",
     )
     parser.add_argument("--table", choices=named, metavar="NAME", help=f"only this table: {', '.join(named)}")
     parser.add_argument(

@@ -8,11 +8,8 @@ workload's eager row for every file. All cells of a row stay with its result, so
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import UsageError
@@ -37,8 +34,8 @@ from orchestrator.records import (
 )
 from orchestrator.results.dynamobench import COMPILERS, COUNTERS, GB, status_of
 from orchestrator.results.dynamobench_files import Line, Source, verdict
+from orchestrator.results.imported import Imported
 from orchestrator.results.performance import GIVEN
-from orchestrator.store import JobGraph, Sweep, SweepFolder, remove_tree
 
 TARGET = "dynamobench"
 """Package in the targets of imported plug-ins. There is none: these jobs can be read, and not run again."""
@@ -60,15 +57,6 @@ CPU_MEMORY = (
 Printed = tuple[Any, str]
 """A workload or plug-in, and its fingerprint."""
 OURS = {theirs: ours for ours, theirs in COMPILERS.items()}
-
-
-@dataclass(frozen=True)
-class Imported:
-    """The jobs of a sweep that was read from files, and their results."""
-
-    jobs: Sequence[JobSpec]
-    results: Sequence[JobResult]
-    notes: Sequence[str]
 
 
 class _Reader:
@@ -220,47 +208,6 @@ def read(sources: Sequence[Source], threads: int = 0) -> Imported:
     Raises UsageError when two files speak of the same run.
     """
     return _Reader(sources, threads).read()
-
-
-def write(imported: Imported, into: Path, argv: Sequence[str], sources: Sequence[Source]) -> SweepFolder:
-    """Write the sweep folder, all of it or nothing. Raises UsageError when it exists, or cannot be written."""
-    if into.exists():
-        raise UsageError(f"{into} exists: name another folder with --into")
-    names = sorted({str(source.path) for source in sources})
-    sweep = Sweep(
-        argv=tuple(argv),
-        overrides=(),
-        points=(),
-        created=max(source.seen for source in sources),
-        environment={"imported_from": names},
-        origin=f"imported from {len(names)} files of benchmarks/dynamo",
-    )
-    half = None
-    try:
-        into.parent.mkdir(parents=True, exist_ok=True)
-        half = Path(tempfile.mkdtemp(prefix=".import-", dir=into.parent))
-        folder = SweepFolder(half / into.name)
-        for job, result in zip(imported.jobs, imported.results, strict=True):
-            folder.write_job(job)
-            folder.write_result(result)
-            folder.log_file(job.id).write_text(_log(result), encoding="utf-8")
-        folder.write_plan(sweep, JobGraph(tuple(imported.jobs)))
-        folder.root.rename(into)
-    except OSError as error:
-        raise UsageError(f"{into} cannot be written: {error}") from error
-    finally:
-        if half is not None:
-            remove_tree(half)
-    return SweepFolder(into)
-
-
-def _log(result: JobResult) -> str:
-    """Return, in the place of a log, where a result comes from."""
-    origin = result.facts.get("dynamobench")
-    if origin is None:
-        return "eager, as the rows of compilers tell of it\n"
-    cells = "".join(f"{column}: {cell}\n" for column, cell in origin["cells"].items())
-    return f"{origin['file']}, line {origin['line']}\n{cells}"
 
 
 def _batch_sizes(sources: Sequence[Source]) -> dict[tuple[str, ...], int]:
