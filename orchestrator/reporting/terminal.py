@@ -78,7 +78,7 @@ def show_summary(tables: Tables, folder: str, next_command: str) -> None:
     _notes(out, summary)
     _failures(out, summary, tables.jobs.rows)
     _self_test(out, tables.self_test.rows)
-    item(out, "results", f"{folder}  (report.html, tables/, jobs/*/log.txt)", wrap=False)
+    item(out, "results", f"{folder}  (report.html, tables/, jobs/)", wrap=False)
     item(out, "next", next_command, wrap=False)
 
 
