@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,12 +54,13 @@ def configuration_changes(comparison: Comparison) -> list[KeyChange]:
         [*(pair.before.config for pair in comparison.matched), *(row.config for row in comparison.missing)],
         [*(pair.after.config for pair in comparison.matched), *(row.config for row in comparison.new)],
     ]
+    rows = _rows(comparison)
     found = {key: pair for key, pair in comparison.settings.items() if not _is_shell(pair)}
-    settings = [_change(comparison, key, _listed(old), _listed(new)) for key, (old, new) in found.items()]
+    settings = [_change(rows, key, _listed(old), _listed(new)) for key, (old, new) in found.items()]
     open_axes = [key for key in AXES if key not in found and not _is_set(key, comparison)]
     axes = [(key, _values(key, sides[0]), _values(key, sides[1])) for key in open_axes]
-    changed = [_change(comparison, key, old, new) for key, old, new in axes if _differ(old, new)]
-    return [*settings, *changed, *_options(comparison, *sides)]
+    changed = [_change(rows, key, old, new) for key, old, new in axes if _differ(old, new)]
+    return [*settings, *changed, *_options(rows, *sides)]
 
 
 def paste_lines(changes: Sequence[KeyChange], *, after: bool) -> list[str]:
@@ -79,10 +80,22 @@ def paste_lines(changes: Sequence[KeyChange], *, after: bool) -> list[str]:
     return [shlex.join(words) for words in (general, *others) if words]
 
 
-def _options(comparison: Comparison, before: Sequence[Flat], after: Sequence[Flat]) -> list[KeyChange]:
+def _rows(comparison: Comparison) -> Counter[tuple[str, str]]:
+    """Return (key, the option that has it or "") -> how many matched rows differ in it."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for pair in comparison.matched:
+        for key in named_keys(pair.keys):
+            counts[key, ""] += 1
+            group = _group(key)
+            if group:
+                counts[key, override(group, pair.before.config[group])] += 1
+    return counts
+
+
+def _options(rows: Counter[tuple[str, str]], before: Sequence[Flat], after: Sequence[Flat]) -> list[KeyChange]:
     """Return what changed in the options of the plug-ins, and in the models, that both sides name."""
-    models = {row.get("suite.models") for row in before} & {row.get("suite.models") for row in after}
-    old, new = (_seen(row for row in rows if row.get("suite.models") in models) for rows in (before, after))
+    models = {config.get("suite.models") for config in before} & {config.get("suite.models") for config in after}
+    old, new = (_seen(side, models) for side in (before, after))
     several = Counter(group for group, _ in {*old, *new})
     found = []
     for group, name in (of for of in old if of in new):
@@ -90,25 +103,25 @@ def _options(comparison: Comparison, before: Sequence[Flat], after: Sequence[Fla
         for key in dict.fromkeys((*old[group, name], *new[group, name])):
             first, then = (tuple(side[group, name].get(key, {"": ABSENT}).values()) for side in (old, new))
             if _differ(first, then):
-                found.append(_change(comparison, key, first, then, of))
+                found.append(_change(rows, key, first, then, of))
     return sorted(found, key=lambda change: PLUGINS.index(_group(change.key)))
 
 
-def _seen(rows: Iterable[Flat]) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
+def _seen(configs: Iterable[Flat], models: Collection[Any]) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
     """Return (group, name) -> key that belongs to it -> its distinct values, `ABSENT` where a row lacks the key.
 
-    Keys of a suite's catalog belong to one model: other rows do not lack them.
+    Keys of a suite's catalog belong to one model: other rows do not lack them. Only those of `models` are looked at.
     """
     seen: dict[tuple[str, str], dict[str, dict[str, Any]]] = defaultdict(lambda: defaultdict(dict))
     having: Counter[tuple[str, str, str]] = Counter()
     size: Counter[tuple[str, str]] = Counter()
     groups: dict[str, str] = {}  # key -> its group, "" for none
-    for config in rows:
+    for config in configs:
         names = {group: (group, str(config.get(group))) for group in PLUGINS}
         size.update(names.values())
         for key, value in config.items():
             group = groups.setdefault(key, _group(key))
-            if group:
+            if group and (not key.startswith("suite.catalog.") or config.get("suite.models") in models):
                 seen[names[group]][key][_text(value)] = value
                 having[(*names[group], key)] += 1
     for of, keys in seen.items():
@@ -133,17 +146,13 @@ def _differ(old: Values, new: Values) -> bool:
     return set(map(_text, old)) != set(map(_text, new))
 
 
-def _change(comparison: Comparison, key: str, before: Values, after: Values, of: str = "") -> KeyChange:
-    differing = [pair for pair in comparison.matched if key in named_keys(pair.keys)]
-    if of:
-        group, _, _ = of.partition("=")
-        differing = [pair for pair in differing if override(group, pair.before.config.get(group)) == of]
+def _change(rows: Counter[tuple[str, str]], key: str, before: Values, after: Values, of: str = "") -> KeyChange:
     return KeyChange(
         key=key,
         before=before,
         after=after,
         of=of,
-        rows=len(differing),
+        rows=rows[key, of],
         paste_before=_paste(key, before, after),
         paste_after=_paste(key, after, before),
     )

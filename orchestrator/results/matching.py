@@ -76,11 +76,17 @@ def is_complete(row: Row) -> bool:
 
 
 class _Candidate:
-    """A row with its configuration in a form that can be hashed, made once; `thing` is what matched rows share."""
+    """A row with its configuration in a form that can be hashed, made once; `thing` is what matched rows share.
+
+    What its model is built from stands under one name for all models: a key for each would have to be tried for itself.
+    """
 
     def __init__(self, row: Row) -> None:
         self.row = row
         self.config = {key: _hashable(value) for key, value in row.config.items()}
+        own = f"suite.catalog.{row.config.get('suite.models')}."
+        for key in [key for key in self.config if key.startswith(own)]:
+            self.config[f"suite.catalog.*.{key.removeprefix(own)}"] = self.config.pop(key)
         self.thing = tuple(self.config.get(key, ABSENT) for key in SAME_THING)
 
 
