@@ -143,7 +143,7 @@ def _repeat_stored(asked: Namespace, parser: ArgumentParser) -> Namespace:
     if "resume" not in values or any(not key.startswith(("resume", "dry_run", "execution.")) for key in values):
         return asked
     stored = find_sweep(values["resume"].strip("'\""), Path("outputs")).read_sweep()
-    if stored.argv[:1] == ("import",):
+    if stored.imported:
         raise UsageError(f"{values['resume']} was imported: its runs were made elsewhere, there is nothing to resume")
     repeated = _parse(parser, stored.argv)
     asked.overrides = [

@@ -58,7 +58,12 @@ class Sweep:
     points: tuple[Any, ...]  # the composed configuration of each grid point
     created: float
     environment: Any = field(default_factory=dict)
-    origin: str | None = None  # the sweep this one resumes or reruns
+    origin: str | None = None  # the sweep this one resumes or reruns, or what it was imported from
+
+    @property
+    def imported(self) -> bool:
+        """True where the runs were made by another tool: they can be read, and not be run again."""
+        return self.argv[:1] == ("import",)
 
 
 @dataclass(frozen=True)
