@@ -158,7 +158,7 @@ def _resume(asked: Namespace, parser: ArgumentParser) -> int | None:
         return None
     folder = find_sweep(alone.sweep, Path("outputs"))
     stored = folder.read_sweep()
-    if stored.argv[:1] == ("import",):
+    if stored.imported:
         raise UsageError(f"{alone.sweep} was imported: its runs were made elsewhere, there is nothing to resume")
     if not is_launched(stored) or alone.execution.get("shards") == 1:
         return resume(folder, alone)

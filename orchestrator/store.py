@@ -64,8 +64,13 @@ class Sweep:
     points: tuple[Any, ...]  # the composed configuration of each grid point
     created: float
     environment: Any = field(default_factory=dict)
-    origin: str | None = None  # the folder of the sweep that this one reruns
+    origin: str | None = None  # the folder of the sweep that this one reruns, or what it was imported from
     grid: tuple[tuple[str, ...], ...] = ()  # the overrides of each grid point, single values; () in older sweeps
+
+    @property
+    def imported(self) -> bool:
+        """True where the runs were made by another tool: they can be read, and not be run again."""
+        return self.argv[:1] == ("import",)
 
 
 @dataclass(frozen=True)

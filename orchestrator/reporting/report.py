@@ -85,7 +85,7 @@ def next_command(results: SweepResults) -> str:
 
     unfinished = [outcome for outcome in results.outcomes if outcome.status in (NOT_RUN, INFRASTRUCTURE)]
     place = shown(results.folder)
-    if unfinished and results.sweep.argv[:1] != ("import",):
+    if unfinished and not results.sweep.imported:
         return f"python -m orchestrator {shlex.quote(f'resume={value(place)}')}"
     return f"python -m orchestrator report {shlex.quote(place)} --md"
 

@@ -83,6 +83,8 @@ def _plan(asked: argparse.Namespace) -> _Replay:
 
     folder, job = find(asked.sweep, Path(asked.root))
     results = load(folder)
+    if results.sweep.imported:
+        raise UsageError(f"{folder} was imported: its runs were made elsewhere, there is nothing to run again")
     whole = JobGraph(tuple(outcome.job for outcome in results.outcomes))
     alone = replay.named(whole, job or asked.job) if job or asked.job else None
     _check(asked, alone, job)

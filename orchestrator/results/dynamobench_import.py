@@ -42,6 +42,8 @@ TARGET = "dynamobench"
 SEED = 1337
 """benchmarks/dynamo sets all random states to it."""
 LAUNCHER = "subprocess"
+TIMEOUT_S = 60.0
+"""Should somebody run one of these jobs again, this is enough for the error that says why it cannot be."""
 KINDS: Mapping[str, str] = {
     OUT_OF_MEMORY: "out_of_memory",
     TIMEOUT: "timeout",
@@ -142,8 +144,8 @@ class _Reader:
             launcher=LAUNCHER,
             env={},
             needs=needs,
-            timeout_s=0.0,
-            cost_s=0.0,
+            timeout_s=TIMEOUT_S,
+            cost_s=1.0,
         )
         return number
 

@@ -29,14 +29,13 @@ def write(imported: Imported, into: Path, argv: Sequence[str], files: Sequence[P
     """
     if into.exists():
         raise UsageError(f"{into} exists: name another folder with --into")
-    names = sorted(map(str, files))
     sweep = Sweep(
         argv=tuple(argv),
         overrides=(),
         points=(),
         created=created,
-        environment={"imported_from": names},
-        origin=f"imported from {len(names)} files",
+        environment={},  # a file says nothing of the machine
+        origin=f"imported from {len(files)} files",
     )
     half = None
     try:
