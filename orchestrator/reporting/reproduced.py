@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from rich.text import Text
 
-from orchestrator.reporting.layout import Cell, console, grid
+from orchestrator.reporting.layout import Cell, Heading, console, grid
+from orchestrator.results.naming import IDENTITY, WORKLOAD
 from orchestrator.results.reproduced import (
     CHANGED,
     FAILS_AGAIN,
     FIRST,
+    LATENCY,
     REPAIRED,
     REPRODUCED,
     UNFINISHED,
@@ -24,30 +26,45 @@ LISTED = 40
 NAMED = 3
 """So many rows are listed, and named in the last line; the others are counted."""
 NAME = ("model", "mode", "dtype", "device", "compiler", "measure")
-HEADLINES = ("latency_ms", "speedup")
+SHARED = ("suite", "mode", "dtype", "device")
+EVIDENCE = (LATENCY, "speedup")
 """What is shown of a row that is reproduced, for its interval: the first that it has."""
 
 
 def show_verdicts(found: Sequence[Verdict]) -> None:
-    """Print one line a row, those that are not reproduced first, then the conclusion."""
+    """Print one line a row, under its model, models with what is not reproduced first; then the conclusion."""
     out = console()
     if found:
         rows = [verdict.before.names for verdict in found]
-        label = dict(zip(map(id, found), names(rows, ("model", "compiler")), strict=True))
-        shared = [str(rows[0][name]) for name in ("mode", "dtype", "device") if len({row[name] for row in rows}) == 1]
-        out.print(Text(f"rerun, {' '.join(shared)}".rstrip(", "), "bold reverse"))
-        ordered = sorted(found, key=lambda verdict: verdict.word == REPRODUCED)
-        lines = [
-            [Cell(label[id(v)]), Cell(v.word, style=_style(v)), Cell(v.difference or _evidence(v))]
-            for v in ordered[:LISTED]
-        ]
-        for line in grid(("row", "", "now / then"), lines, out.width, stacked=False):
+        shared = [str(rows[0][name]) for name in SHARED if len({row[name] for row in rows}) == 1]
+        out.print()
+        out.print(Text(" · ".join(["rerun", *shared]), "bold reverse"))
+        for line in grid(("row", "", "now / then"), _lines(found), out.width, stacked=False):
             out.print(line, no_wrap=True, overflow="ellipsis")
         if len(found) > LISTED:
             out.print(f"and {len(found) - LISTED} more rows: --csv has them all")
         out.print()
     good = all(verdict.word not in (CHANGED, UNFINISHED) for verdict in found)
     out.print(Text(conclusion(found), "bold" if good else "bold red"), soft_wrap=True)
+
+
+def _lines(found: Sequence[Verdict]) -> list[list[Cell] | Heading]:
+    rows = [verdict.before.names for verdict in found]
+    workloads = names(rows, ("model",), among=WORKLOAD)
+    others = names(rows, ("compiler",), among=[name for name in IDENTITY if name not in WORKLOAD])
+    groups: dict[str, list[tuple[str, Verdict]]] = defaultdict(list)
+    for workload, other, verdict in zip(workloads, others, found, strict=True):
+        groups[workload].append((other, verdict))
+    lines: list[list[Cell] | Heading] = []
+    left = LISTED
+    for workload, group in sorted(groups.items(), key=lambda item: all(v.word == REPRODUCED for _, v in item[1])):
+        lines += [Heading(workload)] if left > 0 else []
+        for other, verdict in group[: max(left, 0)]:
+            first, *more = verdict.differences or [_evidence(verdict)]
+            lines.append([Cell(f" {other}"), Cell(verdict.word, style=_style(verdict)), Cell(first)])
+            lines += [[Cell(), Cell(), Cell(text)] for text in more]
+        left -= len(group)
+    return lines
 
 
 def conclusion(found: Sequence[Verdict]) -> str:
@@ -58,7 +75,7 @@ def conclusion(found: Sequence[Verdict]) -> str:
     changed = [verdict for verdict in found if verdict.word == CHANGED]
     if changed:
         called = names([verdict.before.names for verdict in found], NAME)
-        listed = [f"{name} {v.difference}" for name, v in zip(called, found, strict=True) if v.word == CHANGED]
+        listed = [f"{name} {v.headline}" for name, v in zip(called, found, strict=True) if v.word == CHANGED]
         parts = [f"not reproduced: {len(changed)} {of}: {_some(listed)}"]
     else:
         parts = [f"reproduced: {sum(verdict.word in (REPRODUCED, FAILS_AGAIN) for verdict in found)} {of}"]
@@ -75,7 +92,7 @@ def _number(word: str, count: int) -> str:
 def _evidence(verdict: Verdict) -> str:
     """Return the headline figure of a row without changes, or its status."""
     metrics = {metric.metric: metric for metric in verdict.pair.metrics}
-    shown = next((in_words(metrics[name]) for name in HEADLINES if name in metrics), None)
+    shown = next((in_words(metrics[name]) for name in EVIDENCE if name in metrics), None)
     return shown or verdict.after.status
 
 

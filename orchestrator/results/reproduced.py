@@ -20,6 +20,7 @@ REPAIRED = "failed before, passes now"
 FIRST = "not run before"
 UNFINISHED = "not run now"
 
+LATENCY = "latency_ms"
 ROWS = (*IDENTITY, "reproduced", "status_before", "status", "difference", "disturbed", "reason", "job")
 METRICS = (*IDENTITY, "metric", "before", "after", "ratio", "ratio_low", "ratio_high", "p", "change")
 
@@ -50,11 +51,23 @@ class Verdict:
         return REPRODUCED if after in HARMLESS else FAILS_AGAIN
 
     @property
-    def difference(self) -> str:
-        """Return what changed, in words: "crash -> pass", "latency 2.03x [1.98, 2.09]"; "" where nothing did."""
+    def differences(self) -> list[str]:
+        """Return what changed, in words: "crash -> pass", "latency 2.03x [1.98, 2.09]"; latency first."""
         parts = [] if self.before.status == self.after.status else [f"{self.before.status} -> {self.after.status}"]
-        parts += [in_words(metric) for metric in self.pair.changed]
+        ordered = sorted(self.pair.changed, key=lambda metric: metric.metric != LATENCY)
+        return parts + [in_words(metric) for metric in ordered]
+
+    @property
+    def difference(self) -> str:
+        """Return all differences on one line; "" where nothing changed."""
+        parts = self.differences
         return ", ".join(parts) + (" (disturbed)" if parts and self.pair.disturbed else "")
+
+    @property
+    def headline(self) -> str:
+        """Return the first difference, and how many others there are."""
+        first, *others = self.differences
+        return first + (f" and {len(others)} more" if others else "") + (" (disturbed)" if self.pair.disturbed else "")
 
     def row(self) -> dict[str, Any]:
         """Return the row of the table `ROWS`. Names are those of the sweep that was rerun."""
@@ -112,9 +125,9 @@ def tables(found: Sequence[Verdict]) -> dict[str, Table]:
     }
 
 
-def names(rows: Sequence[Mapping[str, Any]], always: Sequence[str]) -> list[str]:
-    """Return a name for each row (its columns of `IDENTITY`): the columns `always`, and whatever differs among them."""
-    differing = [name for name in IDENTITY if name in always or len({str(row[name]) for row in rows}) > 1]
+def names(rows: Sequence[Mapping[str, Any]], always: Sequence[str], among: Sequence[str] = IDENTITY) -> list[str]:
+    """Return a name for each row: the columns `always`, and those `among` which differ from row to row."""
+    differing = [name for name in among if name in always or len({str(row[name]) for row in rows}) > 1]
     return [" ".join(_word(name, row[name]) for name in differing if row[name] is not None) for row in rows]
 
 
