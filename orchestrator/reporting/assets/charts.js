@@ -2,7 +2,6 @@
 // Puts rows into the charts' specifications (orchestrator/reporting/charts) and draws those that are in sight.
 
 const SVG_LIMIT = 3000;
-const PANEL_SAMPLES = 6000;
 const NARROW = 560;
 const LINES = 80;
 const drawn = new Set();
@@ -118,7 +117,9 @@ class ChartCard {
     if (count === 0) return "Nothing of what is filtered has these figures.";
     const thinned = this.chart.data === "samples" && shown.some((group) => group.rows.some(isThinned));
     const first = shown.length < count ? `${shown.length} of ${plural(count, "workload")}, ${this.chart.orders[this.order] ?? "in order"}. ` : "";
-    return first + (thinned ? "Processes without dots show only quantiles: this page has no room for all samples; they are in jobs/*/result.json." : "");
+    const many = this.chart.data === "samples" && shown.some((group) => sampleCount(group.rows) > PANEL_SAMPLES);
+    const dots = many ? `Of more than ${PANEL_SAMPLES.toLocaleString("en")} samples an even choice is drawn. ` : "";
+    return first + dots + (thinned ? "Processes without dots show only quantiles: this page has no room for all samples; they are in jobs/*/result.json." : "");
   }
 
   datasets(groups) {
@@ -177,78 +178,6 @@ function coloured(spec) {
   if (!dark) return spec;
   const replace = (text, [from, to]) => text.replaceAll(from, to);
   return JSON.parse(Object.entries(CHARTS.on_dark).reduce(replace, JSON.stringify(spec)));
-}
-
-// -- records
-
-function isThinned(row) {
-  return jobsOfRow(row).some((job) => details(job) === null && DATA.quantiles[job] !== null);
-}
-
-/** Return the samples and the boxes of the processes of one workload. */
-function sampleSets(shown) {
-  const samples = [], boxes = [];
-  for (const row of shown) {
-    for (const job of jobsOfRow(row)) {
-      const round = jobs.get(job, "round");
-      const base = { series: seriesOf(row), process: `${seriesOf(row)} r${round}`, job: jobName(job) };
-      const values = samplesOf(job, "latency");
-      const box = values ? quantiles(values) : DATA.quantiles[job];
-      if (!box) continue;
-      const [low, , q25, median, q75, , high] = box;
-      boxes.push({ ...base, low, q25, median, q75, high, count: values ? values.length : box[7] });
-      values?.forEach((ms, i) => samples.push({ ...base, ms, jitter: jitter(i) }));
-    }
-  }
-  return { samples: thinned(samples), boxes };
-}
-
-/** A page can hold more dots than a panel has pixels: of more, the outermost and an even choice of the others stay. */
-function thinned(samples) {
-  if (samples.length <= PANEL_SAMPLES) return samples;
-  const step = samples.length / PANEL_SAMPLES;
-  return samples.filter((_, i) => Math.floor(i / step) !== Math.floor((i - 1) / step));
-}
-
-function samplesOf(job, metric) {
-  const found = details(job)?.samples.find(([name]) => name === metric);
-  const values = found?.[2].filter((value) => typeof value === "number");
-  return values?.length ? values : null;
-}
-
-/** A fixed sequence that fills -1..1 evenly, so that the same page looks the same (van der Corput, base 2). */
-function jitter(number) {
-  let result = 0, part = 0.5;
-  for (let n = number + 1; n > 0; n = Math.floor(n / 2), part /= 2) result += part * (n % 2);
-  return 2 * result - 1;
-}
-
-function quantiles(values) {
-  const sorted = [...values].sort((a, b) => a - b);
-  return [0, 0.05, 0.25, 0.5, 0.75, 0.95, 1].map((share) => {
-    const at = share * (sorted.length - 1), below = Math.floor(at);
-    return sorted[below] + (at - below) * ((sorted[below + 1] ?? sorted[below]) - sorted[below]);
-  });
-}
-
-function phaseRecords(row) {
-  return Object.entries(DATA.memory[row] ?? {}).map(([phase, mib]) => ({ series: seriesOf(row), phase, mib }));
-}
-
-/** Return, for each suite, mode, dtype and device, the figure of every sweep and compiler, the oldest sweep first. */
-function overviewGroups(name) {
-  const counts = { geomean_compression_ratio: "geomean_compression_count", mean_compile_latency_cold_s: "mean_compile_latency_cold_count", pass_rate_percent: "planned" };
-  const order = [...DATA.sweeps.keys()].sort((a, b) => DATA.sweeps[a].created - DATA.sweeps[b].created || a - b);
-  const groups = new Map();
-  for (const sweep of order) {
-    for (const row of DATA.overview.filter((one) => one.sweep === sweep && one[name] !== null)) {
-      const title = SECTION.slice(0, 4).map((column) => row[column]).join(" · ");
-      if (!groups.has(title)) groups.set(title, { name: title, rows: [], records: [] });
-      const { short: when, created } = DATA.sweeps[sweep];
-      groups.get(title).records.push({ sweep: when, when: dateTime(created), series: row.compiler, value: row[name], count: row[counts[name] ?? "geomean_count"] });
-    }
-  }
-  return [...groups.values()];
 }
 
 /** Return the legend of the series for cards of panels, which have no room for one each. */

@@ -62,7 +62,7 @@ function jobContents(job) {
       h("p", { class: "note" }, [jobs.get(job, "suite"), ...more, `launcher ${jobs.get(job, "launcher")}`, jobs.get(job, "variant")].filter(Boolean).join(" · ")),
       h("p", {}, badge(status), reason ? ` ${reason}` : "", jobs.get(job, "phase") ? h("span", { class: "faint" }, ` (in phase ${jobs.get(job, "phase")})`) : null),
       disturbance(job)),
-    row < 0 ? null : commandLine(rows.get(row, "command"), "Copy the command that runs this again"),
+    row < 0 || rows.get(row, "command") === null ? null : commandLine(rows.get(row, "command"), "Copy the command that runs this again"),
     jobFigures(job),
     relatives(job, row),
     jobSamples(job),

@@ -28,7 +28,7 @@ function provenance(sweep) {
     ["torch", e["packages.torch"]],
     ["transformers", e["packages.transformers"]],
     ["python", e.python],
-    ["resumes", sweep.origin],
+    ["origin", sweep.origin],
   ].filter(([, value]) => value);
   return h("dl", { class: "provenance" }, parts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, String(value)))));
 }
@@ -116,7 +116,7 @@ function verdicts(row) {
   }
   const found = verdictCounts.get(sectionKey((name) => row[name]));
   if (!found || !(found.faster + found["within noise"] + found.slower)) return [MISSING, ""];
-  return [h("span", { class: "counts" }, h("span", { class: "good" }, `▲ ${found.faster}`), h("span", {}, `≈ ${found["within noise"]}`), h("span", { class: "bad" }, `▼ ${found.slower}`)), ""];
+  return [h("span", { class: "counts" }, h("span", { class: "good" }, `▲ ${found.faster}`), " ", h("span", {}, `≈ ${found["within noise"]}`), " ", h("span", { class: "bad" }, `▼ ${found.slower}`)), ""];
 }
 
 function executive() {
@@ -222,6 +222,6 @@ function failureList() {
 
 function disturbedList() {
   const disturbed = ALL.filter((row) => rows.get(row, "disturbed") !== null);
-  const line = (row) => h("li", {}, h("span", { class: "what warn" }, "* "), rowLink(row), h("span", { class: "faint" }, ` ${rows.get(row, "disturbed")}`));
+  const line = (row) => h("li", { title: rows.get(row, "disturbed") }, h("span", { class: "what warn" }, "* "), rowLink(row), h("span", { class: "faint" }, ` ${rows.get(row, "disturbed")}`));
   return longList("disturbed", "Disturbed measurements", "Something else used the machine while these were timed. They stay in the tables, with the evidence.", disturbed, line, { mark: "disturbed" });
 }

@@ -1,0 +1,612 @@
+"""The page in a real browser: Debian's Chromium, headless, from a file, as a person opens it.
+
+Skipped where there is no Chromium (`apt-get install chromium`); the browserless half is in test_html.py.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import large
+import pytest
+import synthetic
+from test_html import HOSTILE, made
+
+from orchestrator.reporting import html
+from orchestrator.results import load, tables
+from orchestrator.results.metrics import COLUMNS
+from orchestrator.store import SweepFolder
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright (in the extra 'dev')")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+INTERACTIVE_MS = 3000
+
+
+ATTEMPTS = (  # to send something out of the page, to the address that takes the place of ADDRESS
+    "fetch('ADDRESS').then(() => 'sent', () => 'refused')",
+    """new Promise((done) => {
+      const image = new Image();
+      Object.assign(image, { onerror: () => done("refused"), onload: () => done("sent"), src: "ADDRESS" });
+    })""",
+    """new Promise((done) => {
+      const script = document.createElement("script");
+      Object.assign(script, { onerror: () => done("refused"), onload: () => done("sent"), src: "ADDRESS" });
+      document.head.append(script);
+    })""",
+)
+INLINE_SCRIPT = """new Promise((done) => {
+  const script = document.createElement("script");
+  script.textContent = "window.ran = 1";
+  document.head.append(script);
+  setTimeout(() => done(window.ran ?? "refused"), 50);
+})"""
+TIMED_FILTER = """(() => {
+  const began = performance.now();
+  update({ q: "model07", sort: "-speedup" });
+  return performance.now() - began;
+})()"""
+
+
+@dataclass
+class Opened:
+    """A page and what it did: messages of its console, uncaught errors, and whatever it asked for but its own file."""
+
+    page: Any
+    troubles: list[str] = field(default_factory=list)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.page, name)
+
+    def until(self, expression: str, seconds: float = 20.0) -> None:
+        """Wait for an expression to be true. Playwright's own way evaluates text in the page, which it forbids."""
+        end = time.monotonic() + seconds
+        while not self.page.evaluate(expression):
+            assert time.monotonic() < end, f"never true: {expression}"
+            self.page.wait_for_timeout(30)
+
+    def drawn(self) -> None:
+        """Wait until all charts are drawn, also those out of sight."""
+        self.until("[...drawn].every((card) => !card.dirty && !card.place.style.minHeight)")
+
+    def texts(self, selector: str) -> list[str]:
+        return [" ".join(text.split()) for text in self.page.locator(selector).all_inner_texts()]
+
+    def text(self, selector: str) -> str:
+        return " ".join(self.page.locator(selector).inner_text().split())
+
+    def rows(self) -> list[list[str]]:
+        """Return the rows of the table that exist as elements: the texts of their cells."""
+        return [
+            [" ".join(c.split()) for c in row.locator("th, td").all_inner_texts()]
+            for row in self.page.locator("#rows .rows tr").all()
+        ]
+
+    def axis(self, chart: str) -> list[str]:
+        """Return the words, not the numbers, on a chart's axes."""
+        texts = self.page.locator(f"{chart} g.role-axis-label text").all_text_contents()
+        return [text for text in texts if text and not text.replace(".", "").isdigit()]
+
+    def shown(self) -> str:
+        """Return what the filters say is shown."""
+        return self.text("#filter-count")
+
+
+class Browser:
+    """Opens pages in contexts of their own. At the end none of them may have had troubles."""
+
+    def __init__(self, chromium: Any) -> None:
+        self.chromium = chromium
+        self.opened: list[Opened] = []
+
+    def open(self, file: Path, fragment: str = "", *, width: int = 1280, theme: str = "light") -> Opened:
+        context = self.chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
+        context.grant_permissions(["clipboard-read", "clipboard-write"])
+        page = Opened(context.new_page())
+        page.page.on("console", lambda message: page.troubles.append(f"{message.type}: {message.text}"))
+        page.page.on("pageerror", lambda error: page.troubles.append(f"error: {error}"))
+        page.page.on("dialog", lambda dialog: (page.troubles.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        own = file.as_uri()
+        page.page.on(
+            "request", lambda request: own == request.url.partition("#")[0] or page.troubles.append(request.url)
+        )
+        page.page.goto(own + fragment)
+        page.page.wait_for_selector("html[data-ready]", state="attached")
+        self.opened.append(page)
+        return page
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def browser(chromium: Any) -> Iterator[Browser]:
+    made = Browser(chromium)
+    yield made
+    for page in made.opened:
+        assert page.troubles == []
+        page.page.context.close()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> SweepFolder:
+    """The sweep of four models with everything that happens, and a log where there was a crash."""
+    folder = synthetic.quick_sweep(tmp_path_factory.mktemp("page") / "2026-11-21" / "10-00-00").write()
+    crashed = next(job for job in folder.read_graph().jobs if job.workload.model == "ElectraForCausalLM" and job.needs)
+    folder.log_file(crashed.id).write_text("compiling\nSegmentation fault\n")
+    folder.page.write_text(made(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ten_thousand(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("large") / "report.html"
+    results = large.results(file.parent)
+    html.write_file(file, [(results, tables.build(results))])
+    return file
+
+
+# -- what is on it
+
+
+def test_the_top_says_what_ran_and_how_it_went(browser: Browser, folder: SweepFolder) -> None:
+    page = browser.open(folder.page)
+    assert page.title() == "2026-11-21/10-00-00 · orchestrator"
+    assert page.text("#top h1") == "2026-11-21/10-00-00"
+    assert page.text("#top .command code") == "python -m orchestrator orchestrator"
+    (inductor,) = [text for text in page.texts(".executive tbody tr") if text.startswith("inductor")]
+    assert inductor == "inductor 75 % 3/4 1.34x n = 3 1.37x n = 3 ▲ 2 ≈ 0 ▼ 1 24.4 s n = 3 0.87x n = 3 3 of 4"
+    assert page.texts("#flags li")[0].startswith("! accuracy ✕ fail accuracy ElectraForCausalLM")
+    assert "! speed-up 0.93x, 1.02 times the limit GPT2ForSequenceClassification" in page.texts("#flags li")[-1]
+    assert "killed by SIGSEGV (signal 11)" in page.texts("#failures ol > li")[0]
+    assert page.texts("#disturbed li") == [
+        "* T5Small · inference · float16 · cpu · batch 4 · inductor round 3: other processes used 0.62 cores (over 0.1)"
+    ]
+
+
+def test_figures_are_written_as_everywhere_else(browser: Browser, folder: SweepFolder) -> None:
+    page = browser.open(folder.page)
+    values = (0, 1, 0.95, 1.005, 12.345, 999.4, 1234.6, 98765.4, 1.5e6, 2.5e-5, -3.2, 1e12)
+    names = ["speedup", "latency_ms", "own_memory_mib", "pass_rate_percent", "rmse", "cosine", "graphs", "model"]
+    for name in names:
+        for value in (*values, None):
+            shown = page.evaluate("([name, value]) => figure(name, value)", [name, value])
+            expected = COLUMNS[name].text(value)
+            halfway = COLUMNS[name].kind == "count" and value is not None and value != int(value)
+            assert shown == expected or halfway or name == "model", (name, value)
+
+
+def test_every_chart_is_drawn(browser: Browser, folder: SweepFolder) -> None:
+    page = browser.open(folder.page)
+    page.drawn()
+    page.until("document.querySelectorAll('figure.chart svg.marks').length >= 11")
+    charts = page.texts("figure.chart h3")
+    assert charts == [
+        "Speed-up over eager",
+        "Latency distributions",
+        "Compile latency, cold and warm",
+        "Latency against memory",
+        "Peak memory by phase",
+    ]
+    panels = page.texts("#chart-latency h4")
+    assert sorted(panels) == ["DistilBertForMaskedLM", "ElectraForCausalLM", "GPT2ForSequenceClassification", "T5Small"]
+    points = page.locator("#chart-latency .panel").nth(panels.index("T5Small")).locator("g.mark-symbol path").count()
+    assert points == 10 * 20  # five processes of eager, five of inductor, each with its twenty samples
+    labels = page.axis("#chart-speedup")
+    assert labels == ["GPT2ForSequenceClassification", "DistilBertForMaskedLM", "T5Small"]  # slowest first
+    assert page.locator("#chart-speedup [aria-label]").first.get_attribute("aria-label")
+
+
+def test_with_several_compilers_there_is_a_heat_map_that_says_why_a_figure_is_missing(
+    browser: Browser, tmp_path: Path
+) -> None:
+    sweep = synthetic.SyntheticSweep(tmp_path / "s")
+    for model in ("A", "B"):
+        eager = sweep.performance(model, "eager")
+        sweep.performance(model, "inductor", baseline=eager, pairs=[(0.3, 0.1)] * 20)
+        spec = synthetic.job(model, "openvino")
+        sweep.add(spec, synthetic.failed_result(spec, "out_of_memory", "too large"))
+    folder = sweep.write()
+    folder.page.write_text(made(folder))
+    page = browser.open(folder.page)
+    page.locator("#chart-heat_map").scroll_into_view_if_needed()
+    page.wait_for_selector("#chart-heat_map svg.marks")
+    assert page.locator("#chart-heat_map g.mark-text.role-mark text").all_text_contents() == [
+        "3.00",
+        "3.00",
+        "out of memory",
+        "out of memory",
+    ]
+
+
+# -- using it
+
+
+def test_sorting_by_click_and_by_key(browser: Browser, folder: SweepFolder) -> None:
+    page = browser.open(folder.page)
+    head = page.locator("#rows").get_by_role("columnheader", name="speed-up")
+    head.get_by_role("button").click()
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert [row[2].split("x")[0] for row in page.rows()[:3]] == ["0.93", "1.11", "2.31"]
+    assert page.rows()[3][2] in ("baseline", "—")  # what is missing comes last
+    page.keyboard.press("Enter")  # the button still has the focus
+    assert head.get_attribute("aria-sort") == "descending"
+    assert [row[2].split("x")[0] for row in page.rows()[:3]] == ["2.31", "1.11", "0.93"]
+    assert page.rows()[3][2] in ("baseline", "—")
+    page.keyboard.press("Enter")
+    assert head.get_attribute("aria-sort") == "none"
+    assert page.rows()[0][:2] == ["DistilBertForMaskedLM batch 4 · length 128", "eager"]
+
+
+def test_filters_are_in_the_address_and_a_link_reproduces_them(browser: Browser, folder: SweepFolder) -> None:
+    page = browser.open(folder.page)
+    assert page.shown() == "8 rows"
+    page.fill("#filter-q", "t5 SMALL")
+    page.until("document.getElementById('filter-count').textContent === '2 of 8 rows'")
+    page.select_option("#filter-compiler", "inductor")
+    assert page.shown() == "1 of 8 rows"
+    page.locator("#rows").get_by_role("columnheader", name="latency").get_by_role("button").click()
+    fragment = page.evaluate("location.hash")
+    assert fragment == "#q=t5+SMALL&compiler=inductor&sort=latency_ms"
+    again = browser.open(folder.page, fragment)
+    assert again.input_value("#filter-q") == "t5 SMALL"
+    assert [row[:2] for row in again.rows()] == [["T5Small batch 4 · length 128", "inductor"]]
+    again.click("#filter-reset")
+    assert again.shown() == "8 rows"
+    assert again.evaluate("location.hash") == "#sort=latency_ms"
+    again.select_option("#filter-mark", "disturbed")
+    assert [row[0].split()[0] for row in again.rows()] == ["T5Small"]
+    again.select_option("#filter-mark", "failed")
+    assert {row[0].split()[0] for row in again.rows()} == {"ElectraForCausalLM"}
+
+
+def test_charts_follow_the_filters(browser: Browser, folder: SweepFolder) -> None:
+    page = browser.open(folder.page, "#q=T5Small")
+    page.wait_for_selector("#chart-speedup svg.marks")
+    assert page.axis("#chart-speedup") == ["T5Small"]
+    page.fill("#filter-q", "nothing has this name")
+    page.until("document.querySelector('#chart-speedup .count').textContent.startsWith('Nothing')")
+    assert page.shown() == "0 of 8 rows"
+
+
+def test_a_row_leads_to_its_job_and_back(browser: Browser, folder: SweepFolder) -> None:
+    page = browser.open(folder.page, "#compiler=inductor")
+    page.locator("#rows .rows").get_by_role("link", name="T5Small").click()
+    assert page.text("#job h2") == "T5Small inference · float16 · cpu · inductor · performance · round 0"
+    assert page.locator("#overview").is_hidden()
+    assert page.text("#job .command code").startswith("python -m orchestrator suite=quick 'suite.models=[T5Small]'")
+    page.wait_for_selector("#chart-job_samples svg.marks")
+    assert page.locator("#chart-job_samples g.mark-symbol path").count() > 40
+    rounds = page.texts("#job .relatives > div:first-child li")
+    assert [text for text in rounds if text.startswith("performance")][3] == "performance round 3, 2.30x ✓ pass"
+    page.get_by_role("link", name="performance round 3").click()
+    assert "other processes used 0.62 cores" in page.text("#job")
+    page.get_by_role("link", name="baseline: eager performance round 3").click()
+    assert "eager" in page.text("#job h2")
+    for name in ("Facts", "Environment", "Configuration"):
+        page.locator("#job summary", has_text=name).click()
+    assert "suite.target orchestrator.suites.huggingface.HuggingFaceModel" in page.text("#job")
+    assert page.get_by_role("link", name="log.txt").get_attribute("href").startswith("jobs/")
+    for _ in range(3):
+        page.go_back()
+    assert page.locator("#job").is_hidden()
+    assert page.shown() == "4 of 8 rows"  # the filter is still there
+    page.get_by_role("button", name="Theme").focus()
+
+
+def test_a_failed_job_shows_why(browser: Browser, folder: SweepFolder) -> None:
+    page = browser.open(folder.page)
+    page.locator("#failures a").first.click()
+    text = page.text("#job")
+    assert "✕ crash killed by SIGSEGV (signal 11)" in text
+    assert "compiling Segmentation fault" in text  # the end of its log, open
+    page.click("#job .back")
+    page.locator("#flags a").first.click()
+    assert "accuracy" in page.text("#job h2")
+    assert "fail accuracy" in page.text("#job")
+
+
+def test_a_job_that_is_not_there_is_said_to_be_missing(browser: Browser, folder: SweepFolder) -> None:
+    page = browser.open(folder.page, "#job=0000000000000000")
+    assert "No such job" in page.text("#job")
+
+
+def test_a_click_anywhere_on_a_row_opens_it_but_copying_does_not(browser: Browser, folder: SweepFolder) -> None:
+    page = browser.open(folder.page, "#compiler=inductor&q=T5Small")
+    copy = page.locator("#rows .rows").get_by_role("button", name="Copy the command of T5Small")
+    copy.click()
+    page.until("[...document.querySelectorAll('#rows button')].some((b) => b.textContent === 'Copied')")
+    assert page.locator("#job").is_hidden()
+    assert "'suite.models=[T5Small]' compiler=inductor" in page.evaluate("navigator.clipboard.readText()")
+    page.locator("#rows .rows td").nth(2).click()
+    assert page.locator("#job").is_visible()
+
+
+def test_columns_can_be_added(browser: Browser, folder: SweepFolder) -> None:
+    page = browser.open(folder.page)
+    page.locator(".chooser summary").click()
+    page.get_by_label("captured calls").check()
+    assert page.evaluate("location.hash") == "#columns=captured_calls"
+    head = page.locator("#rows thead th").all_inner_texts()
+    assert head[-1] == "captured calls"
+    assert [row[-1] for row in page.rows() if row[1] == "inductor"] == ["50", "—", "50", "50"]
+
+
+def test_rules_are_explained_to_keyboard_and_mouse(browser: Browser, folder: SweepFolder) -> None:
+    page = browser.open(folder.page)
+    about = page.locator(".executive thead th", has_text="clipped").locator("button.tip")
+    about.focus()
+    assert page.text("#tip") == COLUMNS["geomean_speedup_clipped"].doc
+    assert about.get_attribute("aria-describedby") == "tip"
+    page.keyboard.press("Escape")
+    assert page.locator("#tip").is_hidden()
+    page.locator(".executive thead th", has_text="pass rate").locator("button.tip").hover()
+    assert page.text("#tip") == COLUMNS["pass_rate_percent"].doc
+
+
+def test_everything_can_be_reached_by_tab(browser: Browser, folder: SweepFolder) -> None:
+    page = browser.open(folder.page)
+    seen = []
+    for _ in range(140):
+        page.keyboard.press("Tab")
+        seen.append(page.evaluate("(e => e.id || e.className || e.textContent.slice(0, 30))(document.activeElement)"))
+    assert seen[0] == "skip"
+    assert {"theme", "filter-q", "filter-compiler", "sort", "tip", "scroller short"} <= set(seen)
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") is not None
+    page.keyboard.press("Enter")
+
+
+def test_theme_follows_the_system_until_one_is_chosen(browser: Browser, folder: SweepFolder) -> None:
+    page = browser.open(folder.page, theme="dark")
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.click("#theme")
+    assert page.text("#theme") == "Theme: light"
+    light = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert _brightness(dark) < 60 < 200 < _brightness(light)
+    page.reload()
+    page.wait_for_selector("html[data-ready]", state="attached")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == light
+    page.wait_for_selector("#chart-speedup svg.marks")
+    ink = page.locator("#chart-speedup g.role-axis-label text").first.get_attribute("fill")
+    page.click("#theme")
+    page.locator("#chart-speedup").scroll_into_view_if_needed()
+    page.until(f"document.querySelector('#chart-speedup g.role-axis-label text')?.getAttribute('fill') !== '{ink}'")
+
+
+def _brightness(colour: str) -> float:
+    return sum(map(int, re.findall(r"\d+", colour)[:3])) / 3
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_words_can_be_read_on_their_background(browser: Browser, folder: SweepFolder, theme: str) -> None:
+    """WCAG 2.2, AA: a contrast of 4.5 for all text colours on all backgrounds that they stand on."""
+    page = browser.open(folder.page, theme=theme)
+    names = ["ink", "faint", "accent", "good", "bad", "warn", "page", "card", "stripe", "hover"]
+    found = page.evaluate(
+        "names => names.map((n) => getComputedStyle(document.documentElement).getPropertyValue('--' + n).trim())", names
+    )
+    colour = dict(zip(names, found, strict=True))
+    for text in names[:6]:
+        for ground in names[6:]:
+            assert _contrast(colour[text], colour[ground]) >= 4.5, (text, ground)
+
+
+def _contrast(one: str, other: str) -> float:
+    values = sorted((_luminance(one), _luminance(other)))
+    return (values[1] + 0.05) / (values[0] + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_nothing_makes_the_page_scroll_sideways(browser: Browser, folder: SweepFolder, width: int) -> None:
+    page = browser.open(folder.page, width=width)
+    page.drawn()
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    page.locator("#rows .rows a").first.click()
+    page.wait_for_selector("#chart-job_samples svg.marks")
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_paper_has_all_rows_and_no_controls(browser: Browser, folder: SweepFolder) -> None:
+    page = browser.open(folder.page, theme="dark")
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    for hidden in ("#bar", ".filters button", ".chooser", ".tip"):
+        assert page.locator(hidden).first.is_hidden()
+    assert len(page.rows()) == 8
+    assert page.pdf().startswith(b"%PDF")
+
+
+# -- what it must not do
+
+
+def test_no_request_can_leave_the_page(browser: Browser, folder: SweepFolder) -> None:
+    page = browser.open(folder.page)
+    page.drawn()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.5)
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        for attempt in ATTEMPTS:
+            assert page.evaluate(attempt.replace("ADDRESS", address)) == "refused"
+        with pytest.raises(TimeoutError):  # nobody has called
+            listener.accept()
+    assert sum("Content Security Policy" in text for text in page.troubles) >= 3
+    page.troubles.clear()
+
+
+def test_code_made_of_text_does_not_run(browser: Browser, folder: SweepFolder) -> None:
+    page = browser.open(folder.page)
+    result = page.evaluate(INLINE_SCRIPT)
+    assert result == "refused"
+    assert all("Content Security Policy" in text for text in page.troubles)
+    page.troubles.clear()
+
+
+def test_hostile_names_are_only_text(browser: Browser, tmp_path: Path) -> None:
+    image = "<img src=x onerror=alert(2)>"
+    sweep = synthetic.SyntheticSweep(tmp_path / "s", overrides=[f"suite.models=[{HOSTILE}]"])
+    eager = sweep.performance(HOSTILE, "eager")
+    sweep.performance(HOSTILE, image, baseline=eager, pairs=[(0.2, 0.1)] * 20, disturbed=[HOSTILE])
+    spec = synthetic.job(f'"><svg onload=alert(3)>{HOSTILE}', image)
+    sweep.add(spec, synthetic.failed_result(spec, "crash", f"</script>{HOSTILE}{image}"))
+    folder = sweep.write()
+    folder.log_file(spec.id).write_text(f"{HOSTILE}\n</pre>{image}\n")
+    folder.page.write_text(made(folder))
+    page = browser.open(folder.page)
+    page.drawn()
+    assert page.rows()[-1][0].startswith(HOSTILE)
+    page.locator("#chart-speedup g.mark-symbol path").first.hover(force=True)
+    page.wait_for_timeout(100)
+    page.locator("#failures a").first.click()
+    assert f"</script>{HOSTILE}{image}" in page.text("#job")
+    assert f"{HOSTILE} </pre>{image}" in page.text("#job")
+    for name in ("Facts", "Configuration"):
+        page.locator("#job summary", has_text=name).click()
+    assert page.locator("img, #page script, #job script, #overview script").count() == 0
+
+
+# -- ten thousand rows
+
+
+def test_ten_thousand_rows_do_not_freeze_it(browser: Browser, ten_thousand: Path) -> None:
+    page = browser.open(ten_thousand)
+    assert float(page.evaluate("document.documentElement.dataset.ready")) < INTERACTIVE_MS
+    assert ten_thousand.stat().st_size < 15_000_000
+    assert page.shown() == "10,000 rows"
+    assert len(page.rows()) < 60
+    page.evaluate("goTo('table')")
+    page.evaluate("document.querySelector('.scroller').scrollTop = 1e9")
+    page.until("document.querySelector('#rows .rows tr:last-child').getAttribute('aria-rowindex') === '10001'")
+    assert page.rows()[-1][1] == "openvino"
+    took = page.evaluate(TIMED_FILTER)
+    assert took < 1000
+    assert page.shown() == "200 of 10,000 rows"
+    assert page.evaluate("document.querySelector('.scroller').scrollTop") == 0
+    speedups = [float(row[2].split("x")[0]) for row in page.rows()[:10]]
+    assert speedups == sorted(speedups, reverse=True)
+
+
+def test_charts_of_ten_thousand_rows_show_the_worst_and_say_so(browser: Browser, ten_thousand: Path) -> None:
+    page = browser.open(ten_thousand)
+    page.locator("#chart-speedup").scroll_into_view_if_needed()
+    page.wait_for_selector("#chart-speedup .marks")
+    assert page.text("#chart-speedup > .count") == "8 of 1,000 workloads, slowest first."
+    page.locator("#chart-speedup").get_by_label("Order").select_option("fastest first")
+    assert page.text("#chart-speedup > .count") == "8 of 1,000 workloads, fastest first."
+    page.locator("#chart-speedup").get_by_label("Models at most").select_option("16")
+    assert page.text("#chart-speedup > .count") == "16 of 1,000 workloads, fastest first."
+    page.locator("#chart-latency").scroll_into_view_if_needed()
+    page.wait_for_selector("#chart-latency .marks")
+    assert "this page has no room for all samples" in page.text("#chart-latency > .count")
+
+
+def test_the_keyboard_can_walk_through_the_long_table(browser: Browser, ten_thousand: Path) -> None:
+    page = browser.open(ten_thousand, "#compiler=inductor")
+    page.locator("#rows .rows a").first.focus()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        page.wait_for_timeout(5)
+    place = page.evaluate("document.activeElement.closest('tr')?.getAttribute('aria-rowindex')")
+    assert place is not None
+    assert int(place) > 15
+
+
+# -- several sweeps, and one that runs
+
+
+def test_several_sweeps_stand_side_by_side_and_over_time(browser: Browser, tmp_path: Path) -> None:
+    folders = []
+    for number, speedup in enumerate((2.0, 1.5, 1.0)):
+        sweep = synthetic.SyntheticSweep(tmp_path / "2026-11-21" / f"1{number}-00-00")
+        for model in ("A", "B"):
+            for round in range(3):
+                eager = sweep.performance(model, "eager", round, latency=0.1)
+                ratio = speedup if model == "A" else 2.0
+                pairs = [(0.1, 0.1 / ratio)] * 20
+                sweep.performance(model, "inductor", round, baseline=eager, latency=0.1 / ratio, pairs=pairs)
+        folder = sweep.write()
+        header = json.loads(folder.sweep_file.read_text())
+        folder.sweep_file.write_text(json.dumps({**header, "created": 1e9 + number}))
+        folders.append(folder)
+    sweeps = [(results, tables.build(results)) for results in map(load.load, folders)]
+    html.write_file(tmp_path / "three.html", sweeps)
+    page = browser.open(tmp_path / "three.html")
+    assert page.text("#top h1") == "3 sweeps"
+    first, second = page.texts(".compare tbody tr")
+    assert first.startswith("A inductor 2.00x")
+    assert "1.50x [1.50, 1.50] ▼ worse 0.750x" in first
+    assert "1.00x [1.00, 1.00] ▼ worse 0.500x" in first
+    assert second.count("≈ within noise") == 2
+    page.select_option("#metric", "latency_ms")
+    assert page.evaluate("location.hash") == "#metric=latency_ms"
+    assert "100 ms ▼ worse 2.00x" in page.texts(".compare tbody tr")[0]
+    page.locator("#time").scroll_into_view_if_needed()
+    page.wait_for_selector("#chart-over_time svg.marks")
+    assert page.locator("#chart-over_time g.mark-symbol path").count() >= 3
+    page.select_option("#filter-sweep", "2026-11-21/11-00-00")
+    assert page.shown() == "4 of 12 rows"
+    page.locator("#rows .rows a").first.click()
+    assert re.fullmatch(
+        r"#sweep=.*&job=1%3A[0-9a-f]{16}",
+        page.evaluate("location.hash").replace("metric=latency_ms&", "").replace("&metric=latency_ms", ""),
+    )
+    assert page.get_by_role("link", name="log.txt").get_attribute("href").startswith("2026-11-21/11-00-00/jobs/")
+
+
+def test_a_running_sweep_says_so_and_its_page_reloads_itself(browser: Browser, tmp_path: Path) -> None:
+    sweep = synthetic.SyntheticSweep(tmp_path / "s")
+    sweep.performance("A", "eager")
+    sweep.add(synthetic.job("B", "eager"))
+    folder = sweep.write()
+    folder.page.write_text(made(folder, running=True))
+    page = browser.open(folder.page, "#q=A")
+    assert page.text(".running") == "running, 1 of 2 jobs"
+    folder.write_result(synthetic.performance_result(sweep.jobs[1]))
+    folder.page.write_text(made(folder))
+    page.wait_for_selector("#top p.faint", timeout=15_000)
+    assert page.text("#top .title") == "s 2 jobs" or page.text("#top .title").endswith("2 jobs")
+    assert page.input_value("#filter-q") == "A"
+    assert page.locator(".running").count() == 0
+
+
+def test_an_unfinished_sweep_is_not_called_running(browser: Browser, tmp_path: Path) -> None:
+    sweep = synthetic.SyntheticSweep(tmp_path / "s")
+    sweep.performance("A", "eager")
+    sweep.add(synthetic.job("B", "eager"))
+    folder = sweep.write()
+    folder.page.write_text(made(folder))
+    assert browser.open(folder.page).text(".running") == "1 of 2 jobs have a result"
+
+
+@pytest.mark.parametrize("kinds", [("accuracy",), ()])
+def test_sweeps_without_timings_have_a_page_too(browser: Browser, tmp_path: Path, kinds: tuple[str, ...]) -> None:
+    sweep = synthetic.SyntheticSweep(tmp_path / "s")
+    if kinds:
+        sweep.accuracy("Bert", "inductor")
+    else:
+        sweep.add(synthetic.job("Bert", "inductor", "reference"))
+    folder = sweep.write()
+    folder.page.write_text(made(folder))
+    page = browser.open(folder.page)
+    page.drawn()
+    assert len(page.rows()) == len(kinds)
