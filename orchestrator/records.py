@@ -242,7 +242,7 @@ def from_json(kind: type[Record], value: Any) -> Record:
 
     Raises ValueError that names the field when a key is missing, unknown or of another type.
     """
-    return typing.cast(Record, _parser(kind)(value, kind.__name__))
+    return typing.cast(Record, _parser(typing.cast(Any, kind))(value, kind.__name__))
 
 
 Parser = Callable[[Any, str], Any]
