@@ -12,7 +12,7 @@ from typing import Any
 from orchestrator.records import SCHEMA_VERSION
 
 Step = Callable[[str, dict[str, Any]], dict[str, Any]]
-"""(what a file is: "sweep", "plan", "job" or "result"; its JSON object) -> the object that the next version has."""
+"""(what a file is: "sweep", "plan", "job", "result" or "snapshot"; its JSON object) -> that of the next version."""
 
 MIGRATIONS: dict[int, Step] = {}
 """Version -> the step from it to the next one. Empty: there was no other version yet."""

@@ -13,6 +13,7 @@ from orchestrator import migrations, store
 from orchestrator.__main__ import main
 from orchestrator.errors import UsageError
 from orchestrator.records import SCHEMA_VERSION
+from orchestrator.results import snapshot
 from orchestrator.results.load import load
 from orchestrator.store import SweepFolder, Unreadable
 
@@ -58,6 +59,25 @@ def test_a_planted_migration_makes_an_old_folder_readable(folder: SweepFolder, m
     assert folder.read_job(after.outcomes[0].job.id) == before.outcomes[0].job
     assert {what for _, what in seen} == {"sweep", "plan", "job", "result"}
     assert [step for step, what in seen if what == "sweep"] == [-2, -1]
+
+
+def test_a_baseline_of_an_older_version_is_migrated(
+    folder: SweepFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "baseline.json"
+    snapshot.write(file, snapshot.of_folder(folder))
+    before = snapshot.read(file)
+    data = json.loads(file.read_text())
+    file.write_text(json.dumps({**data, "schema": SCHEMA_VERSION - 1}).replace('"rows"', '"lines"'))
+
+    def step(what: str, old: dict[str, Any]) -> dict[str, Any]:
+        assert what == "snapshot"
+        return {"rows" if key == "lines" else key: value for key, value in old.items()}
+
+    with pytest.raises(UsageError, match=r"baseline\.json was written by an older orchestrator"):
+        snapshot.read(file)
+    monkeypatch.setattr(migrations, "MIGRATIONS", {SCHEMA_VERSION - 1: step})
+    assert snapshot.read(file) == before
 
 
 def test_what_is_written_has_todays_version(folder: SweepFolder) -> None:

@@ -199,6 +199,20 @@ def test_a_sweep_of_an_older_version_keeps_what_it_fixed() -> None:
     assert {"rounds=2", "++compiler.options.dynamic=true"} <= set(shlex.split(command))
 
 
+def test_reading_a_sweep_imports_nothing_that_it_names() -> None:
+    """Its plug-ins may be someone else's, and not be here at all: the tables have their commands all the same."""
+    plan = planned((*TINY, "compiler=aot_eager", "rounds=2", "measure=performance,accuracy"))
+    jobs = []
+    for job in plan.graph.jobs:
+        measure, compiler = (
+            dataclasses.replace(spec, target=f"nowhere.{spec.target.rpartition('.')[2]}")
+            for spec in (job.measure, job.compiler)
+        )
+        jobs.append(dataclasses.replace(job, measure=measure, compiler=compiler))
+    found = rows(plan.header, JobGraph(tuple(jobs)), plan)
+    assert [command for command, _ in found] == [command for command, _ in rows(plan.header, plan.graph, plan)]
+
+
 def test_the_folder_of_a_user_is_named_from_the_stored_header(tmp_path: Path) -> None:
     """A rerun has another command line; its header still knows the folder."""
     plan = planned(("--config-dir", FAKES, "suite=perceptrons", "measure=glance", "rounds=1"))

@@ -551,6 +551,20 @@ def test_resume_needs_no_configuration_and_takes_execution(paced: Path) -> None:
     assert folder.caches.is_dir()
 
 
+def test_what_a_launcher_ran_is_launched_again_unless_it_is_said_to_run_here(paced: Path) -> None:
+    folder = latest(paced)
+    lost = lose_one(folder)
+    data = json.loads(folder.sweep_file.read_text())
+    data["argv"] = [*PACED, "hydra/launcher=absent", "execution.shards=5"]
+    folder.sweep_file.write_text(json.dumps(data))
+    done = said("resume=latest", cwd=paced)
+    assert done.returncode == 2
+    assert "unknown hydra/launcher 'absent'" in done.stderr
+    done = said("resume=latest", "execution.shards=1", cwd=paced)
+    assert done.returncode == 0, done.stderr
+    assert folder.result_file(lost).exists()
+
+
 def test_a_measures_own_time_out_stays_on_resume(paced: Path) -> None:
     folder = latest(paced)
     plan = json.loads(folder.plan_file.read_text())

@@ -12,9 +12,9 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from orchestrator.planning.rounds import is_timed
 from orchestrator.records import REFERENCE_MEASURE, JobSpec, PluginSpec, Workload
 from orchestrator.results.load import fact
+from orchestrator.results.naming import measure_kind
 from orchestrator.store import Sweep
 
 REPLACED = frozenset(
@@ -31,6 +31,8 @@ NEUTRAL: Mapping[str, tuple[Any, str]] = {
     "execution.shards": (1, "1"),
 }
 """Keys that shape a sweep -> the value that shapes nothing, and how it is written."""
+JUDGED = ("accuracy", REFERENCE_MEASURE)
+"""Kinds of measures that have one round, whatever is asked for; of others one may say it needlessly."""
 OF_A_MEASURE = ("measure", "batch_size", "rounds")
 """What may differ between the measures of one command."""
 
@@ -95,7 +97,8 @@ class Commands:
             for key, override in given.items()
             if key not in REPLACED and not key.startswith(("hydra", *dropped))
         }
-        if is_timed(job) and job.verdict is None and conf["rounds"] != job.round + 1:
+        timed = job.verdict is None and measure_kind(job.measure) not in JUDGED
+        if timed and conf["rounds"] != job.round + 1:
             words["rounds"] = f"rounds={job.round + 1}"
         return words | _neutral(conf, given, fixed)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import UsageError
+from orchestrator.migrations import migrated
 from orchestrator.records import PASS, REFERENCE_MEASURE, SCHEMA_VERSION, STATUSES, from_json, to_json
 from orchestrator.results.changes import Figure
 from orchestrator.results.configuration import JobConfigs, flatten, settings
@@ -235,10 +236,12 @@ def read(path: Path) -> Snapshot:
         raise UsageError(
             f"{path} is no snapshot of a sweep: `orchestrator gate REF --against {path} --accept` makes one"
         )
-    if data.get("schema") != SCHEMA_VERSION:
-        raise UsageError(f"{path} has schema version {data.get('schema')!r}; this version reads {SCHEMA_VERSION}")
     try:
-        found = from_json(Snapshot, {key: value for key, value in data.items() if key not in ("kind", "schema")})
+        data = migrated("snapshot", data)
+    except ValueError as error:
+        raise UsageError(f"{path} {error}") from error
+    try:
+        found = from_json(Snapshot, {key: value for key, value in data.items() if key != "kind"})
         _check(found.rows)
     except ValueError as error:
         raise UsageError(f"{path} is damaged: {error}") from error
