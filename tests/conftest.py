@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,11 @@ import pytest
 from fakes.leftovers import MARK, left
 
 from orchestrator.store import SweepFolder
+
+
+def pytest_configure() -> None:
+    """A shell starts what runs in its background with SIGINT ignored; commands under test would inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
