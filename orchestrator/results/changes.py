@@ -19,9 +19,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-from scipy import special
-
 from orchestrator.results.statistics import CONFIDENCE
 
 PRIOR = 4.0
@@ -105,6 +102,9 @@ def _intervals(estimates: Sequence[tuple[float, float, float]]) -> list[Change]:
     """Return changes from (logarithm of the ratio, standard error, degrees of freedom); all at once, for speed."""
     if not estimates:
         return []
+    import numpy as np  # here: half a second, with scipy's, that verbs which compare nothing do not pay
+    from scipy import special
+
     distance, error, freedom = np.array(estimates).T
     half = special.stdtrit(freedom, (1 + CONFIDENCE) / 2) * error
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from orchestrator.errors import UsageError, did_you_mean
 from orchestrator.planning.matching import KEYS, matches, names
@@ -20,6 +17,7 @@ from orchestrator.results.listing import status
 from orchestrator.results.load import Outcome, fact, figure, items, lines, outcome
 from orchestrator.results.metrics import MIB
 from orchestrator.results.reproduce import Commands
+from orchestrator.results.statistics import spread
 from orchestrator.store import JobGraph, Sweep, SweepFolder
 
 TAIL_BYTES = 64 * 1024
@@ -156,8 +154,8 @@ def _summary(samples: Samples) -> Summary:
     values = samples.values
     if len(values) < 2:
         return Summary(samples, values[0] if values else None, None, None)
-    low, high = (float(value) for value in np.percentile(values, (25, 75)))
-    return Summary(samples, statistics.median(values), low, high)
+    seen = spread(values)
+    return Summary(samples, seen.median, seen.low, seen.high)
 
 
 def read(folder: SweepFolder, sweep: Sweep, graph: JobGraph, job: JobSpec) -> Details:

@@ -15,9 +15,6 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from scipy import special  # not scipy.stats: the same quantile functions in a fifth of the import time
-
 CONFIDENCE = 0.95
 THRESHOLD = 0.01
 """Effects below 1 % are never called: memory layout alone moves a process by that much (docs/measuring.md)."""
@@ -98,7 +95,24 @@ def one_round(logs: Sequence[float], confidence: float = CONFIDENCE) -> Estimate
 @functools.cache
 def _normal(confidence: float) -> float:
     """Return the normal quantile of a two-sided interval, 1.96 for 95 %."""
-    return float(special.ndtri((1 + confidence) / 2))
+    return statistics.NormalDist().inv_cdf((1 + confidence) / 2)
+
+
+@functools.cache
+def student(freedom: float, confidence: float = CONFIDENCE) -> float:
+    """Return the quantile of Student's t of a two-sided interval; `freedom` need not be whole.
+
+    scipy is imported here: only who has rounds pays half a second for it. (scipy.stats would be five times that.)
+    """
+    from scipy import special
+
+    return float(special.stdtrit(freedom, (1 + confidence) / 2))
+
+
+def _moments(values: Sequence[float]) -> tuple[float, float]:
+    """Return the mean and the variance (n - 1; 0 of one value)."""
+    mean = math.fsum(values) / len(values)
+    return mean, math.fsum((value - mean) ** 2 for value in values) / max(len(values) - 1, 1)
 
 
 def over_rounds(rounds: Sequence[Estimate], confidence: float = CONFIDENCE) -> Estimate:
@@ -116,11 +130,9 @@ def over_rounds(rounds: Sequence[Estimate], confidence: float = CONFIDENCE) -> E
     """
     if len(rounds) == 1:
         return rounds[0]
-    logs = np.log([estimate.value for estimate in rounds])
-    count = len(logs)
-    mean = float(logs.mean())
-    quantile = float(special.stdtrit(count - 1, (1 + confidence) / 2))
-    half = max(quantile * float(logs.std(ddof=1)) / math.sqrt(count), _within(rounds))
+    count = len(rounds)
+    mean, variance = _moments([math.log(estimate.value) for estimate in rounds])
+    half = max(student(count - 1, confidence) * math.sqrt(variance / count), _within(rounds))
     return Estimate(math.exp(mean), math.exp(mean - half), math.exp(mean + half), ROUNDS, count)
 
 
@@ -140,17 +152,17 @@ def unpaired(eager: Sequence[float], compiled: Sequence[float], confidence: floa
     logarithms (Welch, Biometrika 34, 1947): what each process gets of memory layout and clock does not cancel, and is
     in the interval. One process a side has no interval.
     """
-    sides = [np.log(np.asarray(side, dtype=float)) for side in (eager, compiled)]
-    difference = float(sides[0].mean() - sides[1].mean())
-    counts = [len(side) for side in sides]
+    counts = [len(eager), len(compiled)]
+    moments = [_moments([math.log(value) for value in side]) for side in (eager, compiled)]
+    difference = moments[0][0] - moments[1][0]
     if min(counts) < 2:
         return Estimate(math.exp(difference), None, None, UNPAIRED, min(counts))
-    errors = [float(side.var(ddof=1)) / count for side, count in zip(sides, counts, strict=True)]
+    errors = [variance / count for (_, variance), count in zip(moments, counts, strict=True)]
     total = sum(errors)
     if total == 0:
         return Estimate(math.exp(difference), math.exp(difference), math.exp(difference), UNPAIRED, min(counts))
     freedom = total**2 / sum(error**2 / (count - 1) for error, count in zip(errors, counts, strict=True))
-    half = float(special.stdtrit(freedom, (1 + confidence) / 2)) * math.sqrt(total)
+    half = student(freedom, confidence) * math.sqrt(total)
     return Estimate(
         math.exp(difference), math.exp(difference - half), math.exp(difference + half), UNPAIRED, min(counts)
     )
@@ -208,8 +220,8 @@ def _quantile(ordered: Sequence[float], part: float) -> float:
 
 def deviation_percent(values: Sequence[float]) -> float:
     """Return the standard deviation (n - 1) of two or more values, in percent of their mean."""
-    mean = math.fsum(values) / len(values)
-    return 100 * math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)) / mean
+    mean, variance = _moments(values)
+    return 100 * math.sqrt(variance) / mean
 
 
 def break_even(compile_latency: float, eager_latency: float, latency: float) -> int | None:

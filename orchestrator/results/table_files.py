@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import csv
 import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from scipy import special
 
 from orchestrator.errors import UsageError
 from orchestrator.results.changes import Figure
@@ -25,7 +23,7 @@ from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.performance import COUNTERS
 from orchestrator.results.snapshot import Row, Snapshot
-from orchestrator.results.statistics import CONFIDENCE, IN_PROCESS
+from orchestrator.results.statistics import IN_PROCESS, student
 
 TABLES = ("summary", "performance", "accuracy")
 """Tables that hold a row for each workload and compiler, the one preferred first."""
@@ -134,14 +132,14 @@ def _speedup(record: Record) -> Figure:
     half = math.log(record["speedup_high"] / record["speedup_low"]) / 2
     if record.get("interval") == IN_PROCESS or not rounds or rounds < 2:
         return Figure(values=(value,), halves=(half,))
-    quantile = float(special.stdtrit(rounds - 1, (1 + CONFIDENCE) / 2))
-    return Figure(values=_like(value, half * math.sqrt(rounds) / quantile, rounds))
+    return Figure(values=_like(value, half * math.sqrt(rounds) / student(rounds - 1), rounds))
 
 
 def _like(mean: float, deviation: float, count: int) -> tuple[float, ...]:
     """Return `count` values whose logarithms have this mean and standard deviation."""
-    steps = np.linspace(-1, 1, count)
-    return tuple(float(mean * math.exp(deviation * step)) for step in steps / steps.std(ddof=1))
+    steps = [step - (count - 1) / 2 for step in range(count)]
+    unit = statistics.stdev(steps)
+    return tuple(mean * math.exp(deviation * step / unit) for step in steps)
 
 
 def _positive(value: Any) -> bool:
