@@ -343,6 +343,9 @@ def test_a_wheel_has_all_it_needs(tmp_path: Path) -> None:
     installed = tmp_path / "installed"
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(installed)
+    assets = {path.relative_to(REPOSITORY) for path in (REPOSITORY / "orchestrator/reporting/assets").rglob("[!.]*.*")}
+    assert Path("orchestrator/reporting/assets/vendor/vega.min.js") in assets
+    assert [path for path in assets if not (installed / path).is_file()] == []
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     done = command("experiment=quick", "dry_run=true", cwd=elsewhere, PYTHONPATH=str(installed))

@@ -3,6 +3,7 @@
 
 const SVG_LIMIT = 3000;
 const NARROW = 560;
+const LEGEND_WIDTH = 190;
 const LINES = 80;
 const drawn = new Set();
 
@@ -152,7 +153,9 @@ class ChartCard {
 /** Draw a specification with its data. Clicking a mark that belongs to a job opens it. */
 async function drawChart(element, chart, datasets, many) {
   const spec = { ...coloured(chart.spec), description: chart.title, datasets };
-  spec.params = [{ name: "narrow", value: element.clientWidth < NARROW }, { name: "lines", value: TELLING.length ? 2 : 1 }];
+  const width = element.clientWidth;
+  const params = { narrow: width < NARROW, lines: TELLING.length ? 2 : 1, columns: Math.max(Math.floor(width / LEGEND_WIDTH), 1) };
+  spec.params = Object.entries(params).map(([name, value]) => ({ name, value }));
   const result = await vegaEmbed(element, spec, {
     mode: "vega-lite",
     ast: true, // expressions are interpreted: the page forbids scripts made of text

@@ -23,8 +23,8 @@ COLOURS = (BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE)
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right")
 """Seven shapes for six colours: 42 series before a pair repeats."""
 
-COLUMNS = {"expr": "max(1, floor(width / 150))"}
-"""Of a legend: as many as there is room for."""
+COLUMNS = {"expr": "columns"}
+"""Of a legend: as many as there is room for, which has to be known before it is laid out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,11 +57,13 @@ class Chart:
 
 
 def spec(**parts: Any) -> Spec:
-    """Return a specification of the container's width. The page sets `narrow` where that is a telephone's, and
-    `lines` to the lines of its labels."""
+    """Return a specification of the container's width.
+
+    The page sets `narrow` where that is a telephone's, `lines` to the lines of a label, `columns` to those of a legend.
+    """
     return {
         "$schema": SCHEMA,
-        "params": [{"name": "narrow", "value": False}, {"name": "lines", "value": 1}],
+        "params": [{"name": "narrow", "value": False}, {"name": "lines", "value": 1}, {"name": "columns", "value": 3}],
         "width": "container",
         "autosize": {"type": "fit-x", "contains": "padding"},
         **parts,

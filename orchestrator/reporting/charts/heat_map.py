@@ -94,7 +94,11 @@ def chart(series: Sequence[str]) -> Chart:
                     },
                 },
                 {
-                    "mark": {"type": "text", "fontSize": 11, "limit": {"expr": "max(bandwidth('x') - 2, 26)"}},
+                    "mark": {
+                        "type": "text",
+                        "fontSize": {"expr": "bandwidth('x') < 34 ? 9 : 11"},
+                        "limit": {"expr": "max(bandwidth('x') - 2, 26)"},
+                    },
                     "transform": [{"filter": "isValid(datum.doublings)"}],
                     "encoding": {
                         "text": {"field": "short"},
@@ -102,7 +106,11 @@ def chart(series: Sequence[str]) -> Chart:
                     },
                 },
                 {
-                    "mark": {"type": "text", "fontSize": 11, "limit": {"expr": "max(bandwidth('x') - 2, 26)"}},
+                    "mark": {
+                        "type": "text",
+                        "fontSize": {"expr": "bandwidth('x') < 34 ? 9 : 11"},
+                        "limit": {"expr": "max(bandwidth('x') - 2, 26)"},
+                    },
                     "transform": [{"filter": "!isValid(datum.doublings)"}],
                     "encoding": {"text": {"field": "short"}},
                 },
