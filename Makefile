@@ -11,7 +11,8 @@ sweep: $(VENV)/installed  ## the main job: is inductor faster than eager, smalle
 	$(BIN)/python -m orchestrator -m compiler=eager,inductor dtype=float16
 
 test: $(VENV)/installed lint  ## linters, type checks, and every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 -m "not alone"
+	$(BIN)/python -m pytest -m alone
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -104,6 +104,7 @@ def test_inductor_trains_a_real_model_right(tmp_path: Path) -> None:
     assert row["tensors"] > 10  # outputs, loss, and every gradient
 
 
+@pytest.mark.alone
 def test_five_ways_to_die_give_five_rows_with_five_reasons_and_spare_the_rest(tmp_path: Path) -> None:
     ways = ["does_raise", "does_segfault", "does_sigkill", "does_hang", "does_allocate"]
     output = run(tmp_path, *FAKES, "suite=perceptrons", f"compiler=eager,identity,{','.join(ways)}", "measure=glance",
@@ -185,6 +186,7 @@ def test_dry_run_of_everything_runs_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "outputs").exists()
 
 
+@pytest.mark.alone
 def test_both_launchers_agree(tmp_path: Path) -> None:
     """Same model, same seed: same outputs to the bit, same memory of a model that outweighs the libraries' pages."""
     facts = {}
@@ -245,6 +247,7 @@ def test_a_result_cut_short_is_one_row_and_is_run_again_on_resume(tmp_path: Path
     assert {job for job in after if after[job] != before[job]} == {victim}
 
 
+@pytest.mark.alone
 def test_a_job_beside_a_busy_neighbour_is_marked_and_kept(tmp_path: Path) -> None:
     hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
     try:

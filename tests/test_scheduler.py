@@ -402,6 +402,7 @@ def facts_that_time_does_not_change(found: JobResult) -> dict[str, Any]:
     }
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_fork_and_subprocess_give_the_same_figures(store: SweepFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PACKAGES_VARIABLE, "fakes")
@@ -426,6 +427,7 @@ def test_fork_and_subprocess_give_the_same_figures(store: SweepFolder, monkeypat
         assert model < build["peak"] - build["start"] < model + (8 << 20)
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_a_misbehaving_compiler_costs_one_row_each(

@@ -318,6 +318,7 @@ def test_limits_are_those_of_the_marks() -> None:
     assert (self_test.RELATIVE_IQR, self_test.FOREIGN_CORES) == (noise.RELATIVE_IQR, noise.FOREIGN_CORES)
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_shrunk_through_the_real_command(tmp_path: Path) -> None:
     """Peak and failure as known, whatever the machine does; the exit code is that of the checks."""
