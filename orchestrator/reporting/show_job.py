@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from orchestrator.errors import UsageError
 from orchestrator.records import HARMLESS, SUCCESSES
 from orchestrator.reporting import output
 from orchestrator.reporting.layout import Cell, age, console, cut, duration, grid, item, plain
@@ -78,7 +77,7 @@ def _about(found: Details) -> dict[str, Any]:
         "round": found.job.round,
         "point": list(found.point),
         "rerun": rerun_command(found),
-        "command": todays_command(found),
+        "command": found.command,
     }
 
 
@@ -89,14 +88,6 @@ def _failure(found: Details) -> Any:
 def rerun_command(found: Details) -> str:
     """Return the command that repeats exactly this job, from the configuration that the sweep has stored."""
     return f"python -m orchestrator rerun {shlex.quote(f'{shown(found.folder)}:{found.job.id}')}"
-
-
-def todays_command(found: Details) -> str:
-    """Return the command that plans the job again; or why there is none here: its plug-ins are not allowed, or gone."""
-    try:
-        return found.command
-    except UsageError as error:
-        return f"not known here: {error}"
 
 
 def _sample_row(summary: Summary) -> dict[str, Any]:
@@ -150,7 +141,7 @@ def show(found: Details, whole_log: bool) -> None:
     item(out, "again, as then", rerun_command(found), wrap=False)
     if outcome.status not in HARMLESS:
         item(out, "debug", f"{rerun_command(found)} --in-process", wrap=False)
-    item(out, "as of today", plain(todays_command(found)), wrap=False)
+    item(out, "as of today", plain(found.command), wrap=False)
 
 
 def _why(out: Console, found: Details, whole: bool) -> None:
