@@ -739,12 +739,12 @@ def test_ten_thousand_jobs_are_compared_in_time(tmp_path: Path) -> None:
         return dataclasses.replace(made, rows=tuple(rows))
 
     before, after = many(1.0), many(1.5)
-    start = time.perf_counter()
+    start = time.process_time()
     comparison = compare(before, after)
     found = lines(comparison, Labels.of_comparison(comparison))
     keys = configuration_changes.configuration_changes(comparison)
     built = matrix.matrix([before, after, before], "speedup")
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     assert len(comparison.matched) == 5000
     assert keys[0].key == "dtype"
     assert len(keys) == 2501  # and a key of each model
