@@ -220,7 +220,10 @@ class JobResult:
     attempt: int = 1
 
     def sample(self, metric: str) -> Samples | None:
-        return next((samples for samples in self.samples if samples.metric == metric), None)
+        for samples in self.samples:
+            if samples.metric == metric:
+                return samples
+        return None
 
 
 Record = TypeVar("Record")

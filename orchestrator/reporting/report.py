@@ -33,6 +33,7 @@ def finish(folder: SweepFolder) -> int:
 
     results, tables = collect(folder)
     show_summary(tables, shown(folder), next_command(results))
+    sys.stdout.flush()  # the page of 10,000 rows takes seconds: nobody waits for it to read the summary
     write_page(results, tables)
     return exit_code(results, tables)
 

@@ -94,7 +94,7 @@ def load(folder: SweepFolder, wanted: Callable[[JobSpec], bool] = lambda job: Tr
 def uncollected() -> Iterator[None]:
     """Keep Python's cyclic collector from looking through records again and again: they have no cycles.
 
-    It took a third of the time of reading 10,000 results.
+    It took a third of the time of reading 10,000 results. What was made inside stays, and is not looked through later.
     """
     was_on = gc.isenabled()
     gc.disable()
@@ -102,6 +102,7 @@ def uncollected() -> Iterator[None]:
         yield
     finally:
         if was_on:
+            gc.freeze()
             gc.enable()
 
 

@@ -207,8 +207,9 @@ def counts(rounds: Sequence[Outcome]) -> dict[str, int]:
         return {}
     seen: dict[str, list[float]] = defaultdict(list)
     for outcome in rounds:
-        for name in COUNTERS:
-            value = figure(outcome.facts, "counters", name) if outcome.status == PASS else None
+        counters = fact(outcome.facts, "counters") if outcome.status == PASS else None
+        for name in COUNTERS if isinstance(counters, dict) else ():
+            value = figure(counters, name)
             if value is not None:
                 seen[name].append(value)
     return {name: round(statistics.median(values)) for name, values in seen.items()}
