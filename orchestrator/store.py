@@ -11,24 +11,21 @@
       tables/               performance, accuracy, summary as csv, md, json
       report.html           the same to look at, in one file
 
-A file is written as a temporary file in the same folder, flushed, fsynced and renamed: a reader sees the old
-content or the new, never half of it. A result file that cannot be read counts as absent, and says so.
+A file is written whole or not at all (`orchestrator.files`). A result file that cannot be read counts as absent, and
+says so.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import UsageError
+from orchestrator.files import read_json, write_json
 from orchestrator.migrations import migrated
 from orchestrator.records import (
     SCHEMA_VERSION,
@@ -205,43 +202,6 @@ def read_job(path: Path) -> JobSpec:
         return from_json(JobSpec, data)
     except ValueError as error:
         raise UsageError(f"{path} is damaged: {error}") from error
-
-
-def write_json(path: Path, value: Any, indent: int | None = 1) -> None:
-    """Write `value` as JSON, atomically: temporary file in the same folder, flush, fsync, rename.
-
-    NaN and infinities are refused (ValueError): they are not JSON, and a figure that is not there is None.
-    """
-    write_text(path, json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically, as `write_json` does. OSError leaves the old file as it was."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    try:
-        with open(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
-        raise
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file; ValueError when it is not JSON (UnicodeDecodeError and RecursionError included)."""
-    try:
-        return json.loads(path.read_bytes())
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-
-
-def remove_tree(path: Path) -> None:
-    """Remove a folder and what is in it; a folder that is not there is fine."""
-    shutil.rmtree(path, ignore_errors=True)
 
 
 def new_folder(wanted: Path) -> SweepFolder:

@@ -22,11 +22,12 @@ from test_command_line import command, said
 
 from orchestrator.errors import UsageError
 from orchestrator.execution import lock
+from orchestrator.files import write_json
 from orchestrator.records import JobResult, Verdict
 from orchestrator.reporting.layout import age, cut, paragraph
 from orchestrator.results import listing
 from orchestrator.results.load import lines, one_line, uncollected
-from orchestrator.store import SweepFolder, write_json
+from orchestrator.store import SweepFolder
 
 HOUR = 3600.0
 

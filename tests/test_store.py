@@ -10,7 +10,8 @@ import pytest
 from test_records import JOB, RESULT
 
 from orchestrator.errors import UsageError
-from orchestrator.store import JobGraph, Sweep, SweepFolder, Unreadable, find_sweep, read_job, write_json, write_text
+from orchestrator.files import write_json, write_text
+from orchestrator.store import JobGraph, Sweep, SweepFolder, Unreadable, find_sweep, read_job
 
 SWEEP = Sweep(
     argv=("a=1",), overrides=("a=1",), points=({"dtype": "float16"},), created=12.5, environment={"host": "x"}

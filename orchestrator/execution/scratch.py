@@ -8,8 +8,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from orchestrator.files import remove_tree
 from orchestrator.records import JobSpec
-from orchestrator.store import SweepFolder, remove_tree
+from orchestrator.store import SweepFolder
 
 TRASH = ".removed"  # suffix of a folder that is being removed
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import UsageError
-from orchestrator.store import SweepFolder, find_sweep, write_text
+from orchestrator.files import write_text
+from orchestrator.store import SweepFolder, find_sweep
 
 if TYPE_CHECKING:
     from orchestrator.results.load import SweepResults

@@ -95,8 +95,8 @@ def _named(reference: str, snapshot: Snapshot) -> str:
 
 
 def _write_junit(path: Path, judgement: Judgement) -> None:
+    from orchestrator.files import write_text
     from orchestrator.reporting.junit import to_junit
-    from orchestrator.store import write_text
 
     try:
         write_text(path, to_junit(judgement))

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import UsageError
+from orchestrator.files import write_text
 from orchestrator.reporting import output
 from orchestrator.reporting.listing import roots
-from orchestrator.store import write_text
 
 if TYPE_CHECKING:
     from orchestrator.results.history import Point, Read, Series

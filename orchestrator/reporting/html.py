@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import UsageError
+from orchestrator.files import write_text
 from orchestrator.reporting import charts
 from orchestrator.reporting.charts.chart import ON_DARK, series_scales
 from orchestrator.reporting.page_data import document
-from orchestrator.store import SweepFolder, write_text
+from orchestrator.store import SweepFolder
 
 if TYPE_CHECKING:
     from orchestrator.results.load import SweepResults

@@ -13,13 +13,14 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from orchestrator.files import write_text
 from orchestrator.records import SCHEMA_VERSION
 from orchestrator.results.accuracy import JUDGEMENT
 from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.performance import COUNTERS
 from orchestrator.results.tables import Table, Tables
-from orchestrator.store import SweepFolder, write_text
+from orchestrator.store import SweepFolder
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet takes a cell that begins so for a formula (OWASP, "CSV injection"); messages may begin so."""

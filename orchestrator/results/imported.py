@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import UsageError
+from orchestrator.files import remove_tree
 from orchestrator.records import SCHEMA_VERSION, JobResult, JobSpec, to_json
-from orchestrator.store import JobGraph, Sweep, SweepFolder, remove_tree
+from orchestrator.store import JobGraph, Sweep, SweepFolder
 
 
 @dataclass(frozen=True)

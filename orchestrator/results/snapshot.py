@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import UsageError
+from orchestrator.files import read_json, write_json
 from orchestrator.migrations import migrated
 from orchestrator.records import PASS, REFERENCE_MEASURE, SCHEMA_VERSION, STATUSES, from_json, to_json
 from orchestrator.results.changes import Figure
@@ -33,7 +34,7 @@ from orchestrator.results.performance import (
     memory_of,
     round_speedup,
 )
-from orchestrator.store import Sweep, SweepFolder, read_json, write_json
+from orchestrator.store import Sweep, SweepFolder
 
 KIND = "orchestrator snapshot"
 NOT_ENVIRONMENT = ("conf",)

@@ -6,10 +6,11 @@ import dataclasses
 from pathlib import Path
 
 from orchestrator.errors import UsageError, did_you_mean
+from orchestrator.files import read_json
 from orchestrator.results import snapshot, table_files
 from orchestrator.results.load import Outcome, SweepResults, load
 from orchestrator.results.snapshot import Snapshot
-from orchestrator.store import SweepFolder, find_sweep, read_json
+from orchestrator.store import SweepFolder, find_sweep
 
 SPELLINGS = (
     "latest, latest~1, <date>/<time>, a sweep folder, SWEEP:JOB, a job folder, a baseline file, "
