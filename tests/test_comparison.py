@@ -18,6 +18,7 @@ from orchestrator.results.comparison import BETTER, CHANGED, LIMITS, NOISE, WORS
 from orchestrator.results.configuration import ABSENT
 from orchestrator.results.difference import means, regressed, tally
 from orchestrator.results.snapshot import Row, Snapshot
+from orchestrator.results.statistics import median_variance
 
 
 def figure(*logs: float, halves: Sequence[float] = ()) -> Figure:
@@ -70,6 +71,10 @@ def speedups(before: Sequence[float], after: Sequence[float], **fields: Any) -> 
 # -- one figure
 
 
+WIDER = math.sqrt(3 * median_variance(3))
+"""What the interval of a median of three is wider than that of their mean."""
+
+
 def test_one_row_alone_is_students_t_test() -> None:
     """The prior is that row itself, and must not count twice."""
     before, after = (0.0, 0.01, -0.01), (0.05, 0.06, 0.04)
@@ -77,8 +82,9 @@ def test_one_row_alone_is_students_t_test() -> None:
     expected = stats.ttest_ind(after, before)
     interval = expected.confidence_interval()
     assert found.ratio == pytest.approx(math.exp(0.05))
-    assert found.p == pytest.approx(expected.pvalue)
-    assert (found.low, found.high) == pytest.approx((math.exp(interval.low), math.exp(interval.high)))
+    assert found.p == pytest.approx(expected.pvalue)  # of means
+    half = WIDER * (interval.high - interval.low) / 2
+    assert (found.low, found.high) == pytest.approx((math.exp(0.05 - half), math.exp(0.05 + half)))
 
 
 def test_variances_are_moderated_by_those_of_the_other_rows() -> None:
@@ -87,20 +93,20 @@ def test_variances_are_moderated_by_those_of_the_other_rows() -> None:
     noisy = (figure(0.0, 0.02, -0.02), figure(0.1, 0.12, 0.08))
     found = changes([quiet, noisy])
     for change, variance in zip(found, (2e-4, 4e-4 - 1e-4), strict=True):
-        half = stats.t.ppf(0.975, 8) * math.sqrt(2 * variance / 3)
+        half = WIDER * stats.t.ppf(0.975, 8) * math.sqrt(2 * variance / 3)
         assert math.log(change.high / change.low) / 2 == pytest.approx(half)
 
 
 def test_many_rows_give_a_row_12_degrees_of_freedom() -> None:
     found = changes([(figure(0.0, 0.01, -0.01), figure(0.1, 0.11, 0.09))] * 20)[0]
-    half = stats.t.ppf(0.975, 12) * math.sqrt(2 * 1e-4 / 3)  # 2 sides of 4 + 2
+    half = WIDER * stats.t.ppf(0.975, 12) * math.sqrt(2 * 1e-4 / 3)  # 2 sides of 4 + 2
     assert math.log(found.high / found.low) / 2 == pytest.approx(half)
 
 
 def test_the_interval_is_never_narrower_than_the_pairs_allow() -> None:
     sides = [figure(mean, mean, mean, halves=(0.03, 0.03, 0.03)) for mean in (0.0, 0.01)]
     found = one(changes([(sides[0], sides[1])]))
-    error = math.hypot(0.03 / math.sqrt(3), 0.03 / math.sqrt(3)) / stats.norm.ppf(0.975)
+    error = WIDER * math.hypot(0.03 / math.sqrt(3), 0.03 / math.sqrt(3)) / stats.norm.ppf(0.975)
     assert math.log(found.high / found.low) / 2 == pytest.approx(stats.t.ppf(0.975, 4) * error)
 
 
@@ -428,13 +434,13 @@ DEVIATIONS = [0.005 + 0.015 * number / 29 for number in range(30)]
 
 
 def test_two_sweeps_of_the_same_rarely_differ() -> None:
-    """At most 5 % of the comparisons may call anything (Holm); 100 comparisons, so up to 10 by the binomial's 99 %."""
+    """Holm's 5 % of the comparisons, nearly 7 with latencies that drift together: of 200 up to 23 (binomial, 99 %)."""
     chance = random.Random(1)
     wrong = 0
-    for _ in range(100):
+    for _ in range(200):
         found = compare(simulated(chance), simulated(chance, drift=math.exp(chance.gauss(0, 0.03))))
         wrong += any(not pair.same for pair in found.matched)
-    assert wrong <= 10
+    assert wrong <= 23
 
 
 def test_planted_changes_are_found_and_no_other_row_is_named() -> None:

@@ -53,7 +53,7 @@ def test_figures_are_per_round_in_the_units_of_the_tables(tmp_path: Path) -> Non
 
 
 def test_the_mean_of_a_figure_is_geometric() -> None:
-    assert Figure(values=(1, 4)).mean == pytest.approx(2)
+    assert Figure(values=(1, 4)).middle == pytest.approx(2)
 
 
 def test_a_row_with_a_failed_round_has_no_figures(tmp_path: Path) -> None:

@@ -17,8 +17,10 @@ from orchestrator.results.statistics import (
     SLOWER,
     Estimate,
     break_even,
+    calm_pair_logs,
     deviation_percent,
     geometric_mean,
+    median_variance,
     one_round,
     over_rounds,
     pair_logs,
@@ -41,6 +43,42 @@ def test_what_is_no_pair_is_refused(eager: list[float], compiled: list[float]) -
 def test_a_round_is_the_median_of_ratios_not_the_ratio_of_medians() -> None:
     eager, compiled = [1.0, 2.0, 30.0], [1.0, 1.0, 20.0]  # ratios 1, 2, 1.5; medians 2 and 1
     assert one_round(pair_logs(eager, compiled)).value == pytest.approx(1.5)
+
+
+def test_calm_pairs_are_those_of_the_smallest_product_in_time_order() -> None:
+    # 40 pairs, products 1 ... 40 with the fastest last: the quarter is the last ten, still in time order
+    eager = [float(41 - i) for i in range(1, 41)]
+    compiled = [1.0] * 40
+    assert calm_pair_logs(eager, compiled) == pytest.approx([math.log(value) for value in eager[-10:]])
+    assert len(calm_pair_logs(eager[:16], compiled[:16])) == 8  # never fewer than eight ...
+    assert calm_pair_logs(eager[:8], compiled[:8]) == pytest.approx(pair_logs(eager[:8], compiled[:8]))  # ... or all
+
+
+def test_a_neighbour_that_slows_one_side_more_hardly_moves_a_round() -> None:
+    """Two thirds of the pairs disturbed: eager twice as long, compiled half as long again. The truth is 1.7."""
+    rng = random.Random(0)
+    eager, compiled = [], []
+    for i in range(60):
+        disturbed = i % 3 > 0
+        eager.append(1.7 * rng.gauss(1, 0.01) * (2.0 if disturbed else 1.0))
+        compiled.append(rng.gauss(1, 0.01) * (1.5 if disturbed else 1.0))
+    assert one_round(calm_pair_logs(eager, compiled)).value == pytest.approx(1.7, rel=0.01)
+    assert one_round(pair_logs(eager, compiled)).value > 2.2
+
+
+def test_calm_pairs_favour_neither_side() -> None:
+    """Eager against itself under one-sided noise: right on average, and intervals that miss 1 as rarely as they say."""
+    rng = random.Random(1)
+    values, misses = [], 0
+    for _ in range(400):
+        sides = [[1 + abs(rng.gauss(0, 0.02)) + (rng.random() < 0.3) * rng.random() for _ in range(40)] for _ in "ec"]
+        estimate = one_round(calm_pair_logs(*sides))
+        assert estimate.low is not None
+        assert estimate.high is not None
+        values.append(math.log(estimate.value))
+        misses += not estimate.low <= 1 <= estimate.high
+    assert abs(np.mean(values)) < 3 * np.std(values) / math.sqrt(400)
+    assert misses / 400 <= 0.05
 
 
 def test_interval_of_a_round_by_hand() -> None:
@@ -80,20 +118,44 @@ def in_process(log: float, half: float = 0.001) -> Estimate:
     return Estimate(math.exp(log), math.exp(log - half), math.exp(log + half), IN_PROCESS, 20)
 
 
-def test_rounds_are_combined_by_students_t() -> None:
-    # logs 0.10, 0.11, 0.12: mean 0.11, sd 0.01, t(0.975, 2) = 4.302653, half = 4.302653 * 0.01 / sqrt(3) = 0.0248414
+def test_rounds_are_combined_by_their_median_with_students_t() -> None:
+    # logs 0.10, 0.11, 0.12: sd 0.01, t(0.975, 2) = 4.302653, half = 4.302653 * 0.01 * sqrt(0.44867) = 0.0288203
     estimate = over_rounds([in_process(log) for log in (0.10, 0.11, 0.12)])
     assert math.log(estimate.value) == pytest.approx(0.11)
-    assert math.log(estimate.low or 0) == pytest.approx(0.11 - 0.0248414, abs=1e-7)
-    assert math.log(estimate.high or 0) == pytest.approx(0.11 + 0.0248414, abs=1e-7)
+    assert math.log(estimate.low or 0) == pytest.approx(0.11 - 0.0288203, abs=1e-7)
+    assert math.log(estimate.high or 0) == pytest.approx(0.11 + 0.0288203, abs=1e-7)
     assert (estimate.kind, estimate.count) == (ROUNDS, 3)
 
 
+def test_a_disturbed_round_widens_the_interval_and_does_not_move_the_figure() -> None:
+    quiet = over_rounds([in_process(log) for log in (0.55, 0.554, 0.557)])
+    disturbed = over_rounds([in_process(log) for log in (0.55, 0.554, 0.84)])
+    assert disturbed.value == quiet.value == pytest.approx(math.exp(0.554))
+    assert (disturbed.half or 0) > 20 * (quiet.half or 0)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 7, 10, 20])
+def test_the_variance_of_a_median(count: int) -> None:
+    values = np.random.default_rng(count).standard_normal((200_000, count))
+    simulated = float(np.var(np.median(values, axis=1)))
+    assert median_variance(count) == pytest.approx(simulated, rel=0.02 if count <= 10 else 0.08)  # of many: pi / 2n
+
+
+@pytest.mark.parametrize("count", [3, 5])
+def test_the_interval_over_rounds_covers_as_often_as_it_says(count: int) -> None:
+    rng = random.Random(count)
+    hits = 0
+    for _ in range(4000):
+        estimate = over_rounds([in_process(rng.gauss(0.1, 0.01), half=0.0) for _ in range(count)])
+        hits += (estimate.low or 0) <= math.exp(0.1) <= (estimate.high or 0)
+    assert 0.94 <= hits / 4000 <= 0.97  # of three 0.964: an outlier widens s more than it moves the median
+
+
 def test_rounds_that_agree_by_chance_are_as_unsure_as_their_pairs() -> None:
-    # t alone: 4.302653 * 0.0001 / sqrt(3) = 0.000248; the pairs: sqrt(3 * 0.01^2) / 3 = 0.0057735
+    # t alone: 4.302653 * 0.0001 * sqrt(0.44867) = 0.000288; the pairs: sqrt(3 * 0.01^2 / 3 * 0.44867) = 0.0066983
     estimate = over_rounds([in_process(log, half=0.01) for log in (0.0030, 0.0031, 0.0032)])
-    assert math.log(estimate.high or 0) == pytest.approx(0.0031 + 0.0057735, abs=1e-7)
-    assert math.log(estimate.low or 0) == pytest.approx(0.0031 - 0.0057735, abs=1e-7)
+    assert math.log(estimate.high or 0) == pytest.approx(0.0031 + 0.0066983, abs=1e-7)
+    assert math.log(estimate.low or 0) == pytest.approx(0.0031 - 0.0066983, abs=1e-7)
     few = Estimate(1.0, None, None, IN_PROCESS, 3)
     assert over_rounds([few, few, few]).high == 1.0
 

@@ -9,17 +9,22 @@ comparison of a hundred rows makes a hundred chances to be wrong. Both have a cl
 - *Holm's correction*: a change is called only if its p-value holds among all that were compared, so that with 95 %
   no row of a comparison is called changed by chance (Holm, Scand. J. Statist. 6, 1979).
 
+What is shown is the ratio of the rounds' medians, as `report` shows medians; its interval is a median's. What is tested
+is the difference of their means, which has more power: with three rounds a change of 5 % was found in nine of ten
+comparisons instead of four of ten (by simulation, 30 rows). A disturbed round widens both and fakes neither.
+
 All of it is on logarithms, as in `orchestrator.results.statistics`.
 """
 
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from orchestrator.results.statistics import CONFIDENCE
+from orchestrator.results.statistics import CONFIDENCE, median_variance
 
 PRIOR = 4.0
 NORMAL = 1.959963984540054  # quantile of the normal distribution at (1 + CONFIDENCE) / 2
@@ -36,9 +41,14 @@ class Figure:
     halves: tuple[float, ...] = ()
 
     @cached_property
-    def mean(self) -> float:
-        """Geometric mean of the rounds."""
-        return math.exp(sum(map(math.log, self.values)) / len(self.values))
+    def log_mean(self) -> float:
+        """Mean of the rounds' logarithms."""
+        return sum(map(math.log, self.values)) / len(self.values)
+
+    @cached_property
+    def middle(self) -> float:
+        """Median of the rounds (on logarithms): what `report` shows of a speed-up."""
+        return math.exp(statistics.median(map(math.log, self.values)))
 
 
 @dataclass(frozen=True)
@@ -78,49 +88,55 @@ def holm(values: Sequence[float | None]) -> list[float | None]:
 
 def _of_pairs_only(before: Figure, after: Figure) -> Change:
     """Return the change where no row has rounds: with the interval of the pairs, if both sides have it."""
-    distance, half = math.log(after.mean / before.mean), math.hypot(_within(before), _within(after))
+    distance, half = math.log(after.middle / before.middle), math.hypot(_within(before), _within(after))
     if not (before.halves and after.halves):
         return Change(math.exp(distance), None, None, None)
     return Change(math.exp(distance), math.exp(distance - half), math.exp(distance + half), None)
 
 
-def _estimate(before: Figure, after: Figure, pooled: float, pooled_freedom: int) -> tuple[float, float, float]:
-    """Return the logarithm of the ratio, its standard error, and the degrees of freedom of that (Welch, moderated)."""
-    distance = math.log(after.mean / before.mean)
+def _estimate(before: Figure, after: Figure, pooled: float, pooled_freedom: int) -> tuple[float, ...]:
+    """Return, of medians and of means, the logarithm of the ratio and its standard error; and the degrees of freedom.
+
+    Welch's, with moderated variances; the variance of a side's median is `median_variance` of that of a round.
+    """
     within = math.hypot(_within(before), _within(after)) / NORMAL
-    total = divisor = 0.0
+    of_median = of_mean = divisor = 0.0
     for side in (before, after):
-        own = len(side.values) - 1
-        term = (PRIOR * pooled + _squares(side)) / (PRIOR + own) / len(side.values)
-        total += term
-        divisor += term**2 / (PRIOR + own)
-    freedom = total**2 / divisor if divisor else math.inf
-    return distance, max(math.sqrt(total), within), min(freedom, pooled_freedom)  # one row is its own prior: once only
+        count, own = len(side.values), len(side.values) - 1
+        variance = (PRIOR * pooled + _squares(side)) / (PRIOR + own)
+        of_median += variance * median_variance(count)
+        of_mean += variance / count
+        divisor += (variance / count) ** 2 / (PRIOR + own)
+    freedom = of_mean**2 / divisor if divisor else math.inf
+    freedom = min(freedom, pooled_freedom)  # one row is its own prior: once only
+    errors = [max(math.sqrt(total), within) for total in (of_median, of_mean)]
+    medians, means = math.log(after.middle / before.middle), after.log_mean - before.log_mean
+    return medians, errors[0], means, errors[1], freedom
 
 
-def _intervals(estimates: Sequence[tuple[float, float, float]]) -> list[Change]:
-    """Return changes from (logarithm of the ratio, standard error, degrees of freedom); all at once, for speed."""
+def _intervals(estimates: Sequence[tuple[float, ...]]) -> list[Change]:
+    """Return changes from what `_estimate` returns; all at once, for speed."""
     if not estimates:
         return []
     import numpy as np  # here: half a second, with scipy's, that verbs which compare nothing do not pay
     from scipy import special
 
-    distance, error, freedom = np.array(estimates).T
+    distance, error, of_means, error_of_means, freedom = np.array(estimates).T
     half = special.stdtrit(freedom, (1 + CONFIDENCE) / 2) * error
     with np.errstate(divide="ignore", invalid="ignore"):
-        p = 2 * special.stdtr(freedom, -np.abs(distance) / error)
+        p = 2 * special.stdtr(freedom, -np.abs(of_means) / error_of_means)
     # no error: all rounds alike, to the bit, and there is no chance in it
-    p = np.where(error > 0, p, np.where(distance == 0, 1.0, 0.0))
+    p = np.where(error_of_means > 0, p, np.where(of_means == 0, 1.0, 0.0))
     columns = (np.exp(distance), np.exp(distance - half), np.exp(distance + half), p)
     return [Change(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
 
 def _squares(side: Figure) -> float:
     """Return the sum of squared deviations of the logarithms from their mean."""
-    mean = math.log(side.mean)
-    return sum((math.log(value) - mean) ** 2 for value in side.values)
+    return sum((math.log(value) - side.log_mean) ** 2 for value in side.values)
 
 
 def _within(side: Figure) -> float:
-    """Return the half-width that the pairs inside the processes alone give the mean of the rounds."""
-    return math.hypot(*side.halves) / len(side.values)
+    """Return the half-width that the pairs inside the processes alone give the median of the rounds."""
+    count = len(side.values)
+    return math.hypot(*side.halves) * math.sqrt(median_variance(count) / count)

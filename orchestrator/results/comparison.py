@@ -184,12 +184,12 @@ def judge(pairs: Sequence[Matched], limits: Callable[[Row], Mapping[str, Limit]]
     adjusted = holm([change.p for *_, change in tests])
     metrics: dict[int, list[MetricChange]] = defaultdict(list)
     for (i, metric, old, new, change), p in zip(tests, adjusted, strict=True):
-        word = _word(metric, old.mean, new.mean, change, p, own[i][metric], pairs[i].disturbed)
+        word = _word(metric, old.middle, new.middle, change, p, own[i][metric], pairs[i].disturbed)
         metrics[i].append(
             MetricChange(
                 metric=metric,
-                before=old.mean,
-                after=new.mean,
+                before=old.middle,
+                after=new.middle,
                 ratio=change.ratio,
                 low=change.low,
                 high=change.high,

@@ -285,7 +285,7 @@ def _about(name: str, level: str, kind: str, text: str) -> Case:
 
 def _gone(pair: Matched, limits: Mapping[str, Limit]) -> list[tuple[str, float]]:
     """Return the figures that only the baseline has. What is below a metric's floor may come and go."""
-    before = {metric: figure.mean for metric, figure in pair.before.figures.items()} | dict(pair.before.counts)
+    before = {metric: figure.middle for metric, figure in pair.before.figures.items()} | dict(pair.before.counts)
     after = pair.after.figures.keys() | pair.after.counts.keys()
     return [
         (metric, before[metric])

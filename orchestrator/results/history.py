@@ -231,7 +231,7 @@ def _point(sweep: Snapshot, row: Row, metric: str) -> Point:
     if figure is None:
         return Point(sweep=sweep, row=row, value=None, low=None, high=None)
     low, high = interval(figure)
-    return Point(sweep=sweep, row=row, value=figure.mean, low=low, high=high)
+    return Point(sweep=sweep, row=row, value=figure.middle, low=low, high=high)
 
 
 def _status_change(before: Point, after: Point) -> str | None:

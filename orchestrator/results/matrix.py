@@ -161,7 +161,7 @@ def _key(row: Row) -> Key:
 
 
 def _cell(row: Row, metric: str, word: str) -> Cell:
-    figure = row.figures[metric].mean if metric in row.figures else row.counts.get(metric)
+    figure = row.figures[metric].middle if metric in row.figures else row.counts.get(metric)
     value = row.status if figure is None and (metric == STATUS or row.status not in SUCCESSES) else figure
     return Cell(value, word, bool(row.disturbed))
 

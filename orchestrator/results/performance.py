@@ -20,10 +20,10 @@ from orchestrator.results.statistics import (
     UNPAIRED,
     Estimate,
     break_even,
+    calm_pair_logs,
     deviation_percent,
     one_round,
     over_rounds,
-    pair_logs,
     spread,
     unpaired,
     verdict,
@@ -95,7 +95,7 @@ def round_speedup(outcome: Outcome) -> Estimate | None:
     eager, compiled = seconds(outcome, "pair_eager_latency"), seconds(outcome, "pair_latency")
     if not eager or len(eager) != len(compiled):
         return None  # not pairs: the samples stay in the file, no ratio is made of them
-    return one_round(pair_logs(eager, compiled))
+    return one_round(calm_pair_logs(eager, compiled))
 
 
 def seconds(outcome: Outcome, metric: str) -> Sequence[float]:
@@ -173,7 +173,7 @@ def _times(passed: Sequence[Outcome], eager: Sequence[Outcome], threshold: float
         "speedup_high": total.high,
         "verdict": words if total.count else None,  # of a figure without samples nobody can say how sure it is
         "interval": total.kind if total.low is not None or total.kind == UNPAIRED else None,
-        "pairs": sum(estimate.count for estimate in estimates),
+        "pairs": sum(len(seconds(outcome, "pair_latency")) for outcome in passed),
         # eager latency = speed-up * latency: from pairs, ten times tighter than the other process's latency
         "break_even_iterations": break_even(
             statistics.median(cold), total.value * statistics.median(latencies), statistics.median(latencies)
