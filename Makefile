@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: sweep test lint bench trust vendor clean
+.PHONY: sweep test lint bench trust readme support vendor clean
 
 sweep: $(VENV)/installed  ## the main job: is inductor faster than eager, smaller, and still correct, in float16?
 	$(BIN)/python -m orchestrator -m compiler=eager,inductor dtype=float16
@@ -26,6 +26,13 @@ bench: $(VENV)/installed  ## figures of our own cost: planning, scheduling, the 
 trust: $(VENV)/installed  ## an hour on a quiet machine: false alarms, planted effects, repeatability of what we measure
 	$(BIN)/python benchmarks/trust_pairs.py
 	$(BIN)/python benchmarks/trust_repeatability.py
+
+readme: $(VENV)/installed  ## the README's table of options, again from conf/
+	$(BIN)/python docs/readme.py
+
+support: $(VENV)/installed  ## docs/support.md, again: what works where (an hour)
+	$(BIN)/python -m orchestrator experiment=support || true  # failures are what the table is about
+	$(BIN)/python docs/support.py
 
 VEGA   := vega@6.4.0 vega-lite@6.5.0 vega-embed@7.3.0
 VENDOR := orchestrator/reporting/assets/vendor

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from orchestrator.execution.sweeper import GraphSweeper
 
 VERBS = {
+    "options": ("orchestrator.reporting.options", "what can be chosen in each group, and what it needs"),
     "report": ("orchestrator.reporting.report", "show a sweep's tables again, in the terminal or as a file"),
     "rerun": ("orchestrator.reporting.rerun", "run the stored jobs of a sweep again: are its results reproduced?"),
     "diff": ("orchestrator.reporting.diff", "what differs between two sweeps or jobs, and which key goes with it"),

@@ -13,16 +13,19 @@ if TYPE_CHECKING:
 FORMS = ("json", "md", "csv")
 
 
-def parser(verb: str, description: str, epilog: str, *, roots: bool = False) -> argparse.ArgumentParser:
+def parser(verb: str, description: str, epilog: str, *, roots: bool | None = False) -> argparse.ArgumentParser:
     """Return the parser of a verb with --json, --md, --csv (`.form`) and --root (`.root`), where sweeps lie.
 
-    With `roots` the latter may be given several times: `.root` is then a list, None when it is not given.
+    With `roots` the latter may be given several times: `.root` is then a list, None when it is not given. With None a
+    verb that reads no sweep has no such flag.
     """
     made = argparse.ArgumentParser(prog=f"python -m orchestrator {verb}", description=description, epilog=epilog)
     form = made.add_mutually_exclusive_group()
     form.add_argument("--json", dest="form", action="store_const", const="json", help="everything, with units")
     form.add_argument("--md", dest="form", action="store_const", const="md", help="for a pull request")
     form.add_argument("--csv", dest="form", action="store_const", const="csv", help="the main table")
+    if roots is None:
+        return made
     if roots:
         made.add_argument("--root", action="append", metavar="DIR", help="where sweeps lie (outputs); may be repeated")
     else:

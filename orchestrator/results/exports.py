@@ -33,7 +33,19 @@ NOT_FOR_READING = frozenset(
 
 WHOLE = frozenset(
     {"sides", "totals", "configuration", "results", "geometric_means", "attribution", "shared", "facts"}
-    | {"sweeps", "about", "failures", "disturbed", "slowest", "samples", "edges", "files", "history", "unreadable"}
+    | {
+        "sweeps",
+        "about",
+        "failures",
+        "disturbed",
+        "slowest",
+        "samples",
+        "edges",
+        "files",
+        "history",
+        "unreadable",
+        "options",
+    }
 )
 """Tables of verbs that have few columns, all of them for reading."""
 

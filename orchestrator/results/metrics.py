@@ -167,7 +167,9 @@ _COLUMNS = (
     _text("change", "better, worse, changed (no direction) or within noise; missing, new"),
     _text("key", "key of the configuration or of the environment"),
     _text("side", "which of the sweeps that are compared: A, B, ..."),
-    _text("option", "the option of a group that the key belongs to; empty: it belongs to the whole sweep"),
+    _text("group", "a group of the configuration: compiler, mode, measure, ..."),
+    _text("option", "an option of a group (that a key belongs to; empty: it belongs to the whole sweep)"),
+    _text("what", "what the option's file says of itself: what it is, where it runs, what it needs"),
     _text("paste_before", "overrides that give the earlier values, appended to the later command"),
     _text("paste_after", "overrides that give the later values, appended to the earlier command"),
     _text("keys", "keys of the configuration in which the rows differ, with their values"),
@@ -226,7 +228,10 @@ _COLUMNS = (
     _text("series", "workload and compiler; what differs is added where several would have the same name"),
     _text("causes", "what differs in environment, git and settings from the point that this one is compared with"),
     # speed
-    _ratio("speedup", "exp(median of log(eager / compiled) over pairs), geometric mean of the rounds"),
+    _ratio(
+        "speedup",
+        "exp(median of log(eager / compiled) over the calmest quarter of a round's pairs), median of the rounds",
+    ),
     _ratio("speedup_low", "lower end of the 95 % interval"),
     _ratio("speedup_high", "upper end of the 95 % interval"),
     _text("verdict", "faster or slower if the interval excludes 1 and the effect is over 1 %, else within noise"),
