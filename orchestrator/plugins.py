@@ -98,7 +98,12 @@ class Compiler(Protocol):
 
 
 class Measure(Protocol):
-    """What is asked of (workload, compiler). Options are the `options` of conf/measure/*.yaml."""
+    """What is asked of (workload, compiler). Options are the `options` of conf/measure/*.yaml.
+
+    `kind` says what a job of it is planned with: one of `orchestrator.records.KINDS`.
+    """
+
+    kind: ClassVar[str]
 
     def run(self, context: Context) -> Outcome:
         """Run in the worker: put what is seen into `context.samples` and `context.facts`, return the verdict.

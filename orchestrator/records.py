@@ -27,6 +27,13 @@ Json = Mapping[str, Any]
 REFERENCE_MEASURE = "reference"
 EAGER = "eager"
 
+# Kinds of measures: what a job of theirs is planned with.
+TIMED = "timed"  # rounds in fresh processes, a baseline in each, the device to itself
+JUDGED = "judged"  # once, against the reference of its workload
+OBSERVED = "observed"  # once, alone, with nothing to compare with
+REFERENCE_KIND = "reference"  # planned for the judged ones
+KINDS = (TIMED, JUDGED, OBSERVED, REFERENCE_KIND)
+
 # Status of a result. The words of PyTorch's benchmarks/dynamo where they are sound.
 PASS = "pass"
 PASS_DUE_TO_SKIP = "pass_due_to_skip"  # the suite says, with a reason, that this is not judged
@@ -133,7 +140,7 @@ class JobSpec:
     `id` is a hash of everything that can change the numbers (`job_id`); `launcher` is "fork" or "subprocess";
     `env` are environment variables added to the worker's; `timeout_s` bounds the whole process, in seconds;
     `cost_s` is the planner's estimate, in seconds; `point` is the grid point of the sweep that asked for it, or for
-    what needs it (its place among `store.Sweep.points`).
+    what needs it (its place among `store.Sweep.points`); `kind` is one of `KINDS`, None in plans of older versions.
     """
 
     id: str
@@ -148,6 +155,7 @@ class JobSpec:
     cost_s: float
     verdict: Verdict | None = None
     point: int | None = None
+    kind: str | None = None
 
     @property
     def family(self) -> str:

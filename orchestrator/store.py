@@ -289,6 +289,7 @@ def _pack(graph: JobGraph) -> Any:
             "cost_s": job.cost_s,
             "verdict": to_json(job.verdict),
             "point": job.point,
+            "kind": job.kind,
         }
         for job in graph.jobs
     ]
@@ -318,6 +319,7 @@ def _unpack(data: Any) -> JobGraph:
                 cost_s=float(job["cost_s"]),
                 verdict=None if job["verdict"] is None else from_json(Verdict, job["verdict"]),
                 point=None if job.get("point") is None else int(job["point"]),
+                kind=None if job.get("kind") is None else str(job["kind"]),
             )
             for job in data["jobs"]
         )

@@ -9,7 +9,9 @@ from graphlib import TopologicalSorter
 
 from orchestrator.records import (
     INFRASTRUCTURE,
+    JUDGED,
     NEED_REQUIRES_SUCCESS,
+    REFERENCE_KIND,
     SUCCESSES,
     Failure,
     JobResult,
@@ -17,9 +19,11 @@ from orchestrator.records import (
     Need,
 )
 
+SHAREABLE_KINDS = frozenset({JUDGED, REFERENCE_KIND})
+"""What of a job does not change when other jobs run beside it. Any other kind times something, or may, and gets the
+machine to itself."""
 SHAREABLE = frozenset({"orchestrator.measures.accuracy.Accuracy", "orchestrator.measures.reference.Reference"})
-"""Measures (their targets) whose figures do not change when other jobs run beside them. Any other measure times
-something, or may, and gets the machine to itself."""
+"""Measures (their targets) of these kinds, for plans of versions in which a job did not say its kind."""
 
 
 class Agenda:
@@ -87,4 +91,6 @@ class Agenda:
 
 
 def is_shareable(job: JobSpec) -> bool:
+    if job.kind is not None:
+        return job.kind in SHAREABLE_KINDS
     return job.measure.target in SHAREABLE

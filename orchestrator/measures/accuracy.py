@@ -7,7 +7,7 @@ One step, dropout off, from the same seed as the reference; compared before any 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from orchestrator.errors import is_out_of_memory
 from orchestrator.measures.compare import Rule, compare
@@ -15,7 +15,7 @@ from orchestrator.measures.context import Context
 from orchestrator.measures.reference import EAGER_FILE, FP64_FILE, load, make_deterministic
 from orchestrator.plugins import Outcome
 from orchestrator.probes import counters
-from orchestrator.records import COMPARISON_ERROR, FAIL_ACCURACY, PASS
+from orchestrator.records import COMPARISON_ERROR, FAIL_ACCURACY, JUDGED, PASS
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +27,8 @@ class Accuracy:
 
     NaN where eager has NaN counts as equal in every dtype but float32, as in PyTorch's benchmarks.
     """
+
+    kind: ClassVar[str] = JUDGED
 
     tolerance: float | None = None
     cosine: bool | None = None

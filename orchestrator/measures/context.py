@@ -70,6 +70,13 @@ class Context:
 
         torch.manual_seed(self.workload.seed)
 
+    def find(self, table: str, **row: Any) -> None:
+        """Keep one row of a table of this measure's own (`orchestrator.results.findings`): texts, numbers, None.
+
+        Seconds and bytes, under keys that end with `_s` and `_bytes`: the table makes ms and MiB of them.
+        """
+        self.facts.setdefault("findings", {}).setdefault(table, []).append(row)
+
     def add(self, metric: str, unit: str, better: str, values: Sequence[float]) -> None:
         """Keep raw samples, in time order."""
         self.samples.append(Samples(metric=metric, unit=unit, better=better, values=tuple(values)))

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from orchestrator.errors import is_out_of_memory
 from orchestrator.measures.context import Context
@@ -24,7 +24,7 @@ from orchestrator.plugins import Outcome, Program
 from orchestrator.probes import counters
 from orchestrator.probes.clock import stopwatch
 from orchestrator.probes.noise import NoiseProbe, wait_for_quiet
-from orchestrator.records import PASS
+from orchestrator.records import PASS, TIMED
 
 Timed = Callable[[Callable[[], Any]], float]
 Step = Callable[[], Any]
@@ -43,6 +43,8 @@ class Performance:
     block of a pair lasts at least `block_seconds`; its first iteration is dropped when it has more than one. Before
     the warm-up it waits for a quiet machine, at most `quiet_seconds`.
     """
+
+    kind: ClassVar[str] = TIMED
 
     iterations: int = 20
     seconds: float = 1.0

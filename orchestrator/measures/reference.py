@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from orchestrator.measures.compare import differing
 from orchestrator.measures.context import Context
 from orchestrator.plugins import Outcome
-from orchestrator.records import EAGER_TWO_RUNS_DIFFER, PASS
+from orchestrator.records import EAGER_TWO_RUNS_DIFFER, PASS, REFERENCE_KIND
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +27,8 @@ FP64_FILE = "fp64.safetensors"
 @dataclass(frozen=True)
 class Reference:
     """Writes `eager.safetensors` and `fp64.safetensors` into the job's reference folder."""
+
+    kind: ClassVar[str] = REFERENCE_KIND
 
     def run(self, context: Context) -> Outcome:
         make_deterministic()

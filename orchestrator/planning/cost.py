@@ -19,6 +19,7 @@ TRAINING_STEP = 3.0  # backward is twice a forward
 TRAINING_COMPILE = 2.5
 WARM_COMPILE = 0.3  # with the compile cache of an earlier round
 START = {"fork": 0.5, "subprocess": 6.0}  # until the first phase
+OBSERVED_STEPS = 10
 DEFAULT_PARAMS_M = 100.0
 
 COMPILE_BASE, COMPILE_PER_MILLION = 12.0, 0.15  # inductor, inference: 12 s for a tiny BERT, 30 s for GPT-2
@@ -73,6 +74,11 @@ def performance_s(step: float, compiling: float, round: int, settings: Mapping[s
 def accuracy_s(step: float, compiling: float) -> float:
     """Return the seconds of an accuracy job: compile, one step, compare."""
     return compiling + 2 * step
+
+
+def observed_s(step: float, compiling: float) -> float:
+    """Return the seconds of a job that is neither timed nor judged: compile, some steps."""
+    return compiling + OBSERVED_STEPS * step
 
 
 def reference_s(step: float) -> float:

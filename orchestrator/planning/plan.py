@@ -7,6 +7,9 @@ For every point and model of its suite it adds the job that was asked for and wh
     round r-1 -> round r                  another fresh process, with the compile cache of the one before
     accuracy  -> performance              with gate=accuracy
 
+What a job needs depends on the kind of its measure (`orchestrator.records.KINDS`): a judged one has a reference, a timed
+one rounds and baselines, an observed one nothing.
+
 `exclude` takes away what was asked for; what remains still gets the baselines and references that it needs.
 """
 
@@ -22,13 +25,17 @@ from orchestrator.planning import cost
 from orchestrator.planning.machine import Machine
 from orchestrator.planning.matching import matches, names
 from orchestrator.planning.points import Point
-from orchestrator.planning.rounds import is_judged, turn
+from orchestrator.planning.rounds import has_tolerance, kind_of, turn
 from orchestrator.planning.shards import Unit, comparison
 from orchestrator.planning.suites import Model
 from orchestrator.plugins import resolve
 from orchestrator.records import (
     EAGER,
+    JUDGED,
+    OBSERVED,
+    REFERENCE_KIND,
     REFERENCE_MEASURE,
+    TIMED,
     JobSpec,
     Json,
     Need,
@@ -44,8 +51,8 @@ EAGER_COMPILER = PluginSpec(name=EAGER, target="orchestrator.compilers.eager.Eag
 REFERENCE = PluginSpec(name=REFERENCE_MEASURE, target="orchestrator.measures.reference.Reference")
 ACCURACY = PluginSpec(name="accuracy", target="orchestrator.measures.accuracy.Accuracy")
 
-REFERENCES, JUDGED, TIMED = range(3)
-"""Stages within a comparison: the cheap verdicts first, so that a gate can spare the timing."""
+STAGES = (REFERENCE_KIND, JUDGED, TIMED, OBSERVED)
+"""Within a comparison, by kind: the cheap verdicts first, so that a gate can spare the timing."""
 
 
 def plan(points: Iterable[Point], machine: Machine) -> JobGraph:
@@ -78,7 +85,7 @@ class _Planner:
         self._workloads: dict[str, int] = {}
         self._defaults: dict[str, dict[str, Any]] = {}
         self._points = {id(point): number for number, point in enumerate(points)}
-        self._gate = next((point.measure for point in points if is_judged(point.measure)), ACCURACY)
+        self._gate = next((point.measure for point in points if has_tolerance(point.measure)), ACCURACY)
 
     def position(self, job: JobSpec) -> tuple[int, int, int, int, int, bytes]:
         """Return where a job stands: one comparison after the other, in it stage, workload, round, eager first."""
@@ -86,15 +93,18 @@ class _Planner:
 
     def ask(self, point: Point, model: Model) -> None:
         """Add the job of a point and a model, and what it needs."""
-        if is_judged(point.measure):
+        kind = kind_of(point.measure)
+        if kind == JUDGED:
             self._ask_judged(point, model, point.measure)
+        elif kind == OBSERVED:
+            self._ask_observed(point, model)
         else:
             self._ask_timed(point, model)
 
     def _ask_judged(self, point: Point, model: Model, measure: PluginSpec) -> JobSpec | None:
         """Return the judged job, None when it is excluded."""
         workload = self._workload(point, model, judged=True)
-        filled = self._filled(point, model, measure, workload)
+        filled = self._filled(point, model, measure, workload) if has_tolerance(measure) else self._plugin(measure)
         compiler = self._plugin(point.compiler)
         excluded, verdict = self._known_beforehand(point, model, workload, compiler, filled)
         if excluded:
@@ -102,10 +112,17 @@ class _Planner:
         needs: list[Need] = []
         if verdict is None:
             reference = self._add(
-                point, model, workload, self._plugin(EAGER_COMPILER), self._plugin(REFERENCE), stage=REFERENCES
+                point, model, workload, self._plugin(EAGER_COMPILER), self._plugin(REFERENCE), kind=REFERENCE_KIND
             )
             needs.append(Need(job=reference.id, kind="reference"))
-        return self._add(point, model, workload, compiler, filled, stage=JUDGED, needs=needs, verdict=verdict)
+        return self._add(point, model, workload, compiler, filled, kind=JUDGED, needs=needs, verdict=verdict)
+
+    def _ask_observed(self, point: Point, model: Model) -> None:
+        workload = self._workload(point, model, judged=False)
+        compiler, measure = self._plugin(point.compiler), self._plugin(point.measure)
+        excluded, verdict = self._known_beforehand(point, model, workload, compiler, measure)
+        if not excluded:
+            self._add(point, model, workload, compiler, measure, kind=OBSERVED, verdict=verdict)
 
     def _ask_timed(self, point: Point, model: Model) -> None:
         workload = self._workload(point, model, judged=False)
@@ -114,7 +131,7 @@ class _Planner:
         if excluded:
             return
         if verdict is not None:
-            self._add(point, model, workload, compiler, measure, stage=TIMED, verdict=verdict)
+            self._add(point, model, workload, compiler, measure, kind=TIMED, verdict=verdict)
             return
         compiled = point.compiler.name != EAGER
         gate = self._ask_judged(point, model, self._gate) if compiled and point.gate else None
@@ -125,11 +142,11 @@ class _Planner:
             needs = [Need(job=previous.id, kind="round")] if previous else []
             if compiled:
                 before = [Need(job=baseline.id, kind="round")] if baseline else []
-                baseline = self._add(point, model, workload, eager, measure, stage=TIMED, round=round, needs=before)
+                baseline = self._add(point, model, workload, eager, measure, kind=TIMED, round=round, needs=before)
                 needs.append(Need(job=baseline.id, kind="baseline"))
             if gate is not None:
                 needs.append(Need(job=gate.id, kind="gate"))
-            previous = self._add(point, model, workload, compiler, measure, stage=TIMED, round=round, needs=needs)
+            previous = self._add(point, model, workload, compiler, measure, kind=TIMED, round=round, needs=needs)
 
     def _add(
         self,
@@ -139,7 +156,7 @@ class _Planner:
         compiler: _Known,
         measure: _Known,
         *,
-        stage: int,
+        kind: str,
         round: int = 0,
         needs: list[Need] | None = None,
         verdict: Verdict | None = None,
@@ -164,19 +181,20 @@ class _Planner:
             env=point.env,
             needs=tuple(needs or ()),
             timeout_s=point.timeout_s,
-            cost_s=0.0 if verdict else self._cost_s(point, model, workload, compiler, measure, stage, round),
+            cost_s=0.0 if verdict else self._cost_s(point, model, workload, compiler, measure, kind, round),
             verdict=verdict,
             point=self._points[id(point)],
+            kind=kind,
         )
         self.jobs[key] = job
-        place, name = self._place(workload, stage), compiler.record.name
+        place, name = self._place(workload, kind), compiler.record.name
         self._positions[key] = (*place, round, *turn(workload.print, compiler.print, name, round))
         return job
 
-    def _place(self, workload: _Known, stage: int) -> tuple[int, int, int]:
+    def _place(self, workload: _Known, kind: str) -> tuple[int, int, int]:
         unit = comparison(workload.record)
         group = self._comparisons.setdefault(unit, len(self._comparisons))
-        return group, stage, self._workloads.setdefault(workload.print, len(self._workloads))
+        return group, STAGES.index(kind), self._workloads.setdefault(workload.print, len(self._workloads))
 
     def _known_beforehand(
         self, point: Point, model: Model, workload: _Known, compiler: _Known, measure: _Known
@@ -241,16 +259,18 @@ class _Planner:
         return self._known[key]
 
     def _cost_s(
-        self, point: Point, model: Model, workload: _Known, compiler: _Known, measure: _Known, stage: int, round: int
+        self, point: Point, model: Model, workload: _Known, compiler: _Known, measure: _Known, kind: str, round: int
     ) -> float:
         """Return the estimated seconds of a job, its process included."""
         step = cost.step_s(workload.record, model.params_m, point.training)
         compiling = cost.compile_s(compiler.record, model.params_m, point.training)
         start = cost.START[point.launcher]
-        if stage == REFERENCES:
+        if kind == REFERENCE_KIND:
             return start + cost.reference_s(step)
-        if stage == JUDGED:
+        if kind == JUDGED:
             return start + cost.accuracy_s(step, compiling)
+        if kind == OBSERVED:
+            return start + cost.observed_s(step, compiling)
         return start + cost.performance_s(step, compiling, round, self._settings(measure))
 
     def _settings(self, measure: _Known) -> dict[str, Any]:

@@ -6,21 +6,35 @@ import dataclasses
 import functools
 import hashlib
 
+from orchestrator.errors import UsageError, did_you_mean
 from orchestrator.plugins import resolve
-from orchestrator.records import EAGER, REFERENCE_MEASURE, JobSpec, PluginSpec
+from orchestrator.records import EAGER, KINDS, REFERENCE_MEASURE, TIMED, JobSpec, PluginSpec
 
 
-def is_judged(measure: PluginSpec) -> bool:
-    """True for a measure with a tolerance: judged once, by a reference. Others have rounds and a baseline."""
+def kind_of(measure: PluginSpec) -> str:
+    """Return the kind of a measure (`orchestrator.records.KINDS`), which its class declares; timed without that.
+
+    Raises UsageError for a class that declares something else.
+    """
+    kind: str = getattr(resolve(measure.target), "kind", TIMED)
+    if kind not in KINDS:
+        raise UsageError(f"{measure.target} is of kind '{kind}': {did_you_mean(kind, KINDS)}")
+    return kind
+
+
+def has_tolerance(measure: PluginSpec) -> bool:
+    """True for a measure with a verdict on right and wrong: the suite's tolerance is filled in, and it can be a gate."""
     return _has_tolerance(measure.target)
 
 
 def is_timed(job: JobSpec) -> bool:
-    """True for a job that is neither judged nor a reference: it has rounds, unless its verdict is known beforehand.
+    """True for a job that has rounds, unless its verdict is known beforehand.
 
-    A planned job that is judged has its tolerance: that tells without importing the class that the job names, which
-    who only reads a sweep must not do.
+    The job says its kind, so that who only reads a sweep need not import the class that it names. Plans of versions
+    that did not say it had only timed ones, judged ones, which have a tolerance, and references.
     """
+    if job.kind is not None:
+        return job.kind == TIMED
     return job.measure.name != REFERENCE_MEASURE and "tolerance" not in job.measure.options
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from orchestrator.results.tables import Tables
 
 LIBRARIES = ("vega", "vega-lite", "vega-embed")
-SCRIPTS = ("data", "dom", "state", "job", "records", "charts", "table", "summary", "compare", "main")
+SCRIPTS = ("data", "dom", "state", "job", "records", "charts", "table", "summary", "findings", "compare", "main")
 """In the order in which they need each other."""
 
 

@@ -26,13 +26,15 @@ from orchestrator.results.configuration import settings
 from orchestrator.results.load import WORST_FIRST, SweepResults, fact
 from orchestrator.results.metrics import COLUMNS, Column
 from orchestrator.results.overview import OVERVIEW
-from orchestrator.results.tables import JOBS, SUMMARY, Tables
+from orchestrator.results.tables import JOBS, SUMMARY, Table, Tables
 
 Document = dict[str, Any]
 
 FORMAT_VERSION = 1
 DETAILS_BUDGET = 5_000_000
 """Bytes of samples, facts and logs, of all sweeps together: with the rest a page of 10,000 rows is under 15 MB."""
+LISTED = 300
+"""So many rows of a measure's own table are on the page; tables/*.csv has all."""
 CONFIGURATION = ("workload", "compiler_config", "measure_config")
 JOB_COLUMNS = ("sweep", "row", *(name for name in JOBS if name != "log"), *CONFIGURATION)
 ROW_COLUMNS = ("sweep", *(name for name in SUMMARY if name not in ("log", "accuracy_log")))
@@ -57,6 +59,12 @@ def document(sweeps: Sequence[tuple[SweepResults, Tables]], place: Path, *, runn
         parts.append(part)
         first_row += len(tables.summary.rows)
         first_job += len(results.outcomes)
+    findings = [
+        {"sweep": i, "name": name, **listed(table)}
+        for i, (_, tables) in enumerate(sweeps)
+        for name, table in tables.findings.items()
+    ]
+    own = [name for table in findings for name in table["columns"]]
     summary = [{"sweep": i, **row} for i, (_, tables) in enumerate(sweeps) for row in tables.summary.rows]
     return {
         "format": FORMAT_VERSION,
@@ -65,7 +73,7 @@ def document(sweeps: Sequence[tuple[SweepResults, Tables]], place: Path, *, runn
             {**header(results, place), "name": name, "short": short}
             for (results, _), name, short in zip(sweeps, names, short_names(names), strict=True)
         ],
-        "columns": {name: described(COLUMNS[name]) for name in dict.fromkeys((*SUMMARY, *OVERVIEW, *JOBS))},
+        "columns": {name: described(COLUMNS[name]) for name in dict.fromkeys((*SUMMARY, *OVERVIEW, *JOBS, *own))},
         "statuses": {status: status_kind(status) for status in WORST_FIRST},
         "series": series(summary, short_names(names)),
         "summary": pack(ROW_COLUMNS, summary),
@@ -81,6 +89,7 @@ def document(sweeps: Sequence[tuple[SweepResults, Tables]], place: Path, *, runn
         "complete_details": all(part.details.complete for part in parts),
         "records": records.values,
         "self_test": [dict(row) for _, tables in sweeps for row in tables.self_test.rows],
+        "findings": findings,
         "side_by_side": side_by_side([results for results, _ in sweeps], [part.row_of for part in parts]),
     }
 
@@ -101,6 +110,16 @@ def header(results: SweepResults, place: Path) -> dict[str, Any]:
         "done": sum(outcome.status != NOT_RUN for outcome in results.outcomes),
         "environment": snapshot.environment(sweep, results.outcomes),
         "settings": {key: list(values) for key, values in settings(sweep.points).items()},
+    }
+
+
+def listed(table: Table) -> dict[str, Any]:
+    """Return the first rows of a table of another measure, with the columns that hold something; and how many it has."""
+    names = [name for name in table.columns if name != "log" and any(row[name] is not None for row in table.rows)]
+    return {
+        "columns": names,
+        "rows": [[rounded(row[name]) for name in names] for row in table.rows[:LISTED]],
+        "total": len(table.rows),
     }
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from orchestrator.records import EAGER, PASS, SUCCESSES
 from orchestrator.reporting.changed_since import changes
+from orchestrator.reporting.findings import shown_columns
 from orchestrator.reporting.markdown import code, details, more, plural, table
 from orchestrator.results import snapshot
 from orchestrator.results.attention import MARKS, failures, flagged
@@ -59,6 +60,7 @@ def _document(sweep: Collected, before: Sequence[Collected], most: int) -> str:
         _warnings(summary, most),
         _failures(summary, most),
         *_sections(summary, most),
+        *_findings(tables, most),
         _build(results, max(most, 50)),
     ]
     return "\n".join("\n".join([*part, ""]) for part in parts if part)
@@ -97,6 +99,19 @@ def _executive(tables: Tables, most: int) -> list[str]:
     shared = " · ".join(f"{name.replace('_', ' ')} {code(rows[0][name])}" for name in common)
     body = table(titles, lines, left=len(own) + 1) + more(len(lines), len(rows), "rows")
     return [*([shared, ""] if shared else []), *body, "", f"<sub>{NOTES}</sub>"]
+
+
+def _findings(tables: Tables, most: int) -> list[list[str]]:
+    """Return the tables of other measures, each folded."""
+    parts = []
+    for name, found in tables.findings.items():
+        columns, _ = shown_columns(found, found.rows)
+        columns = [*columns, *(["reason"] if "reason" in found.columns and any(r["reason"] for r in found.rows) else [])]
+        lines = [[code(COLUMNS[column].text(row[column])) for column in columns] for row in found.rows[:most]]
+        titles = [column.replace("_", " ") for column in columns]
+        body = table(titles, lines, left=len(columns)) + more(len(lines), len(found.rows), "rows")
+        parts.append(details(f"{name.replace('_', ' ')}: {plural(len(found.rows), 'row')}", body))
+    return parts
 
 
 def _failed(row: Row) -> bool:

@@ -125,7 +125,9 @@ def _parser() -> argparse.ArgumentParser:
         "Show a sweep's tables again, and rewrite its tables/ folder and report.html. Works while the sweep runs.",
         "Exit code: 0 fine, 1 some job failed or has not run, 2 no such sweep.",
     )
-    named = (*TABLES, *OF_SOME)
+    from orchestrator.results import findings
+
+    named = (*TABLES, *OF_SOME, *findings.names())
     parser.add_argument(
         "sweeps",
         nargs="*",

@@ -60,6 +60,7 @@ def show_plan(graph: JobGraph, folder: str, dry_run: bool) -> None:
 
 def show_summary(tables: Tables, folder: str, next_command: str) -> None:
     """Print the final table by section, its notes, the failures with their logs, and what to run next."""
+    from orchestrator.reporting import findings
     from orchestrator.reporting.summary import TITLES, sections
 
     out = console()
@@ -72,7 +73,9 @@ def show_summary(tables: Tables, folder: str, next_command: str) -> None:
         stacked = natural_width(TITLES, table) > out.width
         for line in grid(TITLES, table, out.width, stacked):
             out.print(line, no_wrap=True, overflow="ellipsis")
-    if not summary:
+    for name, table in tables.findings.items():
+        findings.show(out, name, table)
+    if not summary and not tables.findings:
         out.print("\nNothing was planned that is measured or judged.")
     out.print()
     _notes(out, summary)

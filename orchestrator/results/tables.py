@@ -6,6 +6,7 @@ accuracy     one row per workload and compiler
 summary      the two side by side
 overview     geometric means and pass rates, one row per suite, mode, dtype, device and compiler
 self_test    one row per known figure, where the suite self_test was run
+and those of other measures, where they were run: `orchestrator.results.findings`
 
 What is missing is missing (None or NaN), never 0. Rows of other dtypes, devices, modes, seeds, options never merge:
 rows are grouped by the fingerprints of what was run, names are only for reading (`orchestrator.results.naming`).
@@ -15,11 +16,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.records import NOT_RUN, SUCCESSES, JobSpec
-from orchestrator.results import self_test
+from orchestrator.results import findings, self_test
 from orchestrator.results.accuracy import JUDGEMENT, accuracy_row
 from orchestrator.results.load import WORST_FIRST, Outcome, SweepResults, fact, figure, items
 from orchestrator.results.metrics import COLUMNS, MS, is_missing
@@ -108,10 +109,11 @@ class Tables:
     summary: Table
     overview: Table
     self_test: Table  # no rows, and not among `named`, where the suite self_test was not run
+    findings: Mapping[str, Table] = field(default_factory=dict)  # of measures that were run, by the table's name
 
     def named(self) -> dict[str, Table]:
         names = ["summary", "overview", "performance", "accuracy", "jobs"] + ["self_test"] * bool(self.self_test.rows)
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in names} | dict(self.findings)
 
 
 def build(results: SweepResults) -> Tables:
@@ -128,6 +130,10 @@ def build(results: SweepResults) -> Tables:
         summary=Table.of(SUMMARY, summary),
         overview=Table.of(OVERVIEW, overview_rows(summary)),
         self_test=Table.of(self_test.COLUMNS, (check.row() for check in checked)),
+        findings={
+            name: Table.of(columns, rows)
+            for name, (columns, rows) in findings.tables(results.outcomes, builder.about).items()
+        },
     )
 
 
@@ -223,6 +229,16 @@ class _Builder:
             "peak_memory_mib": None if peak is None else peak * 2.0**-20,
             "disturbed": "; ".join(map(str, items(facts, "disturbed"))),
             "log": self.log_path(outcome.job.id) if outcome.status != NOT_RUN else None,
+        }
+
+    def about(self, outcome: Outcome) -> Row:
+        """Return what was run in one job, what became of it, and where to look."""
+        return self.naming.identity(outcome.job) | {
+            "status": outcome.status,
+            "reason": outcome.reason or None,
+            "job": outcome.job.id,
+            "log": self.log(outcome.job.id),
+            "command": self.commands.of([[outcome.job]]),
         }
 
     def log(self, job_id: str) -> str:

@@ -17,7 +17,7 @@ function goTo(id) {
 }
 
 function contents() {
-  const links = [["summary", "Summary"], ["attention", "Attention"], ...(SEVERAL ? [["compare", "Side by side"], ["time", "Over time"]] : []), ["charts", "Charts"], ["table", "Table"]];
+  const links = [["summary", "Summary"], ["attention", "Attention"], ...(SEVERAL ? [["compare", "Side by side"], ["time", "Over time"]] : []), ["charts", "Charts"], ...(DATA.findings.length ? [["findings", "Other measures"]] : []), ["table", "Table"]];
   const items = links.map(([id, title]) => h("button", { type: "button", class: "link", click: () => goTo(id) }, title));
   return h("nav", { id: "contents", "aria-label": "Contents" }, items);
 }
@@ -80,7 +80,7 @@ function start() {
   readAddress();
   const table = new RowTable();
   const filters = filterBar();
-  const overview = h("main", { id: "overview" }, header(), summarySection(), attentionSection(), compareSection(), overTimeSection(), h("div", { class: "filter-bar" }, filters), chartSection(), tableSection(table), footer());
+  const overview = h("main", { id: "overview" }, header(), summarySection(), attentionSection(), compareSection(), overTimeSection(), h("div", { class: "filter-bar" }, filters), chartSection(), findingsSection(), tableSection(table), footer());
   document.getElementById("page").replaceWith(
     h("a", { class: "skip", href: "#rows", click: (event) => { event.preventDefault(); document.getElementById("table").scrollIntoView(); table.scroller.focus(); } }, "Skip to the table"),
     h("div", { id: "bar" }, h("strong", {}, "orchestrator"), contents(), themeButton()),

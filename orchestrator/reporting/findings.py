@@ -1,0 +1,75 @@
+"""The tables of other measures than performance and accuracy, for people: in a terminal, and in a comment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from orchestrator.records import SUCCESSES
+from orchestrator.reporting.layout import Cell, grid, item, natural_width
+from orchestrator.results.exports import NOT_FOR_READING
+from orchestrator.results.metrics import COLUMNS
+from orchestrator.results.naming import IDENTITY
+from orchestrator.results.tables import Table
+
+LISTED = 20
+"""So many rows of a table are shown; the others are counted, and stand in the files."""
+WIDEST = 48
+"""No text is shown with more characters; the files have all of it."""
+
+Row = Mapping[str, Any]
+
+
+def show(out: Console, name: str, table: Table) -> None:
+    """Print one table: what all rows have in common in its heading, then the rows, then what could not be done."""
+    found = [row for row in table.rows if _has_figures(table, row)]
+    columns, shared = shown_columns(table, found)
+    common = " · ".join(COLUMNS[name].text(found[0][name]) for name in shared) if found else ""
+    out.print()
+    out.print(Text(" · ".join(part for part in (name.replace("_", " "), common) if part), "bold reverse"))
+    cells = [[Cell(_cut(COLUMNS[name].text(row[name]))) for name in columns] for row in found[:LISTED]]
+    titles = [_title(name) for name in columns]
+    for line in grid(titles, cells, out.width, stacked=natural_width(titles, cells) > out.width):
+        out.print(line, no_wrap=True, overflow="ellipsis")
+    if len(found) > LISTED:
+        item(out, "more", f"{len(found) - LISTED} rows: tables/{name}.csv")
+    for line in without_figures(table):
+        item(out, *line)
+
+
+def without_figures(table: Table) -> Iterator[tuple[str, str]]:
+    """Yield (status, what and why) of the jobs that found nothing."""
+    for row in table.rows:
+        if "reason" in table.columns and not _has_figures(table, row) and row["status"] is not None:
+            reason = row["reason"] or ("nothing was found" if row["status"] in SUCCESSES else "no reason was given")
+            yield row["status"], f"{row['model']} {row['compiler']}: {reason} ({row['log']})"
+
+
+def shown_columns(table: Table, rows: Sequence[Row]) -> tuple[list[str], list[str]]:
+    """Return the columns to show, and those of the identity that are the same in all rows: they go into the heading."""
+    used = [
+        name
+        for name in table.columns
+        if name not in NOT_FOR_READING | {"status"} and any(row[name] is not None for row in rows)
+    ]
+    shared = [name for name in used if name in IDENTITY and len({row[name] for row in rows}) == 1]
+    return [name for name in used if name not in shared], [name for name in shared if name not in ("seed", "launcher")]
+
+
+def _has_figures(table: Table, row: Row) -> bool:
+    about = {*IDENTITY, "status", "reason", "job", "log", "command"}
+    return any(row[name] is not None for name in table.columns if name not in about)
+
+
+def _title(name: str) -> str:
+    unit = COLUMNS[name].unit
+    end = {"MiB": "_mib", "%": "_percent"}.get(unit, f"_{unit}")
+    words = name.removesuffix(end).replace("_", " ")
+    return f"{words}, {unit}" if unit not in ("", "1") else words
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= WIDEST else text[: WIDEST - 1] + "…"
