@@ -36,8 +36,8 @@ def show(out: Console, name: str, table: Table) -> None:
         out.print(line, no_wrap=True, overflow="ellipsis")
     if len(found) > LISTED:
         item(out, "more", f"{len(found) - LISTED} rows: tables/{name}.csv")
-    for line in without_figures(table):
-        item(out, *line)
+    for status, told in without_figures(table):
+        item(out, status, told)
 
 
 def without_figures(table: Table) -> Iterator[tuple[str, str]]:

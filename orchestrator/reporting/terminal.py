@@ -73,8 +73,8 @@ def show_summary(tables: Tables, folder: str, next_command: str) -> None:
         stacked = natural_width(TITLES, table) > out.width
         for line in grid(TITLES, table, out.width, stacked):
             out.print(line, no_wrap=True, overflow="ellipsis")
-    for name, table in tables.findings.items():
-        findings.show(out, name, table)
+    for name, found in tables.findings.items():
+        findings.show(out, name, found)
     if not summary and not tables.findings:
         out.print("\nNothing was planned that is measured or judged.")
     out.print()
