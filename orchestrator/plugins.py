@@ -14,8 +14,9 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from orchestrator.errors import UsageError, did_you_mean
@@ -37,6 +38,22 @@ PACKAGES_VARIABLE = "ORCHESTRATOR_PLUGIN_PACKAGES"
 
 Forward = Callable[..., Any]
 """A model or what a compiler made of it: called as `forward(**inputs)`, returns the model's outputs."""
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What a compiler made, with what else is to be known of it; called like any other `Forward`.
+
+    facts: named figures and texts, kept in the result (bytes of a package, layers that were quantised).
+    around_backward: the context in which the backward pass of its outputs has to run.
+    """
+
+    forward: Forward
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    around_backward: Callable[[], AbstractContextManager[None]] = nullcontext
+
+    def __call__(self, **inputs: Any) -> Any:
+        return self.forward(**inputs)
 
 
 class Unsupported(Exception):
@@ -94,7 +111,7 @@ class Compiler(Protocol):
         """Raise Unsupported when this compiler cannot do this workload on this machine."""
 
     def compile(self, program: Program, workload: Workload) -> Forward:
-        """Return the callable; the compilation itself may happen at its first call."""
+        """Return the callable; the compilation itself may happen at its first call. `Compiled` says more of it."""
 
 
 class Measure(Protocol):
@@ -118,6 +135,22 @@ class Outcome:
 
     status: str
     reason: str = ""
+
+
+def facts_of(forward: Forward) -> Mapping[str, Any]:
+    """Return what a compiler tells of what it made; nothing for a bare callable."""
+    return forward.facts if isinstance(forward, Compiled) else {}
+
+
+def around_backward(forward: Forward) -> AbstractContextManager[None]:
+    """Return the context in which a mode has to run the backward pass of what `forward` returned."""
+    return forward.around_backward() if isinstance(forward, Compiled) else nullcontext()
+
+
+def preloads(plugin: Any, workload: Workload) -> tuple[str, ...]:
+    """Return the modules that a plug-in names: `PRELOAD`, and `preload_modules(workload)` where it has that."""
+    modules = tuple(getattr(plugin, "PRELOAD", ()))
+    return modules + (tuple(plugin.preload_modules(workload)) if hasattr(plugin, "preload_modules") else ())
 
 
 def allowed_packages() -> tuple[str, ...]:

@@ -38,13 +38,14 @@ def cast(program: Program, dtype: str, device: torch.device) -> Program:
     return program
 
 
-def autocast(workload: Workload) -> AbstractContextManager[None]:
-    """Return the context in which the forward pass and the loss run."""
+def autocast(workload: Workload, cached_casts: bool = True) -> AbstractContextManager[None]:
+    """Return the context in which the forward pass and the loss run; `cached_casts`: a weight is cast once in it."""
     if workload.dtype not in AUTOCAST_TO:
         return nullcontext()
     import torch
 
-    return torch.autocast(workload.device.partition(":")[0], dtype=getattr(torch, AUTOCAST_TO[workload.dtype]))
+    dtype = getattr(torch, AUTOCAST_TO[workload.dtype])
+    return torch.autocast(workload.device.partition(":")[0], dtype=dtype, cache_enabled=cached_casts)
 
 
 def check(workload: Workload) -> None:

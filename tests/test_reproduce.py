@@ -35,6 +35,14 @@ EXPERIMENTS = {
           - {measure: accuracy, dtype: 'float32,float16', batch_size: '1,2', compiler: inductor}
         hydra: {sweeper: {params: {mode: 'training'}}}
     """,
+    # a quantisation that eager does not have, chosen by the file
+    "quantized": """
+        defaults: [{override /suite: tiny}, {override /quantization: int8_dynamic}]
+        suite: {models: [bert_tiny]}
+        quantization: {cosine_limit: 0.9}
+        rounds: 1
+        hydra: {sweeper: {params: {compiler: 'aot_eager,eager'}}}
+    """,
     # options of a compiler that eager does not have
     "options": """
         defaults: [{override /suite: tiny}]
@@ -73,8 +81,16 @@ SWEEPS = {
     "skips": ("suite=huggingface", "suite.models=[BertForMaskedLM,BlenderbotForConditionalGeneration]", "rounds=2",
               "compiler=eager,inductor", "mode=training", "measure=performance"),
     "seeds and threads": (*TINY, "seed=1,2", "threads=1,2", "measure=performance", "rounds=1", "compiler=eager"),
+    "quantised": (*TINY, "compiler=eager,inductor", "quantization=none,int8_weight_only", "rounds=2"),
+    "options of a quantisation": (*TINY, "compiler=aot_eager", "quantization=int4_weight_only,none", "gate=accuracy",
+                                  "quantization.options.group_size=16,32", "rounds=1", "measure=performance"),
+    "the rule of a quantisation": (*TINY, "compiler=aot_eager", "quantization=int8_dynamic", "measure=accuracy",
+                                   "quantization.cosine_limit=0.9,0.99"),
+    "quantised and options of the compiler": (*TINY, "compiler=inductor", "quantization=qint8_dynamic", "rounds=1",
+                                              "compiler.options.dynamic=true,false"),
     "experiment": ("experiment=grids",),
     "experiment and options": ("experiment=options", "suite.models=[bert_tiny]", "compiler.options.mode=default"),
+    "experiment and quantisation": ("experiment=quantized",),
     "two experiments": ("experiment=options,quick", "suite.models=[bert_tiny]", "suite=tiny", "compiler=aot_eager"),
     "the self-test": ("+experiment=self_test",),
     "fakes": ("--config-dir", FAKES, "suite=perceptrons", "compiler=eager,does_raise", "measure=glance",

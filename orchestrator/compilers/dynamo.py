@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from orchestrator.plugins import Forward, Program, Unsupported
+from orchestrator.compilers import dynamo_backends
+from orchestrator.compilers.captured import is_training
+from orchestrator.compilers.packages import require
+from orchestrator.compilers.torch_config import checked
+from orchestrator.errors import did_you_mean
+from orchestrator.plugins import Compiled, Forward, Program, Unsupported
 from orchestrator.records import Workload
 
 CUDA_GRAPHS = "CUDA graphs need device=cuda; on the CPU torch runs this silently as something else"
@@ -16,8 +22,13 @@ CUDA_GRAPHS = "CUDA graphs need device=cuda; on the CPU torch runs this silently
 class TorchCompile:
     """`torch.compile(model, backend=..., mode=..., dynamic=..., fullgraph=..., options=...)`.
 
-    `options` are keys of `torch._inductor.config` ("triton.cudagraphs", "freezing", ...). Given with `mode`, they
-    are laid over the mode's own options (torch.compile takes only one of the two).
+    `options` are what the back-end takes: for inductor keys of `torch._inductor.config` ("triton.cudagraphs",
+    "freezing", ...; maps may be nested instead). Given with `mode`, they are laid over the mode's own options
+    (torch.compile takes only one of the two).
+    dynamo: keys of `torch._dynamo.config`, set in the job's process.
+    compiled_autograd: compile the backward pass as autograd runs it, hooks and accumulation included, instead of the
+    one that was partitioned from the forward graph. Training only.
+    modules: packages that register the back-end when they are imported (`dynamo_backends.MODULES`).
     """
 
     PRELOAD: ClassVar[tuple[str, ...]] = ("torch._dynamo", "torch._inductor.compile_fx")
@@ -27,66 +38,130 @@ class TorchCompile:
     dynamic: bool | None = None
     fullgraph: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+    dynamo: Mapping[str, Any] = field(default_factory=dict)
+    compiled_autograd: bool = False
+    modules: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        for module in self.modules:
+            if module not in dynamo_backends.MODULES:
+                raise ValueError(f"module '{module}' is not imported: {did_you_mean(module, dynamo_backends.MODULES)}")
+        if "compiled_autograd" in self.dynamo:
+            raise ValueError("dynamo.compiled_autograd alone changes nothing: set compiled_autograd=true")
 
     @property
     def changes_model(self) -> bool:
-        return bool(self.options.get("freezing"))  # freezing folds the parameters into constants
+        return self._asks("freezing")  # which folds the parameters into constants
+
+    def preload_modules(self, workload: Workload) -> tuple[str, ...]:
+        return ("torch._dynamo.compiled_autograd",) if self.compiled_autograd else ()
 
     def check(self, workload: Workload) -> None:
-        import torch
-
-        backends = torch._dynamo.list_backends(exclude_tags=())
-        if self.backend not in backends:
-            raise Unsupported(f"dynamo has no back-end '{self.backend}' here; registered: {', '.join(backends)}")
         on_cuda = workload.device.startswith("cuda")
+        if "torch_tensorrt" in self.modules and not on_cuda:
+            raise Unsupported(f"TensorRT runs on NVIDIA GPUs only, not on {workload.device}: take device=cuda")
+        require(f"back-end '{self.backend}'", *self.modules)
+        dynamo_backends.check(self.backend)
         if not on_cuda and (self.backend == "cudagraphs" or self._wants_cuda_graphs()):
             raise Unsupported(CUDA_GRAPHS)
-        if self.changes_model and workload.mode.name != "inference":
+        if self.changes_model and is_training(workload):
             raise Unsupported("freezing turns parameters into constants: inference only")
+        if self.compiled_autograd and not is_training(workload):
+            raise Unsupported("compiled autograd compiles the backward pass: training only, as mode=training")
+        if self.dynamo:
+            from torch._dynamo import config
+
+            checked(config, self.dynamo)
         if self.backend == "inductor":
             self._check_inductor(on_cuda)
 
     def compile(self, program: Program, workload: Workload) -> Forward:
         import torch
 
-        compiled: Forward = torch.compile(
-            program.model,
-            backend=self.backend,
-            dynamic=self.dynamic,
-            fullgraph=self.fullgraph,
+        if self.dynamo:
+            for key, value in checked(torch._dynamo.config, self.dynamo).items():
+                setattr(torch._dynamo.config, key, value)
+        settings: dict[str, Any] = {
+            "backend": dynamo_backends.resolved(self.backend),
+            "dynamic": self.dynamic,
+            "fullgraph": self.fullgraph,
             **self._mode_or_options(),
-        )
-        return compiled
+        }
+        compiled: Forward = torch.compile(program.model, **settings)
+        return _with_backward(compiled, settings) if self.compiled_autograd else compiled
 
     def _wants_cuda_graphs(self) -> bool:
-        return self.mode == "reduce-overhead" or bool(self.options.get("triton.cudagraphs"))
+        return self.mode == "reduce-overhead" or self._asks("triton.cudagraphs")
+
+    def _asks(self, key: str) -> bool:
+        """Return whether the options switch on `key`, written flat or nested."""
+        group, _, name = key.partition(".")
+        nested = self.options.get(group)
+        return bool(self.options.get(key) or (isinstance(nested, Mapping) and nested.get(name)))
 
     def _mode_or_options(self) -> dict[str, Any]:
         if not self.options:
             return {"mode": self.mode}
-        from torch._inductor import list_mode_options
+        if self.backend != "inductor":
+            return {"options": dict(self.options)}
+        from torch._inductor import config, list_mode_options
 
-        return {"options": {**(list_mode_options(self.mode) if self.mode else {}), **self.options}}
+        own = checked(config, self.options)
+        return {"options": {**(list_mode_options(self.mode) if self.mode else {}), **own}}
 
     def _check_inductor(self, on_cuda: bool) -> None:
         from torch._inductor import config, list_mode_options
 
         if self.mode is not None and self.mode not in list_mode_options():
             raise Unsupported(f"inductor has no mode '{self.mode}'; modes: {', '.join(list_mode_options())}")
-        known = config.get_config_copy()
-        unknown = [key for key in self.options if key.replace("-", "_") not in known]
-        if unknown:
-            raise Unsupported(f"torch._inductor.config has no key {', '.join(unknown)} in this version of torch")
+        checked(config, self.options)
         if on_cuda:
             from torch.utils._triton import has_triton
 
             if not has_triton():
                 raise Unsupported("inductor on CUDA needs triton and a GPU that it supports: pip install triton")
         else:
-            from torch._inductor.cpp_builder import get_cpp_compiler
-            from torch._inductor.exc import InvalidCxxCompiler
+            check_cpp_compiler("inductor")
 
-            try:
-                get_cpp_compiler()
-            except InvalidCxxCompiler as error:
-                raise Unsupported("inductor on the CPU needs a C++ compiler: install g++ or clang++") from error
+
+def check_cpp_compiler(who: str) -> None:
+    """Raise Unsupported when inductor finds no C++ compiler."""
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler as error:
+        raise Unsupported(f"{who} on the CPU needs a C++ compiler: install g++ or clang++") from error
+
+
+def _with_backward(compiled: Forward, settings: Mapping[str, Any]) -> Compiled:
+    """Return `compiled` so that its backward pass goes through compiled autograd.
+
+    `torch._dynamo.config.compiled_autograd` is in force inside the compiled call only: where the backward pass is run
+    outside of it, as here, the switch does nothing. So the context that it enters is entered around both passes. It is
+    left after each: eager is timed in the same process.
+    """
+    import torch
+    from torch._dynamo import compiled_autograd
+
+    counters = torch._dynamo.utils.counters["compiled_autograd"]
+
+    def enabled() -> AbstractContextManager[None]:
+        context: AbstractContextManager[None] = compiled_autograd._enable(
+            lambda graph: torch.compile(graph, **settings), dynamic=bool(settings["dynamic"])
+        )
+        return context
+
+    def forward(**inputs: Any) -> Any:
+        with enabled():
+            return compiled(**inputs)
+
+    @contextmanager
+    def backward() -> Iterator[None]:
+        with enabled():
+            yield
+        if not counters["captures"]:
+            raise RuntimeError("compiled autograd captured nothing: the backward pass ran without it")
+
+    return Compiled(forward, around_backward=backward)

@@ -175,6 +175,8 @@ class GraphSweeper(Sweeper):
         for conf in confs:
             for group in groups:
                 known[group].add(conf[group]["name"])
+        for conf in confs:
+            known["compiler"].add(f"{conf['compiler']['name']}+{conf['quantization']['name']}")
         known["mode"] |= {"inference", "training"}
         known["model"] = {model for conf in confs for model in conf["suite"]["catalog"]}
         return known

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from orchestrator.errors import is_out_of_memory
-from orchestrator.measures.compare import Rule, compare
+from orchestrator.measures.compare import COSINE_LIMIT, Rule, compare
 from orchestrator.measures.context import Context
 from orchestrator.measures.reference import EAGER_FILE, FP64_FILE, load, make_deterministic
-from orchestrator.plugins import Outcome
+from orchestrator.plugins import Outcome, facts_of
 from orchestrator.probes import counters
 from orchestrator.records import COMPARISON_ERROR, FAIL_ACCURACY, JUDGED, PASS
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """tolerance: absolute and relative; None takes the suite's. cosine, larger_multiplier: see `Rule`.
+    """tolerance: absolute and relative; None takes the suite's. All others: see `Rule`.
 
     NaN where eager has NaN counts as equal in every dtype but float32, as in PyTorch's benchmarks.
     """
@@ -33,6 +33,8 @@ class Accuracy:
     tolerance: float | None = None
     cosine: bool | None = None
     larger_multiplier: bool | None = None
+    cosine_limit: float | None = None
+    norm_tolerance: float | None = None
 
     def run(self, context: Context) -> Outcome:
         rule = self._rule(context)
@@ -45,6 +47,8 @@ class Accuracy:
         with context.phase("compile", children=not context.is_eager):
             forward = context.compiler.compile(program, context.workload)
             result = context.mode.observe(program, forward, context.workload)
+        if facts_of(forward):
+            context.facts["compiled"] = dict(facts_of(forward))
         if not context.is_eager:
             context.facts.update(counters.read())
         with context.phase("compare"):
@@ -58,6 +62,8 @@ class Accuracy:
             cosine=bool(self.cosine),
             larger_multiplier=bool(self.larger_multiplier),
             equal_nan=context.workload.dtype != "float32",
+            cosine_limit=COSINE_LIMIT if self.cosine_limit is None else self.cosine_limit,
+            norm_tolerance=self.norm_tolerance,
         )
 
     def _judge(self, context: Context, result: dict[str, torch.Tensor], rule: Rule) -> Outcome:

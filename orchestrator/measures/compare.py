@@ -5,7 +5,9 @@ For each tensor, the first rule that holds decides:
 1. same shape and dtype, else wrong;
 2. not floating: equal;
 3. "allclose": |reference - result| <= tolerance + tolerance * |reference|, everywhere;
-4. "cosine", where the suite asks for it or no float64 reference exists: cosine similarity >= 0.99;
+4. "cosine", where the suite or the quantisation asks for it or no float64 reference exists: cosine similarity >= the
+   limit (0.99), and, with a `norm_tolerance`, norms that differ by at most that fraction (a cosine does not see that
+   all values are twice too large, and nothing at all in a tensor of one value);
 5. "nan": the reference has NaN, result and float64 have none, and those two are close (tolerance 0.04);
 6. "rmse": RMSE(float64, result) <= multiplier * RMSE(float64, reference) + tolerance / 10, that is: the result is not
    much further from the truth than eager in the same dtype is.
@@ -27,12 +29,19 @@ NAN_TOLERANCE = 4e-2
 
 @dataclass(frozen=True)
 class Rule:
-    """How strictly to judge: absolute = relative tolerance, and the suite's exceptions."""
+    """How strictly to judge.
+
+    tolerance: absolute = relative. cosine: judge by the cosine what is not close, by `cosine_limit` and, unless it is
+    None, `norm_tolerance`. larger_multiplier: small tensors may be further off (`rmse_multiplier`). equal_nan: NaN is
+    equal to NaN.
+    """
 
     tolerance: float
     cosine: bool = False
     larger_multiplier: bool = False
     equal_nan: bool = False
+    cosine_limit: float = COSINE_LIMIT
+    norm_tolerance: float | None = None
 
 
 def compare(
@@ -113,8 +122,9 @@ def _judge_floating(
     close = torch.allclose(ref, res, atol=rule.tolerance, rtol=rule.tolerance, equal_nan=rule.equal_nan)
     if fp64 is None:
         # without a float64 reference nothing says how wrong eager itself is: the direction has to do
-        seen |= {"limit": COSINE_LIMIT, "rule": "cosine (no float64 reference)"}
-        return seen | ({"rule": "allclose", "passed": True} if close else {"passed": _cosine(ref, res) >= COSINE_LIMIT})
+        if close:
+            return seen | {"limit": rule.cosine_limit, "rule": "allclose", "passed": True}
+        return seen | _by_direction(ref, res, rule, "cosine (no float64 reference)")
     multiplier = rmse_multiplier(result.dtype, reference, rule)
     rmse, own = _rmse(fp64, res), _rmse(fp64, ref)
     limit = multiplier * own + rule.tolerance / 10
@@ -122,7 +132,7 @@ def _judge_floating(
     if close:
         return seen | {"rule": "allclose", "passed": True}
     if rule.cosine:
-        return seen | {"rule": "cosine", "limit": COSINE_LIMIT, "passed": _cosine(ref, res) >= COSINE_LIMIT}
+        return seen | _by_direction(ref, res, rule, "cosine")
     if ref.isnan().any() and not res.isnan().any() and not fp64.isnan().any():
         near = torch.allclose(fp64, res, atol=NAN_TOLERANCE, rtol=NAN_TOLERANCE)
         return seen | {"rule": "nan", "limit": NAN_TOLERANCE, "passed": near}
@@ -158,6 +168,17 @@ def _cosine(reference: torch.Tensor, result: torch.Tensor) -> float:
     if not reference.any() and not result.any():
         return 1.0
     return float(torch.nn.functional.cosine_similarity(reference.flatten(), result.flatten(), dim=0, eps=1e-30))
+
+
+def _by_direction(reference: torch.Tensor, result: torch.Tensor, rule: Rule, name: str) -> dict[str, Any]:
+    """Judge whether two float64 tensors point the same way and, where the rule asks, are about as long."""
+    verdict = {"rule": name, "limit": rule.cosine_limit, "passed": _cosine(reference, result) >= rule.cosine_limit}
+    if rule.norm_tolerance is None or not verdict["passed"]:
+        return verdict
+    length, own = float(reference.norm()), float(result.norm())
+    if abs(own - length) <= rule.norm_tolerance * length:
+        return verdict
+    return {"rule": f"norm {own:.4g} instead of {length:.4g}", "limit": rule.norm_tolerance, "passed": False}
 
 
 def _number(value: float) -> float | str:

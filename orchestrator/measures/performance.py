@@ -20,7 +20,7 @@ from typing import Any, ClassVar, TypeVar
 
 from orchestrator.errors import is_out_of_memory
 from orchestrator.measures.context import Context
-from orchestrator.plugins import Outcome, Program
+from orchestrator.plugins import Forward, Outcome, Program, facts_of
 from orchestrator.probes import counters
 from orchestrator.probes.clock import stopwatch
 from orchestrator.probes.noise import NoiseProbe, wait_for_quiet
@@ -86,15 +86,18 @@ class Performance:
         """Compile and call once: the first call's latency contains all that compiling costs, ahead of time or not."""
         context.facts["cache"] = _cache_state(context)
         context.seed()
+        forwards: list[Forward] = []
         steps: list[Step] = []
 
         def first() -> None:
-            forward = context.compiler.compile(program, context.workload)
-            steps.append(context.mode.step(program, forward, context.workload))
+            forwards.append(context.compiler.compile(program, context.workload))
+            steps.append(context.mode.step(program, forwards[0], context.workload))
             steps[0]()
 
         with context.phase("compile", children=not context.is_eager):
             context.add("first_call", "s", "lower", [stopwatch(context.device)(first)])
+        if facts_of(forwards[0]):
+            context.facts["compiled"] = dict(facts_of(forwards[0]))
         return steps[0]
 
     def _warm_up(self, context: Context, timed: Timed, step: Step) -> None:

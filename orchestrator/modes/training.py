@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from orchestrator.modes.observed import named_outputs
-from orchestrator.plugins import Forward, Program
+from orchestrator.plugins import Forward, Program, around_backward
 from orchestrator.precision import autocast
 from orchestrator.records import Workload
 
@@ -49,7 +49,8 @@ class Training:
             optimizer.zero_grad(set_to_none=True)
             with autocast(workload):
                 loss = program.loss(forward(**program.inputs))
-            scaler.scale(loss).backward()
+            with around_backward(forward):
+                scaler.scale(loss).backward()
             scaler.step(optimizer)
             scaler.update()
             return loss.detach()
@@ -67,7 +68,8 @@ class Training:
         with autocast(workload):
             outputs = forward(**program.inputs)
             loss = program.loss(outputs)
-        loss.backward()
+        with around_backward(forward):
+            loss.backward()
         found = named_outputs(outputs) | {"loss": loss.detach().clone()}
         for name, parameter in program.model.named_parameters():
             if parameter.grad is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from orchestrator.planning.quantized import parts
 from orchestrator.records import PluginSpec, Workload
 
 CPU_FLOPS = 6e10  # per thread, float32, in matrix products: 110 M parameters x 128 tokens x 2 in 0.5 s
@@ -23,10 +24,28 @@ OBSERVED_STEPS = 10
 DEFAULT_PARAMS_M = 100.0
 
 COMPILE_BASE, COMPILE_PER_MILLION = 12.0, 0.15  # inductor, inference: 12 s for a tiny BERT, 30 s for GPT-2
-BACKENDS: Mapping[str, float] = {"eager": 0.12, "aot_eager": 0.2, "inductor": 1.0}
+BACKENDS: Mapping[str, float] = {
+    "eager": 0.12,
+    "ts": 0.12,
+    "aot_eager": 0.2,
+    "aot_eager_decomp_partition": 0.25,
+    "cudagraphs": 0.3,
+    "inductor": 1.0,
+}
 MODES: Mapping[str, float] = {"max-autotune": 1.4, "max-autotune-no-cudagraphs": 1.4}
 OPTIONS: Mapping[str, float] = {"cpp_wrapper": 1.4, "freezing": 1.2}
 DYNAMIC = 1.9
+COMPILED_AUTOGRAD = 1.3
+AHEAD: Mapping[str, float] = {
+    "JitTrace": 0.06,
+    "Export": 0.1,
+    "OnnxRuntime": 0.3,
+    "OpenVINOBackend": 0.2,
+    "OpenVINOConvert": 0.2,
+    "AOTInductor": 2.0,
+}
+"""Class of a compiler that is not torch.compile -> its share of inductor's time (docs/compilers.md)."""
+QUANTIZED = 1.3  # quantising, and compiling what it adds to the graph
 
 
 def step_s(workload: Workload, params_m: float | None, training: bool) -> float:
@@ -43,15 +62,23 @@ def step_s(workload: Workload, params_m: float | None, training: bool) -> float:
 
 def compile_s(compiler: PluginSpec, params_m: float | None, training: bool) -> float:
     """Return the seconds of a cold compilation; 0 for eager."""
-    if compiler.target.endswith(".Eager"):
-        return 0.0
-    options: Mapping[str, Any] = compiler.options
+    base, quantization = parts(compiler)
+    kind, seconds = base.target.rpartition(".")[2], COMPILE_BASE + COMPILE_PER_MILLION * (params_m or DEFAULT_PARAMS_M)
+    if kind == "Eager":
+        return 0.0 if quantization is None else 1.0
+    seconds *= QUANTIZED if quantization is not None else 1.0
+    seconds *= TRAINING_COMPILE if training else 1.0
+    return seconds * (AHEAD[kind] if kind in AHEAD else _of_dynamo(base.options))
+
+
+def _of_dynamo(options: Mapping[str, Any]) -> float:
+    """Return the share of inductor's time that `torch.compile` takes with these options."""
     factor = BACKENDS.get(options.get("backend", "inductor"), 1.0) * MODES.get(options.get("mode") or "", 1.0)
     factor *= DYNAMIC if options.get("dynamic") else 1.0
+    factor *= COMPILED_AUTOGRAD if options.get("compiled_autograd") else 1.0
     for key, value in (options.get("options") or {}).items():
         factor *= OPTIONS.get(key, 1.0) if value else 1.0
-    seconds = COMPILE_BASE + COMPILE_PER_MILLION * (params_m or DEFAULT_PARAMS_M)
-    return factor * seconds * (TRAINING_COMPILE if training else 1.0)
+    return factor
 
 
 def performance_s(step: float, compiling: float, round: int, settings: Mapping[str, Any]) -> float:

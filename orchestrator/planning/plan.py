@@ -241,10 +241,10 @@ class _Planner:
         return self._known[id(spec)]
 
     def _filled(self, point: Point, model: Model, measure: PluginSpec, workload: _Known) -> _Known:
-        """Return the measure with the suite's tolerance, cosine and larger_multiplier where it leaves them open."""
+        """Return the measure with what it leaves open: the suite's tolerance and exceptions, a quantisation's rule."""
         device = workload.record.device.partition(":")[0]
         tolerance = model.tolerance_for(device, point.training)
-        key = (id(measure), tolerance, model.cosine, model.larger_multiplier)
+        key = (id(measure), tolerance, model.cosine, model.larger_multiplier, *point.judged_by.items())
         if key not in self._known:
             if tolerance is None and measure.options.get("tolerance") is None and model.gone is None:
                 mode = "training" if point.training else "inference"
@@ -253,7 +253,9 @@ class _Planner:
                 )
             suite = {"tolerance": tolerance, "cosine": model.cosine, "larger_multiplier": model.larger_multiplier}
             own = {name: value for name, value in measure.options.items() if value is not None}
-            options: Json = {**suite, **own}
+            known = {f.name for f in dataclasses.fields(resolve(measure.target))}
+            quantized = {name: value for name, value in point.judged_by.items() if name in known}
+            options: Json = {**suite, **quantized, **own}
             spec = dataclasses.replace(measure, options=options)
             self._known[key] = _Known(spec, fingerprint(spec))
         return self._known[key]

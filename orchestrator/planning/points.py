@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.errors import UsageError, did_you_mean
 from orchestrator.planning import schema
 from orchestrator.planning.matching import check_exclude
+from orchestrator.planning.quantized import NONE, combined
 from orchestrator.planning.suites import Suite, read_suite
 from orchestrator.plugins import instantiate
 from orchestrator.records import DTYPES, Json, PluginSpec, fingerprint
@@ -21,6 +22,7 @@ GATES = ("accuracy",)
 GROUPS: Mapping[str, type] = {
     "suite": schema.SuiteConf,
     "compiler": schema.PluginConf,
+    "quantization": schema.QuantizationConf,
     "dtype": schema.DtypeConf,
     "mode": schema.PluginConf,
     "device": schema.DeviceConf,
@@ -34,7 +36,9 @@ GROUPS: Mapping[str, type] = {
 class Point:
     """What one composed configuration asks for; see `orchestrator.planning.schema.Config` for the meaning.
 
-    device: "auto", "cpu" or "cuda:<index>"; timeout_s: of the measure where it has one, else of execution.
+    compiler: with the quantisation before it, if there is one (`orchestrator.planning.quantized`); judged_by: options
+    of judged measures that the quantisation brings; device: "auto", "cpu" or "cuda:<index>"; timeout_s: of the measure
+    where it has one, else of execution.
     """
 
     suite: Suite
@@ -54,6 +58,7 @@ class Point:
     launcher: str
     env: Mapping[str, str]
     timeout_s: float
+    judged_by: Json = field(default_factory=dict)
 
 
 class PointReader:
@@ -62,6 +67,7 @@ class PointReader:
     def __init__(self) -> None:
         self._suites: dict[str, Suite] = {}
         self._plugins: dict[str, tuple[PluginSpec, Any]] = {}
+        self._quantized: dict[tuple[int, int], PluginSpec] = {}  # by identity: `_plugins` keeps the records alive
 
     def read(self, conf: Json) -> Point:
         """Return the point of a composed configuration (plain dicts and lists).
@@ -74,7 +80,7 @@ class PointReader:
         mode, mode_plugin = self._plugin(conf, "mode")
         return Point(
             suite=self._suite(conf["suite"]),
-            compiler=self._plugin(conf, "compiler")[0],
+            compiler=self._compiler(conf),
             mode=mode,
             training=bool(mode_plugin.training),
             measure=self._plugin(conf, "measure")[0],
@@ -90,6 +96,7 @@ class PointReader:
             launcher=_launcher(execution),
             env=execution["env"],
             timeout_s=_positive("timeout_s", conf["measure"]["timeout_s"] or execution["timeout_s"]),
+            judged_by=_judged_by(conf.get("quantization")),
         )
 
     def _suite(self, conf: Json) -> Suite:
@@ -101,6 +108,17 @@ class PointReader:
             self._suites[key] = suite
         return self._suites[key]
 
+    def _compiler(self, conf: Json) -> PluginSpec:
+        """Return the compiler, with the quantisation before it where one was chosen."""
+        compiler, _ = self._plugin(conf, "compiler")
+        if not _quantizes(conf.get("quantization")):
+            return compiler
+        quantization, _ = self._plugin(conf, "quantization")
+        key = (id(compiler), id(quantization))
+        if key not in self._quantized:
+            self._quantized[key] = combined(compiler, quantization)
+        return self._quantized[key]
+
     def _plugin(self, conf: Json, group: str) -> tuple[PluginSpec, Any]:
         chosen = conf[group]
         key = fingerprint(chosen)
@@ -108,6 +126,31 @@ class PointReader:
             spec = PluginSpec(name=chosen["name"], target=chosen["target"], options=chosen["options"])
             self._plugins[key] = (spec, check_plugin(spec, f"{group}.options"))
         return self._plugins[key]
+
+
+def _quantizes(conf: Json | None) -> bool:
+    """Return whether a composed `quantization` names one; a sweep of an older version has none.
+
+    Raises UsageError when its name and its target do not go together: rows would be called what they are not.
+    """
+    if conf is None:
+        return False
+    if (conf["name"] == NONE) != (conf["target"] is None):
+        raise UsageError(
+            f"quantization.name={conf['name']} with target={conf['target']}: '{NONE}' is the one without a target"
+        )
+    return conf["target"] is not None
+
+
+def _judged_by(conf: Json | None) -> Json:
+    """Return the options that make a judged measure judge a quantised model by its cosine."""
+    if conf is None or not _quantizes(conf):
+        return {}
+    limits = {key: conf[key] for key in ("cosine_limit", "norm_tolerance") if conf[key] is not None}
+    for key, limit in limits.items():
+        if not 0 <= limit <= 1:
+            raise UsageError(f"quantization.{key}={limit}: it must be from 0 to 1")
+    return {"cosine": True, **limits} if limits else {}
 
 
 def check_execution(execution: Json) -> None:
@@ -132,7 +175,7 @@ def _check_keys(conf: Json) -> None:
     """OmegaConf lets `+group.key=1` add keys to a typed node: refuse what the schema does not have."""
     _expect_keys(conf, {field.name for field in dataclasses.fields(schema.Config)}, "")
     for group, kind in GROUPS.items():
-        _expect_keys(conf[group], {field.name for field in dataclasses.fields(kind)}, f"{group}.")
+        _expect_keys(conf.get(group, {}), {field.name for field in dataclasses.fields(kind)}, f"{group}.")
 
 
 def _expect_keys(node: Json, known: set[str], prefix: str) -> None:

@@ -36,6 +36,20 @@ class PluginConf:
 
 
 @dataclass
+class QuantizationConf:
+    """What is made of the weights before the compiler gets the model; `target` null: nothing.
+
+    An accuracy job of a quantised model is judged by the cosine, with these limits (`orchestrator.measures.compare`).
+    """
+
+    name: str = "none"
+    target: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    cosine_limit: float | None = None
+    norm_tolerance: float | None = None
+
+
+@dataclass
 class MeasureConf(PluginConf):
     """A measure; `timeout_s` replaces execution.timeout_s for its jobs."""
 
@@ -82,6 +96,7 @@ class ShardJob:
 class Config:
     suite: SuiteConf = MISSING
     compiler: PluginConf = MISSING
+    quantization: QuantizationConf = field(default_factory=QuantizationConf)
     dtype: DtypeConf = MISSING
     mode: PluginConf = MISSING
     device: DeviceConf = MISSING

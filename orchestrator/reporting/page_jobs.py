@@ -12,7 +12,7 @@ import numpy as np
 from orchestrator.records import PASS
 from orchestrator.reporting.columnar import rounded
 from orchestrator.reporting.job_details import Details, Interned
-from orchestrator.results.configuration import plugin_config, workload_config
+from orchestrator.results.configuration import compiler_config, plugin_config, workload_config
 from orchestrator.results.load import Outcome, SweepResults, fact, figure
 from orchestrator.results.metrics import MIB, MS
 from orchestrator.results.naming import IDENTITY
@@ -67,7 +67,7 @@ class JobsOfSweep:
         job = outcome.job
         return {
             "workload": self._once(job.workload, workload_config),
-            "compiler_config": self._once(job.compiler, lambda spec: plugin_config("compiler", spec)),
+            "compiler_config": self._once(job.compiler, compiler_config),
             "measure_config": self._once(job.measure, lambda spec: plugin_config("measure", spec)),
         }
 

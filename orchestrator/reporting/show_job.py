@@ -166,7 +166,7 @@ def _config(out: Console, config: Mapping[str, Any]) -> None:
     groups: dict[str, list[str]] = {}
     for key, value in config.items():
         group = key.partition(".")[0]
-        group = group if group in ("compiler", "measure", "mode", "execution") else "workload"
+        group = group if group in ("compiler", "quantization", "measure", "mode", "execution") else "workload"
         groups.setdefault(group, []).append(configuration.override(key, value))
     for group, words in groups.items():
         item(out, group, plain(" ".join(shlex.quote(word) for word in words)), whole=True)

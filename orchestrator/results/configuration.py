@@ -10,13 +10,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from orchestrator.planning.quantized import parts
 from orchestrator.records import JobSpec, PluginSpec, Workload
 from orchestrator.results.reproduce import value as quoted
 
 Flat = Mapping[str, Any]
 """Key of the configuration -> scalar, or list."""
 
-GROUPS = ("suite", "compiler", "dtype", "mode", "device", "measure")
+GROUPS = ("suite", "compiler", "quantization", "dtype", "mode", "device", "measure")
 NOT_A_SETTING = frozenset({"dry_run", "resume", "shard_job", "zip", "grids", *GROUPS})
 """Top keys of a grid point that rows answer themselves, or that shape a sweep without changing a job of it."""
 ABSENT = "(absent)"
@@ -34,7 +35,7 @@ class JobConfigs:
         """Return all that can change the job's figures but its round."""
         return {
             **self._once(job.workload, workload_config),
-            **self._once(job.compiler, lambda spec: plugin_config("compiler", spec)),
+            **self._once(job.compiler, compiler_config),
             **self._once(job.measure, lambda spec: plugin_config("measure", spec)),
             "execution.launcher": job.launcher,
             **{f"execution.env.{name}": value for name, value in sorted(job.env.items())},
@@ -68,6 +69,18 @@ def workload_config(workload: Workload) -> dict[str, Any]:
 def plugin_config(group: str, spec: PluginSpec) -> dict[str, Any]:
     """Return the flat configuration of the option of a group."""
     return {group: spec.name, f"{group}.target": spec.target, **dict(flatten(spec.options, f"{group}.options"))}
+
+
+def compiler_config(spec: PluginSpec) -> dict[str, Any]:
+    """Return the flat configuration of a compiler and, where there is one, of the quantisation before it."""
+    base, quantization = parts(spec)
+    return plugin_config("compiler", base) | (plugin_config("quantization", quantization) if quantization else {})
+
+
+def compiler_name(config: Flat) -> str:
+    """Return what a job's compiler is called, from its flat configuration: with the quantisation before it."""
+    names = (config.get("compiler"), config.get("quantization"))
+    return "+".join(str(name) for name in names if name is not None)
 
 
 def settings(points: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Any, ...]]:

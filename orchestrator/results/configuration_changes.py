@@ -14,16 +14,18 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.planning.quantized import NONE
+from orchestrator.records import EAGER
 from orchestrator.results.comparison import Comparison
 from orchestrator.results.configuration import ABSENT, Flat, literal, override
 from orchestrator.results.matching import SAME_THING, named_keys
 
 AXES = (
-    *("suite", "suite.models", "compiler", "mode", "dtype", "device", "measure", "batch_size", "sequence_length"),
-    *("seed", "threads", "execution.launcher", "variant"),
+    *("suite", "suite.models", "compiler", "quantization", "mode", "dtype", "device", "measure"),
+    *("batch_size", "sequence_length", "seed", "threads", "execution.launcher", "variant"),
 )
 """Keys of rows that a sweep has one or several values of. `variant` is in tables only: variables as one text."""
-PLUGINS = ("suite", "compiler", "mode", "measure")
+PLUGINS = ("suite", "compiler", "quantization", "mode", "measure")
 """Groups whose options belong to one of their names."""
 
 Values = tuple[Any, ...]
@@ -138,6 +140,9 @@ def _group(key: str) -> str:
 
 def _values(key: str, rows: Iterable[Flat]) -> Values:
     """Return the distinct values, in order of appearance."""
+    if key == "quantization":  # what is not quantised lacks the key; eager itself is always with it and says nothing
+        compiled = [config for config in rows if key in config or config.get("compiler") != EAGER]
+        return tuple(dict.fromkeys(config.get(key, NONE) for config in compiled)) or (NONE,)
     seen = {_text(value): value for value in (config[key] for config in rows if key in config)}
     return tuple(seen.values()) or (ABSENT,)
 

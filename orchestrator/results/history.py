@@ -25,7 +25,7 @@ from orchestrator.records import EAGER, HARMLESS, INFRASTRUCTURE, NOT_RUN, JobSp
 from orchestrator.results import snapshot
 from orchestrator.results.changes import Figure
 from orchestrator.results.comparison import COUNTED, LIMITS, NOISE, Matched, MetricChange, judge
-from orchestrator.results.configuration import ABSENT
+from orchestrator.results.configuration import ABSENT, compiler_name
 from orchestrator.results.listing import name
 from orchestrator.results.load import load
 from orchestrator.results.matching import differing
@@ -99,9 +99,7 @@ class Wanted:
         return measure_kind(job.measure) == "performance" and self._named(job.workload.model, job.compiler.name)
 
     def row(self, row: Row) -> bool:
-        return row.kind == "performance" and self._named(
-            str(row.config.get("suite.models")), str(row.config.get("compiler"))
-        )
+        return row.kind == "performance" and self._named(str(row.config.get("suite.models")), compiler_name(row.config))
 
     def _named(self, model: str, compiler: str) -> bool:
         self.models.add(model)
@@ -260,7 +258,10 @@ def _labels(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Return a label for each configuration; where several would have the same, what differs is added to it."""
     groups: dict[str, list[str]] = defaultdict(list)
     for key, config in configs.items():
-        names = (config.get(name, "?") for name in ("suite.models", "mode", "dtype", "device", "compiler"))
+        names = (
+            *(config.get(name, "?") for name in ("suite.models", "mode", "dtype", "device")),
+            compiler_name(config),
+        )
         groups[" ".join(map(str, names))].append(key)
     labels: dict[str, str] = {}
     for label, keys in groups.items():

@@ -26,6 +26,7 @@ ROUNDS: Mapping[str, tuple[str, float]] = {
     "dynamo_peak_mem": ("own_memory_mib", 2.0**20 / 1e9),
 }
 """Metric of theirs -> our figure that is known round by round, and the factor to their unit."""
+OPTIONS = ("compiler.", "quantization.")
 REPOSITORIES = {"torch": "pytorch/pytorch", "transformers": "huggingface/transformers", "triton": "triton-lang/triton"}
 
 
@@ -58,13 +59,13 @@ def records(row: Joined, name: FileName, benchmark: str) -> Iterator[dict[str, A
                 "extra_info": _texts(
                     {
                         "device": name.device,
-                        "quantization": None,
+                        "quantization": family.record.config.get("quantization"),
                         "batch_size": workload.batch_size,
                         "sequence_length": workload.sequence_length,
                         "seed": workload.seed,
                         "threads": workload.threads,
                         "output": output,
-                        **{key: value for key, value in family.record.config.items() if key.startswith("compiler.")},
+                        **{key: value for key, value in family.record.config.items() if key.startswith(OPTIONS)},
                     }
                 ),
             },

@@ -12,13 +12,14 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from orchestrator.planning.quantized import NONE, parts
 from orchestrator.records import REFERENCE_MEASURE, JobSpec, PluginSpec, Workload
 from orchestrator.results.load import fact
 from orchestrator.results.naming import measure_kind
 from orchestrator.store import Sweep
 
 REPLACED = frozenset(
-    {"suite", "compiler", "dtype", "mode", "device", "measure", "batch_size", "sequence_length", "seed"}
+    {"suite", "compiler", "quantization", "dtype", "mode", "device", "measure", "batch_size", "sequence_length", "seed"}
     | {"suite.models", "suite.filter", "suite.exclude", "device.index", "threads"}
     | {"exclude", "zip", "grids", "shard", "resume", "dry_run", "execution.shards"}
 )
@@ -77,16 +78,20 @@ class Commands:
         conf, overrides = self._points[job.point]
         given = {_key(override): override for override in overrides}
         fixed = "experiment" in given or "--config-name" in self._flags
-        plugins = {"compiler": job.compiler.name, "measure": job.measure.name}
-        foreign = {key for key, own in plugins.items() if own != conf[key]["name"]}
+        plugins = _names(job.compiler, job.measure)
+        asked = {key: fact(conf, key, "name") or NONE for key in plugins}  # NONE: a sweep older than quantisation
+        foreign = {key for key, own in plugins.items() if own != asked[key]}
         as_needed = bool(foreign) and (fixed or job.measure.name == REFERENCE_MEASURE)
         w = job.workload
         words = {"suite.models": f"suite.models=[{value(w.model)}]"}
         for key, own in {"suite": w.suite, "dtype": w.dtype, "mode": w.mode.name}.items():
             words |= _group(key, own, given, fixed)
         for key, own in plugins.items():
-            own = conf[key]["name"] if as_needed else own
-            words |= {key: f"{key}={value(own)}"} if own != conf[key]["name"] else _group(key, own, given, fixed)
+            own = asked[key] if as_needed else own
+            if own != asked[key]:
+                words[key] = f"{key}={value(own)}"
+            elif key != "quantization" or key in given or own != NONE:  # nothing is quantised unless asked for
+                words |= _group(key, own, given, fixed)
         words |= _of_workload(w)
         if as_needed:
             words.pop("batch_size")
@@ -120,6 +125,16 @@ def flags(sweep: Sweep) -> list[str]:
     if asked.config_name:
         found += ["--config-name", asked.config_name]
     return found + [word for word in others if word.startswith("hydra.searchpath=")]
+
+
+def _names(compiler: PluginSpec, measure: PluginSpec) -> Words:
+    """Return the names of a job's plug-ins by their groups on the command line."""
+    base, quantization = parts(compiler)
+    return {
+        "compiler": base.name,
+        "quantization": quantization.name if quantization is not None else NONE,
+        "measure": measure.name,
+    }
 
 
 def _group(key: str, own: str, given: Mapping[str, str], fixed: bool) -> Words:
@@ -171,11 +186,13 @@ def command(
     workload's. Of the sweep's own `overrides` those are kept that fix one value of something else (an option of
     the compiler, the number of rounds): without them other numbers would come out.
     """
+    base, quantization = parts(compiler)
     w = workload
     words = {
         "suite": f"suite={value(w.suite)}",
         "suite.models": f"suite.models=[{value(w.model)}]",
-        "compiler": f"compiler={value(compiler.name)}",
+        "compiler": f"compiler={value(base.name)}",
+        **({"quantization": f"quantization={value(quantization.name)}"} if quantization is not None else {}),
         "measure": f"measure={','.join(value(name) for name in measures)}",
         "dtype": f"dtype={value(w.dtype)}",
         "mode": f"mode={value(w.mode.name)}",

@@ -26,6 +26,7 @@ import yaml
 from orchestrator.errors import UsageError, did_you_mean
 from orchestrator.planning.matching import KEYS, Names, matches
 from orchestrator.results.comparison import COUNTED, LIMITS, Limit
+from orchestrator.results.configuration import compiler_name
 from orchestrator.results.snapshot import Row
 
 STATUS = "status"
@@ -107,7 +108,7 @@ def called(row: Row) -> Names:
     return {
         "suite": (config.get("suite"),),
         "model": (config.get("suite.models"), names.get("model")),
-        "compiler": (config.get("compiler"), names.get("compiler")),
+        "compiler": (compiler_name(config), names.get("compiler")),
         "measure": (config.get("measure"), names.get("measure"), row.kind),
         "mode": (config.get("mode"), names.get("mode"), str(config.get("mode.target")).rpartition(".")[2].lower()),
         "dtype": (config.get("dtype"),),

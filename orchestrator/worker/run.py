@@ -15,6 +15,7 @@ from typing import Any
 
 from orchestrator.errors import is_out_of_memory
 from orchestrator.plugins import Outcome, Unsupported, instantiate
+from orchestrator.plugins import preloads as preloads_of
 from orchestrator.records import (
     EAGER,
     EAGER_FAIL_TO_RUN,
@@ -136,10 +137,7 @@ def preloads(job: JobSpec) -> tuple[str, ...]:
     """
     modules: list[str] = []
     for spec in (job.workload.builder, job.workload.mode, job.compiler, job.measure):
-        plugin = instantiate(spec)
-        modules += getattr(plugin, "PRELOAD", ())
-        if hasattr(plugin, "preload_modules"):
-            modules += plugin.preload_modules(job.workload)
+        modules += preloads_of(instantiate(spec), job.workload)
     return tuple(dict.fromkeys(modules))
 
 

@@ -1,0 +1,80 @@
+"""What compilers share that capture a model once, ahead of time: in which state, and for which inputs.
+
+`torch.compile` captures while the step runs, and captures again when something changes. These see the model once: it
+must then be in the state in which a step calls it, and what they made must refuse whatever it was not made for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.plugins import Forward, Program, Unsupported, resolve
+from orchestrator.precision import autocast
+from orchestrator.records import Workload
+
+if TYPE_CHECKING:
+    import torch
+
+
+def is_training(workload: Workload) -> bool:
+    """Return whether the workload's steps differentiate the model."""
+    return bool(getattr(resolve(workload.mode.target), "training", True))
+
+
+def inference_only(workload: Workload, why: str) -> None:
+    """Raise Unsupported for a mode that trains."""
+    if is_training(workload):
+        raise Unsupported(f"{why}: inference only, not mode={workload.mode.name}")
+
+
+@contextmanager
+def as_in_a_step(program: Program, workload: Workload, *, cached_casts: bool = True) -> Iterator[None]:
+    """Put the model into the state in which a step calls it: train() or eval(), gradients or none, autocast.
+
+    Nothing else is left behind: random states and buffers (running means) are what they were, also when the capture
+    ran the model. `cached_casts=False` keeps autocast from reusing casts of weights, which a trace would take for
+    constants.
+    """
+    import torch
+
+    training = is_training(workload)
+    program.model.train(training)
+    buffers = [(buffer, buffer.detach().clone()) for buffer in program.model.buffers()] if training else []
+    device = torch.device(workload.device)
+    cuda = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda), torch.set_grad_enabled(training), autocast(workload, cached_casts):
+        yield
+    with torch.no_grad():
+        for buffer, before in buffers:
+            buffer.copy_(before)
+
+
+def for_these_inputs(forward: Forward, inputs: Mapping[str, torch.Tensor], what: str) -> Forward:
+    """Return `forward` that raises Unsupported for other names, shapes or dtypes than those of `inputs`.
+
+    What was captured holds them as constants, and would quietly compute something else.
+    """
+    expected = {name: (tensor.shape, tensor.dtype) for name, tensor in inputs.items()}
+
+    def checked(**given: Any) -> Any:
+        fits = given.keys() == expected.keys() and all(
+            given[name].shape == shape and given[name].dtype == dtype for name, (shape, dtype) in expected.items()
+        )
+        if not fits:
+            raise Unsupported(f"{what} was made for {_described(inputs)}, and is called with {_described(given)}")
+        return forward(**given)
+
+    return checked
+
+
+def _described(inputs: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {_one(value)}" for name, value in inputs.items())
+
+
+def _one(value: Any) -> str:
+    shape = getattr(value, "shape", None)
+    if shape is None:
+        return type(value).__name__
+    return f"{str(value.dtype).removeprefix('torch.')}{list(shape)}"

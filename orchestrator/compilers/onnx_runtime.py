@@ -1,0 +1,168 @@
+"""ONNX: the model exported by torch.onnx, run by onnxruntime on tensors of torch, without copies."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from orchestrator.compilers.captured import as_in_a_step, for_these_inputs, inference_only
+from orchestrator.compilers.packages import present, require
+from orchestrator.errors import did_you_mean
+from orchestrator.plugins import Compiled, Forward, Program, Unsupported
+from orchestrator.records import Workload
+
+if TYPE_CHECKING:
+    import torch
+
+    from orchestrator.compilers.flat_outputs import FlatOutputs
+
+EXPORTERS = ("dynamo", "torchscript")
+ELEMENT_TYPES: Mapping[str, int] = {
+    "float32": 1,
+    "uint8": 2,
+    "int8": 3,
+    "int16": 5,
+    "int32": 6,
+    "int64": 7,
+    "bool": 9,
+    "float16": 10,
+    "float64": 11,
+    "bfloat16": 16,
+}
+"""dtype of torch -> onnx.TensorProto.DataType (onnx.proto3)."""
+
+
+@dataclass(frozen=True)
+class OnnxRuntime:
+    """`torch.onnx.export`, then an `onnxruntime.InferenceSession` on the CPU or with CUDA's provider.
+
+    exporter: "dynamo" (torch.export) or "torchscript" (a trace). optimize: of the exporter (ONNX Script's optimizer;
+    constant folding) and of onnxruntime (all graph optimizations) together; false switches both off.
+    opset: None takes the exporter's own. Threads are the workload's; they do not spin while they wait, for eager is
+    timed on the same cores. Inputs are bound where they lie, outputs are fresh tensors of torch.
+    """
+
+    changes_model: ClassVar[bool] = False
+    fixed_inputs: ClassVar[bool] = True
+
+    exporter: str = "dynamo"
+    optimize: bool = True
+    opset: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.exporter not in EXPORTERS:
+            raise ValueError(f"unknown exporter '{self.exporter}': {did_you_mean(self.exporter, EXPORTERS)}")
+
+    @property
+    def _modules(self) -> tuple[str, ...]:
+        return ("onnx", "onnxruntime", *(("onnxscript",) if self.exporter == "dynamo" else ()))
+
+    def preload_modules(self, workload: Workload) -> tuple[str, ...]:
+        exporter = present("onnx", "onnxscript") if self.exporter == "dynamo" else ()  # onnxruntime starts a thread
+        return ("torch.onnx", "torch._dynamo", "torch.export", *exporter)
+
+    def check(self, workload: Workload) -> None:
+        inference_only(workload, "onnxruntime runs the forward pass alone")
+        require("ONNX", *self._modules)
+        import onnxruntime
+
+        if workload.device.startswith("cuda") and "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+            raise Unsupported(
+                f"this onnxruntime has no CUDA provider, only {', '.join(onnxruntime.get_available_providers())}: "
+                "pip uninstall onnxruntime, pip install onnxruntime-gpu"
+            )
+
+    def compile(self, program: Program, workload: Workload) -> Forward:
+        from torch._inductor.runtime.cache_dir_utils import cache_dir
+
+        from orchestrator.compilers.flat_outputs import FlatOutputs
+
+        flat = FlatOutputs(program.model, tuple(program.inputs))
+        with tempfile.TemporaryDirectory(dir=cache_dir(), prefix="onnx_") as folder:
+            path = Path(folder, "model.onnx")
+            with as_in_a_step(program, workload, cached_casts=False):
+                self._export(flat, program, path)
+            size = sum(file.stat().st_size for file in Path(folder).iterdir())
+            session = self._session(path, workload)
+        run = _Run(session, flat, workload)
+        return Compiled(
+            for_these_inputs(run, program.inputs, "the ONNX model"),
+            facts={"onnx_bytes": size, "providers": session.get_providers()},
+        )
+
+    def _export(self, flat: FlatOutputs, program: Program, path: Path) -> None:
+        import torch
+
+        arguments = tuple(program.inputs.values())
+        common: dict[str, Any] = {"input_names": list(program.inputs), "opset_version": self.opset}
+        if self.exporter == "dynamo":
+            exported = torch.onnx.export(flat, arguments, dynamo=True, optimize=self.optimize, verbose=False, **common)
+            assert exported is not None
+            exported.save(path)
+            return
+        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # that this exporter is the old one
+            torch.onnx.export(flat, arguments, str(path), dynamo=False, do_constant_folding=self.optimize, **common)
+
+    def _session(self, path: Path, workload: Workload) -> Any:
+        """Return the session. Raises Unsupported for an operator that onnxruntime does not have in this dtype."""
+        import onnxruntime
+        from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NoKernel
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = workload.threads
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        level = onnxruntime.GraphOptimizationLevel
+        options.graph_optimization_level = level.ORT_ENABLE_ALL if self.optimize else level.ORT_DISABLE_ALL
+        device, _, index = workload.device.partition(":")
+        providers: list[Any] = [("CUDAExecutionProvider", {"device_id": index or "0"})] if device == "cuda" else []
+        try:
+            session = onnxruntime.InferenceSession(path, options, providers=[*providers, "CPUExecutionProvider"])
+        except NoKernel as error:
+            raise Unsupported(f"onnxruntime has no kernel in {workload.dtype}: {error}") from error
+        if providers and session.get_providers()[0] != "CUDAExecutionProvider":
+            raise Unsupported("onnxruntime fell back to the CPU: its CUDA provider could not be loaded (see the log)")
+        return session
+
+
+class _Run:
+    """Runs a session on torch's tensors, and gives its outputs the structure of the model's own."""
+
+    def __init__(self, session: Any, flat: FlatOutputs, workload: Workload) -> None:
+        self._session = session
+        self._structure = flat.structure()
+        self._inputs = [entry.name for entry in session.get_inputs()]  # an exporter drops what the model does not use
+        self._outputs = [entry.name for entry in session.get_outputs()]
+        if len(self._outputs) != len(self._structure.shapes):
+            raise RuntimeError(
+                f"the ONNX model has {len(self._outputs)} outputs, the model {len(self._structure.shapes)} tensors"
+            )
+        device, _, index = workload.device.partition(":")
+        self._place = (device, int(index or 0))
+        self._device = workload.device
+
+    def __call__(self, **inputs: torch.Tensor) -> Any:
+        import torch
+
+        binding = self._session.io_binding()
+        given = {name: inputs[name].contiguous() for name in self._inputs}
+        for name, tensor in given.items():
+            binding.bind_input(name, *self._place, _element_type(tensor), tuple(tensor.shape), tensor.data_ptr())
+        results = [
+            torch.empty(shape, dtype=dtype, device=self._device)
+            for shape, dtype in zip(self._structure.shapes, self._structure.dtypes, strict=True)
+        ]
+        for name, tensor in zip(self._outputs, results, strict=True):
+            binding.bind_output(name, *self._place, _element_type(tensor), tuple(tensor.shape), tensor.data_ptr())
+        if self._place[0] == "cuda":
+            torch.cuda.current_stream().synchronize()  # onnxruntime has a stream of its own
+        self._session.run_with_iobinding(binding)
+        return self._structure.restored(results)
+
+
+def _element_type(tensor: torch.Tensor) -> int:
+    return ELEMENT_TYPES[str(tensor.dtype).removeprefix("torch.")]

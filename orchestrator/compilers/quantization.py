@@ -1,0 +1,124 @@
+"""Quantisations of linear layers: torchao's, and torch.ao's dynamic one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any, ClassVar
+
+from orchestrator.compilers.packages import present, require
+from orchestrator.errors import did_you_mean
+from orchestrator.plugins import Program, Unsupported
+from orchestrator.records import Workload
+
+METHODS = ("int8_dynamic", "int8_weight_only", "int4_weight_only")
+
+
+@dataclass(frozen=True)
+class TorchAO:
+    """`torchao.quantization.quantize_` with one of its configs.
+
+    method: int8_dynamic (Int8DynamicActivationInt8WeightConfig), int8_weight_only (Int8WeightOnlyConfig) or
+    int4_weight_only: on CUDA Int4WeightOnlyConfig, which needs bfloat16; on the CPU, where that has no kernels,
+    IntxWeightOnlyConfig with torch.int4. group_size: weights that share a scale, for int4.
+    """
+
+    method: str
+    group_size: int = 32
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise ValueError(f"unknown method '{self.method}': {did_you_mean(self.method, METHODS)}")
+
+    def preload_modules(self, workload: Workload) -> tuple[str, ...]:
+        return ("torchao.quantization",) if present("torchao") else ()
+
+    def check(self, workload: Workload) -> None:
+        require(f"quantization={self.method}", "torchao.quantization")
+        if self._packed(workload) and workload.dtype != "bfloat16":
+            raise Unsupported("torchao's packed int4 weights have kernels in bfloat16 only: take dtype=bfloat16")
+        self._config(workload)
+
+    def apply(self, program: Program, workload: Workload) -> Mapping[str, Any]:
+        import torch
+        from torchao.quantization import quantize_
+        from torchao.utils import TorchAOBaseTensor
+
+        linear = [module for module in program.model.modules() if isinstance(module, torch.nn.Linear)]
+        config = self._config(workload)
+        program.model.eval()
+        quantize_(program.model, config)
+        count = sum(isinstance(module.weight, TorchAOBaseTensor) for module in linear)
+        return _counted(count, len(linear), f"torchao {metadata.version('torchao')} {type(config).__name__}")
+
+    def _packed(self, workload: Workload) -> bool:
+        return self.method == "int4_weight_only" and workload.device.startswith("cuda")
+
+    def _config(self, workload: Workload) -> Any:
+        """Return torchao's config. Raises Unsupported when this torchao has no such class."""
+        import torch
+        from torchao import quantization
+
+        known: dict[str, tuple[str, dict[str, Any]]] = {
+            "int8_dynamic": ("Int8DynamicActivationInt8WeightConfig", {}),
+            "int8_weight_only": ("Int8WeightOnlyConfig", {}),
+            "int4_weight_only": ("IntxWeightOnlyConfig", {"weight_dtype": vars(torch)["int4"]}),
+        }
+        name, arguments = known[self.method]
+        if self._packed(workload):
+            name, arguments = "Int4WeightOnlyConfig", {"group_size": self.group_size}
+        if not hasattr(quantization, name):
+            raise Unsupported(f"torchao {metadata.version('torchao')} has no {name}: pip install -U torchao")
+        if name == "IntxWeightOnlyConfig":
+            from torchao.quantization.granularity import PerGroup
+
+            arguments = {**arguments, "granularity": PerGroup(self.group_size)}
+        return getattr(quantization, name)(**arguments)
+
+
+@dataclass(frozen=True)
+class AutoQuant:
+    """torchao's autoquant, which it has given up: an `unsupported` row that says so."""
+
+    def check(self, workload: Workload) -> None:
+        raise Unsupported(
+            "torchao removed autoquant in 0.17 (pytorch/ao#3739): compare what it chose from, with "
+            "quantization=none,int8_weight_only,int8_dynamic,int4_weight_only"
+        )
+
+    def apply(self, program: Program, workload: Workload) -> Mapping[str, Any]:
+        raise NotImplementedError("autoquant")
+
+
+@dataclass(frozen=True)
+class DynamicQint8:
+    """`torch.ao.quantization.quantize_dynamic` of all linear layers to qint8: on the CPU, in float32."""
+
+    PRELOAD: ClassVar[tuple[str, ...]] = ("torch.ao.quantization",)
+
+    def check(self, workload: Workload) -> None:
+        if not workload.device.startswith("cpu") or workload.dtype != "float32":
+            raise Unsupported(
+                f"torch.ao's dynamic quantisation has kernels for float32 on the CPU, not {workload.dtype} on "
+                f"{workload.device}: take dtype=float32 device=cpu, or another quantization"
+            )
+
+    def apply(self, program: Program, workload: Workload) -> Mapping[str, Any]:
+        import torch
+
+        linear = sum(isinstance(module, torch.nn.Linear) for module in program.model.modules())
+        program.model.eval()
+        torch.ao.quantization.quantize_dynamic(program.model, {torch.nn.Linear}, dtype=torch.qint8, inplace=True)
+        quantized = torch.ao.nn.quantized.dynamic.Linear
+        count = sum(isinstance(module, quantized) for module in program.model.modules())
+        return _counted(count, linear, f"quantize_dynamic, {torch.backends.quantized.engine}")
+
+
+def _counted(quantized: int, linear: int, method: str) -> dict[str, Any]:
+    """Return the facts. Raises Unsupported when nothing was quantised: the model would be called what it is not."""
+    if not quantized:
+        raise Unsupported(
+            f"none of the model's {linear} linear layers (torch.nn.Linear) could be quantised by {method}"
+        )
+    return {"method": method, "layers": quantized, "linear_layers": linear}

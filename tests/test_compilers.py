@@ -1,0 +1,330 @@
+"""Every compiler of conf/compiler on a small real model: right results, or a true reason why it cannot be done here."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from test_end_to_end import run, table
+from test_measures import QUICK, NetBuilder
+
+from orchestrator.compilers import dynamo_backends
+from orchestrator.compilers.captured import as_in_a_step
+from orchestrator.compilers.dynamo import TorchCompile
+from orchestrator.compilers.eager import Eager
+from orchestrator.compilers.export import AOTInductor, Export
+from orchestrator.compilers.onnx_runtime import OnnxRuntime
+from orchestrator.compilers.packages import present, require
+from orchestrator.compilers.torchscript import JitTrace
+from orchestrator.measures.accuracy import Accuracy
+from orchestrator.measures.context import Context
+from orchestrator.measures.reference import Reference
+from orchestrator.plugins import Outcome, Unsupported, instantiate
+from orchestrator.probes.memory import MemoryProbe
+from orchestrator.records import PASS, JobSpec, PluginSpec, Workload
+
+CONF = Path(__file__).parent.parent / "conf"
+CPU_ONLY = pytest.mark.skipif(torch.cuda.is_available(), reason="asks what is refused without a GPU")
+
+
+def option(group: str, name: str) -> PluginSpec:
+    """Read an option of a group as the planner would, without Hydra."""
+    conf = yaml.safe_load((CONF / group / f"{name}.yaml").read_text())
+    return PluginSpec(name=conf["name"], target=conf["target"], options=conf["options"])
+
+
+COMPILERS = sorted(file.stem for file in (CONF / "compiler").glob("*.yaml"))
+INDUCTOR = {name for name in COMPILERS if name.startswith("inductor") or name == "aot_inductor"}
+REFUSED_ON_CPU = {
+    "cudagraphs": "CUDA graphs need device=cuda",
+    "inductor_reduce_overhead": "CUDA graphs need device=cuda",
+    "tensorrt": "NVIDIA GPUs only, not on cpu: take device=cuda",
+    "xla": "XLA needs torch_xla.*pip install torch_xla",
+}
+ONLY_TRAINING = {"inductor_compiled_autograd"}
+INFERENCE_ONLY = {
+    *("aot_inductor", "inductor_freezing", "jit_trace_freeze", "jit_trace_optimize", "openvino_convert"),
+    *("onnx_dynamo", "onnx_dynamo_no_optimize", "onnx_torchscript", "onnx_torchscript_no_optimize"),
+}
+
+
+@pytest.fixture(autouse=True)
+def _a_process_like_a_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    torch.set_num_threads(1)
+    gc.freeze()
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
+    torch._dynamo.reset()
+    dynamo, deterministic = torch._dynamo.config.save_config(), torch.are_deterministic_algorithms_enabled()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of exporters and tracers, which have many
+        yield
+    torch._dynamo.config.load_config(dynamo)
+    torch.use_deterministic_algorithms(deterministic)
+
+
+def workload(mode: str = "inference", dtype: str = "float32", device: str = "cpu") -> Workload:
+    return Workload(
+        suite="tests", builder=PluginSpec(name="net", target="tests.net"), mode=option("mode", mode), dtype=dtype,
+        device=device, batch_size=8, sequence_length=None, seed=1, threads=1,
+    )  # fmt: skip
+
+
+def context(tmp_path: Path, compiler: Any, load: Workload) -> Context:
+    """Return what a measure gets in a worker, for the network of the measures' own tests."""
+    job = JobSpec(
+        id="job", workload=load, compiler=PluginSpec(name="tested", target="tests.tested"),
+        measure=PluginSpec(name="accuracy", target="tests.accuracy"), round=0, launcher="fork", env={}, needs=(),
+        timeout_s=60, cost_s=1,
+    )  # fmt: skip
+    device = torch.device("cpu")
+    return Context(
+        job=job, device=device, builder=NetBuilder(), mode=instantiate(load.mode), compiler=compiler, folder=tmp_path,
+        reference=tmp_path / "reference", references=[tmp_path / "reference"], memory=MemoryProbe(device),
+        entered=lambda phase: None,
+    )  # fmt: skip
+
+
+def judged(tmp_path: Path, compiler: Any, load: Workload, **rule: Any) -> tuple[Outcome, Context]:
+    """Check the compiler, and judge it by eager's outputs, loss, gradients and buffers."""
+    compiler.check(load)
+    assert Reference().run(context(tmp_path, Eager(), load)).status == PASS
+    seen = context(tmp_path, compiler, load)
+    return Accuracy(tolerance=1e-3, **rule).run(seen), seen
+
+
+def named(names: set[str]) -> list[Any]:
+    return [pytest.param(name, marks=[pytest.mark.slow] if name in INDUCTOR else []) for name in sorted(names)]
+
+
+@pytest.mark.parametrize("name", named({*COMPILERS} - REFUSED_ON_CPU.keys() - ONLY_TRAINING))
+def test_inference_is_right(tmp_path: Path, name: str) -> None:
+    outcome, seen = judged(tmp_path, instantiate(option("compiler", name)), workload())
+    assert outcome.status == PASS, outcome.reason
+    assert {record["name"] for record in seen.facts["accuracy"]["tensors"]} == {"output.loss", "output.logits"}
+
+
+@pytest.mark.parametrize("name", named({*COMPILERS} - REFUSED_ON_CPU.keys() - INFERENCE_ONLY))
+def test_training_is_right(tmp_path: Path, name: str) -> None:
+    """Outputs, loss, gradients, and the running means: a capture that ran the model must not be seen in them."""
+    outcome, seen = judged(tmp_path, instantiate(option("compiler", name)), workload("training"))
+    assert outcome.status == PASS, outcome.reason
+    found = {record["name"] for record in seen.facts["accuracy"]["tensors"]}
+    assert {"grad.first.weight", "buffer.norm.running_mean"} <= found
+
+
+@pytest.mark.parametrize("name", sorted(INFERENCE_ONLY))
+def test_what_cannot_train_says_so(name: str) -> None:
+    with pytest.raises(Unsupported, match="inference only"):
+        instantiate(option("compiler", name)).check(workload("training"))
+
+
+@CPU_ONLY
+@pytest.mark.parametrize(("name", "reason"), REFUSED_ON_CPU.items())
+def test_what_cannot_run_here_says_what_is_needed(name: str, reason: str) -> None:
+    with pytest.raises(Unsupported, match=reason):
+        instantiate(option("compiler", name)).check(workload())
+
+
+@pytest.mark.parametrize(
+    ("compiler", "mode", "reason"),
+    [
+        (TorchCompile(backend="dynamo_minifier_backend"), "inference", "looks for the graph that fails"),
+        (TorchCompile(backend="relu_accuracy_error_TESTING_ONLY"), "inference", "plants an error"),
+        (TorchCompile(backend="openvino"), "inference", "take compiler=openvino"),
+        (TorchCompile(backend="tvm"), "inference", "Relay"),
+        (TorchCompile(backend="aot_eagr"), "inference", "no back-end 'aot_eagr' here; did you mean 'aot_eager'"),
+        (TorchCompile(compiled_autograd=True), "inference", "training only"),
+        (TorchCompile(options={"triton": {"cudagraphs": True}}), "inference", "CUDA graphs need device=cuda"),
+        (TorchCompile(options={"freezing": True}), "training", "inference only"),
+        (TorchCompile(dynamo={"cache_size_limits": 4}), "inference", "_dynamo.config has no key cache_size_limits"),
+        (AOTInductor(options={"frezing": True}), "inference", "no key frezing .*did you mean 'freezing'"),
+    ],
+)
+@CPU_ONLY
+def test_refusals_name_the_remedy(compiler: Any, mode: str, reason: str) -> None:
+    with pytest.raises(Unsupported, match=reason):
+        compiler.check(workload(mode))
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "message"),
+    [
+        ("dynamo.TorchCompile", {"modules": ["os"]}, "module 'os' is not imported: .*torch_tensorrt"),
+        ("dynamo.TorchCompile", {"dynamo": {"compiled_autograd": True}}, "set compiled_autograd=true"),
+        ("torchscript.JitTrace", {"optimization": "frezze"}, "did you mean 'freeze'"),
+        ("onnx_runtime.OnnxRuntime", {"exporter": "dynam"}, "did you mean 'dynamo'"),
+        ("quantization.TorchAO", {"method": "int9"}, "unknown method 'int9'"),
+    ],
+)
+def test_wrong_options_are_found_when_planning(target: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        instantiate(PluginSpec(name="x", target=f"orchestrator.compilers.{target}", options=options))
+
+
+def test_a_key_of_dynamos_configuration_is_set_and_has_its_type(tmp_path: Path) -> None:
+    outcome, _ = judged(tmp_path, TorchCompile(backend="eager", dynamo={"recompile_limit": 3}), workload())
+    assert outcome.status == PASS
+    assert torch._dynamo.config.recompile_limit == 3
+    with pytest.raises(ValueError, match=r"_dynamo\.config\.recompile_limit is a int, not 'many'"):
+        TorchCompile(dynamo={"recompile_limit": "many"}).check(workload())
+
+
+def test_a_missing_package_is_named_with_the_command_that_installs_it() -> None:
+    assert present("torch.export", "no_such_package") == ("torch.export",)
+    if not present("intel_extension_for_pytorch"):
+        with pytest.raises(Unsupported, match=r"X needs intel_ext.*not installed: pip install intel-extension-for-py"):
+            require("X", "torch", "intel_extension_for_pytorch")
+
+
+def test_a_package_that_cannot_be_imported_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "torch_xla.py").write_text("raise OSError('undefined symbol: of another torch')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    if present("torch_xla"):
+        with pytest.raises(Unsupported, match="torch_xla, which cannot be imported here: undefined symbol"):
+            require("XLA", "torch_xla")
+
+
+def test_every_registered_backend_runs_or_is_refused(tmp_path: Path) -> None:
+    """What torch registers next must be looked at: it has to work, or to stand in NO_COMPILERS with its reason."""
+    heavy = {"inductor", "cudagraphs"}  # have tests of their own
+    for backend in sorted({*torch._dynamo.list_backends(exclude_tags=())} - heavy):
+        torch._dynamo.reset()
+        compiler = TorchCompile(backend=backend)
+        try:
+            compiler.check(workload())
+        except Unsupported:
+            continue
+        outcome, _ = judged(tmp_path, compiler, workload())
+        assert outcome.status == PASS, f"{backend}: {outcome.reason}"
+
+
+def test_the_remedy_for_torchscripts_backend_is_still_needed() -> None:
+    """When this fails torch has mended its back-end: `dynamo_backends.resolved` can go."""
+    assert callable(dynamo_backends.resolved("ts"))
+    model = torch.compile(NetBuilder().build(workload(), dropout=False).model, backend="ts")
+    program = NetBuilder().build(workload(), dropout=False)
+    with pytest.raises(Exception, match=r"."):
+        model(**program.inputs)
+
+
+def test_compiled_autograd_captures_the_backward_pass_and_leaves_eagers_alone(tmp_path: Path) -> None:
+    outcome, seen = judged(tmp_path, TorchCompile(backend="aot_eager", compiled_autograd=True), workload("training"))
+    assert outcome.status == PASS, outcome.reason
+    assert seen.facts["counters"]["autograd_captures"] == 1
+    program = seen.build(dropout=False)
+    seen.mode.observe(program, program.model, seen.workload)
+    assert torch._dynamo.utils.counters["compiled_autograd"]["captures"] == 1
+
+
+def test_compiled_autograd_is_timed_in_pairs_with_eager(tmp_path: Path) -> None:
+    compiler = TorchCompile(backend="eager", compiled_autograd=True)
+    seen = context(tmp_path, compiler, workload("training"))
+    assert QUICK.run(seen).status == PASS
+    assert torch._dynamo.utils.counters["compiled_autograd"]["captures"] >= 1
+
+
+@pytest.mark.parametrize("compiler", [JitTrace(), OnnxRuntime(exporter="torchscript"), Export()])
+def test_what_was_captured_refuses_other_shapes(compiler: Any) -> None:
+    program = NetBuilder().build(workload(), dropout=False)
+    with torch.no_grad():
+        forward = compiler.compile(program, workload())
+        forward(**program.inputs)
+        with pytest.raises((Unsupported, AssertionError), match=r"x float32\[8, 16\].*x float32\[3, 16\]|shape|8"):
+            forward(**{name: tensor[:3] for name, tensor in program.inputs.items()})
+
+
+def test_a_capture_leaves_random_state_and_buffers_alone() -> None:
+    program = NetBuilder().build(workload(), dropout=True)
+    state, mean = torch.get_rng_state(), program.model.norm.running_mean.clone()
+    with as_in_a_step(program, workload("training")):
+        program.model(**program.inputs)
+        assert program.model.training
+        assert torch.is_grad_enabled()
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(program.model.norm.running_mean, mean)
+    with as_in_a_step(program, workload(dtype="amp_bfloat16")):
+        assert not program.model.training
+        assert not torch.is_grad_enabled()
+        assert torch.is_autocast_enabled("cpu")
+
+
+class Odd(torch.nn.Module):
+    """Outputs that are no flat dict of tensors: a tuple in a dict, a number, an input given back, None."""
+
+    def forward(self, x: torch.Tensor, unused: torch.Tensor) -> dict[str, Any]:
+        return {"pair": (x * 2, [x.sum()]), "number": 3, "nothing": None, "same": x}
+
+
+@pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
+def test_onnx_gives_outputs_back_as_the_model_built_them(exporter: str) -> None:
+    from orchestrator.plugins import Program
+
+    inputs = {"x": torch.arange(6.0).reshape(2, 3), "unused": torch.ones(2)}
+    program = Program(model=Odd(), inputs=inputs, loss=sum)
+    forward = OnnxRuntime(exporter=exporter).compile(program, workload())
+    found = forward(**inputs)
+    assert list(found) == ["pair", "number", "nothing", "same"]
+    assert torch.equal(found["pair"][0], inputs["x"] * 2)
+    assert found["pair"][1][0].item() == 15
+    assert (found["number"], found["nothing"]) == (3, None)
+    assert torch.equal(found["same"], inputs["x"])
+
+
+def test_onnx_without_a_kernel_for_the_dtype_is_unsupported() -> None:
+    load = workload(dtype="bfloat16")
+    program = context(Path(), Eager(), load).build(dropout=False)
+    with pytest.raises(Unsupported, match=r"no kernel in bfloat16"):
+        OnnxRuntime(exporter="torchscript").compile(program, load)
+
+
+def test_onnx_has_the_threads_of_the_workload(monkeypatch: pytest.MonkeyPatch) -> None:
+    import onnxruntime
+
+    seen = []
+    session = onnxruntime.InferenceSession
+
+    def noted(path: Any, options: Any, **others: Any) -> Any:
+        seen.append(options)
+        return session(path, options, **others)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", noted)
+    load = dataclasses.replace(workload(), threads=2)
+    for optimize in (True, False):
+        program = NetBuilder().build(load, dropout=False)
+        OnnxRuntime(exporter="torchscript", optimize=optimize).compile(program, load)
+    levels = onnxruntime.GraphOptimizationLevel
+    assert [options.intra_op_num_threads for options in seen] == [2, 2]
+    assert [options.graph_optimization_level for options in seen] == [levels.ORT_ENABLE_ALL, levels.ORT_DISABLE_ALL]
+
+
+@pytest.mark.slow
+def test_aot_inductor_leaves_no_files_and_tells_the_packages_size(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    outcome, seen = judged(tmp_path, AOTInductor(), workload())
+    assert outcome.status == PASS, outcome.reason
+    assert seen.facts["compiled"]["package_bytes"] > 1000
+    assert os.listdir(tmp_path / "tmp") == []
+    assert not list((tmp_path / "inductor").rglob("*.pt2"))
+    assert os.environ["TMPDIR"] == str(tmp_path / "tmp")
+
+
+CHEAP = "dynamo_ts,aot_eager_decomp_partition,export,jit_trace_optimize,onnx_dynamo,onnx_torchscript,openvino_convert"
+
+
+@pytest.mark.slow
+def test_through_the_command(tmp_path: Path) -> None:
+    run(tmp_path, "suite=tiny", "suite.models=[t5_tiny]", f"compiler={CHEAP},cudagraphs,xla", "measure=accuracy",
+        "execution.parallel=2")  # fmt: skip
+    rows = table(tmp_path, "accuracy").set_index("compiler")
+    assert {*rows[rows["status"] == "pass"].index} == {*CHEAP.split(",")}
+    assert {*rows[rows["status"] == "unsupported"].index} == {"cudagraphs", "xla"}
+    assert "pip install torch_xla" in rows.loc["xla"]["reason"]
