@@ -111,13 +111,48 @@ def test_inference_is_right(tmp_path: Path, name: str) -> None:
     assert {record["name"] for record in seen.facts["accuracy"]["tensors"]} == {"output.loss", "output.logits"}
 
 
-@pytest.mark.parametrize("name", named({*COMPILERS} - REFUSED_ON_CPU.keys() - INFERENCE_ONLY))
+@pytest.mark.parametrize("name", named({*COMPILERS} - REFUSED_ON_CPU.keys() - INFERENCE_ONLY - {"openvino"}))
 def test_training_is_right(tmp_path: Path, name: str) -> None:
     """Outputs, loss, gradients, and the running means: a capture that ran the model must not be seen in them."""
     outcome, seen = judged(tmp_path, instantiate(option("compiler", name)), workload("training"))
     assert outcome.status == PASS, outcome.reason
     found = {record["name"] for record in seen.facts["accuracy"]["tensors"]}
     assert {"grad.first.weight", "buffer.norm.running_mean"} <= found
+
+
+def test_openvino_that_falls_back_to_torch_fails(tmp_path: Path) -> None:
+    """OpenVINO 2026.4 cannot load a graph that keeps activations for a backward pass: its back-end runs it in torch."""
+    compiler = instantiate(option("compiler", "openvino"))
+    with pytest.raises(RuntimeError, match="OpenVINO fell back to torch: GeneralFailure"):
+        judged(tmp_path, compiler, workload("training"))
+
+
+def test_openvino_has_the_threads_and_the_precision_of_the_workload(tmp_path: Path) -> None:
+    from openvino.frontend.pytorch.torchdynamo import execute
+
+    execute.clear_caches()
+    load = dataclasses.replace(workload(), threads=2)
+    outcome, seen = judged(tmp_path, instantiate(option("compiler", "openvino")), load)
+    assert outcome.status == PASS
+    facts = seen.facts["compiled"]
+    assert (facts["partitions"], facts["precision"]) == (1, "float32")
+    (compiled,) = execute.compiled_cache.values()
+    assert compiled.get_property("INFERENCE_NUM_THREADS") == 2
+
+
+def test_openvino_that_takes_nothing_of_a_model_fails() -> None:
+    from orchestrator.plugins import Program
+
+    class Sorted(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"y": torch.special.i0(x)}
+
+    program = Program(model=Sorted(), inputs={"x": torch.randn(4)}, loss=sum)
+    from openvino.frontend.pytorch.torchdynamo import execute
+
+    execute.clear_caches()
+    with torch.no_grad(), pytest.raises(RuntimeError, match="no part of this model"):
+        instantiate(option("compiler", "openvino")).compile(program, workload())(**program.inputs)
 
 
 @pytest.mark.parametrize("name", sorted(INFERENCE_ONLY))

@@ -43,7 +43,7 @@ def test_without_quantisation_all_ids_are_what_they_were() -> None:
     assert [job.id for job in plan([point("inductor", "accuracy")], MACHINE).jobs] == KNOWN
 
 
-KNOWN = ["", "", "", ""]
+KNOWN = ["e1484d69ed6eecd7", "eb501e63f4cf84ea", "b9418c04d63da0b7", "4ce89aff3f4a9d57"]
 """Ids of a version that knew no quantisation."""
 
 
@@ -199,6 +199,13 @@ def test_training_and_what_is_gone_are_unsupported(method: str) -> None:
         quantized("qint8_dynamic").check(workload(dtype="bfloat16"))
     with pytest.raises(Unsupported, match="CUDA graphs"):
         quantized("int8_weight_only", "cudagraphs").check(workload())
+
+
+def test_int4_leaves_layers_without_whole_groups_as_they_are(tmp_path: Path) -> None:
+    """The first layer has 16 inputs, the second 32; the group has 32."""
+    _, seen = judged(tmp_path, quantized("int4_weight_only"), workload(), cosine=True)
+    found = seen.facts["compiled"]["quantized"]
+    assert (found["layers"], found["linear_layers"]) == (1, 2)
 
 
 def test_a_model_without_linear_layers_is_not_called_quantised() -> None:

@@ -52,7 +52,7 @@ def resolved(backend: str) -> str | Callable[..., Any]:
     takes a script module for a model, so the script is hidden in a function.
     """
     if backend == "ts":
-        return _scripted
+        return ts
     if backend == "aot_ts":
         from functorch.compile import ts_compile
         from torch._dynamo.backends.common import aot_autograd
@@ -62,7 +62,8 @@ def resolved(backend: str) -> str | Callable[..., Any]:
     return backend
 
 
-def _scripted(graph: torch.fx.GraphModule, inputs: Sequence[torch.Tensor]) -> Callable[..., Any]:
+def ts(graph: torch.fx.GraphModule, inputs: Sequence[torch.Tensor]) -> Callable[..., Any]:
+    """Dynamo's back-end of that name; see `resolved`."""
     import torch
 
     script = torch.jit.script(_plain(graph))

@@ -43,6 +43,8 @@ class OpenVINOBackend:
     config: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self, workload: Workload) -> None:
+        if not self.aot_autograd:
+            inference_only(workload, "without aot_autograd OpenVINO's back-end returns tensors without gradients")
         _check(workload)
         require("compiler=openvino", "openvino.torch")
 
@@ -134,6 +136,8 @@ class OpenVINOConvert:
 
 
 def _check(workload: Workload) -> None:
+    # without this package, which is optional, importing openvino sends nothing over the network
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     if not workload.device.startswith("cpu"):
         raise Unsupported(f"OpenVINO runs on CPUs, and on GPUs of Intel's, not on {workload.device}: take device=cpu")
     dtype = AUTOCAST_TO.get(workload.dtype, CAST_TO[workload.dtype])

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from orchestrator.compilers.packages import present, require
 from orchestrator.errors import did_you_mean
 from orchestrator.plugins import Program, Unsupported
 from orchestrator.records import Workload
+
+if TYPE_CHECKING:
+    import torch
 
 METHODS = ("int8_dynamic", "int8_weight_only", "int4_weight_only")
 
@@ -21,7 +24,8 @@ class TorchAO:
 
     method: int8_dynamic (Int8DynamicActivationInt8WeightConfig), int8_weight_only (Int8WeightOnlyConfig) or
     int4_weight_only: on CUDA Int4WeightOnlyConfig, which needs bfloat16; on the CPU, where that has no kernels,
-    IntxWeightOnlyConfig with torch.int4. group_size: weights that share a scale, for int4.
+    IntxWeightOnlyConfig with torch.int4. group_size: weights that share a scale, for int4; layers whose inputs are no
+    multiple of it stay as they are (the facts count them).
     """
 
     method: str
@@ -48,9 +52,17 @@ class TorchAO:
         linear = [module for module in program.model.modules() if isinstance(module, torch.nn.Linear)]
         config = self._config(workload)
         program.model.eval()
-        quantize_(program.model, config)
+        quantize_(program.model, config, filter_fn=lambda module, _: self._takes(module))
         count = sum(isinstance(module.weight, TorchAOBaseTensor) for module in linear)
         return _counted(count, len(linear), f"torchao {metadata.version('torchao')} {type(config).__name__}")
+
+    def _takes(self, module: torch.nn.Module) -> bool:
+        """Return whether a module is a linear layer that can be quantised: int4 needs whole groups of inputs."""
+        import torch
+
+        if not isinstance(module, torch.nn.Linear):
+            return False
+        return self.method != "int4_weight_only" or module.in_features % self.group_size == 0
 
     def _packed(self, workload: Workload) -> bool:
         return self.method == "int4_weight_only" and workload.device.startswith("cuda")
@@ -95,9 +107,10 @@ class AutoQuant:
 class DynamicQint8:
     """`torch.ao.quantization.quantize_dynamic` of all linear layers to qint8: on the CPU, in float32."""
 
-    PRELOAD: ClassVar[tuple[str, ...]] = ("torch.ao.quantization",)
+    PRELOAD: ClassVar[tuple[str, ...]] = ("torch.ao",)
 
     def check(self, workload: Workload) -> None:
+        require("quantization=qint8_dynamic", "torch.ao.quantization")  # torch has announced that it will remove it
         if not workload.device.startswith("cpu") or workload.dtype != "float32":
             raise Unsupported(
                 f"torch.ao's dynamic quantisation has kernels for float32 on the CPU, not {workload.dtype} on "
@@ -106,12 +119,13 @@ class DynamicQint8:
 
     def apply(self, program: Program, workload: Workload) -> Mapping[str, Any]:
         import torch
+        from torch.ao.nn.quantized.dynamic import Linear
+        from torch.ao.quantization import quantize_dynamic
 
         linear = sum(isinstance(module, torch.nn.Linear) for module in program.model.modules())
         program.model.eval()
-        torch.ao.quantization.quantize_dynamic(program.model, {torch.nn.Linear}, dtype=torch.qint8, inplace=True)
-        quantized = torch.ao.nn.quantized.dynamic.Linear
-        count = sum(isinstance(module, quantized) for module in program.model.modules())
+        quantize_dynamic(program.model, {torch.nn.Linear}, dtype=torch.qint8, inplace=True)
+        count = sum(isinstance(module, Linear) for module in program.model.modules())
         return _counted(count, linear, f"quantize_dynamic, {torch.backends.quantized.engine}")
 
 

@@ -106,7 +106,10 @@ def _findings(tables: Tables, most: int) -> list[list[str]]:
     parts = []
     for name, found in tables.findings.items():
         columns, _ = shown_columns(found, found.rows)
-        columns = [*columns, *(["reason"] if "reason" in found.columns and any(r["reason"] for r in found.rows) else [])]
+        columns = [
+            *columns,
+            *(["reason"] if "reason" in found.columns and any(r["reason"] for r in found.rows) else []),
+        ]
         lines = [[code(COLUMNS[column].text(row[column])) for column in columns] for row in found.rows[:most]]
         titles = [column.replace("_", " ") for column in columns]
         body = table(titles, lines, left=len(columns)) + more(len(lines), len(found.rows), "rows")

@@ -82,4 +82,3 @@ def _value(row: Mapping[str, Any], column: str) -> Any:
     if value is None or COLUMNS[column].kind == "text":
         return None if value is None else str(value)
     return value if isinstance(value, (int, float)) or value in ("nan", "inf", "-inf") else None
-

@@ -145,7 +145,7 @@ def classify(error: Exception, phase: str, compiler: str) -> tuple[str, Failure]
     """Return the status and failure of a job that raised `error` in `phase`."""
     message = f"{type(error).__name__}: {str(error).strip()}" if str(error).strip() else type(error).__name__
     detail = "".join(traceback.format_exception(error))
-    line = message.splitlines()[0]
+    line = _first_sentence(message)
     if isinstance(error, Unsupported):
         return UNSUPPORTED, Failure(kind="unsupported", phase=phase, message=str(error))
     if is_out_of_memory(error):
@@ -157,3 +157,12 @@ def classify(error: Exception, phase: str, compiler: str) -> tuple[str, Failure]
     else:
         status = FAIL_TO_RUN
     return status, Failure(kind="error", phase=phase, message=line, detail=detail)
+
+
+def _first_sentence(message: str) -> str:
+    """Return the first line and, while it ends with a colon ("backend='x' raised:"), the one that follows."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    sentence = lines.pop(0)
+    while lines and sentence.endswith(":"):
+        sentence += f" {lines.pop(0)}"
+    return sentence
