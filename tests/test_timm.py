@@ -101,6 +101,15 @@ def test_forward_backward_and_what_is_drawn(model: str) -> None:
 
 
 @present
+@pytest.mark.parametrize("model", ["inception_v3", "repvgg_a2"])
+def test_batch_normalisation_has_statistics_in_evaluation(model: str) -> None:
+    program = built(model)
+    with torch.no_grad():
+        assert program.model.eval()(**program.inputs).abs().max() < 100  # without them: 1e12, and infinite in float16
+    assert {module.momentum for module in program.model.modules() if hasattr(module, "momentum")} == {0.1}
+
+
+@present
 def test_all_comes_from_the_seed() -> None:
     first, same, other = built("test_vit"), built("test_vit"), built("test_vit", seed=1)
     weight = "head.weight"
