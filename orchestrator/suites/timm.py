@@ -122,7 +122,7 @@ def _timm(name: str) -> Any:
     """Return the package. Raises Unsupported when it, torchvision or its model `name` is missing."""
     if missing := _missing():
         raise Unsupported(
-            f"{' and '.join(missing)} not installed: pip install --no-deps pillow timm torchvision "
+            f"{', '.join(missing)} not installed: pip install --no-deps pillow timm torchvision "
             "(with its dependencies torchvision brings the torch that it was built for)"
         )
     import timm
