@@ -45,10 +45,12 @@ vendor:  ## the charting library of report.html, again from the npm registry (ne
 	cd $(VENDOR) && sha256sum *.js *.LICENSE > checksums.txt
 
 # torch first and pinned: resolved together with the rest, a plain `torch` would be the newest CUDA build
+# timm without dependencies: torchvision would ask for another torch, and all else that timm needs is there already
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps pillow timm torchvision
 	touch $@
 
 clean:

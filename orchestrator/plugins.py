@@ -74,7 +74,12 @@ class Program:
 
 
 class Builder(Protocol):
-    """Builds one model of a suite. Options are the entry's `build` keys in the suite's YAML."""
+    """Builds one model of a suite. Options are the entry's `build` keys in the suite's YAML.
+
+    It may have `load(workload)`, called in the job's process alone before anything is measured, for imports that other
+    jobs must not share; and, for an open suite, the class method `named(asked) -> (name, options)`: what a name that is
+    in no catalog means, as a row's name and options of the builder (`model`: what a command can ask for again).
+    """
 
     def build(self, workload: Workload, *, dropout: bool) -> Program:
         """Return the program in float32 on the CPU, random weights and inputs from `workload.seed` alone.

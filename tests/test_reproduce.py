@@ -71,6 +71,10 @@ SWEEPS = {
     "another model": (*TINY, "++suite.catalog.bert_tiny.build.config.hidden_size=64,128", "measure=accuracy"),
     "a model of one's own": ("suite=tiny", "+suite.catalog.new.build.class_name=BertForMaskedLM", "rounds=1",
                              "suite.models=[new]", "measure=performance", "compiler=aot_eager"),
+    "an open suite": ("suite=transformers", "suite.models=[BertForMaskedLM,gpt2,configs/bert]", "batch_size=1,2",
+                      "sequence_length=8,16", "rounds=1", "compiler=aot_eager"),
+    "files of models": ("suite=user", "suite.models=[nets/net.py:Net,nets/../net.py:Net,package.models:Net]",
+                        "measure=accuracy", "sequence_length=8", "compiler=aot_eager"),
     "rounds by compiler": (*TINY, "compiler=inductor,aot_eager", "rounds=1,3", "zip=[compiler,rounds]",
                            "measure=performance"),
     "gate": (*TINY, "compiler=eager,inductor", "gate=accuracy", "measure=performance", "measure.options.pairs=10",
@@ -105,6 +109,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "experiments").mkdir()
     for name, text in EXPERIMENTS.items():
         (tmp_path / "experiments" / f"{name}.yaml").write_text(text.replace("\n        ", "\n"))
+    for file in ("nets/net.py", "net.py", "configs/bert/config.json"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text(file)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ORCHESTRATOR_PLUGIN_PACKAGES", "fakes")
 

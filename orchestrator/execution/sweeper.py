@@ -30,7 +30,7 @@ from orchestrator.planning.compose import compose
 from orchestrator.planning.composer import Composer
 from orchestrator.planning.matching import check_values
 from orchestrator.planning.plan import plan
-from orchestrator.planning.points import PointReader
+from orchestrator.planning.points import Point, PointReader
 from orchestrator.planning.resume import expect_same
 from orchestrator.planning.shards import by_hand
 from orchestrator.records import INFRASTRUCTURE, NOT_RUN, JobResult
@@ -106,7 +106,7 @@ class GraphSweeper(Sweeper):
         overrides = self._grid(arguments)
         confs = [composer.point(own) for own in overrides]
         points = [reader.read(conf) for conf in confs]
-        known = self._known_names(confs)
+        known = self._known_names(confs, points)
         for rules in {id(point.exclude): point.exclude for point in points}.values():
             check_values(rules, known)
         graph = plan(points, here)
@@ -168,7 +168,7 @@ class GraphSweeper(Sweeper):
     def _loader(self) -> Any:
         return self._context.config_loader
 
-    def _known_names(self, confs: Sequence[dict[str, Any]]) -> dict[str, set[str]]:
+    def _known_names(self, confs: Sequence[dict[str, Any]], points: Sequence[Point]) -> dict[str, set[str]]:
         """Return what can be named: options of the groups, what they call themselves, and models."""
         groups = ("suite", "compiler", "measure", "mode", "dtype")
         known = {group: set(self._loader.get_group_options(group)) for group in groups}
@@ -179,6 +179,7 @@ class GraphSweeper(Sweeper):
             known["compiler"].add(f"{conf['compiler']['name']}+{conf['quantization']['name']}")
         known["mode"] |= {"inference", "training"}
         known["model"] = {model for conf in confs for model in conf["suite"]["catalog"]}
+        known["model"] |= {model.name for point in points for model in point.suite.models}  # of open suites
         return known
 
     def _check_shards(self) -> None:

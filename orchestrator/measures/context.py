@@ -61,8 +61,10 @@ class Context:
 
     def build(self, *, dropout: bool, dtype: str | None = None) -> Program:
         """Build the workload's model and inputs, cast (to `dtype` instead of the workload's, if given) and moved."""
-        program = self.builder.build(self.workload, dropout=dropout)
-        return cast(program, dtype or self.workload.dtype, self.device)
+        self.entered("build")  # a failure here is the model's, not of the phase that asks for it
+        program = cast(self.builder.build(self.workload, dropout=dropout), dtype or self.workload.dtype, self.device)
+        self.entered(self.now)
+        return program
 
     def seed(self) -> None:
         """Set torch's random state back to the workload's seed, on all devices."""

@@ -207,11 +207,11 @@ class _Planner:
         device = self.machine.device if point.device == "auto" else point.device
         kind = device.partition(":")[0]
         batch_size = point.batch_size or (1 if model.gone else model.batch(kind, judged))
-        length = None if model.sequence_length is None else point.sequence_length or model.sequence_length
+        length = model.length(point.sequence_length)
         threads = point.threads or self.machine.threads
         key = (
             id(point.suite),
-            model.name,
+            id(model),  # not its name: two models of an open suite may share one
             id(point.mode),
             point.dtype,
             device,

@@ -15,13 +15,17 @@ from omegaconf import MISSING
 
 @dataclass
 class SuiteConf:
-    """Which models: `models` by name, `filter` and `exclude` by regular expression; null = all, no filter, none."""
+    """Which models: `models` by name, `filter` and `exclude` by regular expression; null = all, no filter, none.
+
+    open: `models` may name what is in no catalog: its builder says what a name means, `common` has the rest.
+    """
 
     name: str = MISSING
     target: str = MISSING
     models: list[str] | None = None
     filter: str | None = None
     exclude: str | None = None
+    open: bool = False
     common: dict[str, Any] = field(default_factory=dict)
     catalog: dict[str, Any] = field(default_factory=dict)
 

@@ -13,10 +13,13 @@ from typing import Any
 
 from orchestrator.errors import UsageError, did_you_mean
 from orchestrator.planning.matching import Names, check_keys, matches
+from orchestrator.plugins import resolve
 from orchestrator.records import STATUSES, UNSUPPORTED, Json, PluginSpec, Verdict, from_json
 
 TOLERANCE_KEYS = tuple(f"{mode}{device}" for mode in ("inference", "training") for device in ("", "_cpu", "_cuda"))
 SKIP_KEYS = ("reason", "status", "measure", "mode", "device", "dtype", "compiler")
+MODEL_NAME = re.compile(r"[\w.+-]+")
+"""What a row may be called: names go into paths, tables and commands."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,15 +35,16 @@ class BatchSize:
 class Model:
     """One entry of a catalog.
 
-    build: options of the suite's builder. divisor: divides performance batch sizes. tolerance: absolute = relative,
-    by mode ("inference"), or by mode and device ("inference_cpu"), which goes first. skip: rules with a reason.
-    gone: why the model cannot be had any more. params_m: millions of parameters. source: where an unusual value is
-    from.
+    build: options of the suite's builder. optional_length: has a sequence length only where the command line asks for
+    one. divisor: divides performance batch sizes. tolerance: absolute = relative, by mode ("inference"), or by mode and
+    device ("inference_cpu"), which goes first. skip: rules with a reason. gone: why the model cannot be had any more.
+    params_m: millions of parameters. source: where an unusual value is from.
     """
 
     name: str
     build: Mapping[str, Any] = field(default_factory=dict)
     sequence_length: int | None = None
+    optional_length: bool = False
     batch_size: BatchSize = field(default_factory=BatchSize)
     divisor: int = 1
     tolerance: Mapping[str, float] = field(default_factory=dict)
@@ -59,6 +63,12 @@ class Model:
         if size is None and self.batch_size != BatchSize():
             raise UsageError(f"suite.catalog.{self.name}.batch_size has no value for {device}: set it, or batch_size=1")
         return max((size or 1) // self.divisor, 1)
+
+    def length(self, asked: int | None) -> int | None:
+        """Return the sequence length of its jobs where `asked` is asked for (None: nothing is)."""
+        if self.sequence_length is None and not self.optional_length:
+            return None
+        return asked or self.sequence_length
 
     def tolerance_for(self, device: str, training: bool) -> float | None:
         """Return absolute = relative tolerance, None where the suite has none."""
@@ -93,7 +103,7 @@ def read_suite(conf: Json) -> Suite:
 
     Raises UsageError that names the key's path, and the nearest legal key, for anything that is not right.
     """
-    name = str(conf["name"])
+    name, target = str(conf["name"]), str(conf["target"])
     common = _map(conf["common"], f"suite {name}: common")
     known = {field.name for field in dataclasses.fields(Model)} - {"name"}
     _read_model("common", common, f"suite {name}: common", known)
@@ -101,22 +111,45 @@ def read_suite(conf: Json) -> Suite:
     for model, entry in conf["catalog"].items():
         where = f"suite {name}: catalog.{model}"
         catalog[model] = _read_model(model, _merge(common, _map(entry, where)), where, known)
-    return Suite(name, str(conf["target"]), tuple(_choose(conf, name, catalog)))
+    if conf.get("open"):
+        for model in [asked for asked in conf["models"] or () if asked not in catalog]:
+            called, build = _named(name, target, model)
+            entry = _merge(common, {"build": build})
+            catalog[model] = _read_model(called, entry, f"suite {name}: {model}", known)
+    return Suite(name, target, tuple(_choose(conf, name, catalog)))
+
+
+def _named(suite: str, target: str, asked: str) -> tuple[str, Json]:
+    """Return row name and builder's options of a model of an open suite that is in no catalog. Raises UsageError.
+
+    What a name means besides itself (a file, a module) is known to the builder: its class method `named`.
+    """
+    named = getattr(resolve(target), "named", None)
+    name, build = (asked, {}) if named is None else named(asked)
+    if not MODEL_NAME.fullmatch(name):
+        raise UsageError(
+            f"suite {suite}: '{asked}' names no model: a name has letters, digits and the signs _ . + - only"
+        )
+    return name, build
 
 
 def _choose(conf: Json, name: str, catalog: Mapping[str, Model]) -> Iterator[Model]:
     asked = conf["models"]
+    if not catalog and conf.get("open"):
+        raise UsageError(
+            f"suite {name} has no models of its own: name yours, as in suite.models=[...] (docs/suites.md)"
+        )
     if not catalog:
         raise UsageError(f"suite {name} has no models: its catalog is empty")
     for model in asked or ():
         if model not in catalog:
             raise UsageError(f"suite {name} has no model '{model}': {did_you_mean(str(model), catalog)}")
     keep, drop = _pattern(conf["filter"], "suite.filter"), _pattern(conf["exclude"], "suite.exclude")
-    candidates = catalog if asked is None else dict.fromkeys(asked)
+    candidates = [catalog[model] for model in (catalog if asked is None else dict.fromkeys(asked))]
     chosen = [
-        catalog[model]
+        model
         for model in candidates
-        if (keep is None or keep.search(model)) and not (drop is not None and drop.search(model))
+        if (keep is None or keep.search(model.name)) and not (drop is not None and drop.search(model.name))
     ]
     if not chosen:
         rules = ", ".join(

@@ -83,7 +83,7 @@ class Commands:
         foreign = {key for key, own in plugins.items() if own != asked[key]}
         as_needed = bool(foreign) and (fixed or job.measure.name == REFERENCE_MEASURE)
         w = job.workload
-        words = {"suite.models": f"suite.models=[{value(w.model)}]"}
+        words = {"suite.models": f"suite.models=[{value(_asked(w, conf))}]"}
         for key, own in {"suite": w.suite, "dtype": w.dtype, "mode": w.mode.name}.items():
             words |= _group(key, own, given, fixed)
         for key, own in plugins.items():
@@ -106,6 +106,12 @@ class Commands:
         if timed and conf["rounds"] != job.round + 1:
             words["rounds"] = f"rounds={job.round + 1}"
         return words | _neutral(conf, given, fixed)
+
+
+def _asked(w: Workload, conf: Mapping[str, Any]) -> str:
+    """Return the model as `suite.models` names it: a row of an open suite has the short name of a file or a module."""
+    asked, model = fact(conf, "suite", "models"), w.builder.options.get("model")
+    return w.model if model is None or not asked or w.model in asked else str(model)
 
 
 def flags(sweep: Sweep) -> list[str]:

@@ -7,6 +7,7 @@ model of one's own needs no code.
 
 from __future__ import annotations
 
+import copy
 import importlib.metadata
 import inspect
 import math
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from orchestrator.errors import did_you_mean
 from orchestrator.plugins import Program, Unsupported
 from orchestrator.records import Workload
+from orchestrator.suites.dropout import silence
 from orchestrator.suites.families import ATTENTION_MASK, MAIN_INPUTS, Family, family_of
 from orchestrator.suites.inputs import Rules, draw
 
@@ -52,7 +54,7 @@ class HuggingFaceModel:
     def preload_modules(self, workload: Workload) -> tuple[str, ...]:
         """Return the module of the model's class: transformers imports it late, and it takes seconds."""
         try:
-            return (str(_model_class(self.class_name or workload.builder.name).__module__),)
+            return (str(find_class(self.class_name or workload.builder.name).__module__),)
         except Unsupported:
             return ()  # `build` says so, in a row
 
@@ -69,10 +71,7 @@ class HuggingFaceModel:
 
         from orchestrator.suites.named_outputs import NamedOutputs
 
-        name = self.class_name or workload.builder.name
-        model_class = _model_class(name)
-        family = Family(self.labels) if self.labels is not None else family_of(name)
-        config = _configure(model_class, {**family.config, **self.config})
+        model_class, config, family = self._chosen(workload)
         if not dropout:
             _zero_dropout(config)
         with torch.random.fork_rng(devices=[]):
@@ -84,11 +83,20 @@ class HuggingFaceModel:
             model.loss_type = "ForCausalLM"
         _check_length(model, workload.sequence_length)
         if not dropout:
-            _silence(model)
+            silence(model)
         inputs = draw(self._rules(model, family, workload), _sizes(config, workload), workload.seed)
         if self.last_token is not None:
             inputs["input_ids"][..., -1] = _attribute(config, self.last_token)
         return Program(NamedOutputs(model.float()), inputs, _loss)
+
+    def _chosen(self, workload: Workload) -> tuple[Any, Any, Family]:
+        """Return the class, its config, and what its name says about labels and inputs."""
+        name = self.class_name or workload.builder.name
+        model_class, family = find_class(name), self._family(name)
+        return model_class, configure(model_class, {**family.config, **self.config}), family
+
+    def _family(self, class_name: str) -> Family:
+        return Family(self.labels) if self.labels is not None else family_of(class_name)
 
     def _rules(self, model: Any, family: Family, workload: Workload) -> Rules:
         main = model.main_input_name
@@ -113,7 +121,8 @@ def _loss(outputs: Any) -> torch.Tensor:
     return loss
 
 
-def _model_class(name: str) -> Any:
+def find_class(name: str) -> Any:
+    """Return a model class of transformers by name. Raises Unsupported when the installed version has none."""
     import transformers
 
     version = importlib.metadata.version("transformers")
@@ -127,18 +136,33 @@ def _model_class(name: str) -> Any:
     return found
 
 
-def _configure(model_class: Any, values: Mapping[str, Any]) -> Any:
+def configure(model_class: Any, values: Mapping[str, Any], stored: Mapping[str, Any] | None = None) -> Any:
+    """Return the class's config: `values` over its defaults, or over `stored`, what a config.json says.
+
+    A key/value cache is never kept. Raises ValueError for a key that the config does not have.
+    """
     config_class = model_class.config_class
-    default = config_class()
+    default = config_class() if stored is None else config_class.from_dict(copy.deepcopy(stored))
     for key in values:
         if not hasattr(default, key) and key != "attn_implementation":
             known = did_you_mean(key, default.to_dict())
             raise ValueError(f"{config_class.__name__} has no '{key}' (build.config): {known}")
-    config = config_class(**values)
+    if stored is None:
+        config = config_class(**values)
+    else:
+        config = config_class.from_dict(copy.deepcopy({**stored, **_over(stored, values)}))
     for part in _parts(config):
         if hasattr(part, "use_cache"):
             part.use_cache = False
     return config
+
+
+def _over(stored: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `values`, each map of them laid over the stored one: text_config.num_hidden_layers alone can be set."""
+    return {
+        key: {**stored[key], **value} if isinstance(value, Mapping) and isinstance(stored.get(key), Mapping) else value
+        for key, value in values.items()
+    }
 
 
 def _parts(config: Any) -> list[Any]:
@@ -160,18 +184,6 @@ def _zero_dropout(config: Any) -> None:
                 setattr(part, key, 0.0)
         if hasattr(part, "apply_spec_augment"):
             part.apply_spec_augment = False
-
-
-def _silence(model: torch.nn.Module) -> None:
-    """Set to 0 what is left: probabilities that a model class writes down itself instead of reading its config."""
-    from torch.nn.modules.dropout import _DropoutNd
-
-    for module in model.modules():
-        if isinstance(module, _DropoutNd):
-            module.p = 0.0
-        for key, value in list(vars(module).items()):
-            if "drop" in key and isinstance(value, float):
-                setattr(module, key, 0.0)
 
 
 def _check_length(model: Any, length: int | None) -> None:

@@ -109,6 +109,8 @@ def _run(job: JobSpec, store: SweepFolder, seen: _Seen) -> Outcome:
     )
     for module in preloads(job):
         importlib.import_module(module)
+    if hasattr(builder, "load"):
+        builder.load(job.workload)
     precision.check(job.workload)
     compiler.check(job.workload)
     context = Context(
@@ -135,6 +137,9 @@ def preloads(job: JobSpec) -> tuple[str, ...]:
     They are imported before anything is measured, under both launchers: their import is neither compile latency nor
     the model's memory, and the fork server does it once for all jobs.
     """
+    from orchestrator.suites.torchvision_operators import define_missing
+
+    define_missing()  # before anything of the job's could import torchvision
     modules: list[str] = []
     for spec in (job.workload.builder, job.workload.mode, job.compiler, job.measure):
         modules += preloads_of(instantiate(spec), job.workload)

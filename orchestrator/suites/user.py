@@ -1,0 +1,208 @@
+"""Models of the user's own code: a class or function of a file or a module. docs/suites.md says what it must provide.
+
+The code runs in the job's process only. Planning reads the file's bytes, nothing reads them afterwards, and neither
+reports nor comparisons import it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.errors import UsageError
+from orchestrator.plugins import Program
+from orchestrator.records import Json, Workload
+from orchestrator.suites import user_files
+from orchestrator.suites.dropout import silence
+from orchestrator.suites.example_inputs import by_name
+
+if TYPE_CHECKING:
+    import torch
+
+INPUTS = "get_example_inputs"
+
+
+@dataclass(frozen=True)
+class UserModel:
+    """A class or function without required arguments that makes a `torch.nn.Module`.
+
+    model: "/absolute/path/to/file.py:Name" or "package.module:Name". sha256: of the file, in hexadecimal. arguments:
+    keyword arguments of the class or function.
+    """
+
+    model: str
+    sha256: str | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def named(cls, asked: str) -> tuple[str, Json]:
+        """Return the row's name and the options of what `suite.models` names. Raises UsageError."""
+        place, _, name = asked.rpartition(":")
+        if name.isidentifier() and _is_file(place):
+            path = user_files.absolute(place)
+            return name, {"model": f"{path}:{name}", **user_files.described(path)}
+        if name.isidentifier() and place and all(part.isidentifier() for part in place.split(".")):
+            return name, {"model": asked}
+        raise UsageError(
+            f"suite.models: '{asked}' names no model: write path/to/file.py:ClassName or package.module:function"
+        )
+
+    def load(self, workload: Workload) -> None:
+        """Import the code before anything is measured. Raises what it raises."""
+        self._module()
+
+    def build(self, workload: Workload, *, dropout: bool) -> Program:
+        """Return the model that the code makes, its inputs and its loss.
+
+        Raises ValueError that says what the code lacks, and whatever the code raises.
+        """
+        import torch
+
+        module = self._module()
+        make = getattr(module, self._name, None)
+        if not callable(make):
+            known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+            raise ValueError(
+                f"{self._place} has no class or function '{self._name}': it has {', '.join(known) or 'none'}"
+            )
+        with torch.random.fork_rng(devices=[]), _no_exit(self.model):
+            torch.default_generator.manual_seed(workload.seed)
+            model = make(**self.arguments)
+            if not isinstance(model, torch.nn.Module):
+                raise ValueError(f"{self.model} made a {type(model).__name__}: it must be or return a torch.nn.Module")
+            inputs = self._inputs(model, module, workload)
+        if not dropout:
+            silence(model)
+        return Program(model.float(), inputs, _loss_of(model, self.model))
+
+    def _inputs(self, model: torch.nn.Module, module: ModuleType, workload: Workload) -> dict[str, torch.Tensor]:
+        give = getattr(model, INPUTS, None) or getattr(module, INPUTS, None)
+        if not callable(give):
+            raise ValueError(
+                f"{self.model} has no {INPUTS}(): write it as a method of the model or as a function of {self._place}; "
+                "it returns a tensor, a tuple or a dict of tensors, and may take batch_size and sequence_length"
+            )
+        parameters = inspect.signature(give).parameters
+        length = workload.sequence_length
+        if length is not None and "sequence_length" not in parameters:
+            raise ValueError(f"{self.model}: {INPUTS}() takes no sequence_length: add it as a keyword, or ask for none")
+        if length is None and _is_required(parameters.get("sequence_length")):
+            raise ValueError(
+                f"{self.model}: {INPUTS}() needs a sequence_length: ask for one, as in sequence_length=128"
+            )
+        asked = {"batch_size": workload.batch_size, "sequence_length": length}
+        given = give(**{key: value for key, value in asked.items() if key in parameters and value is not None})
+        inputs = by_name(model, given, f"{INPUTS}() of {self.model}")
+        first = next(iter(inputs.values()))
+        batch = first.shape[0] if first.dim() else 1
+        if "batch_size" not in parameters and batch != workload.batch_size:
+            raise ValueError(
+                f"{self.model}: {INPUTS}() takes no batch_size and returns a batch of {batch}, but the job asks for "
+                f"{workload.batch_size}: add it as a keyword, or run with batch_size={batch}"
+            )
+        return inputs
+
+    @property
+    def _place(self) -> str:
+        return self.model.rpartition(":")[0]
+
+    @property
+    def _name(self) -> str:
+        return self.model.rpartition(":")[2]
+
+    def _module(self) -> ModuleType:
+        if _is_file(self._place):
+            return _execute(Path(self._place), self.sha256)
+        try:
+            with _no_exit(self._place):
+                return importlib.import_module(self._place)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{self._place}.".startswith(f"{error.name}."):
+                raise  # a module that theirs imports
+            raise ValueError(
+                f"there is no module '{self._place}' in the folder where the command ran, in PYTHONPATH, or installed"
+            ) from error
+
+
+def _is_file(place: str) -> bool:
+    return place.endswith(".py") or "/" in place
+
+
+def _is_required(parameter: inspect.Parameter | None) -> bool:
+    return parameter is not None and parameter.default is inspect.Parameter.empty
+
+
+def _execute(path: Path, sha256: str | None) -> ModuleType:
+    """Return the module that a file is, executed once a process: the bytes that were planned, no .pyc left behind.
+
+    Modules beside it can be imported by it, after all that is installed: a `random.py` of theirs replaces no other.
+    """
+    content = user_files.read(path, sha256)
+    name = f"_user_{hashlib.sha256(content).hexdigest()[:12]}_{path.stem}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None:
+        raise ValueError(f"{path} is no Python file: its name must end in .py")
+    module = importlib.util.module_from_spec(spec)
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+    sys.modules[name] = module  # dataclasses and pickles look their module up
+    try:
+        with _no_exit(str(path)):
+            exec(compile(content, str(path), "exec"), vars(module))
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+@contextmanager
+def _no_exit(origin: str) -> Iterator[None]:
+    """A `sys.exit()` of the code would end the job without a word."""
+    try:
+        yield
+    except SystemExit as error:
+        raise ValueError(
+            f"{origin} called sys.exit({error.code!r}): guard it by `if __name__ == '__main__'`"
+        ) from error
+
+
+def _loss_of(model: torch.nn.Module, origin: str) -> Callable[[Any], torch.Tensor]:
+    """Return the loss: the model's method `loss(outputs)`, else the outputs' `loss`, else the outputs themselves.
+
+    Called, it raises ValueError where that is not a scalar tensor. There is no loss by default: the time of a made-up
+    one would say nothing.
+    """
+    import torch
+
+    method = getattr(type(model), "loss", None)  # not a submodule of that name, which takes something else
+
+    def loss(outputs: Any) -> torch.Tensor:
+        if inspect.isfunction(method):
+            found = method(model, outputs)
+        elif isinstance(outputs, Mapping):
+            found = outputs.get("loss")
+        else:
+            found = getattr(outputs, "loss", outputs)
+        if not isinstance(found, torch.Tensor) or found.dim() != 0:
+            shape = f"a tensor of shape {tuple(getattr(found, 'shape', ()))}"
+            what = (
+                shape if isinstance(found, torch.Tensor) else "none" if found is None else f"a {type(found).__name__}"
+            )
+            raise ValueError(
+                f"training needs a loss, a scalar tensor, and {origin} gives {what}: add a method loss(outputs) to the "
+                "model, or return a dict with 'loss'"
+            )
+        return found
+
+    return loss
