@@ -6,6 +6,7 @@ a sweep and every result have it: a comparison of two sweeps begins with what di
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import platform
@@ -105,3 +106,27 @@ def _assigned(name: str, text: str) -> str | None:
     """Return the string that a line of torch/version.py assigns to `name` (with or without an annotation)."""
     found = re.search(rf"^{name}\b[^=\n]*=\s*'([^']+)'", text, re.MULTILINE)
     return found.group(1) if found else None
+
+
+def oom_kills() -> int:
+    """Return how often the kernel's out-of-memory killer has acted, as far as this machine tells; only ever rises."""
+    total = 0
+    for file in (Path("/proc/vmstat"), *_cgroup_files()):
+        with contextlib.suppress(OSError):
+            for line in file.read_text().splitlines():
+                name, _, value = line.partition(" ")
+                total += int(value) if name == "oom_kill" else 0
+    return total
+
+
+def _cgroup_files() -> list[Path]:
+    """Files of this process's own memory cgroup that have an `oom_kill` line (cgroups(7), version 2 and 1)."""
+    files = []
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers == "":
+                files.append(Path("/sys/fs/cgroup", path.lstrip("/"), "memory.events"))
+            elif "memory" in controllers.split(","):
+                files.append(Path("/sys/fs/cgroup/memory", path.lstrip("/"), "memory.oom_control"))
+    return files

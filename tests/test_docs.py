@@ -31,6 +31,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def batches(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a sweep that found a largest batch size, exported."""
+    cwd = tmp_path_factory.mktemp("batches")
+    model = ["suite=quick", "suite.models=[bert_small]", "compiler=eager"]
+    run(cwd, *model, "measure=largest_batch", "measure.options.upper=2")
+    run(cwd, "export", "batch_sizes", "my_conf")
+    return cwd
+
+
+@pytest.fixture(scope="module")
 def gated(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with that sweep alone, its baseline, and the rules of docs/gate.md."""
     cwd = tmp_path_factory.mktemp("gated")
@@ -59,8 +69,11 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return cwd
 
 
-PLACES = {"gate": "gated", "diff": "compared", "show": "known", "history": "known", "rerun": "known"}
-"""Verb -> the fixture that is the folder in which its commands run; the others run in `folder`."""
+PLACES = {
+    **{"gate": "gated", "diff": "compared", "show": "known", "history": "known", "rerun": "known"},
+    **{"export batch_sizes": "batches", "--config-dir=my_conf": "batches"},
+}
+"""Beginning of a command -> the fixture that is the folder in which it runs; the others run in `folder`."""
 
 
 def test_there_are_commands() -> None:
@@ -76,7 +89,8 @@ def test_command_runs(folder: Path, command: str, request: pytest.FixtureRequest
         arguments.append("dry_run=true")
     if arguments[0] == "rerun":
         arguments.append("--dry-run")
-    place = request.getfixturevalue(PLACES[arguments[0]]) if arguments[0] in PLACES else folder
+    begins = [name for name in (" ".join(arguments[:2]), arguments[0]) if name in PLACES]
+    place = request.getfixturevalue(PLACES[begins[0]]) if begins else folder
     output = run(place, *arguments)
     assert output.strip()
     assert "Traceback" not in output

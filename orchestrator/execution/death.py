@@ -20,6 +20,7 @@ from orchestrator.records import (
     JobSpec,
 )
 from orchestrator.store import SweepFolder
+from orchestrator.system import oom_kills
 
 OUT_OF_MEMORY_WORDS = ("MemoryError", "std::bad_alloc", "annot allocate memory", "an't allocate memory")
 """In the log of a process that died: what Python, C++, the system and torch say when memory ends."""
@@ -87,27 +88,3 @@ def _log_tail(path: Path, start: int) -> str:
             return file.read().decode(errors="replace")
     except OSError:
         return ""
-
-
-def oom_kills() -> int:
-    """Return how often the kernel's out-of-memory killer has acted, as far as this machine tells; only ever rises."""
-    total = 0
-    for file in (Path("/proc/vmstat"), *_cgroup_files()):
-        with contextlib.suppress(OSError):
-            for line in file.read_text().splitlines():
-                name, _, value = line.partition(" ")
-                total += int(value) if name == "oom_kill" else 0
-    return total
-
-
-def _cgroup_files() -> list[Path]:
-    """Files of this process's own memory cgroup that have an `oom_kill` line (cgroups(7), version 2 and 1)."""
-    files = []
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/cgroup").read_text().splitlines():
-            _, controllers, path = line.split(":", 2)
-            if controllers == "":
-                files.append(Path("/sys/fs/cgroup", path.lstrip("/"), "memory.events"))
-            elif "memory" in controllers.split(","):
-                files.append(Path("/sys/fs/cgroup/memory", path.lstrip("/"), "memory.oom_control"))
-    return files

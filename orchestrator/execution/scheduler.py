@@ -18,7 +18,7 @@ from typing import Any
 
 from orchestrator.errors import UsageError
 from orchestrator.execution.agenda import Agenda, is_shareable
-from orchestrator.execution.death import Attempt, oom_kills, result_of_death
+from orchestrator.execution.death import Attempt, result_of_death
 from orchestrator.execution.environment import job_environment
 from orchestrator.execution.interrupts import Interrupts
 from orchestrator.execution.observer import Observer
@@ -34,6 +34,7 @@ from orchestrator.records import (
     JobSpec,
 )
 from orchestrator.store import SweepFolder
+from orchestrator.system import oom_kills
 
 DUMP_S = 0.2  # for a process that is killed for its time-out to write its stacks into its log
 KILL_S = 30.0  # for a killed process group to be gone; then its server is killed too

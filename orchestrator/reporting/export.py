@@ -58,6 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     add("dynamobench", "CSV files as PyTorch's benchmarks/dynamo writes them", _dynamobench).add_argument(
         "target", metavar="DIR"
     )
+    add(
+        "batch_sizes", "suites with the largest batch sizes that measure=largest_batch found", _batch_sizes
+    ).add_argument("target", metavar="DIR", help="a folder for --config-dir")
     hud = add("hud", "records of PyTorch's benchmark database, one JSON object a line", _hud)
     hud.add_argument("target", metavar="FILE", nargs="?", default="-", help="- is standard output (-)")
     hud.add_argument(
@@ -114,6 +117,21 @@ def _dynamobench(sweep: Loaded, asked: argparse.Namespace) -> list[str]:
     for file in files:
         write(target / str(file.name), file.text())
     return [f"{target / str(file.name)}  {len(file.rows)} rows" for file in files] + [f"note: {note}" for note in notes]
+
+
+def _batch_sizes(sweep: Loaded, asked: argparse.Namespace) -> list[str]:
+    from orchestrator.results.batch_sizes import export
+
+    files, notes = export(sweep.results)
+    if not files:
+        why = "; ".join(notes) or "run one with measure=largest_batch first"
+        raise UsageError(f"{sweep.folder} has no largest batch sizes to export: {why}")
+    target = folder(str(Path(asked.target) / "suite"))
+    for file in files:
+        write(target / f"{file.suite}.yaml", file.text)
+    use = [f"use: --config-dir {asked.target} suite={file.suite}" for file in files]
+    written = [f"{target / file.suite}.yaml  {file.models} models" for file in files]
+    return written + [f"note: {note}" for note in notes] + use
 
 
 def _hud(sweep: Loaded, asked: argparse.Namespace) -> list[str]:

@@ -32,7 +32,8 @@ def show(out: Console, name: str, table: Table) -> None:
     out.print(Text(" · ".join(part for part in (name.replace("_", " "), common) if part), "bold reverse"))
     cells = [[Cell(_cut(COLUMNS[name].text(row[name]))) for name in columns] for row in found[:LISTED]]
     titles = [_title(name) for name in columns]
-    for line in grid(titles, cells, out.width, stacked=natural_width(titles, cells) > out.width):
+    wide = bool(cells) and natural_width(titles, cells) > out.width
+    for line in grid(titles, cells, out.width, stacked=wide) if cells else ():
         out.print(line, no_wrap=True, overflow="ellipsis")
     if len(found) > LISTED:
         item(out, "more", f"{len(found) - LISTED} rows: tables/{name}.csv")
@@ -65,10 +66,8 @@ def _has_figures(table: Table, row: Row) -> bool:
 
 
 def _title(name: str) -> str:
-    unit = COLUMNS[name].unit
-    end = {"MiB": "_mib", "%": "_percent"}.get(unit, f"_{unit}")
-    words = name.removesuffix(end).replace("_", " ")
-    return f"{words}, {unit}" if unit not in ("", "1") else words
+    column = COLUMNS[name]
+    return f"{column.words}, {column.unit}" if column.unit not in ("", "1") else column.words
 
 
 def _cut(text: str) -> str:

@@ -24,7 +24,7 @@ from orchestrator.results import snapshot
 from orchestrator.results.attention import MARKS, failures, flagged
 from orchestrator.results.configuration import settings
 from orchestrator.results.load import WORST_FIRST, SweepResults, fact
-from orchestrator.results.metrics import COLUMNS, Column
+from orchestrator.results.metrics import COLUMNS, Column, significant
 from orchestrator.results.overview import OVERVIEW
 from orchestrator.results.tables import JOBS, SUMMARY, Table, Tables
 
@@ -39,7 +39,7 @@ CONFIGURATION = ("workload", "compiler_config", "measure_config")
 JOB_COLUMNS = ("sweep", "row", *(name for name in JOBS if name != "log"), *CONFIGURATION)
 ROW_COLUMNS = ("sweep", *(name for name in SUMMARY if name not in ("log", "accuracy_log")))
 """Logs are found by the job's id."""
-FORMATS = {"x": "two", "MiB": "whole", "%": "one"}
+FORMATS = {"x": "two", "%": "one"}
 
 
 def document(sweeps: Sequence[tuple[SweepResults, Tables]], place: Path, *, running: bool = False) -> Document:
@@ -147,10 +147,10 @@ def series(summary: Sequence[Mapping[str, Any]], sweeps: Sequence[str]) -> list[
 
 def described(column: Column) -> dict[str, str]:
     """Return what a page needs to show a column: how it is printed, in words of `assets/data.js`, and what it means."""
-    words = column.name.removesuffix({"MiB": "_mib", "%": "_percent"}.get(column.unit, f"_{column.unit}"))
-    form = "count" if column.kind == "count" else "text" if column.kind == "text" else FORMATS.get(column.unit, "three")
+    memory = "three" if column.show is significant else "whole"  # of a line of code it may be far less than a MiB
+    form = column.kind if column.kind in ("count", "text") else {**FORMATS, "MiB": memory}.get(column.unit, "three")
     return {
-        "title": words.replace("_", " "),
+        "title": column.words,
         "unit": "" if column.unit == "1" else column.unit,
         "better": column.better,
         "form": "six" if column.name == "cosine" else form,

@@ -27,7 +27,15 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 NOT_FOR_READING = frozenset(
     {"job", "accuracy_job", "log", "accuracy_log", "command", "reason", "performance_reason", "accuracy_reason"}
     | {"outliers", "samples", "pairs", "started_s", "rounds_planned", "memory_source", "interval", "fp64"}
-    | {"eager_own_memory_mib", "reference_rmse", "limit", "multiplier", "variant", "geomean_models"}
+    | {
+        "too_large_because",
+        "eager_own_memory_mib",
+        "reference_rmse",
+        "limit",
+        "multiplier",
+        "variant",
+        "geomean_models",
+    }
     | {name for name in COLUMNS if name.endswith("_count") and name != "geomean_count"}
 )
 
@@ -139,10 +147,8 @@ def _constant(column: str, content: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def _heading(column: str) -> str:
-    unit = COLUMNS[column].unit
-    suffix = {"MiB": "_mib", "%": "_percent"}.get(unit, f"_{unit}")
-    words = column.removesuffix(suffix).replace("_", " ")
-    return f"{words} ({unit})" if unit not in ("", "1") else words
+    found = COLUMNS[column]
+    return f"{found.words} ({found.unit})" if found.unit not in ("", "1") else found.words
 
 
 def markdown_row(cells: Iterable[str]) -> str:

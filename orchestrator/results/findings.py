@@ -7,6 +7,7 @@ and its columns in `orchestrator.results.metrics`.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,7 +36,61 @@ class Finding:
     )
 
 
-FINDINGS: Mapping[str, Finding] = {}
+MEMORY = ("increase_mib", "cumulative_mib", "current_mib")
+OPERATORS_OF_ALL = ("operator", "models", "distinct_inputs", "count")
+
+
+def by_operator(rows: Sequence[Row]) -> Iterator[Row]:
+    """Yield one row per operator over all jobs, most calls first: models that call it, kinds of inputs, calls."""
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.get("operator") is not None:
+            groups[row["operator"]].append(row)
+    found: list[Row] = [
+        {
+            "operator": operator,
+            "models": len({(row["suite"], row["model"]) for row in calls}),
+            "distinct_inputs": len({row["inputs"] for row in calls}),
+            "count": sum(row["count"] or 0 for row in calls),
+        }
+        for operator, calls in groups.items()
+    ]
+    yield from sorted(found, key=lambda row: (-row["count"], row["operator"]))
+
+
+FINDINGS: Mapping[str, Finding] = {
+    "flops": Finding(
+        "flops",
+        (
+            *("step_gflop", "parameters", "step_ms", "step_iqr_percent", "achieved_gflop_per_s"),
+            *("eager_step_ms", "eager_step_iqr_percent", "eager_achieved_gflop_per_s", "step_samples"),
+            *("intensity_flop_per_byte", "peak_gflop_per_s", "of_peak_percent", "peak_source", "disturbed"),
+        ),
+    ),
+    "flops_by_module": Finding("flops", ("module", "operator_names", "step_gflop", "share_percent")),
+    "largest_batch": Finding(
+        "largestbatch",
+        (
+            *("largest_batch_size", "too_large_batch_size", "bounded_by", "tries", "memory_at_largest_mib"),
+            *("memory_budget_mib", "memory_budget_source", "too_large_because"),
+        ),
+    ),
+    "memory_by_line": Finding("memorybyline", ("source_file", "source_line", "source", "executions", *MEMORY)),
+    "memory_by_line_totals": Finding(
+        "memorybyline",
+        ("lines", "executions", *MEMORY, "outside_mib", "level_source", "resolution_bytes", "file", "snapshot"),
+    ),
+    "operators": Finding(
+        "operators",
+        ("operator", "inputs", "count"),
+        over_the_sweep={"operators_over_models": (OPERATORS_OF_ALL, by_operator)},
+    ),
+    "operator_totals": Finding("operators", ("distinct_operators", "distinct_inputs", "count", "file")),
+    "profile": Finding("profile", ("operator", "count", "self_cpu_ms", "self_cuda_ms", "share_percent")),
+    "profile_totals": Finding(
+        "profile", ("steps", "distinct_operators", "self_cpu_ms", "self_cuda_ms", "file", "bytes")
+    ),
+}
 """Name of the table -> what it is."""
 
 

@@ -37,6 +37,12 @@ class Column:
         """Return the value for people: significant digits, `MISSING` where there is none. No unit."""
         return MISSING if is_missing(value) else self.show(value)
 
+    @property
+    def words(self) -> str:
+        """The name without its unit, for headings that have the unit beside it."""
+        end = "percent" if self.unit == "%" else self.unit.lower().replace("/", "_per_")
+        return self.name.removesuffix(f"_{end}").replace("_", " ")
+
 
 def is_missing(value: Any) -> bool:
     """None, NaN, pandas' NA and empty text: nothing was seen. 0 is a figure, never a missing one."""
@@ -106,12 +112,21 @@ def _memory(name: str, doc: str) -> Column:
     return Column(name, "number", "MiB", "lower", _whole, doc)
 
 
+def _bytes(name: str, doc: str) -> Column:
+    """An amount of memory that may be far less than a MiB."""
+    return Column(name, "number", "MiB", "none", significant, doc)
+
+
 def _percent(name: str, doc: str, better: str) -> Column:
     return Column(name, "number", "%", better, _one, doc)
 
 
 def _plain(name: str, doc: str, better: str) -> Column:
     return Column(name, "number", "1", better, significant, doc)
+
+
+def _speed(name: str, doc: str) -> Column:
+    return Column(name, "number", "GFLOP/s", "higher", significant, doc)
 
 
 def _counted(name: str, doc: str, better: str = "none") -> Column:
@@ -298,6 +313,61 @@ _COLUMNS = (
     _counted("tensors", "tensors compared"),
     _counted("tensors_failed", "tensors that failed", "lower"),
     _text("fp64", "ok, or why there is no fp64 reference"),
+    # largest batch
+    _counted("largest_batch_size", "the largest batch size that fits into the memory budget", "higher"),
+    _counted("too_large_batch_size", "the smallest that was tried and does not fit; none where the upper bound fits"),
+    _text("bounded_by", "memory; or the option that ended the search, and more may fit"),
+    _counted("tries", "batch sizes that were tried, each in a fresh process"),
+    _bytes("memory_at_largest_mib", "peak of the process at the largest batch size (on CUDA: of the allocator)"),
+    _bytes("memory_budget_mib", "what a try could have (on the CPU RLIMIT_DATA, on CUDA the allocator)"),
+    _text("memory_budget_source", "where the budget is from"),
+    _text("too_large_because", "what the allocator said at the smallest batch size that does not fit"),
+    # operators and profiles
+    _text("operator", "operator with its overload, or what the profiler calls it"),
+    _counted("models", "models that have it"),
+    _text("inputs", "its positional and named inputs: T(shape, dtype, stride) is a tensor"),
+    _counted("distinct_operators", "different operators"),
+    _counted("distinct_inputs", "different operators and inputs"),
+    _time("self_cpu_ms", "time on the CPU without that of the operators that it calls, all profiled steps"),
+    _time("self_cuda_ms", "time of its kernels, all profiled steps"),
+    _percent("share_percent", "share of all", "none"),
+    _counted("steps", "profiled steps"),
+    # memory by line
+    _text("source_file", "file, relative to where it was imported from"),
+    _counted("source_line", "line number"),
+    _text("source", "the line"),
+    _counted("executions", "how often it ran in one step"),
+    _bytes("increase_mib", "sum of what it allocated and kept, over the executions that left more than there was"),
+    _bytes("cumulative_mib", "sum of what it allocated less what it freed, over all executions"),
+    _bytes("current_mib", "highest level after it"),
+    _counted("lines", "lines that ran"),
+    _bytes("outside_mib", "what changed outside the traced modules: backward, optimizer, results"),
+    _text("level_source", "what the level is: bytes that the C library has given out, resident set, CUDA allocator"),
+    _counted("resolution_bytes", "smallest change that the level shows"),
+    _text("snapshot", "file with the CUDA allocator's history, for pytorch.org/memory_viz"),
+    # FLOPs
+    Column("step_gflop", "number", "GFLOP", "none", significant, "floating-point operations of one eager step / 10^9"),
+    _counted("parameters", "parameters of the model"),
+    _time("step_ms", "median of one step"),
+    _percent("step_iqr_percent", "interquartile range of the step in % of its median", "lower"),
+    _speed("achieved_gflop_per_s", "floating-point operations of the eager step / step"),
+    _time("eager_step_ms", "median of one eager step"),
+    _percent("eager_step_iqr_percent", "interquartile range of the eager step in % of its median", "lower"),
+    _speed("eager_achieved_gflop_per_s", "floating-point operations of the eager step / eager step"),
+    _counted("step_samples", "timed steps of each kind"),
+    _speed("peak_gflop_per_s", "what the device's data sheet gives for dense matrices in this dtype"),
+    _percent("of_peak_percent", "achieved / peak", "higher"),
+    _text("peak_source", "where the peak is from"),
+    Column(
+        "intensity_flop_per_byte",
+        "number",
+        "FLOP/byte",
+        "none",
+        significant,
+        "floating-point operations / bytes that eager operators read and write, each tensor once for each operator",
+    ),
+    _text("module", "path of the module in the model"),
+    _text("operator_names", "operators with counted floating-point operations"),
     # overview
     _ratio("geomean_speedup", "over the workloads that all compared compilers ran, none with wrong results"),
     _ratio("geomean_speedup_clipped", "the same with every speed-up below 1 counted as 1, as PyTorch's dashboard does"),

@@ -59,6 +59,34 @@ class Paced:
 
 
 @dataclass(frozen=True)
+class Growing:
+    """A step that holds `mib_per_sample` MiB for each sample; batches of `breaks_at` or more raise another error."""
+
+    mib_per_sample: int = 32
+    breaks_at: int | None = None
+
+    def build(self, workload: Workload, *, dropout: bool) -> Program:
+        import torch
+
+        size = self.mib_per_sample * 2**18
+        breaks_at = self.breaks_at
+
+        class Model(torch.nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.weight = torch.nn.Parameter(torch.ones(1))
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                if breaks_at is not None and len(x) >= breaks_at:
+                    raise ValueError(f"a batch of {len(x)} is too long for this code")
+                held = torch.ones(len(x), size)
+                return x * self.weight + held[:, :1]
+
+        inputs = {"x": torch.ones(workload.batch_size, 1)}
+        return Program(model=Model(), inputs=inputs, loss=lambda outputs: outputs.square().mean())
+
+
+@dataclass(frozen=True)
 class Misbehaving:
     """Does what `does` says (`fakes.behaviour`), then returns the model itself."""
 

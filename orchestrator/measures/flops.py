@@ -1,0 +1,162 @@
+"""How much arithmetic a step is, and how fast it is done: FLOPs of the eager step, seconds of it and the compiled one.
+
+FLOPs are torch's count (`torch.utils.flop_counter`): matrix products, convolutions and attention, two for each multiply
+and add, causal attention in full. Elementwise operators count as none. A compiler does the same arithmetic in other
+operators, so its speed is its latency against eager's FLOPs.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from orchestrator.measures.context import Context
+from orchestrator.measures.eager import eager_step
+from orchestrator.plugins import Outcome, Program
+from orchestrator.probes.clock import stopwatch
+from orchestrator.probes.noise import NoiseProbe, relative_iqr, wait_for_quiet
+from orchestrator.probes.peaks import peak
+from orchestrator.records import OBSERVED, PASS
+
+if TYPE_CHECKING:
+    from torch.utils.flop_counter import FlopCounterMode
+
+GIGA = 1e9
+
+
+@dataclass(frozen=True)
+class Flops:
+    """calls: timed calls of each step, after `warmup` calls; the row has their median. depth: of the modules listed.
+
+    This is a figure beside the FLOPs, not a benchmark: rounds, pairs and intervals are the measure performance's.
+    """
+
+    kind: ClassVar[str] = OBSERVED
+
+    calls: int = 10
+    warmup: int = 3
+    depth: int = 3
+
+    def __post_init__(self) -> None:
+        for name in ("calls", "warmup", "depth"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: it must be at least 1")
+
+    def run(self, context: Context) -> Outcome:
+        """Leave one row of figures, and a row for each module down to `depth` that does arithmetic."""
+        program, eager = eager_step(context)
+        with context.phase("eager_1st_run"):
+            eager()
+            counter, moved = count(eager)
+        flops = counter.get_total_flops()
+        wait_for_quiet(5.0)
+        noise = NoiseProbe(context.device)
+        seconds = {"eager_": self._time(context, "eager_2nd_run", eager)}
+        if not context.is_eager:
+            seconds = {**seconds, "": self._time(context, "steady", self._compiled(context, program))}
+        else:
+            seconds = {"": seconds["eager_"]}
+        marks = noise.facts(self.calls * len(seconds), seconds[""])["disturbed"]
+        context.find(
+            "flops",
+            step_gflop=flops / GIGA,
+            parameters=sum(parameter.numel() for parameter in program.model.parameters()),
+            intensity_flop_per_byte=flops / moved if moved else None,
+            step_samples=self.calls,
+            disturbed="; ".join(marks) or None,
+            **{key: value for side, values in seconds.items() for key, value in _speed(side, flops, values).items()},
+            **_of_peak(context, flops, seconds[""]),
+        )
+        self._by_module(context, counter, flops)
+        return Outcome(PASS)
+
+    def _compiled(self, context: Context, program: Program) -> Callable[[], Any]:
+        if context.compiler.changes_model:
+            program = context.build(dropout=context.mode.training)
+        context.seed()
+        with context.phase("compile", children=True):
+            forward = context.compiler.compile(program, context.workload)
+            step = context.mode.step(program, forward, context.workload)
+            step()
+        return step
+
+    def _time(self, context: Context, phase: str, step: Callable[[], Any]) -> list[float]:
+        timed = stopwatch(context.device)
+        with context.phase(phase):
+            for _ in range(self.warmup):
+                timed(step)
+            values = [timed(step) for _ in range(self.calls)]
+        context.add("latency" if phase == "steady" else "eager_latency", "s", "lower", values)
+        return values
+
+    def _by_module(self, context: Context, counter: FlopCounterMode, total: int) -> None:
+        """The first name of a module's path is that of the model's class, which every path begins with."""
+        for path, operators in sorted(counter.get_flop_counts().items(), key=lambda item: -sum(item[1].values())):
+            module = path.partition(".")[2]
+            if path == "Global" or not module or module.count(".") >= self.depth:
+                continue
+            flops = sum(operators.values())
+            context.find(
+                "flops_by_module",
+                module=module,
+                operator_names=", ".join(sorted(map(str, operators))),
+                step_gflop=flops / GIGA,
+                share_percent=100 * flops / total if total else None,
+            )
+
+
+def count(step: Callable[[], Any]) -> tuple[FlopCounterMode, int]:
+    """Return torch's count of one call of `step`, and the bytes that the operators of another one move."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from orchestrator.probes.dispatch import TrafficCounter
+
+    counter = FlopCounterMode(display=False, custom_mapping=dict(missing_formulas()))
+    with counter:
+        step()
+    traffic = TrafficCounter()
+    with traffic:
+        step()
+    return counter, traffic.bytes
+
+
+def missing_formulas() -> Mapping[Any, Callable[..., int]]:
+    """Return formulas for what torch 2.13 counts on CUDA and forgets on the CPU: attention, forward and backward."""
+    import torch
+    from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
+
+    def forward(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+        return int(sdpa_flop_count(query, key, value))
+
+    def backward(gradient: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+        return int(sdpa_backward_flop_count(gradient, query, key, value))
+
+    attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    ours: dict[Any, Callable[..., int]] = {
+        attention: forward,
+        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: backward,
+    }
+    return {operator: formula for operator, formula in ours.items() if operator not in flop_registry}
+
+
+def _speed(side: str, flops: int, values: Sequence[float]) -> dict[str, float | None]:
+    """Return median latency, its spread and the FLOP/s that it makes; no speed of a step without counted FLOPs."""
+    median, spread = statistics.median(values), relative_iqr(values)
+    return {
+        f"{side}step_s": median,
+        f"{side}step_iqr_percent": None if spread is None else 100 * spread,
+        f"{side}achieved_gflop_per_s": flops / median / GIGA if flops else None,
+    }
+
+
+def _of_peak(context: Context, flops: int, values: Sequence[float]) -> dict[str, Any]:
+    best = peak(context.device, context.workload.dtype)
+    if best is None or not flops:
+        return {}
+    return {
+        "peak_gflop_per_s": best.flop_per_s / GIGA,
+        "of_peak_percent": 100 * flops / statistics.median(values) / best.flop_per_s,
+        "peak_source": best.source,
+    }

@@ -1,0 +1,176 @@
+"""Which lines of the model's code allocate: the eager step, line by line.
+
+One step that is not looked at, one that the tracer sees for the first time, one that counts. The level and its
+resolution are those of `orchestrator.probes.allocated`. On CUDA the allocator's own history of one more step is left,
+for pytorch.org/memory_viz.
+"""
+
+from __future__ import annotations
+
+import csv
+import gc
+import io
+import linecache
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from orchestrator.files import write_text
+from orchestrator.measures.context import Context
+from orchestrator.measures.eager import artifact, eager_only, eager_step
+from orchestrator.plugins import Outcome
+from orchestrator.probes.allocated import Level, level_of
+from orchestrator.probes.lines import LineTracer, Step
+from orchestrator.records import OBSERVED, PASS
+
+if TYPE_CHECKING:
+    import torch
+
+NOT_THE_MODEL = ("torch", "orchestrator.suites.named_outputs")
+HISTORY_ENTRIES = 100_000
+
+
+@dataclass
+class _Line:
+    """What one line of source did over all its executions, in bytes. `current` is the highest level after it."""
+
+    executions: int = 0
+    increase: int = 0  # sum of the positive differences
+    cumulative: int = 0  # sum of all differences
+    current: int = 0
+
+
+@dataclass(frozen=True)
+class MemoryByLine:
+    """modules: names of modules or packages whose lines are looked at; none: the modules that define the model's parts.
+
+    Of a model that is made of torch's own modules alone, those are torch's.
+    """
+
+    kind: ClassVar[str] = OBSERVED
+
+    modules: Sequence[str] = ()
+
+    def run(self, context: Context) -> Outcome:
+        """Leave a row for each line that changed anything, most cumulative first, one of totals, and the sequence.
+
+        Raises Unsupported for compiled code, which has no lines of Python, and ValueError where `modules` names none
+        that ran.
+        """
+        eager_only(context, "compiled code runs no lines of Python that could be traced")
+        program, step = eager_step(context)
+        with context.phase("eager"):
+            step()
+        modules = [name.removesuffix(".*") for name in self.modules] or modules_of(program.model)
+        level = level_of(context.device)
+        tracer = LineTracer(modules, level.read)
+        with context.phase("trace"), _no_garbage_collection():
+            tracer.run(step)
+            tracer.run(step)
+        steps = list(tracer.steps())
+        if all(seen.file is None for seen in steps):
+            raise ValueError(f"no line of {', '.join(modules)} ran: set measure.options.modules to the model's modules")
+        self._leave(context, steps, level, _snapshot(context, step))
+        return Outcome(PASS)
+
+    def _leave(self, context: Context, steps: Sequence[Step], level: Level, snapshot: str | None) -> None:
+        lines = by_line(steps)
+        path, name = artifact(context, "memory_by_line.csv")
+        write_text(Path(path), _sequence(steps))
+        changed = [(where, line) for where, line in lines.items() if line.increase or line.cumulative]
+        for (file, number), line in sorted(changed, key=lambda item: (-item[1].cumulative, item[0])):
+            context.find(
+                "memory_by_line",
+                source_file=_short(file),
+                source_line=number,
+                source=linecache.getline(file, number).strip(),
+                executions=line.executions,
+                increase_bytes=line.increase,
+                cumulative_bytes=line.cumulative,
+                current_bytes=line.current,
+            )
+        traced = [seen for seen in steps if seen.file is not None]
+        context.find(
+            "memory_by_line_totals",
+            lines=len(lines),
+            executions=sum(line.executions for line in lines.values()),
+            increase_bytes=sum(line.increase for line in lines.values()),
+            cumulative_bytes=sum(line.cumulative for line in lines.values()),
+            current_bytes=max(seen.level for seen in traced),
+            outside_bytes=sum(seen.difference for seen in steps if seen.file is None),
+            level_source=level.source,
+            resolution_bytes=level.resolution,
+            file=name,
+            snapshot=snapshot,
+        )
+
+
+def modules_of(model: torch.nn.Module) -> list[str]:
+    """Return the modules that define the classes of a model and its parts, without torch's where there are others."""
+    names = sorted({type(part).__module__ for part in model.modules()})
+    own = [name for name in names if not any(name == n or name.startswith(f"{n}.") for n in NOT_THE_MODEL)]
+    return own or names
+
+
+def by_line(steps: Iterable[Step]) -> dict[tuple[str, int], _Line]:
+    """Return (file, line) -> what it did. Parts of one execution (before and after a traced call) are one."""
+    lines: dict[tuple[str, int], _Line] = {}
+    for step in steps:
+        if step.file is None:
+            continue
+        line = lines.setdefault((step.file, step.line), _Line())
+        line.executions += step.starts
+        line.increase += max(step.difference, 0)
+        line.cumulative += step.difference
+        line.current = max(line.current, step.level)
+    return lines
+
+
+def _sequence(steps: Iterable[Step]) -> str:
+    """Return the steps as CSV, in the order in which they ran."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(("file", "line", "difference_bytes", "level_bytes"))
+    writer.writerows(
+        ("" if step.file is None else _short(step.file), step.line or "", step.difference, step.level) for step in steps
+    )
+    return out.getvalue()
+
+
+def _short(file: str) -> str:
+    """Return a file's path relative to where it was imported from: that tells a reader more than the machine's path."""
+    roots = [entry.rstrip(os.sep) + os.sep for entry in sys.path if entry]
+    return file.removeprefix(max((root for root in roots if file.startswith(root)), key=len, default=""))
+
+
+def _snapshot(context: Context, step: Any) -> str | None:
+    """Return the name of the file with the CUDA allocator's history of one step; None on the CPU."""
+    if context.device.type != "cuda":
+        return None
+    import torch
+
+    path, name = artifact(context, "snapshot.pickle")
+    with context.phase("snapshot"):
+        torch.cuda.memory._record_memory_history(max_entries=HISTORY_ENTRIES)
+        try:
+            step()
+            torch.cuda.synchronize(context.device)
+            torch.cuda.memory._dump_snapshot(path)
+        finally:
+            torch.cuda.memory._record_memory_history(enabled=None)
+    return name
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Keep Python's collector from freeing things at lines that have nothing to do with it."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()

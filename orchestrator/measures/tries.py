@@ -1,0 +1,135 @@
+"""Jobs inside a job: one after the other, each in a fresh process, by a fork server of this job's own.
+
+What runs out of memory leaves an allocator, a CUDA context and half a model behind, which the next try must not find.
+So a try is a job like those of a sweep (job.json, log.txt and result.json in a folder of its own), run by the server
+that runs those (`orchestrator.worker.server`), which is met here, as everywhere, in files and processes only. It has
+imported torch and the model's module, so a try starts in half a second instead of six.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.errors import OUT_OF_MEMORY_WORDS
+from orchestrator.records import CRASH, OUT_OF_MEMORY, TIMEOUT, JobResult, JobSpec
+from orchestrator.store import SweepFolder
+from orchestrator.system import oom_kills
+
+CLOSING_S = 10.0
+LOG_TAIL_BYTES = 4000
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What became of one try: a status of `orchestrator.records.STATUSES`, why, and its result if it left one."""
+
+    status: str
+    reason: str
+    result: JobResult | None
+
+
+class Tries:
+    """The server, as a context manager: leaving it ends every process.
+
+    `memory_limit` bounds the private memory of each try, in bytes (RLIMIT_DATA): what goes beyond it fails in the
+    allocator, cleanly, instead of in the kernel's out-of-memory killer.
+    """
+
+    def __init__(self, folder: SweepFolder, memory_limit: int | None, timeout_s: float) -> None:
+        self._folder, self._memory_limit, self._timeout_s = folder, memory_limit, timeout_s
+        self._pending = b""
+
+    def __enter__(self) -> Tries:
+        theirs, self._requests = os.pipe()
+        self._replies, replies = os.pipe()
+        try:
+            # In this job's process group: what kills the job kills the server, and that takes its workers along.
+            self._server = subprocess.Popen(
+                [sys.executable, "-m", "orchestrator.worker.server"]
+                + ["--requests", str(theirs), "--replies", str(replies)],
+                stdin=subprocess.DEVNULL,
+                pass_fds=(theirs, replies),
+            )
+        finally:
+            os.close(theirs)
+            os.close(replies)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._requests)
+        try:
+            self._server.wait(CLOSING_S)
+        except subprocess.TimeoutExpired:
+            self._server.kill()
+            self._server.wait()
+        os.close(self._replies)
+
+    def run(self, job: JobSpec) -> Seen:
+        """Run one job to its end. Raises RuntimeError when the server cannot start it, or is gone."""
+        self._folder.write_job(job)
+        self._folder.result_file(job.id).unlink(missing_ok=True)
+        killed_before = oom_kills()
+        code = self._run(job.id)
+        result = self._folder.read_result(job.id)
+        if isinstance(result, JobResult):
+            return Seen(result.status, result.failure.message if result.failure else "", result)
+        if code is None:
+            return Seen(TIMEOUT, f"no result after {self._timeout_s:g} s (measure.options.try_timeout_s): killed", None)
+        if code == -signal.SIGKILL and oom_kills() > killed_before:
+            return Seen(OUT_OF_MEMORY, "killed by the kernel's out-of-memory killer", None)
+        log = self._folder.log_file(job.id).read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace").lower()
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        if any(word in log for word in OUT_OF_MEMORY_WORDS):
+            return Seen(OUT_OF_MEMORY, f"ended with {how} after memory could not be allocated (see its log)", None)
+        return Seen(CRASH, f"ended with {how} and no result", None)
+
+    def _run(self, job_id: str) -> int | None:
+        """Return the exit code of the job's process, None when it was killed for its time-out."""
+        request: dict[str, Any] = {
+            "job": job_id,
+            "folder": str(self._folder),
+            "env": {},
+            "log": str(self._folder.log_file(job_id)),
+            "memory_limit": self._memory_limit,
+        }
+        with contextlib.suppress(BrokenPipeError):  # then there is no reply, which tells
+            os.write(self._requests, json.dumps(request).encode() + b"\n")
+        deadline = time.monotonic() + self._timeout_s
+        pid: int | None = None
+        timed_out = False
+        while True:
+            for reply in self._news(deadline):
+                if reply["event"] == "started":
+                    pid = int(reply["pid"])
+                elif reply["event"] == "refused":
+                    raise RuntimeError(f"no process could be started for {job_id}: {reply['message']}")
+                elif reply["event"] == "exited":
+                    return None if timed_out else int(reply["code"])
+            if not timed_out and time.monotonic() >= deadline:
+                if pid is None:
+                    raise RuntimeError(f"no process was started for {job_id} within {self._timeout_s:g} s")
+                timed_out = True
+                deadline = time.monotonic() + CLOSING_S
+                os.killpg(pid, signal.SIGKILL)
+
+    def _news(self, deadline: float) -> list[dict[str, Any]]:
+        """Return the server's replies, waiting for them until `deadline`; none when there were none."""
+        ready, _, _ = select.select([self._replies], [], [], max(deadline - time.monotonic(), 0.0))
+        if not ready:
+            return []
+        data = os.read(self._replies, 1 << 16)
+        if not data:
+            raise RuntimeError(
+                f"the server of the tries ended with exit code {self._server.wait()} (see the job's log)"
+            )
+        *lines, self._pending = (self._pending + data).split(b"\n")
+        return [json.loads(line) for line in lines]

@@ -1,0 +1,386 @@
+"""Measures of what one step does: its operators, its profile, the memory of its lines, its arithmetic."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_measures import Broken, NetBuilder, context
+
+from orchestrator.compilers.dynamo import TorchCompile
+from orchestrator.compilers.eager import Eager
+from orchestrator.measures.context import Context
+from orchestrator.measures.flops import Flops, missing_formulas
+from orchestrator.measures.memory_by_line import MemoryByLine, modules_of
+from orchestrator.measures.operators import Operators
+from orchestrator.measures.profile import Profile
+from orchestrator.modes.inference import Inference
+from orchestrator.modes.training import Training
+from orchestrator.plugins import Program, Unsupported
+from orchestrator.probes.allocated import _resident_level, level_of
+from orchestrator.probes.dispatch import DTYPES, OperatorCounter, TrafficCounter, log_text, text
+from orchestrator.probes.lines import LineTracer
+from orchestrator.probes.peaks import peak
+from orchestrator.records import PASS, PluginSpec, Workload
+from orchestrator.suites.huggingface import HuggingFaceModel
+
+MIB = 2**20
+CPU = torch.device("cpu")
+BERT = HuggingFaceModel(
+    class_name="BertForMaskedLM",
+    config={"vocab_size": 1000, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
+            "intermediate_size": 128},
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def rows(seen: Context, table: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = seen.facts["findings"][table]
+    return found
+
+
+def bert(tmp_path: Path, compiler: Any, name: str, mode: Any = None, **changes: Any) -> Context:
+    """Return the context of a real model, small."""
+    seen = context(tmp_path, compiler, name, mode, batch_size=2, sequence_length=16, **changes)
+    seen.builder = BERT
+    return seen
+
+
+# -- operators
+
+
+def test_operators_of_a_step_are_counted_exactly(tmp_path: Path) -> None:
+    seen = context(tmp_path, Eager(), "eager")
+    assert Operators().run(seen).status == PASS
+    products = {
+        row["inputs"]: row["count"] for row in rows(seen, "operators") if row["operator"].startswith("aten.addmm")
+    }
+    assert products == {
+        "((T([32], f32), T([8, 16], f32), T([16, 32], f32, stride=(1, 16))), {})": 1,
+        "((T([4], f32), T([8, 32], f32), T([32, 4], f32, stride=(1, 32))), {})": 1,
+    }
+    assert not any(row["operator"] in ("aten.t.default", "aten.detach.default") for row in rows(seen, "operators"))
+    (total,) = rows(seen, "operator_totals")
+    assert total["count"] == sum(row["count"] for row in rows(seen, "operators"))
+    assert total["distinct_inputs"] == len(rows(seen, "operators"))
+    assert total["file"] == "artifacts/net_eval.txt"
+
+
+def test_training_counts_backward_and_optimizer_without_its_first_step(tmp_path: Path) -> None:
+    seen = context(tmp_path, Eager(), "eager", Training(optimizer="adamw"))
+    Operators(everything=True).run(seen)
+    names = {row["operator"] for row in rows(seen, "operators")}
+    assert "aten.native_batch_norm_backward.default" in names
+    assert any("addcdiv" in name for name in names)  # AdamW
+    assert "aten.t.default" in names
+    assert "aten.zeros_like.default" not in names  # its state is made in the first step
+    assert rows(seen, "operator_totals")[0]["file"] == "artifacts/net_training.txt"
+
+
+def test_the_file_can_be_read_and_run_as_pytorchs_operator_benchmark_does(tmp_path: Path) -> None:
+    """Each line is evaluated with the names that operator_inp_utils.py gives it, and its operator called with that."""
+    seen = bert(tmp_path, Eager(), "eager", dtype="bfloat16")
+    Operators().run(seen)
+    names = {abbreviation: dtype for dtype, abbreviation in DTYPES.items()}
+
+    def tensor(size: list[int], dtype: torch.dtype, stride: tuple[int, ...] | None = None) -> torch.Tensor:
+        made = torch.empty(size, dtype=dtype) if stride is None else torch.empty_strided(size, stride, dtype=dtype)
+        return made.zero_()
+
+    known = {"T": tensor, "inf": float("inf"), "torch": torch, **names}
+    called = set()
+    (file,) = (tmp_path / "artifacts").glob("*.txt")
+    operator = ""
+    for line in file.read_text().splitlines():
+        if line.startswith("Operator: "):
+            operator = line.removeprefix("Operator: ")
+            continue
+        count, _, inputs = line.removeprefix("cnt: ").partition(", ")
+        assert int(count) >= 1
+        args, kwargs = eval(inputs, known)
+        eval(operator, {"aten": torch.ops.aten})(*args, **kwargs)
+        called.add(operator)
+    assert {"aten.addmm.default", "aten.native_layer_norm.default", "aten.gelu.default"} <= called
+
+
+def test_compiled_code_has_no_operators_to_see(tmp_path: Path) -> None:
+    for measure in (Operators(), MemoryByLine()):
+        with pytest.raises(Unsupported, match="compiler=eager"):
+            measure.run(context(tmp_path, Broken(), "inductor"))
+
+
+def test_inputs_are_written_as_upstream_writes_them() -> None:
+    tensor = torch.zeros(2, 3)
+    assert text(((tensor, [tensor.t(), None], 1.5), {"dtype": torch.float16, "device": CPU})) == (
+        "((T([2, 3], f32), [T([3, 2], f32, stride=(1, 3)), None], 1.5), {'dtype': f16, 'device': 'cpu'})"
+    )
+    assert text((torch.zeros(1, dtype=torch.bool),)) == "(T([1], b8),)"
+    assert text(torch.Size([2, 3])) == "[2, 3]"
+    assert text(torch.Generator()) == "None"
+    assert text(torch.float8_e4m3fn) == "torch.float8_e4m3fn"
+    assert text(torch.eye(2).to_sparse()) == "ST([2, 2], f32, torch.sparse_coo, True, 2)"
+    counter = OperatorCounter()
+    with counter:
+        torch.ones(2).add_(1)
+        torch.ones(2, 3).t().contiguous().view(-1)
+    assert set(counter.counts) == {"aten.add_.Tensor"}  # `contiguous` has a memory format, `ones` no tensor
+    assert log_text(counter.counts) == "Operator: aten.add_.Tensor\ncnt: 1, ((T([2], f32), 1), {})\n"
+
+
+# -- profile
+
+
+@pytest.mark.parametrize("mode", [Inference(), Training()])
+def test_a_profile_has_a_trace_and_the_operators_by_self_time(tmp_path: Path, mode: Any) -> None:
+    seen = bert(tmp_path, Eager(), "eager", mode)
+    assert Profile(steps=2, warmup=1, operators=10).run(seen).status == PASS
+    (total,) = rows(seen, "profile_totals")
+    trace = tmp_path / total["file"]
+    assert trace.stat().st_size == total["bytes"]
+    names = [event.get("name", "") for event in json.loads(trace.read_text())["traceEvents"]]
+    assert names.count("aten::addmm") >= 2 * 13
+    assert sum(name.startswith("ProfilerStep#") for name in names) == 2
+    found = rows(seen, "profile")
+    assert len(found) == 10
+    times = [row["self_cpu_s"] for row in found]
+    assert times == sorted(times, reverse=True)
+    assert 0 < sum(times) <= total["self_cpu_s"] < 5
+    assert sum(row["share_percent"] for row in found) == pytest.approx(100 * sum(times) / total["self_cpu_s"])
+    assert {row["operator"]: row["count"] for row in found}["aten::addmm"] % 2 == 0
+    assert all(row["self_cuda_s"] is None for row in found)
+
+
+def test_a_profile_of_compiled_code(tmp_path: Path) -> None:
+    seen = bert(tmp_path, TorchCompile(backend="aot_eager"), "aot_eager")
+    assert Profile(steps=1, warmup=1, record_shapes=True, with_stack=True).run(seen).status == PASS
+    assert any("Torch-Compiled Region" in row["operator"] for row in rows(seen, "profile"))
+
+
+# -- memory by line
+
+
+class Hoarder(torch.nn.Module):
+    """Allocates known amounts on known lines."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = Inner()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        kept = torch.zeros(8 * MIB, dtype=torch.uint8)  # line A
+        for _ in range(3):
+            other = torch.zeros(MIB, dtype=torch.uint8)  # line B: a second one while the first is there
+        del kept  # line C
+        y = self.inner(x)  # line D: frees what the callee still held when it returned
+        return y + other[0] * self.weight
+
+
+class Inner(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        large = torch.zeros(4 * MIB, dtype=torch.uint8)  # line E
+        return x + large[:1]
+
+
+class HoarderBuilder(NetBuilder):
+    def build(self, workload: Workload, *, dropout: bool) -> Program:
+        return Program(model=Hoarder(), inputs={"x": torch.ones(1)}, loss=lambda outputs: outputs.square().mean())
+
+
+@pytest.fixture
+def hoarded(tmp_path: Path) -> Context:
+    seen = context(tmp_path, Eager(), "eager")
+    seen.builder = HoarderBuilder()
+    assert MemoryByLine().run(seen).status == PASS
+    return seen
+
+
+def test_lines_have_what_they_allocate_to_the_byte(hoarded: Context) -> None:
+    found = {row["source"].partition("# ")[2][:6]: row for row in rows(hoarded, "memory_by_line")}
+    slack = 8192  # malloc rounds mappings up to pages
+    a, b, c, e = (found[f"line {letter}"] for letter in "ABCE")
+    assert a["executions"] == 1
+    assert 8 * MIB <= a["increase_bytes"] == a["cumulative_bytes"] <= 8 * MIB + slack
+    assert b["executions"] == 3
+    assert b["cumulative_bytes"] == pytest.approx(MIB, abs=slack)
+    assert c["increase_bytes"] == 0
+    assert c["cumulative_bytes"] == pytest.approx(-8 * MIB, abs=slack)
+    assert e["cumulative_bytes"] == pytest.approx(4 * MIB, abs=slack)
+    assert a["current_bytes"] - c["current_bytes"] == pytest.approx(7 * MIB, abs=2 * slack)
+    assert found["line D"]["cumulative_bytes"] == pytest.approx(-4 * MIB, abs=slack)  # the local variable of the callee
+    assert all(row["source_file"].endswith("test_step_measures.py") for row in found.values())
+
+
+def test_the_sequence_and_the_totals_agree_with_the_lines(hoarded: Context) -> None:
+    (total,) = rows(hoarded, "memory_by_line_totals")
+    lines = rows(hoarded, "memory_by_line")
+    assert total["level_source"] == "mallinfo2"
+    assert total["cumulative_bytes"] == sum(row["cumulative_bytes"] for row in lines)
+    assert total["increase_bytes"] == sum(row["increase_bytes"] for row in lines)
+    with (hoarded.folder / total["file"]).open() as file:
+        sequence = list(csv.DictReader(file))
+    traced = [step for step in sequence if step["file"]]
+    assert sum(int(step["difference_bytes"]) for step in traced) == total["cumulative_bytes"]
+    assert max(int(step["level_bytes"]) for step in traced) == total["current_bytes"]
+    assert len(traced) > len(lines)
+    cumulative = [row["cumulative_bytes"] for row in lines]
+    assert cumulative == sorted(cumulative, reverse=True)
+
+
+def test_the_trace_function_is_gone_afterwards_also_after_an_exception() -> None:
+    def fails() -> None:
+        raise ValueError("planted")
+
+    def another(*_: Any) -> None:
+        return None
+
+    before = sys.gettrace()
+    tracer = LineTracer([__name__], lambda: 0)
+    with pytest.raises(ValueError, match="planted"):
+        tracer.run(fails)
+    assert sys.gettrace() is before
+    sys.settrace(another)
+    try:
+        tracer.run(lambda: None)
+        assert sys.gettrace() is another
+    finally:
+        sys.settrace(before)
+
+
+def test_a_line_that_raises_and_a_generator_leave_the_stack_as_it_was() -> None:
+    levels = iter(range(0, 10**9, 10))
+
+    def inner() -> None:
+        raise ValueError("planted")
+
+    def outer() -> int:
+        with contextlib.suppress(ValueError):
+            inner()
+        return sum(number for number in range(3))
+
+    tracer = LineTracer([__name__], lambda: next(levels))
+    assert tracer.run(outer) == 3
+    assert tracer._stack == [0]
+    steps = list(tracer.steps())
+    assert sum(step.difference for step in steps) == 10 * len(steps)  # each is one reading after the last
+    assert sum(step.starts for step in steps if step.line == outer.__code__.co_firstlineno + 2) == 1
+
+
+def test_memory_of_a_real_model_in_both_modes(tmp_path: Path) -> None:
+    for mode, least in ((Inference(), 0), (Training(), 2 * 16 * 1000 * 4)):
+        seen = bert(tmp_path, Eager(), "eager", mode)
+        assert MemoryByLine().run(seen).status == PASS
+        found = rows(seen, "memory_by_line")
+        assert any("modeling_bert.py" in row["source_file"] for row in found)
+        assert not any(row["source_file"].startswith("/") for row in found)
+        (total,) = rows(seen, "memory_by_line_totals")
+        assert total["cumulative_bytes"] >= least  # what backward needs is still there when forward ends: the logits
+        assert total["executions"] >= total["lines"] > 20
+
+
+def test_the_modules_to_trace() -> None:
+    assert modules_of(Hoarder()) == [__name__]
+    assert all(name.startswith("torch.nn.modules") for name in modules_of(torch.nn.Sequential(torch.nn.ReLU())))
+    workload = Workload(
+        suite="tests", builder=PluginSpec(name="bert", target="x"), mode=PluginSpec(name="inference", target="x"),
+        dtype="float32", device="cpu", batch_size=1, sequence_length=8, seed=1, threads=1,
+    )  # fmt: skip
+    names = modules_of(BERT.build(workload, dropout=False).model)
+    assert "transformers.models.bert.modeling_bert" in names
+    assert not any(name.startswith(("torch.", "orchestrator.")) for name in names)
+
+
+def test_modules_that_do_not_run_are_an_error_that_names_the_option(tmp_path: Path) -> None:
+    seen = context(tmp_path, Eager(), "eager")
+    with pytest.raises(ValueError, match=r"no line of nowhere ran: set measure\.options\.modules"):
+        MemoryByLine(modules=["nowhere.*"]).run(seen)
+
+
+def test_the_levels_see_a_tensor() -> None:
+    level = level_of(CPU)
+    resident = _resident_level()
+    before = level.read(), resident()
+    block = torch.ones(32 * MIB, dtype=torch.uint8)
+    after = level.read(), resident()
+    assert after[0] - before[0] == pytest.approx(block.nbytes, abs=64 * 1024)
+    assert after[1] - before[1] == pytest.approx(block.nbytes, abs=MIB)
+
+
+# -- FLOPs
+
+
+@pytest.mark.parametrize(("mode", "flops"), [
+    (Inference(), 2 * 8 * (16 * 32 + 32 * 4)),
+    (Training(), 2 * 8 * (2 * 16 * 32 + 3 * 32 * 4)),  # the first layer needs no gradient of its input
+])  # fmt: skip
+def test_flops_are_exact(tmp_path: Path, mode: Any, flops: int) -> None:
+    seen = context(tmp_path, Eager(), "eager", mode)
+    assert Flops(calls=4, warmup=1).run(seen).status == PASS
+    (row,) = rows(seen, "flops")
+    assert row["step_gflop"] * 1e9 == pytest.approx(flops)
+    assert row["parameters"] == 16 * 32 + 32 + 64 + 32 * 4 + 4
+    assert row["achieved_gflop_per_s"] == pytest.approx(row["step_gflop"] / row["step_s"])
+    assert "eager_step_s" not in row
+    assert "peak_gflop_per_s" not in row
+    assert len(seen.samples[0].values) == 4
+    modules = {found["module"]: found["step_gflop"] * 1e9 for found in rows(seen, "flops_by_module")}
+    assert modules.keys() == {"first", "last"}
+    assert sum(modules.values()) == pytest.approx(flops)
+
+
+def test_a_compilers_row_has_both_latencies_and_the_eager_count(tmp_path: Path) -> None:
+    seen = bert(tmp_path, TorchCompile(backend="aot_eager"), "aot_eager")
+    assert Flops(calls=4, warmup=1).run(seen).status == PASS
+    (row,) = rows(seen, "flops")
+    assert row["step_s"] > 0 < row["eager_step_s"]
+    assert row["eager_achieved_gflop_per_s"] == pytest.approx(row["step_gflop"] / row["eager_step_s"])
+    eager = bert(tmp_path, Eager(), "eager")
+    Flops(calls=4, warmup=1).run(eager)
+    assert rows(eager, "flops")[0]["step_gflop"] == row["step_gflop"]
+    assert {found["module"] for found in rows(seen, "flops_by_module")} >= {"model", "model.bert", "model.cls"}
+
+
+def test_attention_on_the_cpu_counts_as_on_a_gpu() -> None:
+    """Two products of 2 x 4 heads x 16 x 16 x 8, forward; if torch has come to count it, ours is not added."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    query = torch.randn(2, 4, 16, 8, requires_grad=True)
+    counter = FlopCounterMode(display=False, custom_mapping=dict(missing_formulas()))
+    with counter:
+        result = torch.nn.functional.scaled_dot_product_attention(query, query, query)
+    forward = 2 * 2 * (2 * 4 * 16 * 16 * 8)
+    assert counter.get_total_flops() == forward
+    with counter:
+        result.sum().backward()
+    assert counter.get_total_flops() == 2.5 * forward  # five products, one of them again
+
+
+def test_traffic_is_what_operators_read_and_write() -> None:
+    a, b = torch.ones(256, 1024), torch.ones(1024)
+    traffic = TrafficCounter()
+    with traffic:
+        a.t().view_as(a.t())
+        assert traffic.bytes == 0
+        a + b.expand(256, 1024)
+    assert traffic.bytes == 4 * (2 * 256 * 1024 + 1024)
+
+
+def test_a_peak_is_never_invented() -> None:
+    assert peak(CPU, "float32") is None
+
+
+def test_options_that_cannot_be_meant_are_named() -> None:
+    for measure, name in ((Flops(), "calls"), (Profile(), "steps")):
+        with pytest.raises(ValueError, match=f"{name}=0: it must be at least 1"):
+            replace(measure, **{name: 0})
