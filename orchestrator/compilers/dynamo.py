@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -58,15 +58,25 @@ class TorchCompile:
         )
         return compiled
 
+    def capture(self, program: Program, backend: Callable[..., Any]) -> Forward:
+        import torch
+
+        captured: Forward = torch.compile(
+            program.model, backend=backend, dynamic=self.dynamic, fullgraph=self.fullgraph
+        )
+        return captured
+
+    def inductor_options(self) -> dict[str, Any]:
+        from torch._inductor import list_mode_options
+
+        chosen = {**(list_mode_options(self.mode) if self.mode else {}), **self.options}
+        return {key.replace("-", "_"): value for key, value in chosen.items()}
+
     def _wants_cuda_graphs(self) -> bool:
         return self.mode == "reduce-overhead" or bool(self.options.get("triton.cudagraphs"))
 
     def _mode_or_options(self) -> dict[str, Any]:
-        if not self.options:
-            return {"mode": self.mode}
-        from torch._inductor import list_mode_options
-
-        return {"options": {**(list_mode_options(self.mode) if self.mode else {}), **self.options}}
+        return {"options": self.inductor_options()} if self.options else {"mode": self.mode}
 
     def _check_inductor(self, on_cuda: bool) -> None:
         from torch._inductor import config, list_mode_options

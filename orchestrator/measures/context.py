@@ -59,9 +59,9 @@ class Context:
         finally:
             self.facts["memory"] = self.memory.facts()
 
-    def build(self, *, dropout: bool, dtype: str | None = None) -> Program:
-        """Build the workload's model and inputs, cast (to `dtype` instead of the workload's, if given) and moved."""
-        program = self.builder.build(self.workload, dropout=dropout)
+    def build(self, *, dropout: bool, dtype: str | None = None, workload: Workload | None = None) -> Program:
+        """Build model and inputs, cast and moved; in `dtype`, or of `workload`, where given, instead of the job's."""
+        program = self.builder.build(workload or self.workload, dropout=dropout)
         return cast(program, dtype or self.workload.dtype, self.device)
 
     def seed(self) -> None:
