@@ -17,7 +17,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from orchestrator.errors import UsageError, did_you_mean
 from orchestrator.records import PluginSpec, Workload
@@ -119,10 +119,26 @@ class Compiler(Protocol):
         """Return the callable; the compilation itself may happen at its first call. `Compiled` says more of it."""
 
 
+@runtime_checkable
+class DynamoCompiler(Protocol):
+    """What a compiler offers besides when it goes through dynamo: measures of what dynamo does ask it."""
+
+    @property
+    def backend(self) -> str:
+        """The name of its back-end."""
+
+    def capture(self, program: Program, backend: Callable[..., Any]) -> Forward:
+        """Return the callable that dynamo makes with another back-end, everything else being as configured."""
+
+    def inductor_options(self) -> Mapping[str, Any]:
+        """Return the keys of `torch._inductor.config` that it sets while it compiles, with their values."""
+
+
 class Measure(Protocol):
     """What is asked of (workload, compiler). Options are the `options` of conf/measure/*.yaml.
 
-    `kind` says what a job of it is planned with: one of `orchestrator.records.KINDS`.
+    `kind` says what a job of it is planned with: one of `orchestrator.records.KINDS`. An observed one may have a
+    `default_batch_size: ClassVar[int]`, which stands for the suite's where none is asked for.
     """
 
     kind: ClassVar[str]

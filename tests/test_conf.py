@@ -172,3 +172,26 @@ def test_a_users_broken_file_is_one_message(file: str, text: str, override: str,
 def test_a_wrong_value_is_named_with_what_is_legal(overrides: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         PointReader().read(composed(*overrides))
+
+
+def test_a_measure_may_have_a_batch_size_of_its_own() -> None:
+    def sizes(*overrides: str) -> set[int]:
+        return {job.workload.batch_size for job in planned("suite=tiny", "measure=batch_invariance", *overrides).jobs}
+
+    assert sizes() == {8}
+    assert sizes("batch_size=4") == {4}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["measure=dynamic_shapes", "measure.options.batch_sizes=[4]"], "nothing varies"),
+        (["measure=dynamic_shapes", "measure.options.batch_sizes=[4,0]"], "batch_sizes has 0"),
+        (["measure=recompilations", "measure.options.batch_sizes=[two]"], "batch_sizes has 'two'"),
+        (["measure=cache_lookup", "measure.options.calls=0"], "calls has 0"),
+    ],
+    ids=str,
+)
+def test_a_shape_that_makes_no_sense_is_named(overrides: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        PointReader().read(composed(*overrides))

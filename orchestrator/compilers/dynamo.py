@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -78,9 +78,7 @@ class TorchCompile:
     def compile(self, program: Program, workload: Workload) -> Forward:
         import torch
 
-        if self.dynamo:
-            for key, value in checked(torch._dynamo.config, self.dynamo).items():
-                setattr(torch._dynamo.config, key, value)
+        self._configure_dynamo()
         settings: dict[str, Any] = {
             "backend": dynamo_backends.resolved(self.backend),
             "dynamic": self.dynamic,
@@ -89,6 +87,28 @@ class TorchCompile:
         }
         compiled: Forward = torch.compile(program.model, **settings)
         return _with_backward(compiled, settings) if self.compiled_autograd else compiled
+
+    def capture(self, program: Program, backend: Callable[..., Any]) -> Forward:
+        import torch
+
+        self._configure_dynamo()
+        captured: Forward = torch.compile(
+            program.model, backend=backend, dynamic=self.dynamic, fullgraph=self.fullgraph
+        )
+        return captured
+
+    def inductor_options(self) -> dict[str, Any]:
+        from torch._inductor import config, list_mode_options
+
+        own = checked(config, self.options) if self.backend == "inductor" else {}
+        return {**(list_mode_options(self.mode) if self.mode else {}), **own}
+
+    def _configure_dynamo(self) -> None:
+        if self.dynamo:
+            from torch._dynamo import config
+
+            for key, value in checked(config, self.dynamo).items():
+                setattr(config, key, value)
 
     def _wants_cuda_graphs(self) -> bool:
         return self.mode == "reduce-overhead" or self._asks("triton.cudagraphs")
@@ -104,10 +124,7 @@ class TorchCompile:
             return {"mode": self.mode}
         if self.backend != "inductor":
             return {"options": dict(self.options)}
-        from torch._inductor import config, list_mode_options
-
-        own = checked(config, self.options)
-        return {"options": {**(list_mode_options(self.mode) if self.mode else {}), **own}}
+        return {"options": self.inductor_options()}
 
     def _check_inductor(self, on_cuda: bool) -> None:
         from torch._inductor import config, list_mode_options

@@ -38,21 +38,9 @@ class Accuracy:
 
     def run(self, context: Context) -> Outcome:
         rule = self._rule(context)
-        make_deterministic()
-        if not context.is_eager:
-            counters.reset()
-        with context.phase("build"):
-            program = context.build(dropout=False)
-        context.seed()
-        with context.phase("compile", children=not context.is_eager):
-            forward = context.compiler.compile(program, context.workload)
-            result = context.mode.observe(program, forward, context.workload)
-        if facts_of(forward):
-            context.facts["compiled"] = dict(facts_of(forward))
-        if not context.is_eager:
-            context.facts.update(counters.read())
+        result = observe_compiled(context)
         with context.phase("compare"):
-            return self._judge(context, {name: tensor.cpu() for name, tensor in result.items()}, rule)
+            return self._judge(context, result, rule)
 
     def _rule(self, context: Context) -> Rule:
         if self.tolerance is None:
@@ -88,6 +76,24 @@ class Accuracy:
         if wrong:
             return Outcome(FAIL_ACCURACY, _reason(wrong, len(facts["tensors"])))
         return Outcome(PASS)
+
+
+def observe_compiled(context: Context) -> dict[str, torch.Tensor]:
+    """Build and compile the model without dropout, observe one step, and return what it left, on the CPU."""
+    make_deterministic()
+    if not context.is_eager:
+        counters.reset()
+    with context.phase("build"):
+        program = context.build(dropout=False)
+    context.seed()
+    with context.phase("compile", children=not context.is_eager):
+        forward = context.compiler.compile(program, context.workload)
+        result = context.mode.observe(program, forward, context.workload)
+    if facts_of(forward):
+        context.facts["compiled"] = dict(facts_of(forward))
+    if not context.is_eager:
+        context.facts.update(counters.read())
+    return {name: tensor.cpu() for name, tensor in result.items()}
 
 
 def _reason(wrong: list[dict[str, Any]], total: int) -> str:

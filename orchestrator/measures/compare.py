@@ -75,7 +75,7 @@ def differing(first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tens
         if one is None or two is None or one.shape != two.shape or one.dtype != two.dtype:
             found.append({"name": name, "max_abs_error": None})
         elif not torch.equal(one.nan_to_num(), two.nan_to_num()) or not torch.equal(one.isnan(), two.isnan()):
-            error = _number(float((one.double() - two.double()).abs().max()))
+            error = in_json(float((one.double() - two.double()).abs().max()))
             found.append({"name": name, "max_abs_error": error})
     return found
 
@@ -116,8 +116,8 @@ def _judge_floating(
 
     ref, res = reference.double(), result.double()
     seen: dict[str, Any] = {
-        "max_abs_error": _number(float((ref - res).abs().max())) if ref.numel() else 0.0,
-        "cosine": _number(_cosine(ref, res)),
+        "max_abs_error": in_json(float((ref - res).abs().max())) if ref.numel() else 0.0,
+        "cosine": in_json(cosine_similarity(ref, res)),
     }
     close = torch.allclose(ref, res, atol=rule.tolerance, rtol=rule.tolerance, equal_nan=rule.equal_nan)
     if fp64 is None:
@@ -126,9 +126,9 @@ def _judge_floating(
             return seen | {"limit": rule.cosine_limit, "rule": "allclose", "passed": True}
         return seen | _by_direction(ref, res, rule, "cosine (no float64 reference)")
     multiplier = rmse_multiplier(result.dtype, reference, rule)
-    rmse, own = _rmse(fp64, res), _rmse(fp64, ref)
+    rmse, own = rms_error(fp64, res), rms_error(fp64, ref)
     limit = multiplier * own + rule.tolerance / 10
-    seen |= {"rmse": _number(rmse), "reference_rmse": _number(own), "multiplier": multiplier, "limit": _number(limit)}
+    seen |= {"rmse": in_json(rmse), "reference_rmse": in_json(own), "multiplier": multiplier, "limit": in_json(limit)}
     if close:
         return seen | {"rule": "allclose", "passed": True}
     if rule.cosine:
@@ -154,14 +154,14 @@ def rmse_multiplier(dtype: torch.dtype, reference: torch.Tensor, rule: Rule) -> 
     return 3.0 if dtype in (torch.float16, torch.bfloat16) else 2.0
 
 
-def _rmse(truth: torch.Tensor, values: torch.Tensor) -> float:
+def rms_error(truth: torch.Tensor, values: torch.Tensor) -> float:
     """Return the root of the mean squared difference of two float64 tensors; 0 for empty ones."""
     if truth.shape != values.shape:
         raise ValueError(f"the float64 reference has shape {list(truth.shape)}, the result {list(values.shape)}")
     return float((truth - values).square().mean().sqrt()) if truth.numel() else 0.0
 
 
-def _cosine(reference: torch.Tensor, result: torch.Tensor) -> float:
+def cosine_similarity(reference: torch.Tensor, result: torch.Tensor) -> float:
     """Return the cosine of the angle between two float64 tensors, flattened; 1 for two that are all zero."""
     import torch
 
@@ -172,7 +172,8 @@ def _cosine(reference: torch.Tensor, result: torch.Tensor) -> float:
 
 def _by_direction(reference: torch.Tensor, result: torch.Tensor, rule: Rule, name: str) -> dict[str, Any]:
     """Judge whether two float64 tensors point the same way and, where the rule asks, are about as long."""
-    verdict = {"rule": name, "limit": rule.cosine_limit, "passed": _cosine(reference, result) >= rule.cosine_limit}
+    near = cosine_similarity(reference, result) >= rule.cosine_limit
+    verdict = {"rule": name, "limit": rule.cosine_limit, "passed": near}
     if rule.norm_tolerance is None or not verdict["passed"]:
         return verdict
     length, own = float(reference.norm()), float(result.norm())
@@ -181,7 +182,7 @@ def _by_direction(reference: torch.Tensor, result: torch.Tensor, rule: Rule, nam
     return {"rule": f"norm {own:.4g} instead of {length:.4g}", "limit": rule.norm_tolerance, "passed": False}
 
 
-def _number(value: float) -> float | str:
+def in_json(value: float) -> float | str:
     """Return a number that JSON can hold."""
     if math.isfinite(value):
         return value

@@ -59,10 +59,11 @@ class Context:
         finally:
             self.facts["memory"] = self.memory.facts()
 
-    def build(self, *, dropout: bool, dtype: str | None = None) -> Program:
-        """Build the workload's model and inputs, cast (to `dtype` instead of the workload's, if given) and moved."""
+    def build(self, *, dropout: bool, dtype: str | None = None, workload: Workload | None = None) -> Program:
+        """Build model and inputs, cast and moved; in `dtype`, or of `workload`, where given, instead of the job's."""
         self.entered("build")  # a failure here is the model's, not of the phase that asks for it
-        program = cast(self.builder.build(self.workload, dropout=dropout), dtype or self.workload.dtype, self.device)
+        program = self.builder.build(workload or self.workload, dropout=dropout)
+        program = cast(program, dtype or self.workload.dtype, self.device)
         self.entered(self.now)
         return program
 

@@ -118,7 +118,8 @@ class _Planner:
         return self._add(point, model, workload, compiler, filled, kind=JUDGED, needs=needs, verdict=verdict)
 
     def _ask_observed(self, point: Point, model: Model) -> None:
-        workload = self._workload(point, model, judged=False)
+        batch_size = getattr(resolve(point.measure.target), "default_batch_size", None)
+        workload = self._workload(point, model, judged=False, batch_size=batch_size)
         compiler, measure = self._plugin(point.compiler), self._plugin(point.measure)
         excluded, verdict = self._known_beforehand(point, model, workload, compiler, measure)
         if not excluded:
@@ -203,10 +204,11 @@ class _Planner:
         job = names(workload.record, point.training, compiler.record, measure.record)
         return any(matches(rule, job) for rule in point.exclude), model.verdict(job)
 
-    def _workload(self, point: Point, model: Model, *, judged: bool) -> _Known:
+    def _workload(self, point: Point, model: Model, *, judged: bool, batch_size: int | None = None) -> _Known:
+        """Return the workload. `batch_size` stands for the suite's, where the point has none."""
         device = self.machine.device if point.device == "auto" else point.device
         kind = device.partition(":")[0]
-        batch_size = point.batch_size or (1 if model.gone else model.batch(kind, judged))
+        batch_size = point.batch_size or batch_size or (1 if model.gone else model.batch(kind, judged))
         length = model.length(point.sequence_length)
         threads = point.threads or self.machine.threads
         key = (

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.results.load import Outcome, items
-from orchestrator.results.metrics import COLUMNS, MIB, MS
+from orchestrator.results.metrics import COLUMNS, MIB, MS, US
 from orchestrator.results.naming import IDENTITY, measure_kind
 
 Row = dict[str, Any]
 ABOUT = ("status", "reason", "job", "log", "command")
-IN_RECORDS: Mapping[str, tuple[str, float]] = {"_ms": ("_s", MS), "_mib": ("_bytes", MIB)}
+IN_RECORDS: Mapping[str, tuple[str, float]] = {"_ms": ("_s", MS), "_us": ("_s", US), "_mib": ("_bytes", MIB)}
 """End of a column's name -> the end of the key in records, and what to multiply by."""
 
 
@@ -58,7 +58,70 @@ def by_operator(rows: Sequence[Row]) -> Iterator[Row]:
     yield from sorted(found, key=lambda row: (-row["count"], row["operator"]))
 
 
+BREAK_REASONS = ("break_reason", "effect", "models", "count", "user_stack")
+DISTANCE = ("elements", "relative_max", "relative_mean", "relative_std")
+ERRORS = ("max_abs_error", "rmse", "reference_rmse", "rmse_ratio", "cosine")
+
+
+def by_reason(rows: Sequence[Row]) -> Iterator[Row]:
+    """Yield one row per reason of graph breaks, those of most models first, with one place as an example."""
+    groups: dict[tuple[Any, Any], list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.get("break_reason") is not None:
+            groups[row["break_reason"], row["effect"]].append(row)
+    reasons = [
+        {
+            "break_reason": reason,
+            "effect": effect,
+            "models": len({(row["suite"], row["model"]) for row in found}),
+            "count": sum(row["count"] or 0 for row in found),
+            "user_stack": found[0]["user_stack"],
+        }
+        for (reason, effect), found in groups.items()
+    ]
+    yield from sorted(reasons, key=lambda row: (-row["models"], -row["count"], row["break_reason"]))
+
+
 FINDINGS: Mapping[str, Finding] = {
+    "batch_invariance": Finding(
+        "batchinvariance", ("slice_batch_size", "tensors", "tensors_failed", "worst_tensor", "max_abs_error")
+    ),
+    "cache_lookup": Finding(
+        "cachelookup", ("cache_lookup_us", "cache_lookup_low_us", "cache_lookup_high_us", "lookups", "calls")
+    ),
+    "coverage": Finding(
+        "coverage",
+        (
+            *("graphs", "graph_calls", "captured_operators", "operators", "captured_operators_percent"),
+            *("captured_time_ms", "operator_time_ms", "captured_time_percent"),
+        ),
+    ),
+    "dynamic_shapes": Finding(
+        "dynamicshapes",
+        (
+            *("shape_batch_size", "shape_sequence_length", "compilation", "first_call_s"),
+            *("eager_latency_ms", "eager_latency_spread_percent", "latency_ms", "latency_spread_percent", "calls"),
+            *("speedup", "recompiles", "graphs"),
+        ),
+    ),
+    "explain": Finding(
+        "explain",
+        (
+            *("graphs", "graph_breaks", "unique_graph_breaks", "captured_calls", "fallbacks", "recompiles", "guards"),
+            *("dynamo_time_s", "first_call_s"),
+        ),
+    ),
+    "graph_breaks": Finding(
+        "explain",
+        ("break_reason", "effect", "user_stack", "count"),
+        over_the_sweep={"graph_break_reasons": (BREAK_REASONS, by_reason)},
+    ),
+    "minify": Finding("minify", ("file", "operators_before", "operators_after", "reproduces", "minify_s")),
+    "recompilations": Finding(
+        "recompilations", ("recompiles", "recompile_reason", "user_frame", "compilations", "calls")
+    ),
+    "tolerance": Finding("tolerance", ("tensors", *DISTANCE, "worst_tensor", *ERRORS, "fp64")),
+    "tolerance_tensors": Finding("tolerance", ("tensor", "tensor_dtype", *DISTANCE, *ERRORS)),
     "flops": Finding(
         "flops",
         (

@@ -14,6 +14,7 @@ from typing import Any
 
 MISSING = "—"
 MS = 1e3
+US = 1e6
 MIB = 2.0**-20
 
 SLOW_SPEEDUP = 0.95
@@ -368,6 +369,47 @@ _COLUMNS = (
     ),
     _text("module", "path of the module in the model"),
     _text("operator_names", "operators with counted floating-point operations"),
+    # tolerance
+    _counted("elements", "numbers compared"),
+    _plain("relative_max", "largest |reference - result| / (1 + |reference|)", "lower"),
+    _plain("relative_mean", "mean of it over all elements", "lower"),
+    _plain("relative_std", "standard deviation of it over all elements", "lower"),
+    _ratio_of("rmse_ratio", "RMSE to fp64 / that of eager: 1 is as far from it as eager is"),
+    _text("tensor", "name of the tensor"),
+    _text("tensor_dtype", "dtype of the compiled tensor, and of eager's where it is another"),
+    # what dynamo did: coverage, explain, recompilations
+    _counted("graph_calls", "calls of captured graphs in one step, forward and backward", "lower"),
+    _counted("captured_operators", "top-level aten operators of one step that ran in captured graphs", "higher"),
+    _counted("operators", "top-level aten operators of one step"),
+    _percent("captured_operators_percent", "captured operators / all", "higher"),
+    _time("captured_time_ms", "time of the captured operators, on the host, under the profiler"),
+    _time("operator_time_ms", "time of all operators, on the host, under the profiler"),
+    _percent("captured_time_percent", "time of captured operators / of all", "higher"),
+    _counted("guards", "guards of all compilations", "lower"),
+    _time("dynamo_time_s", "time in all compilations, what the back-end takes included"),
+    _text("break_reason", "why dynamo ended a graph, without addresses and advice"),
+    _text("effect", "graph break, or left to eager: the frame is not compiled at all"),
+    _text("user_stack", "lines of the model's code, innermost first"),
+    _text("recompile_reason", "the guard that failed, of the newest of the earlier compilations"),
+    _text("user_frame", "the function that was compiled, and where it begins"),
+    _counted("compilations", "compilations in all, backward graphs included"),
+    _counted("calls", "steps that were run"),
+    # shapes
+    _counted("shape_batch_size", "batch size of this shape"),
+    _counted("shape_sequence_length", "tokens per sample of this shape"),
+    _text("compilation", "new; reused from an earlier shape; or none: dynamo's recompile limit was reached"),
+    _percent("eager_latency_spread_percent", "IQR of the eager calls in % of their median", "lower"),
+    _counted("slice_batch_size", "the first so many samples of the batch, on their own"),
+    # cache look-up
+    _time("cache_lookup_us", "dynamo's search for compiled code in one step, all frames; median of the steps"),
+    _time("cache_lookup_low_us", "a quarter of the steps took less"),
+    _time("cache_lookup_high_us", "a quarter of the steps took more"),
+    _plain("lookups", "look-ups in one step", "lower"),
+    # minifier
+    _counted("operators_before", "operators of the graph that is wrong"),
+    _counted("operators_after", "operators of the script's graph", "lower"),
+    _text("reproduces", "yes or no: the script was run, and shows the failure"),
+    _time("minify_s", "time of the minifier"),
     # overview
     _ratio("geomean_speedup", "over the workloads that all compared compilers ran, none with wrong results"),
     _ratio("geomean_speedup_clipped", "the same with every speed-up below 1 counted as 1, as PyTorch's dashboard does"),

@@ -1,0 +1,28 @@
+"""The compiled step of a job, and its first call, as the measures that only observe need it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from orchestrator.measures.context import Context
+from orchestrator.plugins import DynamoCompiler, Program, Unsupported
+
+Step = Callable[[], Any]
+
+
+def compiled_step(context: Context) -> tuple[Program, Step]:
+    """Build the program and compile its step without calling it: most compilers compile at the first call."""
+    with context.phase("build"):
+        program = context.build(dropout=context.mode.training)
+    context.seed()
+    with context.phase("compile", children=not context.is_eager):
+        forward = context.compiler.compile(program, context.workload)
+        return program, context.mode.step(program, forward, context.workload)
+
+
+def dynamo_compiler(context: Context, why: str) -> DynamoCompiler:
+    """Return the job's compiler when it goes through dynamo. Raises Unsupported, which says `why` that is needed."""
+    if not isinstance(context.compiler, DynamoCompiler):
+        raise Unsupported(f"{why}; {context.job.compiler.name} does not go through dynamo: compiler=inductor does")
+    return context.compiler

@@ -1,0 +1,157 @@
+"""Many shapes through one compiled callable: what each costs the first time, how fast it is then, and how many graphs
+that takes.
+
+Eager and compiled calls of a shape alternate, each first in turn, so that a drift of the machine hits both.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from orchestrator.measures.context import Context
+from orchestrator.measures.shapes import Shape, build_inputs, positive
+from orchestrator.plugins import Outcome, Program, Unsupported
+from orchestrator.probes import compilations, counters
+from orchestrator.probes.clock import stopwatch
+from orchestrator.records import FAIL_TO_RUN, OBSERVED, PASS
+
+if TYPE_CHECKING:
+    import torch
+
+Inputs = Mapping[str, "torch.Tensor"]
+Step = Callable[[], Any]
+OVER_LIMIT = "none: recompile limit"
+
+
+@dataclass(frozen=True)
+class DynamicShapes:
+    """Every batch size with every length, in this order; none of one kind: the workload's own.
+
+    calls: timed calls of each shape, eager and compiled, after one that is not timed.
+    mark_dynamic: true marks the dimensions that differ between the shapes as dynamic, false as static, before the
+    first call (`torch._dynamo.mark_dynamic`, `mark_static`; a size of 1 is never marked: dynamo always specialises on
+    it); null leaves it to dynamo, which makes a dimension dynamic when it sees it change.
+
+    Where a shape would need more compilations than `torch._dynamo.config.recompile_limit` (8) allows, dynamo goes
+    on in eager without a word. Here that shape's row says so, and has no compiled latency.
+    """
+
+    kind: ClassVar[str] = OBSERVED
+
+    batch_sizes: Sequence[int] = ()
+    sequence_lengths: Sequence[int] = ()
+    mark_dynamic: bool | None = None
+    calls: int = 20
+
+    def __post_init__(self) -> None:
+        positive("batch_sizes", self.batch_sizes)
+        positive("sequence_lengths", self.sequence_lengths)
+        positive("calls", [self.calls])
+        if max(len(self.batch_sizes), len(self.sequence_lengths)) < 2:
+            raise ValueError("nothing varies: give batch_sizes=[1,2,4], or sequence_lengths, or both")
+
+    def run(self, context: Context) -> Outcome:
+        import torch
+
+        if context.is_eager:
+            raise Unsupported("eager takes any shape: ask this of a compiler, which is timed beside eager")
+        shapes = self._shapes(context)
+        with context.phase("build"):
+            program = context.build(dropout=context.mode.training)
+            twin = context.build(dropout=context.mode.training) if context.compiler.changes_model else program
+            inputs = [build_inputs(context, shape) for shape in shapes]
+        if self.mark_dynamic is not None:
+            mark(inputs, dynamic=self.mark_dynamic)
+        compilations.forget()
+        context.seed()
+        forward = context.compiler.compile(program, context.workload)
+        timed = 0
+        with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
+            for shape, given in zip(shapes, inputs, strict=True):
+                workload = shape.of(context.workload)
+                eager = context.mode.step(Program(twin.model, dict(given), twin.loss), twin.model, workload)
+                step = context.mode.step(Program(program.model, dict(given), program.loss), forward, workload)
+                with context.phase(f"shape_{shape}", children=True):
+                    timed += self._shape(context, shape, eager, step)
+        return Outcome(PASS) if timed else Outcome(FAIL_TO_RUN, "dynamo's recompile limit is below one compilation")
+
+    def _shapes(self, context: Context) -> list[Shape]:
+        workload = context.workload
+        if self.sequence_lengths and workload.sequence_length is None:
+            raise Unsupported(f"{workload.model} has no sequence: give measure.options.batch_sizes only")
+        batches = self.batch_sizes or (workload.batch_size,)
+        lengths = self.sequence_lengths or (workload.sequence_length,)
+        return [Shape(batch, length) for batch, length in itertools.product(batches, lengths)]
+
+    def _shape(self, context: Context, shape: Shape, eager: Step, compiled: Step) -> bool:
+        """Leave the row of one shape; return whether it was compiled."""
+        from torch._dynamo.exc import FailOnRecompileLimitHit
+
+        clock = stopwatch(context.device)
+        before = len(compilations.compilations())
+        row: dict[str, Any] = {"shape_batch_size": shape.batch_size, "shape_sequence_length": shape.sequence_length}
+        try:
+            row["first_call_s"] = clock(compiled)
+        except FailOnRecompileLimitHit:
+            context.find("dynamic_shapes", **row, compilation=OVER_LIMIT, **_so_far())
+            return False
+        again = len(compilations.compilations()) > before
+        eager()
+        pairs = [_pair(clock, eager, compiled, eager_first=number % 2 == 0) for number in range(self.calls)]
+        eager_s, compiled_s = ([pair[side] for pair in pairs] for side in (0, 1))
+        context.add(f"eager_latency {shape}", "s", "lower", eager_s)
+        context.add(f"latency {shape}", "s", "lower", compiled_s)
+        context.find(
+            "dynamic_shapes",
+            **row,
+            compilation="new" if again else "reused",
+            eager_latency_s=statistics.median(eager_s),
+            eager_latency_spread_percent=spread_percent(eager_s),
+            latency_s=statistics.median(compiled_s),
+            latency_spread_percent=spread_percent(compiled_s),
+            calls=len(pairs),
+            speedup=math.exp(statistics.median(math.log(one / other) for one, other in pairs)),
+            **_so_far(),
+        )
+        return True
+
+
+def mark(inputs: Sequence[Inputs], *, dynamic: bool) -> None:
+    """Mark the dimensions of each input that differ between the shapes; of size 1 none."""
+    import torch
+
+    for name in inputs[0]:
+        shapes = {given[name].shape for given in inputs}
+        varying = [axis for axis, sizes in enumerate(zip(*shapes, strict=True)) if len(set(sizes)) > 1]
+        for given in inputs:
+            for axis in varying:
+                if not dynamic:
+                    torch._dynamo.mark_static(given[name], axis)
+                elif given[name].shape[axis] > 1:
+                    torch._dynamo.mark_dynamic(given[name], axis)
+
+
+def spread_percent(values: Sequence[float]) -> float | None:
+    """Return the interquartile range in % of the median; None of fewer than two values."""
+    if len(values) < 2:
+        return None
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return 100 * (high - low) / middle
+
+
+def _pair(clock: Callable[[Step], float], eager: Step, compiled: Step, *, eager_first: bool) -> tuple[float, float]:
+    """Return the seconds of one eager and one compiled call."""
+    if eager_first:
+        return clock(eager), clock(compiled)
+    seconds = clock(compiled)
+    return clock(eager), seconds
+
+
+def _so_far() -> dict[str, int]:
+    seen = counters.read()["counters"]
+    return {"graphs": seen["graphs"], "recompiles": seen["recompiles"]}

@@ -1,0 +1,65 @@
+"""What did dynamo make of the model: how many graphs, why no fewer, and in which lines of the model?
+
+It looks at the compilation itself, with the compiler as it is configured; `torch._dynamo.explain` would compile once
+more, forward only, with options of its own. Frames that dynamo gave up altogether are listed with the breaks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import ClassVar
+
+from orchestrator.measures.compiled import compiled_step
+from orchestrator.measures.context import Context
+from orchestrator.plugins import Outcome, Unsupported
+from orchestrator.probes import compilations, counters
+from orchestrator.probes.clock import stopwatch
+from orchestrator.records import OBSERVED, PASS
+
+BREAK, LEFT = "graph break", "left to eager"
+
+
+@dataclass(frozen=True)
+class Explain:
+    """Leaves tables `explain`, one row, and `graph_breaks`, one row per reason and place in the model's code."""
+
+    kind: ClassVar[str] = OBSERVED
+
+    def run(self, context: Context) -> Outcome:
+        if context.is_eager:
+            raise Unsupported("eager captures no graphs: there is nothing to explain; compiler=inductor")
+        compilations.forget()
+        _, step = compiled_step(context)
+        try:
+            with context.phase("first_call", children=True):
+                seconds = stopwatch(context.device)(step)
+        finally:
+            found = compilations.compilations()
+            _leave_breaks(context)
+        if not found:
+            raise Unsupported(f"{context.job.compiler.name} does not go through dynamo, whose graphs these are")
+        context.facts.update(seen := counters.read())
+        names = ("graphs", "graph_breaks", "unique_graph_breaks", "captured_calls", "fallbacks", "recompiles")
+        context.find(
+            "explain",
+            **{name: seen["counters"][name] for name in names},
+            guards=sum(one.guard_count or 0 for one in found),
+            dynamo_time_s=sum(one.duration_us or 0 for one in found) / 1e6,
+            first_call_s=seconds,
+        )
+        return Outcome(PASS)
+
+
+def _leave_breaks(context: Context) -> None:
+    """Leave a row for each reason and place, the most frequent first. Also what a failed compilation has seen."""
+    seen: Counter[tuple[str, str, str]] = Counter()
+    for broken in compilations.graph_breaks():
+        stack = compilations.short_stack(broken.user_stack)
+        seen[BREAK, compilations.short_reason(broken.reason), stack] += 1
+    for one in compilations.compilations():
+        if one.fail_type is not None:
+            place = compilations.short_place(one)
+            seen[LEFT, compilations.short_reason(one.fail_reason or one.fail_type), place] += 1
+    for (effect, reason, stack), count in seen.most_common():
+        context.find("graph_breaks", break_reason=reason, effect=effect, user_stack=stack, count=count)

@@ -1,0 +1,64 @@
+"""How often, and why, is what was compiled compiled again? Guard failures, when a step is repeated and when its inputs
+change.
+
+torch records with each compilation which guard of the earlier ones failed (`recompile_reason` of its compilation
+metrics; `torch._dynamo.utils.CompileProfiler`, which once said so, is gone).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from orchestrator.measures.context import Context
+from orchestrator.measures.shapes import Shape, build_inputs, positive
+from orchestrator.plugins import Outcome, Program, Unsupported
+from orchestrator.probes import compilations
+from orchestrator.records import OBSERVED, PASS
+
+
+@dataclass(frozen=True)
+class Recompilations:
+    """calls: steps with the workload's inputs, and then with inputs of each of `batch_sizes`."""
+
+    kind: ClassVar[str] = OBSERVED
+
+    calls: int = 3
+    batch_sizes: Sequence[int] = ()
+
+    def __post_init__(self) -> None:
+        positive("calls", [self.calls])
+        positive("batch_sizes", self.batch_sizes)
+
+    def run(self, context: Context) -> Outcome:
+        if context.is_eager:
+            raise Unsupported("eager compiles nothing, and so nothing again; compiler=inductor")
+        workload = context.workload
+        shapes = [Shape(size, workload.sequence_length) for size in (workload.batch_size, *self.batch_sizes)]
+        with context.phase("build"):
+            program = context.build(dropout=context.mode.training)
+            inputs = [program.inputs, *(build_inputs(context, shape) for shape in shapes[1:])]
+        compilations.forget()
+        context.seed()
+        forward = context.compiler.compile(program, workload)
+        for shape, given in zip(shapes, inputs, strict=True):
+            with context.phase(f"calls_{shape}", children=True):
+                step = context.mode.step(Program(program.model, given, program.loss), forward, shape.of(workload))
+                for _ in range(self.calls):
+                    step()
+        found = compilations.compilations()
+        if not found:
+            raise Unsupported(f"{context.job.compiler.name} does not go through dynamo, which is asked here")
+        again = Counter(
+            (compilations.short_reason(one.recompile_reason), compilations.short_frame(one))
+            for one in found
+            if one.recompile_reason
+        )
+        totals = {"calls": self.calls * len(shapes), "compilations": len(found)}
+        for (reason, frame), count in again.most_common():
+            context.find("recompilations", recompiles=count, recompile_reason=reason, user_frame=frame, **totals)
+        if not again:
+            context.find("recompilations", recompiles=0, **totals)
+        return Outcome(PASS)

@@ -1,0 +1,44 @@
+"""Inputs of other shapes than the workload's, for one and the same model."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator.measures.context import Context
+from orchestrator.records import Workload
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Samples, and tokens per sample (None for models without a sequence)."""
+
+    batch_size: int
+    sequence_length: int | None
+
+    def __str__(self) -> str:
+        return f"{self.batch_size}" if self.sequence_length is None else f"{self.batch_size}x{self.sequence_length}"
+
+    def of(self, workload: Workload) -> Workload:
+        """Return the workload with this shape."""
+        return dataclasses.replace(workload, batch_size=self.batch_size, sequence_length=self.sequence_length)
+
+
+def build_inputs(context: Context, shape: Shape) -> dict[str, torch.Tensor]:
+    """Return the inputs that the workload would have in this shape.
+
+    The model that is built with them is dropped: builders have no other way to draw inputs.
+    """
+    return context.build(dropout=False, workload=shape.of(context.workload)).inputs
+
+
+def positive(name: str, sizes: Iterable[object]) -> None:
+    """Raise ValueError for what is not an integer of at least 1."""
+    for size in sizes:
+        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+            raise ValueError(f"{name} has {size!r}: each must be an integer of at least 1")

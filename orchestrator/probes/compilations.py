@@ -1,0 +1,86 @@
+"""What dynamo compiled, one record per compilation, and why it broke graphs: short enough for a table.
+
+`orchestrator.probes.counters` has the sums. Call `forget` before the first compilation, the others after the last.
+"""
+
+from __future__ import annotations
+
+import re
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orchestrator
+
+if TYPE_CHECKING:
+    from torch._dynamo.output_graph import GraphCompileReason
+    from torch._dynamo.utils import CompilationMetrics
+
+KEPT = 100_000
+"""Compilations that are remembered. torch keeps the last 64 otherwise (DEFAULT_COMPILATION_METRICS_LIMIT, 2.13)."""
+LONGEST = 200
+"""Characters of a reason that are kept: what tells one from another stands at the beginning."""
+
+_ADDRESS = re.compile(r" ?(at )?0x[0-9a-fA-F]{6,}")
+_CONTEXT = re.compile(r"Developer debug context: *(.*)")
+_COMPILE_ID = re.compile(r"^!?\d+/\d+(_\d+)?: ")
+
+
+def forget() -> None:
+    """Forget all compilations, graph breaks and counters so far; remember all that come."""
+    import torch._dynamo.utils as dynamo
+
+    dynamo.counters.clear()
+    dynamo.graph_break_reasons.clear()
+    dynamo.clear_compilation_metrics()
+    dynamo.set_compilation_metrics_limit(KEPT)
+
+
+def compilations() -> list[CompilationMetrics]:
+    """Return torch's record of each compilation since `forget`, failed ones and backward graphs included."""
+    import torch._dynamo.utils as dynamo
+
+    return dynamo.get_compilation_metrics()
+
+
+def graph_breaks() -> list[GraphCompileReason]:
+    """Return reason and user stack of each graph break since `forget`."""
+    import torch._dynamo.utils as dynamo
+
+    return list(dynamo.graph_break_reasons)
+
+
+def short_reason(reason: str) -> str:
+    """Return a reason of dynamo's on one line, the same for the same cause: no addresses, hints, compile ids.
+
+    Its messages have a title, an explanation that says the same at length, hints, and a context that names what it is
+    about: title and context are kept.
+    """
+    text = _COMPILE_ID.sub("", _ADDRESS.sub("", reason.strip()))
+    title = text.splitlines()[0].strip() if text else "no reason was given"
+    context = _CONTEXT.search(text)
+    named = " ".join(context.group(1).split()) if context else ""
+    return (f"{title} ({named})" if named else title)[:LONGEST]
+
+
+def short_stack(frames: Iterable[traceback.FrameSummary]) -> str:
+    """Return "file.py:12 < caller.py:34", innermost first, of the frames in the model's code: not torch's, not ours."""
+    import torch
+
+    chain = list(frames)
+    others = tuple(str(Path(str(module.__file__)).parent) for module in (torch, orchestrator))
+    own = [frame for frame in chain if not frame.filename.startswith(others)] or chain[-1:]
+    return " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(own))
+
+
+def short_frame(compilation: CompilationMetrics) -> str:
+    """Return "function (file.py:12)" of the frame that was compiled."""
+    return f"{compilation.co_name} ({Path(compilation.co_filename or '?').name}:{compilation.co_firstlineno})"
+
+
+def short_place(compilation: CompilationMetrics) -> str:
+    """Return "file.py:12" of the line at which a compilation failed, or the frame where torch names no line."""
+    if compilation.fail_user_frame_filename is None:
+        return short_frame(compilation)
+    return f"{Path(compilation.fail_user_frame_filename).name}:{compilation.fail_user_frame_lineno}"

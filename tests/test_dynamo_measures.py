@@ -1,0 +1,324 @@
+"""What measures say of dynamo: models with known graphs, breaks and guards, through real back-ends, in this process."""
+
+from __future__ import annotations
+
+import inspect
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_measures import context
+
+from orchestrator.compilers.dynamo import TorchCompile
+from orchestrator.compilers.eager import Eager
+from orchestrator.measures import cache_lookup, dynamic_shapes
+from orchestrator.measures.batch_invariance import BatchInvariance
+from orchestrator.measures.cache_lookup import CacheLookup
+from orchestrator.measures.coverage import Coverage
+from orchestrator.measures.dynamic_shapes import DynamicShapes
+from orchestrator.measures.explain import BREAK, LEFT, Explain
+from orchestrator.measures.minify import Minify
+from orchestrator.measures.recompilations import Recompilations
+from orchestrator.modes.inference import Inference
+from orchestrator.modes.training import Training
+from orchestrator.plugins import Program, Unsupported
+from orchestrator.probes.compilations import short_reason
+from orchestrator.records import FAIL_ACCURACY, PASS, PASS_DUE_TO_SKIP, Workload
+from orchestrator.results.findings import by_reason
+
+NO_OP = TorchCompile(backend="eager")
+
+
+@pytest.fixture(autouse=True)
+def _fresh_dynamo() -> Iterator[None]:
+    torch.set_num_threads(1)
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+class Whole(torch.nn.Module):
+    """Linear, ReLU, sum: three operators and one graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"y": self.layer(x).relu(), "loss": x.sum() * self.layer.bias.sum()}
+
+
+class Torn(Whole):
+    """A value decides what is done: two graphs, and an operator between them that none has."""
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        y = self.layer(x).relu()
+        if y.sum().item() > -1:
+            y = y + 1
+        return {"y": y, "loss": y.sum()}
+
+
+class Mixed(Whole):
+    """A sample's result depends on the others in its batch."""
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"y": x - x.mean(0), "other": x * 2, "loss": x.sum()}
+
+
+@dataclass(frozen=True)
+class Built:
+    model: type[torch.nn.Module]
+
+    def build(self, workload: Workload, *, dropout: bool) -> Program:
+        torch.manual_seed(workload.seed)
+        x = torch.randn(workload.batch_size, 4)
+        return Program(self.model(), {"x": x}, loss=lambda outputs: outputs["loss"])
+
+
+def observed(
+    tmp_path: Path, measure: Any, model: type[torch.nn.Module] = Whole, compiler: Any = NO_OP, **more: Any
+) -> tuple[Any, dict[str, list[dict[str, Any]]]]:
+    """Return the outcome, and the rows by table."""
+    name = "eager" if isinstance(compiler, Eager) else "compiled"
+    seen = context(tmp_path, compiler, name, **more)
+    seen.builder = Built(model)
+    return measure.run(seen), seen.facts.get("findings", {})
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [Coverage(), Explain(), Recompilations(), CacheLookup(), DynamicShapes(batch_sizes=(2, 4)), Minify()],
+    ids=lambda measure: type(measure).__name__,
+)
+def test_eager_is_told_why_not(tmp_path: Path, measure: Any) -> None:
+    with pytest.raises(Unsupported, match="compile"):
+        observed(tmp_path, measure, compiler=Eager())
+
+
+@dataclass(frozen=True)
+class Another(Eager):
+    """A compiler that does not go through dynamo."""
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [Coverage(), Explain(), Recompilations(), CacheLookup(), Minify()],
+    ids=lambda measure: type(measure).__name__,
+)
+def test_a_compiler_without_dynamo_is_unsupported_not_zero(tmp_path: Path, measure: Any) -> None:
+    seen = context(tmp_path, Another(), "another")
+    seen.builder = Built(Whole)
+    with pytest.raises(Unsupported, match="another does not go through dynamo"):
+        measure.run(seen)
+
+
+def test_a_whole_model_is_captured_whole(tmp_path: Path) -> None:
+    outcome, found = observed(tmp_path, Coverage())
+    assert (outcome.status, outcome.reason) == (PASS, "")
+    (row,) = found["coverage"]
+    assert (row["graphs"], row["graph_calls"]) == (1, 1)
+    assert row["captured_operators"] == row["operators"] == 5  # linear, relu, sum, sum, mul
+    assert row["captured_operators_percent"] == row["captured_time_percent"] == 100
+    assert 0 < row["captured_time_s"] == row["operator_time_s"] < 1
+
+
+def test_what_is_between_two_graphs_is_not_captured(tmp_path: Path) -> None:
+    _, found = observed(tmp_path, Coverage(), Torn)
+    (row,) = found["coverage"]
+    assert (row["graphs"], row["graph_calls"]) == (2, 2)
+    assert row["operators"] - row["captured_operators"] == 1  # item
+    assert 0 < row["captured_time_percent"] < 100
+
+
+def test_in_training_the_backward_graph_is_captured_and_the_optimizer_is_not(tmp_path: Path) -> None:
+    _, inference = observed(tmp_path, Coverage())
+    _, training = observed(tmp_path, Coverage(), mode=Training())
+    (row,) = training["coverage"]
+    assert (row["graphs"], row["graph_calls"]) == (1, 2)
+    assert inference["coverage"][0]["captured_operators"] < row["captured_operators"] < row["operators"]
+
+
+def test_breaks_have_a_reason_and_the_line_of_the_model(tmp_path: Path) -> None:
+    outcome, found = observed(tmp_path, Explain(), Torn)
+    assert outcome.status == PASS
+    (row,) = found["explain"]
+    assert (row["graphs"], row["graph_breaks"], row["unique_graph_breaks"]) == (2, 1, 1)
+    assert row["captured_calls"] > 3
+    assert row["first_call_s"] >= row["dynamo_time_s"] > 0
+    (broken,) = found["graph_breaks"]
+    lines, start = inspect.getsourcelines(Torn.forward)
+    line = start + next(i for i, text in enumerate(lines) if ".item()" in text)
+    assert broken["user_stack"] == f"test_dynamo_measures.py:{line}"
+    assert "item" in broken["break_reason"]
+    assert "\n" not in broken["break_reason"]
+    assert (broken["effect"], broken["count"]) == (BREAK, 1)
+
+
+def test_a_model_without_breaks_has_a_row_of_graphs_and_none_of_breaks(tmp_path: Path) -> None:
+    _, found = observed(tmp_path, Explain())
+    assert found["explain"][0]["graphs"] == 1
+    assert "graph_breaks" not in found
+
+
+def test_what_a_failed_compilation_has_seen_is_kept(tmp_path: Path) -> None:
+    seen = context(tmp_path, TorchCompile(backend="eager", fullgraph=True), "fullgraph")
+    seen.builder = Built(Torn)
+    with pytest.raises(Exception, match="item"):
+        Explain().run(seen)
+    assert [row["effect"] for row in seen.facts["findings"]["graph_breaks"]] == [LEFT]
+
+
+def test_a_reason_is_one_line_without_addresses_and_advice() -> None:
+    message = (
+        "Unsupported call\n  Explanation: It is long.\n  Hint: Do not.\n\n"
+        "  Developer debug context: function <f at 0x7f00deadbeef> of <C>\n\n For more details: https://x"
+    )
+    assert short_reason(message) == "Unsupported call (function <f> of <C>)"
+    assert short_reason("0/1: tensor 'x' size mismatch") == "tensor 'x' size mismatch"
+
+
+def test_reasons_are_counted_over_the_sweep() -> None:
+    def row(model: str, reason: str | None, count: int | None) -> dict[str, Any]:
+        return {"suite": "s", "model": model, "break_reason": reason, "effect": BREAK, "count": count,
+                "user_stack": f"{model}.py:1"}  # fmt: skip
+
+    rows = [row("a", "once", 9), row("a", "often", 1), row("b", "often", 2), row("b", "often", 1), row("c", None, None)]
+    assert [(r["break_reason"], r["models"], r["count"], r["user_stack"]) for r in by_reason(rows)] == [
+        ("often", 2, 4, "a.py:1"),
+        ("once", 1, 9, "a.py:1"),
+    ]
+
+
+def test_a_step_that_is_repeated_is_not_compiled_again(tmp_path: Path) -> None:
+    _, found = observed(tmp_path, Recompilations())
+    assert found["recompilations"] == [{"recompiles": 0, "calls": 3, "compilations": 1}]
+
+
+def test_other_batch_sizes_name_the_guard_that_failed(tmp_path: Path) -> None:
+    _, found = observed(tmp_path, Recompilations(batch_sizes=(4, 2)))
+    (row,) = found["recompilations"]  # the second size makes the dimension dynamic, the third finds that
+    assert row["recompiles"] == 1
+    assert "size mismatch at index 0. expected 8, actual 4" in row["recompile_reason"]
+    assert row["user_frame"].startswith("forward (test_dynamo_measures.py:")
+    assert (row["calls"], row["compilations"]) == (9, 2)
+
+
+@pytest.mark.parametrize(
+    ("compiler", "mark_dynamic", "graphs"),
+    [(NO_OP, None, 2), (NO_OP, True, 1), (NO_OP, False, 4), (TorchCompile(backend="eager", dynamic=True), None, 1)],
+    ids=["automatic", "marked dynamic", "marked static", "dynamic=True"],
+)
+def test_shapes_through_one_callable(tmp_path: Path, compiler: Any, mark_dynamic: bool | None, graphs: int) -> None:
+    measure = DynamicShapes(batch_sizes=(2, 3, 4, 5), mark_dynamic=mark_dynamic, calls=4)
+    outcome, found = observed(tmp_path, measure, compiler=compiler)
+    assert outcome.status == PASS
+    rows = found["dynamic_shapes"]
+    assert [row["shape_batch_size"] for row in rows] == [2, 3, 4, 5]
+    assert [row["graphs"] for row in rows] == [min(n, graphs) for n in (1, 2, 3, 4)]
+    assert [row["recompiles"] for row in rows] == [min(n, graphs) - 1 for n in (1, 2, 3, 4)]
+    assert [row["compilation"] for row in rows] == ["new"] * graphs + ["reused"] * (4 - graphs)
+    for row in rows:
+        assert row["calls"] == 4
+        assert row["first_call_s"] > 0
+        assert row["latency_spread_percent"] >= 0
+
+
+def test_a_shapes_figures_are_those_of_its_samples(tmp_path: Path) -> None:
+    seen = context(tmp_path, NO_OP, "compiled")
+    seen.builder = Built(Whole)
+    DynamicShapes(batch_sizes=(2, 3), calls=5).run(seen)
+    found = {sample.metric: sample.values for sample in seen.samples}
+    eager, compiled = found["eager_latency 3"], found["latency 3"]
+    row = seen.facts["findings"]["dynamic_shapes"][1]
+    assert len(eager) == len(compiled) == 5
+    assert row["speedup"] == pytest.approx(statistics.median(e / c for e, c in zip(eager, compiled, strict=True)))
+    assert (row["eager_latency_s"], row["latency_s"]) == (statistics.median(eager), statistics.median(compiled))
+
+
+def test_both_modes_take_other_shapes(tmp_path: Path) -> None:
+    outcome, found = observed(tmp_path, DynamicShapes(batch_sizes=(2, 3), calls=2), mode=Training())
+    assert outcome.status == PASS
+    assert len(found["dynamic_shapes"]) == 2
+
+
+def test_what_dynamo_would_run_in_eager_without_a_word_is_said(tmp_path: Path) -> None:
+    measure = DynamicShapes(batch_sizes=(2, 3, 4), mark_dynamic=False, calls=2)
+    with torch._dynamo.config.patch(recompile_limit=2):
+        outcome, found = observed(tmp_path, measure)
+    assert outcome.status == PASS
+    rows = found["dynamic_shapes"]
+    assert [row["compilation"] for row in rows] == ["new", "new", dynamic_shapes.OVER_LIMIT]
+    assert "latency_s" not in rows[2]
+
+
+def test_shapes_that_make_no_sense_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="nothing varies"):
+        DynamicShapes(batch_sizes=(2,))
+    with pytest.raises(ValueError, match="batch_sizes has 0"):
+        DynamicShapes(batch_sizes=(2, 0))
+    with pytest.raises(Unsupported, match=r"net has no sequence: give measure\.options\.batch_sizes"):
+        observed(tmp_path, DynamicShapes(sequence_lengths=(2, 4)))
+
+
+@pytest.mark.parametrize(("model", "frames"), [(Whole, 1), (Torn, 2)])
+def test_each_compiled_frame_is_looked_up(tmp_path: Path, model: type[torch.nn.Module], frames: int) -> None:
+    outcome, found = observed(tmp_path, CacheLookup(calls=5), model)
+    assert outcome.status == PASS
+    (row,) = found["cache_lookup"]
+    assert (row["lookups"], row["calls"]) == (frames, 5)
+    assert 1e-7 < row["cache_lookup_low_s"] <= row["cache_lookup_s"] <= row["cache_lookup_high_s"] < 0.1
+
+
+def test_a_torch_without_the_event_is_told_apart_from_a_fast_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache_lookup, "EVENT", "No Such Event")
+    with pytest.raises(Unsupported, match=r"torch .* recorded no event 'No Such Event'"):
+        observed(tmp_path, CacheLookup(calls=2))
+
+
+@pytest.mark.parametrize("compiler", [Eager(), NO_OP], ids=["eager", "compiled"])
+def test_a_result_that_depends_on_the_batch_is_found(tmp_path: Path, compiler: Any) -> None:
+    outcome, found = observed(tmp_path, BatchInvariance(), Mixed, compiler)
+    assert outcome.status == FAIL_ACCURACY
+    assert "batch 4 is no slice of 8: output.y by " in outcome.reason
+    rows = found["batch_invariance"]
+    assert [row["slice_batch_size"] for row in rows] == [4, 2, 1]
+    assert {(row["tensors"], row["tensors_failed"], row["worst_tensor"]) for row in rows} == {(2, 1, "output.y")}
+    assert all(row["max_abs_error"] > 0 for row in rows)
+
+
+class Apart(Whole):
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"y": (x + 1) * 2, "loss": x.sum()}
+
+
+def test_samples_that_do_not_know_each_other_are_invariant(tmp_path: Path) -> None:
+    outcome, found = observed(tmp_path, BatchInvariance(), Apart)
+    assert (outcome.status, outcome.reason) == (PASS, "")
+    assert [row["tensors_failed"] for row in found["batch_invariance"]] == [0, 0, 0]
+
+
+class Scalar(Whole):
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"loss": x.sum()}
+
+
+def test_what_cannot_be_sliced_is_skipped_with_a_reason(tmp_path: Path) -> None:
+    outcome, _ = observed(tmp_path, BatchInvariance(), batch_size=1)
+    assert outcome.status == PASS_DUE_TO_SKIP
+    assert outcome.reason.endswith("batch_size=8")
+    outcome, _ = observed(tmp_path, BatchInvariance(), Scalar)
+    assert outcome.status == PASS_DUE_TO_SKIP
+    assert outcome.reason == "no output has the 8 samples as its first dimension"
+    with pytest.raises(Unsupported, match="mode=inference"):
+        observed(tmp_path, BatchInvariance(), mode=Training())
+
+
+def test_only_graphs_of_inductor_are_minified(tmp_path: Path) -> None:
+    with pytest.raises(Unsupported, match="not those of eager: compiler=inductor"):
+        observed(tmp_path, Minify(), mode=Inference())

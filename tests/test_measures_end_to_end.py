@@ -1,0 +1,72 @@
+"""Measures of what dynamo does, and of how far its results are off: real models, inductor, the command's own tables."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_end_to_end import ENVIRONMENT, latest, run, table
+
+TINY = ("suite=tiny", "rounds=1")
+
+
+@pytest.mark.slow
+def test_each_measure_of_a_real_model_has_its_table(tmp_path: Path) -> None:
+    measures = "tolerance,coverage,explain,recompilations,cache_lookup"
+    output = run(tmp_path, *TINY, "suite.models=[bert_tiny]", "compiler=eager,inductor", f"measure={measures}")
+    tolerance = table(tmp_path, "tolerance").set_index("compiler")
+    assert tolerance.loc["eager", "relative_max"] == 0
+    assert 0 < tolerance.loc["inductor", "relative_max"] < 1e-3
+    assert 0.1 < tolerance.loc["inductor", "rmse_ratio"] < 10
+    assert set(table(tmp_path, "tolerance_tensors")["tensor"]) == {"output.loss", "output.logits"}
+
+    for name in ("coverage", "explain", "graph_breaks", "recompilations", "cache_lookup"):
+        rows = table(tmp_path, name).set_index("compiler")
+        assert rows.loc["eager", "status"] == "unsupported", name
+        assert rows.loc["inductor", "status"] == "pass", name
+        assert name.replace("_", " ") in output
+    coverage = table(tmp_path, "coverage").set_index("compiler").loc["inductor"]
+    assert coverage["captured_operators_percent"] > 90
+    assert coverage["operators"] > 40
+    explain = table(tmp_path, "explain").set_index("compiler").loc["inductor"]
+    assert (explain["graphs"], explain["graph_breaks"]) == (1, 0)
+    assert explain["first_call_s"] > explain["dynamo_time_s"] > 0.5
+    assert table(tmp_path, "recompilations").set_index("compiler").loc["inductor", "recompiles"] == 0
+    assert 0.5 < table(tmp_path, "cache_lookup").set_index("compiler").loc["inductor", "cache_lookup_us"] < 1e5
+
+
+@pytest.mark.slow
+def test_shapes_and_batches_of_a_real_model(tmp_path: Path) -> None:
+    run(
+        tmp_path, *TINY, "suite.models=[gpt2_tiny]", "compiler=aot_eager", "measure=dynamic_shapes,batch_invariance",
+        "+measure.options.sequence_lengths=[]",
+    )  # fmt: skip
+    shapes = table(tmp_path, "dynamic_shapes")
+    assert list(shapes["shape_batch_size"]) == [1, 2, 4, 8]
+    assert (shapes["eager_latency_ms"] > 0).all()
+    slices = table(tmp_path, "batch_invariance")
+    assert list(slices["slice_batch_size"]) == [4, 2, 1]
+    assert set(slices["batch_size"]) == {8}
+
+
+@pytest.mark.slow
+def test_a_planted_bug_of_inductor_becomes_a_short_script_that_shows_it(tmp_path: Path) -> None:
+    """T5 is the one of `tiny` with a ReLU, which is computed as x + 1."""
+    bug = "compiler.options.options={cpp.inject_relu_bug_TESTING_ONLY: accuracy}"
+    run(tmp_path, *TINY, "suite.models=[t5_tiny]", "compiler=inductor", f"+{bug}", "measure=minify", code=1)
+    (row,) = json.loads((latest(tmp_path).tables / "minify.json").read_text())["minify"]
+    assert row["status"] == "fail_accuracy"
+    assert row["reproduces"] == "yes"
+    assert row["operators_after"] < 10 < row["operators_before"]
+    assert 0 < row["minify_s"] < 180
+    folder = latest(tmp_path).job(row["job"])
+    assert sorted(file.name for file in (folder / "artifacts").iterdir()) == ["repro"]
+    moved = (folder / "artifacts" / "repro").rename(tmp_path / "elsewhere")
+    done = subprocess.run(
+        [sys.executable, "repro.py"], cwd=moved, env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert "AccuracyError" in done.stderr
