@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.plugins import Builder, Compiler, Mode, Program
+from orchestrator.plugins import Adapting, Builder, Compiler, Mode, Program
 from orchestrator.precision import cast
 from orchestrator.probes.memory import MemoryProbe
 from orchestrator.records import EAGER, JobSpec, Samples, Workload
@@ -60,9 +60,14 @@ class Context:
             self.facts["memory"] = self.memory.facts()
 
     def build(self, *, dropout: bool, dtype: str | None = None) -> Program:
-        """Build the workload's model and inputs, cast (to `dtype` instead of the workload's, if given) and moved."""
-        program = self.builder.build(self.workload, dropout=dropout)
-        return cast(program, dtype or self.workload.dtype, self.device)
+        """Build the workload's model and inputs, cast (to `dtype` instead of the workload's, if given) and moved.
+
+        A mode that changes programs (another memory format, checkpointing) has changed it.
+        """
+        program = cast(self.builder.build(self.workload, dropout=dropout), dtype or self.workload.dtype, self.device)
+        if isinstance(self.mode, Adapting):
+            self.mode.adapt(program)
+        return program
 
     def seed(self) -> None:
         """Set torch's random state back to the workload's seed, on all devices."""
