@@ -477,23 +477,28 @@ def _idle(module: torch.fx.GraphModule, _: Any) -> Callable[..., Any]:
     return (lambda *_: ()) if output.args[0] == () else module.forward
 
 
-def _hasty(module: torch.fx.GraphModule, _: Any) -> Callable[..., Any]:
-    """A back-end that takes its steps 10 % too far."""
+def _forgetting(module: torch.fx.GraphModule, _: Any) -> Callable[..., Any]:
+    """A back-end that lets Adam's second moment decay faster. At its first step there is none: that one is right."""
     for node in module.graph.nodes:
-        if "addcdiv" in str(node.target) or ("add_" in str(node.target) and "alpha" in node.kwargs):
-            for key in ("alpha", "value"):
-                if isinstance(node.kwargs.get(key), float):
-                    node.update_kwarg(key, node.kwargs[key] * 1.1)
+        if node.target == "mul_" and 0.999 in node.args:
+            node.args = (node.args[0], 0.9)
     module.recompile()
     return module.forward
 
 
-@pytest.mark.parametrize(("name", "rate"), OPTIMIZERS)
-def test_a_compiled_optimizer_that_does_nothing_is_found(tmp_path: Path, name: str, rate: float) -> None:
-    torch._dynamo.register_backend(_idle, name="planted_idle") if "planted_idle" not in (
-        torch._dynamo.list_backends(exclude_tags=())
-    ) else None
-    mode = Training(optimizer=name, learning_rate=rate, optimizer_backend="planted_idle")
+def planted(backend: Callable[..., Any]) -> str:
+    """Register a back-end with dynamo, once; return its name."""
+    if (name := f"planted{backend.__name__}") not in torch._dynamo.list_backends(exclude_tags=()):
+        torch._dynamo.register_backend(backend, name=name)
+    return name
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "backend"),
+    [*((name, rate, _idle) for name, rate in OPTIMIZERS), ("adam", 1e-3, _forgetting), ("adamw", 1e-3, _forgetting)],
+)
+def test_a_wrong_compiled_optimizer_is_found(tmp_path: Path, name: str, rate: float, backend: Any) -> None:
+    mode = Training(optimizer=name, learning_rate=rate, optimizer_backend=planted(backend))
     same = Replaced(lambda model: lambda **inputs: model(**inputs))
     outcome, tensors = judged(tmp_path, ImagesBuilder(), mode, same)
     assert outcome.status == FAIL_ACCURACY
@@ -584,9 +589,10 @@ def test_the_dashboards_files_have_their_columns_of_generation(sweep: SweepResul
 def test_a_sweep_of_the_phases_with_a_real_compiler(tmp_path: Path) -> None:
     """Performance and accuracy, both compiler and eager, and what cannot generate or be compiled so."""
     output = run(tmp_path, "suite=generation_tiny", "suite.models=[llama_tiny,t5_tiny]", "compiler=eager,inductor",
-                 "mode=prefill,decode,generate", "mode.options.new_tokens=4", "rounds=1")  # fmt: skip
+                 "mode=prefill,decode,generate", "mode.options.new_tokens=4", "rounds=1",
+                 "exclude=[{model:t5_tiny,mode:[prefill,decode]}]")  # fmt: skip
     summary = table(tmp_path, "summary")
-    assert len(summary) == 2 * 2 * 3
+    assert len(summary) == 2 * (3 + 1)
     assert (summary["performance"] == "pass").all(), output
     assert (summary["accuracy"] == "pass").all(), output
     assert summary["tokens_per_second"].notna().all()
