@@ -14,13 +14,13 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from orchestrator.errors import UsageError, did_you_mean
-from orchestrator.records import PluginSpec, Workload
+from orchestrator.records import PluginSpec, Samples, Workload
 
 if TYPE_CHECKING:
     import torch
@@ -65,12 +65,57 @@ class Program:
     """A model with its inputs, as a suite builds it.
 
     `model(**inputs)` returns a dict of name -> tensor (or a tensor, or a tuple of them). `inputs` are tensors with
-    the batch first. `loss(outputs)` returns the scalar tensor that training differentiates.
+    the batch first. `loss(outputs)` returns the scalar tensor that training differentiates. `decoding` says how the
+    model generates token by token; None for one that does not.
     """
 
     model: torch.nn.Module
     inputs: dict[str, torch.Tensor]
     loss: Callable[[Any], torch.Tensor]
+    decoding: Decoding | None = None
+
+
+class Decoding(Protocol):
+    """What a language model is called with, token by token. All calls of a generation share a cache.
+
+    The model writes keys and values of what it was called with into the cache, and returns a map with "logits",
+    floating, [batch, tokens, vocabulary]: of the last token at least.
+    """
+
+    @property
+    def vocabulary(self) -> int:
+        """Tokens are the integers from 0 to this, exclusive."""
+
+    def new_cache(self, program: Program, kind: str, new_tokens: int) -> Any:
+        """Return an empty cache for the prompt among the program's inputs and `new_tokens` more.
+
+        kind: "static" (tensors of the final length, written in place) or "dynamic" (it grows). Raises ValueError where
+        the model has fewer positions, Unsupported where it has no such cache.
+        """
+
+    def prompt(self, program: Program, cache: Any) -> dict[str, Any]:
+        """Return the keyword inputs of the first call. Its prompt is int64, [batch, sequence]."""
+
+    def carried(self, outputs: Any) -> dict[str, Any]:
+        """Return what all later calls need of the first call's outputs, in memory of its own."""
+
+    def token(self, token: torch.Tensor, cache: Any, carried: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the keyword inputs of a later call; `token` is int64, [batch, 1]."""
+
+    def length(self, cache: Any) -> int:
+        """Return how many tokens the cache holds, those of an encoder not counted."""
+
+    def expected_length(self, program: Program, new_tokens: int) -> int:
+        """Return how many it must hold after the prompt and `new_tokens` more calls."""
+
+    def reset(self, cache: Any) -> None:
+        """Empty the cache. A static one stays where it is in memory."""
+
+    def mark(self, cache: Any) -> Callable[[], None]:
+        """Return the function that sets the cache back to what it holds now.
+
+        Raises Unsupported where a layer's state cannot be set back.
+        """
 
 
 class Builder(Protocol):
@@ -90,19 +135,63 @@ class Builder(Protocol):
 
 
 class Mode(Protocol):
-    """What one step is: inference, training, ..."""
+    """What one step is: inference, training, ...
+
+    A mode that calls `forward` with anything but `program.inputs` (other shapes, a cache) says so:
+    `other_inputs: ClassVar[bool] = True`. One that changes the program before anything sees it is `Adapting`.
+    """
 
     training: ClassVar[bool]
 
     def step(self, program: Program, forward: Forward, workload: Workload) -> Callable[[], Any]:
-        """Return the function that is timed: one whole step, through `forward` instead of `program.model`."""
+        """Return the function that is timed: one whole step, through `forward` instead of `program.model`.
+
+        It may be `Preparing`, `Recording`, or both.
+        """
 
     def observe(self, program: Program, forward: Forward, workload: Workload) -> dict[str, torch.Tensor]:
         """Run one step up to, not including, the optimizer's; return copies of all that must be right, by name."""
 
 
+@runtime_checkable
+class Adapting(Protocol):
+    """A mode that changes a program as soon as it is built and cast, for eager and for every compiler alike."""
+
+    def adapt(self, program: Program) -> None:
+        """Change the program in place. Raises Unsupported for a program that cannot be changed so."""
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """A step that must be made ready before each call, outside of the clock: a cache that is emptied.
+
+    Who calls the step without it gets the same, timed.
+    """
+
+    def prepare(self) -> None:
+        """Make the step ready for its next call."""
+
+
+@runtime_checkable
+class Recording(Protocol):
+    """A step that takes figures of its own while it runs."""
+
+    facts: Mapping[str, Any]
+    """Named figures of the step that are no samples; go into the job's facts."""
+
+    def restart(self) -> None:
+        """Forget the calls so far."""
+
+    def samples(self) -> Sequence[Samples]:
+        """Return what was seen in the calls since `restart`, in time order."""
+
+
 class Compiler(Protocol):
     """Makes a callable of a model. Options are the `options` of conf/compiler/*.yaml.
+
+    One whose callable takes inputs like `program.inputs` only (their names and shapes, tensors and nothing else),
+    because it is made by tracing them, says so: `fixed_inputs: ClassVar[bool] = True`. It is not asked to do a mode
+    that has `other_inputs`.
 
     Any plug-in may name modules that are imported before anything is measured (by the fork server once for all jobs):
     `PRELOAD: ClassVar[tuple[str, ...]]`, or a method `preload_modules(workload) -> Sequence[str]`.
@@ -172,6 +261,15 @@ def preloads(plugin: Any, workload: Workload) -> tuple[str, ...]:
     """Return the modules that a plug-in names: `PRELOAD`, and `preload_modules(workload)` where it has that."""
     modules = tuple(getattr(plugin, "PRELOAD", ()))
     return modules + (tuple(plugin.preload_modules(workload)) if hasattr(plugin, "preload_modules") else ())
+
+
+def check_inputs(mode: Any, compiler: Any, workload: Workload) -> None:
+    """Raise Unsupported when the mode calls the model with what the compiler's callable does not take."""
+    if getattr(mode, "other_inputs", False) and getattr(compiler, "fixed_inputs", False):
+        raise Unsupported(
+            f"mode {workload.mode.name} calls the model with other inputs than it is compiled with (shorter ones, a "
+            "cache), and this compiler's code takes only those: compilers that go through torch.compile take both"
+        )
 
 
 def allowed_packages() -> tuple[str, ...]:

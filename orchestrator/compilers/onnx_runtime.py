@@ -48,6 +48,7 @@ class OnnxRuntime:
 
     changes_model: ClassVar[bool] = False
     fixed_inputs: ClassVar[bool] = True
+    fixed_inputs: ClassVar[bool] = True
 
     exporter: str = "dynamo"
     optimize: bool = True

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.plugins import Builder, Compiler, Mode, Program
+from orchestrator.plugins import Adapting, Builder, Compiler, Mode, Program
 from orchestrator.precision import cast
 from orchestrator.probes.memory import MemoryProbe
 from orchestrator.records import EAGER, JobSpec, Samples, Workload
@@ -60,10 +60,15 @@ class Context:
             self.facts["memory"] = self.memory.facts()
 
     def build(self, *, dropout: bool, dtype: str | None = None, workload: Workload | None = None) -> Program:
-        """Build model and inputs, cast and moved; in `dtype`, or of `workload`, where given, instead of the job's."""
+        """Build model and inputs, cast and moved; in `dtype`, or of `workload`, where given, instead of the job's.
+
+        A mode that changes programs (another memory format, checkpointing) has changed it.
+        """
         self.entered("build")  # a failure here is the model's, not of the phase that asks for it
         program = self.builder.build(workload or self.workload, dropout=dropout)
         program = cast(program, dtype or self.workload.dtype, self.device)
+        if isinstance(self.mode, Adapting):
+            self.mode.adapt(program)
         self.entered(self.now)
         return program
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from orchestrator.modes.adaptations import channels_last
 from orchestrator.modes.observed import named_outputs
 from orchestrator.plugins import Forward, Program
 from orchestrator.precision import autocast
@@ -20,10 +21,17 @@ class Inference:
     """`model.eval()` under `torch.no_grad()`.
 
     labels: give the model its labels, so that the pass computes the loss too, as PyTorch's dashboard does.
+    channels_last: the memory format of images and convolutions, for eager too.
     """
 
     labels: bool = True
+    channels_last: bool = False
     training: ClassVar[bool] = False
+
+    def adapt(self, program: Program) -> None:
+        """Change the memory format. Raises Unsupported for a program without images."""
+        if self.channels_last:
+            channels_last(program)
 
     def step(self, program: Program, forward: Forward, workload: Workload) -> Callable[[], Any]:
         import torch

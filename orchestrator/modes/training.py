@@ -6,15 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from orchestrator.modes.adaptations import channels_last, checkpoint_activations
 from orchestrator.modes.observed import named_outputs
+from orchestrator.modes.optimizers import OPTIMIZERS, optimizer_of, updates
 from orchestrator.plugins import Forward, Program, around_backward
 from orchestrator.precision import autocast
 from orchestrator.records import Workload
 
 if TYPE_CHECKING:
     import torch
-
-OPTIMIZERS = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,19 @@ class Training:
 
     optimizer: sgd, adam or adamw, with torch's defaults but the learning rate. The gradients of amp_float16 are
     scaled (`torch.amp.GradScaler`), as mixed-precision training is done.
+
+    optimizer_backend: a dynamo back-end ("inductor", "aot_eager", ...) that compiles the optimizer's step too, beside a
+    compiler's forward; eager's step stays eager. activation_checkpointing: layers compute their activations again in
+    the backward pass instead of keeping them. channels_last: the memory format of images and convolutions. The latter
+    two are part of the workload: eager has them too.
     """
 
     optimizer: str = "sgd"
     learning_rate: float = 0.01
     labels: bool = True
+    optimizer_backend: str | None = None
+    activation_checkpointing: bool = False
+    channels_last: bool = False
     training: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -36,12 +44,22 @@ class Training:
         if not self.labels:
             raise ValueError("training needs a loss, and so labels: leave mode.options.labels true")
 
+    def preload_modules(self, workload: Workload) -> tuple[str, ...]:
+        """Return what compiling an optimizer imports."""
+        return ("torch._dynamo", "torch._inductor.compile_fx") if self.optimizer_backend else ()
+
+    def adapt(self, program: Program) -> None:
+        """Change the memory format, switch checkpointing on. Raises Unsupported where the model has neither."""
+        if self.channels_last:
+            channels_last(program)
+        if self.activation_checkpointing:
+            checkpoint_activations(program.model)
+
     def step(self, program: Program, forward: Forward, workload: Workload) -> Callable[[], Any]:
         import torch
 
         program.model.train()
-        parameters = [parameter for parameter in program.model.parameters() if parameter.requires_grad]
-        optimizer = getattr(torch.optim, OPTIMIZERS[self.optimizer])(parameters, lr=self.learning_rate)
+        optimizer = self._optimizer(program, forward)
         device = workload.device.partition(":")[0]
         scaler = torch.amp.GradScaler(device, enabled=workload.dtype == "amp_float16")
 
@@ -61,7 +79,8 @@ class Training:
         """Return outputs, loss, gradients and buffers, copied before any optimizer step.
 
         Gradients, not updated parameters: Adam divides by the gradient's size, so that noise in a gradient near
-        zero becomes a full step (pytorch#184423).
+        zero becomes a full step (pytorch#184423). Where the optimizer is compiled too, what it does with gradients that
+        are the same for all is there as well (`orchestrator.modes.optimizers.updates`).
         """
         program.model.train()
         program.model.zero_grad(set_to_none=True)
@@ -76,4 +95,13 @@ class Training:
                 found[f"grad.{name}"] = parameter.grad.detach().clone()
         for name, buffer in program.model.named_buffers():
             found[f"buffer.{name}"] = buffer.detach().clone()
+        if self.optimizer_backend is not None:
+            optimizer = self._optimizer(program, forward)
+            found |= updates(program.model, optimizer, self.learning_rate, workload.seed)
         return found
+
+    def _optimizer(self, program: Program, forward: Forward) -> Any:
+        compiled = forward is not program.model
+        return optimizer_of(
+            program.model, self.optimizer, self.learning_rate, backend=self.optimizer_backend, compiled=compiled
+        )

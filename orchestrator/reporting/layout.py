@@ -41,6 +41,7 @@ class Heading:
     """A line across all columns."""
 
     text: str
+    style: str = "bold"
 
 
 def console(width: int | None = None) -> Console:
@@ -65,7 +66,7 @@ def grid(titles: Sequence[str], rows: Sequence[Sequence[Cell] | Heading], width:
         widths[column] = max(widths[column] - overflow, min(widths[column], NARROWEST))
     lines: list[Text] = []
     for row in (head, *cells):
-        lines += [Text(row.text, "bold")] if isinstance(row, Heading) else _row(row, widths)
+        lines += [Text(row.text, row.style)] if isinstance(row, Heading) else _row(row, widths)
     return lines
 
 

@@ -18,6 +18,11 @@ Row = Mapping[str, Any]
 FLAG = "!"
 DISTURBED = "*"
 TITLES = ("compiler", "speed-up [95 %]", "latency", "compile", "memory", "accuracy")
+GENERATION_WORDS = {
+    "time_to_first_token_ms": ("first token after ", " ms"),
+    "inter_token_latency_ms": ("then ", " ms a token"),
+    "tokens_per_second": ("", " tokens/s"),
+}
 REDUCED = ("bfloat16", "float16", "amp_bfloat16", "amp_float16")
 
 
@@ -45,7 +50,8 @@ class Section:
             blocks[_workload(row)].append(row)
         for workload, rows in blocks.items():
             lines.append(Heading(_model_line(rows[0])))
-            lines += [compiler_cells(row) for row in rows]
+            for row in rows:
+                lines += [compiler_cells(row), *generation_lines(row)]
             if workload in self.float32:
                 lines.append(compiler_cells(self.float32[workload], name="eager float32"))
         means = [row for row in self.overview if row["geomean_speedup"] is not None]
@@ -80,6 +86,16 @@ def compiler_cells(row: Row, name: str | None = None) -> list[Cell]:
         _memory(row, "compression_ratio" in flags),
         _accuracy(row),
     ]
+
+
+def generation_lines(row: Row) -> list[Heading]:
+    """Return the line under a compiler's row that has the figures of generation; none where there are none."""
+    parts = [
+        f"{words[0]}{_text(name, row[name])}{words[1]}"
+        for name, words in GENERATION_WORDS.items()
+        if not is_missing(row.get(name))
+    ]
+    return [Heading(f"   {' · '.join(parts)}", style="dim")] if parts else []
 
 
 def geomean_line(row: Row) -> str:

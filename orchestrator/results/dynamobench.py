@@ -44,6 +44,8 @@ COUNTERS: Mapping[str, str] = {
 """Their counter -> ours (`orchestrator.probes.counters`), in the order of their columns."""
 FIGURES = ("speedup", "abs_latency", "compilation_latency", "compression_ratio", "eager_peak_mem", "dynamo_peak_mem")
 """x, ms, s, x, GB, GB (10**9 bytes)."""
+TOKENS = ("eager_latency", "input_tokens_per_second", "output_tokens_per_second")
+"""ms, 1/s, 1/s: columns that the newest version adds for generation, behind the others in files that have such rows."""
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "performance": (*IDENTITY, *FIGURES, *COUNTERS),
     "accuracy": (*IDENTITY, "accuracy", *COUNTERS, "compilation_latency"),

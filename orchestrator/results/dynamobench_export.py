@@ -17,7 +17,7 @@ from typing import Any
 
 from orchestrator.records import COMPARISON_ERROR, CRASH, NOT_RUN, PASS, PASS_DUE_TO_SKIP, UNSUPPORTED
 from orchestrator.results import dynamobench
-from orchestrator.results.dynamobench import COMPILERS, COUNTERS, FIGURES, GB, MODES, TESTINGS, FileName, word
+from orchestrator.results.dynamobench import COMPILERS, COUNTERS, FIGURES, GB, MODES, TESTINGS, TOKENS, FileName, word
 from orchestrator.results.exports import FORMULA
 from orchestrator.results.joined import Family, Joined
 from orchestrator.results.load import fact
@@ -147,7 +147,8 @@ def _file(name: FileName, testing: str, members: Sequence[Joined]) -> File | Non
     if not cells:
         return None
     kept = [imported(row.timed if testing == "performance" else row.judged) for row in planned]
-    columns: dict[str, None] = dict.fromkeys(dynamobench.COLUMNS[testing])
+    tokens = [column for column in TOKENS if any(column in row for row in cells)]
+    columns: dict[str, None] = dict.fromkeys([*dynamobench.COLUMNS[testing], *tokens])
     if all(kept):  # files that were read come out with the columns that they had
         columns = dict.fromkeys(column for row in kept for column in row or ())
     return File(FileName(**{**vars(name), "testing": testing}), tuple(columns), tuple(cells))
@@ -191,7 +192,17 @@ def figures(row: Joined) -> dict[str, Any] | None:
         "eager_peak_mem": gigabytes(r["eager_own_memory_mib"]),
         "dynamo_peak_mem": gigabytes(r["own_memory_mib"]),
         **counters(row.timed),
+        **generation(row.timed, r),
     }
+
+
+def generation(family: Family, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return their columns of generation; {} for other modes."""
+    kinds = (fact(outcome.facts, "tokens", "kind") for outcome in family.rounds)
+    kind = next((kind for kind in kinds if kind in ("input", "output")), None)
+    if kind is None:
+        return {}
+    return {"eager_latency": row["eager_latency_ms"], f"{kind}_tokens_per_second": row["tokens_per_second"]}
 
 
 def gigabytes(mib: float | None) -> float | None:

@@ -264,6 +264,17 @@ _COLUMNS = (
     ),
     _counted("outliers", "latency samples over 1.5 IQR outside the quartiles; counted, not removed", "lower"),
     _counted("samples", "latency samples, all rounds"),
+    # generation: definitions and sources in docs/modes.md
+    _time("time_to_first_token_ms", "start of a generation to its first token; median over rounds of their medians"),
+    _time("inter_token_latency_ms", "(last token - first token) / (tokens - 1) of a generation; median, the same"),
+    Column(
+        "tokens_per_second",
+        "number",
+        "1/s",
+        "higher",
+        significant,
+        "tokens of one step, whole batch, / latency: input tokens of prefill, output tokens of decode and generate",
+    ),
     _time("first_call_s", "first call, compilation included"),
     _time("compile_latency_s", "first call minus median latency of this process"),
     _text("cache", "state of the private compile cache at the start: cold, warm, none (eager)"),

@@ -40,6 +40,8 @@ COUNTERS = (
     "recompiles",
     "cudagraph_skips",
 )
+GENERATION = ("time_to_first_token_ms", "inter_token_latency_ms", "tokens_per_second")
+"""Columns of language models' generation; none of other modes."""
 GIVEN = "given"
 """Fact of an imported result: speedup, compile_latency_s, compression_ratio, without the samples behind them."""
 NOT_ITS_FAULT = frozenset({PASS, NOT_RUN, INFRASTRUCTURE})
@@ -145,6 +147,7 @@ def performance_row(rounds: Sequence[Outcome], baselines: Mapping[str, Outcome],
         "disturbed": "; ".join(disturbances(rounds)),
     }
     row |= _times(passed, eager, threshold) | _memory(passed, baselines) | _compilation(passed)
+    row |= _generation(passed, row["latency_ms"])
     row["flags"] = ", ".join(flags(row))
     return row
 
@@ -180,6 +183,18 @@ def _times(passed: Sequence[Outcome], eager: Sequence[Outcome], threshold: float
         )
         if words == FASTER and cold and latencies
         else None,
+    }
+
+
+def _generation(passed: Sequence[Outcome], latency_ms: float | None) -> Row:
+    def over_rounds_ms(metric: str) -> float | None:
+        return _median([statistics.median(v) for outcome in passed if (v := seconds(outcome, metric))], metrics.MS)
+
+    tokens = next(iter(_present(lambda outcome: figure(outcome.facts, "tokens", "per_step"), passed)), None)
+    return {
+        "time_to_first_token_ms": over_rounds_ms("time_to_first_token"),
+        "inter_token_latency_ms": over_rounds_ms("inter_token_latency"),
+        "tokens_per_second": tokens / (latency_ms / metrics.MS) if tokens and latency_ms else None,
     }
 
 

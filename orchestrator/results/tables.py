@@ -28,6 +28,7 @@ from orchestrator.results.naming import IDENTITY, Key, Naming, measure_kind, row
 from orchestrator.results.overview import OVERVIEW, overview_rows
 from orchestrator.results.performance import (
     COUNTERS,
+    GENERATION,
     compile_latency_of,
     latency_of,
     memory_of,
@@ -49,6 +50,7 @@ JOBS = (
 SPEED = (
     *("speedup", "speedup_low", "speedup_high", "verdict", "interval", "rounds", "rounds_planned", "pairs"),
     *("eager_latency_ms", "latency_ms", "latency_spread_percent", "outliers", "samples"),
+    *GENERATION,
     *("compile_latency_cold_s", "compile_latency_cold_count", "compile_latency_warm_s", "compile_latency_warm_count"),
     *("break_even_iterations", "eager_peak_memory_mib", "peak_memory_mib", "compression_ratio"),
     *("eager_own_memory_mib", "own_memory_mib", "compile_peak_memory_mib", "children_peak_memory_mib", "memory_source"),

@@ -8,6 +8,7 @@ model of one's own needs no code.
 from __future__ import annotations
 
 import copy
+import functools
 import importlib.metadata
 import inspect
 import math
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from orchestrator.errors import did_you_mean
 from orchestrator.plugins import Program, Unsupported
 from orchestrator.records import Workload
+from orchestrator.suites.decoding import decoding_of
 from orchestrator.suites.dropout import silence
 from orchestrator.suites.families import ATTENTION_MASK, MAIN_INPUTS, Family, family_of
 from orchestrator.suites.inputs import Rules, draw
@@ -87,7 +89,8 @@ class HuggingFaceModel:
         inputs = draw(self._rules(model, family, workload), _sizes(config, workload), workload.seed)
         if self.last_token is not None:
             inputs["input_ids"][..., -1] = _attribute(config, self.last_token)
-        return Program(NamedOutputs(model.float()), inputs, _loss)
+        decoding = decoding_of(model, functools.partial(_check_length, model))
+        return Program(NamedOutputs(model.float()), inputs, _loss, decoding)
 
     def _chosen(self, workload: Workload) -> tuple[Any, Any, Family]:
         """Return the class, its config, and what its name says about labels and inputs."""

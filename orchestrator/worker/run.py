@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.errors import is_out_of_memory
-from orchestrator.plugins import Outcome, Unsupported, instantiate
+from orchestrator.plugins import Outcome, Unsupported, check_inputs, instantiate
 from orchestrator.plugins import preloads as preloads_of
 from orchestrator.records import (
     EAGER,
@@ -113,6 +113,7 @@ def _run(job: JobSpec, store: SweepFolder, seen: _Seen) -> Outcome:
         builder.load(job.workload)
     precision.check(job.workload)
     compiler.check(job.workload)
+    check_inputs(mode, compiler, job.workload)
     context = Context(
         job=job,
         device=device,

@@ -1,0 +1,122 @@
+"""Generation in its phases: the prompt (prefill), one token after it (decode), and all of it (generate).
+
+There are `batch_size` prompts of `sequence_length` tokens, without padding. docs/modes.md has the formulas.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from orchestrator.modes.observed import named_outputs
+from orchestrator.modes.token_by_token import Run, Step, TokenClock
+from orchestrator.plugins import Forward, Program
+from orchestrator.records import Workload
+
+if TYPE_CHECKING:
+    import torch
+
+CACHES = ("static", "dynamic")
+
+
+@dataclass(frozen=True)
+class _Phase:
+    """What the phases share; `model.eval()` under `torch.no_grad()`.
+
+    new_tokens: how many tokens come after the prompt; a static cache has room for them in every phase. cache: static
+    (tensors of the final length, written in place; attention always goes over the whole length) or dynamic (it grows).
+    """
+
+    new_tokens: int = 32
+    cache: str = "static"
+    training: ClassVar[bool] = False
+    other_inputs: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.cache not in CACHES:
+            raise ValueError(f"unknown cache '{self.cache}'; available: {', '.join(CACHES)}")
+        if self.new_tokens < 1:
+            raise ValueError(f"new_tokens={self.new_tokens}: it must be at least 1")
+
+    def run(self, program: Program, forward: Forward, workload: Workload) -> Run:
+        """Return the calls of the model, its cache allocated and filled with the prompt, without compiler."""
+        return Run(program, forward, workload, self.cache, self.new_tokens)
+
+
+@dataclass(frozen=True)
+class Prefill(_Phase):
+    """One step is the call with the whole prompt, through an empty cache, up to the logits of the token after it.
+
+    Emptying the cache is not timed. An encoder-decoder runs its encoder on the prompt, its decoder on one token.
+    """
+
+    def step(self, program: Program, forward: Forward, workload: Workload) -> Step:
+        run = self.run(program, forward, workload)
+        tokens = {"kind": "input", "per_step": workload.batch_size * run.prompt_length}
+        return Step(run, run.reset, run.prefill, tokens)
+
+    def observe(self, program: Program, forward: Forward, workload: Workload) -> dict[str, torch.Tensor]:
+        """Return the logits of the last position, [batch, vocabulary]: made of all keys and values of the prompt."""
+        outputs = self.step(program, forward, workload)()
+        return named_outputs({"logits": outputs["logits"][:, -1]})
+
+
+@dataclass(frozen=True)
+class Decode(_Phase):
+    """One step is the call with one token, the first after the prompt: every step is the same work.
+
+    The model itself puts the prompt into the cache, without compiler. Neither that is timed, nor setting the cache back
+    to the prompt's end before each step.
+    """
+
+    def step(self, program: Program, forward: Forward, workload: Workload) -> Step:
+        run = self.run(program, forward, workload)
+        token = run.drawn_tokens()[:, :1]
+        tokens = {"kind": "output", "per_step": workload.batch_size}
+        return Step(run, run.marked(), lambda: run.decode(token), tokens)
+
+    def observe(self, program: Program, forward: Forward, workload: Workload) -> dict[str, torch.Tensor]:
+        """Return the logits after each of `new_tokens` tokens, [batch, new_tokens, vocabulary].
+
+        The tokens are drawn from the workload's seed, not taken by the model: else one choice between two logits that
+        are equal but for rounding would change all that comes after it.
+        """
+        run = self.run(program, forward, workload)
+        with run.surroundings():
+            return named_outputs({"logits": run.logits_of_drawn(from_prompt=False)})
+
+
+@dataclass(frozen=True)
+class Generate(_Phase):
+    """One step is a whole generation: the prompt, and new_tokens - 1 tokens after it, each time the most likely one.
+
+    After each token the device is synchronised, as it is where tokens are streamed, and the clock is read. Emptying the
+    cache is not timed.
+
+    compare_tokens: accuracy compares the tokens that the model takes itself too, for equality. Off, because a compiler
+    is not wrong that takes the other one of two tokens whose logits are equal but for rounding.
+    """
+
+    compare_tokens: bool = False
+
+    def step(self, program: Program, forward: Forward, workload: Workload) -> Step:
+        run = self.run(program, forward, workload)
+        clock = TokenClock(run.synchronise)
+        tokens = {"kind": "output", "per_step": workload.batch_size * self.new_tokens}
+        return Step(run, run.reset, lambda: run.generate(clock), tokens, clock)
+
+    def observe(self, program: Program, forward: Forward, workload: Workload) -> dict[str, torch.Tensor]:
+        """Return the logits after the prompt and after new_tokens - 1 tokens, [batch, new_tokens, vocabulary].
+
+        The tokens are drawn from the workload's seed (see `Decode.observe`). With `compare_tokens` there are also those
+        of a generation, int64, [batch, new_tokens].
+        """
+        run = self.run(program, forward, workload)
+        found: dict[str, Any] = {}
+        with run.surroundings():
+            run.reset()
+            found["logits"] = run.logits_of_drawn(from_prompt=True)
+            if self.compare_tokens:
+                run.reset()
+                found["tokens"] = run.generate(TokenClock(run.synchronise))
+        return named_outputs(found)
