@@ -54,7 +54,7 @@ def _holder(path: Path) -> str:
 
 @contextlib.contextmanager
 def _flock(path: Path, kind: int) -> Iterator[None]:
-    with path.open("a+") as file:
+    with _opened(path) as file:
         patience = time.monotonic() + PATIENCE_S
         while not _taken(file, kind):
             if time.monotonic() > patience:
@@ -64,11 +64,22 @@ def _flock(path: Path, kind: int) -> Iterator[None]:
                 )
             time.sleep(PATIENCE_S / 20)
         if kind == fcntl.LOCK_EX:
-            file.truncate(0)
             now = time.strftime("%Y-%m-%d %H:%M:%S")
-            file.write(f"process {os.getpid()} on {socket.gethostname()} since {now}")
-            file.flush()
+            note = f"process {os.getpid()} on {socket.gethostname()} since {now}"
+            with contextlib.suppress(OSError):  # a full disk: only the message for those who wait is poorer
+                os.ftruncate(file.fileno(), 0)
+                os.write(file.fileno(), note.encode())
         yield
+
+
+def _opened(path: Path) -> TextIO:
+    try:
+        return path.open("a+")
+    except OSError as error:
+        raise UsageError(
+            f"{path.parent} cannot be run: {path.name} in it cannot be opened for writing ({error.strerror}); "
+            "repair this, or rerun the sweep into another folder"
+        ) from error
 
 
 def _taken(file: TextIO, kind: int) -> bool:

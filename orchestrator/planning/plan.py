@@ -185,6 +185,9 @@ class _Planner:
             verdict=verdict,
             point=self._points[id(point)],
             kind=kind,
+            disk_bytes=cost.reference_bytes(workload.record, model.params_m, point.training)
+            if kind == REFERENCE_KIND
+            else 0.0,
         )
         self.jobs[key] = job
         place, name = self._place(workload, kind), compiler.record.name

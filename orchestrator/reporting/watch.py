@@ -24,6 +24,9 @@ class _Watch:
     progress: Progress
     was_interrupted: bool = False
 
+    def waiting(self, job: JobSpec, reason: str) -> None:
+        self.progress.waiting(job, reason)
+
     def started(self, job: JobSpec) -> None:
         self.progress.started(job)
 

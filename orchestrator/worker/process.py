@@ -38,7 +38,7 @@ def isolate(parent: int, log: str, memory_limit: int | None) -> None:
     first in line for the kernel's out-of-memory killer, at most `memory_limit` bytes of private memory.
     """
     os.setsid()
-    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_parent(signal.SIGKILL)
     if os.getppid() != parent:  # it died before the line above
         os._exit(EXIT_INFRASTRUCTURE)
     for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP):
@@ -52,6 +52,11 @@ def isolate(parent: int, log: str, memory_limit: int | None) -> None:
     if memory_limit is not None:
         # RLIMIT_DATA counts private writable memory, mapped or not yet touched; RLIMIT_AS would count mapped files too.
         resource.setrlimit(resource.RLIMIT_DATA, (memory_limit, memory_limit))
+
+
+def die_with_parent(number: signal.Signals) -> None:
+    """Have the kernel send this process `number` when its parent ends (Linux only)."""
+    _prctl(PR_SET_PDEATHSIG, number)
 
 
 def become_subreaper() -> None:
