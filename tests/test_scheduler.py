@@ -520,6 +520,20 @@ def test_the_agenda_keeps_no_samples(store: SweepFolder) -> None:
     assert standing_results(store, [job])[job.id].samples == ()
 
 
+def test_what_a_failure_handed_down_is_taken_back_with_it(store: SweepFolder) -> None:
+    """The result of a job that had failed is damaged; it is run again, passes now, and so must what needs it."""
+    first = make_job("m", "once SIGSEGV", measure="reference")
+    second = make_job("m", measure="accuracy", needs=((first, "reference"),))
+    third = make_job("m", needs=((second, "gate"),))
+    jobs = [first, second, third]
+    sweeps.run(store, jobs)
+    assert [one.status for one in results(store, jobs)] == [CRASH, CRASH, CRASH]
+    assert sweeps.run(store, jobs).events == []
+    store.result_file(first.id).unlink()
+    sweeps.run(store, jobs)
+    assert [one.status for one in results(store, jobs)] == [PASS, PASS, PASS]
+
+
 def test_a_reference_that_a_job_could_not_use_is_made_again(store: SweepFolder) -> None:
     reference = make_job("m", measure="reference")
     accuracy = make_job("m", "disk_full", measure="accuracy", needs=((reference, "reference"),))

@@ -18,9 +18,13 @@ PATIENCE_S = 0.2
 """How long a lock is tried for: a reader that asks who has it (`holder`) has it for some microseconds."""
 
 
+class InUse(UsageError):
+    """Someone else runs the sweep: its folder, its progress and its tables are theirs."""
+
+
 @contextlib.contextmanager
 def locked(store: SweepFolder, shard: int, of: int) -> Iterator[None]:
-    """Hold the sweep folder: alone, or beside its other shards. Raises UsageError when someone else has it.
+    """Hold the sweep folder: alone, or beside its other shards. Raises InUse when someone else has it.
 
     The kernel drops the lock with the process, however that ends: there are no stale locks.
     """
@@ -58,7 +62,7 @@ def _flock(path: Path, kind: int) -> Iterator[None]:
         patience = time.monotonic() + PATIENCE_S
         while not _taken(file, kind):
             if time.monotonic() > patience:
-                raise UsageError(
+                raise InUse(
                     f"{path.parent} is in use by {_holder(path)}; "
                     "wait until that has ended, or stop it, then run this again"
                 )

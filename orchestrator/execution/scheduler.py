@@ -13,7 +13,7 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,7 @@ from orchestrator.execution.temporary import Temporary
 from orchestrator.records import (
     HARMLESS,
     INFRASTRUCTURE,
+    NEED_REQUIRES_SUCCESS,
     REFERENCE_MEASURE,
     SUCCESSES,
     Failure,
@@ -294,8 +295,9 @@ def _writing(store: SweepFolder, what: str) -> Iterator[None]:
 def standing_results(store: SweepFolder, jobs: Sequence[JobSpec]) -> dict[str, JobResult]:
     """Return the results that need no other run, without their samples and facts (`agenda.gist`).
 
-    Not those that are `infrastructure` or cannot be read; and not that of a reference, when a job that compares with
-    it is still to be run and its tensors were removed, or that job could not use them (`infrastructure`).
+    Not those that are `infrastructure` or cannot be read; not that of a reference, when a job that compares with it is
+    still to be run and its tensors were removed, or that job could not use them (`infrastructure`); and not one that
+    was handed down from a job whose own does not stand.
     """
     results, again = {}, set()
     for job in jobs:
@@ -311,7 +313,17 @@ def standing_results(store: SweepFolder, jobs: Sequence[JobSpec]) -> dict[str, J
                 useless = job.id in again or not store.reference(need.job).is_dir()
                 if found and found.status in SUCCESSES and useless:
                     del results[need.job]
+    for job in jobs:  # each behind those it needs
+        failure = results[job.id].failure if job.id in results else None
+        if failure is not None and failure.kind == "dependency" and not _fails(job, results):
+            del results[job.id]
     return results
+
+
+def _fails(job: JobSpec, results: Mapping[str, JobResult]) -> bool:
+    """Return whether a job that this one needs has a result that stands, and did not end well."""
+    needed = [results.get(need.job) for need in job.needs if NEED_REQUIRES_SUCCESS[need.kind]]
+    return any(result is not None and result.status not in SUCCESSES for result in needed)
 
 
 def verdict_result(job: JobSpec) -> JobResult:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from orchestrator.errors import is_out_of_memory
 from orchestrator.measures.compare import Rule, compare
 from orchestrator.measures.context import Context
-from orchestrator.measures.reference import EAGER_FILE, FP64_FILE, load, make_deterministic
+from orchestrator.measures.reference import EAGER_FILE, FP64_FILE, Reference, load, make_deterministic
 from orchestrator.plugins import Outcome
 from orchestrator.probes import counters
 from orchestrator.records import COMPARISON_ERROR, FAIL_ACCURACY, INFRASTRUCTURE, JUDGED, PASS
@@ -29,6 +29,7 @@ class Accuracy:
     """
 
     kind: ClassVar[str] = JUDGED
+    PRELOAD: ClassVar[tuple[str, ...]] = Reference.PRELOAD
 
     tolerance: float | None = None
     cosine: bool | None = None

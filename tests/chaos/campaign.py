@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import signal
 import subprocess
 import time
 from collections import Counter, defaultdict
@@ -29,6 +30,7 @@ class Done:
 
     fault: Fault
     hit: Hit
+    run: int
     ended: str = ""
     outcome: str = ""
 
@@ -74,7 +76,7 @@ class Campaign:
             done: list[Done] = []
             try:
                 missed = self._inject_all(sweep, plan, ledger, done)
-                self._complete(sweep, ledger)
+                self._complete(sweep, ledger, done)
                 self._judge(sweep, ledger, done, quiet)
             except (Hangs, AssertionError) as error:
                 self.violations.append(f"{sweep.cwd}: {error}")
@@ -112,7 +114,7 @@ class Campaign:
                 missed.append(fault)
                 continue
             ledger.forget(hit.corrupted)
-            done.append(Done(fault, hit))
+            done.append(Done(fault, hit, sweep.runs))
             if not sweep.run.alive:
                 self._note_end(sweep, done)
                 if not sweep.is_complete():
@@ -132,16 +134,17 @@ class Campaign:
 
     @staticmethod
     def _note_end(sweep: ChaosSweep, done: list[Done]) -> None:
-        """Where the run has ended, the last fault is what ended it, unless it ended well."""
-        codes = [process.returncode for process in sweep.run.processes if process.poll() is not None]
-        bad = [code for code in codes if code not in (0, 1)]
-        if done and bad and not done[-1].ended and not sweep.run.alive:
-            done[-1].ended = f"run ended with {bad[0]}"
+        """Where the run has ended before its sweep was complete, the last fault is what ended it."""
+        if done and done[-1].run == sweep.runs and not sweep.run.alive and not done[-1].ended:
+            codes = sorted({process.returncode for process in sweep.run.processes})
+            if codes[0] < 0 or codes[-1] > 1 or not sweep.is_complete():
+                done[-1].ended = f"the run ended ({', '.join(map(_words, codes))})"
 
-    def _complete(self, sweep: ChaosSweep, ledger: invariants.Ledger) -> None:
+    def _complete(self, sweep: ChaosSweep, ledger: invariants.Ledger, done: list[Done]) -> None:
         """Resume without faults until every job has its result."""
         for _ in range(RESUMES):
             sweep.wait()
+            self._note_end(sweep, done)
             ledger.look()
             if sweep.is_complete():
                 return
@@ -165,15 +168,15 @@ class Campaign:
         if one.hit.words:
             return one.hit.words
         if one.hit.corrupted:
-            return "row not_run, run again by resume"
+            return "the job was run again by resume"
         if one.ended:
-            return f"{one.ended}, resumed"
+            return f"{one.ended} and was resumed"
         results = [sweep.folder.read_result(job) for job in one.hit.jobs]
         known = [result for result in results if isinstance(result, JobResult)]
         failed = [result.status for result in known if result.status != "pass"]
         if failed:
-            return f"row {failed[0]}"
-        return "job run again at once" if any(result.attempt > 1 for result in known) else "no effect on the rows"
+            return f"its row: {failed[0]}"
+        return "the job was run again at once" if any(result.attempt > 1 for result in known) else "none was needed"
 
     def _ask_again(self, sweep: ChaosSweep, jobs: set[str]) -> None:
         """Do what a person does who knows that a failure was not the job's: remove the results, and resume."""
@@ -218,6 +221,10 @@ class Campaign:
         finally:
             if self.mounts:
                 subprocess.run(["umount", "--lazy", str(cwd / "outputs")], check=True)
+
+
+def _words(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
 
 def table(done: Sequence[Done], possible: Sequence[str]) -> str:
