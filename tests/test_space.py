@@ -13,9 +13,12 @@ from fakes import sweeps
 from fakes.sweeps import make_job, results
 
 from orchestrator.errors import UsageError
-from orchestrator.execution.space import FILES_BYTES, MIB, check, needed, shortage
+from orchestrator.execution.environment import worker_environment
+from orchestrator.execution.processes import Event, Processes
+from orchestrator.execution.scheduler import Scheduler, Settings
+from orchestrator.execution.space import FILES_BYTES, check, needed, shortage
 from orchestrator.planning.cost import reference_bytes
-from orchestrator.records import PASS, JobSpec
+from orchestrator.records import INFRASTRUCTURE, PASS, JobSpec
 from orchestrator.store import SweepFolder
 
 pytestmark = pytest.mark.usefixtures("mark")
@@ -77,10 +80,6 @@ def test_a_disk_that_fills_up_stops_the_sweep_and_room_lets_it_go_on(disk: Path)
             if job is jobs[1]:
                 filler.write_bytes(bytes(13 << 20))
 
-    from orchestrator.execution.environment import worker_environment
-    from orchestrator.execution.processes import Processes
-    from orchestrator.execution.scheduler import Scheduler, Settings
-
     settings = Settings(disk_reserve_mib=4.0)
     with (
         Processes(worker_environment(), sweeps.ENTRY, preload=()) as processes,
@@ -111,10 +110,6 @@ def test_a_disk_that_is_full_at_once_costs_no_result(disk: Path) -> None:
                     except OSError:
                         return
 
-    from orchestrator.execution.environment import worker_environment
-    from orchestrator.execution.processes import Processes
-    from orchestrator.execution.scheduler import Scheduler, Settings
-
     with (
         Processes(worker_environment(), sweeps.ENTRY, preload=()) as processes,
         pytest.raises(UsageError, match="No space left on device"),
@@ -126,5 +121,25 @@ def test_a_disk_that_is_full_at_once_costs_no_result(disk: Path) -> None:
     assert [one.status for one in results(store, jobs)] == [PASS] * 3
 
 
-def test_the_unit_is_what_it_says() -> None:
-    assert MIB == 1048576
+@pytest.mark.parametrize("launcher", sweeps.LAUNCHERS)
+def test_a_traceback_that_finds_no_room_is_no_crash(launcher: str, disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is full when the job raises: what it raised cannot even be printed into its log."""
+    monkeypatch.setenv("FAKES_DISK", str(disk / "filler"))
+    store, job = SweepFolder(disk), make_job("a", "fill_disk", launcher=launcher)
+    ended = []
+
+    class Frees(Processes):
+        """Makes room again when the worker has ended."""
+
+        def wait(self, timeout: float | None) -> list[Event]:
+            events = super().wait(timeout)
+            for event in events:
+                if event.kind == "exited":
+                    ended.append((event.code, store.log_file(job.id).read_text()))
+                    (disk / "filler").unlink()
+            return events
+
+    with Frees(worker_environment(), sweeps.ENTRY, preload=()) as processes:
+        Scheduler(store, [job], Settings(disk_reserve_mib=0.0, retries=0), sweeps.Recorder(), processes).run()
+    assert ended == [(os.EX_TEMPFAIL, "")]
+    assert [one.status for one in results(store, [job])] == [INFRASTRUCTURE]

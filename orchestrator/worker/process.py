@@ -85,20 +85,29 @@ def perform(entry: str, folder: str, job_id: str) -> NoReturn:
     # A crash, or SIGUSR1 (sent before a job is killed for its time-out), leaves the Python stacks in the log.
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
+    code = EXIT_INFRASTRUCTURE
+    try:
+        code = _outcome(entry, folder, job_id)
+        with contextlib.suppress(OSError):  # the log's disk is full: the result, if there is one, stands
+            sys.stdout.flush()
+            sys.stderr.flush()
+    finally:  # no memory, no disk: whatever happens, a fork must not go on with the server's code
+        os._exit(code)
+
+
+def _outcome(entry: str, folder: str, job_id: str) -> int:
+    """Run the job; return the process's exit code."""
     try:
         load_entry(entry)(folder, job_id)
-        code = 0
     except SystemExit as error:
-        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
     except KeyboardInterrupt:
-        code = 128 + signal.SIGINT
+        return 128 + signal.SIGINT
     except Exception:  # noqa: BLE001 - the process border
-        traceback.print_exc()
-        code = EXIT_INFRASTRUCTURE
-    with contextlib.suppress(OSError):  # the log's disk is full: the result, if there is one, stands
-        sys.stdout.flush()
-        sys.stderr.flush()
-    os._exit(code)
+        with contextlib.suppress(OSError):  # the log's disk is full
+            traceback.print_exc()
+        return EXIT_INFRASTRUCTURE
+    return 0
 
 
 def _redirect(path: str, flags: int, target: int) -> None:

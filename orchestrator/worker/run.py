@@ -6,6 +6,7 @@ caught here (signals, the kernel's OOM killer, a hang) the scheduler sees from o
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import random
@@ -74,7 +75,8 @@ def run_job(folder: str, job_id: str, *, reraise: bool = False) -> None:
             status, failure = INFRASTRUCTURE, replace(failure, kind=INFRASTRUCTURE, message=message)
         raised = error if reraise else None
         if not reraise:
-            traceback.print_exc()
+            with contextlib.suppress(OSError):  # the log's disk is full: the result has the traceback too
+                traceback.print_exc()
     store.write_result(
         JobResult(
             job_id=job.id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -44,6 +45,11 @@ def behave(does: str) -> None:
         sys.exit(4)
     if does == "disk_full":
         raise OSError(28, "No space left on device")
+    if does == "fill_disk":
+        with open(os.environ["FAKES_DISK"], "wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        raise ValueError("after the disk was filled")
     if does == "leave_children":
         subprocess.Popen(["sleep", "1000"])
         subprocess.Popen(["sleep", "1000"], start_new_session=True)
