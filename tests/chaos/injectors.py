@@ -9,8 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -199,41 +198,43 @@ def _second(sweep: ChaosSweep, chance: random.Random) -> Hit | None:
 
 def _starved_by_cgroup(sweep: ChaosSweep, chance: random.Random) -> Hit | None:
     """Move a worker into a memory cgroup that has room for nothing new: the kernel's killer comes."""
-    with _one_worker(sweep) as found:
-        if found is None:
-            return None
-        job, worker = found
-        group = CGROUPS / f"chaos-{os.getpid()}"
-        group.mkdir(exist_ok=True)
-        (group / "memory.limit_in_bytes").write_text(str(CGROUP_BYTES))
-        try:
-            (group / "cgroup.procs").write_text(str(worker.pid))
-        except ProcessLookupError:
-            return None
-        return Hit((job,))
+    found = _new_worker(sweep)
+    if found is None:
+        return None
+    job, worker = found
+    group = CGROUPS / f"chaos-{os.getpid()}"
+    group.mkdir(exist_ok=True)
+    (group / "memory.limit_in_bytes").write_text(str(CGROUP_BYTES))
+    try:
+        (group / "cgroup.procs").write_text(str(worker.pid))
+    except ProcessLookupError:
+        return None
+    return Hit((job,))
 
 
 def _starved_by_rlimit(sweep: ChaosSweep, chance: random.Random) -> Hit | None:
-    with _one_worker(sweep) as found:
-        if found is None:
-            return None
-        job, worker = found
-        try:
-            size = worker.memory_info().vms + RLIMIT_BYTES
-            resource.prlimit(worker.pid, resource.RLIMIT_AS, (size, size))
-        except (psutil.Error, ProcessLookupError):
-            return None
-        return Hit((job,))
+    found = _new_worker(sweep)
+    if found is None:
+        return None
+    job, worker = found
+    try:
+        size = worker.memory_info().vms + RLIMIT_BYTES
+        resource.prlimit(worker.pid, resource.RLIMIT_AS, (size, size))
+    except (psutil.Error, ProcessLookupError):
+        return None
+    return Hit((job,))
 
 
-@contextmanager
-def _one_worker(sweep: ChaosSweep) -> Iterator[tuple[str, psutil.Process] | None]:
+def _new_worker(sweep: ChaosSweep) -> tuple[str, psutil.Process] | None:
+    """Return a worker that has just been started: it still needs memory."""
     end = time.monotonic() + PATIENCE_S
-    found = sweep.workers()
-    while not found and sweep.run.alive and time.monotonic() < end:
+    before = {process.pid for process in sweep.workers().values()}
+    while sweep.run.alive and time.monotonic() < end:
+        for job, process in sweep.workers().items():
+            if process.pid not in before:
+                return job, process
         time.sleep(0.01)
-        found = sweep.workers()
-    yield next(iter(found.items()), None)
+    return None
 
 
 OTHERS: dict[str, Callable[[ChaosSweep, random.Random], Hit | None]] = {

@@ -17,7 +17,6 @@ from orchestrator.records import (
 
 SIGNALS = ("SIGTERM", "SIGKILL", "SIGSEGV", "SIGSTOP")
 QUICK, COMPILED, SHARDED, SMALL = "quick", "compiled", "sharded", "small"
-ANY = (QUICK, COMPILED, SMALL)
 MEMORY_ROWS = (OUT_OF_MEMORY, FAIL_TO_RUN, EAGER_FAIL_TO_RUN, MODEL_FAIL_TO_LOAD, CRASH)
 FAULTS_A_SWEEP = 5
 
@@ -44,7 +43,7 @@ def _signals(target: str, sweeps: tuple[str, ...], rows: dict[str, tuple[str, ..
 
 KINDS: tuple[Kind, ...] = (
     # a second SIGKILL on the second attempt is believed; SIGSEGV is the compiler's own way to die
-    *_signals("a worker", (*ANY, SHARDED), {"SIGKILL": (CRASH,), "SIGSEGV": (CRASH,)}, 0.6),
+    *_signals("a worker", (QUICK, SMALL, SHARDED), {"SIGKILL": (CRASH,), "SIGSEGV": (CRASH,)}, 0.6),
     # the compiler reports what became of its process, and that is a row
     *_signals(
         "a compile worker",

@@ -32,7 +32,7 @@ COMMANDS = {
         "suite=perceptrons",
         "suite.models=[one]",
         "compiler=inductor",
-        "execution.timeout_s=60",
+        "execution.timeout_s=90",
         *COMMON,
     ),
     SMALL: (*FAKES, "suite=perceptrons", "compiler=eager,identity", "execution.timeout_s=15", *COMMON),
