@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: sweep test lint bench trust readme support vendor clean
+.PHONY: sweep test lint bench trust chaos readme support vendor clean
 
 sweep: $(VENV)/installed  ## the main job: is inductor faster than eager, smaller, and still correct, in float16?
 	$(BIN)/python -m orchestrator -m compiler=eager,inductor dtype=float16
@@ -26,6 +26,9 @@ bench: $(VENV)/installed  ## figures of our own cost: planning, scheduling, the 
 trust: $(VENV)/installed  ## an hour on a quiet machine: false alarms, planted effects, repeatability of what we measure
 	$(BIN)/python benchmarks/trust_pairs.py
 	$(BIN)/python benchmarks/trust_repeatability.py
+
+chaos: $(VENV)/installed  ## half an hour: 200 faults against real sweeps, the table of docs/reliability.md
+	PYTHONPATH=.:tests $(BIN)/python -m chaos --faults 200 --seed 1
 
 readme: $(VENV)/installed  ## the README's table of options, again from conf/
 	$(BIN)/python docs/readme.py

@@ -77,7 +77,7 @@ def our_way(folder: Path, rounds: int) -> tuple[float, float, float]:
 def plain_way(folder: Path, until: float) -> dict[str, float]:
     """Time the same workload the plain way in a fresh process, with a cold cache, until `until` (monotonic, s)."""
     with tempfile.TemporaryDirectory() as cache:
-        environment = worker_environment() | job_environment(Path(cache), {})
+        environment = worker_environment() | job_environment(Path(cache), Path(cache), {})
         command = [sys.executable, __file__, "--plain", str(folder), str(until)]
         result = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
     found: dict[str, float] = json.loads(result.stdout.splitlines()[-1])

@@ -8,7 +8,8 @@ and keeps its traceback. What a job raises is no error of ours: it becomes a res
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import errno
+from collections.abc import Iterable, Iterator
 
 
 class UsageError(Exception):
@@ -29,14 +30,32 @@ def did_you_mean(value: str, known: Iterable[str]) -> str:
 
 
 OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "std::bad_alloc")
+DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE})
+DISK_WORDS = ("no space left on device", "disk quota exceeded", "read-only file system", "stale file handle")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an exception is an allocator's, of host or device, also when a compiler has wrapped it."""
-    chain: BaseException | None = error
-    while chain is not None:
-        words = str(chain).lower()
-        if isinstance(chain, MemoryError) or any(word in words for word in OUT_OF_MEMORY_WORDS):
-            return True
-        chain = chain.__cause__ or chain.__context__
-    return False
+    return any(
+        isinstance(one, MemoryError) or any(word in str(one).lower() for word in OUT_OF_MEMORY_WORDS)
+        for one in _chain(error)
+    )
+
+
+def is_disk_failure(error: BaseException) -> bool:
+    """Return whether a disk was full, over its quota, read-only or broken, also when a compiler has wrapped it.
+
+    Whatever was being done did not fail by its own fault. A C++ compiler, or safetensors, says it in words only.
+    """
+    return any(
+        (isinstance(one, OSError) and one.errno in DISK_ERRORS) or any(word in str(one).lower() for word in DISK_WORDS)
+        for one in _chain(error)
+    )
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception, and what caused it."""
+    one: BaseException | None = error
+    while one is not None:
+        yield one
+        one = one.__cause__ or one.__context__

@@ -42,7 +42,7 @@ FAIL_TO_RUN = "fail_to_run"  # compiling, or the compiled code, raised
 EAGER_FAIL_TO_RUN = "eager_fail_to_run"  # the model raises without any compiler
 EAGER_TWO_RUNS_DIFFER = "eager_two_runs_differ"  # there is no stable reference
 MODEL_FAIL_TO_LOAD = "model_fail_to_load"  # building the model or its inputs raised
-COMPARISON_ERROR = "comparison_error"  # outputs cannot be compared (structure, shape, dtype, missing file)
+COMPARISON_ERROR = "comparison_error"  # outputs cannot be compared (structure, shape, dtype)
 OUT_OF_MEMORY = "out_of_memory"
 TIMEOUT = "timeout"
 CRASH = "crash"  # the process ended by a signal or an exit code, without a result
@@ -140,7 +140,8 @@ class JobSpec:
     `id` is a hash of everything that can change the numbers (`job_id`); `launcher` is "fork" or "subprocess";
     `env` are environment variables added to the worker's; `timeout_s` bounds the whole process, in seconds;
     `cost_s` is the planner's estimate, in seconds; `point` is the grid point of the sweep that asked for it, or for
-    what needs it (its place among `store.Sweep.points`); `kind` is one of `KINDS`, None in plans of older versions.
+    what needs it (its place among `store.Sweep.points`); `kind` is one of `KINDS`, None in plans of older versions;
+    `disk_bytes` is what it leaves on the disk for the jobs that need it, at least, in the planner's estimate.
     """
 
     id: str
@@ -156,6 +157,7 @@ class JobSpec:
     verdict: Verdict | None = None
     point: int | None = None
     kind: str | None = None
+    disk_bytes: float = 0.0
 
     @property
     def family(self) -> str:

@@ -290,6 +290,7 @@ def _pack(graph: JobGraph) -> Any:
             "verdict": to_json(job.verdict),
             "point": job.point,
             "kind": job.kind,
+            "disk_bytes": job.disk_bytes,
         }
         for job in graph.jobs
     ]
@@ -320,6 +321,7 @@ def _unpack(data: Any) -> JobGraph:
                 verdict=None if job["verdict"] is None else from_json(Verdict, job["verdict"]),
                 point=None if job.get("point") is None else int(job["point"]),
                 kind=None if job.get("kind") is None else str(job["kind"]),
+                disk_bytes=float(job.get("disk_bytes", 0.0)),
             )
             for job in data["jobs"]
         )

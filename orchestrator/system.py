@@ -23,11 +23,26 @@ PACKAGES = (
 )
 VARIABLES = (
     *("OMP_", "MKL_", "KMP_", "GOMP_", "TORCH", "TRITON_", "CUDA_", "NVIDIA_", "PYTORCH_", "ATEN_", "LD_PRELOAD"),
-    *("MALLOC_", "HF_HUB_OFFLINE", "CUBLAS_", "NCCL_"),
+    *("MALLOC_", "HF_HUB_OFFLINE", "CUBLAS_", "NCCL_", "DNNL_", "ONEDNN_", "CXX", "CC", "LC_ALL", "PYTHONHASHSEED"),
 )
 """Beginnings of the names of environment variables that change figures."""
 OF_A_JOB = frozenset({"TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"})
 """Set for every job, to folders of its own: they tell nothing about a machine."""
+
+OF_COMPILERS = ("TORCH_", "TORCHDYNAMO_", "TORCHINDUCTOR_", "TRITON_", "AOT_", "FUNCTORCH_")
+"""What a compiler does: options of a compiler that no table would show, if they came from somebody's shell."""
+OF_THREADS = ("OMP_NUM_THREADS", "OMP_THREAD_LIMIT", "OMP_DYNAMIC", "MKL_NUM_THREADS", "MKL_DYNAMIC",
+              "OPENBLAS_NUM_THREADS", "BLIS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMEXPR_MAX_THREADS")  # fmt: skip
+"""How many threads: the workload says so (`threads=N`)."""
+OF_THE_SHELL = ("PYTHON", "LC_", "LANG")
+"""The interpreter's switches and the locale: of whoever types the command, fixed for a job."""
+KEPT = (
+    *("PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "PYTHONNOUSERSITE", "PYTHONSAFEPATH", "PYTHONPLATLIBDIR"),
+    *("PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE"),
+)
+"""... but for what says where code is found."""
+PLACES = ("_PATH", "_DIR", "_HOME")
+"""Ends of the names of variables that say where something is, not what it does."""
 
 
 def host() -> dict[str, Any]:
@@ -49,6 +64,25 @@ def variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the environment variables that change figures, sorted by name."""
     wanted = {name: value for name, value in environment.items() if name.startswith(VARIABLES)}
     return {name: value for name, value in sorted(wanted.items()) if name not in OF_A_JOB}
+
+
+def left_out(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Return the variables of a shell that would change figures unseen: jobs do not get them (`execution.env`)."""
+    return sorted(name for name in environment if _is_of_compilers(name) or name in OF_THREADS)
+
+
+def inherited(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return what jobs get of a shell's environment.
+
+    Not `left_out`, nor the interpreter's switches and the locale, which are fixed. What tunes the machine (affinity,
+    allocators, the libraries' own) is given to jobs as it is, and recorded (`variables`).
+    """
+    gone = {*left_out(environment), *(name for name in environment if name.startswith(OF_THE_SHELL))} - {*KEPT}
+    return {name: value for name, value in environment.items() if name not in gone}
+
+
+def _is_of_compilers(name: str) -> bool:
+    return name.startswith(OF_COMPILERS) and not name.endswith(PLACES)
 
 
 def torch_build() -> dict[str, str | None]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,12 +13,22 @@ from pathlib import Path
 import pytest
 from fakes.leftovers import MARK, left
 
+from orchestrator.execution.devices import VARIABLE as LOCKS
 from orchestrator.store import SweepFolder
 
 
 def pytest_configure() -> None:
-    """A shell starts what runs in its background with SIGINT ignored; commands under test would inherit that."""
+    """Make signals what they are in a terminal, and give the tests of this process devices of their own.
+
+    A shell starts what runs in its background with SIGINT ignored; commands under test would inherit that. Sweeps of
+    tests that run side by side would wait for each other, and for those of people.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ[LOCKS] = tempfile.mkdtemp(prefix="orchestrator-locks-")
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(os.environ.pop(LOCKS), ignore_errors=True)
 
 
 @pytest.fixture

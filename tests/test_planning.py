@@ -78,7 +78,14 @@ def point(compiler: str = "eager", measure: Any = "performance", mode: str = "in
 
 
 def execution(launcher: str = "fork", env: dict[str, str] | None = None, timeout_s: float = 1800.0) -> dict[str, Any]:
-    return {"launcher": launcher, "env": env or {}, "timeout_s": timeout_s, "parallel": 1, "retries": 1}
+    return {
+        "launcher": launcher,
+        "env": env or {},
+        "timeout_s": timeout_s,
+        "parallel": 1,
+        "disk_reserve_mib": 100.0,
+        "retries": 1,
+    }
 
 
 def named_measure(name: str) -> dict[str, Any]:

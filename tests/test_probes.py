@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import subprocess
 import sys
 import time
@@ -102,9 +103,46 @@ def test_relative_iqr_of_known_values() -> None:
 
 def test_a_slowed_or_shared_gpu_is_noticed() -> None:
     figures = {"foreign_cores": 0.0, "stolen_cores": 0.0, "switches_per_s": 0.0, "relative_iqr": None}
-    gpu = {"throttle_reasons": 0x1 | 0x40, "temperature_c": 92, "other_processes": [4711]}
+    users = [{"pid": 4711, "bytes": 3 << 30}, {"pid": 4712, "bytes": None}]
+    gpu = {"throttle_reasons": 0x1 | 0x40, "temperature_c": 92, "other_processes": users}
     assert noise.reasons({**figures, "gpu": gpu}) == [
         "the GPU was slowed down: hardware thermal slowdown, at 92 degrees Celsius",
-        "the GPU was used by other processes: 4711",
+        "the GPU was used by other processes: 4711 (3072 MiB), 4712",
     ]
     assert noise.reasons({**figures, "gpu": {"throttle_reasons": 0x1 | 0x4, "other_processes": []}}) == []
+
+
+def test_another_users_work_on_the_gpu_is_seen_and_marked_even_if_it_ended_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A driver with known answers: this process, a child of it, one that leaves, and one that comes."""
+    import pynvml
+
+    class Process:
+        def __init__(self, pid: int, memory: int | None) -> None:
+            self.pid, self.usedGpuMemory = pid, memory
+
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
+    own = [Process(os.getpid(), 1 << 30), Process(child.pid, 1 << 20)]
+    running = [*own, Process(4711, 3 << 30)]
+    answers: dict[str, object] = {
+        "nvmlInit": lambda: None,
+        "nvmlDeviceGetHandleByUUID": lambda uuid: "handle",
+        "nvmlDeviceGetClockInfo": lambda handle, clock: 1410,
+        "nvmlDeviceGetTemperature": lambda handle, sensor: 55,
+        "nvmlDeviceGetCurrentClocksThrottleReasons": lambda handle: 0,
+        "nvmlDeviceGetComputeRunningProcesses": lambda handle: list(running),
+    }
+    for name, answer in answers.items():
+        monkeypatch.setattr(pynvml, name, answer)
+    properties = type("Properties", (), {"uuid": "GPU-a"})
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+    try:
+        probe = noise.NoiseProbe(torch.device("cuda", 0))
+        running[:] = [*own, Process(4712, None)]
+        seen = probe.facts(1, [1.0])
+    finally:
+        child.kill()
+        child.wait()
+    assert seen["noise"]["gpu"]["other_processes"] == [{"pid": 4711, "bytes": 3 << 30}, {"pid": 4712, "bytes": None}]
+    assert "the GPU was used by other processes: 4711 (3072 MiB), 4712" in seen["disturbed"]

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from fakes.leftovers import left, marked
 from fakes.sweeps import ENTRY, LAUNCHERS, make_job
 
+from orchestrator.execution import orphans
 from orchestrator.execution.environment import job_environment, worker_environment
+from orchestrator.execution.orphans import MARK
 from orchestrator.execution.processes import Event, Launch, Processes
 from orchestrator.records import JobResult, JobSpec
 from orchestrator.store import SweepFolder
@@ -25,9 +29,14 @@ def processes(mark: str) -> Iterator[Processes]:
         yield processes
 
 
+def temporary(store: SweepFolder, job: JobSpec) -> Path:
+    return store.job(job.id) / "temporary"
+
+
 def start(processes: Processes, store: SweepFolder, job: JobSpec, memory_limit: int | None = None) -> None:
     store.write_job(job)
-    env = job_environment(store.cache(job.family), job.env)
+    temporary(store, job).mkdir(exist_ok=True)
+    env = job_environment(store.cache(job.family), temporary(store, job), job.env)
     log = str(store.log_file(job.id))
     launch = Launch(job=job.id, folder=str(store), env=env, log=log, memory_limit=memory_limit)
     processes.start(job.launcher, launch)
@@ -58,9 +67,9 @@ def test_a_worker_is_alone_and_finds_exactly_its_environment(
     job = make_job("b", launcher=launcher, env={"HF_HUB_OFFLINE": "0"})
     second = outcome(processes, store, job)
 
-    expected = worker_environment() | job_environment(store.cache(job.family), job.env)
+    expected = worker_environment() | job_environment(store.cache(job.family), temporary(store, job), job.env)
     found = dict(second.facts["environment"])
-    for name in ("LC_CTYPE", "PYTEST_CURRENT_TEST"):  # set by Python (PEP 538) and by pytest meanwhile
+    for name in (MARK, "LC_CTYPE", "PYTEST_CURRENT_TEST"):  # set by us, by Python (PEP 538) and by pytest meanwhile
         expected.pop(name, None)
         found.pop(name, None)
     assert found == expected
@@ -167,3 +176,64 @@ def test_a_memory_limit_is_felt_in_the_worker_only(processes: Processes, store: 
     wait_for(processes, job, "exited")
     assert "MemoryError" in store.log_file(job.id).read_text()
     assert outcome(processes, store, make_job("b")).status == "pass"
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_nothing_that_a_job_changes_is_seen_by_the_next(launcher: str, store: SweepFolder, mark: str) -> None:
+    """Globals of torch, random state, environment, working directory, umask, temporary files."""
+    with Processes(worker_environment(), ENTRY, preload=("torch",)) as processes:
+        before = outcome(processes, store, make_job("a", launcher=launcher)).facts["inherited"]
+        spoils = make_job("b", "spoil", launcher=launcher)
+        outcome(processes, store, spoils)
+        after = outcome(processes, store, make_job("c", launcher=launcher)).facts["inherited"]
+    assert len(list(temporary(store, spoils).iterdir())) == 1  # it did leave something, in a folder of its own
+    assert after == before
+    assert after["temporary"] == []
+    assert "SPOILED" not in after["environment"]
+    if launcher == "fork":
+        assert after["torch"][0] == "torch.float32"
+
+
+def test_a_daemon_of_a_server_that_was_killed_is_found_and_ended(
+    processes: Processes, store: SweepFolder, mark: str
+) -> None:
+    """It has left the worker's group and lost its parent: only its environment still says whose it is."""
+    job = make_job("a", "hang_detached")
+    start(processes, store, job)
+    wait_for(processes, job, "running")
+    while not any("sleep 1000" in line for line in marked(mark)):
+        time.sleep(0.02)
+    server = processes.server_pid("fork")
+    assert server is not None
+    os.kill(server, signal.SIGKILL)
+    wait_for(processes, job, "lost")
+    assert left(mark, "sleep") == []
+
+
+def test_what_a_killed_run_left_is_ended_by_the_next_one_of_the_folder(tmp_path: Path, mark: str) -> None:
+    here = orphans.own(orphans.of_run(str(tmp_path / "a"), 0, 1), "fork")
+    there = orphans.own(orphans.of_run(str(tmp_path / "b"), 0, 1), "fork")
+    sleepers = [subprocess.Popen(["sleep", "1000"], env={**os.environ, orphans.MARK: one}) for one in (here, there)]
+    try:
+        assert orphans.kill(orphans.of_run(str(tmp_path / "a"), 0, 1)) == ["sleep 1000"]
+        assert sleepers[0].poll() is not None
+        assert sleepers[1].poll() is None
+    finally:
+        sleepers[1].kill()
+        sleepers[1].wait()
+
+
+def test_a_stopped_process_is_told_from_one_that_is_slow(processes: Processes, store: SweepFolder, mark: str) -> None:
+    job = make_job("a", "hang")
+    start(processes, store, job)
+    wait_for(processes, job, "running")
+    assert processes.stopped(job.id) is None
+    server = processes.server_pid("fork")
+    assert server is not None
+    os.kill(server, signal.SIGSTOP)
+    while processes.stopped(job.id) is None:  # a moment later
+        time.sleep(0.01)
+    assert processes.stopped(job.id) == "the worker server"
+    processes.kill(job.id)
+    assert wait_for(processes, job, "lost").message
+    assert left(mark) == []

@@ -5,6 +5,7 @@ The last tests run the real worker with a test-only compiler.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -12,9 +13,11 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from fakes import sweeps
 from fakes.leftovers import left
@@ -22,11 +25,13 @@ from fakes.plugins import QUICK
 from fakes.sweeps import LAUNCHERS, make_job, results, write_sweep
 
 from orchestrator.errors import UsageError
-from orchestrator.execution.agenda import Agenda
+from orchestrator.execution.agenda import Agenda, gist
+from orchestrator.execution.death import Attempt, result_of_death
+from orchestrator.execution.devices import Turn
 from orchestrator.execution.environment import worker_environment
 from orchestrator.execution.lock import locked
 from orchestrator.execution.processes import Processes
-from orchestrator.execution.scheduler import Scheduler, Settings
+from orchestrator.execution.scheduler import Scheduler, Settings, standing_results
 from orchestrator.execution.shard import run_shard
 from orchestrator.planning.shards import cut
 from orchestrator.plugins import PACKAGES_VARIABLE
@@ -43,6 +48,7 @@ from orchestrator.records import (
     JobResult,
     JobSpec,
     PluginSpec,
+    Samples,
     Verdict,
 )
 from orchestrator.store import JobGraph, SweepFolder
@@ -382,6 +388,157 @@ def test_shards_together_run_every_job_once(store: SweepFolder) -> None:
     assert again.events == []
     with pytest.raises(UsageError, match="no shard 2 of 2"):
         run_shard(str(store), 2, 2, Settings())
+
+
+@pytest.mark.parametrize(
+    ("does", "launcher"),
+    [("once SIGTERM", "fork"), ("once SIGTERM", "subprocess"), ("once SIGHUP", "fork"), ("once SIGINT", "fork")]
+    + [("once SIGKILL", "fork"), ("once SIGKILL", "subprocess"), ("once SIGSTOP", "fork")],
+)
+def test_a_job_that_somebody_else_ended_or_stopped_is_run_again(store: SweepFolder, does: str, launcher: str) -> None:
+    job = make_job("a", does, launcher=launcher, timeout_s=2.0)
+    sweeps.run(store, [job])
+    assert [(one.status, one.attempt) for one in results(store, [job])] == [(PASS, 2)]
+
+
+def test_without_another_attempt_the_row_says_who_it_was(store: SweepFolder) -> None:
+    expected = {
+        "once SIGTERM": (INFRASTRUCTURE, "ended by SIGTERM, which somebody sent"),
+        "once SIGSTOP": (INFRASTRUCTURE, "was stopped (SIGSTOP, or a debugger)"),
+        "once SIGKILL": (CRASH, "killed by SIGKILL"),
+    }
+    jobs = [make_job("a", does, timeout_s=2.0) for does in expected]
+    sweeps.run(store, jobs, retries=0)
+    for (status, reason), found in zip(expected.values(), results(store, jobs), strict=True):
+        assert found.status == status
+        assert found.failure is not None
+        assert reason in found.failure.message
+
+
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGTERM, signal.SIGSEGV])
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_a_server_that_is_stopped_or_ended_costs_one_attempt(
+    store: SweepFolder, launcher: str, number: signal.Signals
+) -> None:
+    jobs = [make_job(name, "sleep 0.5", launcher=launcher, timeout_s=2.0) for name in "ab"]
+    hit = []
+
+    class Hits(sweeps.Recorder):
+        def started(self, job: JobSpec) -> None:
+            if job is jobs[1] and not hit:
+                hit.append(processes.server_pid(launcher))
+                threading.Timer(0.3, os.kill, (hit[0], number)).start()
+
+    begin = time.monotonic()
+    with Processes(worker_environment(), sweeps.ENTRY, preload=()) as processes:
+        Scheduler(store, jobs, Settings(), Hits(), processes).run()
+    assert time.monotonic() - begin < 15.0
+    assert [one.status for one in results(store, jobs)] == [PASS, PASS]
+
+
+def test_a_server_that_ignores_its_end_is_waited_for_and_killed(
+    store: SweepFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last resort: a killed job whose end nobody reports. The scheduler then waits without a deadline."""
+    monkeypatch.setattr("orchestrator.execution.scheduler.KILL_S", 0.2)
+    monkeypatch.setattr("orchestrator.execution.processes.Processes.kill", lambda self, job: None)
+    job = make_job("a", "hang", timeout_s=0.5)
+    sweeps.run(store, [job], retries=0)
+    assert [one.status for one in results(store, [job])] == [TIMEOUT]
+
+
+def test_an_orchestrator_killed_beside_its_stopped_server_leaves_nothing(store: SweepFolder, mark: str) -> None:
+    jobs = [make_job("a", "hang")]
+    process = orchestrator(store, jobs)
+    wait_until_started(store, jobs[0])
+    (server,) = [child for child in psutil.Process(process.pid).children() if "worker.server" in str(child.cmdline())]
+    server.send_signal(signal.SIGSTOP)
+    process.kill()
+    process.communicate(timeout=20)
+    assert left(mark) == []
+
+
+def test_how_long_a_job_took_does_not_depend_on_the_clock_of_the_day(
+    store: SweepFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = time.time()
+    attempt = Attempt(
+        job=make_job("a"),
+        number=1,
+        turn=Turn(store.root, (), ""),
+        began=began,
+        clock=time.monotonic() - 5.0,
+        deadline=0.0,
+        log_start=0,
+        oom_kills=0,
+    )
+    monkeypatch.setattr(time, "time", lambda: began - 3600.0)
+    found = result_of_death(store, attempt, -signal.SIGSEGV)
+    assert 5.0 <= found.ended - found.started < 6.0
+
+
+def test_what_a_killed_run_left_in_the_folder_goes_when_it_is_resumed(store: SweepFolder) -> None:
+    """Caches of finished jobs, half-removed folders, half-written files."""
+    jobs = [make_job("a"), make_job("b"), make_job("c", measure="reference")]
+    sweeps.run(store, jobs)
+    left_behind = [
+        store.cache(jobs[0].family) / "inductor",
+        store.caches / "x.removed",
+        store.reference(jobs[2].id),
+    ]
+    for folder in left_behind:
+        folder.mkdir(parents=True)
+    half = store.job(jobs[1].id) / ".result.json.abc.tmp"
+    half.write_text("{")
+    store.result_file(jobs[1].id).unlink()
+    sweeps.run(store, jobs)
+    assert not store.caches.exists()
+    assert not store.references.exists()
+    assert not half.exists()
+
+
+def test_a_folder_that_becomes_read_only_stops_the_run_with_a_reason(
+    store: SweepFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    job = make_job("a")
+    monkeypatch.setattr("orchestrator.execution.scratch.os.rename", read_only)
+    store.cache(job.family).mkdir(parents=True)
+    with pytest.raises(UsageError, match=r"Read-only file system.*resume"):
+        sweeps.run(store, [job])
+
+
+def test_the_agenda_keeps_no_samples(store: SweepFolder) -> None:
+    job = make_job("a")
+    full = replace(
+        result(), samples=(Samples(metric="latency", unit="s", better="lower", values=(1.0,)),), facts={"a": 1}
+    )
+    assert gist(full) == result()
+    store.write_result(replace(full, job_id=job.id))
+    assert standing_results(store, [job])[job.id].samples == ()
+
+
+def test_what_a_failure_handed_down_is_taken_back_with_it(store: SweepFolder) -> None:
+    """The result of a job that had failed is damaged; it is run again, passes now, and so must what needs it."""
+    first = make_job("m", "once SIGSEGV", measure="reference")
+    second = make_job("m", measure="accuracy", needs=((first, "reference"),))
+    third = make_job("m", needs=((second, "gate"),))
+    jobs = [first, second, third]
+    sweeps.run(store, jobs)
+    assert [one.status for one in results(store, jobs)] == [CRASH, CRASH, CRASH]
+    assert sweeps.run(store, jobs).events == []
+    store.result_file(first.id).unlink()
+    sweeps.run(store, jobs)
+    assert [one.status for one in results(store, jobs)] == [PASS, PASS, PASS]
+
+
+def test_a_reference_that_a_job_could_not_use_is_made_again(store: SweepFolder) -> None:
+    reference = make_job("m", measure="reference")
+    accuracy = make_job("m", "disk_full", measure="accuracy", needs=((reference, "reference"),))
+    sweeps.run(store, [reference, accuracy], retries=0, keep_references=True)
+    assert sorted(standing_results(store, [reference, accuracy])) == []
 
 
 # -- the real worker

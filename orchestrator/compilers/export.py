@@ -31,7 +31,6 @@ class Export:
     PRELOAD: ClassVar[tuple[str, ...]] = ("torch.export", "torch._export", "torch._dynamo")
     changes_model: ClassVar[bool] = False
     fixed_inputs: ClassVar[bool] = True
-    fixed_inputs: ClassVar[bool] = True
 
     strict: bool = False
 
@@ -53,7 +52,6 @@ class AOTInductor:
 
     PRELOAD: ClassVar[tuple[str, ...]] = ("torch.export", "torch._dynamo", "torch._inductor.compile_fx")
     changes_model: ClassVar[bool] = False
-    fixed_inputs: ClassVar[bool] = True
     fixed_inputs: ClassVar[bool] = True
 
     options: Mapping[str, Any] = field(default_factory=dict)

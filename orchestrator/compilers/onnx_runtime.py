@@ -48,7 +48,6 @@ class OnnxRuntime:
 
     changes_model: ClassVar[bool] = False
     fixed_inputs: ClassVar[bool] = True
-    fixed_inputs: ClassVar[bool] = True
 
     exporter: str = "dynamo"
     optimize: bool = True

@@ -80,7 +80,6 @@ class OpenVINOConvert:
     PRELOAD: ClassVar[tuple[str, ...]] = ("torch.export", "torch._dynamo")
     changes_model: ClassVar[bool] = False
     fixed_inputs: ClassVar[bool] = True
-    fixed_inputs: ClassVar[bool] = True
 
     capture: str = "export"
     config: Mapping[str, Any] = field(default_factory=dict)

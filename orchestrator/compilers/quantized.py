@@ -43,6 +43,10 @@ class Quantized:
         plugin: Compiler = instantiate(from_json(PluginSpec, dict(self.compiler)))
         return plugin
 
+    @property
+    def fixed_inputs(self) -> bool:
+        return bool(getattr(self._compiler, "fixed_inputs", False))
+
     def preload_modules(self, workload: Workload) -> tuple[str, ...]:
         return preloads(self._quantization, workload) + preloads(self._compiler, workload)
 

@@ -26,7 +26,6 @@ class JitTrace:
 
     changes_model: ClassVar[bool] = False
     fixed_inputs: ClassVar[bool] = True
-    fixed_inputs: ClassVar[bool] = True
 
     optimization: str = "none"
 

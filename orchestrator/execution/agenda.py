@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import heapq
 import time
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,11 @@ SHAREABLE_KINDS = frozenset({JUDGED, REFERENCE_KIND})
 machine to itself."""
 SHAREABLE = frozenset({"orchestrator.measures.accuracy.Accuracy", "orchestrator.measures.reference.Reference"})
 """Measures (their targets) of these kinds, for plans of versions in which a job did not say its kind."""
+
+
+def gist(result: JobResult) -> JobResult:
+    """Return a result without what it saw: how it ended decides about other jobs, samples of 10,000 fill the memory."""
+    return dataclasses.replace(result, samples=(), facts={}, environment={})
 
 
 class Agenda:

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.execution.devices import Turn
 from orchestrator.execution.processes import exit_words
 from orchestrator.records import (
     CRASH,
@@ -27,19 +28,28 @@ OUT_OF_MEMORY_WORDS = ("MemoryError", "std::bad_alloc", "annot allocate memory",
 
 LOG_TAIL_BYTES = 4000
 
+SENT = {-signal.SIGTERM: "SIGTERM", -signal.SIGHUP: "SIGHUP", -signal.SIGINT: "SIGINT", 128 + signal.SIGINT: "SIGINT"}
+"""Exit codes after signals by which people and batch systems end processes; nothing that is measured sends them."""
+
 
 @dataclass
 class Attempt:
-    """One process of a job, while it runs. `began` is in seconds since the epoch, `deadline` on the monotonic clock."""
+    """One process of a job, while it runs.
+
+    `began` is in seconds since the epoch; `clock` (the same moment) and `deadline` are on the monotonic clock, which
+    nobody sets back.
+    """
 
     job: JobSpec
     number: int
+    turn: Turn
     began: float
+    clock: float
     deadline: float
     log_start: int  # size of the log before this attempt, in bytes
     oom_kills: int  # what `oom_kills` said before
     running: bool = False  # it has executed its first instruction
-    killed: str = ""  # why the scheduler killed it: "timeout", "hang" or ""
+    killed: str = ""  # why the scheduler killed it: "timeout", "hang", "stopped: ..." or ""
 
 
 def result_of_death(store: SweepFolder, attempt: Attempt, code: int | None, message: str = "") -> JobResult:
@@ -56,25 +66,40 @@ def result_of_death(store: SweepFolder, attempt: Attempt, code: int | None, mess
         status=status,
         failure=failure,
         started=attempt.began,
-        ended=time.time(),
+        ended=attempt.began + time.monotonic() - attempt.clock,
         attempt=attempt.number,
     )
+
+
+def may_be_chance(attempt: Attempt, code: int | None) -> bool:
+    """Return whether a death may have nothing to do with the job: SIGKILL that neither we nor the kernel sent.
+
+    A batch system's, a container's or a person's: the job is worth another attempt. A limit on memory that we cannot
+    see kills it again.
+    """
+    return code == -signal.SIGKILL and not attempt.killed and oom_kills() == attempt.oom_kills
 
 
 def _cause(attempt: Attempt, code: int | None, message: str, log: str) -> tuple[str, str]:
     """Return the status and the one-line reason. A status of death is also the kind of its failure."""
     if attempt.killed == "timeout":
         return TIMEOUT, f"no result after {attempt.job.timeout_s:g} s (timeout_s): killed"
+    if attempt.killed.startswith("stopped"):
+        return INFRASTRUCTURE, f"no result after {attempt.job.timeout_s:g} s (timeout_s): {attempt.killed}"
     if attempt.killed == "hang":
         return INFRASTRUCTURE, "the process did not begin to run: killed"
     if code is None:
         return INFRASTRUCTURE, message or "the worker server died"
     if code == -signal.SIGKILL and oom_kills() > attempt.oom_kills:
         return OUT_OF_MEMORY, "killed by the kernel's out-of-memory killer"
+    if code in SENT:
+        return INFRASTRUCTURE, f"ended by {SENT[code]}, which somebody sent"
     if any(word in log for word in OUT_OF_MEMORY_WORDS):
         return OUT_OF_MEMORY, f"ended with {exit_words(code)} after memory could not be allocated (see its log)"
     if code == os.EX_TEMPFAIL:  # `orchestrator.worker.process`: what was raised is not the job's fault
         return INFRASTRUCTURE, log.rstrip().rpartition("\n")[2] or "the worker could not write its result"
+    if code in SENT:
+        return INFRASTRUCTURE, f"ended by {SENT[code]}, which somebody sent"
     if code < 0:
         return CRASH, f"killed by {exit_words(code)}"
     return CRASH, f"ended with {exit_words(code)} and no result"

@@ -1,10 +1,12 @@
-"""The environment variables of a worker: what is set, and why. All else is as the orchestrator was started with."""
+"""The environment of a worker: what it has of the shell's, what is set, and why (docs/measuring.md)."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
+
+from orchestrator import system
 
 DEFAULTS: Mapping[str, str] = {
     "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait give their core away: a busy neighbour costs 2x instead of 3x
@@ -14,6 +16,7 @@ DEFAULTS: Mapping[str, str] = {
 """Set unless the user's environment has them."""
 
 ALWAYS: Mapping[str, str] = {
+    "LC_ALL": "C.UTF-8",  # messages of compilers are in one language, numbers have one decimal point
     "PYTHONHASHSEED": "0",  # sets have one order in all processes, so a compiler sees one order of nodes
     "PYTHONUNBUFFERED": "1",  # what was printed is in the log when a worker is killed
     "PYTHONUTF8": "1",  # the log is UTF-8 whatever the locale of the machine
@@ -23,10 +26,14 @@ ALWAYS: Mapping[str, str] = {
 
 def worker_environment() -> dict[str, str]:
     """Return the environment in which servers are started; their workers get it with `job_environment` on top."""
-    return {**DEFAULTS, **os.environ, **ALWAYS}
+    return {**DEFAULTS, **system.inherited(os.environ), **ALWAYS}
 
 
-def job_environment(cache: Path, env: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of one job: its private compile caches in the folder `cache`, and its own `env`."""
-    caches = {"TORCHINDUCTOR_CACHE_DIR": cache / "inductor", "TRITON_CACHE_DIR": cache / "triton"}
-    return {**{name: str(path) for name, path in caches.items()}, **env}
+def job_environment(cache: Path, temporary: Path, env: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of one job: its compile caches in the folder `cache`, its temporary files, its own `env`."""
+    folders = {
+        "TORCHINDUCTOR_CACHE_DIR": cache / "inductor",
+        "TRITON_CACHE_DIR": cache / "triton",
+        "TMPDIR": temporary,
+    }
+    return {**{name: str(path) for name, path in folders.items()}, **env}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from orchestrator.execution.agenda import Agenda
 from orchestrator.execution.environment import job_environment, worker_environment
@@ -28,15 +30,16 @@ def prepared(store: SweepFolder, jobs: Sequence[JobSpec], job: JobSpec, settings
     `settings` keep it. What Python reads when it starts (PYTHONHASHSEED) and the dynamic linker (LD_PRELOAD) stay as
     they are, and nothing limits the job's time or memory. Raises UsageError when someone else runs the sweep.
     """
-    with locked(store, 0, 1):
-        scratch = Scratch(store, jobs, keep_caches=settings.keep_caches, keep_references=settings.keep_references)
+    with locked(store, 0, 1), contextlib.ExitStack() as folders:
+        scratch = Scratch(store, jobs, jobs, keep_caches=settings.keep_caches, keep_references=settings.keep_references)
         store.write_job(job)
         for file in (store.result_file(job.id), store.phase_file(job.id)):
             file.unlink(missing_ok=True)
         if job.measure.name == REFERENCE_MEASURE:
             remove(store.reference(job.id))
         before = dict(os.environ)
-        os.environ.update(worker_environment() | job_environment(scratch.fresh_cache(job), job.env))
+        temporary = Path(folders.enter_context(tempfile.TemporaryDirectory(prefix="orchestrator-")))
+        os.environ.update(worker_environment() | job_environment(scratch.fresh_cache(job), temporary, job.env))
         try:
             yield
         finally:

@@ -18,9 +18,13 @@ PATIENCE_S = 0.2
 """How long a lock is tried for: a reader that asks who has it (`holder`) has it for some microseconds."""
 
 
+class InUse(UsageError):
+    """Someone else runs the sweep: its folder, its progress and its tables are theirs."""
+
+
 @contextlib.contextmanager
 def locked(store: SweepFolder, shard: int, of: int) -> Iterator[None]:
-    """Hold the sweep folder: alone, or beside its other shards. Raises UsageError when someone else has it.
+    """Hold the sweep folder: alone, or beside its other shards. Raises InUse when someone else has it.
 
     The kernel drops the lock with the process, however that ends: there are no stale locks.
     """
@@ -54,21 +58,32 @@ def _holder(path: Path) -> str:
 
 @contextlib.contextmanager
 def _flock(path: Path, kind: int) -> Iterator[None]:
-    with path.open("a+") as file:
+    with _opened(path) as file:
         patience = time.monotonic() + PATIENCE_S
         while not _taken(file, kind):
             if time.monotonic() > patience:
-                raise UsageError(
+                raise InUse(
                     f"{path.parent} is in use by {_holder(path)}; "
                     "wait until that has ended, or stop it, then run this again"
                 )
             time.sleep(PATIENCE_S / 20)
         if kind == fcntl.LOCK_EX:
-            file.truncate(0)
             now = time.strftime("%Y-%m-%d %H:%M:%S")
-            file.write(f"process {os.getpid()} on {socket.gethostname()} since {now}")
-            file.flush()
+            note = f"process {os.getpid()} on {socket.gethostname()} since {now}"
+            with contextlib.suppress(OSError):  # a full disk: only the message for those who wait is poorer
+                os.ftruncate(file.fileno(), 0)
+                os.write(file.fileno(), note.encode())
         yield
+
+
+def _opened(path: Path) -> TextIO:
+    try:
+        return path.open("a+")
+    except OSError as error:
+        raise UsageError(
+            f"{path.parent} cannot be run: {path.name} in it cannot be opened for writing ({error.strerror}); "
+            "repair this, or rerun the sweep into another folder"
+        ) from error
 
 
 def _taken(file: TextIO, kind: int) -> bool:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import sys
+import time
 from typing import Protocol
 
 from orchestrator.records import JobResult, JobSpec
 
+WAITING_EVERY_S = 60.0
+"""Two sweeps that take turns wait once a job: a log says so once a minute."""
+
 
 class Observer(Protocol):
     """Told when a process is started for a job (again for a retry), and once, for every job, how it ended."""
+
+    def waiting(self, job: JobSpec, reason: str) -> None:
+        """The job may start, but another sweep has its device: whose job, in words. Again when it is another's."""
 
     def started(self, job: JobSpec) -> None: ...
 
@@ -21,6 +29,15 @@ class Observer(Protocol):
 
 class PlainObserver:
     """One line on stderr for every job that ended: for logs and batch systems."""
+
+    def __init__(self) -> None:
+        self._said_waiting = -math.inf
+
+    def waiting(self, job: JobSpec, reason: str) -> None:
+        now = time.monotonic()
+        if now - self._said_waiting >= WAITING_EVERY_S:
+            print(f"waiting for {reason}", file=sys.stderr)
+            self._said_waiting = now
 
     def started(self, job: JobSpec) -> None:
         """Nothing: the line comes when it ends."""

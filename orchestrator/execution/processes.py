@@ -20,6 +20,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
+
+from orchestrator.execution import orphans
+
 CLOSING_S = 10.0  # for a server to kill its workers and to end
 MESSAGE_LENGTH = 2000
 
@@ -54,7 +58,8 @@ class Event:
 class _Server:
     """One running server process and the jobs it has."""
 
-    def __init__(self, options: list[str], environment: Mapping[str, str]) -> None:
+    def __init__(self, launcher: str, options: list[str], environment: Mapping[str, str]) -> None:
+        self.mark = orphans.own(environment.get(orphans.MARK, ""), launcher)
         theirs, ours = os.pipe()
         self.requests = open(ours, "wb")  # noqa: SIM115 - closed in `close`, as the next one
         self.replies, replies = os.pipe()
@@ -66,7 +71,7 @@ class _Server:
                 stdin=subprocess.DEVNULL,
                 stdout=self.output,
                 stderr=subprocess.STDOUT,
-                env=dict(environment),
+                env={**environment, orphans.MARK: self.mark},
                 pass_fds=(theirs, replies),
                 start_new_session=True,  # Ctrl-C in the terminal is for the orchestrator alone
             )
@@ -105,18 +110,27 @@ class _Server:
         )
 
     def kill(self, job: str) -> None:
-        """Kill the job's process group; before it has one, the server."""
+        """Kill the job's process group; before it has one, or where the server could not report it, the server."""
         pid = self.jobs.get(job)
-        if pid is None:
-            self.process.kill()
-        else:
+        if pid is not None:
             _kill_group(pid)
+        if pid is None or _is_stopped(self.process.pid):
+            self.process.kill()
+
+    def stopped(self, job: str) -> str | None:
+        """Return which process of the job, or that has it, somebody has stopped (SIGSTOP, a debugger); None: none."""
+        if _is_stopped(self.process.pid):
+            return "the worker server"
+        pid = self.jobs.get(job)
+        family = [] if pid is None else _family(pid)
+        return next((f"process {one} of the job" for one in family if _is_stopped(one)), None)
 
     def close(self) -> str:
-        """End the server and its workers; return how it ended, with the end of what it printed."""
+        """End the server, its workers and what they left; return how it ended, with the end of what it printed."""
         with contextlib.suppress(BrokenPipeError):
             self.requests.close()
         try:
+            self.process.send_signal(signal.SIGCONT)  # a stopped one would not see that the requests have ended
             self.process.wait(CLOSING_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
@@ -124,6 +138,7 @@ class _Server:
         for pid in self.jobs.values():
             if pid is not None:
                 _kill_group(pid)
+        orphans.kill(self.mark)
         os.close(self.replies)
         self.output.seek(0)
         printed = self.output.read().decode(errors="replace").strip()[-MESSAGE_LENGTH:]
@@ -174,7 +189,7 @@ class Processes:
     def start(self, launcher: str, launch: Launch) -> None:
         """Start a process for a job; what becomes of it comes from `wait`. Raises OSError when no server starts."""
         if launcher not in self._servers:
-            self._servers[launcher] = server = _Server(self._options[launcher], self._environment)
+            self._servers[launcher] = server = _Server(launcher, self._options[launcher], self._environment)
             self._selector.register(server.replies, selectors.EVENT_READ, launcher)
         self._servers[launcher].start(launch)
 
@@ -196,6 +211,10 @@ class Processes:
             if pid is not None:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGUSR1)
+
+    def stopped(self, job: str) -> str | None:
+        """Return which process that the job depends on was stopped by somebody, in words; None when none was."""
+        return next((server.stopped(job) for server in self._servers.values() if job in server.jobs), None)
 
     def kill(self, job: str) -> None:
         """Kill the job's process and all of its group; "exited" or "lost" follows."""
@@ -232,6 +251,21 @@ def exit_words(code: int) -> str:
         return signal.Signals(-code).name
     except ValueError:  # a real-time signal
         return f"signal {-code}"
+
+
+def _family(pid: int) -> list[int]:
+    """Return a process and its descendants."""
+    try:
+        return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+    except psutil.Error:
+        return []
+
+
+def _is_stopped(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP))
+    except psutil.Error:
+        return False
 
 
 def _kill_group(pid: int) -> None:

@@ -3,7 +3,8 @@
 Every job that is taken up ends with exactly one result file: the worker's, or one written here that says what became
 of the process. Jobs with a valid result are not run again, so running a folder twice is how a sweep is resumed.
 
-A job that times something has the machine to itself. The scheduler blocks while jobs run: it costs them nothing.
+A job that times something has the machine to itself, and its device even if others run a sweep on this machine
+(`orchestrator.execution.devices`). The scheduler blocks while jobs run: it costs them nothing.
 """
 
 from __future__ import annotations
@@ -12,21 +13,25 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.errors import UsageError
-from orchestrator.execution.agenda import Agenda, is_shareable
-from orchestrator.execution.death import Attempt, result_of_death
+from orchestrator.execution import space
+from orchestrator.execution.agenda import Agenda, gist, is_shareable
+from orchestrator.execution.death import Attempt, may_be_chance, result_of_death
+from orchestrator.execution.devices import Devices, Turn
 from orchestrator.execution.environment import job_environment
 from orchestrator.execution.interrupts import Interrupts
 from orchestrator.execution.observer import Observer
 from orchestrator.execution.processes import Event, Launch, Processes
 from orchestrator.execution.scratch import Scratch, remove
+from orchestrator.execution.temporary import Temporary
 from orchestrator.records import (
     HARMLESS,
     INFRASTRUCTURE,
+    NEED_REQUIRES_SUCCESS,
     REFERENCE_MEASURE,
     SUCCESSES,
     Failure,
@@ -38,18 +43,21 @@ from orchestrator.system import oom_kills
 
 DUMP_S = 0.2  # for a process that is killed for its time-out to write its stacks into its log
 KILL_S = 30.0  # for a killed process group to be gone; then its server is killed too
+POLL_S = 0.1  # between looks at a device that somebody else has: the kernel tells nobody that it is free
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """How a shard is run.
 
-    retries: more attempts for a job whose result is `infrastructure`; no other failure is retried.
+    retries: more attempts for a job whose result is `infrastructure`, or that SIGKILL ended; no other is retried.
     parallel: how many accuracy and reference jobs may run at a time; jobs that time something run alone.
     memory_limit_gib: private memory that a worker may have; None = no limit but the machine's.
     keep_caches, keep_references: leave compile caches and reference tensors in the folder.
     stop_on_failure: start no more jobs after the first that fails.
     hang_s: seconds from the request to a worker's first instruction, the server's imports included.
+    device_lock: run no timing job while another sweep on this machine runs one on the same device.
+    disk_reserve_mib: start no job when the disk has less room than this.
     """
 
     retries: int = 1
@@ -59,6 +67,8 @@ class Settings:
     keep_references: bool = False
     stop_on_failure: bool = False
     hang_s: float = 180.0
+    device_lock: bool = True
+    disk_reserve_mib: float = 100.0
 
     @classmethod
     def of(cls, points: Sequence[Any]) -> Settings:
@@ -80,26 +90,31 @@ class Scheduler:
     ) -> None:
         self._store, self._settings, self._observer, self._processes = store, settings, observer, processes
         results = standing_results(store, jobs)
+        pending = [job for job in jobs if job.id not in results]
+        space.check(store, pending, settings.disk_reserve_mib, keep_references=settings.keep_references)
         self._agenda = Agenda(jobs, results)
-        self._scratch = Scratch(
-            store,
-            [job for job in jobs if job.id not in results],
-            keep_caches=settings.keep_caches,
-            keep_references=settings.keep_references,
-        )
+        with _writing(store, "what an earlier run left cannot be removed from"):
+            self._scratch = Scratch(
+                store, jobs, pending, keep_caches=settings.keep_caches, keep_references=settings.keep_references
+            )
+        self._temporary = Temporary(store, jobs)
+        self._devices = Devices(store, enabled=settings.device_lock)
+        self._next: tuple[JobSpec, Turn] | None = None  # may start, and waits for its device
         self._attempts: dict[str, Attempt] = {}
         self._stopping = False
+        self._shortage: str | None = None
 
     def run(self) -> None:
         """Run until nothing is left or an interrupt says stop. Jobs that were not run then have no result.
 
-        Raises UsageError when results cannot be written.
+        Raises UsageError when results cannot be written, or when the disk is nearly full.
         """
-        with Interrupts(self._processes.alarm) as interrupts:
+        with Interrupts(self._processes.alarm) as interrupts, contextlib.ExitStack() as leaving:
+            leaving.callback(self._leave)
             while True:
                 self._start_ready()
-                if not self._attempts:
-                    return
+                if not self._attempts and self._next is None:
+                    break
                 for event in self._processes.wait(self._time_left()):
                     self._handle(event)
                 self._expire()
@@ -108,32 +123,54 @@ class Scheduler:
                 if interrupts.count == 1 and not self._stopping:
                     self._stopping = True
                     self._observer.interrupted()
+        if self._shortage is not None:
+            raise UsageError(self._shortage)
 
     # -- starting
 
     def _start_ready(self) -> None:
         while not self._stopping and self._has_room():
-            job = self._agenda.take(beside_others=bool(self._attempts))
-            if job is None:
+            if self._next is None:
+                job = self._agenda.take(beside_others=bool(self._attempts))
+                if job is None:
+                    return
+                result = verdict_result(job) if job.verdict else self._agenda.hopeless(job)
+                if result is not None:
+                    self._write(result)
+                    self._finish(job, result)
+                    continue
+                self._next = job, self._devices.turn(job)
+            job, turn = self._next
+            before = turn.reason
+            if not turn.come():
+                if turn.reason != before:
+                    self._observer.waiting(job, turn.reason)
                 return
-            result = verdict_result(job) if job.verdict else self._agenda.hopeless(job)
-            if result is None:
-                self._start(job, 1)
-            else:
-                self._write(result)
-                self._finish(job, result)
+            self._next = None
+            self._start(job, 1, turn)
+        if self._stopping and self._next is not None:
+            self._next[1].leave()
+            self._next = None
 
     def _has_room(self) -> bool:
         alone = any(not is_shareable(attempt.job) for attempt in self._attempts.values())
         return not self._attempts or (not alone and len(self._attempts) < self._settings.parallel)
 
-    def _start(self, job: JobSpec, number: int) -> None:
+    def _start(self, job: JobSpec, number: int, turn: Turn) -> None:
+        self._shortage = space.shortage(self._store, self._settings.disk_reserve_mib)
+        if self._shortage is not None:
+            turn.leave()
+            self._stopping = True
+            return
         self._observer.started(job)
+        now = time.monotonic()
         attempt = Attempt(
             job=job,
             number=number,
+            turn=turn,
             began=time.time(),
-            deadline=time.monotonic() + self._settings.hang_s,
+            clock=now,
+            deadline=now + self._settings.hang_s,
             log_start=0,
             oom_kills=oom_kills(),
         )
@@ -156,18 +193,24 @@ class Scheduler:
         """Leave nothing of an earlier attempt but its log; return the job's environment."""
         job = attempt.job
         self._store.write_job(job)
+        for file in self._store.job(job.id).glob(".*.tmp"):  # of a process that was killed while it wrote
+            file.unlink(missing_ok=True)
         for file in (self._store.result_file(job.id), self._store.phase_file(job.id)):
             file.unlink(missing_ok=True)
         if job.measure.name == REFERENCE_MEASURE:
             remove(self._store.reference(job.id))
         with contextlib.suppress(FileNotFoundError):
             attempt.log_start = self._store.log_file(job.id).stat().st_size
-        return job_environment(self._scratch.fresh_cache(job), job.env)
+        return job_environment(self._scratch.fresh_cache(job), self._temporary.fresh(job), job.env)
 
     # -- while they run
 
-    def _time_left(self) -> float:
-        return max(0.0, min(attempt.deadline for attempt in self._attempts.values()) - time.monotonic())
+    def _time_left(self) -> float | None:
+        deadlines = [attempt.deadline for attempt in self._attempts.values()]
+        left = max(0.0, min(deadlines, default=math.inf) - time.monotonic())
+        if self._next is not None:
+            return min(left, POLL_S)
+        return None if math.isinf(left) else left
 
     def _handle(self, event: Event) -> None:
         attempt = self._attempts[event.job]
@@ -184,9 +227,13 @@ class Scheduler:
                 self._processes.kill_server(attempt.job.id)
                 attempt.deadline = math.inf
                 continue
-            attempt.killed = "timeout" if attempt.running else "hang"
+            stopped = self._processes.stopped(attempt.job.id)
+            if stopped is not None:  # by somebody else: that says nothing of the job
+                attempt.killed = f"stopped: {stopped} was stopped (SIGSTOP, or a debugger): killed"
+            else:
+                attempt.killed = "timeout" if attempt.running else "hang"
             attempt.deadline = now + KILL_S
-            if attempt.running:
+            if attempt.running and stopped is None:
                 self._processes.dump(attempt.job.id)
                 time.sleep(DUMP_S)
             self._processes.kill(attempt.job.id)
@@ -198,50 +245,86 @@ class Scheduler:
         job = attempt.job
         del self._attempts[job.id]
         found = self._store.read_result(job.id)
-        result = found if isinstance(found, JobResult) else result_of_death(self._store, attempt, code, message)
-        if result.status == INFRASTRUCTURE and attempt.number <= self._settings.retries and not self._stopping:
-            self._start(job, attempt.number + 1)
+        if isinstance(found, JobResult):
+            result, chance = found, found.status == INFRASTRUCTURE
+        else:
+            result = result_of_death(self._store, attempt, code, message)
+            chance = result.status == INFRASTRUCTURE or may_be_chance(attempt, code)
+        if chance and attempt.number <= self._settings.retries and not self._stopping:
+            self._start(job, attempt.number + 1, attempt.turn)
             return
+        attempt.turn.leave()
         result = dataclasses.replace(result, attempt=attempt.number)
         if result != found:
             self._write(result)
         self._finish(job, result)
 
     def _finish(self, job: JobSpec, result: JobResult) -> None:
-        self._agenda.done(job, result)
-        self._scratch.finished(job)
+        self._agenda.done(job, gist(result))
+        with _writing(self._store, f"the shared folders of job {job.id} cannot be removed from"):
+            self._scratch.finished(job)
+        self._temporary.finished(job)
         self._observer.finished(job, result)
         if self._settings.stop_on_failure and result.status not in HARMLESS:
             self._stopping = True
 
+    def _leave(self) -> None:
+        """Give back the devices of what still runs, or waits, when the run is broken off."""
+        for attempt in self._attempts.values():
+            self._processes.kill(attempt.job.id)
+            attempt.turn.leave()
+            self._temporary.finished(attempt.job)
+        if self._next is not None:
+            self._next[1].leave()
+
     def _write(self, result: JobResult) -> None:
-        try:
+        with _writing(self._store, f"the result of job {result.job_id} cannot be written into"):
             self._store.write_result(result)
-        except OSError as error:
-            raise UsageError(
-                f"the result of job {result.job_id} cannot be written into {self._store}: {error}. "
-                "What is there stays valid: repair this, then resume the sweep"
-            ) from error
+
+
+@contextlib.contextmanager
+def _writing(store: SweepFolder, what: str) -> Iterator[None]:
+    """Turn what a full or read-only disk raises into a UsageError that begins with `what`."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"{what} {store}: {error}. What is there stays valid: repair this, then resume the sweep"
+        ) from error
 
 
 def standing_results(store: SweepFolder, jobs: Sequence[JobSpec]) -> dict[str, JobResult]:
-    """Return the results that need no other run.
+    """Return the results that need no other run, without their samples and facts (`agenda.gist`).
 
-    Not those that are `infrastructure` or cannot be read, and not that of a reference whose tensors were removed
-    though a job that compares with them is still to be run.
+    Not those that are `infrastructure` or cannot be read; not that of a reference, when a job that compares with it is
+    still to be run and its tensors were removed, or that job could not use them (`infrastructure`); and not one that
+    was handed down from a job whose own does not stand.
     """
-    results = {}
+    results, again = {}, set()
     for job in jobs:
         result = store.read_result(job.id)
-        if isinstance(result, JobResult) and result.status != INFRASTRUCTURE:
-            results[job.id] = result
+        if isinstance(result, JobResult) and result.status == INFRASTRUCTURE:
+            again.add(job.id)
+        elif isinstance(result, JobResult):
+            results[job.id] = gist(result)
     for job in jobs:
         if job.id not in results and not job.verdict:
             for need in job.needs:
                 found = results.get(need.job) if need.kind == "reference" else None
-                if found and found.status in SUCCESSES and not store.reference(need.job).is_dir():
+                useless = job.id in again or not store.reference(need.job).is_dir()
+                if found and found.status in SUCCESSES and useless:
                     del results[need.job]
+    for job in jobs:  # each behind those it needs
+        failure = results[job.id].failure if job.id in results else None
+        if failure is not None and failure.kind == "dependency" and not _fails(job, results):
+            del results[job.id]
     return results
+
+
+def _fails(job: JobSpec, results: Mapping[str, JobResult]) -> bool:
+    """Return whether a job that this one needs has a result that stands, and did not end well."""
+    needed = [results.get(need.job) for need in job.needs if NEED_REQUIRES_SUCCESS[need.kind]]
+    return any(result is not None and result.status not in SUCCESSES for result in needed)
 
 
 def verdict_result(job: JobSpec) -> JobResult:

@@ -16,23 +16,38 @@ TRASH = ".removed"  # suffix of a folder that is being removed
 
 
 class Scratch:
-    """Removes each shared folder when the last of the jobs that use it has ended.
+    """Removes each shared folder of `jobs` when the last of those that use it has ended.
 
-    `unfinished` are the jobs that have no result yet; folders of kinds to be kept are not looked at.
+    `unfinished` are the jobs that have no result yet. What none of them uses was left by a run that was killed, and
+    goes at once. Folders of kinds to be kept are not looked at.
     """
 
     def __init__(
-        self, store: SweepFolder, unfinished: Iterable[JobSpec], *, keep_caches: bool, keep_references: bool
+        self,
+        store: SweepFolder,
+        jobs: Iterable[JobSpec],
+        unfinished: Iterable[JobSpec],
+        *,
+        keep_caches: bool,
+        keep_references: bool,
     ) -> None:
         self._store = store
         self._keep_caches, self._keep_references = keep_caches, keep_references
         self._users: defaultdict[Path, set[str]] = defaultdict(set)
-        for job in unfinished:
+        waiting, known = {job.id for job in unfinished}, set[Path]()
+        for job in jobs:
             for folder in self._folders(job):
-                self._users[folder].add(job.id)
+                known.add(folder)
+                if job.id in waiting:
+                    self._users[folder].add(job.id)
         for parent in (store.caches, store.references):
-            for left in parent.glob(f"*{TRASH}"):
-                remove_tree(left)
+            for left in list(parent.glob("*")):
+                if left.name.endswith(TRASH):
+                    remove_tree(left)
+                elif left in known and left not in self._users:
+                    self._remove(left)
+            with contextlib.suppress(OSError):  # it has others in it, or is not there
+                parent.rmdir()
 
     def fresh_cache(self, job: JobSpec) -> Path:
         """Return the cache folder of the job's family, empty when this is the family's first round."""
@@ -46,9 +61,14 @@ class Scratch:
         for folder in self._folders(job):
             self._users[folder].discard(job.id)
             if not self._users[folder]:
-                remove(folder)
-                with contextlib.suppress(OSError):  # it has others in it
-                    folder.parent.rmdir()
+                del self._users[folder]
+                self._remove(folder)
+
+    @staticmethod
+    def _remove(folder: Path) -> None:
+        remove(folder)
+        with contextlib.suppress(OSError):  # it has others in it, or never was
+            folder.parent.rmdir()
 
     def _folders(self, job: JobSpec) -> Sequence[Path]:
         caches = [] if self._keep_caches else [self._store.cache(job.family)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from orchestrator.errors import UsageError
+from orchestrator.execution import orphans
 from orchestrator.execution.environment import worker_environment
 from orchestrator.execution.lock import locked
 from orchestrator.execution.observer import Observer, PlainObserver
@@ -33,5 +34,8 @@ def run_shard(
     store = SweepFolder(folder)
     shards = [store.read_graph().jobs] if of == 1 else cut(store.read_graph(), of)
     jobs = [job for job in shards[shard] if job.id not in leave]
-    with locked(store, shard, of), Processes(worker_environment()) as processes:
-        Scheduler(store, jobs, settings, observer or PlainObserver(), processes).run()
+    run = orphans.of_run(folder, shard, of)
+    with locked(store, shard, of):
+        orphans.kill(run)  # of a run that was killed with its server: they would disturb what is timed now
+        with Processes({**worker_environment(), orphans.MARK: run}) as processes:
+            Scheduler(store, jobs, settings, observer or PlainObserver(), processes).run()

@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from orchestrator.errors import UsageError
 from orchestrator.execution import shard as shards
+from orchestrator.execution import space
 from orchestrator.execution.observer import Observer
 from orchestrator.execution.scheduler import Settings
 from orchestrator.planning import grid, machine, provenance
@@ -60,7 +61,14 @@ class PlannedSweep:
         return isinstance(result, JobResult) and result.status not in (INFRASTRUCTURE, NOT_RUN)
 
     def write(self) -> None:
-        """Write plan, header and a copy of the configuration. Raises UsageError when that is not possible."""
+        """Write plan, header and a copy of the configuration.
+
+        Raises UsageError when that is not possible, or when the disk has surely too little room for the sweep.
+        """
+        settings = Settings.of(self.header.points)
+        space.check(
+            self.folder, self.pending().jobs, settings.disk_reserve_mib, keep_references=settings.keep_references
+        )
         try:
             self.folder.root.mkdir(parents=True, exist_ok=True)
             header = self.header

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from orchestrator.errors import is_out_of_memory
 from orchestrator.measures.compare import COSINE_LIMIT, Rule, compare
 from orchestrator.measures.context import Context
-from orchestrator.measures.reference import EAGER_FILE, FP64_FILE, load, make_deterministic
+from orchestrator.measures.reference import EAGER_FILE, FP64_FILE, Reference, load, make_deterministic
 from orchestrator.plugins import Outcome, facts_of
 from orchestrator.probes import counters
-from orchestrator.records import COMPARISON_ERROR, FAIL_ACCURACY, JUDGED, PASS
+from orchestrator.records import COMPARISON_ERROR, FAIL_ACCURACY, INFRASTRUCTURE, JUDGED, PASS
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +29,7 @@ class Accuracy:
     """
 
     kind: ClassVar[str] = JUDGED
+    PRELOAD: ClassVar[tuple[str, ...]] = Reference.PRELOAD
 
     tolerance: float | None = None
     cosine: bool | None = None
@@ -64,9 +65,13 @@ class Accuracy:
             (folder,) = context.references
             reference = load(folder / EAGER_FILE)
             fp64 = load(folder / FP64_FILE) if (folder / FP64_FILE).exists() else None
-            facts["fp64"] = "ok" if fp64 is not None else "none: see the reference job"
+        except (OSError, SafetensorError) as error:  # removed, or cut short: the next run makes the reference anew
+            message = f"the tensors of the reference cannot be read: {type(error).__name__}: {error}"
+            return Outcome(INFRASTRUCTURE, message)
+        facts["fp64"] = "ok" if fp64 is not None else "none: see the reference job"
+        try:
             facts["tensors"] = compare(reference, result, fp64, rule)
-        except (OSError, RuntimeError, TypeError, ValueError, SafetensorError) as error:
+        except (RuntimeError, TypeError, ValueError) as error:
             if is_out_of_memory(error):
                 raise
             return Outcome(COMPARISON_ERROR, f"{type(error).__name__}: {error}")

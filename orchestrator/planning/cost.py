@@ -108,6 +108,16 @@ def observed_s(step: float, compiling: float) -> float:
     return compiling + OBSERVED_STEPS * step
 
 
+def reference_bytes(workload: Workload, params_m: float | None, training: bool) -> float:
+    """Return the bytes that a reference leaves on the disk, at least: in training all gradients, twice.
+
+    Once in float64 and once as the workload has its parameters. The outputs of the model come on top.
+    """
+    if not training or params_m is None:
+        return 0.0
+    return params_m * 1e6 * (8 + (2 if workload.dtype in ("float16", "bfloat16") else 4))
+
+
 def reference_s(step: float) -> float:
     """Return the seconds of a reference job: two eager steps and one in float64."""
     return (2 + FLOAT64_PENALTY) * step + 1.0

@@ -7,8 +7,8 @@ For every point and model of its suite it adds the job that was asked for and wh
     round r-1 -> round r                  another fresh process, with the compile cache of the one before
     accuracy  -> performance              with gate=accuracy
 
-What a job needs depends on the kind of its measure (`orchestrator.records.KINDS`): a judged one has a reference, a timed
-one rounds and baselines, an observed one nothing.
+What a job needs depends on the kind of its measure (`orchestrator.records.KINDS`): a judged one has a reference, a
+timed one rounds and baselines, an observed one nothing.
 
 `exclude` takes away what was asked for; what remains still gets the baselines and references that it needs.
 """
@@ -186,6 +186,9 @@ class _Planner:
             verdict=verdict,
             point=self._points[id(point)],
             kind=kind,
+            disk_bytes=cost.reference_bytes(workload.record, model.params_m, point.training)
+            if kind == REFERENCE_KIND
+            else 0.0,
         )
         self.jobs[key] = job
         place, name = self._place(workload, kind), compiler.record.name

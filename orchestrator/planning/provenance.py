@@ -30,7 +30,7 @@ def environment(machine: Machine) -> dict[str, Any]:
         "orchestrator": orchestrator.__version__,
         "packages": system.packages(),
         "torch": system.torch_build(),
-        "variables": system.variables(),
+        "variables": system.variables(system.inherited()),
         "git": git_state(Path(orchestrator.__file__).parent),
     }
 

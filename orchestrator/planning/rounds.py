@@ -23,7 +23,7 @@ def kind_of(measure: PluginSpec) -> str:
 
 
 def has_tolerance(measure: PluginSpec) -> bool:
-    """True for a measure with a verdict on right and wrong: the suite's tolerance is filled in, and it can be a gate."""
+    """True for a measure that says right or wrong: the suite's tolerance is filled in, and it can be a gate."""
     return _has_tolerance(measure.target)
 
 

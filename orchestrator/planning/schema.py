@@ -85,6 +85,8 @@ class ExecutionConf:
     keep_caches: bool = False
     keep_references: bool = False
     stop_on_failure: bool = False  # start nothing more after the first job that failed
+    device_lock: bool = True  # no timing job while another sweep on this machine times on the same device
+    disk_reserve_mib: float = 100.0  # start no job when the disk has less room than this
 
 
 @dataclass

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.probes.memory import descendants
+
 if TYPE_CHECKING:
     import torch
 
@@ -33,7 +35,7 @@ def process_memory(device: torch.device) -> int | None:
 
 
 def state(device: torch.device) -> dict[str, Any]:
-    """Return clocks (MHz), temperature (degrees Celsius), throttle reasons (NVML's bits) and other processes' ids."""
+    """Return clocks (MHz), temperature (degrees Celsius), throttle reasons (NVML's bits) and `other_processes`."""
     import pynvml
 
     try:
@@ -43,14 +45,34 @@ def state(device: torch.device) -> dict[str, Any]:
             "memory_clock_mhz": pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_MEM),
             "temperature_c": pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU),
             "throttle_reasons": pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle),
-            "other_processes": [
-                process.pid
-                for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
-                if process.pid != os.getpid()
-            ],
+            "other_processes": _others(handle),
         }
     except pynvml.NVMLError as error:
         return {"unreadable": str(error)}
+
+
+def others(device: torch.device) -> list[dict[str, Any]]:
+    """Return the processes that compute on `device`, but for this one and its descendants: {"pid", "bytes"} each.
+
+    `bytes` is the memory that the process holds there, None where NVML may not say. Empty where NVML cannot be read.
+    """
+    import pynvml
+
+    try:
+        return _others(_handle(device))
+    except pynvml.NVMLError:
+        return []
+
+
+def _others(handle: Any) -> list[dict[str, Any]]:
+    import pynvml
+
+    own = {os.getpid(), *descendants(os.getpid())}  # a compiler's processes are the job's
+    return [
+        {"pid": process.pid, "bytes": process.usedGpuMemory}
+        for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
+        if process.pid not in own
+    ]
 
 
 def _handle(device: torch.device) -> Any:

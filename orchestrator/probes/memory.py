@@ -123,12 +123,12 @@ class _ChildSampler:
 
     def _run(self) -> None:
         while not self._stop.wait(CHILD_SAMPLING_S):
-            total = sum(_resident(pid) for pid in _descendants(os.getpid()))
+            total = sum(_resident(pid) for pid in descendants(os.getpid()))
             if total:
                 self._peak = max(self._peak or 0, total)
 
 
-def _descendants(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
     """Return the ids of all living descendants of a process (proc(5), `children`).
 
     Not `psutil.Process.children`, which reads every process of the machine, twenty times a second.
@@ -140,7 +140,7 @@ def _descendants(pid: int) -> list[int]:
         except OSError:  # it ended between the listing and the reading
             continue
         for child in children:
-            found += [child, *_descendants(child)]
+            found += [child, *descendants(child)]
     return found
 
 

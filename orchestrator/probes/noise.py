@@ -43,6 +43,7 @@ class NoiseProbe:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._start = _read()
+        self._others = gpu.others(device) if device.type == "cuda" else []
 
     def facts(self, iterations: int, latencies: Sequence[float]) -> dict[str, Any]:
         """Return {"noise": figures, "disturbed": reasons}; no reason means quiet.
@@ -63,9 +64,17 @@ class NoiseProbe:
             "load_average": os.getloadavg()[0],
             "cpu_pressure": _pressure(),
             "frequency_mhz": _frequency(),
-            "gpu": gpu.state(self._device) if self._device.type == "cuda" else None,
+            "gpu": self._gpu(),
         }
         return {"noise": figures, "disturbed": reasons(figures)}
+
+    def _gpu(self) -> dict[str, Any] | None:
+        """Return the GPU's state now; other processes are those that were there at the beginning, or are at the end."""
+        if self._device.type != "cuda":
+            return None
+        state = gpu.state(self._device)
+        seen = {process["pid"]: process for process in (*self._others, *state.get("other_processes", ()))}
+        return {**state, "other_processes": list(seen.values())}
 
 
 def reasons(figures: dict[str, Any]) -> list[str]:
@@ -92,8 +101,14 @@ def _gpu_reasons(state: dict[str, Any]) -> list[str]:
             f"the GPU was slowed down: {', '.join(throttled)}, at {state.get('temperature_c')} degrees Celsius"
         )
     if state.get("other_processes"):
-        found.append(f"the GPU was used by other processes: {', '.join(map(str, state['other_processes']))}")
+        users = ", ".join(_gpu_user(process) for process in state["other_processes"])
+        found.append(f"the GPU was used by other processes: {users}")
     return found
+
+
+def _gpu_user(process: dict[str, Any]) -> str:
+    memory = process["bytes"]
+    return f"{process['pid']}" if memory is None else f"{process['pid']} ({memory / 2**20:.0f} MiB)"
 
 
 def wait_for_quiet(limit: float) -> float:

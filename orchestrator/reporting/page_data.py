@@ -114,7 +114,7 @@ def header(results: SweepResults, place: Path) -> dict[str, Any]:
 
 
 def listed(table: Table) -> dict[str, Any]:
-    """Return the first rows of a table of another measure, with the columns that hold something; and how many it has."""
+    """Return the first rows of a table of another measure, the columns that hold something, and how many it has."""
     names = [name for name in table.columns if name != "log" and any(row[name] is not None for row in table.rows)]
     return {
         "columns": names,

@@ -1,13 +1,14 @@
 """Live progress of a sweep: what is done, what runs and in which phase, how long it may take, failures as they happen.
 
-The scheduler calls `started`, `finished` and `interrupted`; nothing here may slow a job that is being timed. So
-the picture is drawn on events and once a second in between: one draw takes a few milliseconds of one core, a
+The scheduler calls `waiting`, `started`, `finished` and `interrupted`; nothing here may slow a job that is being timed.
+So the picture is drawn on events and once a second in between: one draw takes a few milliseconds of one core, a
 thousandth to a hundredth of a core in all, under the 0.1 foreign cores that mark a measurement as disturbed; there is
 no spinner. Where stdout is no terminal nothing is drawn: one plain line per finished job, and no thread.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from types import TracebackType
 
@@ -15,6 +16,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from orchestrator.execution.observer import WAITING_EVERY_S
 from orchestrator.records import HARMLESS, JobResult, JobSpec
 from orchestrator.reporting.layout import console, duration, paragraph
 from orchestrator.results.load import one_line
@@ -42,6 +44,8 @@ class Progress:
         self._done_s = 0.0  # planned cost of the finished jobs, and how long they really took
         self._took_s = 0.0
         self._running: dict[str, tuple[JobSpec, float]] = {}
+        self._waiting: str | None = None  # for whom the next job waits
+        self._said_waiting = -math.inf
         self._start = time.monotonic()
         self._live: Live | None = None
 
@@ -61,8 +65,18 @@ class Progress:
             self._live.stop()
             self._live = None
 
+    def waiting(self, job: JobSpec, reason: str) -> None:
+        """`job` waits for its device: another sweep on this machine has it."""
+        now = time.monotonic()
+        if self._live is None and now - self._said_waiting >= WAITING_EVERY_S:
+            self._say(f"waiting for {one_line(reason)}", "yellow")
+            self._said_waiting = now
+        self._waiting = reason
+        self._draw()
+
     def started(self, job: JobSpec) -> None:
         """A worker process was started for `job`; again when it is retried."""
+        self._waiting = None
         self._running[job.id] = (job, time.monotonic())
         self._draw()
 
@@ -104,6 +118,8 @@ class Progress:
         for job, since in list(self._running.values())[:SHOWN]:
             phase = self._phase(job.id)
             lines.append(Text(f"  {duration(now - since):>6}  {phase:<10} {job.title}"))
+        if self._waiting is not None:
+            lines.append(Text(f"  waiting for {one_line(self._waiting)}", "yellow"))
         hidden = len(self._running) - SHOWN
         lines += [Text(f"  and {hidden} more")] if hidden > 0 else []
         for line in lines:

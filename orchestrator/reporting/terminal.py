@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
+from orchestrator import system
 from orchestrator.records import NOT_RUN, PASS, SUCCESSES, UNSUPPORTED, JobSpec
 from orchestrator.reporting.layout import Cell, console, duration, grid, item, natural_width, paragraph
 from orchestrator.store import JobGraph
@@ -48,6 +49,11 @@ def show_plan(graph: JobGraph, folder: str, dry_run: bool) -> None:
     if verdicts:
         known = ", ".join(f"{status} {count}" for status, count in sorted(verdicts.items()))
         item(out, "not started", f"{known} (known beforehand; the reasons will be in the table)")
+    left_out = system.left_out()
+    if left_out:
+        them = "it" if len(left_out) == 1 else "them"
+        words = f"(jobs do not get {them}; execution.env={{NAME:VALUE}} sets variables)"
+        item(out, "left out", f"{', '.join(left_out)} {words}")
     if dry_run:
         for job in graph.jobs[:LISTED]:
             out.print(Text(f"    {job.title}"), overflow="ellipsis", no_wrap=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from orchestrator.execution.lock import InUse
 from orchestrator.execution.observer import Observer
 from orchestrator.execution.scheduler import Settings
 from orchestrator.execution.shard import run_shard
@@ -23,6 +24,9 @@ class _Watch:
 
     progress: Progress
     was_interrupted: bool = False
+
+    def waiting(self, job: JobSpec, reason: str) -> None:
+        self.progress.waiting(job, reason)
 
     def started(self, job: JobSpec) -> None:
         self.progress.started(job)
@@ -62,10 +66,16 @@ def run_stored(folder: SweepFolder, pending: JobGraph, settings: Settings, leave
 
 
 def run_and_finish(folder: SweepFolder, run: Callable[[], bool]) -> int:
-    """Run, then make and show the tables, whatever stopped the run; return the exit code."""
-    interrupted = False
+    """Run, then make and show the tables, whatever stopped the run; return the exit code.
+
+    Not those of a sweep that someone else is running.
+    """
     try:
         interrupted = run()
-    finally:
-        code = finish(folder)
+    except InUse:
+        raise
+    except BaseException:
+        finish(folder)
+        raise
+    code = finish(folder)
     return INTERRUPTED if interrupted else code

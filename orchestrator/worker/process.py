@@ -38,7 +38,7 @@ def isolate(parent: int, log: str, memory_limit: int | None) -> None:
     first in line for the kernel's out-of-memory killer, at most `memory_limit` bytes of private memory.
     """
     os.setsid()
-    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_parent(signal.SIGKILL)
     if os.getppid() != parent:  # it died before the line above
         os._exit(EXIT_INFRASTRUCTURE)
     for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP):
@@ -52,6 +52,11 @@ def isolate(parent: int, log: str, memory_limit: int | None) -> None:
     if memory_limit is not None:
         # RLIMIT_DATA counts private writable memory, mapped or not yet touched; RLIMIT_AS would count mapped files too.
         resource.setrlimit(resource.RLIMIT_DATA, (memory_limit, memory_limit))
+
+
+def die_with_parent(number: signal.Signals) -> None:
+    """Have the kernel send this process `number` when its parent ends (Linux only)."""
+    _prctl(PR_SET_PDEATHSIG, number)
 
 
 def become_subreaper() -> None:
@@ -80,20 +85,29 @@ def perform(entry: str, folder: str, job_id: str) -> NoReturn:
     # A crash, or SIGUSR1 (sent before a job is killed for its time-out), leaves the Python stacks in the log.
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
+    code = EXIT_INFRASTRUCTURE
+    try:
+        code = _outcome(entry, folder, job_id)
+        with contextlib.suppress(OSError):  # the log's disk is full: the result, if there is one, stands
+            sys.stdout.flush()
+            sys.stderr.flush()
+    finally:  # no memory, no disk: whatever happens, a fork must not go on with the server's code
+        os._exit(code)
+
+
+def _outcome(entry: str, folder: str, job_id: str) -> int:
+    """Run the job; return the process's exit code."""
     try:
         load_entry(entry)(folder, job_id)
-        code = 0
     except SystemExit as error:
-        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
     except KeyboardInterrupt:
-        code = 128 + signal.SIGINT
+        return 128 + signal.SIGINT
     except Exception:  # noqa: BLE001 - the process border
-        traceback.print_exc()
-        code = EXIT_INFRASTRUCTURE
-    with contextlib.suppress(OSError):  # the log's disk is full: the result, if there is one, stands
-        sys.stdout.flush()
-        sys.stderr.flush()
-    os._exit(code)
+        with contextlib.suppress(OSError):  # the log's disk is full
+            traceback.print_exc()
+        return EXIT_INFRASTRUCTURE
+    return 0
 
 
 def _redirect(path: str, flags: int, target: int) -> None:

@@ -6,14 +6,17 @@ caught here (signals, the kernel's OOM killer, a hang) the scheduler sees from o
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
 import random
 import time
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import is_out_of_memory
+from orchestrator.errors import is_disk_failure, is_out_of_memory
 from orchestrator.plugins import Outcome, Unsupported, check_inputs, instantiate
 from orchestrator.plugins import preloads as preloads_of
 from orchestrator.records import (
@@ -22,6 +25,7 @@ from orchestrator.records import (
     FAIL_ACCURACY,
     FAIL_TO_RUN,
     HARMLESS,
+    INFRASTRUCTURE,
     MODEL_FAIL_TO_LOAD,
     OUT_OF_MEMORY,
     UNSUPPORTED,
@@ -33,6 +37,7 @@ from orchestrator.records import (
 from orchestrator.store import SweepFolder
 
 LOADING = ("import", "build")
+SHARED = ("torch", "transformers")
 EAGER_PHASES = ("fp64_run", "eager_1st_run", "eager_2nd_run")
 
 
@@ -53,7 +58,8 @@ def run_job(folder: str, job_id: str, *, reraise: bool = False) -> None:
     """
     store = SweepFolder(folder)
     job = store.read_job(job_id)
-    started = time.time()
+    started, clock = time.time(), time.monotonic()  # the one may be set back meanwhile
+    cache = _hold(store.cache(job.family))
     seen = _Seen()
     failure: Failure | None = None
     raised: Exception | None = None
@@ -65,9 +71,13 @@ def run_job(folder: str, job_id: str, *, reraise: bool = False) -> None:
             failure = Failure(kind=kind, phase=seen.phase, message=outcome.reason)
     except Exception as error:  # noqa: BLE001 - the process border
         status, failure = classify(error, seen.phase, job.compiler.name)
+        if cache is not None and _was_removed(store.cache(job.family), cache):
+            message = f"its compile cache {store.cache(job.family)} was removed while it ran ({failure.message})"
+            status, failure = INFRASTRUCTURE, replace(failure, kind=INFRASTRUCTURE, message=message)
         raised = error if reraise else None
         if not reraise:
-            traceback.print_exc()
+            with contextlib.suppress(OSError):  # the log's disk is full: the result has the traceback too
+                traceback.print_exc()
     store.write_result(
         JobResult(
             job_id=job.id,
@@ -77,11 +87,27 @@ def run_job(folder: str, job_id: str, *, reraise: bool = False) -> None:
             failure=failure,
             environment=seen.environment,
             started=started,
-            ended=time.time(),
+            ended=started + time.monotonic() - clock,
         )
     )
     if raised is not None:
         raise raised
+
+
+def _hold(folder: Path) -> int | None:
+    """Open a folder: while it is open no other can have its inode. None where it is not there."""
+    try:
+        return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+
+
+def _was_removed(folder: Path, descriptor: int) -> bool:
+    """Return whether `folder` is no longer the one that was opened as `descriptor`."""
+    try:
+        return not os.path.samestat(os.stat(folder), os.fstat(descriptor))
+    except FileNotFoundError:
+        return True
 
 
 def _run(job: JobSpec, store: SweepFolder, seen: _Seen) -> Outcome:
@@ -107,7 +133,7 @@ def _run(job: JobSpec, store: SweepFolder, seen: _Seen) -> Outcome:
     builder, mode, compiler, measure = (
         instantiate(spec) for spec in (job.workload.builder, job.workload.mode, job.compiler, job.measure)
     )
-    for module in preloads(job):
+    for module in modules(job):
         importlib.import_module(module)
     if hasattr(builder, "load"):
         builder.load(job.workload)
@@ -133,18 +159,27 @@ def _run(job: JobSpec, store: SweepFolder, seen: _Seen) -> Outcome:
 
 
 def preloads(job: JobSpec) -> tuple[str, ...]:
+    """Return those of `modules` that the fork server imports, once for all jobs: torch's and transformers' own.
+
+    What another package changes when it is imported (torch's settings, back-ends, threads) would be in every job that
+    comes later: it is imported in the jobs that name it, and nowhere else.
+    """
+    return tuple(module for module in modules(job) if module.partition(".")[0] in SHARED)
+
+
+def modules(job: JobSpec) -> tuple[str, ...]:
     """Return the modules that this job's plug-ins name: `PRELOAD`, and `preload_modules(workload)` where they have it.
 
     They are imported before anything is measured, under both launchers: their import is neither compile latency nor
-    the model's memory, and the fork server does it once for all jobs.
+    the model's memory.
     """
     from orchestrator.suites.torchvision_operators import define_missing
 
     define_missing()  # before anything of the job's could import torchvision
-    modules: list[str] = []
+    found: list[str] = []
     for spec in (job.workload.builder, job.workload.mode, job.compiler, job.measure):
-        modules += preloads_of(instantiate(spec), job.workload)
-    return tuple(dict.fromkeys(modules))
+        found += preloads_of(instantiate(spec), job.workload)
+    return tuple(dict.fromkeys(found))
 
 
 def classify(error: Exception, phase: str, compiler: str) -> tuple[str, Failure]:
@@ -154,6 +189,8 @@ def classify(error: Exception, phase: str, compiler: str) -> tuple[str, Failure]
     line = _first_sentence(message)
     if isinstance(error, Unsupported):
         return UNSUPPORTED, Failure(kind="unsupported", phase=phase, message=str(error))
+    if is_disk_failure(error):
+        return INFRASTRUCTURE, Failure(kind=INFRASTRUCTURE, phase=phase, message=line, detail=detail)
     if is_out_of_memory(error):
         return OUT_OF_MEMORY, Failure(kind="out_of_memory", phase=phase, message=line, detail=detail)
     if phase in LOADING:

@@ -30,11 +30,20 @@ import os
 import select
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any, NoReturn
 
 from orchestrator.store import SweepFolder
-from orchestrator.worker.process import EXIT_INFRASTRUCTURE, announce, become_subreaper, isolate, load_entry, perform
+from orchestrator.worker.process import (
+    EXIT_INFRASTRUCTURE,
+    announce,
+    become_subreaper,
+    die_with_parent,
+    isolate,
+    load_entry,
+    perform,
+)
 
 PRELOADED = ("torch",)
 MESSAGE_LENGTH = 1000  # a reply stays under PIPE_BUF (4,096 bytes), so that those of server and workers cannot mix
@@ -57,6 +66,7 @@ class Server:
     def serve(self) -> None:
         """Start workers and report their ends, until the requests end or SIGTERM comes."""
         become_subreaper()
+        die_with_parent(signal.SIGCONT)  # if somebody has stopped this process: it must see that its requests ended
         signal.set_wakeup_fd(self._alarm, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)  # a handler of any kind, or no byte is written
         signal.signal(signal.SIGTERM, lambda *_: self._end())
@@ -147,6 +157,7 @@ class Server:
 
     def _become_worker(self, parent: int, pipe: int) -> NoReturn:
         try:
+            die_with_parent(signal.SIGKILL)  # a spare that somebody has stopped would not see that its pipe ended
             signal.set_wakeup_fd(-1)
             for end in (self.requests, self.wake, self._alarm):
                 os.close(end)
@@ -162,6 +173,7 @@ class Server:
                 self._execute(request, environment)
             os.environ.clear()
             os.environ.update(environment)
+            tempfile.tempdir = None  # what an import has asked for in the server is not this job's TMPDIR
             announce(self.replies, request["job"])
         except BaseException:  # noqa: BLE001 - must never run the server's code
             sys.excepthook(*sys.exc_info())

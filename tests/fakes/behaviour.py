@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 
@@ -43,8 +45,33 @@ def behave(does: str) -> None:
         sys.exit(4)
     if does == "disk_full":
         raise OSError(28, "No space left on device")
+    if does == "fill_disk":
+        with open(os.environ["FAKES_DISK"], "wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        raise ValueError("after the disk was filled")
     if does == "leave_children":
         subprocess.Popen(["sleep", "1000"])
         subprocess.Popen(["sleep", "1000"], start_new_session=True)
+    if does == "hang_detached":
+        subprocess.Popen(["sleep", "1000"], start_new_session=True)
+        time.sleep(1000)
+    if does == "spoil":
+        spoil()
     if does.startswith("sleep "):
         time.sleep(float(does.split()[1]))
+
+
+def spoil() -> None:
+    """Change all of this process that another could have inherited."""
+    os.environ["SPOILED"] = "1"
+    os.environ["HOME"] = "/spoiled"
+    os.chdir("/")
+    os.umask(0)
+    with tempfile.NamedTemporaryFile(delete=False) as file:
+        file.write(b"spoiled")
+    if "torch" in sys.modules:
+        torch = sys.modules["torch"]
+        torch.set_default_dtype(torch.float64)
+        torch.manual_seed(4711)
+        torch.use_deterministic_algorithms(True)

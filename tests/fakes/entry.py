@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
+import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from fakes.behaviour import behave
 from orchestrator.records import INFRASTRUCTURE, PASS, JobResult, JobSpec
@@ -30,6 +34,7 @@ def run_job(folder: str, job_id: str) -> None:
         "references": [store.reference(need.job).is_dir() for need in job.needs if need.kind == "reference"],
         "environment": dict(os.environ),
         "group": [os.getpid(), os.getpgid(0), os.getsid(0)],
+        "inherited": _inherited(),
         "threads": len(os.listdir("/proc/self/task")),
         "descriptors": sorted(os.readlink(f"/proc/self/fd/{name}") for name in _descriptors()),
     }
@@ -38,6 +43,11 @@ def run_job(folder: str, job_id: str) -> None:
     if does == "infrastructure_once" and not (store.job(job_id) / "tried").exists():
         (store.job(job_id) / "tried").touch()
         status = INFRASTRUCTURE
+    word, _, name = does.partition(" ")
+    if word == "once" and not (store.job(job_id) / "tried").exists():  # "once SIGTERM": sent to itself, the first time
+        (store.job(job_id) / "tried").touch()
+        os.kill(os.getpid(), signal.Signals[name])
+        time.sleep(0.5)
     if not does.startswith("result_then "):
         behave(does)
     result = JobResult(job_id=job_id, status=status, facts=facts, started=started, ended=time.time())
@@ -49,6 +59,22 @@ def run_job(folder: str, job_id: str) -> None:
 def preloads(job: JobSpec) -> tuple[str, ...]:
     preload = job.compiler.options.get("preload")
     return (str(preload),) if preload else ()
+
+
+def _inherited() -> dict[str, object]:
+    """Return what of this process another could have changed."""
+    umask = os.umask(0)
+    os.umask(umask)
+    torch: Any = sys.modules.get("torch")
+    settings = torch and [torch.get_default_dtype(), torch.initial_seed(), torch.are_deterministic_algorithms_enabled()]
+    return {
+        "cwd": os.getcwd(),
+        "umask": umask,
+        "temporary": os.listdir(tempfile.gettempdir()),
+        "environment": sorted(os.environ),
+        "home": os.environ.get("HOME"),
+        "torch": settings and list(map(str, settings)),
+    }
 
 
 def _descriptors() -> list[str]:

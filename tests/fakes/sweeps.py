@@ -80,6 +80,10 @@ class Recorder:
 
     def __init__(self) -> None:
         self.events: list[tuple[str, str]] = []
+        self.reasons: list[str] = []  # why a job waited
+
+    def waiting(self, job: JobSpec, reason: str) -> None:
+        self.reasons.append(reason)
 
     def started(self, job: JobSpec) -> None:
         self.events.append(("started", job.id))

@@ -1,0 +1,113 @@
+"""What must hold, whatever was done to a sweep."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from chaos.sweeps import ChaosSweep
+from orchestrator.records import REFERENCE_MEASURE
+from orchestrator.results.load import load
+from orchestrator.results.metrics import COLUMNS
+from orchestrator.results.tables import Table, build
+
+MEASURED_UNITS = frozenset({"s", "ms", "MiB", "%", "x"})
+MEASURED = frozenset(
+    {
+        *("verdict", "interval", "flags", "disturbed"),  # words for figures that were measured
+        *("samples", "outliers", "pairs", "break_even_iterations"),  # counts of samples: they stop when it is steady
+        "attempt",  # how often it was started: more often than on a quiet day
+    }
+)
+ENDED_S = 10.0  # for processes whose parent was killed to be gone
+
+
+@dataclass
+class Ledger:
+    """The results that were seen finished: none may be lost, or become another."""
+
+    sweep: ChaosSweep
+    seen: dict[str, bytes] = field(default_factory=dict)
+    broken: list[str] = field(default_factory=list)
+
+    def look(self) -> None:
+        """Compare what is there with what was, and remember it."""
+        now = self.sweep.finished()
+        for job, before in self.seen.items():
+            if job not in now and not self._may_be_made_again(before):
+                self.broken.append(f"the finished result of {job} is lost")
+            elif job in now and now[job] != before and not self._may_be_made_again(before):
+                self.broken.append(f"the finished result of {job} has changed")
+        self.seen = now
+
+    def forget(self, jobs: Collection[str]) -> None:
+        """Results that were damaged, or that somebody has removed, on purpose."""
+        for job in jobs:
+            self.seen.pop(job, None)
+
+    def _may_be_made_again(self, before: bytes) -> bool:
+        """A reference is made again when a job that compares with it has to run and its tensors are gone."""
+        job = self.sweep.folder.read_job(json.loads(before)["job_id"])
+        return job.measure.name == REFERENCE_MEASURE
+
+
+def tables(sweep: ChaosSweep) -> dict[str, list[dict[str, Any]]]:
+    """Return the final tables without what was measured."""
+    return {name: list(_unmeasured(table)) for name, table in build(load(sweep.folder)).named().items()}
+
+
+def _unmeasured(table: Table) -> Iterator[dict[str, Any]]:
+    kept = [name for name in table.columns if COLUMNS[name].unit not in MEASURED_UNITS and name not in MEASURED]
+    for row in table.rows:
+        yield {name: row[name] for name in kept}
+
+
+def differences(quiet: dict[str, list[dict[str, Any]]], now: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
+    """Yield what differs between the tables of two sweeps."""
+    for name in quiet.keys() | now.keys():
+        old, new = quiet.get(name, []), now.get(name, [])
+        if len(old) != len(new):
+            yield f"table {name} has {len(new)} rows, on a quiet day {len(old)}"
+        for before, after in zip(old, new, strict=False):
+            for column in before:
+                if before[column] != after[column]:
+                    yield f"table {name}, {before.get('job')}: {column} is {after[column]!r}, not {before[column]!r}"
+
+
+def rows(sweep: ChaosSweep, hit: dict[str, set[str]]) -> Iterator[str]:
+    """Yield what is wrong with the rows: one per planned job, and none failed but those that were `hit`.
+
+    `hit`: job -> statuses that it may have. A job that needs one of them may have its status too.
+    """
+    results = load(sweep.folder)
+    planned = Counter(job.id for job in sweep.folder.read_graph().jobs)
+    found = Counter(row["job"] for row in build(results).jobs.rows)
+    folders = {path.name for path in sweep.folder.jobs.iterdir()}
+    if planned != found or max(planned.values()) > 1:
+        yield f"{len(planned)} planned jobs have rows {found}"
+    if folders != set(planned):
+        yield f"folders of jobs that were not planned, or none of one that was: {folders ^ set(planned)}"
+    for outcome in results.outcomes:
+        failure = outcome.result.failure if outcome.result is not None else None
+        handed_down = failure is not None and failure.kind == "dependency"
+        allowed = set().union(*hit.values()) if handed_down and hit else hit.get(outcome.job.id, set())
+        if outcome.status != "pass" and outcome.status not in allowed:
+            yield f"'{outcome.job.title}' ended with {outcome.status}: {outcome.reason}"
+
+
+def leftovers(sweep: ChaosSweep) -> Iterator[str]:
+    """Yield what a complete sweep has left: processes, temporary files, shared folders."""
+    end = time.monotonic() + ENDED_S
+    while (alive := sweep.marked()) and time.monotonic() < end:
+        time.sleep(0.05)
+    for process in alive:
+        yield f"process {process.pid} is left: {' '.join(process.cmdline())}"
+    for folder in (sweep.folder.caches, sweep.folder.references):
+        if folder.is_dir():
+            yield f"{folder.name}/ is left: {[path.name for path in folder.iterdir()]}"
+    for path in sweep.folder.jobs.glob("*/.*.tmp"):
+        yield f"{path} is left"

@@ -1,0 +1,108 @@
+"""The campaign of faults (`make chaos`) in its short form, and whether it would see what it looks for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from chaos import invariants
+from chaos.schedule import FAULTS_A_SWEEP, KINDS, SHORT, schedule, short
+from chaos.sweeps import ChaosSweep
+from fakes import sweeps
+from fakes.leftovers import MARK
+from fakes.sweeps import make_job, write_sweep
+
+TESTS = Path(__file__).parent
+NAMES = [kind.name for kind in KINDS]
+
+
+@pytest.mark.slow
+def test_a_dozen_faults_cost_nothing(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": f"{TESTS.parent}{os.pathsep}{TESTS}", "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-m", "chaos", "--short"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ", 0 violations, " in done.stdout
+    cells = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")]
+    counts = {name: count for name, count, *_ in cells}
+    possible = [name for name, _, *outcome in cells if name in SHORT and outcome != ["cannot be done on this machine"]]
+    assert {name: counts[name] for name in possible} == dict.fromkeys(possible, "1")
+
+
+def test_a_schedule_is_what_its_seed_says() -> None:
+    plans = schedule(7, 200, NAMES)
+    assert plans == schedule(7, 200, NAMES)
+    assert plans != schedule(8, 200, NAMES)
+    faults = [fault for plan in plans for fault in plan.faults]
+    assert len(faults) == 200
+    counts = Counter(fault.kind.name for fault in faults)
+    assert set(counts) == set(NAMES)
+    assert min(counts.values()) >= 3
+    for plan in plans:
+        assert len(plan.faults) <= FAULTS_A_SWEEP
+        assert all(plan.sweep in fault.kind.sweeps for fault in plan.faults)
+    assert [fault.kind.name for plan in short(NAMES) for fault in plan.faults] == list(SHORT)
+    left_out = schedule(7, 50, [name for name in NAMES if name != "disk full"])
+    assert "disk full" not in {fault.kind.name for plan in left_out for fault in plan.faults}
+
+
+@pytest.fixture
+def finished(tmp_path: Path, mark: str) -> ChaosSweep:
+    """A sweep that has come to its end."""
+    sweep = ChaosSweep("small", tmp_path, tmp_path, mark=mark)
+    reference = make_job("a", measure="reference")
+    jobs = [reference, make_job("a", measure="accuracy", needs=((reference, "reference"),)), make_job("b")]
+    write_sweep(sweep.folder, jobs)
+    sweeps.run(sweep.folder, jobs)
+    return sweep
+
+
+def test_a_sweep_to_which_nothing_was_done_is_as_it_should_be(finished: ChaosSweep) -> None:
+    ledger = invariants.Ledger(finished)
+    ledger.look()
+    ledger.look()
+    assert ledger.broken == []
+    assert len(ledger.seen) == 3
+    assert list(invariants.rows(finished, {})) == []
+    assert list(invariants.leftovers(finished)) == []
+    assert list(invariants.differences(invariants.tables(finished), invariants.tables(finished))) == []
+
+
+def test_what_was_done_to_a_sweep_is_seen(finished: ChaosSweep) -> None:
+    quiet = invariants.tables(finished)
+    ledger = invariants.Ledger(finished)
+    ledger.look()
+    _, changed, lost = (job.id for job in finished.folder.read_graph().jobs)
+    path = finished.folder.result_file(changed)
+    path.write_text(path.read_text().replace('"status": "pass"', '"status": "crash"'))
+    finished.folder.result_file(lost).unlink()
+    ledger.look()
+    assert sorted(ledger.broken) == sorted(
+        [f"the finished result of {changed} has changed", f"the finished result of {lost} is lost"]
+    )
+    wrong = list(invariants.rows(finished, {}))
+    assert len(wrong) == 2
+    assert "ended with crash" in wrong[0]
+    assert "ended with not_run" in wrong[1]
+    assert len(list(invariants.rows(finished, {changed: {"crash"}}))) == 1
+    seen = list(invariants.differences(quiet, invariants.tables(finished)))
+    assert any("status is 'crash', not 'pass'" in one for one in seen)
+
+
+def test_what_is_left_is_seen(finished: ChaosSweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(invariants, "ENDED_S", 0.2)
+    (finished.folder.caches / "x").mkdir(parents=True)
+    (finished.folder.jobs / "not planned").mkdir()
+    environment = {**os.environ, MARK: finished.mark}
+    with subprocess.Popen(["sleep", "1000"], env=environment) as sleeper:
+        found = list(invariants.leftovers(finished))
+        sleeper.kill()
+    assert len(found) == 2
+    assert "sleep 1000" in found[0]
+    assert "caches/ is left" in found[1]
+    assert "not planned" in next(invariants.rows(finished, {}))

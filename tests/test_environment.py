@@ -1,0 +1,75 @@
+"""What of a person's shell reaches a job, and what a job is told of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from orchestrator import system
+from orchestrator.execution.environment import worker_environment
+from orchestrator.planning.machine import Machine
+from orchestrator.planning.provenance import environment
+from orchestrator.reporting.terminal import show_plan
+from orchestrator.store import JobGraph
+
+SHELL = {
+    "TORCHINDUCTOR_MAX_AUTOTUNE": "1",
+    "TORCHDYNAMO_SUPPRESS_ERRORS": "1",
+    "TORCH_LOGS": "+dynamo",
+    "TORCH_HOME": "/models",
+    "TRITON_INTERPRET": "1",
+    "TRITON_LIBCUDA_PATH": "/usr/lib",
+    "OMP_NUM_THREADS": "1",
+    "OMP_PROC_BIND": "close",
+    "KMP_AFFINITY": "compact",
+    "LD_PRELOAD": "libjemalloc.so",
+    "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",
+    "PYTHONPATH": "/plugins",
+    "PYTHONSTARTUP": "/home/me/startup.py",
+    "PYTHONMALLOC": "debug",
+    "PYTHONHASHSEED": "7",
+    "LANG": "de_DE.UTF-8",
+    "LC_NUMERIC": "de_DE.UTF-8",
+    "HF_HUB_OFFLINE": "0",
+    "CXX": "clang++",
+    "PATH": "/bin",
+}
+
+
+def test_what_would_change_figures_unseen_is_left_out_and_named() -> None:
+    named = [
+        "OMP_NUM_THREADS",
+        "TORCHDYNAMO_SUPPRESS_ERRORS",
+        "TORCHINDUCTOR_MAX_AUTOTUNE",
+        "TORCH_LOGS",
+        "TRITON_INTERPRET",
+    ]
+    assert system.left_out(SHELL) == named
+    kept = system.inherited(SHELL)
+    silently = {"PYTHONSTARTUP", "PYTHONMALLOC", "PYTHONHASHSEED", "LANG", "LC_NUMERIC"}
+    assert SHELL.keys() - kept.keys() == {*named} | silently
+
+
+def test_a_worker_has_one_locale_one_order_of_sets_and_the_machines_tuning(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in SHELL.items():
+        monkeypatch.setenv(name, value)
+    found = worker_environment()
+    assert found["LC_ALL"] == "C.UTF-8"
+    assert found["PYTHONHASHSEED"] == "0"
+    assert "LANG" not in found
+    assert found["HF_HUB_OFFLINE"] == "0"  # a default of ours: the user's word goes first
+    tuning = ("OMP_PROC_BIND", "KMP_AFFINITY", "LD_PRELOAD", "PYTORCH_CUDA_ALLOC_CONF", "CXX")
+    recorded = system.variables(found)
+    assert {name: recorded[name] for name in tuning} == {name: SHELL[name] for name in tuning}
+    assert recorded["LC_ALL"] == "C.UTF-8"
+    assert "OMP_NUM_THREADS" not in environment(Machine(cores=1, cuda_devices=0))["variables"]
+
+
+def test_the_plan_says_what_jobs_do_not_get(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    show_plan(JobGraph(()), "folder", dry_run=True)
+    assert "execution.env" not in capsys.readouterr().out
+    monkeypatch.setenv("TORCH_LOGS", "+dynamo")
+    show_plan(JobGraph(()), "folder", dry_run=True)
+    assert "TORCH_LOGS (jobs do not get it; execution.env={NAME:VALUE} sets variables)" in capsys.readouterr().out
