@@ -21,7 +21,7 @@ from orchestrator.measures.cache_lookup import CacheLookup
 from orchestrator.measures.coverage import Coverage
 from orchestrator.measures.dynamic_shapes import DynamicShapes
 from orchestrator.measures.explain import BREAK, LEFT, Explain
-from orchestrator.measures.minify import Minify
+from orchestrator.measures.minify import Minify, keep, operators
 from orchestrator.measures.recompilations import Recompilations
 from orchestrator.modes.inference import Inference
 from orchestrator.modes.training import Training
@@ -322,3 +322,27 @@ def test_what_cannot_be_sliced_is_skipped_with_a_reason(tmp_path: Path) -> None:
 def test_only_graphs_of_inductor_are_minified(tmp_path: Path) -> None:
     with pytest.raises(Unsupported, match="not those of eager: compiler=inductor"):
         observed(tmp_path, Minify(), mode=Inference())
+
+
+def test_a_script_is_kept_with_its_inputs_and_nothing_of_this_machine(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    (work / "inputs" / "storages").mkdir(parents=True)
+    for name in ("abc1", "abc2"):
+        (work / "inputs" / "storages" / name).write_bytes(b"x")
+    (work / "repro.py").write_text(
+        "import os\n"
+        "os.environ['TORCHINDUCTOR_CACHE_DIR'] = '/private'\n"
+        "os.environ['_TORCHINDUCTOR_PYOBJECT_TENSOR_DATA_PTR'] = '140'\n"
+        f"torch._dynamo.config.debug_dir_root = '{work}'\n"
+        "        relu = torch.ops.aten.relu.default(x)\n"
+        "    buf0 = reader.storage('abc1', 4)\n"
+        f"        run_repro(mod, load_args, save_dir='{work}/inputs')\n"
+    )
+    kept = keep(work, tmp_path / "kept")
+    assert [file.name for file in (tmp_path / "kept" / "storages").iterdir()] == ["abc1"]
+    assert operators(kept) == 1
+    text = kept.read_text()
+    assert "/private" not in text
+    assert "140" not in text
+    assert str(tmp_path) not in text
+    assert "save_dir=os.path.dirname(os.path.abspath(__file__))" in text

@@ -61,9 +61,10 @@ def test_a_planted_bug_of_inductor_becomes_a_short_script_that_shows_it(tmp_path
     assert row["status"] == "fail_accuracy"
     assert row["reproduces"] == "yes"
     assert row["operators_after"] < 10 < row["operators_before"]
-    assert 0 < row["minify_s"] < 180
+    assert row["minify_s"] > 1
     folder = latest(tmp_path).job(row["job"])
     assert sorted(file.name for file in (folder / "artifacts").iterdir()) == ["repro"]
+    assert str(tmp_path) not in (folder / "artifacts" / "repro" / "repro.py").read_text()
     moved = (folder / "artifacts" / "repro").rename(tmp_path / "elsewhere")
     done = subprocess.run(
         [sys.executable, "repro.py"], cwd=moved, env=ENVIRONMENT, capture_output=True, text=True, check=False

@@ -31,7 +31,10 @@ FAILURE = "AccuracyError"
 _OPERATOR = re.compile(r"= torch\.ops\.")
 _SAVE_DIR = re.compile(r"save_dir='([^']*)'")
 _STORAGE = re.compile(r"reader\.storage\('([0-9a-f]+)'")
-_CACHE = re.compile(r"^os\.environ\['(TORCHINDUCTOR|TRITON)_CACHE_DIR'\].*\n", re.MULTILINE)
+_OF_THIS_PROCESS = re.compile(
+    r"^(os\.environ\['(TORCHINDUCTOR_CACHE_DIR|TRITON_CACHE_DIR|\w+_DATA_PTR)'\]|torch\._dynamo\.config\.debug_dir_root).*\n",
+    re.MULTILINE,
+)
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,7 @@ def keep(work: Path, folder: Path) -> Path:
     for saved in set(_SAVE_DIR.findall(text)):
         for name in set(_STORAGE.findall(text)):
             shutil.copy(Path(saved) / "storages" / name, folder / "storages" / name)
-    text = _SAVE_DIR.sub("save_dir=os.path.dirname(os.path.abspath(__file__))", _CACHE.sub("", text))
+    text = _SAVE_DIR.sub("save_dir=os.path.dirname(os.path.abspath(__file__))", _OF_THIS_PROCESS.sub("", text))
     (folder / REPRO).write_text(text)
     return folder / REPRO
 

@@ -11,7 +11,7 @@ from rich.text import Text
 from orchestrator.records import SUCCESSES
 from orchestrator.reporting.layout import Cell, grid, item, natural_width
 from orchestrator.results.exports import NOT_FOR_READING
-from orchestrator.results.metrics import COLUMNS
+from orchestrator.results.metrics import COLUMNS, MISSING
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.tables import Table
 
@@ -32,9 +32,15 @@ def show(out: Console, name: str, table: Table) -> None:
     out.print(Text(" · ".join(part for part in (name.replace("_", " "), common) if part), "bold reverse"))
     cells = [[Cell(_cut(COLUMNS[name].text(row[name]))) for name in columns] for row in found[:LISTED]]
     titles = [_title(name) for name in columns]
-    wide = bool(cells) and natural_width(titles, cells) > out.width
-    for line in grid(titles, cells, out.width, stacked=wide) if cells else ():
-        out.print(line, no_wrap=True, overflow="ellipsis")
+    if cells and natural_width(titles, cells) <= out.width:
+        for line in grid(titles, cells, out.width, stacked=False):
+            out.print(line)
+    else:  # nothing would be gained by columns of which the last are cut off
+        for number, row in enumerate(cells, start=1):
+            pairs = zip(titles, row, strict=True)
+            item(
+                out, str(number), " · ".join(f"{title} {cell.first}" for title, cell in pairs if cell.first != MISSING)
+            )
     if len(found) > LISTED:
         item(out, "more", f"{len(found) - LISTED} rows: tables/{name}.csv")
     for status, told in without_figures(table):
