@@ -334,9 +334,8 @@ def test_flops_are_exact(tmp_path: Path, mode: Any, flops: int) -> None:
     assert "eager_step_s" not in row
     assert "peak_gflop_per_s" not in row
     assert len(seen.samples[0].values) == 4
-    modules = {found["module"]: found["step_gflop"] * 1e9 for found in rows(seen, "flops_by_module")}
-    assert modules.keys() == {"first", "last"}
-    assert sum(modules.values()) == pytest.approx(flops)
+    modules = {found["module"]: found["forward_gflop"] * 1e9 for found in rows(seen, "flops_by_module")}
+    assert modules == pytest.approx({"first": 2 * 8 * 16 * 32, "last": 2 * 8 * 32 * 4})
 
 
 def test_a_compilers_row_has_both_latencies_and_the_eager_count(tmp_path: Path) -> None:
@@ -349,6 +348,22 @@ def test_a_compilers_row_has_both_latencies_and_the_eager_count(tmp_path: Path) 
     Flops(calls=4, warmup=1).run(eager)
     assert rows(eager, "flops")[0]["step_gflop"] == row["step_gflop"]
     assert {found["module"] for found in rows(seen, "flops_by_module")} >= {"model", "model.bert", "model.cls"}
+
+
+def test_modules_share_the_forward_pass_of_training(tmp_path: Path) -> None:
+    """An encoder and a decoder: in backward torch's tracker would count the encoder as the decoder's."""
+    seen = bert(tmp_path, Eager(), "eager", Training())
+    seen.builder = HuggingFaceModel(
+        class_name="T5ForConditionalGeneration",
+        config={"vocab_size": 100, "d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 1, "num_heads": 2},
+    )
+    Flops(calls=1, warmup=1).run(seen)
+    shares = {row["module"]: row["share_percent"] for row in rows(seen, "flops_by_module")}
+    assert shares["model"] == pytest.approx(100)
+    assert sum(shares[f"model.{part}"] for part in ("encoder", "decoder", "lm_head")) == pytest.approx(100)
+    assert sum(
+        row["forward_gflop"] for row in rows(seen, "flops_by_module") if row["module"] == "model"
+    ) == pytest.approx(rows(seen, "flops")[0]["step_gflop"] / 3, rel=0.1)
 
 
 def test_attention_on_the_cpu_counts_as_on_a_gpu() -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from orchestrator.measures.context import Context
 from orchestrator.measures.eager import eager_step
 from orchestrator.plugins import Outcome, Program
+from orchestrator.precision import autocast
 from orchestrator.probes.clock import stopwatch
 from orchestrator.probes.noise import NoiseProbe, relative_iqr, wait_for_quiet
 from orchestrator.probes.peaks import peak
@@ -50,6 +51,7 @@ class Flops:
         with context.phase("eager_1st_run"):
             eager()
             counter, moved = count(eager)
+            parts = self._forward(context, program) if context.mode.training else counter
         flops = counter.get_total_flops()
         wait_for_quiet(5.0)
         noise = NoiseProbe(context.device)
@@ -69,7 +71,7 @@ class Flops:
             **{key: value for side, values in seconds.items() for key, value in _speed(side, flops, values).items()},
             **_of_peak(context, flops, seconds[""]),
         )
-        self._by_module(context, counter, flops)
+        self._by_module(context, parts)
         return Outcome(PASS)
 
     def _compiled(self, context: Context, program: Program) -> Callable[[], Any]:
@@ -91,8 +93,19 @@ class Flops:
         context.add("latency" if phase == "steady" else "eager_latency", "s", "lower", values)
         return values
 
-    def _by_module(self, context: Context, counter: FlopCounterMode, total: int) -> None:
+    def _forward(self, context: Context, program: Program) -> FlopCounterMode:
+        """Count the forward pass of a training step. Of backward torch knows only the sum: its module tracker leaves a
+        module when its inputs have their gradients, and tokens have none.
+        """
+        import torch
+
+        with torch.no_grad(), autocast(context.workload), (counter := counter_of_flops()):
+            program.model(**program.inputs)
+        return counter
+
+    def _by_module(self, context: Context, counter: FlopCounterMode) -> None:
         """The first name of a module's path is that of the model's class, which every path begins with."""
+        total = counter.get_total_flops()
         for path, operators in sorted(counter.get_flop_counts().items(), key=lambda item: -sum(item[1].values())):
             module = path.partition(".")[2]
             if path == "Global" or not module or module.count(".") >= self.depth:
@@ -102,24 +115,28 @@ class Flops:
                 "flops_by_module",
                 module=module,
                 operator_names=", ".join(sorted(map(str, operators))),
-                step_gflop=flops / GIGA,
+                forward_gflop=flops / GIGA,
                 share_percent=100 * flops / total if total else None,
             )
 
 
 def count(step: Callable[[], Any]) -> tuple[FlopCounterMode, int]:
     """Return torch's count of one call of `step`, and the bytes that the operators of another one move."""
-    from torch.utils.flop_counter import FlopCounterMode
-
     from orchestrator.probes.dispatch import TrafficCounter
 
-    counter = FlopCounterMode(display=False, custom_mapping=dict(missing_formulas()))
-    with counter:
+    with (counter := counter_of_flops()):
         step()
     traffic = TrafficCounter()
     with traffic:
         step()
     return counter, traffic.bytes
+
+
+def counter_of_flops() -> FlopCounterMode:
+    """Return a context in which floating-point operations are counted."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    return FlopCounterMode(display=False, custom_mapping=dict(missing_formulas()))
 
 
 def missing_formulas() -> Mapping[Any, Callable[..., int]]:

@@ -25,6 +25,7 @@ from orchestrator.store import SweepFolder
 from orchestrator.system import oom_kills
 
 CLOSING_S = 10.0
+STARTING_S = 180.0  # for a process to begin: the server's imports on a busy machine
 LOG_TAIL_BYTES = 4000
 
 
@@ -103,22 +104,23 @@ class Tries:
         }
         with contextlib.suppress(BrokenPipeError):  # then there is no reply, which tells
             os.write(self._requests, json.dumps(request).encode() + b"\n")
-        deadline = time.monotonic() + self._timeout_s
+        deadline = time.monotonic() + STARTING_S
         pid: int | None = None
-        timed_out = False
+        running = timed_out = False
         while True:
             for reply in self._news(deadline):
                 if reply["event"] == "started":
                     pid = int(reply["pid"])
+                elif reply["event"] == "running":
+                    running, deadline = True, time.monotonic() + self._timeout_s
                 elif reply["event"] == "refused":
                     raise RuntimeError(f"no process could be started for {job_id}: {reply['message']}")
                 elif reply["event"] == "exited":
                     return None if timed_out else int(reply["code"])
-            if not timed_out and time.monotonic() >= deadline:
-                if pid is None:
-                    raise RuntimeError(f"no process was started for {job_id} within {self._timeout_s:g} s")
-                timed_out = True
-                deadline = time.monotonic() + CLOSING_S
+            if time.monotonic() >= deadline:
+                if pid is None or not running or timed_out:
+                    raise RuntimeError(f"{job_id}: its process did not {'end' if timed_out else 'begin to run'}")
+                timed_out, deadline = True, time.monotonic() + CLOSING_S
                 os.killpg(pid, signal.SIGKILL)
 
     def _news(self, deadline: float) -> list[dict[str, Any]]:

@@ -54,13 +54,18 @@ def console(width: int | None = None) -> Console:
 def grid(titles: Sequence[str], rows: Sequence[Sequence[Cell] | Heading], width: int, stacked: bool) -> list[Text]:
     """Return the lines of a table. Columns without content are left out.
 
-    Where all is too wide, the last column (status words) is folded, then the first (names).
+    Where all is too wide, titles are folded between words, then the last column (status words), then the first (names).
     """
     used = [i for i in range(len(titles)) if any(not isinstance(row, Heading) and row[i].first for row in rows)]
     cells = [row if isinstance(row, Heading) else [row[i].lines(stacked) for i in used] for row in rows]
     head = [[Text(titles[i], "bold")] for i in used]
-    bodies = [row for row in (head, *cells) if not isinstance(row, Heading)]
-    widths = [max(line.cell_len for row in bodies for line in row[i] or [Text()]) for i in range(len(used))]
+    bodies = [row for row in cells if not isinstance(row, Heading)]
+    widths = [max((line.cell_len for row in bodies for line in row[i]), default=0) for i in range(len(used))]
+    whole = [max(width, line.cell_len) for width, (line,) in zip(widths, head, strict=True)]
+    if sum(whole) + GAP * (len(whole) - 1) <= width:
+        widths = whole
+    else:
+        widths = [max([w, *map(len, line.plain.split())]) for w, (line,) in zip(widths, head, strict=True)]
     for column in (-1, 0):
         overflow = max(sum(widths) + GAP * (len(widths) - 1) - width, 0)
         widths[column] = max(widths[column] - overflow, min(widths[column], NARROWEST))

@@ -130,7 +130,7 @@ FINDINGS: Mapping[str, Finding] = {
             *("intensity_flop_per_byte", "peak_gflop_per_s", "of_peak_percent", "peak_source", "disturbed"),
         ),
     ),
-    "flops_by_module": Finding("flops", ("module", "operator_names", "step_gflop", "share_percent")),
+    "flops_by_module": Finding("flops", ("module", "operator_names", "forward_gflop", "share_percent")),
     "largest_batch": Finding(
         "largestbatch",
         (

@@ -359,6 +359,7 @@ _COLUMNS = (
     _text("snapshot", "file with the CUDA allocator's history, for pytorch.org/memory_viz"),
     # FLOPs
     Column("step_gflop", "number", "GFLOP", "none", significant, "floating-point operations of one eager step / 10^9"),
+    Column("forward_gflop", "number", "GFLOP", "none", significant, "those of a module's forward pass alone"),
     _counted("parameters", "parameters of the model"),
     _time("step_ms", "median of one step"),
     _percent("step_iqr_percent", "interquartile range of the step in % of its median", "lower"),
