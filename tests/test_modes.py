@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import pytest
 import synthetic
 import torch
+from fakes.sweeps import make_job
 from omegaconf import OmegaConf
 from test_end_to_end import run, table
 
@@ -27,13 +28,15 @@ from orchestrator.modes.token_by_token import Run, TokenClock
 from orchestrator.modes.training import Training
 from orchestrator.plugins import Outcome, Program, Unsupported, check_inputs
 from orchestrator.probes.memory import MemoryProbe
-from orchestrator.records import FAIL_ACCURACY, PASS, JobResult, JobSpec, PluginSpec, Samples, Workload
+from orchestrator.records import FAIL_ACCURACY, PASS, UNSUPPORTED, JobResult, JobSpec, PluginSpec, Samples, Workload
 from orchestrator.reporting.terminal import show_summary
 from orchestrator.results import dynamobench_export, load, tables
 from orchestrator.results.joined import joined
 from orchestrator.results.load import SweepResults
 from orchestrator.results.performance import GENERATION
+from orchestrator.store import SweepFolder
 from orchestrator.suites.huggingface import HuggingFaceModel
+from orchestrator.worker.run import run_job
 
 CONF = Path(__file__).parents[1] / "conf"
 MODELS = ("llama_tiny", "qwen3_tiny", "gpt2_tiny", "t5_tiny")
@@ -378,6 +381,22 @@ def test_a_compiler_of_fixed_inputs_is_not_asked_to_generate() -> None:
             check_inputs(mode, Traced(), workload("llama_tiny"))
         check_inputs(mode, TorchCompile(), workload("llama_tiny"))
     check_inputs(Inference(), Traced(), workload("llama_tiny"))
+
+
+def test_that_is_an_unsupported_row_before_anything_is_built(
+    store: SweepFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORCHESTRATOR_PLUGIN_PACKAGES", "fakes")
+    job = make_job("perceptron", compiler=PluginSpec(name="traced", target="fakes.plugins.TracedOnly"))
+    mode = PluginSpec(name="decode", target="orchestrator.modes.generate.Decode")
+    job = replace(job, workload=replace(job.workload, mode=mode))
+    store.write_job(job)
+    run_job(str(store.root), job.id)
+    result = store.read_result(job.id)
+    assert isinstance(result, JobResult)
+    assert result.status == UNSUPPORTED
+    assert result.failure is not None
+    assert (result.failure.phase, result.failure.message[:11]) == ("import", "mode decode")
 
 
 @pytest.mark.parametrize(("model", "cache"), [("llama_tiny", "dynamic"), ("t5_tiny", "static")])

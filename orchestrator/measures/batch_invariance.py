@@ -63,7 +63,7 @@ def observe(context: Context, program: Program, size: int) -> dict[str, torch.Te
         torch.compiler.reset()
     whole = context.workload.batch_size
     inputs = {name: tensor[:size] if _has_batch(tensor, whole) else tensor for name, tensor in program.inputs.items()}
-    part = Program(copy.deepcopy(program.model), inputs, program.loss)
+    part = dataclasses.replace(program, model=copy.deepcopy(program.model), inputs=inputs)
     workload = dataclasses.replace(context.workload, batch_size=size)
     context.seed()
     return context.mode.observe(part, context.compiler.compile(part, workload), workload)

@@ -10,12 +10,12 @@ import itertools
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from orchestrator.measures.context import Context
 from orchestrator.measures.shapes import Shape, build_inputs, positive
-from orchestrator.plugins import Outcome, Program, Unsupported
+from orchestrator.plugins import Outcome, Unsupported
 from orchestrator.probes import compilations, counters
 from orchestrator.probes.clock import stopwatch
 from orchestrator.records import FAIL_TO_RUN, OBSERVED, PASS
@@ -74,8 +74,8 @@ class DynamicShapes:
         with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
             for shape, given in zip(shapes, inputs, strict=True):
                 workload = shape.of(context.workload)
-                eager = context.mode.step(Program(twin.model, dict(given), twin.loss), twin.model, workload)
-                step = context.mode.step(Program(program.model, dict(given), program.loss), forward, workload)
+                eager = context.mode.step(replace(twin, inputs=dict(given)), twin.model, workload)
+                step = context.mode.step(replace(program, inputs=dict(given)), forward, workload)
                 with context.phase(f"shape_{shape}", children=True):
                     timed += self._shape(context, shape, eager, step)
         return Outcome(PASS) if timed else Outcome(FAIL_TO_RUN, "dynamo's recompile limit is below one compilation")

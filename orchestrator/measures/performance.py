@@ -20,7 +20,7 @@ from typing import Any, ClassVar, TypeVar
 
 from orchestrator.errors import is_out_of_memory
 from orchestrator.measures.context import Context
-from orchestrator.plugins import Forward, Outcome, Preparing, Program, Recording, facts_of
+from orchestrator.plugins import Forward, Outcome, Program, Recording, facts_of
 from orchestrator.probes import counters
 from orchestrator.probes.clock import stopwatch
 from orchestrator.probes.noise import NoiseProbe, wait_for_quiet
@@ -60,7 +60,7 @@ class Performance:
     quiet_seconds: float = 5.0
 
     def run(self, context: Context) -> Outcome:
-        timed = _ready(stopwatch(context.device))
+        timed = stopwatch(context.device)
         if not context.is_eager:
             counters.reset()
         context.memory.mark_base()
@@ -180,17 +180,6 @@ class Performance:
                 checked_at = len(values)
                 if half_width(values) <= self.target_rel_ci:
                     return values
-
-
-def _ready(clock: Timed) -> Timed:
-    """Return the clock that lets a step make itself ready before it starts."""
-
-    def timed(step: Step) -> float:
-        if isinstance(step, Preparing):
-            step.prepare()
-        return clock(step)
-
-    return timed
 
 
 def relative_half_width(values: Sequence[float]) -> float:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from orchestrator.measures.context import Context
 from orchestrator.measures.shapes import Shape, build_inputs, positive
-from orchestrator.plugins import Outcome, Program, Unsupported
+from orchestrator.plugins import Outcome, Unsupported
 from orchestrator.probes import compilations
 from orchestrator.records import OBSERVED, PASS
 
@@ -45,7 +45,7 @@ class Recompilations:
         forward = context.compiler.compile(program, workload)
         for shape, given in zip(shapes, inputs, strict=True):
             with context.phase(f"calls_{shape}", children=True):
-                step = context.mode.step(Program(program.model, given, program.loss), forward, shape.of(workload))
+                step = context.mode.step(replace(program, inputs=given), forward, shape.of(workload))
                 for _ in range(self.calls):
                     step()
         found = compilations.compilations()

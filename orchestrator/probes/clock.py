@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.plugins import Preparing
+
 if TYPE_CHECKING:
     import torch
 
@@ -22,11 +24,16 @@ def synchroniser(device: torch.device) -> Callable[[], None]:
 
 
 def stopwatch(device: torch.device) -> Callable[[Callable[[], Any]], float]:
-    """Return `timed(step) -> seconds`: one call of `step`, synchronised before and after."""
+    """Return `timed(step) -> seconds`: one call of `step`, synchronised before and after.
+
+    A step that must be made ready is, before the clock starts (`orchestrator.plugins.Preparing`).
+    """
     synchronise = synchroniser(device)
     now = time.perf_counter
 
     def timed(step: Callable[[], Any]) -> float:
+        if isinstance(step, Preparing):
+            step.prepare()
         synchronise()
         start = now()
         step()

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from fakes.behaviour import behave
 from orchestrator.plugins import Forward, Program
@@ -102,6 +102,13 @@ class Misbehaving:
     def compile(self, program: Program, workload: Workload) -> Forward:
         behave(self.does)
         return program.model
+
+
+@dataclass(frozen=True)
+class TracedOnly(Misbehaving):
+    """As compilers whose code takes only inputs like those that it was made with."""
+
+    fixed_inputs: ClassVar[bool] = True
 
 
 QUICK: Mapping[str, Any] = {
