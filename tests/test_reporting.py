@@ -292,6 +292,27 @@ def test_live_picture_names_the_running_job_and_its_phase(tmp_path: Path) -> Non
     assert max(map(len, text.splitlines())) <= 60
 
 
+def test_waiting_for_a_device_is_shown_and_said_once_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep = synthetic.quick_sweep(tmp_path / "s")
+    out = io.StringIO()
+    now = [1000.0]
+    monkeypatch.setattr("orchestrator.reporting.progress.time.monotonic", lambda: now[0])
+    progress = Progress(sweep.graph(), sweep.folder, Console(file=out, width=200))
+    for seconds in (0.0, 10.0, 70.0):
+        now[0] = 1000.0 + seconds
+        progress.waiting(sweep.jobs[0], f"cpu: process 17 of ada runs 'job {seconds}' of /sweep since 10:31:07")
+    assert out.getvalue().splitlines() == [
+        "waiting for cpu: process 17 of ada runs 'job 0.0' of /sweep since 10:31:07",
+        "waiting for cpu: process 17 of ada runs 'job 70.0' of /sweep since 10:31:07",
+    ]
+    picture = Console(file=io.StringIO(), width=200)
+    picture.print(progress.render())
+    assert "waiting for cpu: process 17 of ada runs 'job 70.0'" in picture.file.getvalue()  # type: ignore[attr-defined]
+    progress.started(sweep.jobs[0])
+    picture.print(progress.render())
+    assert picture.file.getvalue().count("waiting for") == 1  # type: ignore[attr-defined]
+
+
 def test_remaining_time_scales_with_what_jobs_really_take(tmp_path: Path) -> None:
     sweep = synthetic.quick_sweep(tmp_path / "s")
     progress = Progress(sweep.graph(), sweep.folder, Console(file=io.StringIO()))

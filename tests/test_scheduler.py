@@ -436,6 +436,25 @@ def test_a_server_that_is_stopped_or_ended_costs_one_attempt(
     assert [one.status for one in results(store, jobs)] == [PASS, PASS]
 
 
+def test_a_server_that_is_stopped_between_two_jobs_is_soon_found_out(
+    store: SweepFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.execution.scheduler.LOOK_S", 0.5)
+    jobs = [make_job(name) for name in "ab"]
+
+    class Stops(sweeps.Recorder):
+        def finished(self, job: JobSpec, result: JobResult) -> None:
+            server = processes.server_pid("fork")
+            if job is jobs[0] and server is not None:
+                os.kill(server, signal.SIGSTOP)
+
+    begin = time.monotonic()
+    with Processes(worker_environment(), sweeps.ENTRY, preload=()) as processes:
+        Scheduler(store, jobs, Settings(), Stops(), processes).run()
+    assert time.monotonic() - begin < 30.0
+    assert [(one.status, one.attempt) for one in results(store, jobs)] == [(PASS, 1), (PASS, 2)]
+
+
 def test_a_server_that_ignores_its_end_is_waited_for_and_killed(
     store: SweepFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,6 +43,7 @@ from orchestrator.system import oom_kills
 
 DUMP_S = 0.2  # for a process that is killed for its time-out to write its stacks into its log
 KILL_S = 30.0  # for a killed process group to be gone; then its server is killed too
+LOOK_S = 10.0  # between looks whether what should begin was stopped by somebody
 POLL_S = 0.1  # between looks at a device that somebody else has: the kernel tells nobody that it is free
 
 
@@ -170,7 +171,7 @@ class Scheduler:
             turn=turn,
             began=time.time(),
             clock=now,
-            deadline=now + self._settings.hang_s,
+            deadline=now + min(self._settings.hang_s, LOOK_S),
             log_start=0,
             oom_kills=oom_kills(),
         )
@@ -228,6 +229,10 @@ class Scheduler:
                 attempt.deadline = math.inf
                 continue
             stopped = self._processes.stopped(attempt.job.id)
+            hangs = attempt.clock + self._settings.hang_s
+            if stopped is None and not attempt.running and now < hangs:
+                attempt.deadline = min(now + LOOK_S, hangs)
+                continue
             if stopped is not None:  # by somebody else: that says nothing of the job
                 attempt.killed = f"stopped: {stopped} was stopped (SIGSTOP, or a debugger): killed"
             else:

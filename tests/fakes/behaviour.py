@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -50,6 +51,9 @@ def behave(does: str) -> None:
             while True:
                 file.write(bytes(4096))
         raise ValueError("after the disk was filled")
+    if does == "lose_cache":
+        shutil.rmtree(os.environ["FAKES_CACHE"])
+        open(os.path.join(os.environ["FAKES_CACHE"], "kernel.so")).close()
     if does == "leave_children":
         subprocess.Popen(["sleep", "1000"])
         subprocess.Popen(["sleep", "1000"], start_new_session=True)

@@ -1,0 +1,150 @@
+"""Whose fault a failure is: the job's, or of what is around it. In the worker itself, and in what it leaves behind."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from fakes.sweeps import make_job
+
+from orchestrator.errors import is_disk_failure
+from orchestrator.execution.temporary import Temporary
+from orchestrator.plugins import PACKAGES_VARIABLE
+from orchestrator.records import FAIL_TO_RUN, INFRASTRUCTURE, JobResult, JobSpec, PluginSpec
+from orchestrator.store import SweepFolder
+from orchestrator.worker.run import classify, modules, preloads, run_job
+
+
+def wrapped(cause: BaseException) -> RuntimeError:
+    """Wrap an exception as inductor does: in one of its own, that says the words of the other."""
+    error = RuntimeError(f"backend='inductor' raised:\n{type(cause).__name__}: {cause}")
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError(errno.EROFS, "Read-only file system"),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+        wrapped(OSError(errno.ENOSPC, "No space left on device")),
+        RuntimeError("C++ compile error: fatal error: error writing to /tmp/cc1.s: No space left on device"),
+    ],
+    ids=str,
+)
+def test_a_disk_that_fails_is_not_the_jobs_fault(error: Exception) -> None:
+    status, failure = classify(error, "compile", "inductor")
+    assert status == failure.kind == INFRASTRUCTURE
+    assert failure.phase == "compile"
+
+
+@pytest.mark.parametrize("error", [ValueError("wrong"), FileNotFoundError(errno.ENOENT, "No such file", "x")], ids=str)
+def test_any_other_failure_is(error: Exception) -> None:
+    assert not is_disk_failure(wrapped(error))
+    assert classify(wrapped(error), "compile", "inductor")[0] == FAIL_TO_RUN
+
+
+def run(store: SweepFolder, job: JobSpec) -> JobResult:
+    store.write_job(job)
+    run_job(str(store), job.id)
+    result = store.read_result(job.id)
+    assert isinstance(result, JobResult)
+    return result
+
+
+def test_a_job_whose_cache_was_removed_is_run_again_and_not_blamed(
+    store: SweepFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PACKAGES_VARIABLE, "fakes")
+    job = make_job("m", "lose_cache")
+    cache = store.cache(job.family)
+    cache.mkdir(parents=True)
+    monkeypatch.setenv("FAKES_CACHE", str(cache))
+    lost = run(store, job)
+    assert lost.status == INFRASTRUCTURE
+    assert lost.failure is not None
+    assert "was removed while it ran (FileNotFoundError" in lost.failure.message
+    cache.mkdir()
+    blamed = run(store, make_job("m", "raise"))
+    assert blamed.status == FAIL_TO_RUN
+
+
+def test_a_job_lasts_as_long_as_it_does_whatever_happens_to_the_clock(
+    store: SweepFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PACKAGES_VARIABLE, "fakes")
+    real, begun = time.time, time.time()
+    monkeypatch.setattr(time, "time", lambda: real() - 7200.0 if real() > begun + 0.2 else real())
+    result = run(store, make_job("m", "sleep 0.5"))
+    assert 0.0 < result.ended - result.started < 60.0
+
+
+@dataclass(frozen=True)
+class NeedsMuch:
+    PRELOAD: ClassVar[tuple[str, ...]] = ("torch._dynamo", "json.tool")
+
+
+def test_the_server_imports_only_what_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PACKAGES_VARIABLE, "test_faults")
+    job = make_job("m", compiler=PluginSpec(name="needs much", target="test_faults.NeedsMuch"))
+    monkeypatch.setenv(PACKAGES_VARIABLE, "test_faults,fakes")
+    assert set(modules(job)) >= {"torch._dynamo", "json.tool"}
+    assert "json.tool" not in preloads(job)
+    assert "torch._dynamo" in preloads(job)
+
+
+# -- temporary files
+
+
+def test_each_job_has_a_folder_for_temporary_files_that_goes_with_it(
+    store: SweepFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "tmp"
+    place.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(place))
+    jobs = [make_job("a"), make_job("b")]
+    temporary = Temporary(store, jobs)
+    first, second = (temporary.fresh(job) for job in jobs)
+    assert first != second
+    (first / "left").write_text("x")
+    temporary.finished(jobs[0])
+    assert not first.exists()
+    assert second.exists()
+    # killed here: the next run of the folder removes what is left, and finds the same name
+    (second / "left").write_text("x")
+    again = Temporary(store, jobs)
+    assert list(place.iterdir()) == []
+    assert again.fresh(jobs[1]) == second
+    again.finished(jobs[1])
+    assert list(place.iterdir()) == []
+
+
+@pytest.mark.parametrize("trap", ["link", "open to all"])
+def test_a_folder_that_somebody_else_has_prepared_is_not_used(
+    trap: str, store: SweepFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "tmp"
+    place.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(place))
+    jobs = [make_job("a")]
+    expected = Temporary(store, jobs).fresh(jobs[0]).parent
+    expected.joinpath(jobs[0].id).rmdir()
+    expected.rmdir()
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "file").write_text("x")
+    if trap == "link":
+        os.symlink(precious, expected)
+    else:
+        expected.mkdir()
+        expected.chmod(0o777)
+        (expected / "file").write_text("x")
+    folder = Temporary(store, jobs).fresh(jobs[0])
+    assert folder.parent != expected
+    assert (expected / "file").read_text() == "x"
