@@ -164,6 +164,27 @@ def test_a_model_without_breaks_has_a_row_of_graphs_and_none_of_breaks(tmp_path:
     assert "graph_breaks" not in found
 
 
+class TornInside(Whole):
+    """The break is in a function that is inlined into another, which is inlined into the outermost."""
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"y": self.outer(self.layer(x)) + 1, "loss": x.sum()}
+
+    def outer(self, x: torch.Tensor) -> torch.Tensor:
+        return self.inner(x * 2) * 3
+
+    def inner(self, x: torch.Tensor) -> torch.Tensor:
+        return x + x.sum().item()
+
+
+def test_a_break_in_an_inlined_function_is_one_row_with_the_whole_way_to_it(tmp_path: Path) -> None:
+    _, found = observed(tmp_path, Explain(), TornInside)
+    (broken,) = found["graph_breaks"]
+    first = inspect.getsourcelines(TornInside)[1]
+    assert broken["user_stack"] == " < ".join(f"test_dynamo_measures.py:{first + n}" for n in (10, 7, 4))
+    assert broken["count"] == found["explain"][0]["graph_breaks"] == 3
+
+
 def test_what_a_failed_compilation_has_seen_is_kept(tmp_path: Path) -> None:
     seen = context(tmp_path, TorchCompile(backend="eager", fullgraph=True), "fullgraph")
     seen.builder = Built(Torn)
@@ -178,6 +199,10 @@ def test_a_reason_is_one_line_without_addresses_and_advice() -> None:
         "  Developer debug context: function <f at 0x7f00deadbeef> of <C>\n\n For more details: https://x"
     )
     assert short_reason(message) == "Unsupported call (function <f> of <C>)"
+    assert (
+        short_reason("skipped (file matches /usr/lib/python3/site-packages/torch/x)")
+        == "skipped (file matches torch/x)"
+    )
     assert short_reason("0/1: tensor 'x' size mismatch") == "tensor 'x' size mismatch"
 
 

@@ -18,6 +18,8 @@ from orchestrator.probes.clock import stopwatch
 from orchestrator.records import OBSERVED, PASS
 
 BREAK, LEFT = "graph break", "left to eager"
+Broken = tuple[str, str, str]
+"""What became of it, why, where."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,12 @@ class Explain:
 
 def _leave_breaks(context: Context) -> None:
     """Leave a row for each reason and place, the most frequent first. Also what a failed compilation has seen."""
-    seen: Counter[tuple[str, str, str]] = Counter()
+    for (effect, reason, stack), count in _folded(_seen()).most_common():
+        context.find("graph_breaks", break_reason=reason, effect=effect, user_stack=stack, count=count)
+
+
+def _seen() -> Counter[Broken]:
+    seen: Counter[Broken] = Counter()
     for broken in compilations.graph_breaks():
         stack = compilations.short_stack(broken.user_stack)
         seen[BREAK, compilations.short_reason(broken.reason), stack] += 1
@@ -61,5 +68,16 @@ def _leave_breaks(context: Context) -> None:
         if one.fail_type is not None:
             place = compilations.short_place(one)
             seen[LEFT, compilations.short_reason(one.fail_reason or one.fail_type), place] += 1
-    for (effect, reason, stack), count in seen.most_common():
-        context.find("graph_breaks", break_reason=reason, effect=effect, user_stack=stack, count=count)
+    return seen
+
+
+def _folded(seen: Counter[Broken]) -> Counter[Broken]:
+    """Count a break in a function that was inlined into others at the longest of its stacks only.
+
+    dynamo breaks the outermost frame first, then compiles what it called on its own, and breaks that at the same line.
+    """
+    folded: Counter[Broken] = Counter()
+    for (effect, reason, stack), count in sorted(seen.items(), key=lambda item: -len(item[0][2])):
+        above = (one for one in folded if one[:2] == (effect, reason) and f"{one[2]} < ".startswith(f"{stack} < "))
+        folded[next(above, (effect, reason, stack))] += count
+    return folded

@@ -23,6 +23,7 @@ LONGEST = 200
 """Characters of a reason that are kept: what tells one from another stands at the beginning."""
 
 _ADDRESS = re.compile(r" ?(at )?0x[0-9a-fA-F]{6,}")
+_INSTALLED = re.compile(r"[^\s(]*/site-packages/")
 _CONTEXT = re.compile(r"Developer debug context: *(.*)")
 _COMPILE_ID = re.compile(r"^!?\d+/\d+(_\d+)?: ")
 
@@ -52,12 +53,13 @@ def graph_breaks() -> list[GraphCompileReason]:
 
 
 def short_reason(reason: str) -> str:
-    """Return a reason of dynamo's on one line, the same for the same cause: no addresses, hints, compile ids.
+    """Return a reason of dynamo's on one line, the same for the same cause: no addresses, paths of
+    this machine, hints, compile ids.
 
     Its messages have a title, an explanation that says the same at length, hints, and a context that names what it is
     about: title and context are kept.
     """
-    text = _COMPILE_ID.sub("", _ADDRESS.sub("", reason.strip()))
+    text = _COMPILE_ID.sub("", _INSTALLED.sub("", _ADDRESS.sub("", reason.strip())))
     title = text.splitlines()[0].strip() if text else "no reason was given"
     context = _CONTEXT.search(text)
     named = " ".join(context.group(1).split()) if context else ""

@@ -18,7 +18,7 @@ from orchestrator.results.tables import Table
 LISTED = 20
 """So many rows of a table are shown; the others are counted, and stand in the files."""
 WIDEST = 48
-"""No text is shown with more characters; the files have all of it."""
+"""No column of a table is wider; the files have all of it, and so has a table that does not fit at all."""
 
 Row = Mapping[str, Any]
 
@@ -30,17 +30,16 @@ def show(out: Console, name: str, table: Table) -> None:
     common = " · ".join(COLUMNS[name].text(found[0][name]) for name in shared) if found else ""
     out.print()
     out.print(Text(" · ".join(part for part in (name.replace("_", " "), common) if part), "bold reverse"))
-    cells = [[Cell(_cut(COLUMNS[name].text(row[name]))) for name in columns] for row in found[:LISTED]]
+    texts = [[COLUMNS[name].text(row[name]) for name in columns] for row in found[:LISTED]]
+    cells = [[Cell(_cut(text)) for text in row] for row in texts]
     titles = [_title(name) for name in columns]
     if cells and natural_width(titles, cells) <= out.width:
         for line in grid(titles, cells, out.width, stacked=False):
             out.print(line)
     else:  # nothing would be gained by columns of which the last are cut off
-        for number, row in enumerate(cells, start=1):
+        for number, row in enumerate(texts, start=1):
             pairs = zip(titles, row, strict=True)
-            item(
-                out, str(number), " · ".join(f"{title} {cell.first}" for title, cell in pairs if cell.first != MISSING)
-            )
+            item(out, str(number), " · ".join(f"{title} {text}" for title, text in pairs if text != MISSING))
     if len(found) > LISTED:
         item(out, "more", f"{len(found) - LISTED} rows: tables/{name}.csv")
     for status, told in without_figures(table):

@@ -20,4 +20,10 @@ class NamedOutputs(torch.nn.Module):
 
     def forward(self, **inputs: torch.Tensor) -> dict[str, torch.Tensor]:
         outputs: Any = self.model(**inputs, return_dict=True)
-        return {name: value for name, value in outputs.items() if isinstance(value, torch.Tensor)}
+        named = {}
+        # no comprehension: before Python 3.12 it is a frame of its own, which dynamo leaves to eager where the model's
+        # graph is broken (it gets an iterator), and which would be counted against the model
+        for name, value in outputs.items():
+            if isinstance(value, torch.Tensor):
+                named[name] = value
+        return named
