@@ -134,7 +134,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SWEEP",
         help="path, latest, latest~1, <date>/<time>; several: --html FILE",
     )
-    parser.add_argument("--table", choices=named, metavar="NAME", help=f"only this table: {', '.join(named)}")
+    about = f"only this table: {', '.join(TABLES)}, or one of tables/ that another measure made"
+    parser.add_argument("--table", choices=named, metavar="NAME", help=about)  # a wrong name lists all of them
     parser.add_argument(
         "--html", nargs="?", const="", metavar="FILE", help="only the page: report.html of the sweep, or this file"
     )
