@@ -44,12 +44,13 @@ Forward = Callable[..., Any]
 class Compiled:
     """What a compiler made, with what else is to be known of it; called like any other `Forward`.
 
-    facts: named figures and texts, kept in the result (bytes of a package, layers that were quantised).
+    facts: named figures and texts, kept in the result (bytes of a package, layers that were quantised). They may be
+    filled in up to the end of the first call.
     around_backward: the context in which the backward pass of its outputs has to run.
     """
 
     forward: Forward
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
     around_backward: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def __call__(self, **inputs: Any) -> Any:

@@ -100,7 +100,13 @@ class OnnxRuntime:
         arguments = tuple(program.inputs.values())
         common: dict[str, Any] = {"input_names": list(program.inputs), "opset_version": self.opset}
         if self.exporter == "dynamo":
-            exported = torch.onnx.export(flat, arguments, dynamo=True, optimize=self.optimize, verbose=False, **common)
+            try:
+                exported = torch.onnx.export(
+                    flat, arguments, dynamo=True, optimize=self.optimize, verbose=False, **common
+                )
+            except torch.onnx.OnnxExporterError as error:  # its own text says what to do next, its cause what is wrong
+                cause = error.__cause__ or error
+                raise RuntimeError(f"torch.onnx.export: {type(cause).__name__}: {cause}") from error
             assert exported is not None
             exported.save(path)
             return

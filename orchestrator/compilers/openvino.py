@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import operator
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -62,7 +63,7 @@ class OpenVINOBackend:
 
         def forward(**inputs: Any) -> Any:
             outputs = compiled(**inputs)
-            if not facts:
+            if "partitions" not in facts:
                 facts.update(_partitions())
             return outputs
 
@@ -121,18 +122,33 @@ class OpenVINOConvert:
         if self.capture == "trace":
             script, structure = traced(program)
             shapes = [list(tensor.shape) for tensor in tensors]
-            model = openvino.convert_model(script, example_input=tensors, input=shapes)
+            with _one_message():
+                model = openvino.convert_model(script, example_input=tensors, input=shapes)
             if len(model.inputs) != len(tensors):
                 raise RuntimeError(f"the OpenVINO model has {len(model.inputs)} inputs, the model {len(tensors)}")
             return model, list(program.inputs), structure
         flat = FlatOutputs(program.model, tuple(program.inputs))
         exported = torch.export.export(flat, tensors)
-        model = openvino.convert_model(exported)
+        with _one_message():
+            model = openvino.convert_model(exported)
         called = dict(zip(exported.graph_signature.user_inputs, program.inputs, strict=True))
         # what the model does not use is dropped; an output that is an input gives it a second name
         names = [called[next(name for name in port.get_names() if name in called)] for port in model.inputs]
         model.reshape({port: list(program.inputs[name].shape) for port, name in zip(model.inputs, names, strict=True)})
         return model, names, flat.structure()
+
+
+@contextmanager
+def _one_message() -> Iterator[None]:
+    """Turn the report of a conversion that failed into one line that names the operators."""
+    from openvino.frontend import OpConversionFailure
+
+    try:
+        yield
+    except OpConversionFailure as error:
+        lines = [line.strip("- ").strip() for line in str(error).splitlines()]
+        named = [line for line in lines if "operations:" in line or "message:" in line] or lines
+        raise RuntimeError(f"OpenVINO cannot convert the model: {'; '.join(named)}") from error
 
 
 def _check(workload: Workload) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from orchestrator.compilers.captured import inference_only
-from orchestrator.plugins import Compiled, Compiler, Forward, Program, facts_of, instantiate, preloads
+from orchestrator.plugins import Compiled, Compiler, Forward, Program, instantiate, preloads
 from orchestrator.records import PluginSpec, Workload, from_json
 
 
@@ -58,4 +58,7 @@ class Quantized:
     def compile(self, program: Program, workload: Workload) -> Forward:
         quantized = self._quantization.apply(program, workload)
         forward = self._compiler.compile(program, workload)
-        return Compiled(forward, {**facts_of(forward), "quantized": quantized})
+        if not isinstance(forward, Compiled):
+            return Compiled(forward, {"quantized": quantized})
+        forward.facts["quantized"] = quantized
+        return forward

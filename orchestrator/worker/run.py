@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import os
 import random
+import re
 import time
 import traceback
 from dataclasses import dataclass, field, replace
@@ -36,6 +37,7 @@ from orchestrator.records import (
 )
 from orchestrator.store import SweepFolder
 
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 LOADING = ("import", "build")
 SHARED = ("torch", "transformers")
 EAGER_PHASES = ("fp64_run", "eager_1st_run", "eager_2nd_run")
@@ -203,9 +205,14 @@ def classify(error: Exception, phase: str, compiler: str) -> tuple[str, Failure]
 
 
 def _first_sentence(message: str) -> str:
-    """Return the first line and, while it ends with a colon ("backend='x' raised:"), the one that follows."""
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    """Return the first line and, while it ends with a colon ("backend='x' raised:"), the one that follows.
+
+    What TorchScript's interpreter raises says it on its last line. Colours are left out.
+    """
+    lines = [line.strip() for line in COLOURS.sub("", message).splitlines() if line.strip()]
     sentence = lines.pop(0)
+    if lines and sentence.endswith("TorchScript interpreter."):
+        sentence += f" {lines.pop()}"
     while lines and sentence.endswith(":"):
         sentence += f" {lines.pop(0)}"
     return sentence
