@@ -16,6 +16,11 @@ from orchestrator.plugins import Compiled, Forward, Program, Unsupported
 from orchestrator.records import Workload
 
 CUDA_GRAPHS = "CUDA graphs need device=cuda; on the CPU torch runs this silently as something else"
+WORDS = frozenset(
+    {"max_autotune_gemm_backends", "max_autotune_conv_backends", "max_autotune_gemm_search_space"}
+    | {"max_autotune_flex_search_space"}
+)
+"""Options of inductor whose values are words or lists that only choose among what it has itself."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,18 @@ class TorchCompile:
 
             for key, value in checked(config, self.dynamo).items():
                 setattr(config, key, value)
+
+    def foreign_code(self) -> list[str]:
+        """Return the options that may name a program, a file or a server.
+
+        Of the keys of `torch._inductor.config` some name the C++ compiler that is started (cpp.cxx), folders that are
+        written (trace.debug_dir) and caches elsewhere: numbers and switches do not, but for those of caches elsewhere.
+        """
+        return [
+            f"inductor's option {key}={value!r:.80}"
+            for key, value in self.options.items()
+            if "remote" in key or not (isinstance(value, (bool, int, float)) or value is None or key in WORDS)
+        ]
 
     def _wants_cuda_graphs(self) -> bool:
         return self.mode == "reduce-overhead" or self._asks("triton.cudagraphs")

@@ -25,6 +25,7 @@ from orchestrator.errors import UsageError
 from orchestrator.execution import shard as shards
 from orchestrator.execution import space
 from orchestrator.execution.observer import Observer
+from orchestrator.execution.ownership import claim, is_own
 from orchestrator.execution.scheduler import Settings
 from orchestrator.planning import grid, machine, provenance
 from orchestrator.planning.compose import compose
@@ -65,6 +66,7 @@ class PlannedSweep:
 
         Raises UsageError when that is not possible, or when the disk has surely too little room for the sweep.
         """
+        own = not self.resumed or is_own(self.folder)
         settings = Settings.of(self.header.points)
         space.check(
             self.folder, self.pending().jobs, settings.disk_reserve_mib, keep_references=settings.keep_references
@@ -78,6 +80,8 @@ class PlannedSweep:
             self.folder.write_plan(header, self.graph)
         except OSError as error:
             raise UsageError(f"the sweep folder {self.folder} cannot be written: {error}") from error
+        if own:
+            claim(self.folder)
 
 
 class GraphSweeper(Sweeper):
@@ -209,7 +213,7 @@ class GraphSweeper(Sweeper):
         points: dict[tuple[str, ...], None] = {}
         for name in names:
             own = [*others, f"experiment={name}"]
-            hydra = list(self._config.hydra.overrides.hydra)
+            hydra = OmegaConf.to_container(self._config.hydra.overrides.hydra)
             config = compose(self._loader, self._config.hydra.job.config_name, [*hydra, *own])
             params = {str(axis): str(values) for axis, values in config.hydra.sweeper.params.items()}
             points |= dict.fromkeys(grid.expand(own, params, *self._shape(config), self._loader))
