@@ -223,8 +223,7 @@ def _show(hydra: Hydra, asked: Namespace, parser: ArgumentParser) -> bool:
 
 def _sweep(hydra: Hydra, asked: Namespace, arguments: Sequence[str]) -> int:
     """Plan, show the plan, run, collect. The tables are made whatever stopped the run."""
-    from omegaconf import OmegaConf
-
+    from orchestrator.execution.sweeper import as_written
     from orchestrator.reporting.report import shown
     from orchestrator.reporting.terminal import show_plan
     from orchestrator.reporting.watch import run_and_finish, run_watched
@@ -232,8 +231,7 @@ def _sweep(hydra: Hydra, asked: Namespace, arguments: Sequence[str]) -> int:
     sweeper = _sweeper(hydra, asked)
     sweeper.argv = arguments
     assert sweeper.config is not None
-    # as they were written: a "${...}" in them belongs to the points
-    planned = sweeper.plan(OmegaConf.to_container(sweeper.config.hydra.overrides.task))
+    planned = sweeper.plan(as_written(sweeper.config.hydra.overrides.task))
     show_plan(planned.graph, shown(planned.folder), planned.dry_run)
     if planned.dry_run:
         return OK

@@ -321,3 +321,9 @@ def instantiate(spec: PluginSpec) -> Any:
     """Build the plug-in object from its spec. Raises UsageError as `resolve` and `check_options` do."""
     check_options(spec, spec.name)
     return resolve(spec.target)(**spec.options)
+
+
+def foreign_code(plugin: Any) -> list[str]:
+    """Return what of a plug-in's options runs code that is not of the allowed packages, in its own words."""
+    says: Callable[[], list[str]] | None = getattr(plugin, "foreign_code", None)
+    return [] if says is None else says()

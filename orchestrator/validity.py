@@ -15,6 +15,8 @@ from orchestrator.records import KINDS, NEED_REQUIRES_SUCCESS, STATUSES, JobResu
 
 ID = re.compile(r"[0-9a-f]{8,64}")
 """Of a job or a family: it is the name of a folder. Ours have 16 hexadecimal digits."""
+DEVICE = re.compile(r"[a-z][a-z0-9_]*(:[0-9]{1,3})?")
+"""Ours are "cpu" and "cuda:1"; files of other tools have others."""
 LAUNCHERS = ("fork", "subprocess")
 LONGEST_NAME = 1000
 """Characters of a name: of a suite, a model, a compiler, ... It stands in every row of every table."""
@@ -45,9 +47,15 @@ def check_name(text: str, what: str, longest: int = LONGEST_NAME) -> None:
         raise ValueError(f"the name of a {what}, {text[:80]!r}, holds characters that cannot be printed")
 
 
+def check_device(text: str) -> None:
+    if not DEVICE.fullmatch(text):
+        raise ValueError(f"{text[:40]!r} is no device, such as cpu or cuda:0")
+
+
 def check_workload(workload: Workload) -> None:
-    for what in ("suite", "dtype", "device"):
+    for what in ("suite", "dtype"):
         check_name(getattr(workload, what), what)
+    check_device(workload.device)
     check_plugin(workload.builder, "model")
     check_plugin(workload.mode, "mode")
     if min(workload.batch_size, workload.threads, workload.sequence_length or 0) < 0:

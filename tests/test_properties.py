@@ -57,10 +57,54 @@ NUMBERS = st.one_of(
     st.integers(), st.floats(), st.sampled_from([0, -1, 2**31, 2**63, 2**64, 10**400, 1e308, -0.0, 5e-324, 1e-300])
 )
 NASTY = st.sampled_from(
-    ["", " ", "\0", "\n", "\x1b[2J", "\x9b31m", "\u202e", "\ud800", "../../x", "/etc/passwd", "=1+1", "@SUM(1)", "<script>",
-     "${oc.env:HOME}", "${a}", "%s%n", "nan", "inf", "-inf", "null", "true", "1e999", "9" * 5000, "a" * 10_000, "`x`", "$(x)",
-     "';x", "[a](b)", "|", "\\", "*", "?", "[", "[!", "[z-a]", "(a+)+$", "~", "~x", "a=b", "a,b", "a:b", "{", "}", "[]", "{}"]
-)  # fmt: skip
+    [
+        "",
+        " ",
+        "\0",
+        "\n",
+        "\x1b[2J",
+        "\x9b31m",
+        "\u202e",
+        "\ud800",
+        "../../x",
+        "/etc/passwd",
+        "=1+1",
+        "@SUM(1)",
+        "<script>",
+        "${oc.env:HOME}",
+        "${a}",
+        "%s%n",
+        "nan",
+        "inf",
+        "-inf",
+        "null",
+        "true",
+        "1e999",
+        "9" * 5000,
+        "a" * 10_000,
+        "`x`",
+        "$(x)",
+        "';x",
+        "[a](b)",
+        "|",
+        "\\",
+        "*",
+        "?",
+        "[",
+        "[!",
+        "[z-a]",
+        "(a+)+$",
+        "~",
+        "~x",
+        "a=b",
+        "a,b",
+        "a:b",
+        "{",
+        "}",
+        "[]",
+        "{}",
+    ]
+)
 TEXTS = st.one_of(st.text(max_size=30), NASTY, st.text(alphabet="abc=,[]{}()'\"\\:$*?!~+-.|0 ", max_size=30))
 SCALARS = st.one_of(st.none(), st.booleans(), NUMBERS, TEXTS)
 VALUES = st.recursive(
@@ -136,7 +180,10 @@ def only(*expected: type[Exception]) -> Iterator[None]:
     try:
         yield
     except expected as error:
-        assert str(error).strip()
+        message = str(error).strip()
+    else:
+        return
+    assert message
 
 
 # -- records and JSON
@@ -208,10 +255,23 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made.add(failed, synthetic.failed_result(failed, "crash", "it died"))
     folder = made.write()
     folder.log_file(failed.id).write_text("the end of it\n")
-    point = {"compiler": {"name": "inductor"}, "measure": {"name": "performance"}, "rounds": 1, "effect_threshold": 0.01,
-             "execution": {"timeout_s": 600.0, "retries": 1, "parallel": 1}, "exclude": [], "online": False}  # fmt: skip
-    header = Sweep(argv=("compiler=inductor",), overrides=("compiler=inductor",), points=(point,), created=1000.0,
-                   environment={"host": "x", "packages": {"torch": "2"}, "gpus": [{"name": "H"}]}, grid=(("compiler=inductor",),))  # fmt: skip
+    point = {
+        "compiler": {"name": "inductor"},
+        "measure": {"name": "performance"},
+        "rounds": 1,
+        "effect_threshold": 0.01,
+        "execution": {"timeout_s": 600.0, "retries": 1, "parallel": 1},
+        "exclude": [],
+        "online": False,
+    }
+    header = Sweep(
+        argv=("compiler=inductor",),
+        overrides=("compiler=inductor",),
+        points=(point,),
+        created=1000.0,
+        environment={"host": "x", "packages": {"torch": "2"}, "gpus": [{"name": "H"}]},
+        grid=(("compiler=inductor",),),
+    )
     folder.write_plan(header, folder.read_graph())
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
@@ -318,8 +378,20 @@ def test_no_file_that_is_compared_with_shows_anyone_a_traceback(
 
 # -- CSV files of other tools
 
-COLUMNS_OF_THEIRS = ["dev", "name", "batch_size", "speedup", "abs_latency", "compilation_latency", "compression_ratio",
-                     "eager_peak_mem", "dynamo_peak_mem", "calls_captured", "accuracy", "tag"]  # fmt: skip
+COLUMNS_OF_THEIRS = [
+    "dev",
+    "name",
+    "batch_size",
+    "speedup",
+    "abs_latency",
+    "compilation_latency",
+    "compression_ratio",
+    "eager_peak_mem",
+    "dynamo_peak_mem",
+    "calls_captured",
+    "accuracy",
+    "tag",
+]
 CELLS = st.one_of(
     TEXTS, NUMBERS.map(str), st.sampled_from(["cpu", "cuda", "Bert", "0", "pass", "OOM", "infra_error", "1.5"])
 )
@@ -379,17 +451,53 @@ def test_any_only_is_a_rule_or_a_usage_error(good: Path, text: str) -> None:
 
 
 KEYS = st.sampled_from(
-    ["compiler", "dtype", "batch_size", "rounds", "seed", "exclude", "zip", "grids", "resume", "online", "suite.filter",
-     "suite.models", "compiler.options.dynamic", "compiler.options.options", "execution.env.A", "execution.timeout_s",
-     "execution", "gate", "shard", "experiment", "threads", "effect_threshold", "hydra.sweep.dir", "measure.options.pairs"]
-)  # fmt: skip
+    [
+        "compiler",
+        "dtype",
+        "batch_size",
+        "rounds",
+        "seed",
+        "exclude",
+        "zip",
+        "grids",
+        "resume",
+        "online",
+        "suite.filter",
+        "suite.models",
+        "compiler.options.dynamic",
+        "compiler.options.options",
+        "execution.env.A",
+        "execution.timeout_s",
+        "execution",
+        "gate",
+        "shard",
+        "experiment",
+        "threads",
+        "effect_threshold",
+        "hydra.sweep.dir",
+        "measure.options.pairs",
+    ]
+)
 OVERRIDES = st.one_of(
     TEXTS,
     st.builds("{}={}".format, KEYS, st.one_of(TEXTS, NUMBERS.map(str))),
     st.builds("{}{}={}".format, st.sampled_from(["+", "++", "~", ""]), TEXTS, TEXTS),
-    st.sampled_from(["rounds=range(1,1000000000000)", "a=choice(1,2)", "a=glob(*)", "a=range(0,1,1e-300)", "a=interval(0,1)",
-                     "a=tag(x,choice(1))", "a=sort(3,2)", "a=shuffle(range(1,5))", "a=" + "[" * 90, "a=int(x)", "a=range(1,nan)"]),
-)  # fmt: skip
+    st.sampled_from(
+        [
+            "rounds=range(1,1000000000000)",
+            "a=choice(1,2)",
+            "a=glob(*)",
+            "a=range(0,1,1e-300)",
+            "a=interval(0,1)",
+            "a=tag(x,choice(1))",
+            "a=sort(3,2)",
+            "a=shuffle(range(1,5))",
+            "a=" + "[" * 90,
+            "a=int(x)",
+            "a=range(1,nan)",
+        ]
+    ),
+)
 
 
 @many
@@ -422,10 +530,17 @@ def test_any_command_line_is_a_plan_or_a_usage_error(overrides: list[str]) -> No
 # -- configurations
 
 SUITE = {
-    "name": "s", "target": "orchestrator.suites.known.KnownModel", "models": None, "filter": None, "exclude": None,
+    "name": "s",
+    "target": "orchestrator.suites.known.KnownModel",
+    "models": None,
+    "filter": None,
+    "exclude": None,
     "common": {"batch_size": {"cpu": 2}, "tolerance": {"inference": 1e-3}},
-    "catalog": {"a": {"build": {"kind": "sleep"}, "skip": [{"reason": "x", "dtype": "float16"}]}, "b": {"build": {"kind": "fail"}}},
-}  # fmt: skip
+    "catalog": {
+        "a": {"build": {"kind": "sleep"}, "skip": [{"reason": "x", "dtype": "float16"}]},
+        "b": {"build": {"kind": "fail"}},
+    },
+}
 
 
 @many

@@ -1,4 +1,4 @@
-"""Reading a sweep that someone sent runs nothing of it, and writes nothing outside of it. docs/security.md has the list.
+"""Reading a sweep that someone sent runs nothing of it, and writes nothing outside of it: the list is docs/security.md.
 
 What is claimed of the whole command is asked of the operating system: `audit` sees every import, file, process and
 connection of the real command.
@@ -76,7 +76,7 @@ def verbs(folder: SweepFolder, away: Path) -> list[list[str]]:
 
 
 def test_reading_a_sweep_runs_and_imports_nothing_of_it(tmp_path: Path) -> None:
-    """Every verb that reads, on a folder whose classes are in a module that lies in it, and is allowed and on the path."""
+    """Every verb that reads, on a folder whose classes are in a module that lies in it, is allowed, and on the path."""
     folder = hostile.sweep(tmp_path / "outputs" / "2026-01-01" / "10-00-00")
     away = tmp_path / "away"
     away.mkdir()
@@ -89,8 +89,12 @@ def test_reading_a_sweep_runs_and_imports_nothing_of_it(tmp_path: Path) -> None:
     lines = verbs(folder, away)
     done = subprocess.run(
         [sys.executable, "-m", "fakes.verbs", json.dumps(lines)],
-        cwd=away, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=away,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     codes = [line.split()[2] for line in done.stdout.splitlines() if line.startswith("exit code ")]
     assert done.returncode == 0, done.stderr
     assert {line[0] for line in lines} >= set(READERS)
@@ -158,34 +162,15 @@ def test_no_module_of_ours_unpickles_evaluates_or_starts_a_shell() -> None:
             elif isinstance(node, ast.Call):
                 names = [f"{ast.unparse(node.func)}()"]
                 names += ["shell"] * any(word.arg == "shell" for word in node.keywords)
-            found += [f"{file.relative_to(ROOT)}:{node.lineno}: {name}" for name in names if name in FORBIDDEN]
-    assert found == []
+            found += [f"{file.relative_to(ROOT)}: {name}" for name in names if name in FORBIDDEN]
+    assert found == ["suites/user.py: exec()", "suites/user.py: compile()"]  # the file that a user names
 
 
-FORBIDDEN = {
-    *(
-        "pickle",
-        "cPickle",
-        "dill",
-        "cloudpickle",
-        "joblib",
-        "marshal",
-        "shelve",
-        "torch.load()",
-        "numpy.load()",
-        "np.load()",
-    ),
-    *(
-        "eval()",
-        "exec()",
-        "compile()",
-        "os.system()",
-        "os.popen()",
-        "subprocess.getoutput()",
-        "shell",
-        "yaml.unsafe_load()",
-    ),
-}
+FORBIDDEN = (
+    {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "torch.load()", "numpy.load()"}
+    | {"np.load()", "eval()", "exec()", "compile()", "os.system()", "os.popen()", "subprocess.getoutput()", "shell"}
+    | {"yaml.unsafe_load()", "yaml.full_load()"}
+)
 
 
 # -- what stays inside
@@ -327,8 +312,13 @@ def test_a_pipe_does_not_make_a_reader_wait(tmp_path: Path, name: str) -> None:
     lines = [["report", str(folder)], ["ls", "--root", str(tmp_path / "outputs")], ["show", f"{folder}:{job}", "--log"]]
     done = subprocess.run(
         [sys.executable, "-m", "fakes.verbs", json.dumps(lines)],
-        cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
 
@@ -373,13 +363,23 @@ def test_large_files_are_not_read_whole(tmp_path: Path, name: str) -> None:
     folder = hostile.sweep(tmp_path / "outputs" / "2026-01-01" / "10-00-00")
     job = folder.read_graph().jobs[3].id
     sparse(folder.root / name if name in ("plan.json", "sweep.json") else folder.job(job) / name)
-    lines = [["report", str(folder)], ["ls", "--root", str(tmp_path / "outputs")], ["show", f"{folder}:{job}"],
-             ["show", f"{folder}:{job}", "--json"], ["export", "mlflow", str(tmp_path / "runs"), str(folder)]]  # fmt: skip
+    lines = [
+        ["report", str(folder)],
+        ["ls", "--root", str(tmp_path / "outputs")],
+        ["show", f"{folder}:{job}"],
+        ["show", f"{folder}:{job}", "--json"],
+        ["export", "mlflow", str(tmp_path / "runs"), str(folder)],
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "fakes.verbs", json.dumps(lines)],
-        cwd=tmp_path, env={**ENVIRONMENT, "OPENBLAS_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300,
-        check=False, preexec_fn=limited(2 << 30),
-    )  # fmt: skip
+        cwd=tmp_path,
+        env={**ENVIRONMENT, "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        preexec_fn=limited(2 << 30),
+    )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     if name == "result.json":
@@ -579,7 +579,7 @@ def test_our_own_suites_and_compilers_need_no_trust() -> None:
     from orchestrator.planning.points import PointReader
 
     found = loader()
-    compilers = [name for name in found.get_group_options("compiler")]
+    compilers = found.get_group_options("compiler")
     points = []
     for overrides in [[f"compiler={name}"] for name in compilers] + [["suite=huggingface"], ["suite=tiny"]]:
         composer = Composer(found, compose(found, "config", []))
@@ -595,8 +595,16 @@ def test_our_own_suites_and_compilers_need_no_trust() -> None:
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The working directory of a small sweep whose jobs have a variable of their own."""
     place = tmp_path_factory.mktemp("swept")
-    run(place, *FAKES, "suite=perceptrons", "suite.models=[one]", "compiler=eager", "measure=glance", "rounds=1",
-        "execution.env.ANYTHING=x")  # fmt: skip
+    run(
+        place,
+        *FAKES,
+        "suite=perceptrons",
+        "suite.models=[one]",
+        "compiler=eager",
+        "measure=glance",
+        "rounds=1",
+        "execution.env.ANYTHING=x",
+    )
     return place
 
 
@@ -625,8 +633,8 @@ def test_a_sweep_that_someone_sent_is_not_run_without_trust(swept: Path, tmp_pat
         assert "the environment variable ANYTHING='x'" in refused
         assert "--trust" in refused
         assert not (tmp_path / "outputs").exists()
-    run(tmp_path, "rerun", str(folder), "--dry-run")
-    run(tmp_path, f"resume={folder}", "dry_run=true")
+    assert "needs --trust" in run(tmp_path, "rerun", str(folder), "--dry-run")
+    assert "needs --trust" in run(tmp_path, f"resume={folder}", "dry_run=true")
     run(tmp_path, f"resume={folder}", "--trust")
     assert "1 of its 1 jobs" in said(tmp_path, "rerun", str(folder), "--trust")
     assert "1 of its 1 jobs" in said(tmp_path, "rerun", "latest")  # that folder was made here
@@ -651,8 +659,12 @@ def test_a_person_at_a_terminal_is_asked(swept: Path, tmp_path: Path, answer: st
     os.write(ours, answer.encode())
     process = subprocess.Popen(
         [sys.executable, "-m", "orchestrator", f"resume={folder}"],
-        cwd=tmp_path, env=ENVIRONMENT, stdin=theirs, stderr=theirs, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        stdin=theirs,
+        stderr=theirs,
+        stdout=subprocess.DEVNULL,
+    )
     os.close(theirs)
     said = b""
     while chunk := _read(ours):
@@ -722,14 +734,25 @@ def test_a_real_accuracy_job_makes_no_connection_and_unpickles_only_its_own_cach
     """Reference and accuracy with inductor, in watched workers."""
     audit = Audit(tmp_path / "audit.log")
     done = subprocess.run(
-        [sys.executable, "-m", "orchestrator", *FAKES, "suite=perceptrons", "suite.models=[one]", "compiler=inductor",
-         "measure=accuracy"],
-        cwd=tmp_path, env=audit.environment(ORCHESTRATOR_PLUGIN_PACKAGES="fakes"), capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "orchestrator",
+            *FAKES,
+            "suite=perceptrons",
+            "suite.models=[one]",
+            "compiler=inductor",
+            "measure=accuracy",
+        ],
+        cwd=tmp_path,
+        env=audit.environment(ORCHESTRATOR_PLUGIN_PACKAGES="fakes"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert audit.imported("torch._inductor")
-    network = [found for found in audit.events("socket.connect", "socket.getaddrinfo", "socket.sendto")]
-    assert network == []
+    assert audit.events("socket.connect", "socket.getaddrinfo", "socket.sendto") == []
     classes = {f"{arguments[0]}.{arguments[1]}" for _, arguments in audit.events("pickle.find_class")}
     assert {
         name

@@ -10,17 +10,12 @@ from typing import Any, ClassVar
 from orchestrator.compilers import dynamo_backends
 from orchestrator.compilers.captured import is_training
 from orchestrator.compilers.packages import require
-from orchestrator.compilers.torch_config import checked
+from orchestrator.compilers.torch_config import checked, foreign
 from orchestrator.errors import did_you_mean
 from orchestrator.plugins import Compiled, Forward, Program, Unsupported
 from orchestrator.records import Workload
 
 CUDA_GRAPHS = "CUDA graphs need device=cuda; on the CPU torch runs this silently as something else"
-WORDS = frozenset(
-    {"max_autotune_gemm_backends", "max_autotune_conv_backends", "max_autotune_gemm_search_space"}
-    | {"max_autotune_flex_search_space"}
-)
-"""Options of inductor whose values are words or lists that only choose among what it has itself."""
 
 
 @dataclass(frozen=True)
@@ -116,16 +111,8 @@ class TorchCompile:
                 setattr(config, key, value)
 
     def foreign_code(self) -> list[str]:
-        """Return the options that may name a program, a file or a server.
-
-        Of the keys of `torch._inductor.config` some name the C++ compiler that is started (cpp.cxx), folders that are
-        written (trace.debug_dir) and caches elsewhere: numbers and switches do not, but for those of caches elsewhere.
-        """
-        return [
-            f"inductor's option {key}={value!r:.80}"
-            for key, value in self.options.items()
-            if "remote" in key or not (isinstance(value, (bool, int, float)) or value is None or key in WORDS)
-        ]
+        """Return the options of inductor and dynamo that may name a program, a file or a server."""
+        return (foreign(self.options) if self.backend == "inductor" else []) + foreign(self.dynamo)
 
     def _wants_cuda_graphs(self) -> bool:
         return self.mode == "reduce-overhead" or self._asks("triton.cudagraphs")

@@ -20,7 +20,7 @@ from typing import Any
 
 from orchestrator.errors import UsageError
 from orchestrator.files import read_bytes
-from orchestrator.plugins import instantiate
+from orchestrator.plugins import foreign_code, instantiate
 from orchestrator.records import JobSpec, PluginSpec
 from orchestrator.store import Sweep
 
@@ -43,7 +43,7 @@ HARMLESS_VARIABLES = frozenset(
 are not among them: the one loads a library, the other writes a file."""
 HARMLESS_VALUE = re.compile(r"[\w.,:;=+{}()|* -]*")
 """Without "/": no such variable needs a path."""
-PLACE = re.compile(r"[/\\~]|^\.|^[A-Za-z_][\w.-]*:[A-Za-z_]|\.(py|sh|so|dll|bin|onnx|pkl|pth|pt2?)\b")
+PLACE = re.compile(r"[/\\~:]|^\.|\.(py|sh|so|dll|bin|onnx|pkl|pth|pt2?)\b")
 """A text that may name a file, a URL, a repository of a hub, or `package.module:name`."""
 LISTED = 80
 """So many characters of a value are shown."""
@@ -88,10 +88,9 @@ def _of_plugin(spec: PluginSpec, what: str) -> Iterator[str]:
         plugin = instantiate(spec)
     except (UsageError, TypeError, ValueError):
         plugin = None  # its job will say so, in its row
-    says = getattr(plugin, "foreign_code", None)
-    for phrase in says() if says is not None else ():
+    for phrase in foreign_code(plugin):
         yield f"{title}: {phrase}"
-    for path, text in _texts(spec.options, ""):
+    for path, text in [("name", spec.name), *_texts(spec.options, "")]:  # of a model's name some make a place
         if PLACE.search(text):
             yield f"{title}: {path}={_short(text)}{_hash(text)}"
 

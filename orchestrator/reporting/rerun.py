@@ -139,7 +139,7 @@ def _rerun(asked: argparse.Namespace, replay: _Replay, argv: Sequence[str]) -> t
     from orchestrator.reporting.report import shown
     from orchestrator.reporting.reproduced import show_verdicts
     from orchestrator.reporting.terminal import show_plan
-    from orchestrator.reporting.trust import allow
+    from orchestrator.reporting.trust import allow, tell
     from orchestrator.reporting.watch import INTERRUPTED, run_and_finish, run_stored
     from orchestrator.results.reproduced import CHANGED, FAILS_AGAIN, UNFINISHED, tables
 
@@ -150,11 +150,13 @@ def _rerun(asked: argparse.Namespace, replay: _Replay, argv: Sequence[str]) -> t
     print(" ".join(printable(heading)))
     show_conditions(replay.conditions, "What differs from then")
     settings = Settings.of(replay.old.sweep.points)
+    theirs = foreign(replay.graph.jobs, settings.online)
     if not asked.dry_run:
-        allow(replay.old.folder, foreign(replay.graph.jobs, settings.online), asked.trust)
+        allow(replay.old.folder, theirs, asked.trust)
     folder = None if asked.dry_run else _write(replay, Path(asked.root), argv)
     show_plan(replay.graph, shown(folder) if folder else "", dry_run=folder is None)
     if folder is None:
+        tell(replay.old.folder, theirs)
         return OK, _planned(replay)
     if asked.in_process:
         return run_and_finish(folder, lambda: _in_process(folder, replay, settings)), {}

@@ -13,7 +13,7 @@ from orchestrator.reporting.conditions import show_conditions
 from orchestrator.reporting.layout import console
 from orchestrator.reporting.report import shown
 from orchestrator.reporting.terminal import show_plan
-from orchestrator.reporting.trust import allow
+from orchestrator.reporting.trust import allow, tell
 from orchestrator.reporting.watch import run_and_finish, run_stored
 from orchestrator.results.conditions import conditions
 from orchestrator.results.load import figure, load
@@ -49,10 +49,12 @@ def resume(folder: SweepFolder, asked: Asked, trusted: bool) -> int:
     if found.differing and pending.jobs and any(outcome.status != NOT_RUN for outcome in results.outcomes):
         heading = "Warning: what is there was measured in the first of these, the rest will be in the second"
         show_conditions(found, heading, "yellow")
-    if asked.dry_run:
-        return OK
     settings = Settings.of(sweep.points)
-    allow(folder, foreign(pending.jobs, settings.online and not asked.online), trusted)
+    theirs = foreign(pending.jobs, settings.online and not asked.online)
+    if asked.dry_run:
+        tell(folder, theirs)
+        return OK
+    allow(folder, theirs, trusted)
     if asked.execution or asked.online is not None:
         own = is_own(folder)
         try:

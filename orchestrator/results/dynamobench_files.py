@@ -18,7 +18,7 @@ from orchestrator.files import open_file, read_bytes
 from orchestrator.records import FAIL_TO_RUN, PASS
 from orchestrator.results.dynamobench import TESTINGS, FileName, parse_name, status_of
 from orchestrator.results.exports import FORMULA
-from orchestrator.validity import LAST_SECOND, check_name
+from orchestrator.validity import LAST_SECOND, check_device, check_name
 
 HEADERLESS: Mapping[int, tuple[str, ...]] = {
     4: ("dev", "name", "batch_size", "accuracy"),
@@ -146,6 +146,8 @@ def _check_names(path: Path, line: Line) -> None:
     for column in ("dev", "name", "tag"):
         try:
             check_name(line.text(column), column)
+            if column == "dev" and line.text(column):
+                check_device(line.text(column))
         except ValueError as error:
             raise UsageError(f"{path}, line {line.number}: {error}; delete the line") from error
 
@@ -169,21 +171,26 @@ def _testing(path: Path, columns: Sequence[str]) -> str:
 def _name(path: Path, testing: str, given: Given) -> FileName:
     """Return what the file's name says, and what was given says instead."""
     parsed = parse_name(path.name, given.suite)
-    for word in (path.name, *vars(given).values()):
-        try:
-            check_name(word or "", "file, or what is said of it")
-        except ValueError as error:
-            raise UsageError(f"{path}: {error}; rename the file") from error
     said = {key: value for key, value in vars(given).items() if value is not None}
     if parsed is not None:
-        return replace(parsed, testing=testing, **said)
+        return _checked(path, replace(parsed, testing=testing, **said))
     missing = [f"--{key}" for key in ("compiler", "suite", "dtype", "mode", "device") if key not in said]
     if missing:
         raise UsageError(
             f"{path}: its name is not {{compiler}}_{{suite}}_{{dtype}}_{{mode}}_{{device}}_{testing}.csv; "
             f"say what it holds: {' '.join(missing)}"
         )
-    return FileName(testing=testing, **said)
+    return _checked(path, FileName(testing=testing, **said))
+
+
+def _checked(path: Path, name: FileName) -> FileName:
+    try:
+        for column, text in vars(name).items():
+            check_name(text, column)
+        check_device(name.device)
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}; rename the file, or say it with --device and the like") from error
+    return name
 
 
 def verdict(source: Source, line: Line) -> tuple[str, str]:

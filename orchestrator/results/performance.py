@@ -104,7 +104,7 @@ def round_speedup(outcome: Outcome) -> Estimate | None:
 
 
 def is_figure(value: float) -> bool:
-    """Tell whether a time, a size or a ratio can be one: positive, and nothing that makes ratios of it 0 or infinite."""
+    """Tell whether a time, a size or a ratio can be one: positive, and no ratio of two of them is 0 or infinite."""
     return SMALLEST < value < LARGEST
 
 

@@ -1,4 +1,4 @@
-"""Several verbs in one process: `python -m fakes.verbs '[["ls"], ["report", "latest"]]'`. Prints each one's exit code."""
+"""Several verbs in one process, with their exit codes: `python -m fakes.verbs '[["ls"], ["report", "latest"]]'`."""
 
 from __future__ import annotations
 
