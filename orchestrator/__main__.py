@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orchestrator
-from orchestrator.errors import UsageError, did_you_mean
+from orchestrator.errors import UsageError, did_you_mean, printable
 from orchestrator.store import find_sweep
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ Groups (one value, a,b or glob(*)):
 Verbs:
 {verbs}
 
-Flags:  --cfg job  --info  --config-dir DIR  --hydra-help  --version
+Flags:  --cfg job  --info  --config-dir DIR  --trust  --hydra-help  --version
 Exit code: 0 fine, 1 failed jobs, 2 usage, 130 after Ctrl-C. {traceback}=1 shows where an error comes from.
 """
 
@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as error:
         if os.environ.get(TRACEBACK_VARIABLE):
             traceback.print_exc()
-        print(f"orchestrator: {error}", file=sys.stderr)
+        print("\n".join(printable(f"orchestrator: {error}")), file=sys.stderr)
         return USAGE
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
@@ -86,6 +86,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `| head`: no one reads any more, and Python's own flush at exit must not complain
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
+
+
+def command() -> int:
+    """Run this process's command line: what `python -m orchestrator` and the script `orchestrator` do."""
+    words = sys.argv[1:]
+    if words and (words[0].isidentifier() or any(word.startswith("resume=") for word in words)):
+        _leave_working_directory()
+    return main()
+
+
+def _leave_working_directory() -> None:
+    """Import nothing from the working directory: it may be a sweep folder that someone sent, with a rich.py in it.
+
+    `python -m` looks there first; workers, which are started so too, are told by a variable not to. What was imported
+    until now is past that (docs/security.md). A checkout that is not installed is itself in the working directory.
+    """
+    here = Path.cwd()
+    if Path(orchestrator.__file__).absolute().parent.parent == here:
+        return
+    if sys.path and sys.path[0] in ("", str(here)) and not sys.flags.safe_path:
+        del sys.path[0]
+    os.environ["PYTHONSAFEPATH"] = "1"
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -111,6 +133,7 @@ def _hydra(arguments: list[str]) -> int:
     from orchestrator.execution.hydra_plugin import register, search_path
 
     parser = get_args_parser()
+    parser.add_argument("--trust", action="store_true", help="with resume=: run what the sweep names that is not ours")
     parser.prog, parser.usage = "orchestrator", "python -m orchestrator [key=value ...] [flags]   (--help says more)"
     asked = _parse(parser, arguments)
     if not (asked.help or asked.cfg or asked.info or asked.hydra_help or asked.shell_completion):
@@ -152,7 +175,9 @@ def _resume(asked: Namespace, parser: ArgumentParser) -> int | None:
     configuration: its command is put in place of `asked`.
     """
     from orchestrator.planning.resume import read
+    from orchestrator.planning.trust import command_line
     from orchestrator.reporting.resume import is_launched, resume
+    from orchestrator.reporting.trust import allow
 
     alone = read(asked.overrides) if any(override.startswith("resume=") for override in asked.overrides) else None
     if alone is None:
@@ -162,7 +187,8 @@ def _resume(asked: Namespace, parser: ArgumentParser) -> int | None:
     if stored.imported:
         raise UsageError(f"{alone.sweep} was imported: its runs were made elsewhere, there is nothing to resume")
     if not is_launched(stored) or alone.execution.get("shards") == 1:
-        return resume(folder, alone)
+        return resume(folder, alone, asked.trust)
+    allow(folder, (command_line(stored),), asked.trust)
     repeated = _parse(parser, stored.argv)
     asked.overrides = [
         override for override in repeated.overrides if not override.startswith(("resume=", "dry_run="))
@@ -197,6 +223,7 @@ def _show(hydra: Hydra, asked: Namespace, parser: ArgumentParser) -> bool:
 
 def _sweep(hydra: Hydra, asked: Namespace, arguments: Sequence[str]) -> int:
     """Plan, show the plan, run, collect. The tables are made whatever stopped the run."""
+    from orchestrator.execution.sweeper import as_written
     from orchestrator.reporting.report import shown
     from orchestrator.reporting.terminal import show_plan
     from orchestrator.reporting.watch import run_and_finish, run_watched
@@ -204,7 +231,7 @@ def _sweep(hydra: Hydra, asked: Namespace, arguments: Sequence[str]) -> int:
     sweeper = _sweeper(hydra, asked)
     sweeper.argv = arguments
     assert sweeper.config is not None
-    planned = sweeper.plan(list(sweeper.config.hydra.overrides.task))
+    planned = sweeper.plan(as_written(sweeper.config.hydra.overrides.task))
     show_plan(planned.graph, shown(planned.folder), planned.dry_run)
     if planned.dry_run:
         return OK
@@ -251,4 +278,4 @@ def _help(hydra: Hydra) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command())

@@ -9,11 +9,21 @@ from __future__ import annotations
 
 import difflib
 import errno
+import re
 from collections.abc import Iterable, Iterator
+
+ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])|\x9b[0-?]*[ -/]*[@-~]")
+"""Colours, cursor movements, window titles (ECMA-48): left out as a whole, for their letters say nothing."""
 
 
 class UsageError(Exception):
     """Bad input: the message names the thing, the value and what to write instead."""
+
+
+def printable(text: str) -> list[str]:
+    """Return the lines of a text, none of which can do anything to a terminal. Indentation is kept."""
+    plain = ESCAPES.sub("", text).expandtabs(4)
+    return ["".join(c for c in line if c.isprintable()).rstrip() for line in plain.splitlines()]
 
 
 def did_you_mean(value: str, known: Iterable[str]) -> str:

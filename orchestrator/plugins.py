@@ -7,6 +7,10 @@ module must not import torch (or anything else that is heavy) at its top, only i
 Names are resolved only inside the allowed packages: reading a sweep that someone sent must not run their code. To use
 plug-ins of your own, name their packages in the environment variable ORCHESTRATOR_PLUGIN_PACKAGES (separated by
 commas); a sweep cannot set it.
+
+A plug-in whose options can make it run code that is not in those packages (a file of the user's, a program, a model
+from a hub) has a method `foreign_code() -> list[str]`: one phrase for each such thing that its options name. Before a
+sweep that someone sent is run again a person is asked about them (`orchestrator.planning.trust`).
 """
 
 from __future__ import annotations
@@ -283,7 +287,8 @@ def resolve(target: str) -> type:
     """Return the class that `target` names. Raises UsageError when it is not a plug-in of an allowed package."""
     module_name, _, class_name = target.rpartition(".")
     packages = allowed_packages()
-    if not any(module_name == package or module_name.startswith(f"{package}.") for package in packages):
+    inside = any(module_name == package or module_name.startswith(f"{package}.") for package in packages)
+    if not inside or not all(part.isidentifier() for part in target.split(".")):
         raise UsageError(
             f"'{target}' is not a plug-in: it must be inside one of {', '.join(packages)} "
             f"(the environment variable {PACKAGES_VARIABLE} can name more)"
@@ -317,3 +322,9 @@ def instantiate(spec: PluginSpec) -> Any:
     """Build the plug-in object from its spec. Raises UsageError as `resolve` and `check_options` do."""
     check_options(spec, spec.name)
     return resolve(spec.target)(**spec.options)
+
+
+def foreign_code(plugin: Any) -> list[str]:
+    """Return what of a plug-in's options runs code that is not of the allowed packages, in its own words."""
+    says: Callable[[], list[str]] | None = getattr(plugin, "foreign_code", None)
+    return [] if says is None else says()

@@ -13,19 +13,25 @@
 
 A file is written whole or not at all (`orchestrator.files`). A result file that cannot be read counts as absent, and
 says so.
+
+A folder may come from anyone. Ids are names of folders in it, and are checked (`orchestrator.validity`) before they
+become paths; symbolic links inside it are not followed, neither for reading nor for writing: what a sweep says stays
+in it.
 """
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from orchestrator.errors import UsageError
-from orchestrator.files import read_json, write_json
+from orchestrator.files import LARGEST, open_file, read_json, write_json
 from orchestrator.migrations import migrated
 from orchestrator.records import (
     SCHEMA_VERSION,
@@ -39,10 +45,23 @@ from orchestrator.records import (
     from_json,
     to_json,
 )
+from orchestrator.validity import (
+    check_header,
+    check_id,
+    check_job,
+    check_order,
+    check_plugin,
+    check_result,
+    check_sizes,
+    check_workload,
+)
 
+LARGEST_RESULT = 64 << 20
+"""Bytes of a result or a job that is read: ours have 10 kB, with every sample that was taken."""
 _RESULT_HEAD = re.compile(rb'\{\s*"schema": %d,\s*"job_id": "(\w+)",\s*"status": "(\w+)",' % SCHEMA_VERSION)
 _HEAD_BYTES = 200
 _TAIL = b"\n}\n"
+_OWN = re.compile(r"(sweep\.json|plan\.json|report\.html|lock(\.\d+)?|conf|jobs|tables|references|caches)")
 
 
 @dataclass(frozen=True)
@@ -97,13 +116,14 @@ class SweepFolder:
         return str(self.root)
 
     def job(self, job_id: str) -> Path:
-        return self.jobs / job_id
+        """Return the job's folder. Raises ValueError for what is no id, as the other paths of jobs and families do."""
+        return self.jobs / check_id(job_id)
 
     def job_file(self, job_id: str) -> Path:
-        return self.jobs / job_id / "job.json"
+        return self.job(job_id) / "job.json"
 
     def result_file(self, job_id: str) -> Path:
-        return self.jobs / job_id / "result.json"
+        return self.job(job_id) / "result.json"
 
     def log_file(self, job_id: str) -> Path:
         return self.root / self.log_name(job_id)
@@ -111,19 +131,64 @@ class SweepFolder:
     @staticmethod
     def log_name(job_id: str) -> str:
         """The log's path relative to the folder."""
-        return f"jobs/{job_id}/log.txt"
+        return f"jobs/{check_id(job_id)}/log.txt"
 
     def phase_file(self, job_id: str) -> Path:
         """What the worker is doing now, one word: read when it dies without a result."""
-        return self.jobs / job_id / "phase.txt"
+        return self.job(job_id) / "phase.txt"
+
+    def artifacts(self, job_id: str) -> Path:
+        """Folder with what a job makes besides its result: traces, scripts, packages. Empty when the job starts."""
+        return self.job(job_id) / "artifacts"
 
     def reference(self, job_id: str) -> Path:
         """Folder with the tensors that reference job `job_id` leaves for the jobs that need it."""
-        return self.references / job_id
+        return self.references / check_id(job_id)
 
     def cache(self, family: str) -> Path:
         """Private compile-cache folder of a job family (the rounds of one job)."""
-        return self.caches / family
+        return self.caches / check_id(family)
+
+    # -- links
+
+    def inside(self, path: Path) -> Path:
+        """Return the path of a file or folder in here. Raises OSError when a folder on the way to it is a link."""
+        root, folder = len(str(self.root)), os.path.dirname(path)
+        while len(folder) > root:
+            if os.path.islink(folder):
+                raise OSError(errno.ELOOP, "it is a symbolic link, and may lead out of the sweep", folder)
+            folder = os.path.dirname(folder)
+        return path
+
+    def open_log(self, job_id: str) -> BinaryIO:
+        """Open a job's log for reading. Raises OSError when it is no regular file in here."""
+        return open_file(self.inside(self.log_file(job_id)), linked=False)
+
+    def end_of_log(self, job_id: str, most: int) -> bytes | None:
+        """Return the last `most` bytes of a job's log, None when there is no log that can be read."""
+        try:
+            with self.open_log(job_id) as file:
+                file.seek(max(file.seek(0, os.SEEK_END) - most, 0))
+                return file.read(most)
+        except OSError:
+            return None
+
+    def refuse_links(self) -> None:
+        """Raise UsageError when a file or folder in which jobs write is a link, a pipe, a device: before they run."""
+        shared = [self.root, self.jobs, self.references, self.caches]
+        waiting = [folder for folder in shared if folder.is_dir() and not folder.is_symlink()]
+        while waiting:
+            folder = waiting.pop()
+            for entry in _entries(folder):
+                if folder == self.root and not _OWN.fullmatch(entry.name):
+                    continue
+                if not (entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False)):
+                    raise UsageError(
+                        f"{entry.path} is a symbolic link, or no file: a job could write elsewhere through it. "
+                        "orchestrator never makes one: remove it, if you trust this folder at all"
+                    )
+                if folder == self.jobs and entry.is_dir(follow_symlinks=False):
+                    waiting.append(Path(entry.path))
 
     # -- sweep and plan
 
@@ -137,7 +202,9 @@ class SweepFolder:
         """Raises UsageError when the folder is not a sweep, cannot be read, or is of another schema version."""
         data = _read_part(self.sweep_file, "sweep")
         try:
-            return from_json(Sweep, data)
+            sweep = from_json(Sweep, data)
+            check_header(sweep.points, sweep.grid, sweep.environment, sweep.created)
+            return sweep
         except ValueError as error:
             raise UsageError(f"{self.sweep_file} is damaged: {error}") from error
 
@@ -152,21 +219,26 @@ class SweepFolder:
     # -- jobs and results
 
     def write_job(self, job: JobSpec) -> None:
-        self.job(job.id).mkdir(parents=True, exist_ok=True)
+        self.inside(self.job_file(job.id)).parent.mkdir(parents=True, exist_ok=True)
         write_json(self.job_file(job.id), {"schema": SCHEMA_VERSION, **to_json(job)})
 
     def read_job(self, job_id: str) -> JobSpec:
-        return read_job(self.job_file(job_id))
+        """Raises UsageError as `read_job`, and when the file describes another job."""
+        job = read_job(self.job_file(job_id))
+        if job.id != job_id:
+            raise UsageError(f"{self.job_file(job_id)} is damaged: it describes the job {job.id}")
+        return job
 
     def write_result(self, result: JobResult) -> None:
-        self.job(result.job_id).mkdir(parents=True, exist_ok=True)
+        self.inside(self.result_file(result.job_id)).parent.mkdir(parents=True, exist_ok=True)
         write_json(self.result_file(result.job_id), {"schema": SCHEMA_VERSION, **to_json(result)})
 
     def read_result(self, job_id: str) -> JobResult | Unreadable | None:
         """Return the result, None when there is none, or `Unreadable` when the file is cut short or not ours."""
         path = self.result_file(job_id)
         try:
-            result = from_json(JobResult, migrated("result", read_json(path)))
+            data = read_json(self.inside(path), LARGEST_RESULT, linked=False)
+            result = check_result(from_json(JobResult, migrated("result", data)))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, AttributeError) as error:
@@ -182,7 +254,7 @@ class SweepFolder:
         samples. Any other is read in full.
         """
         try:
-            with self.result_file(job_id).open("rb", buffering=0) as file:
+            with open_file(self.inside(self.result_file(job_id)), linked=False) as file:
                 head = file.read(_HEAD_BYTES)
                 file.seek(-len(_TAIL), os.SEEK_END)
                 tail = file.read()
@@ -197,9 +269,13 @@ class SweepFolder:
 
 def read_job(path: Path) -> JobSpec:
     """Read one job.json. Raises UsageError when it is missing, damaged or of another schema version."""
-    data = _read_part(path, "job")
+    data = _read_part(path, "job", LARGEST_RESULT)
     try:
-        return from_json(JobSpec, data)
+        job = check_job(from_json(JobSpec, data))
+        check_workload(job.workload)
+        for spec, what in ((job.compiler, "compiler"), (job.measure, "measure")):
+            check_plugin(spec, what)
+        return job
     except ValueError as error:
         raise UsageError(f"{path} is damaged: {error}") from error
 
@@ -228,7 +304,7 @@ def find_sweep(reference: str, root: Path) -> SweepFolder:
 
     Raises UsageError when there is none, or more than one.
     """
-    if (Path(reference) / "sweep.json").is_file():
+    if os.path.isfile(os.path.join(reference, "sweep.json")):  # not Path.is_file: a name may be too long to be one
         return SweepFolder(reference)
     sweeps = list(find_sweeps(root))
     if reference == "latest" or reference.startswith("latest~"):
@@ -238,7 +314,7 @@ def find_sweep(reference: str, root: Path) -> SweepFolder:
         if int(back) >= len(sweeps):
             raise UsageError(f"'{reference}': there are {len(sweeps)} sweeps under {root}")
         return sweeps[int(back)]
-    if Path(reference).is_dir():
+    if os.path.isdir(reference):
         raise UsageError(f"{reference} is not a sweep folder: it has no sweep.json")
     named = {sweep: f"{sweep.root.parent.name}/{sweep.root.name}" for sweep in sweeps}
     hits = [sweep for sweep, name in named.items() if name.startswith(reference) or name.endswith(f"/{reference}")]
@@ -249,9 +325,16 @@ def find_sweep(reference: str, root: Path) -> SweepFolder:
     return hits[0]
 
 
-def _read_part(path: Path, what: str) -> dict[str, Any]:
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
-        data = read_json(path)
+        return list(os.scandir(folder))
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be read: {error}") from error
+
+
+def _read_part(path: Path, what: str, most: int = LARGEST) -> dict[str, Any]:
+    try:
+        data = read_json(path, most, linked=False)
     except FileNotFoundError:
         raise UsageError(f"{path.parent} is not a {what} folder: it has no {path.name}") from None
     except (OSError, ValueError) as error:
@@ -303,26 +386,33 @@ def _unpack(data: Any) -> JobGraph:
     for key, value in data["records"].items():
         if "builder" in value:
             workloads[key] = from_json(Workload, value)
+            check_workload(workloads[key])
         else:
             plugins[key] = from_json(PluginSpec, value)
-    return JobGraph(
-        tuple(
-            JobSpec(
-                id=str(job["id"]),
-                workload=workloads[job["workload"]],
-                compiler=plugins[job["compiler"]],
-                measure=plugins[job["measure"]],
-                round=int(job["round"]),
-                launcher=str(job["launcher"]),
-                env={str(key): str(value) for key, value in job["env"].items()},
-                needs=tuple(Need(job=str(need), kind=str(kind)) for need, kind in job["needs"]),
-                timeout_s=float(job["timeout_s"]),
-                cost_s=float(job["cost_s"]),
-                verdict=None if job["verdict"] is None else from_json(Verdict, job["verdict"]),
-                point=None if job.get("point") is None else int(job["point"]),
-                kind=None if job.get("kind") is None else str(job["kind"]),
-                disk_bytes=float(job.get("disk_bytes", 0.0)),
-            )
-            for job in data["jobs"]
+            check_plugin(plugins[key], "plug-in")
+    sizes = {key: len(json.dumps(value)) for key, value in data["records"].items()}
+    check_sizes(sizes, (job[part] for job in data["jobs"] for part in ("workload", "compiler", "measure")))
+    jobs = tuple(_job(job, workloads, plugins) for job in data["jobs"])
+    check_order(jobs)
+    return JobGraph(jobs)
+
+
+def _job(job: Any, workloads: dict[str, Workload], plugins: dict[str, PluginSpec]) -> JobSpec:
+    return check_job(
+        JobSpec(
+            id=str(job["id"]),
+            workload=workloads[job["workload"]],
+            compiler=plugins[job["compiler"]],
+            measure=plugins[job["measure"]],
+            round=int(job["round"]),
+            launcher=str(job["launcher"]),
+            env={str(key): str(value) for key, value in job["env"].items()},
+            needs=tuple(Need(job=str(need), kind=str(kind)) for need, kind in job["needs"]),
+            timeout_s=float(job["timeout_s"]),
+            cost_s=float(job["cost_s"]),
+            verdict=None if job["verdict"] is None else from_json(Verdict, job["verdict"]),
+            point=None if job.get("point") is None else int(job["point"]),
+            kind=None if job.get("kind") is None else str(job["kind"]),
+            disk_bytes=float(job.get("disk_bytes", 0.0)),
         )
     )

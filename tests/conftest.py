@@ -25,10 +25,13 @@ def pytest_configure() -> None:
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ[LOCKS] = tempfile.mkdtemp(prefix="orchestrator-locks-")
+    # sweeps of tests are noted as this user's own (`orchestrator.execution.ownership`), and not in their home
+    os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="orchestrator-state-")
 
 
 def pytest_unconfigure() -> None:
-    shutil.rmtree(os.environ.pop(LOCKS), ignore_errors=True)
+    for variable in (LOCKS, "XDG_STATE_HOME"):
+        shutil.rmtree(os.environ.pop(variable), ignore_errors=True)
 
 
 @pytest.fixture

@@ -785,7 +785,7 @@ def damaged(place: Path, content: str) -> str:
         ("", "cannot be read"),
         ("[]", "is no snapshot of a sweep"),
         ("negative", "rows[1].figures.latency_ms: expected positive numbers"),
-        ("nan", "rows[1].figures.latency_ms: expected positive numbers"),
+        ("nan", "cannot be read: NaN is no number"),
         ("no values", "rows[1].figures.latency_ms: expected positive numbers"),
         ("status", "rows[0].status: unknown status 'fine'"),
         ("names", "rows[0].names: expected suite, model"),

@@ -557,7 +557,7 @@ def test_what_a_launcher_ran_is_launched_again_unless_it_is_said_to_run_here(pac
     data = json.loads(folder.sweep_file.read_text())
     data["argv"] = [*PACED, "hydra/launcher=absent", "execution.shards=5"]
     folder.sweep_file.write_text(json.dumps(data))
-    done = said("resume=latest", cwd=paced)
+    done = said("resume=latest", "--trust", cwd=paced)
     assert done.returncode == 2
     assert "unknown hydra/launcher 'absent'" in done.stderr
     done = said("resume=latest", "execution.shards=1", cwd=paced)

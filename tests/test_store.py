@@ -65,9 +65,10 @@ def test_other_content_is_unreadable(folder: SweepFolder, text: str | bytes) -> 
 
 def test_a_result_of_another_job_is_unreadable(folder: SweepFolder) -> None:
     folder.write_result(RESULT)
-    (folder.jobs / "other").mkdir()
-    folder.result_file("other").write_bytes(folder.result_file(RESULT.job_id).read_bytes())
-    result = folder.read_result("other")
+    other = "0" * 16
+    folder.job(other).mkdir()
+    folder.result_file(other).write_bytes(folder.result_file(RESULT.job_id).read_bytes())
+    result = folder.read_result(other)
     assert isinstance(result, Unreadable)
     assert RESULT.job_id in result.reason
 

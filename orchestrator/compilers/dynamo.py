@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from orchestrator.compilers import dynamo_backends
 from orchestrator.compilers.captured import is_training
 from orchestrator.compilers.packages import require
-from orchestrator.compilers.torch_config import checked
+from orchestrator.compilers.torch_config import checked, foreign
 from orchestrator.errors import did_you_mean
 from orchestrator.plugins import Compiled, Forward, Program, Unsupported
 from orchestrator.records import Workload
@@ -109,6 +109,10 @@ class TorchCompile:
 
             for key, value in checked(config, self.dynamo).items():
                 setattr(config, key, value)
+
+    def foreign_code(self) -> list[str]:
+        """Return the options of inductor and dynamo that may name a program, a file or a server."""
+        return (foreign(self.options) if self.backend == "inductor" else []) + foreign(self.dynamo)
 
     def _wants_cuda_graphs(self) -> bool:
         return self.mode == "reduce-overhead" or self._asks("triton.cudagraphs")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from orchestrator.compilers.captured import inference_only
-from orchestrator.plugins import Compiled, Compiler, Forward, Program, instantiate, preloads
+from orchestrator.plugins import Compiled, Compiler, Forward, Program, foreign_code, instantiate, preloads
 from orchestrator.records import PluginSpec, Workload, from_json
 
 
@@ -46,6 +46,9 @@ class Quantized:
     @property
     def fixed_inputs(self) -> bool:
         return bool(getattr(self._compiler, "fixed_inputs", False))
+
+    def foreign_code(self) -> list[str]:
+        return foreign_code(self._quantization) + foreign_code(self._compiler)
 
     def preload_modules(self, workload: Workload) -> tuple[str, ...]:
         return preloads(self._quantization, workload) + preloads(self._compiler, workload)

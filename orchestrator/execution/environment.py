@@ -10,7 +10,6 @@ from orchestrator import system
 
 DEFAULTS: Mapping[str, str] = {
     "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait give their core away: a busy neighbour costs 2x instead of 3x
-    "HF_HUB_OFFLINE": "1",  # models are built from configs; a forgotten name must fail at once, not wait for a network
     "TOKENIZERS_PARALLELISM": "false",  # no thread pool besides torch's, and no warning about forks
 }
 """Set unless the user's environment has them."""
@@ -20,13 +19,22 @@ ALWAYS: Mapping[str, str] = {
     "PYTHONHASHSEED": "0",  # sets have one order in all processes, so a compiler sees one order of nodes
     "PYTHONUNBUFFERED": "1",  # what was printed is in the log when a worker is killed
     "PYTHONUTF8": "1",  # the log is UTF-8 whatever the locale of the machine
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",  # what libraries tell their makers unasked
     "PYTORCH_NVML_BASED_CUDA_CHECK": "1",  # torch.cuda.is_available() must not initialise CUDA before a fork
 }
 
+OFFLINE = "HF_HUB_OFFLINE"
+"""Hugging Face's libraries ask the network unless it is "1": models are built from configs, and a forgotten name must
+fail at once. Only `online=true` takes it away, whatever the user's environment says."""
 
-def worker_environment() -> dict[str, str]:
-    """Return the environment in which servers are started; their workers get it with `job_environment` on top."""
-    return {**DEFAULTS, **system.inherited(os.environ), **ALWAYS}
+
+def worker_environment(online: bool = False) -> dict[str, str]:
+    """Return the environment in which servers are started; their workers get it with `job_environment` on top.
+
+    online: jobs may use the network.
+    """
+    return {**DEFAULTS, **system.inherited(os.environ), **ALWAYS, OFFLINE: "0" if online else "1"}
 
 
 def job_environment(cache: Path, temporary: Path, env: Mapping[str, str]) -> dict[str, str]:

@@ -35,11 +35,14 @@ def prepared(store: SweepFolder, jobs: Sequence[JobSpec], job: JobSpec, settings
         store.write_job(job)
         for file in (store.result_file(job.id), store.phase_file(job.id)):
             file.unlink(missing_ok=True)
+        remove(store.artifacts(job.id))
         if job.measure.name == REFERENCE_MEASURE:
-            remove(store.reference(job.id))
+            remove(store.inside(store.reference(job.id)))
         before = dict(os.environ)
         temporary = Path(folders.enter_context(tempfile.TemporaryDirectory(prefix="orchestrator-")))
-        os.environ.update(worker_environment() | job_environment(scratch.fresh_cache(job), temporary, job.env))
+        os.environ.update(
+            worker_environment(settings.online) | job_environment(scratch.fresh_cache(job), temporary, job.env)
+        )
         try:
             yield
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
@@ -73,7 +74,7 @@ def search_path(user: str | None) -> ConfigSearchPath:
     """
     path = create_config_search_path(f"file://{packaged('conf')}")
     if user is not None:
-        if not Path(user).is_dir():
+        if not os.path.isdir(user):
             raise UsageError(f"--config-dir {user}: there is no such folder")
         path.prepend("command-line", f"file://{Path(user).absolute()}", anchor=SearchPathQuery(provider="main"))
     for folder in dict.fromkeys([Path("experiments").absolute(), packaged("experiments")]):

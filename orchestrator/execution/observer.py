@@ -7,6 +7,7 @@ import sys
 import time
 from typing import Protocol
 
+from orchestrator.errors import printable
 from orchestrator.records import JobResult, JobSpec
 
 WAITING_EVERY_S = 60.0
@@ -44,7 +45,8 @@ class PlainObserver:
 
     def finished(self, job: JobSpec, result: JobResult) -> None:
         reason = f": {result.failure.message}" if result.failure else ""
-        print(f"{result.ended - result.started:7.1f} s  {result.status}  {job.title}{reason}", file=sys.stderr)
+        line = f"{result.ended - result.started:7.1f} s  {result.status}  {job.title}{reason}"
+        print(" ".join(printable(line)), file=sys.stderr)
 
     def interrupted(self) -> None:
         print("stopping when the running jobs have ended; Ctrl-C again to kill them", file=sys.stderr)

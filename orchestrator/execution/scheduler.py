@@ -45,6 +45,7 @@ DUMP_S = 0.2  # for a process that is killed for its time-out to write its stack
 KILL_S = 30.0  # for a killed process group to be gone; then its server is killed too
 LOOK_S = 10.0  # between looks whether what should begin was stopped by somebody
 POLL_S = 0.1  # between looks at a device that somebody else has: the kernel tells nobody that it is free
+SMALLEST = {"parallel": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,7 @@ class Settings:
     memory_limit_gib: private memory that a worker may have; None = no limit but the machine's.
     keep_caches, keep_references: leave compile caches and reference tensors in the folder.
     stop_on_failure: start no more jobs after the first that fails.
+    online: jobs may use the network.
     hang_s: seconds from the request to a worker's first instruction, the server's imports included.
     device_lock: run no timing job while another sweep on this machine runs one on the same device.
     disk_reserve_mib: start no job when the disk has less room than this.
@@ -67,15 +69,24 @@ class Settings:
     keep_caches: bool = False
     keep_references: bool = False
     stop_on_failure: bool = False
+    online: bool = False
     hang_s: float = 180.0
     device_lock: bool = True
     disk_reserve_mib: float = 100.0
 
     @classmethod
     def of(cls, points: Sequence[Any]) -> Settings:
-        """Return the settings of a sweep with these grid points: they share their `execution`, but for the jobs'."""
-        execution = points[0]["execution"] if points else {}
-        return cls(**{key: execution[key] for key in cls.__dataclass_fields__ if key in execution})
+        """Return the settings of a sweep with these grid points: they share their `execution`, but for the jobs'.
+
+        Raises UsageError for a stored value that is none.
+        """
+        execution = points[0].get("execution", {}) if points else {}
+        asked = {**execution, "online": points[0].get("online", False)} if points else {}
+        found = {field.name: asked[field.name] for field in dataclasses.fields(cls) if field.name in asked}
+        for name, value in found.items():
+            if not _fits(name, value):
+                raise UsageError(f"the sweep's header is damaged: {name} is {str(value)[:80]!r}")
+        return cls(**found)
 
 
 class Scheduler:
@@ -198,8 +209,9 @@ class Scheduler:
             file.unlink(missing_ok=True)
         for file in (self._store.result_file(job.id), self._store.phase_file(job.id)):
             file.unlink(missing_ok=True)
+        remove(self._store.artifacts(job.id))
         if job.measure.name == REFERENCE_MEASURE:
-            remove(self._store.reference(job.id))
+            remove(self._store.inside(self._store.reference(job.id)))
         with contextlib.suppress(FileNotFoundError):
             attempt.log_start = self._store.log_file(job.id).stat().st_size
         return job_environment(self._scratch.fresh_cache(job), self._temporary.fresh(job), job.env)
@@ -296,6 +308,16 @@ def _writing(store: SweepFolder, what: str) -> Iterator[None]:
         raise UsageError(
             f"{what} {store}: {error}. What is there stays valid: repair this, then resume the sweep"
         ) from error
+
+
+def _fits(name: str, value: Any) -> bool:
+    """Tell whether what a folder holds may be a setting's value: of its kind, and not less than its smallest."""
+    if name in ("keep_caches", "keep_references", "stop_on_failure", "online"):
+        return isinstance(value, bool)
+    if value is None:
+        return name == "memory_limit_gib"
+    kinds = (int,) if name in ("retries", "parallel") else (int, float)
+    return type(value) in kinds and value >= SMALLEST.get(name, 0)
 
 
 def standing_results(store: SweepFolder, jobs: Sequence[JobSpec]) -> dict[str, JobResult]:

@@ -41,6 +41,8 @@ class Scratch:
                 if job.id in waiting:
                     self._users[folder].add(job.id)
         for parent in (store.caches, store.references):
+            if parent.is_symlink():
+                continue  # it leads out of the sweep, to folders that only bear such names
             for left in list(parent.glob("*")):
                 if left.name.endswith(TRASH):
                     remove_tree(left)
@@ -50,8 +52,8 @@ class Scratch:
                 parent.rmdir()
 
     def fresh_cache(self, job: JobSpec) -> Path:
-        """Return the cache folder of the job's family, empty when this is the family's first round."""
-        cache = self._store.cache(job.family)
+        """Return the cache folder of the job's family, empty when this is the family's first round. Raises OSError."""
+        cache = self._store.inside(self._store.cache(job.family))
         if job.round == 0:
             remove(cache)
         cache.mkdir(parents=True, exist_ok=True)
@@ -66,6 +68,8 @@ class Scratch:
 
     @staticmethod
     def _remove(folder: Path) -> None:
+        if folder.parent.is_symlink():
+            return
         remove(folder)
         with contextlib.suppress(OSError):  # it has others in it, or never was
             folder.parent.rmdir()
@@ -74,6 +78,16 @@ class Scratch:
         caches = [] if self._keep_caches else [self._store.cache(job.family)]
         tensors = [job.id, *(need.job for need in job.needs if need.kind == "reference")]
         return caches + ([] if self._keep_references else [self._store.reference(name) for name in tensors])
+
+
+def drop_caches(store: SweepFolder, jobs: Iterable[JobSpec]) -> None:
+    """Remove the compile caches of these jobs that lie in a folder which someone else may have filled.
+
+    A cache holds pickles and shared libraries, which compilers load: whoever wrote it runs as whoever uses it. The jobs
+    then start cold, and say so.
+    """
+    for family in {job.family for job in jobs} if store.caches.is_dir() else ():
+        remove(store.inside(store.cache(family)))
 
 
 def remove(folder: Path) -> None:

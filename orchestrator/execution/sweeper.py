@@ -19,12 +19,13 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, read_write
+from omegaconf import DictConfig, ListConfig, OmegaConf, read_write
 
 from orchestrator.errors import UsageError
 from orchestrator.execution import shard as shards
 from orchestrator.execution import space
 from orchestrator.execution.observer import Observer
+from orchestrator.execution.ownership import claim, is_own
 from orchestrator.execution.scheduler import Settings
 from orchestrator.planning import grid, machine, provenance
 from orchestrator.planning.compose import compose
@@ -65,6 +66,7 @@ class PlannedSweep:
 
         Raises UsageError when that is not possible, or when the disk has surely too little room for the sweep.
         """
+        own = not self.resumed or is_own(self.folder)
         settings = Settings.of(self.header.points)
         space.check(
             self.folder, self.pending().jobs, settings.disk_reserve_mib, keep_references=settings.keep_references
@@ -78,6 +80,8 @@ class PlannedSweep:
             self.folder.write_plan(header, self.graph)
         except OSError as error:
             raise UsageError(f"the sweep folder {self.folder} cannot be written: {error}") from error
+        if own:
+            claim(self.folder)
 
 
 class GraphSweeper(Sweeper):
@@ -209,7 +213,7 @@ class GraphSweeper(Sweeper):
         points: dict[tuple[str, ...], None] = {}
         for name in names:
             own = [*others, f"experiment={name}"]
-            hydra = list(self._config.hydra.overrides.hydra)
+            hydra = as_written(self._config.hydra.overrides.hydra)
             config = compose(self._loader, self._config.hydra.job.config_name, [*hydra, *own])
             params = {str(axis): str(values) for axis, values in config.hydra.sweeper.params.items()}
             points |= dict.fromkeys(grid.expand(own, params, *self._shape(config), self._loader))
@@ -242,6 +246,11 @@ def run_shard(config: DictConfig, observer: Observer | None = None) -> None:
     job = config.shard_job
     settings = Settings.of(SweepFolder(job.folder).read_sweep().points)
     shards.run_shard(job.folder, job.index, job.of, settings, observer)
+
+
+def as_written(overrides: ListConfig) -> list[str]:
+    """Return overrides as they were given: a "${...}" in one belongs to the points, and means nothing by itself."""
+    return [str(override) for override in OmegaConf.to_container(overrides) or ()]
 
 
 def _without_catalog(conf: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -18,8 +19,10 @@ from orchestrator.planning.compose import explained
 
 OPEN_MAPS = re.compile(r"(suite\.(catalog|common)|(compiler|quantization|mode|measure)\.options|execution\.env)\.")
 FREE_TEXT = ("resume", "suite.filter", "suite.exclude")
-OF_THE_SWEEP = ("zip", "grids", "shard", "dry_run", "resume", "shard_job", "execution.shards")
+OF_THE_SWEEP = ("zip", "grids", "shard", "dry_run", "resume", "online", "shard_job", "execution.shards")
 """Keys that say something about the whole sweep: they cannot have several values in it."""
+MOST_POINTS = 100_000
+"""Points are composed one by one, at 0.1 s each."""
 
 Grid = Sequence[tuple[str, ...]]
 """One tuple of overrides per grid point."""
@@ -71,6 +74,9 @@ def expand(
     for index, grid in enumerate(grids or [{}]):
         axes = _axes([*fixed, *_grid_overrides(grid, index), *arguments], loader)
         dimensions = _paired(axes, pairs)
+        if math.prod(map(len, dimensions)) > MOST_POINTS:
+            sizes = " x ".join(str(len(dimension)) for dimension in dimensions if len(dimension) > 1)
+            raise UsageError(f"{sizes} grid points are over {MOST_POINTS:,}: sweep less at a time")
         for combination in itertools.product(*dimensions):
             point = tuple(itertools.chain.from_iterable(combination))
             points.setdefault(tuple(sorted(point)), point)
@@ -119,9 +125,12 @@ def _values(override: Override, loader: ConfigLoader) -> list[str]:
     if not override.is_discrete_sweep():
         raise UsageError(f"{override.input_line}: an interval has no values to sweep; write range(...) or choice(...)")
     try:
-        return list(override.sweep_string_iterator())
-    except (HydraException, ValueError) as error:
-        raise UsageError(f"{override.input_line}: {error}") from error
+        values = list(itertools.islice(override.sweep_string_iterator(), MOST_POINTS + 1))
+    except (HydraException, ValueError, ArithmeticError) as error:  # the last: range(0,nan)
+        raise UsageError(f"{override.input_line}: {error or type(error).__name__}") from error
+    if len(values) > MOST_POINTS:
+        raise UsageError(f"{override.input_line}: it has over {MOST_POINTS:,} values")
+    return values
 
 
 def _paired(axes: Mapping[str, list[str]], pairs: Sequence[Any]) -> list[list[tuple[str, ...]]]:

@@ -46,6 +46,7 @@ from orchestrator.records import (
     job_id,
 )
 from orchestrator.store import JobGraph
+from orchestrator.validity import MOST_JOBS
 
 EAGER_COMPILER = PluginSpec(name=EAGER, target="orchestrator.compilers.eager.Eager")
 REFERENCE = PluginSpec(name=REFERENCE_MEASURE, target="orchestrator.measures.reference.Reference")
@@ -172,6 +173,8 @@ class _Planner:
             return self.jobs[key]
         if asked:
             self._asked.add(key)
+        if len(self.jobs) >= MOST_JOBS:
+            raise UsageError(f"these are over {MOST_JOBS:,} jobs: sweep less at a time, or fewer rounds")
         job = JobSpec(
             id=key,
             workload=workload.record,

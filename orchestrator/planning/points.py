@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.errors import UsageError, did_you_mean
+from orchestrator.files import check_json
 from orchestrator.planning import schema
 from orchestrator.planning.matching import check_exclude
 from orchestrator.planning.quantized import NONE, combined
 from orchestrator.planning.suites import Suite, read_suite
 from orchestrator.plugins import instantiate
 from orchestrator.records import DTYPES, Json, PluginSpec, fingerprint
+from orchestrator.validity import LAUNCHERS, check_name
 
-LAUNCHERS = ("fork", "subprocess")
 DEVICES = ("auto", "cpu", "cuda")
 GATES = ("accuracy",)
+MOST_ROUNDS = 1000
 
 GROUPS: Mapping[str, type] = {
     "suite": schema.SuiteConf,
@@ -75,6 +78,7 @@ class PointReader:
         Raises UsageError for a key, name or number that is not legal, with its path and what is.
         """
         _check_keys(conf)
+        _check_values(conf)
         execution = conf["execution"]
         check_execution(execution)
         mode, mode_plugin = self._plugin(conf, "mode")
@@ -88,7 +92,7 @@ class PointReader:
             device=_device(conf["device"]),
             batch_size=_at_least_1("batch_size", conf["batch_size"]),
             sequence_length=_at_least_1("sequence_length", conf["sequence_length"]),
-            rounds=_at_least_1("rounds", conf["rounds"]) or 1,
+            rounds=_rounds(conf["rounds"]),
             seed=conf["seed"],
             threads=_at_least_1("threads", conf["threads"]),
             exclude=check_exclude(conf["exclude"]),
@@ -186,6 +190,30 @@ def _expect_keys(node: Json, known: set[str], prefix: str) -> None:
             raise UsageError(f"unknown key '{prefix}{key}': {did_you_mean(key, known)}")
 
 
+def _check_values(conf: Json) -> None:
+    """Refuse what no sweep folder can hold: it would be found out when the folder is read."""
+    for key, value in conf.items():
+        try:
+            check_json(value)
+        except ValueError as error:
+            raise UsageError(f"{key}: {error}") from error
+    for group in ("suite", "compiler", "mode", "measure"):
+        _check_name(str(conf[group]["name"]), group)
+    for model in conf["suite"].get("catalog", ()):
+        _check_name(str(model), "model")
+    for name, value in conf["execution"]["env"].items():
+        _check_name(f"{name}={value}", "variable")
+        if not name or "=" in name:
+            raise UsageError(f"execution.env: {name!r} is no name of an environment variable")
+
+
+def _check_name(name: str, what: str) -> None:
+    try:
+        check_name(name, what)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
 def _one_of(key: str, value: str, known: tuple[str, ...]) -> str:
     if value not in known:
         raise UsageError(f"{key}={value}: {did_you_mean(value, known)}")
@@ -198,9 +226,15 @@ def _at_least_1(key: str, value: int | None) -> int | None:
     return value
 
 
+def _rounds(value: int) -> int:
+    if not 1 <= value <= MOST_ROUNDS:
+        raise UsageError(f"rounds={value}: it must be at least 1, and at most {MOST_ROUNDS}")
+    return value
+
+
 def _positive(key: str, value: float) -> float:
-    if not value > 0:
-        raise UsageError(f"{key}={value}: it must be more than 0 seconds")
+    if not 0 < value < math.inf:
+        raise UsageError(f"{key}={value}: it must be more than 0 seconds, and a number")
     return float(value)
 
 

@@ -23,11 +23,12 @@ OF_THE_JOBS = ("launcher", "env")
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """What a command says that only resumes: resume=SWEEP, and perhaps dry_run and execution.*."""
+    """What a command says that only resumes: resume=SWEEP, and perhaps dry_run, online and execution.*."""
 
     sweep: str
     dry_run: bool
     execution: dict[str, Any]  # the keys that were given
+    online: bool | None = None  # None: as the sweep has it
 
 
 def read(overrides: Sequence[str]) -> Asked | None:
@@ -37,7 +38,7 @@ def read(overrides: Sequence[str]) -> Asked | None:
     """
     parsed = parse(overrides, None)
     keys = [override.key_or_group for override in parsed]
-    only = all(key in ("resume", "dry_run") or key.partition(".")[0] == "execution" for key in keys)
+    only = all(key in ("resume", "dry_run", "online") or key.partition(".")[0] == "execution" for key in keys)
     if "resume" not in keys or not only or any(override.is_delete() for override in parsed):
         return None
     conf = OmegaConf.structured(Config)
@@ -55,23 +56,29 @@ def read(overrides: Sequence[str]) -> Asked | None:
             given |= set(value)
     execution: Any = OmegaConf.to_container(conf.execution)
     check_execution(execution)
-    return Asked(str(conf.resume), bool(conf.dry_run), {key: execution[key] for key in given})
+    online = bool(conf.online) if "online" in keys else None
+    return Asked(str(conf.resume), bool(conf.dry_run), {key: execution[key] for key in given}, online)
 
 
-def with_execution(sweep: Sweep, graph: JobGraph, given: dict[str, Any]) -> tuple[Sweep, JobGraph]:
-    """Return the stored sweep and plan with other values of `execution`, a new time-out in the jobs that had the old.
+def with_execution(
+    sweep: Sweep, graph: JobGraph, given: dict[str, Any], online: bool | None = None
+) -> tuple[Sweep, JobGraph]:
+    """Return the stored sweep and plan with other values of `execution` and `online`.
+
+    A new time-out is that of the jobs that had the old one.
 
     Raises UsageError for values that would make other jobs of these.
     """
     default = dataclasses.asdict(ExecutionConf())
-    stored = [{**default, **point["execution"]} for point in sweep.points] or [default]
+    stored = [{**default, **point.get("execution", {})} for point in sweep.points] or [default]
     for key in OF_THE_JOBS:
         if key in given and any(old[key] != given[key] for old in stored):
             raise UsageError(
                 f"execution.{key} belongs to the jobs of a sweep: with {given[key]!r} they would be others. "
                 "Leave it out, or start a new sweep"
             )
-    points = tuple({**point, "execution": {**point["execution"], **given}} for point in sweep.points)
+    own = {} if online is None else {"online": online}
+    points = tuple({**point, "execution": {**point.get("execution", {}), **given}, **own} for point in sweep.points)
     if "timeout_s" in given:
         old = {float(execution["timeout_s"]) for execution in stored}  # a measure's own time-out stays
         jobs = (

@@ -121,6 +121,7 @@ class Config:
     gate: str | None = None  # accuracy: what is wrong is not timed
     shard: str | None = None  # "2/5": plan and run only the second fifth, by cost
     dry_run: bool = False  # show the plan, run nothing, write nothing
+    online: bool = False  # jobs may use the network: models by their id on a hub
     resume: str | None = None  # latest, or a sweep folder: run what has no valid result there
     execution: ExecutionConf = field(default_factory=ExecutionConf)
     shard_job: ShardJob = field(default_factory=ShardJob)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -66,9 +67,9 @@ def accept(path: Path, after: Snapshot, rules: Rules, today: datetime.date, *, f
     Raises UsageError when `path` is no place for one, the sweep is not complete, or the file there is no baseline;
     the last two not with `force`.
     """
-    if path.suffix != ".json" or path.is_dir():
+    if path.suffix != ".json" or os.path.isdir(path):
         raise UsageError(f"--accept writes a baseline file: --against must end in .json, and {path} does not")
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise UsageError(f"{path.parent} is no folder: mkdir -p {path.parent}")
     if not after.rows:
         raise UsageError(f"{after.name} has no rows: as a baseline it would expect nothing")
@@ -87,7 +88,7 @@ def accept(path: Path, after: Snapshot, rules: Rules, today: datetime.date, *, f
 
 def _before(path: Path, after: Snapshot, force: bool) -> Snapshot:
     nothing = replace(after, rows=())
-    if not path.exists():
+    if not os.path.exists(path):
         return nothing
     try:
         return snapshot.read(path)

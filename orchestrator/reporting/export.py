@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.errors import UsageError
+from orchestrator.errors import UsageError, printable
 from orchestrator.files import write_text
 from orchestrator.store import SweepFolder, find_sweep
 
@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
     results = load(find_sweep(asked.sweep, Path(asked.root)))
     to: Callable[[Loaded, argparse.Namespace], list[str]] = asked.to
     for line in to(Loaded(results.folder, results, build(results)), asked):
-        print(line)
+        print("\n".join(printable(line)))
     return 0
 
 

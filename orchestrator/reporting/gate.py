@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,7 +71,7 @@ def _read(reference: str, root: Path) -> tuple[Snapshot, str | None]:
     from orchestrator.execution.lock import holder
     from orchestrator.results import snapshot, sources
 
-    if Path(reference).is_file():
+    if os.path.isfile(reference):
         return snapshot.read(Path(reference)), None
     folder, _ = sources.find(reference, root)
     running = holder(folder)
@@ -80,7 +81,7 @@ def _read(reference: str, root: Path) -> tuple[Snapshot, str | None]:
 
 
 def _read_baseline(reference: str, root: Path) -> tuple[Snapshot, str | None]:
-    if reference.endswith(".json") and not Path(reference).exists():
+    if reference.endswith(".json") and not os.path.exists(reference):
         raise UsageError(
             f"there is no baseline {reference}: `orchestrator gate REF --against {reference} --accept` makes one"
         )
@@ -91,7 +92,7 @@ def _read_baseline(reference: str, root: Path) -> tuple[Snapshot, str | None]:
 
 
 def _named(reference: str, snapshot: Snapshot) -> str:
-    return f"{reference} ({snapshot.name})" if Path(reference).is_file() else snapshot.name
+    return f"{reference} ({snapshot.name})" if os.path.isfile(reference) else snapshot.name
 
 
 def _write_junit(path: Path, judgement: Judgement) -> None:

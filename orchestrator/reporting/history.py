@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ def main(argv: Sequence[str]) -> int:
     asked = _parser().parse_args(argv)
     files = [Path(file) for file in asked.file]
     for file in files:
-        if not file.is_file():
+        if not os.path.isfile(file):
             raise UsageError(f"{file} is no file: sweeps are found below --root, files are baselines of `gate`")
     from orchestrator.results.history import Wanted, build, read
     from orchestrator.results.listing import folders

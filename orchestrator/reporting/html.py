@@ -11,6 +11,7 @@ import base64
 import hashlib
 import html
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from importlib import resources
@@ -40,7 +41,7 @@ def write(folder: SweepFolder, results: SweepResults, tables: Tables, *, running
 
 def write_file(file: Path, sweeps: Sequence[tuple[SweepResults, Tables]], *, running: bool = False) -> None:
     """Write the page of one sweep or several to a file of the user's. Raises UsageError when that is not possible."""
-    if file.is_dir():
+    if os.path.isdir(file):
         raise UsageError(f"--html {file} is a folder; name the file to write, such as {file / 'report.html'}")
     try:
         write_text(file, page(sweeps, file.absolute().parent, running=running))

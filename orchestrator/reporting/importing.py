@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.errors import UsageError
+from orchestrator.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from orchestrator.results.dynamobench_files import Source
@@ -37,10 +38,10 @@ def main(argv: Sequence[str]) -> int:
     folder = write(imported, into, ("import", *argv), files, newest)
     collect(folder)
     rows = sum(len(source.lines) for source in sources)
-    print(f"{rows} rows of {len(sources)} files -> {shown(folder)}")
-    for note in [*notes, *imported.notes]:
-        print(f"note: {note}")
-    print(f"next: python -m orchestrator report {shown(folder)}")
+    said = [f"{rows} rows of {len(sources)} files -> {shown(folder)}"]
+    said += [f"note: {note}" for note in [*notes, *imported.notes]]
+    said += [f"next: python -m orchestrator report {shlex.quote(shown(folder))}"]
+    print("\n".join(" ".join(printable(line)) for line in said))
     return 0
 
 

@@ -10,14 +10,14 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from orchestrator.records import HARMLESS, NOT_RUN, Samples
 from orchestrator.reporting.columnar import rounded
 from orchestrator.results.accuracy import badness
-from orchestrator.results.load import Outcome, SweepResults, items
+from orchestrator.results.load import Outcome, SweepResults, items, lines
 from orchestrator.results.metrics import MS
+from orchestrator.store import SweepFolder
 
 LOG_LINES = 40
 LOG_BYTES = 16_384
@@ -28,7 +28,6 @@ TENSORS = 20
 """So many tensors of an accuracy job are in the page, the worst."""
 SAMPLE_DIGITS = 4
 CACHE_FOLDER = re.compile(r"^.*/caches/[0-9a-f]{16}(?=/)")
-ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
 
 
 class Interned:
@@ -68,7 +67,7 @@ class Details:
         result = outcome.result
         assert result is not None
         many = len(self._results.outcomes) > MANY_JOBS
-        log = None if many and _importance(outcome) == 2 else tail(self._results.folder.log_file(outcome.job.id))
+        log = None if many and _importance(outcome) == 2 else tail(self._results.folder, outcome.job.id)
         failure = result.failure
         return {
             "samples": [[s.metric, *_scaled(s)] for s in result.samples],
@@ -79,17 +78,12 @@ class Details:
         }
 
 
-def tail(path: Path) -> list[str] | None:
+def tail(folder: SweepFolder, job_id: str) -> list[str] | None:
     """Return the last lines of a log without control characters, None where there is no log that can be read."""
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(size - LOG_BYTES, 0))
-            text = file.read().decode(errors="replace")
-    except OSError:
+    text = folder.end_of_log(job_id, LOG_BYTES)
+    if text is None:
         return None
-    lines = ESCAPES.sub("", text).expandtabs(4).splitlines()
-    cut = ["".join(c for c in line if c.isprintable()).rstrip() for line in lines[-LOG_LINES:]]
+    cut = lines(text.decode(errors="replace"))[-LOG_LINES:]
     return [line if len(line) <= 400 else line[:399] + "…" for line in cut]
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.text import Text
 
 from orchestrator.results.load import lines
@@ -44,11 +45,26 @@ class Heading:
     style: str = "bold"
 
 
+class _Console(Console):
+    """A console that prints its own colours, and of texts only what can be seen: rich lets escapes through."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            text = segment.text
+            if segment.control or (text.isascii() and text.isprintable()) or text == "\n":
+                yield segment
+            else:
+                yield Segment("".join(c for c in text if c.isprintable() or c == "\n"), segment.style)
+
+
 def console(width: int | None = None) -> Console:
-    """Return a console on stdout. A character that the stream cannot encode becomes "?", never an exception."""
+    """Return a console on stdout. A character that the stream cannot encode becomes "?", never an exception.
+
+    What cannot be seen is not printed: no text moves the cursor, whatever file it is from.
+    """
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")
-    return Console(width=width, highlight=False, markup=False, emoji=False)
+    return _Console(width=width, highlight=False, markup=False, emoji=False)
 
 
 def grid(titles: Sequence[str], rows: Sequence[Sequence[Cell] | Heading], width: int, stacked: bool) -> list[Text]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
 def roots(named: Sequence[str] | None) -> list[Path]:
     """Return the folders below which sweeps lie. Raises UsageError for one that is named and does not exist."""
     for root in named or ():
-        if not Path(root).is_dir():
+        if not os.path.isdir(root):
             raise UsageError(f"--root {root}: there is no such folder")
     return [Path(root) for root in named or ("outputs",)]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 
+from orchestrator.results.exports import markdown_code
 from orchestrator.results.load import one_line
 from orchestrator.results.metrics import MISSING
 
@@ -22,8 +23,7 @@ def code(text: object) -> str:
     if not line:
         return MISSING
     line = line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
-    # code has no escapes of its own, and a backslash in front of a "|" would take away its escape
-    return f"`{line.replace('`', chr(39)).replace(chr(92) + '|', '/|').replace('|', chr(92) + '|')}`"
+    return markdown_code(line)
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> list[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.errors import UsageError
+from orchestrator.errors import UsageError, printable
 from orchestrator.records import HARMLESS
 from orchestrator.reporting import output
 from orchestrator.store import JobGraph, SweepFolder, new_folder
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from orchestrator.results.tables import Table
 
 OK, FAILED = 0, 1
+MOST_ROUNDS = 1000
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--strict", action="store_true", help="refuse when the environment is not what it was")
     add("--dry-run", action="store_true", help="show the plan and what differs from then, run nothing")
     add("--in-process", action="store_true", help="with --job: run it in this process, for a debugger")
+    add("--trust", action="store_true", help="run what it names that is not ours: a user's models, variables")
     return parser
 
 
@@ -108,8 +109,8 @@ def _check(asked: argparse.Namespace, alone: JobSpec | None, job: str | None) ->
         raise UsageError("--failed, --only and --rounds choose among rows, and --job has chosen one job")
     if alone is not None and asked.in_process and alone.verdict is not None:
         raise UsageError(f"nothing to run in '{alone.title}': {alone.verdict.status}: {alone.verdict.reason}")
-    if asked.rounds is not None and asked.rounds < 1:
-        raise UsageError(f"--rounds {asked.rounds}: it must be at least 1")
+    if asked.rounds is not None and not 1 <= asked.rounds <= MOST_ROUNDS:
+        raise UsageError(f"--rounds {asked.rounds}: it must be at least 1, and at most {MOST_ROUNDS}")
 
 
 def _chosen(asked: argparse.Namespace, results: SweepResults, whole: JobGraph, alone: JobSpec | None) -> JobGraph:
@@ -133,23 +134,30 @@ def _nothing(replay: _Replay) -> tuple[int, dict[str, Table]]:
 
 def _rerun(asked: argparse.Namespace, replay: _Replay, argv: Sequence[str]) -> tuple[int, dict[str, Table]]:
     from orchestrator.execution.scheduler import Settings
+    from orchestrator.planning.trust import foreign
     from orchestrator.reporting.conditions import show_conditions
     from orchestrator.reporting.report import shown
     from orchestrator.reporting.reproduced import show_verdicts
     from orchestrator.reporting.terminal import show_plan
+    from orchestrator.reporting.trust import allow, tell
     from orchestrator.reporting.watch import INTERRUPTED, run_and_finish, run_stored
     from orchestrator.results.reproduced import CHANGED, FAILS_AGAIN, UNFINISHED, tables
 
     known = {outcome.job.id for outcome in replay.old.outcomes}
     new = sum(job.id not in known for job in replay.graph.jobs)
     more = f", and {new} of more rounds" if new else ""
-    print(f"Rerun of {shown(replay.old.folder)}: {len(replay.graph.jobs) - new} of its {len(known)} jobs{more}")
+    heading = f"Rerun of {shown(replay.old.folder)}: {len(replay.graph.jobs) - new} of its {len(known)} jobs{more}"
+    print(" ".join(printable(heading)))
     show_conditions(replay.conditions, "What differs from then")
+    settings = Settings.of(replay.old.sweep.points)
+    theirs = foreign(replay.graph.jobs, settings.online)
+    if not asked.dry_run:
+        allow(replay.old.folder, theirs, asked.trust)
     folder = None if asked.dry_run else _write(replay, Path(asked.root), argv)
     show_plan(replay.graph, shown(folder) if folder else "", dry_run=folder is None)
     if folder is None:
+        tell(replay.old.folder, theirs)
         return OK, _planned(replay)
-    settings = Settings.of(replay.old.sweep.points)
     if asked.in_process:
         return run_and_finish(folder, lambda: _in_process(folder, replay, settings)), {}
     code = run_and_finish(folder, lambda: run_stored(folder, replay.graph, settings))
@@ -164,6 +172,9 @@ def _rerun(asked: argparse.Namespace, replay: _Replay, argv: Sequence[str]) -> t
 
 def _write(replay: _Replay, root: Path, argv: Sequence[str]) -> SweepFolder:
     """Create the new folder, with the old configuration and the plan. Raises UsageError when that is not possible."""
+    from orchestrator.execution.ownership import claim
+    from orchestrator.planning.provenance import copy_stored_conf
+
     old = replay.old
     header = replace(
         old.sweep,
@@ -174,9 +185,9 @@ def _write(replay: _Replay, root: Path, argv: Sequence[str]) -> SweepFolder:
     )
     try:
         folder = new_folder(root.absolute() / time.strftime("%Y-%m-%d") / time.strftime("%H-%M-%S"))
-        if old.folder.conf.is_dir():
-            shutil.copytree(old.folder.conf, folder.conf)
+        copy_stored_conf(old.folder.conf, folder.conf)
         folder.write_plan(header, replay.graph)
+        claim(folder)
     except OSError as error:
         raise UsageError(f"a new sweep folder cannot be written under {root}: {error}") from error
     return folder

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from orchestrator.results.details import Details, Summary
 
 LISTED, LOG_LINES, DETAIL_LINES, SPARKS = 10, 20, 40, 16
+LOG_BYTES = 16 << 20
+"""So much of the end of a log is written as JSON, CSV or Markdown, which are made in memory; for people all of it."""
 LEVELS, PLAIN_LEVELS = "▁▂▃▄▅▆▇█", "_.-=+*#@"
 
 
@@ -38,7 +40,7 @@ def write(form: str, found: Details, whole_log: bool) -> None:
     facts = dict(configuration.flatten(found.outcome.facts))
     environment = {} if found.outcome.result is None else snapshot.flat_environment(found.outcome.result.environment)
     about = _about(found)
-    about["log"] = "\n".join(found.log()) if whole_log else "\n".join(found.end_of_log()[-LOG_LINES:])
+    about["log"] = "\n".join(found.log(LOG_BYTES)) if whole_log else "\n".join(found.end_of_log()[-LOG_LINES:])
     if form == "csv":
         about |= found.config
         about |= {f"facts.{key}": value for key, value in facts.items()}

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
+from orchestrator.files import files_below
 from orchestrator.records import HARMLESS, NOT_RUN, JobSpec
 from orchestrator.reporting import output
 from orchestrator.reporting.layout import age, console, cut, duration, item, paragraph, plain
@@ -70,8 +69,7 @@ def _tables(results: SweepResults, listed: Listed, form: str) -> dict[str, Any]:
 
 def disk(folder: SweepFolder) -> int:
     """Return the bytes of all files of a sweep."""
-    found = (Path(place, file) for place, _, files in os.walk(folder.root) for file in files)
-    return sum(path.lstat().st_size for path in found)
+    return sum(size for _, size in files_below(folder.root))
 
 
 def failures(outcomes: Iterable[Outcome]) -> list[Outcome]:

@@ -6,12 +6,12 @@ Flat, so that two configurations can be compared key by key, and every differenc
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from orchestrator.planning.quantized import parts
 from orchestrator.records import JobSpec, PluginSpec, Workload
+from orchestrator.results.reproduce import OTHER_TYPE
 from orchestrator.results.reproduce import value as quoted
 
 Flat = Mapping[str, Any]
@@ -21,8 +21,6 @@ GROUPS = ("suite", "compiler", "quantization", "dtype", "mode", "device", "measu
 NOT_A_SETTING = frozenset({"dry_run", "resume", "shard_job", "zip", "grids", *GROUPS})
 """Top keys of a grid point that rows answer themselves, or that shape a sweep without changing a job of it."""
 ABSENT = "(absent)"
-OTHER_TYPE = re.compile(r"|null|true|false|[+-]?(inf|nan|[0-9][0-9_.]*(e[+-]?[0-9]+)?|\.[0-9]+)", re.IGNORECASE)
-"""Text that Hydra's grammar would take for something else than text."""
 
 
 class JobConfigs:

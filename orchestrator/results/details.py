@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import UsageError, did_you_mean
+from orchestrator.files import files_below
 from orchestrator.planning.matching import KEYS, matches, names
 from orchestrator.records import JobSpec, Samples
 from orchestrator.results.configuration import JobConfigs, flatten
@@ -21,6 +22,7 @@ from orchestrator.results.statistics import spread
 from orchestrator.store import JobGraph, Sweep, SweepFolder
 
 TAIL_BYTES = 64 * 1024
+LONGEST_LINE = 1 << 20
 SHOWN_APART = ("memory", "accuracy", "graph_break_reasons")
 """Facts that are tables of their own."""
 OTHER_KEYS = ("round", "status", "job")
@@ -57,9 +59,10 @@ class Details:
     @property
     def files(self) -> list[tuple[str, int]]:
         """Files in the job's folder with their bytes, sorted by name."""
-        root = self.folder.job(self.job.id)
-        found = [Path(place, file) for place, _, files in os.walk(root) for file in files]
-        return sorted((str(path.relative_to(root)), path.lstat().st_size) for path in found)
+        try:
+            return sorted(files_below(self.folder.inside(self.folder.result_file(self.job.id)).parent))
+        except OSError:  # its folder is a link
+            return []
 
     @property
     def point(self) -> tuple[str, ...]:
@@ -113,24 +116,21 @@ class Details:
         found = [one for one in items(self.outcome.facts, "accuracy", "tensors") if isinstance(one, dict)]
         return sorted(found, key=badness, reverse=True)
 
-    def log(self) -> Iterator[str]:
-        """Yield the lines of the log, all of them, fit for a terminal; none where there is no log."""
-        path = self.folder.log_file(self.job.id)
-        if path.is_file():
-            with path.open(errors="replace") as file:
-                for text in file:
-                    yield from lines(text)
+    def log(self, most: int | None = None) -> Iterator[str]:
+        """Yield the lines of the log, fit for a terminal; none where there is no log that can be read.
+
+        All of them, or those of its last `most` bytes. A line that does not end comes in pieces of `LONGEST_LINE`.
+        """
+        with contextlib.suppress(OSError), self.folder.open_log(self.job.id) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0 if most is None else max(size - most, 0))
+            while text := file.readline(LONGEST_LINE):
+                yield from lines(text.decode(errors="replace"))
 
     def end_of_log(self) -> list[str]:
         """Return the last lines of the log: of a long one those in its last 64 KiB."""
-        try:
-            with self.folder.log_file(self.job.id).open("rb") as file:
-                size = file.seek(0, os.SEEK_END)
-                file.seek(max(size - TAIL_BYTES, 0))
-                text = file.read().decode(errors="replace")
-        except OSError:
-            return []
-        return lines(text)
+        text = self.folder.end_of_log(self.job.id, TAIL_BYTES)
+        return lines((text or b"").decode(errors="replace"))
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,18 @@ that was cut off, columns that are missing. What would have to be guessed is an 
 from __future__ import annotations
 
 import csv
-import math
+import io
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.errors import UsageError
+from orchestrator.files import open_file, read_bytes
 from orchestrator.records import FAIL_TO_RUN, PASS
 from orchestrator.results.dynamobench import TESTINGS, FileName, parse_name, status_of
 from orchestrator.results.exports import FORMULA
+from orchestrator.validity import LAST_SECOND, check_device, check_name
 
 HEADERLESS: Mapping[int, tuple[str, ...]] = {
     4: ("dev", "name", "batch_size", "accuracy"),
@@ -25,6 +28,8 @@ HEADERLESS: Mapping[int, tuple[str, ...]] = {
 """Number of cells -> columns of files without a header, as runner.py takes them."""
 ZEROS = frozenset({"0", "0.0", "0.0000", "0.000000"})
 """What rows of failed runs are filled up with."""
+LARGEST_NUMBER = 1e15
+"""Of any unit: a figure above is none."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +55,12 @@ class Line:
         return self.cells.get(column, "").strip()
 
     def number_of(self, column: str) -> float | None:
-        """Return a cell that is a finite number, None for anything else."""
+        """Return a cell that is a number, None for anything else, and for what no run ever took."""
         try:
             value = float(self.text(column))
         except ValueError:
             return None
-        return value if math.isfinite(value) else None
+        return value if abs(value) < LARGEST_NUMBER else None  # nor is NaN smaller than anything
 
 
 @dataclass(frozen=True)
@@ -77,14 +82,14 @@ def find(places: Iterable[str]) -> tuple[list[Path], list[str]]:
     notes = []
     for place in places:
         path = Path(place)
-        if path.is_dir():
+        if os.path.isdir(path):
             found = sorted(file for testing in TESTINGS for file in path.glob(f"*_{testing}.csv") if file.is_file())
             if not found:
                 raise UsageError(f"{place} has no *_performance.csv or *_accuracy.csv; name the files themselves")
             others = sum(1 for file in path.glob("*.csv")) - len(found)
             notes += [f"{place}: {others} other CSV files were not read"] if others else []
             files += found
-        elif path.is_file():
+        elif os.path.isfile(path):
             files.append(path)
         else:
             raise UsageError(f"{place}: no such file or folder")
@@ -111,6 +116,7 @@ def read(path: Path, given: Given) -> tuple[Source, list[str]]:
         line = Line(number, {c: _unquoted(cell) for c, cell in zip(columns, cells, strict=False)})
         if not line.text("name"):
             raise UsageError(f"{path}, line {number}: the row names no model (column 'name'); delete the line")
+        _check_names(path, line)
         key = (line.text("dev"), line.text("name"), line.text("batch_size"), line.text("tag"))
         twice += [number] if key in rows else []
         rows[key] = line
@@ -118,21 +124,32 @@ def read(path: Path, given: Given) -> tuple[Source, list[str]]:
         notes.append(f"{path}: {len(twice)} rows stand there twice, the later one counts (line {_list(twice)})")
     testing = _testing(path, columns)
     name = _name(path, testing, given)
-    return Source(path, name, tuple(rows.values()), path.stat().st_mtime), notes
+    seen = min(max(path.stat().st_mtime, 0.0), LAST_SECOND - 1)
+    return Source(path, name, tuple(rows.values()), seen), notes
 
 
 def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield (line, cells) of the rows that are not empty."""
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
+        with io.StringIO(read_bytes(path).decode("utf-8-sig"), newline="") as file:
             reader = csv.reader(file, strict=True)
             for cells in reader:
                 if any("\0" in cell for cell in cells):
                     raise UsageError(f"{path}, line {reader.line_num}: holds a NUL character, it is no CSV file")
                 if any(cell.strip() for cell in cells):
                     yield reader.line_num, cells
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise UsageError(f"{path} cannot be read as CSV: {error}; repair it or leave it out") from error
+
+
+def _check_names(path: Path, line: Line) -> None:
+    for column in ("dev", "name", "tag"):
+        try:
+            check_name(line.text(column), column)
+            if column == "dev" and line.text(column):
+                check_device(line.text(column))
+        except ValueError as error:
+            raise UsageError(f"{path}, line {line.number}: {error}; delete the line") from error
 
 
 def _header(path: Path, table: list[tuple[int, list[str]]]) -> tuple[tuple[str, ...], list[tuple[int, list[str]]]]:
@@ -156,14 +173,24 @@ def _name(path: Path, testing: str, given: Given) -> FileName:
     parsed = parse_name(path.name, given.suite)
     said = {key: value for key, value in vars(given).items() if value is not None}
     if parsed is not None:
-        return replace(parsed, testing=testing, **said)
+        return _checked(path, replace(parsed, testing=testing, **said))
     missing = [f"--{key}" for key in ("compiler", "suite", "dtype", "mode", "device") if key not in said]
     if missing:
         raise UsageError(
             f"{path}: its name is not {{compiler}}_{{suite}}_{{dtype}}_{{mode}}_{{device}}_{testing}.csv; "
             f"say what it holds: {' '.join(missing)}"
         )
-    return FileName(testing=testing, **said)
+    return _checked(path, FileName(testing=testing, **said))
+
+
+def _checked(path: Path, name: FileName) -> FileName:
+    try:
+        for column, text in vars(name).items():
+            check_name(text, column)
+        check_device(name.device)
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}; rename the file, or say it with --device and the like") from error
+    return name
 
 
 def verdict(source: Source, line: Line) -> tuple[str, str]:
@@ -192,7 +219,7 @@ def _unquoted(cell: str) -> str:
 
 
 def _ends_with_newline(path: Path) -> bool:
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         file.seek(-1, 2)
         return file.read(1) in (b"\n", b"\r")
 

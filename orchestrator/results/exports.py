@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,8 @@ from orchestrator.store import SweepFolder
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet takes a cell that begins so for a formula (OWASP, "CSV injection"); messages may begin so."""
+MARKUP = re.compile(r"[\[\]`*~@<>]|(?<!\w)_|_(?!\w)|(?<!\w)#\d")
+"""What GitHub's Markdown takes for more than text: links, pictures, code, bold, struck, mentions, tags, issues."""
 NOT_FOR_READING = frozenset(
     {"job", "accuracy_job", "log", "accuracy_log", "command", "reason", "performance_reason", "accuracy_reason"}
     | {"outliers", "samples", "pairs", "started_s", "rounds_planned", "memory_source", "interval", "fp64"}
@@ -66,8 +69,9 @@ IN_OTHER_TABLES = {  # the Markdown summary says what performance.md and accurac
 
 
 def write(folder: SweepFolder, tables: Tables) -> None:
-    """Write tables/<name>.{csv,md,json}, each atomically. Raises OSError when the folder cannot be written."""
+    """Write tables/<name>.{csv,md,json}, each atomically. Raises OSError when it is no folder to write into."""
     folder.tables.mkdir(exist_ok=True)
+    folder.inside(folder.tables / "any")
     for name, table in tables.named().items():
         write_text(folder.tables / f"{name}.csv", to_csv(table))
         write_text(folder.tables / f"{name}.md", to_markdown(name, table))
@@ -120,7 +124,9 @@ def _json_row(row: Mapping[str, Any]) -> str:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    """Return JSON as people read it; where it would hold characters that cannot be seen, with all of them escaped."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return text if text.isprintable() else json.dumps(value, allow_nan=False)
 
 
 def to_markdown(name: str, table: Table) -> str:
@@ -132,13 +138,14 @@ def to_markdown(name: str, table: Table) -> str:
     constant = [c for c in shown if c in IDENTITY and c not in ("model", "compiler") and _constant(c, content)]
     lines = [f"## {name.capitalize().replace('_', ' ')}", ""]
     if constant:
-        lines += [", ".join(f"{column} {COLUMNS[column].text(content[0][column])}" for column in constant), ""]
+        words = (_markdown_cell(column, COLUMNS[column].text(content[0][column])) for column in constant)
+        lines += [", ".join(f"{column} {word}" for column, word in zip(constant, words, strict=True)), ""]
     shown = [column for column in shown if column not in constant]
     if not shown:
         return "\n".join([*lines, "No rows.", ""])
     lines.append(markdown_row(_heading(column) for column in shown))
     lines.append(markdown_row("---" if COLUMNS[column].kind == "text" else "---:" for column in shown))
-    lines += [markdown_row(_markdown_cell(COLUMNS[c].text(row[c])) for c in shown) for row in content]
+    lines += [markdown_row(_markdown_cell(c, COLUMNS[c].text(row[c])) for c in shown) for row in content]
     return "\n".join([*lines, ""])
 
 
@@ -151,10 +158,22 @@ def _heading(column: str) -> str:
     return f"{found.words} ({found.unit})" if found.unit not in ("", "1") else found.words
 
 
+def markdown_code(text: str) -> str:
+    """Return a text as code, on one line. A "|" ends a cell of a table even there, so it is escaped.
+
+    Code has no escapes of its own, and a backslash in front of a "|" would take away its escape.
+    """
+    line = " ".join(text.split()).replace("`", "'").replace("\\|", "/|")
+    return "`" + line.replace("|", "\\|") + "`"
+
+
 def markdown_row(cells: Iterable[str]) -> str:
     """Return a line of a table."""
     return "| " + " | ".join(cells) + " |"
 
 
-def _markdown_cell(text: str) -> str:
+def _markdown_cell(column: str, text: str) -> str:
+    """Return a cell. A text that Markdown would make a link, a picture, a mention or bold of stands as code."""
+    if COLUMNS[column].kind == "text" and MARKUP.search(text):
+        return markdown_code(text)
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator.errors import ESCAPES, printable
 from orchestrator.records import (
     COMPARISON_ERROR,
     CRASH,
@@ -47,8 +47,6 @@ WORST_FIRST = (
     PASS,
 )
 """Of several rounds the row shows the worst status: what the compiler does wrong before what nobody has tried."""
-ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])|\x9b[0-?]*[ -/]*[@-~]")
-"""Colours, cursor movements, window titles (ECMA-48): left out as a whole, for their letters say nothing."""
 
 
 @dataclass(frozen=True)
@@ -131,8 +129,7 @@ def one_line(text: str) -> str:
 
 def lines(text: str) -> list[str]:
     """Return the lines of a text, none of which can do anything to a terminal. Indentation is kept."""
-    plain = ESCAPES.sub("", text).expandtabs(4)
-    return ["".join(c for c in line if c.isprintable()).rstrip() for line in plain.splitlines()]
+    return printable(text)
 
 
 def fact(facts: Any, *path: str) -> Any:

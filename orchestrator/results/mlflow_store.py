@@ -22,12 +22,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import UsageError
+from orchestrator.files import read_bytes
 from orchestrator.records import SUCCESSES
 from orchestrator.results.joined import Joined, joined
 from orchestrator.results.load import SweepResults, fact
 from orchestrator.results.metrics import COLUMNS, is_number
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.tables import Tables
+from orchestrator.store import LARGEST_RESULT, SweepFolder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -206,17 +208,26 @@ def _log(
 
 
 def _artifacts(client: MlflowClient, number: str, jobs: Sequence[str], results: SweepResults) -> None:
-    """Log every job's description and result as they are, and the end of its log."""
+    """Log every job's description and result as they are, and the end of its log.
+
+    Files of the sweep, never what a link in it names: a store may be one that others read.
+    """
+    store = results.folder
     for job in jobs:
-        for file in (results.folder.job_file(job), results.folder.result_file(job)):
-            if file.is_file():
-                client.log_artifact(number, str(file), f"jobs/{job}")
-        log = results.folder.log_file(job)
-        if log.is_file():
-            with tempfile.TemporaryDirectory() as folder:
-                tail = Path(folder) / log.name
-                tail.write_bytes(log.read_bytes()[-LOG_TAIL:])
-                client.log_artifact(number, str(tail), f"jobs/{job}")
+        found = {file.name: _content(store, file) for file in (store.job_file(job), store.result_file(job))}
+        found["log.txt"] = store.end_of_log(job, LOG_TAIL)
+        with tempfile.TemporaryDirectory() as copies:
+            for name, content in found.items():
+                if content is not None:
+                    (Path(copies) / name).write_bytes(content)
+            client.log_artifacts(number, copies, f"jobs/{job}")
+
+
+def _content(store: SweepFolder, file: Path) -> bytes | None:
+    try:
+        return read_bytes(store.inside(file), LARGEST_RESULT, linked=False)
+    except (OSError, ValueError):  # not there, or nothing that is read: its row says so
+        return None
 
 
 def _name(key: str) -> str:

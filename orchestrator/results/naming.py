@@ -114,4 +114,5 @@ def distinguish(named: Named) -> dict[Any, str]:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
+    plain = isinstance(value, str) and value.isprintable()
+    return str(value) if plain else json.dumps(value, sort_keys=True, default=str)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import statistics
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -42,6 +41,10 @@ COUNTERS = (
 )
 GENERATION = ("time_to_first_token_ms", "inter_token_latency_ms", "tokens_per_second")
 """Columns of language models' generation; none of other modes."""
+SMALLEST, LARGEST = 1e-15, 1e18
+"""Seconds, bytes, ratios: no run has less or more."""
+WIDEST = 50.0
+"""Half-width of an interval, in logarithms: exp of it is that many digits."""
 GIVEN = "given"
 """Fact of an imported result: speedup, compile_latency_s, compression_ratio, without the samples behind them."""
 NOT_ITS_FAULT = frozenset({PASS, NOT_RUN, INFRASTRUCTURE})
@@ -92,7 +95,7 @@ def round_speedup(outcome: Outcome) -> Estimate | None:
     An imported result has no pairs but the figure itself ("given"): it has no interval then.
     """
     given = figure(outcome.facts, GIVEN, "speedup") if outcome.status == PASS else None
-    if given is not None and given > 0:
+    if given is not None and is_figure(given):
         return Estimate(given, None, None, IN_PROCESS, 0)
     eager, compiled = seconds(outcome, "pair_eager_latency"), seconds(outcome, "pair_latency")
     if not eager or len(eager) != len(compiled):
@@ -100,10 +103,15 @@ def round_speedup(outcome: Outcome) -> Estimate | None:
     return one_round(calm_pair_logs(eager, compiled))
 
 
+def is_figure(value: float) -> bool:
+    """Tell whether a time, a size or a ratio can be one: positive, and no ratio of two of them is 0 or infinite."""
+    return SMALLEST < value < LARGEST
+
+
 def seconds(outcome: Outcome, metric: str) -> Sequence[float]:
-    """Return the samples of a time of a round that passed; none if one of them is no positive number."""
+    """Return the samples of a time of a round that passed; none if one of them is no figure (`is_figure`)."""
     samples = outcome.result.sample(metric) if outcome.result is not None and outcome.status == PASS else None
-    if samples is None or not samples.values or not math.isfinite(sum(samples.values)) or min(samples.values) <= 0:
+    if samples is None or not samples.values or not (is_figure(min(samples.values)) and is_figure(max(samples.values))):
         return ()
     return samples.values
 
@@ -219,12 +227,13 @@ def _memory(passed: Sequence[Outcome], baselines: Mapping[str, Outcome]) -> Row:
     own, eager_own = (_median([m.own for m in side if m.own is not None]) for side in (mine, theirs))
     comparable = len({memory.source for memory in (*mine, *theirs)}) == 1
     given = _median(_present(lambda outcome: figure(outcome.facts, GIVEN, "compression_ratio"), passed))
+    ratio = given or (eager_own / own if comparable and own and eager_own else None)
     children = _present(lambda outcome: figure(outcome.facts, "memory", "children", "compile"), passed)
     compiling = _present(lambda outcome: figure(outcome.facts, "memory", "phases", "compile", "peak"), passed)
     return {
         "peak_memory_mib": _mib(peak),
         "eager_peak_memory_mib": _mib(eager),
-        "compression_ratio": given or (eager_own / own if comparable and own and eager_own else None),
+        "compression_ratio": ratio if ratio is not None and is_figure(ratio) else None,
         "own_memory_mib": _mib(own),
         "eager_own_memory_mib": _mib(eager_own),
         "compile_peak_memory_mib": _mib(max(compiling, default=None)),

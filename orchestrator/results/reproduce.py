@@ -8,6 +8,7 @@ measure. (`rerun` needs no configuration at all.)
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -36,6 +37,9 @@ JUDGED = ("accuracy", REFERENCE_MEASURE)
 """Kinds of measures that have one round, whatever is asked for; of others one may say it needlessly."""
 OF_A_MEASURE = ("measure", "batch_size", "rounds")
 """What may differ between the measures of one command."""
+
+OTHER_TYPE = re.compile(r"|null|true|false|[+-]?(inf|nan|[0-9][0-9_.]*(e[+-]?[0-9]+)?|\.[0-9]+)", re.IGNORECASE)
+"""Text that Hydra's grammar would take for something else than text."""
 
 Words = dict[str, str]
 """Key -> its override, in the order in which they are written."""
@@ -103,7 +107,7 @@ class Commands:
             if key not in REPLACED and not key.startswith(("hydra", *dropped))
         }
         timed = job.verdict is None and measure_kind(job.measure) not in JUDGED
-        if timed and conf["rounds"] != job.round + 1:
+        if timed and fact(conf, "rounds") != job.round + 1:
             words["rounds"] = f"rounds={job.round + 1}"
         return words | _neutral(conf, given, fixed)
 
@@ -224,7 +228,7 @@ def _of_workload(w: Workload) -> Words:
 
 def value(text: str) -> str:
     """Return a string as Hydra's grammar reads it: quoted where it is more than a plain word."""
-    if text and all(c.isalnum() or c in "_-./:" for c in text):
+    if all((c.isascii() and c.isalnum()) or c in "_-./:" for c in text) and not OTHER_TYPE.fullmatch(text):
         return text
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 

@@ -15,7 +15,6 @@ the compilers that match, each in the order of the file.
 from __future__ import annotations
 
 import datetime
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import Any
 import yaml
 
 from orchestrator.errors import UsageError, did_you_mean
+from orchestrator.files import WORD, read_bytes
 from orchestrator.planning.matching import KEYS, Names, matches
 from orchestrator.results.comparison import COUNTED, LIMITS, Limit
 from orchestrator.results.configuration import compiler_name
@@ -34,6 +34,10 @@ WARN, FAIL, IGNORE, JUDGE = "warn", "fail", "ignore", "judge"
 CHOICES = {"new_rows": (JUDGE, IGNORE), "environment": (WARN, FAIL, IGNORE)}
 SECTIONS = ("thresholds", "models", "compilers", "flaky", *CHOICES)
 SIZES = ("threshold", "alone", "floor")
+LARGEST = 1 << 20
+"""Bytes of a rules file."""
+SHOWN = 80
+"""So many characters of a wrong value are shown."""
 EXACT = Limit(threshold=0.0, alone=0.0)
 DEFAULTS: Mapping[str, Limit] = {**LIMITS, **dict.fromkeys(COUNTED, EXACT)}
 
@@ -121,7 +125,7 @@ def called(row: Row) -> Names:
 def read(path: Path) -> Rules:
     """Read a rules file. Raises UsageError, naming file and key, for whatever is not as above."""
     try:
-        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        data = yaml.load(read_bytes(path, LARGEST).decode(), Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark is not None else ""
@@ -137,10 +141,10 @@ def parse(data: Any, where: str) -> Rules:
     data = {key: value for key, value in data.items() if value is not None}  # a section may be empty
     flaky = data.get("flaky", [])
     if not isinstance(flaky, list):
-        raise UsageError(f"{where}: flaky: write a list of maps, not {flaky!r}")
+        raise UsageError(f"{where}: flaky: write a list of maps, not {_shown(flaky)}")
     for key, known in CHOICES.items():
         if data.get(key, known[0]) not in known:
-            raise UsageError(f"{where}: {key}: {data[key]!r} is none of {', '.join(known)}")
+            raise UsageError(f"{where}: {key}: {_shown(data[key])} is none of {', '.join(known)}")
     return Rules(
         thresholds=_changes(data.get("thresholds", {}), f"{where}: thresholds"),
         models=_by_name(data.get("models", {}), f"{where}: models"),
@@ -164,14 +168,14 @@ def _sizes(metric: str, value: Any, where: str) -> Sizes | None:
     if value is False or value == "off":  # YAML 1.1 reads a plain off as false
         return None
     if metric in COUNTED:
-        raise UsageError(f"{where}: counts are compared exactly: write off, or leave it out, not {value!r}")
+        raise UsageError(f"{where}: counts are compared exactly: write off, or leave it out, not {_shown(value)}")
     sizes = value if isinstance(value, Mapping) else {"threshold": value}
     _keys(sizes, SIZES, where)
     for key, size in sizes.items():
-        number = isinstance(size, (int, float)) and not isinstance(size, bool) and math.isfinite(size)
+        number = isinstance(size, (int, float)) and not isinstance(size, bool) and -WORD < size < WORD
         if not number or size < 0 or (key != "floor" and size > 1):
             unit = "in the metric's unit" if key == "floor" else "relative, between 0 and 1 (0.03 is 3 %), or off"
-            raise UsageError(f"{where}: {size!r} is no {key}: it is {unit}")
+            raise UsageError(f"{where}: {_shown(size)} is no {key}: it is {unit}")
     return {key: float(size) for key, size in sizes.items()}
 
 
@@ -183,7 +187,7 @@ def _entry(data: Any, where: str) -> Entry:
     for key, value in data.items():
         items = value if isinstance(value, list) else [value]
         if key in (*KEYS, "metric") and not (items and all(_is_name(item) for item in items)):
-            raise UsageError(f"{where}: {key}: {value!r} is no name, glob or list of those")
+            raise UsageError(f"{where}: {key}: {_shown(value)} is no name, glob or list of those")
     metrics = data.get("metric", [])
     metrics = tuple(map(str, metrics if isinstance(metrics, list) else [metrics]))
     for metric in metrics:
@@ -201,7 +205,7 @@ def _date(value: Any, where: str) -> datetime.date:
     if isinstance(value, str):
         value = date(value, f"{where}: expires")
     if not isinstance(value, datetime.date) or isinstance(value, datetime.datetime):
-        raise UsageError(f"{where}: expires: write the last day on which it counts, as 2026-12-01, not {value!r}")
+        raise UsageError(f"{where}: expires: write the last day on which it counts, as 2026-12-01, not {_shown(value)}")
     return value
 
 
@@ -222,7 +226,12 @@ def _keys(data: Any, known: Sequence[str] | Mapping[str, Any], where: str, what:
 
 def _map(data: Any, where: str) -> None:
     if not isinstance(data, Mapping):
-        raise UsageError(f"{where}: write a map of key: value, not {data!r}")
+        raise UsageError(f"{where}: write a map of key: value, not {_shown(data)}")
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 
 
 def _is_name(value: Any) -> bool:
@@ -234,7 +243,25 @@ def _listed(value: Any) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """A key that stands twice is an error: YAML keeps the last one, and the other limits would be gone silently."""
+    """A key that stands twice is an error: YAML keeps the last one, and the other limits would be gone silently.
+
+    So is an alias: ten lines of them that name each other are a text of gigabytes, in a message for example. And an
+    integer of a million digits, which Python itself will not write.
+    """
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        value = super().construct_object(node, deep)
+        if type(value) is int and not -WORD < value < WORD:
+            raise yaml.MarkedYAMLError(problem="a number with over 18 digits", problem_mark=node.start_mark)
+        return value
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            event = self.get_event()  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(
+                problem=f"an alias (*{event.anchor}): write it out", problem_mark=event.start_mark
+            )
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = [key.value for key, _ in node.value]

@@ -7,12 +7,12 @@ Only standard library and statistics are imported: a snapshot of 10,000 jobs tak
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from orchestrator.errors import UsageError
@@ -28,13 +28,16 @@ from orchestrator.results.naming import IDENTITY, Naming, measure_kind
 from orchestrator.results.performance import (
     COUNTERS,
     NOT_ITS_FAULT,
+    WIDEST,
     compile_latency_of,
     disturbances,
+    is_figure,
     latency_of,
     memory_of,
     round_speedup,
 )
 from orchestrator.store import Sweep, SweepFolder
+from orchestrator.validity import LARGEST_RECORD, check_name, check_time
 
 KIND = "orchestrator snapshot"
 NOT_ENVIRONMENT = ("conf",)
@@ -179,7 +182,7 @@ def figures(rounds: Sequence[Outcome]) -> dict[str, Figure]:
         if outcome.status != PASS or outcome.result is None:
             continue
         for metric, value in _of_round(outcome):
-            if value is not None and value > 0:
+            if value is not None and is_figure(value):
                 values[metric].append(value)
         estimate = round_speedup(outcome)
         if estimate is not None:
@@ -244,22 +247,30 @@ def read(path: Path) -> Snapshot:
         raise UsageError(f"{path} {error}") from error
     try:
         found = from_json(Snapshot, {key: value for key, value in data.items() if key != "kind"})
-        _check(found.rows)
+        check_rows(found.rows)
+        check_time(found.created)
+        if not all(isinstance(values, list) and values for values in found.settings.values()):
+            raise ValueError("settings: expected lists of values")
     except ValueError as error:
         raise UsageError(f"{path} is damaged: {error}") from error
     return found
 
 
-def _check(rows: Sequence[Row]) -> None:
+def check_rows(rows: Sequence[Row]) -> None:
     """Raise ValueError for what no sweep can have found: it would become a wrong figure, or a traceback."""
     for i, row in enumerate(rows):
         if row.status not in STATUSES:
             raise ValueError(f"rows[{i}].status: unknown status {row.status!r}")
         if not row.names.keys() >= set(IDENTITY):
             raise ValueError(f"rows[{i}].names: expected {', '.join(IDENTITY)}")
+        for column, name in row.names.items():
+            if not isinstance(name, (str, int, float, NoneType)):
+                raise ValueError(f"rows[{i}].names.{column}: expected a text or a number")
+            if isinstance(name, str):
+                check_name(name, column, LARGEST_RECORD)  # labels say in which options two rows differ
         for metric, seen in row.figures.items():
             values, halves = seen.values, seen.halves
-            if not values or not all(0 < v < math.inf for v in values) or not all(0 <= h < math.inf for h in halves):
+            if not values or not all(map(is_figure, values)) or not all(0 <= h <= WIDEST for h in halves):
                 raise ValueError(f"rows[{i}].figures.{metric}: expected positive numbers")
 
 

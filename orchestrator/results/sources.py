@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 from orchestrator.errors import UsageError, did_you_mean
@@ -29,7 +30,7 @@ def read(reference: str, root: Path) -> Snapshot:
 def read_with_job(reference: str, root: Path) -> tuple[Snapshot, Outcome | None]:
     """Return the snapshot, and where `reference` names one job, what became of it. Raises UsageError."""
     path = Path(reference)
-    if path.is_file() and path.name not in JOB_FILES:
+    if os.path.isfile(path) and path.name not in JOB_FILES:
         return _file(path), None
     folder, job = find(reference, root)
     results = load(folder)
@@ -57,12 +58,12 @@ def _file(path: Path) -> Snapshot:
 def find(reference: str, root: Path) -> tuple[SweepFolder, str | None]:
     """Return the sweep folder, and the beginning of the job's id where a job is named (SWEEP:JOB, or its folder)."""
     path = Path(reference)
-    if path.name in JOB_FILES and path.is_file():
+    if path.name in JOB_FILES and os.path.isfile(path):
         path = path.absolute().parent
-    if path.parent.name == "jobs" and (path.parent.parent / "sweep.json").is_file():
+    if path.parent.name == "jobs" and os.path.isfile(path.parent.parent / "sweep.json"):
         return SweepFolder(path.parent.parent), path.name
     sweep, colon, job = reference.rpartition(":")
-    if colon and not path.exists():
+    if colon and not os.path.exists(path):
         return find_sweep(sweep, root), job
     return find_sweep(reference, root), None
 

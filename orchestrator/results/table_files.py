@@ -8,6 +8,7 @@ takes from rounds; where a table has no interval, the figure is one value.
 from __future__ import annotations
 
 import csv
+import io
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import UsageError
+from orchestrator.files import check_json, read_bytes
 from orchestrator.results.changes import Figure
 from orchestrator.results.exports import FORMULA
 from orchestrator.results.load import WORST_FIRST
@@ -22,13 +24,14 @@ from orchestrator.results.matching import by_names
 from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.performance import COUNTERS
-from orchestrator.results.snapshot import Row, Snapshot
+from orchestrator.results.snapshot import Row, Snapshot, check_rows
 from orchestrator.results.statistics import IN_PROCESS, student
 
 TABLES = ("summary", "performance", "accuracy")
 """Tables that hold a row for each workload and compiler, the one preferred first."""
 ABSOLUTE = ("latency_ms", "compile_latency_cold_s", "compile_latency_warm_s", "own_memory_mib")
 NEEDED = ("model", "compiler", "measure")
+MOST_ROUNDS = 100_000
 
 Record = Mapping[str, Any]
 
@@ -48,10 +51,9 @@ def of_json(data: Any, path: Path) -> Snapshot:
 def of_csv(path: Path) -> Snapshot:
     """Return the snapshot of a file that `report --csv` printed. Raises UsageError when it is none."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return _snapshot(
-                [{key: _cell(key, text) for key, text in record.items()} for record in csv.DictReader(file)], path
-            )
+        with io.StringIO(read_bytes(path).decode(), newline="") as file:
+            records = [{key: _cell(key, text) for key, text in record.items()} for record in csv.DictReader(file)]
+            return _snapshot(records, path)
     except (OSError, ValueError, csv.Error) as error:
         raise UsageError(f"{path} cannot be read: {error}") from error
 
@@ -65,7 +67,9 @@ def _cell(column: str | None, text: Any) -> Any:
         return None
     if kind == "text":
         return text[1:] if text[0] == "'" and text[1:].startswith(FORMULA) else text
-    return int(text) if kind == "count" else float(text)
+    number = int(text) if kind == "count" else float(text)
+    check_json(number)
+    return number
 
 
 def _snapshot(records: Sequence[Record], path: Path) -> Snapshot:
@@ -76,7 +80,8 @@ def _snapshot(records: Sequence[Record], path: Path) -> Snapshot:
         raise UsageError(f"{path} is no table of results, it {what}: write one with `report REF --csv` or --json")
     try:
         rows = [row for record in records for row in _rows(record)]
-    except (TypeError, ValueError) as error:
+        check_rows(rows)
+    except (TypeError, ValueError, OverflowError) as error:
         raise UsageError(f"{path} is damaged: {error}") from error
     return Snapshot(
         name=str(path), created=path.stat().st_mtime, argv=(), settings={}, environment={}, rows=tuple(rows)
@@ -119,24 +124,26 @@ def _figures(record: Record) -> dict[str, Figure]:
     figures = {name: Figure(values=(float(record[name]),)) for name in ABSOLUTE if _positive(record.get(name))}
     if _positive(record.get("speedup")):
         figures["speedup"] = _speedup(record)
-    rounds, spread = record.get("rounds") or 1, record.get("latency_spread_percent") or 0.0
+    rounds, spread = int(record.get("rounds") or 1), record.get("latency_spread_percent") or 0.0
     if "latency_ms" in figures and rounds > 1 and _positive(spread):
         figures["latency_ms"] = Figure(values=_like(record["latency_ms"], spread / 100, rounds))
     return figures
 
 
 def _speedup(record: Record) -> Figure:
-    value, rounds = float(record["speedup"]), record.get("rounds")
+    value, rounds = float(record["speedup"]), int(record.get("rounds") or 0)
     if not (_positive(record.get("speedup_low")) and _positive(record.get("speedup_high"))):
         return Figure(values=(value,))
     half = math.log(record["speedup_high"] / record["speedup_low"]) / 2
-    if record.get("interval") == IN_PROCESS or not rounds or rounds < 2:
+    if record.get("interval") == IN_PROCESS or rounds < 2:
         return Figure(values=(value,), halves=(half,))
     return Figure(values=_like(value, half * math.sqrt(rounds) / student(rounds - 1), rounds))
 
 
 def _like(mean: float, deviation: float, count: int) -> tuple[float, ...]:
     """Return `count` values whose logarithms have this mean and standard deviation."""
+    if not 1 < count <= MOST_ROUNDS:
+        raise ValueError(f"{count} rounds")
     steps = [step - (count - 1) / 2 for step in range(count)]
     unit = statistics.stdev(steps)
     return tuple(mean * math.exp(deviation * step / unit) for step in steps)

@@ -15,15 +15,16 @@ rows are grouped by the fingerprints of what was run, names are only for reading
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.records import NOT_RUN, SUCCESSES, JobSpec
 from orchestrator.results import findings, self_test
 from orchestrator.results.accuracy import JUDGEMENT, accuracy_row
-from orchestrator.results.load import WORST_FIRST, Outcome, SweepResults, fact, figure, items
-from orchestrator.results.metrics import COLUMNS, MS, is_missing
+from orchestrator.results.load import WORST_FIRST, Outcome, SweepResults, fact, figure, items, lines
+from orchestrator.results.metrics import COLUMNS, MS, Column, is_missing
 from orchestrator.results.naming import IDENTITY, Key, Naming, measure_kind, row_order
 from orchestrator.results.overview import OVERVIEW, overview_rows
 from orchestrator.results.performance import (
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Row = dict[str, Any]
+WORDS = ("nan", "inf", "-inf")
 
 JOBS = (
     *("job", *IDENTITY, "round", "status", "reason", "phase", "attempt", "started_s", "duration_s"),
@@ -70,7 +72,8 @@ class Table:
     """Rows that have exactly `columns` (names in `orchestrator.results.metrics.COLUMNS`).
 
     Values are str, int, float and bool; None where something is missing. A number is a float, a count an int. A figure
-    that was seen and is none ("nan", "inf") is that word.
+    that was seen and is none ("nan", "inf") is that word. Results may say anything: what is not of a column's kind is
+    missing, and no text can do anything to a terminal.
     """
 
     columns: tuple[str, ...]
@@ -79,8 +82,8 @@ class Table:
     @classmethod
     def of(cls, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Table:
         """Take `columns` out of rows that may have fewer, or others."""
-        kinds = [(name, COLUMNS[name].kind == "number") for name in columns]
-        return cls(tuple(columns), tuple({name: _plain(row.get(name), n) for name, n in kinds} for row in rows))
+        cleaners = [(name, _cleaner(COLUMNS[name])) for name in columns]
+        return cls(tuple(columns), tuple({name: clean(row.get(name)) for name, clean in cleaners} for row in rows))
 
     def frame(self) -> pd.DataFrame:
         """Return a DataFrame: counts are Int64, numbers float64, texts objects. Imports pandas."""
@@ -95,10 +98,38 @@ class Table:
         return pd.DataFrame(data, columns=list(self.columns))
 
 
-def _plain(value: Any, number: bool) -> Any:
-    if is_missing(value):
-        return None
-    return float(value) if number and not isinstance(value, str) else value
+def _cleaner(column: Column) -> Callable[[Any], Any]:
+    if column.kind == "text":
+        return _text if column.show is str else _anything
+    return _number if column.kind == "number" else _count
+
+
+def _number(value: Any) -> float | str | None:
+    if type(value) is float:
+        return None if value != value else value
+    counted = _count(value)
+    return counted if counted is None or isinstance(counted, str) else float(counted)
+
+
+def _count(value: Any) -> Any:
+    if type(value) is int or value is None:
+        return value
+    if isinstance(value, str):
+        return value if value in WORDS else None
+    return None if is_missing(value) or isinstance(value, bool) or not isinstance(value, Real) else value
+
+
+def _text(value: Any) -> str | None:
+    if type(value) is not str:
+        return None if is_missing(value) else _text(str(value))
+    if value.isprintable():
+        return value or None
+    return "\n".join(lines(value)) or None
+
+
+def _anything(value: Any) -> Any:
+    """The values of tables of keys: lists and maps too."""
+    return _text(value) if isinstance(value, str) else None if is_missing(value) else value
 
 
 @dataclass(frozen=True)
@@ -143,7 +174,7 @@ class _Builder:
     def __init__(self, results: SweepResults) -> None:
         self.results = results
         point = results.sweep.points[0] if results.sweep.points else {}
-        self.threshold = figure(point, "effect_threshold") or THRESHOLD
+        self.threshold = max(figure(point, "effect_threshold") or THRESHOLD, 0.0)
         self.naming = Naming(outcome.job for outcome in results.outcomes)
         self.commands = Commands(results.sweep)
         self.rounds: dict[str, list[JobSpec]] = {}  # id of a row's first job -> all its jobs
@@ -245,12 +276,15 @@ class _Builder:
 
     def log(self, job_id: str) -> str:
         """Return the log that explains a job's status: its own, or that of the needed job that failed."""
-        outcome = self.by_id[job_id]
-        if outcome.result is not None and outcome.result.failure and outcome.result.failure.kind == "dependency":
+        while True:  # needs stand before: this ends
+            outcome = self.by_id[job_id]
+            if outcome.result is None or not outcome.result.failure or outcome.result.failure.kind != "dependency":
+                return self.log_path(job_id)
             blamed = [n.job for n in outcome.job.needs if n.job in self.by_id]
             same = [need for need in blamed if self.by_id[need].status == outcome.status]
-            return self.log(same[0]) if same else self.log_path(job_id)
-        return self.log_path(job_id)
+            if not same:
+                return self.log_path(job_id)
+            job_id = same[0]
 
     def log_path(self, job_id: str) -> str:
         return self.results.folder.log_name(job_id)

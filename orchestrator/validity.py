@@ -1,0 +1,138 @@
+"""What a plan, a header or a result must be before anything uses it: whoever wrote it, and whatever for.
+
+The types of fields are checked where records are made of JSON (`orchestrator.records.from_json`). Here stands what
+types do not say, and what would otherwise become a path that leaves the sweep folder, a loop without end, gigabytes,
+escape sequences in a terminal, or a traceback. Everything raises ValueError, for its reader to name the file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from orchestrator.records import KINDS, NEED_REQUIRES_SUCCESS, STATUSES, JobResult, JobSpec, PluginSpec, Workload
+
+ID = re.compile(r"[0-9a-f]{8,64}")
+"""Of a job or a family: it is the name of a folder. Ours have 16 hexadecimal digits."""
+DEVICE = re.compile(r"[a-z][a-z0-9_]*(:[0-9]{1,3})?")
+"""Ours are "cpu" and "cuda:1"; files of other tools have others."""
+LAUNCHERS = ("fork", "subprocess")
+LONGEST_NAME = 1000
+"""Characters of a name: of a suite, a model, a compiler, ... It stands in every row of every table."""
+LARGEST_RECORD = 256 << 10
+"""Characters of a workload or a plug-in with all its options, as JSON. Those of Hugging Face have 2,000."""
+LARGEST_PLAN = 2 << 30
+"""Characters of a plan in which every job had records of its own: what a small file of many jobs, which all refer to a
+few large records, would become in tables."""
+MOST_ROUNDS = 100_000
+MOST_JOBS = 250_000
+"""Of one sweep: its tables are made in memory, of some 10 kB a job."""
+LAST_SECOND = 1e11
+"""Times are between 1970 and the year 5138: others have no date."""
+
+
+def check_id(text: str) -> str:
+    """Return the id of a job or a family, which becomes the name of a folder."""
+    if not ID.fullmatch(text):
+        raise ValueError(f"{text[:40]!r} is no id of a job: it has 8 to 64 of the characters 0-9 and a-f")
+    return text
+
+
+def check_name(text: str, what: str, longest: int = LONGEST_NAME) -> None:
+    """A name is one line of characters that can be seen: nothing in it moves a cursor or turns a line around."""
+    if len(text) > longest:
+        raise ValueError(f"the name of a {what} has {len(text):,} characters, over {longest:,}")
+    if not text.isprintable():
+        raise ValueError(f"the name of a {what}, {text[:80]!r}, holds characters that cannot be printed")
+
+
+def check_device(text: str) -> None:
+    if not DEVICE.fullmatch(text):
+        raise ValueError(f"{text[:40]!r} is no device, such as cpu or cuda:0")
+
+
+def check_workload(workload: Workload) -> None:
+    for what in ("suite", "dtype"):
+        check_name(getattr(workload, what), what)
+    check_device(workload.device)
+    check_plugin(workload.builder, "model")
+    check_plugin(workload.mode, "mode")
+    if min(workload.batch_size, workload.threads, workload.sequence_length or 0) < 0:
+        raise ValueError(f"{workload.model}: batch_size, sequence_length and threads are not negative")
+
+
+def check_plugin(spec: PluginSpec, what: str) -> None:
+    check_name(spec.name, what)
+    check_name(spec.target, "class")
+
+
+def check_job(job: JobSpec) -> JobSpec:
+    """Return a job, of which everything is checked but its records (`check_workload`, `check_plugin`) and its place."""
+    check_id(job.id)
+    if job.launcher not in LAUNCHERS:
+        raise ValueError(f"job {job.id} has the launcher {job.launcher[:40]!r}; there are {', '.join(LAUNCHERS)}")
+    if not 0 <= job.round < MOST_ROUNDS:
+        raise ValueError(f"job {job.id} has the round {job.round}")
+    if job.point is not None and job.point < 0:
+        raise ValueError(f"job {job.id} has the grid point {job.point}")
+    if not job.timeout_s > 0 or job.cost_s < 0:
+        raise ValueError(f"job {job.id}: timeout_s is more than 0, and cost_s not less")
+    if job.kind is not None and job.kind not in KINDS:
+        raise ValueError(f"job {job.id} is of the kind {job.kind[:40]!r}; there are {', '.join(KINDS)}")
+    if job.verdict is not None and job.verdict.status not in STATUSES:
+        raise ValueError(f"job {job.id} has the unknown status {job.verdict.status[:40]!r}")
+    for need in job.needs:
+        check_id(need.job)
+        if need.kind not in NEED_REQUIRES_SUCCESS:
+            raise ValueError(f"job {job.id} has a need of the unknown kind {need.kind[:40]!r}")
+    for name, value in job.env.items():
+        check_name(f"{name}={value}", "variable")
+        if not name or "=" in name:
+            raise ValueError(f"job {job.id}: {name!r} is no name of an environment variable")
+    return job
+
+
+def check_order(jobs: Sequence[JobSpec]) -> None:
+    """Ids are unique, and every job stands behind those of the plan that it needs: so there are no circles."""
+    if len(jobs) > MOST_JOBS:
+        raise ValueError(f"it has {len(jobs):,} jobs, over {MOST_JOBS:,}")
+    place = {job.id: number for number, job in enumerate(jobs)}
+    if len(place) < len(jobs):
+        raise ValueError("two jobs have the same id")
+    for number, job in enumerate(jobs):
+        for need in job.needs:
+            if place.get(need.job, -1) >= number:
+                raise ValueError(f"job {job.id} stands before {need.job}, which it needs")
+
+
+def check_sizes(records: Mapping[str, int], references: Iterable[str]) -> None:
+    """`records`: key -> characters; `references`: the keys that jobs refer to, once for every time that they do."""
+    largest = max(records, key=lambda key: records[key], default=None)
+    if largest is not None and records[largest] > LARGEST_RECORD:
+        raise ValueError(f"record {largest} has {records[largest]:,} characters, over {LARGEST_RECORD:,}")
+    total = sum(records[key] for key in references)
+    if total > LARGEST_PLAN:
+        raise ValueError(f"its jobs would have {total:,} characters in a table, over {LARGEST_PLAN:,}")
+
+
+def check_header(points: Sequence[Any], grid: Sequence[Sequence[str]], environment: Any, created: float) -> None:
+    """Check what of a sweep's header its type does not say."""
+    parts = [point.get("execution", {}) if type(point) is dict else None for point in points]
+    if not all(type(one) is dict for one in (*parts, environment)):
+        raise ValueError("a grid point, its execution, or the environment is no object")
+    if any(sum(map(len, own)) > LARGEST_RECORD for own in grid):
+        raise ValueError(f"the overrides of a grid point have over {LARGEST_RECORD:,} characters")
+    check_time(created)
+
+
+def check_result(result: JobResult) -> JobResult:
+    """Return a result whose times are dates."""
+    check_time(result.started)
+    check_time(result.ended)
+    return result
+
+
+def check_time(seconds: float) -> None:
+    if not 0 <= seconds < LAST_SECOND:
+        raise ValueError(f"{seconds:g} is no time, in seconds since 1970")

@@ -1,0 +1,764 @@
+"""Reading a sweep that someone sent runs nothing of it, and writes nothing outside of it: the list is docs/security.md.
+
+What is claimed of the whole command is asked of the operating system: `audit` sees every import, file, process and
+connection of the real command.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hostile
+import pytest
+import synthetic
+from audit import Audit
+from hostile import PAYLOAD, rewrite
+from test_end_to_end import ENVIRONMENT, FAKES, latest, run, start
+
+import orchestrator
+from orchestrator.__main__ import main
+from orchestrator.errors import UsageError
+from orchestrator.execution.environment import job_environment, worker_environment
+from orchestrator.execution.ownership import claim, is_own
+from orchestrator.execution.scheduler import Settings
+from orchestrator.execution.shard import run_shard
+from orchestrator.planning.trust import HARMLESS_VARIABLES, foreign
+from orchestrator.records import PluginSpec, Verdict
+from orchestrator.store import SweepFolder, Unreadable
+
+ROOT = Path(orchestrator.__file__).parent
+READERS = ("report", "diff", "history", "ls", "show", "gate", "export")
+
+
+def verbs(folder: SweepFolder, away: Path) -> list[list[str]]:
+    """Return a command line of every verb that reads, in every form that it has, on one folder."""
+    place, job = str(folder), folder.read_graph().jobs[3].id
+    baseline = str(away / "baseline.json")
+    forms = ("--json", "--md", "--csv")
+    lines = [["report", place], ["report", place, "--html", str(away / "page.html")]]
+    lines += [["report", place, form] for form in forms]
+    lines += [["show", place], ["show", f"{place}:{job}", "--log"], ["show", f"{place}:{job}", "--json"]]
+    lines += [
+        ["show", place, "--only", "model=B*"],
+        ["show", place, "--csv"],
+        ["ls", "--root", str(folder.root.parents[1])],
+    ]
+    lines += [["gate", place, "--against", baseline, "--accept", "--force"], ["gate", place, "--against", baseline]]
+    lines += [["gate", place, "--against", place, "--junit", str(away / "junit.xml")], ["diff", place, place, "--all"]]
+    lines += [
+        ["diff", place, baseline],
+        ["diff", place, place, place, "--md"],
+        ["diff", f"{place}:{job}", f"{place}:{job}"],
+    ]
+    lines += [
+        ["history", "--root", str(folder.root.parents[1]), "--svg", str(away / "history.svg")],
+        ["history", baseline],
+    ]
+    for name in ("dynamobench", "parquet", "plots"):
+        lines.append(["export", name, str(away / name), place])
+    lines.append(["export", "hud", str(away / "hud.json"), place])
+    lines.append(["export", "mlflow", f"sqlite:///{away}/mlflow.db", place])
+    lines.append(["import", "dynamobench", str(away / "dynamobench"), "--into", str(away / "imported")])
+    return lines
+
+
+# -- reading runs nothing
+
+
+def test_reading_a_sweep_runs_and_imports_nothing_of_it(tmp_path: Path) -> None:
+    """Every verb that reads, on a folder whose classes are in a module that lies in it, is allowed, and on the path."""
+    folder = hostile.sweep(tmp_path / "outputs" / "2026-01-01" / "10-00-00")
+    away = tmp_path / "away"
+    away.mkdir()
+    audit = Audit(tmp_path / "audit.log")
+    environment = audit.environment(
+        ORCHESTRATOR_PLUGIN_PACKAGES=PAYLOAD, PYTHONPATH=str(folder), EVIL_WITNESS=str(tmp_path / "witness")
+    )
+    for name in hostile.SHADOWS:  # those are for the next test: here the folder itself is on the path
+        (folder.root / f"{name}.py").unlink()
+    lines = verbs(folder, away)
+    done = subprocess.run(
+        [sys.executable, "-m", "fakes.verbs", json.dumps(lines)],
+        cwd=away,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    codes = [line.split()[2] for line in done.stdout.splitlines() if line.startswith("exit code ")]
+    assert done.returncode == 0, done.stderr
+    assert {line[0] for line in lines} >= set(READERS)
+    assert len(codes) == len(lines)
+    assert set(codes) <= {"0", "1"}, done.stdout + done.stderr
+    assert not (tmp_path / "witness").exists()
+    assert audit.imported(PAYLOAD) == []
+    assert audit.imported("torch") == []
+    assert audit.code_run_from(folder.root) == []
+    assert audit.events("os.system", "os.exec", "os.posix_spawn", "socket.connect", "socket.getaddrinfo") == []
+    assert [found for found in audit.events("pickle.find_class") if not _of_a_package(found)] == []
+    written = audit.written()
+    temporary = (str(tmp_path), "/dev/null", tempfile.gettempdir())
+    assert [path for path in written if os.path.isabs(path) and not path.startswith(temporary)] == []
+    in_sweep = {os.path.relpath(path, folder.root).split(os.sep)[0] for path in written if str(folder.root) in path}
+    assert {name for name in in_sweep if not name.startswith(".report.html.")} <= {"tables", "report.html"}
+
+
+def _of_a_package(found: tuple[str, tuple[Any, ...]]) -> bool:
+    """Libraries unpickle data of their own, which is installed with them."""
+    return str(found[1][0]).partition(".")[0] in {"numpy", "collections", "datetime", "copyreg", "builtins"}
+
+
+def test_the_audit_sees_what_it_is_there_to_see(tmp_path: Path) -> None:
+    audit = Audit(tmp_path / "audit.log")
+    (tmp_path / f"{PAYLOAD}.py").write_text(hostile.BODY)
+    code = f"import os, pickle, {PAYLOAD}; os.system('true'); pickle.loads(pickle.dumps(os.getcwd)); open('new', 'w')"
+    environment = audit.environment(PYTHONPATH=str(tmp_path), EVIL_WITNESS=str(tmp_path / "witness"))
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
+    assert audit.imported(PAYLOAD) == [PAYLOAD]
+    assert audit.code_run_from(tmp_path)
+    assert len(audit.events("os.system")) == 1
+    assert audit.events("pickle.find_class") == [("pickle.find_class", ("posix", "getcwd"))]
+    assert {"new", str(tmp_path / "witness")} <= set(audit.written())
+
+
+@pytest.mark.parametrize("started", ["module", "script"])
+def test_modules_in_the_working_directory_are_not_imported(tmp_path: Path, started: str) -> None:
+    """`cd` into a folder that someone sent, and look at it."""
+    folder = hostile.sweep(tmp_path / "sweep")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT.parent), "EVIL_WITNESS": str(tmp_path / "witness")}
+    script = Path(sys.executable).with_name("orchestrator")
+    if started == "script" and not script.exists():
+        pytest.skip("orchestrator is not installed in this environment")
+    command = [sys.executable, "-m", "orchestrator"] if started == "module" else [str(script)]
+    for arguments in (["report", "."], ["show", "."], ["rerun", "."]):
+        done = subprocess.run(
+            [*command, *arguments], cwd=folder.root, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode in (0, 1, 2), done.stderr
+        assert "Traceback" not in done.stderr
+    assert not (tmp_path / "witness").exists()
+
+
+def test_no_module_of_ours_unpickles_evaluates_or_starts_a_shell() -> None:
+    """Of the tree itself: what a linter's rule can be told to ignore, a test finds."""
+    found = []
+    for file in sorted(ROOT.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [str(node.module)]
+            elif isinstance(node, ast.Call):
+                names = [f"{ast.unparse(node.func)}()"]
+                names += ["shell"] * any(word.arg == "shell" for word in node.keywords)
+            found += [f"{file.relative_to(ROOT)}: {name}" for name in names if name in FORBIDDEN]
+    assert found == ["suites/user.py: exec()", "suites/user.py: compile()"]  # the file that a user names
+
+
+FORBIDDEN = (
+    {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "torch.load()", "numpy.load()"}
+    | {"np.load()", "eval()", "exec()", "compile()", "os.system()", "os.popen()", "subprocess.getoutput()", "shell"}
+    | {"yaml.unsafe_load()", "yaml.full_load()"}
+)
+
+
+# -- what stays inside
+
+
+BAD_IDS = ("../../outside", "/tmp/outside", "", ".", "a/b", "A" * 16, "0" * 16 + "\n", "0" * 65, "..", "%2e%2e")
+
+
+@pytest.mark.parametrize("bad", BAD_IDS)
+def test_ids_cannot_leave_the_folder(tmp_path: Path, bad: str, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = hostile.sweep(tmp_path / "sweep")
+
+    def change(plan: Any) -> None:
+        plan["jobs"][0]["id"] = bad
+
+    rewrite(folder.plan_file, change)
+    before = sorted(tmp_path.iterdir())
+    for arguments in (
+        ["report", str(folder)],
+        ["show", str(folder)],
+        ["rerun", str(folder)],
+        ["gate", str(folder), "--against", str(folder)],
+    ):
+        assert main(arguments) == 2
+    assert "no id of a job" in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == before
+    for path in (folder.job, folder.log_file, folder.reference, folder.cache, folder.result_file):
+        with pytest.raises(ValueError, match="no id of a job"):
+            path(bad)
+
+
+def test_needs_cannot_leave_the_folder_either(tmp_path: Path) -> None:
+    folder = hostile.sweep(tmp_path / "sweep")
+    rewrite(folder.plan_file, lambda plan: plan["jobs"][1].update(needs=[["../../outside", "reference"]]))
+    with pytest.raises(UsageError, match="no id of a job"):
+        folder.read_graph()
+
+
+SECRET = "the content of a private file"
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    file = tmp_path / "secret"
+    file.write_text(SECRET)
+    return file
+
+
+def link(path: Path, target: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    path.symlink_to(target)
+
+
+def test_nothing_is_read_through_a_link(tmp_path: Path, secret: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A log that is a link to a private file would stand in the report, and the report is sent back."""
+    folder = hostile.sweep(tmp_path / "sweep")
+    jobs = folder.read_graph().jobs
+    link(folder.log_file(jobs[3].id), secret)
+    link(folder.result_file(jobs[0].id), secret)
+    assert main(["report", str(folder)]) == 1
+    assert main(["show", f"{folder}:{jobs[3].id}", "--log"]) == 0
+    assert main(["export", "mlflow", str(tmp_path / "runs"), str(folder)]) == 0
+    out = capsys.readouterr().out
+    assert "it is a symbolic link" in folder.tables.joinpath("jobs.csv").read_text()
+    assert SECRET not in out + folder.page.read_text()
+    assert [file for file in (tmp_path / "runs").rglob("*") if file.is_file() and SECRET in file.read_text()] == []
+    assert isinstance(folder.read_result(jobs[0].id), Unreadable)
+
+
+@pytest.mark.parametrize("where", ["jobs", "job"])
+def test_nothing_is_read_through_a_folder_that_is_a_link(tmp_path: Path, where: str) -> None:
+    folder, other = hostile.sweep(tmp_path / "sweep"), hostile.sweep(tmp_path / "other")
+    job = folder.read_graph().jobs[0].id
+    link(folder.jobs if where == "jobs" else folder.job(job), other.jobs if where == "jobs" else other.job(job))
+    assert isinstance(folder.read_result(job), Unreadable)
+    assert folder.read_status(job) is None
+    assert folder.end_of_log(job, 10) is None
+    with pytest.raises(OSError, match="symbolic link"):
+        folder.write_job(folder.read_graph().jobs[0])
+
+
+def test_nothing_is_written_through_a_link(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = hostile.sweep(tmp_path / "sweep")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    page = tmp_path / "page"
+    page.write_text("mine")
+    link(folder.tables, elsewhere)
+    link(folder.page, page)
+    assert main(["report", str(folder)]) == 1
+    assert "The tables could not be written" in capsys.readouterr().err
+    assert list(elsewhere.iterdir()) == []
+    assert page.read_text() == "mine"
+    assert not folder.page.is_symlink()
+
+
+def _in_job(name: str) -> Callable[[SweepFolder], Path]:
+    return lambda folder: folder.job(folder.read_graph().jobs[4].id) / name
+
+
+PLACES: dict[str, Callable[[SweepFolder], Path]] = {
+    "lock": lambda folder: folder.lock,
+    "jobs": lambda folder: folder.jobs,
+    "references": lambda folder: folder.references,
+    "caches": lambda folder: folder.caches,
+    "a job": lambda folder: folder.job(folder.read_graph().jobs[4].id),
+    "a log": _in_job("log.txt"),
+    "artifacts": _in_job("artifacts"),
+    "a reference": lambda folder: folder.reference(folder.read_graph().jobs[4].id),
+    "a cache": lambda folder: folder.cache(folder.read_graph().jobs[4].family),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_sweep_with_a_link_is_not_resumed(tmp_path: Path, place: str, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = hostile.sweep(tmp_path / "sweep")
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "0123456789abcdef.removed").mkdir()
+    (mine / "file").write_text("mine")
+    target = PLACES[place](folder)
+    target.parent.mkdir(exist_ok=True)
+    link(target, mine / "file" if place in ("lock", "a log") else mine)
+    assert main([f"resume={folder}", "--trust"]) == 2
+    assert "symbolic link" in capsys.readouterr().err
+    assert sorted(file.name for file in mine.iterdir()) == ["0123456789abcdef.removed", "file"]
+    assert (mine / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["result.json", "log.txt", "lock", "plan.json", "sweep.json"])
+def test_a_pipe_does_not_make_a_reader_wait(tmp_path: Path, name: str) -> None:
+    folder = hostile.sweep(tmp_path / "outputs" / "2026-01-01" / "10-00-00")
+    job = folder.read_graph().jobs[3].id
+    file = folder.root / name if name in ("lock", "plan.json", "sweep.json") else folder.job(job) / name
+    file.unlink(missing_ok=True)
+    os.mkfifo(file)
+    lines = [["report", str(folder)], ["ls", "--root", str(tmp_path / "outputs")], ["show", f"{folder}:{job}", "--log"]]
+    done = subprocess.run(
+        [sys.executable, "-m", "fakes.verbs", json.dumps(lines)],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_rerun_copies_no_file_that_a_link_names(tmp_path: Path, secret: Path) -> None:
+    from orchestrator.planning.provenance import copy_stored_conf
+
+    folder = hostile.sweep(tmp_path / "sweep")
+    link(folder.conf / "secret.yaml", secret)
+    (folder.conf / "large.yaml").write_bytes(b"#" * (2 << 20))
+    (folder.conf / "program.py").write_text("")
+    os.mkfifo(folder.conf / "pipe.yaml")
+    copy_stored_conf(folder.conf, tmp_path / "copy")
+    assert [file.name for file in (tmp_path / "copy").iterdir()] == ["config.yaml"]
+    link(folder.conf, tmp_path / "copy")
+    copy_stored_conf(folder.conf, tmp_path / "another")
+    assert not (tmp_path / "another").exists()
+
+
+# -- sizes
+
+
+def limited(bytes_: int) -> Callable[[], None]:
+    def limit() -> None:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (bytes_, bytes_))
+
+    return limit
+
+
+def sparse(path: Path, size: int = 4 << 30) -> None:
+    """Make a file that has no blocks on the disk, and as many bytes as it likes."""
+    path.unlink(missing_ok=True)
+    with path.open("wb") as file:
+        file.truncate(size)
+
+
+@pytest.mark.parametrize("name", ["result.json", "job.json", "log.txt", "plan.json", "sweep.json"])
+def test_large_files_are_not_read_whole(tmp_path: Path, name: str) -> None:
+    """Four gigabytes, in a process that may have two."""
+    folder = hostile.sweep(tmp_path / "outputs" / "2026-01-01" / "10-00-00")
+    job = folder.read_graph().jobs[3].id
+    sparse(folder.root / name if name in ("plan.json", "sweep.json") else folder.job(job) / name)
+    lines = [
+        ["report", str(folder)],
+        ["ls", "--root", str(tmp_path / "outputs")],
+        ["show", f"{folder}:{job}"],
+        ["show", f"{folder}:{job}", "--json"],
+        ["export", "mlflow", str(tmp_path / "runs"), str(folder)],
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "fakes.verbs", json.dumps(lines)],
+        cwd=tmp_path,
+        env={**ENVIRONMENT, "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        preexec_fn=limited(2 << 30),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    if name == "result.json":
+        assert "no more than 67,108,864 are read" in folder.tables.joinpath("jobs.csv").read_text()
+    if name in ("plan.json", "sweep.json"):
+        assert "no more than 268,435,456 are read" in done.stderr
+
+
+def test_a_small_plan_cannot_become_large_tables(tmp_path: Path) -> None:
+    """A model's name of a megabyte, or options, and a thousand jobs that refer to them."""
+    folder = hostile.sweep(tmp_path / "sweep")
+    plan = json.loads(folder.plan_file.read_text())
+    key = next(key for key, record in plan["records"].items() if "builder" in record)
+    for change, message in (({"suite": "x" * 1_000_000}, "characters"), ({"dtype": "y" * 2000}, "name of a dtype")):
+        records = {**plan["records"], key: {**plan["records"][key], **change}}
+        folder.plan_file.write_text(json.dumps({**plan, "records": records}))
+        with pytest.raises(UsageError, match=message):
+            folder.read_graph()
+    options = {"name": "c", "target": "a.b", "options": {"x": "y" * 200_000}}
+    jobs = [{**plan["jobs"][0], "id": f"{number:016x}", "compiler": "large", "needs": []} for number in range(12_000)]
+    folder.plan_file.write_text(json.dumps({**plan, "records": {**plan["records"], "large": options}, "jobs": jobs}))
+    with pytest.raises(UsageError, match="in a table, over"):
+        folder.read_graph()
+
+
+# -- whose sweep is it
+
+
+def test_a_folder_is_ones_own_until_it_is_copied_moved_or_replaced(tmp_path: Path) -> None:
+    folder = hostile.sweep(tmp_path / "sweep")
+    assert not is_own(folder)
+    claim(folder)
+    assert is_own(folder)
+    assert is_own(SweepFolder(folder.root / ".." / "sweep"))
+    shutil.copytree(folder.root, tmp_path / "copy")
+    assert not is_own(SweepFolder(tmp_path / "copy"))
+    content = folder.plan_file.read_bytes()
+    folder.plan_file.unlink()
+    folder.plan_file.write_bytes(content)
+    assert not is_own(folder)
+    claim(folder)
+    folder.root.rename(tmp_path / "moved")
+    assert not is_own(SweepFolder(tmp_path / "moved"))
+    shutil.copytree(tmp_path / "moved", folder.root)
+    assert not is_own(folder), "the path is right, and the inode of its plan is not"
+
+
+def test_where_no_note_can_be_written_every_sweep_is_someone_elses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file" / "below"))
+    (tmp_path / "file").write_text("")
+    folder = hostile.sweep(tmp_path / "sweep")
+    claim(folder)
+    assert not is_own(folder)
+
+
+def test_notes_are_for_their_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    claim(hostile.sweep(tmp_path / "sweep"))
+    assert stat.S_IMODE((tmp_path / "state" / "orchestrator" / "own").stat().st_mode) == 0o700
+
+
+def test_compile_caches_that_someone_sent_are_removed_and_ones_own_are_used(tmp_path: Path) -> None:
+    """They hold pickles and shared libraries."""
+    for own in (False, True):
+        made = synthetic.SyntheticSweep(tmp_path / str(own))
+        job = made.add(synthetic.job("Bert", "inductor", verdict=Verdict(status="unsupported", reason="gone")))
+        folder = made.write()
+        poison = folder.cache(job.family) / "inductor" / "poison"
+        poison.parent.mkdir(parents=True)
+        poison.write_bytes(b"cos\nsystem\n(S'false'\ntR.")
+        if own:
+            claim(folder)
+        run_shard(str(folder), 0, 1, Settings(keep_caches=True))
+        assert poison.exists() is own
+
+
+def test_what_a_job_left_besides_its_log_is_gone_when_it_runs_again(tmp_path: Path) -> None:
+    from fakes.sweeps import make_job, write_sweep
+    from fakes.sweeps import run as run_fakes
+
+    store, job = SweepFolder(tmp_path), make_job("a")
+    write_sweep(store, [job])
+    (store.artifacts(job.id)).mkdir(parents=True)
+    (store.artifacts(job.id) / "model.so").write_text("theirs")
+    run_fakes(store, [job])
+    assert not store.artifacts(job.id).exists()
+
+
+# -- what a stored sweep would run
+
+
+def _job(**changes: Any) -> Any:
+    return synthetic.job("Bert", "inductor", **changes)
+
+
+def _with(options: dict[str, Any], target: str = "orchestrator.compilers.dynamo.TorchCompile") -> Any:
+    return synthetic.job("Bert", PluginSpec(name="c", target=target, options=options))
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        *("LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONHOME", "PYTHONINSPECT"),
+        *("ORCHESTRATOR_PLUGIN_PACKAGES", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "CXX", "CC", "PATH", "HOME"),
+        *("HF_HUB_OFFLINE", "HF_ENDPOINT", "OMP_TOOL_LIBRARIES", "TORCH_LOGS_OUT", "TORCH_TRACE", "BASH_ENV", "TMPDIR"),
+        *(
+            "GIT_SSH_COMMAND",
+            "CUDA_INJECTION64_PATH",
+            "NSYS_X",
+            "http_proxy",
+            "MALLOC_TRACE",
+            "GLIBC_TUNABLES",
+            "KMP_X",
+        ),
+    ],
+)
+def test_variables_that_can_name_code_or_the_network_need_trust(variable: str) -> None:
+    assert variable not in HARMLESS_VARIABLES
+    assert any(variable in phrase for phrase in foreign([_job(env={variable: "1"})], False))
+
+
+def test_harmless_variables_need_none_unless_they_name_a_place() -> None:
+    assert foreign([_job(env={"OMP_NUM_THREADS": "2", "PYTORCH_ALLOC_CONF": "expandable_segments:True"})], False) == ()
+    assert foreign([_job(env={"OMP_NUM_THREADS": "/tmp/x"})], False) != ()
+
+
+@pytest.mark.parametrize(
+    ("options", "needs_trust"),
+    [
+        ({"options": {"max_autotune": True, "triton.cudagraphs": False, "cpp.threads": 2}, "dynamic": True}, False),
+        ({"options": {"max_autotune_gemm_backends": "ATEN,CPP"}}, False),
+        ({"backend": "aot_eager"}, False),
+        ({"options": {"cpp.cxx": "gcc"}}, True),
+        ({"options": {"cpp.cxx": [None, "/tmp/evil"]}}, True),
+        ({"options": {"cuda.cuda_cxx": "nvcc"}}, True),
+        ({"options": {"post_grad_custom_post_pass": "evil"}}, True),
+        ({"options": {"trace.debug_dir": "somewhere"}}, True),
+        ({"options": {"aot_inductor.output_path": "x"}}, True),
+        ({"options": {"fx_graph_remote_cache": True}}, True),
+        ({"backend": "../evil.py:compile"}, True),
+        ({"backend": "package.module:compile"}, True),
+    ],
+    ids=str,
+)
+def test_options_that_can_name_code_need_trust(options: dict[str, Any], needs_trust: bool) -> None:
+    assert bool(foreign([_with(options)], False)) is needs_trust
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "models/net.py:Net",
+        "package.module:factory",
+        "someone/model",
+        "https://x.y/z",
+        "~/x",
+        "./x",
+        "C:\\x",
+        "a.so",
+        "m.pkl",
+    ],
+)
+def test_texts_that_look_like_places_need_trust_in_every_plug_in(value: str) -> None:
+    target = "orchestrator.suites.huggingface.HuggingFaceModel"
+    assert foreign([_with({"class_name": value}, target)], False) != ()
+    assert foreign([_with({"config": {"attn_implementation": value}}, target)], False) != ()
+    assert foreign([_with({"config": {"list": [{value: 1}]}}, target)], False) != ()
+
+
+def test_a_file_is_named_with_its_hash(tmp_path: Path) -> None:
+    file = tmp_path / "net.py"
+    file.write_text("class Net: ...\n")
+    (phrase,) = foreign(
+        [_with({"class_name": f"{file}:Net"}, "orchestrator.suites.huggingface.HuggingFaceModel")], False
+    )
+    assert "SHA-256 4bb4aabf" in phrase or "SHA-256 " in phrase
+    import hashlib
+
+    assert hashlib.sha256(file.read_bytes()).hexdigest() in phrase
+
+
+def test_the_network_needs_trust() -> None:
+    assert foreign([_job()], True) == ("the network (online=true)",)
+    assert foreign([_job()], False) == ()
+
+
+def test_our_own_suites_and_compilers_need_no_trust() -> None:
+    """Or people would learn to write --trust."""
+    from hydra_loader import loader
+
+    from orchestrator.planning.compose import compose
+    from orchestrator.planning.composer import Composer
+    from orchestrator.planning.machine import Machine
+    from orchestrator.planning.plan import plan
+    from orchestrator.planning.points import PointReader
+
+    found = loader()
+    compilers = found.get_group_options("compiler")
+    points = []
+    for overrides in [[f"compiler={name}"] for name in compilers] + [["suite=huggingface"], ["suite=tiny"]]:
+        composer = Composer(found, compose(found, "config", []))
+        points.append(PointReader().read(composer.point([*overrides, ["measure=performance", "accuracy"][0]])))
+    asked = foreign(plan(points, Machine(cores=2, cuda_devices=0)).jobs, False)
+    assert asked == ()
+
+
+# -- asking
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The working directory of a small sweep whose jobs have a variable of their own."""
+    place = tmp_path_factory.mktemp("swept")
+    run(
+        place,
+        *FAKES,
+        "suite=perceptrons",
+        "suite.models=[one]",
+        "compiler=eager",
+        "measure=glance",
+        "rounds=1",
+        "execution.env.ANYTHING=x",
+    )
+    return place
+
+
+def said(cwd: Path, *arguments: str) -> str:
+    """Run a rerun; return what it says. Whether a figure of a moment is reproduced is not asked here."""
+    process = start(cwd, *arguments)
+    output, _ = process.communicate(timeout=900)
+    assert process.returncode in (0, 1), output
+    return output
+
+
+def _copy(swept: Path, there: Path) -> SweepFolder:
+    """Return the sweep as someone else gets it, without its result."""
+    folder = SweepFolder(there / "received")
+    shutil.copytree(latest(swept).root, folder.root)
+    (job,) = folder.read_graph().jobs
+    folder.result_file(job.id).unlink()
+    return folder
+
+
+def test_a_sweep_that_someone_sent_is_not_run_without_trust(swept: Path, tmp_path: Path) -> None:
+    folder = _copy(swept, tmp_path)
+    for arguments in ([f"resume={folder}"], ["rerun", str(folder)], ["rerun", str(folder), "--json"]):
+        refused = run(tmp_path, *arguments, code=2)
+        assert "was not made here by you" in refused
+        assert "the environment variable ANYTHING='x'" in refused
+        assert "--trust" in refused
+        assert not (tmp_path / "outputs").exists()
+    assert "needs --trust" in run(tmp_path, "rerun", str(folder), "--dry-run")
+    assert "needs --trust" in run(tmp_path, f"resume={folder}", "dry_run=true")
+    run(tmp_path, f"resume={folder}", "--trust")
+    assert "1 of its 1 jobs" in said(tmp_path, "rerun", str(folder), "--trust")
+    assert "1 of its 1 jobs" in said(tmp_path, "rerun", "latest")  # that folder was made here
+
+
+def test_ones_own_sweep_is_resumed_and_rerun_without_a_question(swept: Path, tmp_path: Path) -> None:
+    folder = latest(swept)
+    (job,) = folder.read_graph().jobs
+    folder.result_file(job.id).unlink()
+    run(tmp_path, f"resume={folder}")
+    run(tmp_path, f"resume={folder}", "execution.retries=2")
+    run(tmp_path, f"resume={folder}")
+    assert "1 of its 1 jobs" in said(tmp_path, "rerun", str(folder))
+
+
+@pytest.mark.parametrize(("answer", "code"), [("n\n", 2), ("\n", 2), ("y\n", 0)])
+def test_a_person_at_a_terminal_is_asked(swept: Path, tmp_path: Path, answer: str, code: int) -> None:
+    import pty
+
+    folder = _copy(swept, tmp_path)
+    ours, theirs = pty.openpty()
+    os.write(ours, answer.encode())
+    process = subprocess.Popen(
+        [sys.executable, "-m", "orchestrator", f"resume={folder}"],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        stdin=theirs,
+        stderr=theirs,
+        stdout=subprocess.DEVNULL,
+    )
+    os.close(theirs)
+    said = b""
+    while chunk := _read(ours):
+        said += chunk
+    assert process.wait(timeout=300) == code
+    assert b"Run it with all that your account may do? [y/N]" in said
+    assert b"ANYTHING='x'" in said
+    (job,) = folder.read_graph().jobs
+    assert folder.result_file(job.id).exists() is (code == 0)
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 4096)
+    except OSError:  # the other end was closed
+        return b""
+
+
+def test_a_stored_command_line_is_composed_again_only_with_trust(tmp_path: Path) -> None:
+    """A Hydra callback is a class that its configuration names: whoever writes the configuration runs code."""
+    witness = tmp_path / "witness"
+    folder = hostile.sweep(tmp_path / "sweep")
+    evil = f"+hydra.callbacks.x={{_target_:pathlib.Path.touch,self:{witness}}}"
+
+    def change(header: Any) -> None:
+        header["argv"] = [evil, "hydra/launcher=joblib"]
+        header["points"] = [{"execution": {"shards": 2}}]
+
+    rewrite(folder.sweep_file, change)
+    for more in ([], ["dry_run=true"]):
+        said = run(tmp_path, f"resume={folder}", *more, code=2)
+        assert "the configuration that its command line names" in said
+    assert not witness.exists()
+
+
+# -- the network
+
+
+def test_workers_are_offline_whatever_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    for value in ("0", "1", ""):
+        monkeypatch.setenv("HF_HUB_OFFLINE", value)
+        assert worker_environment()["HF_HUB_OFFLINE"] == "1"
+        assert worker_environment(online=True)["HF_HUB_OFFLINE"] == "0"
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    assert worker_environment()["HF_HUB_OFFLINE"] == "1"
+    assert "HF_HUB_OFFLINE" not in job_environment(Path("x"), {})
+
+
+def test_online_is_a_setting_of_the_sweep_and_no_part_of_a_job(tmp_path: Path) -> None:
+    common = [*FAKES, "suite=perceptrons", "suite.models=[one]", "compiler=eager", "measure=glance", "rounds=1"]
+    ids = set()
+    for online, expected in (("false", "1"), ("true", "0")):
+        place = tmp_path / online
+        place.mkdir()
+        run(place, *common, f"online={online}")
+        folder = latest(place)
+        (job,) = folder.read_graph().jobs
+        result = folder.read_result(job.id)
+        assert result.environment["variables"]["HF_HUB_OFFLINE"] == expected  # type: ignore[union-attr]
+        ids.add(job.id)
+    assert len(ids) == 1
+    assert "cannot be swept" in run(tmp_path, *common, "online=true,false", code=2)
+
+
+@pytest.mark.slow
+def test_a_real_accuracy_job_makes_no_connection_and_unpickles_only_its_own_cache(tmp_path: Path) -> None:
+    """Reference and accuracy with inductor, in watched workers."""
+    audit = Audit(tmp_path / "audit.log")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "orchestrator",
+            *FAKES,
+            "suite=perceptrons",
+            "suite.models=[one]",
+            "compiler=inductor",
+            "measure=accuracy",
+        ],
+        cwd=tmp_path,
+        env=audit.environment(ORCHESTRATOR_PLUGIN_PACKAGES="fakes"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert audit.imported("torch._inductor")
+    assert audit.events("socket.connect", "socket.getaddrinfo", "socket.sendto") == []
+    classes = {f"{arguments[0]}.{arguments[1]}" for _, arguments in audit.events("pickle.find_class")}
+    assert {
+        name
+        for name in classes
+        if not name.startswith(("torch", "collections", "builtins", "sympy", "_codecs", "copyreg"))
+    } == set()
+    opened = [str(arguments[0]) for _, arguments in audit.events("open")]
+    tensors = [path for path in opened if "/references/" in path]
+    assert all(path.endswith((".safetensors", ".tmp")) for path in tensors)
