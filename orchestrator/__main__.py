@@ -36,7 +36,7 @@ VERBS = {
     "history": ("orchestrator.reporting.history", "a metric over all sweeps, and what changed where it moved"),
     "export": (
         "orchestrator.reporting.export",
-        "write a sweep for other tools: dynamobench, hud, mlflow, parquet, plots",
+        "write a sweep for other tools (dynamobench, hud, mlflow, parquet, plots), or as a suite (batch_sizes)",
     ),
     "import": ("orchestrator.reporting.importing", "read results of other tools into a sweep folder: dynamobench"),
 }
@@ -45,6 +45,8 @@ VERBS = {
 OK, USAGE, INTERRUPTED = 0, 2, 130
 TRACEBACK_VARIABLE = "ORCHESTRATOR_TRACEBACK"
 CONFIG_NAME = "config"
+OF_A_GROUP = 160
+"""Characters of a group's options in --help."""
 
 HELP = """\
 Which compiler is faster, smaller and still correct for my models?
@@ -59,7 +61,7 @@ Sweep:  python -m orchestrator compiler=eager,inductor dtype=float32,float16 mod
   shard=2/5                                            the second of five equal parts, for five machines
   rounds=5 gate=accuracy execution.timeout_s=600 ...   everything else: --cfg job
 
-Groups (one value, a,b or glob(*)):
+Groups (one value, a,b or glob(*)); `options` says what each is:
 {groups}
 
 Verbs:
@@ -271,10 +273,16 @@ def _help(hydra: Hydra) -> str:
 
     loader = hydra.config_loader
     groups = [group for group in loader.list_groups("") if group not in INTERNAL]
-    lines = [f"  {group:<11} {', '.join(loader.get_group_options(group))}" for group in groups]
+    lines = [f"  {group:<12} {_some(loader.get_group_options(group))}" for group in groups]
     verbs = [f"  {verb:<11} {what}" for verb, (_, what) in VERBS.items()]
-    wrapped = [textwrap.fill(line, 110, subsequent_indent=" " * 14) for line in lines]
+    wrapped = [textwrap.fill(line, 110, subsequent_indent=" " * 15) for line in lines]
     return HELP.format(groups="\n".join(wrapped), verbs="\n".join(verbs), traceback=TRACEBACK_VARIABLE)
+
+
+def _some(names: Sequence[str]) -> str:
+    """Return names, as many as fit two lines of help; the verb `options` has all, and says what they are."""
+    shown = [name for i, name in enumerate(names) if len(", ".join(names[: i + 1])) < OF_A_GROUP]
+    return ", ".join(shown) + (f", ... ({len(names)} in all)" if len(shown) < len(names) else "")
 
 
 if __name__ == "__main__":
