@@ -207,12 +207,12 @@ def classify(error: Exception, phase: str, compiler: str) -> tuple[str, Failure]
 def _first_sentence(message: str) -> str:
     """Return the first line and, while it ends with a colon ("backend='x' raised:"), the one that follows.
 
-    What TorchScript's interpreter raises says it on its last line. Colours are left out.
+    What TorchScript's interpreter raises says it on its last line, if at all. Colours are left out.
     """
     lines = [line.strip() for line in COLOURS.sub("", message).splitlines() if line.strip()]
     sentence = lines.pop(0)
-    if lines and sentence.endswith("TorchScript interpreter."):
-        sentence += f" {lines.pop()}"
+    if lines and sentence.endswith("TorchScript interpreter.") and not lines[-1].endswith(":"):
+        return f"{sentence} {lines[-1]}"
     while lines and sentence.endswith(":"):
         sentence += f" {lines.pop(0)}"
     return sentence
