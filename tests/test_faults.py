@@ -12,10 +12,12 @@ from typing import ClassVar
 import pytest
 from fakes.sweeps import make_job
 
-from orchestrator.errors import is_disk_failure
+from orchestrator.errors import UsageError, is_disk_failure
+from orchestrator.execution.lock import InUse, locked
 from orchestrator.execution.temporary import Temporary
 from orchestrator.plugins import PACKAGES_VARIABLE
 from orchestrator.records import FAIL_TO_RUN, INFRASTRUCTURE, JobResult, JobSpec, PluginSpec
+from orchestrator.reporting.watch import run_and_finish
 from orchestrator.store import SweepFolder
 from orchestrator.worker.run import classify, modules, preloads, run_job
 
@@ -148,3 +150,23 @@ def test_a_folder_that_somebody_else_has_prepared_is_not_used(
     folder = Temporary(store, jobs).fresh(jobs[0])
     assert folder.parent != expected
     assert (expected / "file").read_text() == "x"
+
+
+# -- the folder
+
+
+def test_a_lock_that_cannot_be_opened_is_one_message(store: SweepFolder) -> None:
+    store.lock.mkdir(parents=True)
+    message = r"lock in it cannot be opened for writing \(Is a directory\)"
+    with pytest.raises(UsageError, match=message), locked(store, 0, 1):
+        pass
+
+
+def test_who_is_refused_shows_no_tables_of_another_run(store: SweepFolder) -> None:
+    """`finish` would say that this is no sweep folder."""
+
+    def refused() -> bool:
+        raise InUse("in use by process 17")
+
+    with pytest.raises(InUse, match="process 17"):
+        run_and_finish(store, refused)

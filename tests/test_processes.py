@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from fakes.leftovers import left, marked
 from fakes.sweeps import ENTRY, LAUNCHERS, make_job
@@ -237,3 +238,17 @@ def test_a_stopped_process_is_told_from_one_that_is_slow(processes: Processes, s
     processes.kill(job.id)
     assert wait_for(processes, job, "lost").message
     assert left(mark) == []
+
+
+def test_a_spare_worker_that_is_stopped_dies_with_its_server(
+    processes: Processes, store: SweepFolder, mark: str
+) -> None:
+    """It cannot see that its pipe ends; the kernel ends it."""
+    outcome(processes, store, make_job("a"))
+    server = processes.server_pid("fork")
+    assert server is not None
+    (spare,) = psutil.Process(server).children()
+    spare.suspend()
+    os.kill(server, signal.SIGKILL)
+    _, alive = psutil.wait_procs([spare], 5.0)
+    assert alive == []

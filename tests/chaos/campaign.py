@@ -109,7 +109,7 @@ class Campaign:
             if fault.kind.name.endswith("stopped"):
                 sweep.wait()
             else:
-                self._wait_for(sweep, fault)
+                self._wait_for(sweep, fault, done)
             self._note_end(sweep, done)
             ledger.look()
             hit = inject(fault.kind.name, sweep, chance)
@@ -124,13 +124,14 @@ class Campaign:
                     sweep.start()
         return missed
 
-    def _wait_for(self, sweep: ChaosSweep, fault: Fault) -> None:
+    def _wait_for(self, sweep: ChaosSweep, fault: Fault, done: list[Done]) -> None:
         """Wait until the sweep has come as far as the fault wants; resume it where it has ended before."""
         for _ in range(RESUMES):
             while sweep.run.alive and len(sweep.finished()) < fault.after:
                 time.sleep(0.05)
             if sweep.run.alive:
                 time.sleep(fault.delay)
+            self._note_end(sweep, done)
             if sweep.run.alive or sweep.is_complete():
                 return
             sweep.start()
@@ -179,10 +180,12 @@ class Campaign:
             return f"{one.ended} and was resumed"
         results = [sweep.folder.read_result(job) for job in one.hit.jobs]
         known = [result for result in results if isinstance(result, JobResult)]
+        if not known:
+            return "no job was running"
         failed = [result.status for result in known if result.status != "pass"]
         if failed:
             return f"its row: {failed[0]}"
-        return "the job was run again at once" if any(result.attempt > 1 for result in known) else "none was needed"
+        return "the job was run again at once" if any(result.attempt > 1 for result in known) else "the job passed"
 
     def _ask_again(self, sweep: ChaosSweep, jobs: set[str]) -> None:
         """Do what a person does who knows that a failure was not the job's: remove the results, and resume."""

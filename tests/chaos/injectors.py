@@ -19,6 +19,7 @@ from chaos.schedule import KINDS, SIGNALS
 from chaos.sweeps import ChaosSweep
 
 PATIENCE_S = 30.0  # for a process of the wanted kind to be there
+ENDED_S = 30.0  # for an orchestrator that is told to end: it still makes its tables
 STOPPED_S = 2.0  # until a person who has stopped an orchestrator lets it go on
 HELD_S = (0.3, 2.0)  # how long a disk is full, or a folder read-only
 CGROUPS = Path("/sys/fs/cgroup/memory")
@@ -99,6 +100,8 @@ def _signal(
             if find is _runners and number == signal.SIGSTOP:
                 time.sleep(STOPPED_S)
                 process.send_signal(signal.SIGCONT)
+            elif find is _runners:
+                sweep.await_end(process.pid, ENDED_S)
             return Hit((name,) if find in (_workers, _compile_workers) else running)
         time.sleep(0.01)
     return None

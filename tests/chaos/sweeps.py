@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -106,6 +107,13 @@ class ChaosSweep:
                 if seconds == OVER_S:
                     self.end()
                     raise Hangs(f"run {self.runs} of {self.cwd} had not ended after {OVER_S:g} s") from None
+
+    def await_end(self, pid: int, seconds: float) -> None:
+        """Wait until one process of the run has ended, at most `seconds`."""
+        for process in self.run.processes:
+            if process.pid == pid:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(seconds)
 
     def second(self) -> tuple[int, str]:
         """Run the command on the same folder beside the present run; return exit code and output."""
