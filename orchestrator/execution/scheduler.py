@@ -312,11 +312,12 @@ def _writing(store: SweepFolder, what: str) -> Iterator[None]:
 
 def _fits(name: str, value: Any) -> bool:
     """Tell whether what a folder holds may be a setting's value: of its kind, and not less than its smallest."""
-    if name in ("keep_caches", "keep_references", "stop_on_failure", "online"):
+    default = getattr(Settings, name)
+    if isinstance(default, bool):
         return isinstance(value, bool)
     if value is None:
-        return name == "memory_limit_gib"
-    kinds = (int,) if name in ("retries", "parallel") else (int, float)
+        return default is None
+    kinds = (int,) if isinstance(default, int) else (int, float)
     return type(value) in kinds and value >= SMALLEST.get(name, 0)
 
 
