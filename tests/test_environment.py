@@ -56,7 +56,7 @@ def test_a_worker_has_one_locale_one_order_of_sets_and_the_machines_tuning(monke
     assert found["LC_ALL"] == "C.UTF-8"
     assert found["PYTHONHASHSEED"] == "0"
     assert "LANG" not in found
-    assert found["HF_HUB_OFFLINE"] == "0"  # a default of ours: the user's word goes first
+    assert found["HF_HUB_OFFLINE"] == "1"  # whatever the shell says: online=true is the way
     tuning = ("OMP_PROC_BIND", "KMP_AFFINITY", "LD_PRELOAD", "PYTORCH_CUDA_ALLOC_CONF", "CXX")
     recorded = system.variables(found)
     assert {name: recorded[name] for name in tuning} == {name: SHELL[name] for name in tuning}

@@ -28,7 +28,7 @@ from orchestrator.store import SweepFolder
 DAY = 86400.0
 SPREAD = (-0.01, 0.0, 0.01)
 """Logarithms of the rounds' speed-ups around the row's."""
-HALF = 4.302652729911275 * 0.01 / math.sqrt(3)
+HALF = 4.302652729911275 * 0.01 * math.sqrt(0.44867)  # the variance of a median of three
 """Half-width of the 95 % interval of three rounds with that spread: Student's t with 2 degrees of freedom."""
 
 
@@ -135,7 +135,7 @@ def test_one_round_has_the_interval_of_its_pairs_or_none() -> None:
     )
     assert history.interval(Figure(values=(2.0,))) == (None, None)
     assert history.interval(Figure(values=(2.0, 2.0, 2.0), halves=(0.3, 0.3, 0.3))) == pytest.approx(
-        (2 * math.exp(-0.3 / math.sqrt(3)), 2 * math.exp(0.3 / math.sqrt(3)))
+        (2 * math.exp(-0.3 * math.sqrt(0.44867)), 2 * math.exp(0.3 * math.sqrt(0.44867)))
     )
 
 
@@ -292,15 +292,15 @@ def test_the_picture_at_80_columns(days: Days) -> None:
     assert lines[:9] == [
         " box · Test CPU · 8 cores",
         "Bert inference float16 cpu inductor",
-        "  sweep                  speedup              0.98x         1.23x  change",
-        "  2026-01-01/10-00-00    1.20x [1.17, 1.23]                 ├─●─┤",
-        "  2026-01-02/10-00-00    1.20x [1.17, 1.23]                 ├─●─┤  +0.0 %",
-        "  2026-01-03/10-00-00    1.00x [0.98, 1.03]*  ├─●─┤                -16.7 % worse",
+        "  sweep                  speedup              0.97x         1.24x  change",
+        "  2026-01-01/10-00-00    1.20x [1.17, 1.24]                ├──●─┤",
+        "  2026-01-02/10-00-00    1.20x [1.17, 1.24]                ├──●─┤  +0.0 %",
+        "  2026-01-03/10-00-00    1.00x [0.97, 1.03]*  ├─●─┤                -16.7 % worse",
         "    worse: packages.torch 2.12.0 -> 2.13.0; git.commit a1a1a1a1 -> c3c3c3c3;",
         "      measured under disturbance (round 0: other processes used 0.50 cores;",
         "      round 1: other pr…)",
     ]
-    assert lines[9] == "  2026-01-04/10-00-00 r  1.00x [0.98, 1.03]   ├─●─┤                +0.0 %"
+    assert lines[9] == "  2026-01-04/10-00-00 r  1.00x [0.97, 1.03]   ├─●─┤                +0.0 %"
     assert " other · Test CPU · 8 cores" in lines
     ends = " ".join(done.stdout.split())
     assert "● value, ├──┤ its 95 % interval" in ends
@@ -308,7 +308,7 @@ def test_the_picture_at_80_columns(days: Days) -> None:
     assert "5 sweeps below outputs: speedup of 4 series, 1 moved. 1 cannot be read: 2026-01-09/x: " in ends
     plain = command("history", cwd=Path.cwd(), COLUMNS="80", PYTHONIOENCODING="ascii")
     assert plain.returncode == 0
-    assert "  2026-01-01/10-00-00    1.20x [1.17, 1.23]                 |-o-|" in plain.stdout.splitlines()
+    assert "  2026-01-01/10-00-00    1.20x [1.17, 1.24]                 |-o-|" in plain.stdout.splitlines()
 
 
 def test_json_csv_and_markdown_have_the_same_points(days: Days, capsys: pytest.CaptureFixture[str]) -> None:
@@ -335,7 +335,7 @@ def test_json_csv_and_markdown_have_the_same_points(days: Days, capsys: pytest.C
         (row["sweep"], row["value"], row["change"] or "") for row in (first, second)
     ]
     markdown = said(capsys, "history", "--md")[1]
-    assert "| 2026-01-02/10-00-00 | 1.000 | 0.975 | 1.03 | pass | worse | packages.torch 2.12.0 -> 2.13.0;" in markdown
+    assert "| 2026-01-02/10-00-00 | 1.000 | 0.972 | 1.03 | pass | worse | `packages.torch 2.12.0 -> 2.13.0;" in markdown
 
 
 def test_filters_metrics_and_the_newest(days: Days, capsys: pytest.CaptureFixture[str]) -> None:

@@ -123,7 +123,7 @@ def test_the_largest_batch_under_a_limit(tmp_path: Path) -> None:
     tries = {tried["batch_size"]: tried["status"] for tried in context.facts["tries"]}
     assert len(tries) == row["tries"]
     assert all(status == (PASS if size <= largest else OUT_OF_MEMORY) for size, status in tries.items())
-    results = [SweepFolder(tmp_path / "job/artifacts/tries").read_result(f"batch_{size}") for size in tries]
+    results = [SweepFolder(tmp_path / "job/artifacts/tries").read_result(f"{size:08d}") for size in tries]
     assert len({result.environment["host"] for result in results}) == 1  # type: ignore[union-attr]
     assert len(list((tmp_path / "job/artifacts/tries/jobs").iterdir())) == len(tries)
 

@@ -710,7 +710,7 @@ def test_workers_are_offline_whatever_the_environment_says(monkeypatch: pytest.M
         assert worker_environment(online=True)["HF_HUB_OFFLINE"] == "0"
     monkeypatch.delenv("HF_HUB_OFFLINE")
     assert worker_environment()["HF_HUB_OFFLINE"] == "1"
-    assert "HF_HUB_OFFLINE" not in job_environment(Path("x"), {})
+    assert "HF_HUB_OFFLINE" not in job_environment(Path("x"), Path("y"), {})
 
 
 def test_online_is_a_setting_of_the_sweep_and_no_part_of_a_job(tmp_path: Path) -> None:

@@ -309,7 +309,7 @@ def test_terminal_at_80_columns(
         assert "A/A matmul            pass  1 in the interval     1.000x [0.998, 1.002]" in block
         assert block[len(ALL) + 1] == "This machine can be trusted today."
     else:
-        assert "A/A matmul            fail  1 in the interval     0.980x [0.978, 0.982] slower" in block
+        assert "A/A matmul            fail  1 in the interval     0.980x [0.978, 0.983] slower" in block
         assert block[len(ALL) + 1].startswith("This machine cannot be trusted today: A/A matmul (one run in twenty")
 
 

@@ -124,7 +124,7 @@ class LargestBatch:
         options = {"steps": self.steps, "device_bytes": device_bytes}
         return dataclasses.replace(
             job,
-            id=f"batch_{size}",
+            id=f"{size:08d}",  # digits only: it names a folder
             workload=dataclasses.replace(job.workload, batch_size=size),
             measure=PluginSpec(name="one_step", target=ONE_STEP, options=options),
             needs=(),

@@ -35,6 +35,7 @@ NEUTRAL: Mapping[str, tuple[Any, str]] = {
 """Keys that shape a sweep -> the value that shapes nothing, and how it is written."""
 JUDGED = ("accuracy", REFERENCE_MEASURE)
 """Kinds of measures that have one round, whatever is asked for; of others one may say it needlessly."""
+BEFORE_A_QUOTE = re.compile(r"(\\*)('|\Z)")
 OF_A_MEASURE = ("measure", "batch_size", "rounds")
 """What may differ between the measures of one command."""
 
@@ -227,10 +228,13 @@ def _of_workload(w: Workload) -> Words:
 
 
 def value(text: str) -> str:
-    """Return a string as Hydra's grammar reads it: quoted where it is more than a plain word."""
+    """Return a string as Hydra's grammar reads it: quoted where it is more than a plain word.
+
+    In quotes a backslash is itself, but for those in front of a quote, or of the closing one: they are doubled.
+    """
     if all((c.isascii() and c.isalnum()) or c in "_-./:" for c in text) and not OTHER_TYPE.fullmatch(text):
         return text
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return "'" + BEFORE_A_QUOTE.sub(lambda found: found[1] * 2 + ("\\'" if found[2] else ""), text) + "'"
 
 
 def _fixes_something_else(override: str) -> bool:
