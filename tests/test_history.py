@@ -308,7 +308,7 @@ def test_the_picture_at_80_columns(days: Days) -> None:
     assert "5 sweeps below outputs: speedup of 4 series, 1 moved. 1 cannot be read: 2026-01-09/x: " in ends
     plain = command("history", cwd=Path.cwd(), COLUMNS="80", PYTHONIOENCODING="ascii")
     assert plain.returncode == 0
-    assert "  2026-01-01/10-00-00    1.20x [1.17, 1.24]                 |-o-|" in plain.stdout.splitlines()
+    assert "  2026-01-01/10-00-00    1.20x [1.17, 1.24]                |--o-|" in plain.stdout.splitlines()
 
 
 def test_json_csv_and_markdown_have_the_same_points(days: Days, capsys: pytest.CaptureFixture[str]) -> None:
