@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.records import EAGER, PASS, UNSUPPORTED
+from orchestrator.records import EAGER, NOT_RUN, PASS, UNSUPPORTED
 from orchestrator.reporting.markdown import code
 from orchestrator.results import load, tables
 from orchestrator.results.exports import markdown_row
@@ -47,10 +47,13 @@ def main() -> int:
 def page(rows: Sequence[Row], machine: str) -> str:
     """Return the page: one table for each suite and mode, and the reasons."""
     reasons: dict[tuple[str, str], int] = {}
-    parts = [INTRODUCTION.format(cells=len(rows), machine=machine)]
-    sections: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
+    parts = [INTRODUCTION.format(cells=sum(row["status"] != NOT_RUN for row in rows), machine=machine)]
+    sections: dict[tuple[str, ...], list[Row]] = defaultdict(list)
     for row in rows:
-        sections[row["suite"], row["model"], row["mode"]].append(row)
+        name = row["compiler"].partition("(tolerance")[0]  # suites and modes differ in it, compilers do not
+        sections[row["suite"], row["model"], row["mode"]].append({**row, "compiler": name})
+    missing = [key for key, members in sections.items() if all(row["status"] == NOT_RUN for row in members)]
+    sections = {key: members for key, members in sections.items() if key not in missing}
     for (suite, model, mode), members in sections.items():
         dtypes = list(dict.fromkeys(row["dtype"] for row in members))
         lines = [markdown_row(["compiler", *dtypes]), markdown_row(["---"] * (len(dtypes) + 1))]
@@ -59,6 +62,8 @@ def page(rows: Sequence[Row], machine: str) -> str:
             cells = [cell(own[dtype], reasons) if dtype in own else "—" for dtype in dtypes]
             lines.append(markdown_row([code(compiler), *cells]))
         parts.append("\n".join([f"## {suite}: {model}, {mode}", "", *lines, ""]))
+    if missing:
+        parts.append(f"Planned and not run yet: {'; '.join(', '.join(key) for key in missing)}.\n")
     listed = [f"{number}. {code(status)}: {code(reason)}" for (status, reason), number in reasons.items()]
     parts.append("\n".join(["## Reasons", "", *listed, ""]))
     return "\n".join(parts)
