@@ -8,6 +8,7 @@ are listed below, each once. Run by `make support`.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -29,6 +30,9 @@ jobs, one small model of each kind of suite, on {machine}. `pass`: right, by the
 tolerance. `—`: not asked. A number is a reason below. What needs a GPU or a package that was absent is
 `unsupported`.
 """
+
+FOLDER = re.compile(r"/\S*/(?=[^/\s]+)")
+"""Of the machine where it ran: nobody's business."""
 
 Row = Mapping[str, Any]
 
@@ -64,7 +68,9 @@ def page(rows: Sequence[Row], machine: str) -> str:
         parts.append("\n".join([f"## {suite}: {model}, {mode}", "", *lines, ""]))
     if missing:
         parts.append(f"Planned and not run yet: {'; '.join(', '.join(key) for key in missing)}.\n")
-    listed = [f"{number}. {code(status)}: {code(reason)}" for (status, reason), number in reasons.items()]
+    listed = [
+        f"{number}. {code(status)}: {code(FOLDER.sub('…/', reason))}" for (status, reason), number in reasons.items()
+    ]
     parts.append("\n".join(["## Reasons", "", *listed, ""]))
     return "\n".join(parts)
 
