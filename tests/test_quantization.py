@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import synthetic
 import torch
 from test_compilers import context, judged, option, workload
 from test_conf import MACHINE, composed, planned
@@ -22,7 +23,8 @@ from orchestrator.planning.points import PointReader
 from orchestrator.planning.quantized import combined, parts
 from orchestrator.plugins import Program, Unsupported, instantiate
 from orchestrator.records import FAIL_ACCURACY, PASS, PluginSpec, to_json
-from orchestrator.results import configuration
+from orchestrator.results import configuration, configuration_changes, snapshot
+from orchestrator.results.comparison import compare
 
 TINY = ("suite=tiny", "suite.models=[bert_tiny]", "rounds=1")
 NONE = {"name": "none", "target": None, "options": {}, "cosine_limit": None, "norm_tolerance": None}
@@ -125,6 +127,33 @@ def test_a_row_is_called_by_the_keys_of_the_command_line() -> None:
     }
     assert configuration.compiler_name(config) == spec.name == "inductor+int4_weight_only"
     assert configuration.compiler_name(configuration.compiler_config(option("compiler", "eager"))) == "eager"
+
+
+def changed(tmp_path: Path, before: list[PluginSpec], after: list[PluginSpec]) -> dict[str, Any]:
+    """Return key -> what to paste to get from the first sweep's configuration to the second's, and back."""
+    sides = []
+    for number, compilers in enumerate((before, after)):
+        sweep = synthetic.SyntheticSweep(tmp_path / str(number) / "s")
+        eager = sweep.performance("Bert", "eager", 0, latency=0.1)
+        for spec in compilers:
+            sweep.performance("Bert", spec, 0, baseline=eager, latency=0.08, pairs=[(0.1, 0.08)] * 9)
+        sides.append(snapshot.of_folder(sweep.write()))
+    found = configuration_changes.configuration_changes(compare(*sides))
+    return {change.key: (change.paste_after, change.paste_before) for change in found}
+
+
+def test_a_difference_can_be_pasted_back(tmp_path: Path) -> None:
+    inductor = option("compiler", "inductor")
+    int8, int4 = (combined(inductor, option("quantization", f"{name}_weight_only")) for name in ("int8", "int4"))
+    one, other = ("quantization=int8_weight_only",), ("quantization=none",)
+    assert changed(tmp_path / "a", [inductor], [int8])["quantization"] == (one, other)
+    both = ("quantization=none,int8_weight_only",)
+    assert changed(tmp_path / "b", [inductor], [inductor, int8])["quantization"] == (both, other)
+    assert "quantization" not in changed(tmp_path / "c", [inductor], [inductor])
+    four = PluginSpec(name=int4.name, target=int4.target, options={**int4.options, "quantization": {
+        **int4.options["quantization"], "options": {"method": "int4_weight_only", "group_size": 64}}})  # fmt: skip
+    key = "quantization.options.group_size"
+    assert changed(tmp_path / "d", [int4], [four])[key] == ((f"++{key}=64",), (f"++{key}=32",))
 
 
 def test_costs_are_those_of_the_compiler_and_a_little_more() -> None:
