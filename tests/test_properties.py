@@ -504,6 +504,8 @@ OVERRIDES = st.one_of(
 @given(st.lists(OVERRIDES, min_size=1, max_size=3))
 @example(["a=range(1,1000000000000)"])
 @example(["a=range(1,1000)", "b=range(1,1000)", "c=range(1,1000)"])
+@example(["a=range(0,nan)"])
+@example(["a=range(0,1,0)"])
 def test_any_override_is_a_grid_or_a_usage_error(overrides: list[str]) -> None:
     with only(UsageError):
         assert len(grid.expand(overrides, {}, [], [], LOADER)) <= grid.MOST_POINTS
@@ -620,6 +622,11 @@ NAMES = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Zs
 @example('`x`"')
 @example("[a,b]")
 @example("!x")
+@example("0")
+@example("1e5")
+@example("null")
+@example("true")
+@example("²")
 def test_a_command_is_what_it_says_whatever_a_model_is_called(name: str) -> None:
     """Pasted into a shell it is the words that it was made of, and Hydra reads the name out of them."""
     load, spec = synthetic.workload(name), PluginSpec(name=name, target="x.Y")

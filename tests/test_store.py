@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
-from test_records import JOB, RESULT
+from test_records import JOB, RESULT, WORKLOAD
 
 from orchestrator.errors import UsageError
 from orchestrator.files import write_json, write_text
+from orchestrator.records import JobSpec, Need, PluginSpec, Verdict
 from orchestrator.store import JobGraph, Sweep, SweepFolder, Unreadable, find_sweep, read_job
 
 SWEEP = Sweep(
@@ -135,3 +138,75 @@ def test_an_ambiguous_name_lists_the_sweeps(tmp_path: Path) -> None:
         SweepFolder(tmp_path / name).write_plan(SWEEP, JobGraph(()))
     with pytest.raises(UsageError, match=r"2 sweeps.*11-00-00"):
         find_sweep("2026-11", tmp_path)
+
+
+# -- what a folder of someone else's may say
+
+
+def _plan(folder: SweepFolder, *jobs: JobSpec) -> None:
+    folder.write_plan(SWEEP, JobGraph(jobs))
+
+
+FREE = dataclasses.replace(JOB, needs=(), verdict=None)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"launcher": "ssh"}, "launcher 'ssh'"),
+        ({"round": -1}, "round -1"),
+        ({"round": 10**9}, "round 1000000000"),
+        ({"timeout_s": 0.0}, "timeout_s is more than 0"),
+        ({"kind": "other"}, "of the kind 'other'"),
+        ({"point": -1}, "grid point -1"),
+        ({"verdict": Verdict(status="fine", reason="")}, "unknown status 'fine'"),
+        ({"needs": (Need(job="0" * 16, kind="other"),)}, "unknown kind 'other'"),
+        ({"env": {"A=B": "1"}}, "no name of an environment variable"),
+        ({"env": {"A": "\x1b[2J"}}, "cannot be printed"),
+        ({"compiler": PluginSpec(name="a\nb", target="x")}, "cannot be printed"),
+        ({"workload": dataclasses.replace(WORKLOAD, suite="\u202eetius")}, "cannot be printed"),
+        ({"workload": dataclasses.replace(WORKLOAD, device="../x")}, "no device"),
+        ({"workload": dataclasses.replace(WORKLOAD, batch_size=-1)}, "not negative"),
+    ],
+    ids=str,
+)
+def test_a_plan_is_refused_for_what_its_types_do_not_say(folder: SweepFolder, change: Any, message: str) -> None:
+    _plan(folder, dataclasses.replace(FREE, **change))
+    with pytest.raises(UsageError, match=re.escape(message)):
+        folder.read_graph()
+    folder.write_job(dataclasses.replace(FREE, **change))
+    with pytest.raises(UsageError, match=re.escape(message)):
+        read_job(folder.job_file(FREE.id))
+
+
+def test_a_circle_of_jobs_is_refused(folder: SweepFolder) -> None:
+    """`rerun` would follow it for ever."""
+    one, two = "1" * 16, "2" * 16
+    jobs = [
+        dataclasses.replace(FREE, id=own, needs=(Need(job=other, kind="round"),))
+        for own, other in ((one, two), (two, one))
+    ]
+    _plan(folder, *jobs)
+    with pytest.raises(UsageError, match=f"job {one} stands before {two}, which it needs"):
+        folder.read_graph()
+    _plan(folder, FREE, FREE)
+    with pytest.raises(UsageError, match="two jobs have the same id"):
+        folder.read_graph()
+
+
+@pytest.mark.parametrize("seconds", [-1.0, 1e300])
+def test_times_that_are_no_dates_are_refused(folder: SweepFolder, seconds: float) -> None:
+    _plan(folder, FREE)
+    folder.write_result(dataclasses.replace(RESULT, started=seconds))
+    assert isinstance(folder.read_result(RESULT.job_id), Unreadable)
+    folder.write_plan(dataclasses.replace(SWEEP, created=seconds), JobGraph((FREE,)))
+    with pytest.raises(UsageError, match="no time"):
+        folder.read_sweep()
+
+
+@pytest.mark.parametrize("part", [{"points": [1]}, {"points": [{"execution": 3}]}, {"environment": []}])
+def test_a_header_of_other_shapes_is_refused(folder: SweepFolder, part: Any) -> None:
+    _plan(folder, FREE)
+    folder.sweep_file.write_text(json.dumps(json.loads(folder.sweep_file.read_text()) | part))
+    with pytest.raises(UsageError, match="is no object"):
+        folder.read_sweep()
