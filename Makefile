@@ -5,14 +5,18 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: sweep test lint bench trust chaos readme support vendor clean
+.PHONY: sweep test test-slow lint bench trust chaos readme support vendor clean
 
 sweep: $(VENV)/installed  ## the main job: is inductor faster than eager, smaller, and still correct, in float16?
 	$(BIN)/python -m orchestrator -m compiler=eager,inductor dtype=float16
 
-test: $(VENV)/installed lint  ## linters, type checks, and every test
-	$(BIN)/python -m pytest -n 2 -m "not alone"
-	$(BIN)/python -m pytest -m alone
+test: $(VENV)/installed lint  ## linters, type checks, and every test but the long ones
+	$(BIN)/python -m pytest -n 2 -m "not alone and not slow"
+	$(BIN)/python -m pytest -m "alone and not slow"
+
+test-slow: $(VENV)/installed  ## the long end-to-end cases, which CI runs as well (ten minutes)
+	$(BIN)/python -m pytest -n 2 -m "slow and not alone"
+	$(BIN)/python -m pytest -m "slow and alone"
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

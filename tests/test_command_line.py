@@ -113,6 +113,7 @@ def test_a_usage_error_ends_with_2_one_line_and_no_traceback(tmp_path: Path) -> 
 # -- in this process: what is planned
 
 
+@pytest.mark.slow
 def test_everything_at_once_plans_and_leaves_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["suite=huggingface", "compiler=glob(*)", "dtype=glob(*)", "mode=inference,training", "dry_run=true"]
     code, out, _ = said(capsys, *arguments)
@@ -307,7 +308,6 @@ def test_a_sweep_writes_its_folder_and_resume_runs_only_what_is_missing(tmp_path
     assert "this command is not the sweep that" in done.stderr
 
 
-@pytest.mark.slow
 def test_ctrl_c_finishes_the_running_job_shows_the_table_and_ends_with_130(tmp_path: Path) -> None:
     arguments = ["suite=tiny", "compiler=eager", "measure=performance", "rounds=2"]
     with subprocess.Popen(
@@ -332,7 +332,6 @@ def test_ctrl_c_finishes_the_running_job_shows_the_table_and_ends_with_130(tmp_p
     assert any("resume=" in line for line in lines)
 
 
-@pytest.mark.slow
 def test_a_wheel_has_all_it_needs(tmp_path: Path) -> None:
     """Built, unpacked, run from another folder: configuration and experiments are inside the package."""
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path / "dist")]
@@ -370,7 +369,6 @@ def copy_sources(target: Path) -> None:
             (target / name).write_bytes((REPOSITORY / name).read_bytes())
 
 
-@pytest.mark.slow
 def test_two_sweeps_of_the_same_second_have_two_folders(tmp_path: Path) -> None:
     taken = SweepFolder(tmp_path / "fixed" / "name")
     taken.root.mkdir(parents=True)

@@ -56,7 +56,11 @@ def test_every_option_plans_under_its_own_name(option: str) -> None:
         assert conf[group]["name"] == name
 
 
-@pytest.mark.parametrize("file", EXPERIMENTS, ids=lambda file: file.stem)
+@pytest.mark.parametrize(
+    "file",
+    [pytest.param(file, marks=[pytest.mark.slow] if file.stem == "support" else []) for file in EXPERIMENTS],
+    ids=lambda file: file.stem,
+)
 def test_every_experiment_plans_and_says_the_command_that_runs_it(file: Path) -> None:
     assert file.read_text().startswith(f"# python -m orchestrator experiment={file.stem}\n")
     assert planned(f"experiment={file.stem}").jobs

@@ -506,6 +506,7 @@ def test_a_key_that_the_command_added_can_be_deleted_again(here: Path, capsys: p
     assert main([*plan, "~compiler.options.dynamic"]) == 2
 
 
+@pytest.mark.slow
 def test_pasted_overrides_give_that_configuration(tmp_path: Path) -> None:
     """Real sweeps: what diff prints is appended to the one command, and gives what the other command gave."""
     base = [*FAKES, "suite=perceptrons", "suite.models=[one]", "measure=glance", "rounds=1", "compiler=does_raise"]

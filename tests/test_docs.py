@@ -85,7 +85,7 @@ def test_there_are_commands() -> None:
 def test_command_runs(folder: Path, command: str, request: pytest.FixtureRequest) -> None:
     arguments = shlex.split(command)[3:]
     is_sweep = all("=" in argument or argument.startswith("-") for argument in arguments)
-    if is_sweep and not any(argument.startswith(("resume=", "dry_run=", "--")) for argument in arguments):
+    if is_sweep and not any(argument.startswith(("resume=", "dry_run=", "--help")) for argument in arguments):
         arguments.append("dry_run=true")
     if arguments[0] == "rerun":
         arguments.append("--dry-run")
@@ -98,7 +98,7 @@ def test_command_runs(folder: Path, command: str, request: pytest.FixtureRequest
 
 def test_other_commands_are_targets_of_the_makefile() -> None:
     others = [command for command in commands() if not command.startswith("python -m orchestrator")]
-    targets = {match.group(1) for match in re.finditer(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)}
+    targets = {match.group(1) for match in re.finditer(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)}
     assert {command.removeprefix("make ").split()[0] for command in others} <= targets, others
 
 

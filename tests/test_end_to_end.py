@@ -55,7 +55,6 @@ def table(cwd: Path, name: str) -> pd.DataFrame:
     return pd.read_csv(latest(cwd).tables / f"{name}.csv")
 
 
-@pytest.mark.slow
 def test_the_main_command_shrunk(tmp_path: Path) -> None:
     """One model of the main job: a row per compiler, plausible numbers, accuracy, files, exit code 0."""
     output = run(tmp_path, "-m", "suite=tiny", "suite.models=[bert_tiny]", "compiler=eager,inductor", "dtype=float16",
@@ -128,7 +127,7 @@ def test_five_ways_to_die_give_five_rows_with_five_reasons_and_spare_the_rest(tm
         assert way in output
 
 
-@pytest.mark.parametrize("delay", [1.5, 4.0])
+@pytest.mark.parametrize("delay", [1.5, pytest.param(4.0, marks=pytest.mark.slow)])
 def test_killed_in_the_middle_and_resumed(tmp_path: Path, delay: float) -> None:
     """`kill -9`, then resume: nothing finished runs again, and all but the timings is as without the kill."""
     arguments = [*FAKES, "suite=perceptrons", "compiler=eager,identity", "measure=glance,accuracy", "rounds=2"]
@@ -178,6 +177,7 @@ def test_interrupted_once_it_finishes_what_runs_and_says_how_to_go_on(tmp_path: 
     assert sum(statuses.values()) == 80
 
 
+@pytest.mark.slow
 def test_dry_run_of_everything_runs_nothing(tmp_path: Path) -> None:
     output = run(tmp_path, "dry_run=true", "suite=huggingface", "suite.filter=^(Bert|T5|GoogleFnet|Speech2)",
                  "compiler=glob(*)", "dtype=glob(*)", "mode=inference,training")  # fmt: skip
@@ -205,6 +205,7 @@ def test_both_launchers_agree(tmp_path: Path) -> None:
     assert subprocess_[1]["own_memory_mib"] > 100
 
 
+@pytest.mark.slow
 def test_the_command_in_a_row_runs_the_same_jobs_again(tmp_path: Path) -> None:
     first, again = tmp_path / "first", tmp_path / "again"
     first.mkdir()

@@ -55,7 +55,7 @@ def test_a_planted_bug_of_inductor_becomes_a_short_script_that_shows_it(tmp_path
     """T5 is the one of `tiny` with a ReLU, which is computed as x + 1."""
     bug = "compiler.options.options={cpp.inject_relu_bug_TESTING_ONLY: accuracy}"
     run(tmp_path, *TINY, "suite.models=[t5_tiny]", "compiler=inductor", f"+{bug}", "measure=minify", code=1)
-    (row,) = json.loads((latest(tmp_path).tables / "minify.json").read_text())["minify"]
+    (row,) = json.loads((latest(tmp_path).tables / "minify.json").read_text())["tables"]["minify"]
     assert row["status"] == "fail_accuracy"
     assert row["reproduces"] == "yes"
     assert row["operators_after"] < 10 < row["operators_before"]

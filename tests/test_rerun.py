@@ -301,6 +301,7 @@ def test_only_some_rows_and_what_they_need(paced: Path) -> None:
     assert len(titles) == 5
 
 
+@pytest.mark.slow
 def test_one_job_with_what_it_needs_and_more_rounds(paced: Path) -> None:
     old = latest(paced)
     job = next(job for job in old.read_graph().jobs if job.compiler.name == "identity")
@@ -314,6 +315,7 @@ def test_one_job_with_what_it_needs_and_more_rounds(paced: Path) -> None:
     assert find_sweep("latest", paced / "outputs").read_sweep().origin != str(old.root)
 
 
+@pytest.mark.slow
 def test_what_failed_is_run_again_and_passes_or_fails_as_before(tmp_path: Path) -> None:
     run(tmp_path, *PACED, "suite.models=[one,two]", "compiler=eager,does_environment", "rounds=1", code=0)
     nothing = said("rerun", "latest", "--failed", "--json", cwd=tmp_path)
@@ -421,6 +423,7 @@ def test_help_is_one_screen(capsys: pytest.CaptureFixture[str], monkeypatch: pyt
 # -- one job in this process
 
 
+@pytest.mark.slow
 def test_a_job_in_process_has_the_terminal_and_its_error_reaches_a_debugger(tmp_path: Path) -> None:
     arguments = [*PACED, "suite.models=[one]", "compiler=does_environment,identity", "rounds=1", "measure=accuracy"]
     run(tmp_path, *arguments)
@@ -494,6 +497,7 @@ def own_conf(cwd: Path) -> list[str]:
     return ["--config-dir", "conf", "suite=paced", "measure=glance"]
 
 
+@pytest.mark.slow
 def test_a_rerun_that_is_interrupted_is_resumed_from_its_plan(tmp_path: Path) -> None:
     run(tmp_path, *own_conf(tmp_path), "compiler=eager", "rounds=6")
     shutil.rmtree(tmp_path / "conf")

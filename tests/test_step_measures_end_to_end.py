@@ -9,7 +9,6 @@ import pytest
 from test_end_to_end import latest, run, table
 
 
-@pytest.mark.slow
 def test_the_measures_of_a_step_have_tables_and_files(tmp_path: Path) -> None:
     output = run(
         tmp_path, "suite=tiny", "suite.models=[bert_tiny]", "compiler=eager",
@@ -45,7 +44,6 @@ def test_largest_batch_makes_a_suite_that_plans(tmp_path: Path) -> None:
     assert all(f"{model}:\n    batch_size: {{cpu: {size}}}" in text for model, size in sizes.items())
 
 
-@pytest.mark.slow
 def test_what_looks_at_eager_code_is_unsupported_for_a_compiler(tmp_path: Path) -> None:
     output = run(tmp_path, "suite=tiny", "suite.models=[bert_tiny]", "compiler=dynamo_eager",
                  "measure=operators,memory_by_line")  # fmt: skip

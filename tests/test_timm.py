@@ -161,6 +161,7 @@ def test_a_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
 # -- through the command: the workers have the remedy for torchvision
 
 
+@pytest.mark.slow
 @present
 def test_timm_and_transformers_run_beside_each_other(tmp_path: Path) -> None:
     run(tmp_path, "suite=timm_small", "suite.models=[test_vit]", "compiler=aot_eager", "measure=accuracy",

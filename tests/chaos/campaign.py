@@ -17,7 +17,7 @@ from typing import Any
 
 from chaos import invariants
 from chaos.injectors import Hit, inject
-from chaos.schedule import FAULTS_A_SWEEP, KINDS, SHARDED, Fault, Plan
+from chaos.schedule import FAULTS_A_SWEEP, KINDS, SHARDED, Fault, Plan, sooner
 from chaos.sweeps import ChaosSweep, Hangs
 from orchestrator.records import JobResult
 
@@ -60,7 +60,7 @@ class Campaign:
             for plan in left:
                 missed[plan.sweep] += self._sweep(plan)
             left = [
-                Plan(sweep, tuple(faults[at : at + FAULTS_A_SWEEP]))
+                Plan(sweep, sooner(faults[at : at + FAULTS_A_SWEEP]))
                 for sweep, faults in missed.items()
                 for at in range(0, len(faults), FAULTS_A_SWEEP)
             ]

@@ -128,3 +128,8 @@ def _grouped(kinds: Sequence[Kind], chance: random.Random) -> list[Plan]:
 def _spread(kinds: Sequence[Kind], chance: random.Random) -> list[Fault]:
     """Spread faults over the first part of a sweep, in order; what is done later finds nothing that runs."""
     return [Fault(kind, place, chance.uniform(0.0, 0.8)) for place, kind in enumerate(kinds)]
+
+
+def sooner(faults: Sequence[Fault]) -> tuple[Fault, ...]:
+    """Return faults that came too late for a sweep that was quick, for a new one: from its start on, less delayed."""
+    return tuple(Fault(fault.kind, place, fault.delay / 2) for place, fault in enumerate(faults))
