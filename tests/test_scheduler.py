@@ -51,7 +51,7 @@ from orchestrator.records import (
     Samples,
     Verdict,
 )
-from orchestrator.store import JobGraph, SweepFolder
+from orchestrator.store import JobGraph, SweepFolder, Unreadable
 
 pytestmark = pytest.mark.usefixtures("mark")
 
@@ -494,6 +494,36 @@ def test_how_long_a_job_took_does_not_depend_on_the_clock_of_the_day(
     monkeypatch.setattr(time, "time", lambda: began - 3600.0)
     found = result_of_death(store, attempt, -signal.SIGSEGV)
     assert 5.0 <= found.ended - found.started < 6.0
+
+
+def test_a_result_that_is_damaged_before_it_is_read_is_made_again(tmp_path: Path) -> None:
+    class DamagedOnce(SweepFolder):
+        damaged = False
+
+        def read_result(self, job_id: str) -> JobResult | Unreadable | None:
+            file = self.result_file(job_id)
+            if file.exists() and not self.damaged:
+                self.damaged = True
+                file.write_text('{"schema": 1, "job_')
+            return super().read_result(job_id)
+
+    store = DamagedOnce(tmp_path)
+    job = make_job("a")
+    sweeps.run(store, [job])
+    found = store.read_result(job.id)
+    assert store.damaged
+    assert isinstance(found, JobResult)
+    assert (found.status, found.attempt) == (PASS, 2)
+
+
+def test_what_an_earlier_run_left_damaged_does_not_excuse_a_crash(store: SweepFolder) -> None:
+    job = make_job("m", "segfault")
+    store.job(job.id).mkdir(parents=True)
+    store.result_file(job.id).write_text("{")
+    sweeps.run(store, [job])
+    found = store.read_result(job.id)
+    assert isinstance(found, JobResult)
+    assert found.status == CRASH
 
 
 def test_what_a_killed_run_left_in_the_folder_goes_when_it_is_resumed(store: SweepFolder) -> None:

@@ -20,7 +20,7 @@ from orchestrator.records import (
     JobResult,
     JobSpec,
 )
-from orchestrator.store import SweepFolder
+from orchestrator.store import SweepFolder, Unreadable
 from orchestrator.system import oom_kills
 
 OUT_OF_MEMORY_WORDS = ("MemoryError", "std::bad_alloc", "annot allocate memory", "an't allocate memory")
@@ -52,11 +52,18 @@ class Attempt:
     killed: str = ""  # why the scheduler killed it: "timeout", "hang", "stopped: ..." or ""
 
 
-def result_of_death(store: SweepFolder, attempt: Attempt, code: int | None, message: str = "") -> JobResult:
-    """Return the result of a process that ended with exit code `code` (None: its server died) and wrote none."""
+def result_of_death(
+    store: SweepFolder, attempt: Attempt, code: int | None, message: str = "", left: Unreadable | None = None
+) -> JobResult:
+    """Return the result of a process that ended with exit code `code` (None: its server died) and wrote none.
+
+    `left` is what is in the place of its result and cannot be read.
+    """
     job = attempt.job
     log = _log_tail(store.log_file(job.id), attempt.log_start)
     status, message = _cause(attempt, code, message, log)
+    if code == 0 and left is not None:  # it has written its result; a file of an earlier run says nothing of a crash
+        status, message = INFRASTRUCTURE, f"its result was damaged before it was read: {left.reason}"
     phase = ""
     with contextlib.suppress(OSError):
         phase = store.phase_file(job.id).read_text().strip()
@@ -98,8 +105,6 @@ def _cause(attempt: Attempt, code: int | None, message: str, log: str) -> tuple[
         return OUT_OF_MEMORY, f"ended with {exit_words(code)} after memory could not be allocated (see its log)"
     if code == os.EX_TEMPFAIL:  # `orchestrator.worker.process`: what was raised is not the job's fault
         return INFRASTRUCTURE, log.rstrip().rpartition("\n")[2] or "the worker could not write its result"
-    if code in SENT:
-        return INFRASTRUCTURE, f"ended by {SENT[code]}, which somebody sent"
     if code < 0:
         return CRASH, f"killed by {exit_words(code)}"
     return CRASH, f"ended with {exit_words(code)} and no result"

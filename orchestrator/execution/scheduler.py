@@ -265,7 +265,7 @@ class Scheduler:
         if isinstance(found, JobResult):
             result, chance = found, found.status == INFRASTRUCTURE
         else:
-            result = result_of_death(self._store, attempt, code, message)
+            result = result_of_death(self._store, attempt, code, message, found)
             chance = result.status == INFRASTRUCTURE or may_be_chance(attempt, code)
         if chance and attempt.number <= self._settings.retries and not self._stopping:
             self._start(job, attempt.number + 1, attempt.turn)
