@@ -152,10 +152,10 @@ def _from_hub(repository: str) -> bytes:
     try:
         return Path(huggingface_hub.hf_hub_download(repository, CONFIG_FILE)).read_bytes()
     except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
-        why = "HF_HUB_OFFLINE is set" if huggingface_hub.constants.HF_HUB_OFFLINE else "the Hub cannot be reached"
+        why = "jobs are offline" if huggingface_hub.constants.HF_HUB_OFFLINE else "the Hub cannot be reached"
         raise Unsupported(
-            f"the {CONFIG_FILE} of '{repository}' is not on this machine, and {why}: run with HF_HUB_OFFLINE=0, or "
-            "give a folder that has it, as ./folder"
+            f"the {CONFIG_FILE} of '{repository}' is not on this machine, and {why}: take online=true, or give a "
+            "folder that has it, as ./folder"
         ) from error
     except HfHubHTTPError as error:
         raise ValueError(
