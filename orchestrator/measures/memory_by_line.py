@@ -8,13 +8,11 @@ for pytorch.org/memory_viz.
 from __future__ import annotations
 
 import csv
-import gc
 import io
 import linecache
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -24,6 +22,7 @@ from orchestrator.measures.context import Context
 from orchestrator.measures.eager import artifact, eager_only, eager_step
 from orchestrator.plugins import Outcome
 from orchestrator.probes.allocated import Level, level_of
+from orchestrator.probes.clock import no_garbage_collection
 from orchestrator.probes.lines import LineTracer, Step
 from orchestrator.records import OBSERVED, PASS
 
@@ -68,7 +67,7 @@ class MemoryByLine:
         modules = [name.removesuffix(".*") for name in self.modules] or modules_of(program.model)
         level = level_of(context.device)
         tracer = LineTracer(modules, level.read)
-        with context.phase("trace"), _no_garbage_collection():
+        with context.phase("trace"), no_garbage_collection():
             tracer.run(step)
             tracer.run(step)
         steps = list(tracer.steps())
@@ -163,14 +162,3 @@ def _snapshot(context: Context, step: Any) -> str | None:
         finally:
             torch.cuda.memory._record_memory_history(enabled=None)
     return name
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Keep Python's collector from freeing things at lines that have nothing to do with it."""
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()

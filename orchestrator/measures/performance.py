@@ -8,13 +8,11 @@ and cancels. docs/measuring.md has the figures behind this.
 
 from __future__ import annotations
 
-import gc
 import math
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -22,7 +20,7 @@ from orchestrator.errors import is_out_of_memory
 from orchestrator.measures.context import Context
 from orchestrator.plugins import Forward, Outcome, Program, Recording, facts_of
 from orchestrator.probes import counters
-from orchestrator.probes.clock import stopwatch
+from orchestrator.probes.clock import no_garbage_collection, stopwatch
 from orchestrator.probes.noise import NoiseProbe, wait_for_quiet
 from orchestrator.records import PASS, TIMED
 
@@ -76,7 +74,7 @@ class Performance:
         noise = NoiseProbe(context.device)
         if isinstance(step, Recording):
             step.restart()
-        with context.phase("steady"), _no_garbage_collection():
+        with context.phase("steady"), no_garbage_collection():
             latencies = self._repeat(self.iterations, self.seconds, lambda: timed(step), relative_half_width)
         context.add("latency", "s", "lower", latencies)
         if isinstance(step, Recording):
@@ -142,7 +140,7 @@ class Performance:
                 compiled = _block(timed, step, block)
                 return [eager_first, (_block(timed, eager, block), compiled)]
 
-            with _no_garbage_collection():
+            with no_garbage_collection():
                 twos = self._repeat(math.ceil(self.pairs / 2), self.pair_seconds, two_pairs, _half_width_of_ratios)
         pairs = [pair for two in twos for pair in two]
         context.add("pair_eager_latency", "s", "lower", [eager_s for eager_s, _ in pairs])
@@ -229,14 +227,3 @@ def _cache_state(context: Context) -> str:
         return "none"
     cache = os.environ.get("TORCHINDUCTOR_CACHE_DIR", "")
     return "warm" if os.path.isdir(cache) and any(os.scandir(cache)) else "cold"
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Keep Python's collector out of the samples, as `timeit` does."""
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
