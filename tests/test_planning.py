@@ -506,6 +506,19 @@ def test_cost_of_a_step_is_that_of_its_matrix_products() -> None:
     assert cost.step_s(workload, 110, training=True) == pytest.approx(3 * 2 * 110e6 * 128 / 6e10)
 
 
+def test_cost_of_a_generation_is_that_of_its_tokens_and_calls() -> None:
+    prompt = dataclasses.replace(job("Bert", 0).workload, batch_size=2, sequence_length=128)
+
+    def seconds(phase: str) -> float:
+        mode = PluginSpec(name=phase, target=f"orchestrator.modes.generate.{phase}", options={"new_tokens": 32})
+        return cost.step_s(dataclasses.replace(prompt, mode=mode), 110, training=False)
+
+    token = 2 * 110e6 * 2 / 6e10
+    assert seconds("Prefill") == pytest.approx(128 * token)
+    assert seconds("Decode") == pytest.approx(token)
+    assert seconds("Generate") == pytest.approx((128 + 32) * token + 32 * 5e-3)
+
+
 @pytest.mark.parametrize(
     ("text", "cuda"),
     [

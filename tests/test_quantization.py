@@ -157,9 +157,9 @@ def test_a_difference_can_be_pasted_back(tmp_path: Path) -> None:
 
 
 def test_costs_are_those_of_the_compiler_and_a_little_more() -> None:
-    inductor, int8 = option("compiler", "inductor"), option("quantization", "int8_dynamic")
-    assert 1 < cost.compile_s(combined(inductor, int8), 10, False) / cost.compile_s(inductor, 10, False) < 2
-    assert 0 < cost.compile_s(combined(option("compiler", "eager"), int8), 10, False) < 10
+    inductor, int8, work = option("compiler", "inductor"), option("quantization", "int8_dynamic"), workload()
+    assert 1 < cost.compile_s(combined(inductor, int8), work, 10, False) / cost.compile_s(inductor, work, 10, False) < 2
+    assert 0 < cost.compile_s(combined(option("compiler", "eager"), int8), work, 10, False) < 10
 
 
 def rule(**changes: Any) -> Rule:

@@ -18,9 +18,12 @@ CPU_HALF_PENALTY = 6.0  # float16, bfloat16 and autocast without AVX512 or AMX
 FLOAT64_PENALTY = 2.0
 TRAINING_STEP = 3.0  # backward is twice a forward
 TRAINING_COMPILE = 2.5
+GRAPHS: Mapping[str, float] = {"Generate": 2.0}  # of the prompt, and of one token
+CALL_S = 5e-3  # of the model with one token: what Python alone takes
 WARM_COMPILE = 0.3  # with the compile cache of an earlier round
 START = {"fork": 0.5, "subprocess": 6.0}  # until the first phase
 OBSERVED_STEPS = 10
+TRIES: Mapping[str, float] = {"LargestBatch": 12.0}  # doublings to some hundred, and as many halvings; each compiles
 DEFAULT_PARAMS_M = 100.0
 
 COMPILE_BASE, COMPILE_PER_MILLION = 12.0, 0.15  # inductor, inference: 12 s for a tiny BERT, 30 s for GPT-2
@@ -49,25 +52,34 @@ QUANTIZED = 1.3  # quantising, and compiling what it adds to the graph
 
 
 def step_s(workload: Workload, params_m: float | None, training: bool) -> float:
-    """Return the seconds of one eager step."""
-    tokens = workload.batch_size * (workload.sequence_length or 1)
+    """Return the seconds of one eager step; of a generation all of it."""
+    tokens, calls = workload.batch_size * (workload.sequence_length or 1), 0
+    if _class_of(workload.mode) == "Decode":
+        tokens = workload.batch_size
+    elif _class_of(workload.mode) == "Generate":
+        calls = int(workload.mode.options.get("new_tokens", 0))
+        tokens += workload.batch_size * calls
     operations = 2e6 * (params_m or DEFAULT_PARAMS_M) * tokens * (TRAINING_STEP if training else 1.0)
     if workload.device.startswith("cuda"):
-        return operations / CUDA_FLOPS
+        return operations / CUDA_FLOPS + calls * CALL_S
     slower = (
         1.0 if workload.dtype == "float32" else FLOAT64_PENALTY if workload.dtype == "float64" else CPU_HALF_PENALTY
     )
-    return operations * slower / (CPU_FLOPS * workload.threads)
+    return operations * slower / (CPU_FLOPS * workload.threads) + calls * CALL_S
 
 
-def compile_s(compiler: PluginSpec, params_m: float | None, training: bool) -> float:
+def _class_of(plugin: PluginSpec) -> str:
+    return plugin.target.rpartition(".")[2]
+
+
+def compile_s(compiler: PluginSpec, workload: Workload, params_m: float | None, training: bool) -> float:
     """Return the seconds of a cold compilation; 0 for eager."""
     base, quantization = parts(compiler)
-    kind, seconds = base.target.rpartition(".")[2], COMPILE_BASE + COMPILE_PER_MILLION * (params_m or DEFAULT_PARAMS_M)
+    kind, seconds = _class_of(base), COMPILE_BASE + COMPILE_PER_MILLION * (params_m or DEFAULT_PARAMS_M)
     if kind == "Eager":
         return 0.0 if quantization is None else 1.0
     seconds *= QUANTIZED if quantization is not None else 1.0
-    seconds *= TRAINING_COMPILE if training else 1.0
+    seconds *= TRAINING_COMPILE if training else GRAPHS.get(_class_of(workload.mode), 1.0)
     return seconds * (AHEAD[kind] if kind in AHEAD else _of_dynamo(base.options))
 
 
@@ -103,9 +115,9 @@ def accuracy_s(step: float, compiling: float) -> float:
     return compiling + 2 * step
 
 
-def observed_s(step: float, compiling: float) -> float:
-    """Return the seconds of a job that is neither timed nor judged: compile, some steps."""
-    return compiling + OBSERVED_STEPS * step
+def observed_s(step: float, compiling: float, measure: PluginSpec) -> float:
+    """Return the seconds of a job that is neither timed nor judged: compile, some steps, perhaps several times."""
+    return TRIES.get(_class_of(measure), 1.0) * (compiling + OBSERVED_STEPS * step)
 
 
 def reference_bytes(workload: Workload, params_m: float | None, training: bool) -> float:

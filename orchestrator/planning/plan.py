@@ -273,14 +273,14 @@ class _Planner:
     ) -> float:
         """Return the estimated seconds of a job, its process included."""
         step = cost.step_s(workload.record, model.params_m, point.training)
-        compiling = cost.compile_s(compiler.record, model.params_m, point.training)
+        compiling = cost.compile_s(compiler.record, workload.record, model.params_m, point.training)
         start = cost.START[point.launcher]
         if kind == REFERENCE_KIND:
             return start + cost.reference_s(step)
         if kind == JUDGED:
             return start + cost.accuracy_s(step, compiling)
         if kind == OBSERVED:
-            return start + cost.observed_s(step, compiling)
+            return start + cost.observed_s(step, compiling, measure.record)
         return start + cost.performance_s(step, compiling, round, self._settings(measure))
 
     def _settings(self, measure: _Known) -> dict[str, Any]:
