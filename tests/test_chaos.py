@@ -93,6 +93,23 @@ def test_what_was_done_to_a_sweep_is_seen(finished: ChaosSweep) -> None:
     assert any("status is 'crash', not 'pass'" in one for one in seen)
 
 
+def test_what_a_damaged_result_had_handed_down_may_change_and_nothing_else(tmp_path: Path, mark: str) -> None:
+    sweep = ChaosSweep("small", tmp_path, tmp_path, mark=mark)
+    reference, other = make_job("a", "segfault", measure="reference"), make_job("b")
+    accuracy = make_job("a", measure="accuracy", needs=((reference, "reference"),))
+    jobs = [reference, accuracy, other]
+    write_sweep(sweep.folder, jobs)
+    sweeps.run(sweep.folder, jobs)
+    ledger = invariants.Ledger(sweep)
+    ledger.look()
+    for job in jobs:
+        path = sweep.folder.result_file(job.id)
+        path.write_text(path.read_text() + " ")
+    ledger.forget((reference.id,))
+    ledger.look()
+    assert ledger.broken == [f"the finished result of {other.id} has changed"]
+
+
 def test_what_is_left_is_seen(finished: ChaosSweep, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(invariants, "ENDED_S", 0.2)
     (finished.folder.caches / "x").mkdir(parents=True)

@@ -45,9 +45,14 @@ class Ledger:
         self.seen = now
 
     def forget(self, jobs: Collection[str]) -> None:
-        """Results that were damaged, or that somebody has removed, on purpose."""
-        for job in jobs:
-            self.seen.pop(job, None)
+        """Results that were damaged, or that somebody has removed, on purpose; with the failures they handed down."""
+        gone = set(jobs)
+        for job in self.sweep.folder.read_graph().jobs if gone else ():  # needs come first
+            failure = json.loads(self.seen.get(job.id, b"{}")).get("failure") or {}
+            if failure.get("kind") == "dependency" and any(need.job in gone for need in job.needs):
+                gone.add(job.id)
+        for job_id in gone:
+            self.seen.pop(job_id, None)
 
     def _may_be_made_again(self, before: bytes) -> bool:
         """A reference is made again when a job that compares with it has to run and its tensors are gone."""
