@@ -100,6 +100,18 @@ def test_cast_moves_parameters_and_floating_inputs_only(dtype: str) -> None:
     assert program.inputs["ids"].dtype == torch.int64
 
 
+@pytest.mark.parametrize("dtype", list(precision.CAST_TO))
+def test_cast_keeps_the_imaginary_parts_of_buffers_and_inputs(dtype: str) -> None:
+    """Rotary positions are often a complex buffer: without its imaginary part it is another model."""
+    model = torch.nn.Linear(2, 2)
+    model.register_buffer("turn", torch.tensor([1 + 2j]))
+    program = Program(model=model, inputs={"z": torch.tensor([3 + 4j])}, loss=sum)
+    precision.cast(program, dtype, torch.device("cpu"))
+    assert model.turn.tolist() == [1 + 2j]
+    assert program.inputs["z"].tolist() == [3 + 4j]
+    assert model.turn.dtype == (torch.complex128 if dtype == "float64" else torch.complex64)
+
+
 @pytest.mark.parametrize("options", [{"optimizer": "lion"}, {"labels": False}])
 def test_training_refuses_what_it_cannot_do(options: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"optimizer|labels"):
