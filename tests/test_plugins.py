@@ -8,6 +8,7 @@ import torch
 from orchestrator import precision
 from orchestrator.compilers.dynamo import TorchCompile
 from orchestrator.errors import UsageError
+from orchestrator.measures.compare import Rule, compare
 from orchestrator.modes.observed import named_outputs
 from orchestrator.modes.training import Training
 from orchestrator.plugins import Program, Unsupported, check_options, instantiate, resolve
@@ -125,6 +126,15 @@ def test_outputs_are_named_by_path_and_copied() -> None:
     assert list(found) == ["output.a", "output.b.0", "output.b.2.0"]
     assert found["output.a"].tolist() == [1.0, 1.0]
     assert found["output.b.2.0"].item() == 3.0
+
+
+def test_complex_outputs_are_their_parts_so_that_a_tolerance_and_float64_apply_to_them() -> None:
+    z = torch.tensor([1 + 2j, 3 - 4j])
+    found = named_outputs({"z": z, "conjugate": z.conj()})
+    assert found["output.z"].tolist() == [[1, 2], [3, -4]]
+    assert found["output.conjugate"].tolist() == [[1, -2], [3, 4]]
+    (record,) = compare({"z": found["output.z"]}, {"z": found["output.z"] + 1e-6}, None, Rule(tolerance=1e-3))
+    assert (record["rule"], record["passed"]) == ("allclose", True)
 
 
 def test_what_cannot_be_compared_is_an_error() -> None:
