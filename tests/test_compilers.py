@@ -27,7 +27,7 @@ from orchestrator.compilers.torchscript import JitTrace
 from orchestrator.measures.accuracy import Accuracy
 from orchestrator.measures.context import Context
 from orchestrator.measures.reference import Reference
-from orchestrator.plugins import Outcome, Unsupported, instantiate
+from orchestrator.plugins import Outcome, Program, Unsupported, instantiate
 from orchestrator.probes.memory import MemoryProbe
 from orchestrator.records import PASS, JobSpec, PluginSpec, Workload
 
@@ -289,6 +289,29 @@ def test_a_capture_leaves_random_state_and_buffers_alone() -> None:
         assert not program.model.training
         assert not torch.is_grad_enabled()
         assert torch.is_autocast_enabled("cpu")
+
+
+class Writing(torch.nn.Module):
+    """Counts its calls in a buffer, in evaluation too, and writes into its input."""
+
+    calls: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        self.calls.add_(1)
+        return x.mul_(2) * self.calls * mask
+
+
+def test_a_trace_of_a_model_that_writes_into_buffers_and_inputs_begins_where_eager_does() -> None:
+    mask = torch.ones(1).expand(3)  # its elements are one: it could not be written back
+    program = Program(Writing(), {"x": torch.ones(3), "mask": mask}, loss=torch.sum)
+    forward = JitTrace().compile(program, workload())
+    assert program.model.calls.item() == 0
+    assert program.inputs["x"].tolist() == [1, 1, 1]
+    assert forward(**program.inputs).tolist() == [2, 2, 2]
 
 
 class Odd(torch.nn.Module):
