@@ -272,7 +272,7 @@ def test_what_was_captured_refuses_other_shapes(compiler: Any) -> None:
     with torch.no_grad():
         forward = compiler.compile(program, workload())
         forward(**program.inputs)
-        with pytest.raises((Unsupported, AssertionError), match=r"x float32\[8, 16\].*x float32\[3, 16\]|shape|8"):
+        with pytest.raises(Unsupported, match=r"x float32\[8, 16\].*x float32\[3, 16\]"):
             forward(**{name: tensor[:3] for name, tensor in program.inputs.items()})
 
 
