@@ -17,7 +17,7 @@ from test_measures import Broken, NetBuilder, context
 from orchestrator.compilers.dynamo import TorchCompile
 from orchestrator.compilers.eager import Eager
 from orchestrator.measures.context import Context
-from orchestrator.measures.flops import Flops, missing_formulas
+from orchestrator.measures.flops import Flops, count, missing_formulas
 from orchestrator.measures.memory_by_line import MemoryByLine, modules_of
 from orchestrator.measures.operators import Operators
 from orchestrator.measures.profile import Profile
@@ -112,6 +112,31 @@ def test_the_file_can_be_read_and_run_as_pytorchs_operator_benchmark_does(tmp_pa
         eval(operator, {"aten": torch.ops.aten})(*args, **kwargs)
         called.add(operator)
     assert {"aten.addmm.default", "aten.native_layer_norm.default", "aten.gelu.default"} <= called
+
+
+class Cached:
+    """A step whose cache has to be emptied before each call."""
+
+    def __init__(self) -> None:
+        self.cache, self.ready = torch.ones(1000), False
+
+    def prepare(self) -> None:
+        self.cache.zero_()
+        self.ready = True
+
+    def __call__(self) -> None:
+        if not self.ready:
+            self.prepare()
+        self.ready = False
+        torch.ones(2).add_(1)
+
+
+def test_what_makes_a_step_ready_is_no_part_of_what_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = context(tmp_path, Eager(), "eager")
+    monkeypatch.setattr(Inference, "step", lambda *_: Cached())
+    Operators().run(seen)
+    assert [row["operator"] for row in rows(seen, "operators")] == ["aten.add_.Tensor"]
+    assert count(Cached())[1] == 4 * (2 + 2 + 2)  # filled, then read and written
 
 
 def test_compiled_code_has_no_operators_to_see(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from orchestrator.measures.context import Context
 from orchestrator.measures.eager import eager_step
 from orchestrator.plugins import Outcome, Program
 from orchestrator.precision import autocast
-from orchestrator.probes.clock import stopwatch
+from orchestrator.probes.clock import make_ready, stopwatch
 from orchestrator.probes.noise import NoiseProbe, relative_iqr, wait_for_quiet
 from orchestrator.probes.peaks import peak
 from orchestrator.records import OBSERVED, PASS
@@ -124,9 +124,11 @@ def count(step: Callable[[], Any]) -> tuple[FlopCounterMode, int]:
     """Return torch's count of one call of `step`, and the bytes that the operators of another one move."""
     from orchestrator.probes.dispatch import TrafficCounter
 
+    make_ready(step)
     with (counter := counter_of_flops()):
         step()
     traffic = TrafficCounter()
+    make_ready(step)
     with traffic:
         step()
     return counter, traffic.bytes
