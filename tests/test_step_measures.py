@@ -16,6 +16,7 @@ from test_measures import Broken, NetBuilder, context
 
 from orchestrator.compilers.dynamo import TorchCompile
 from orchestrator.compilers.eager import Eager
+from orchestrator.measures import flops
 from orchestrator.measures.context import Context
 from orchestrator.measures.flops import Flops, count, missing_formulas
 from orchestrator.measures.memory_by_line import MemoryByLine, modules_of
@@ -373,6 +374,31 @@ def test_a_compilers_row_has_both_latencies_and_the_eager_count(tmp_path: Path) 
     Flops(calls=4, warmup=1).run(eager)
     assert rows(eager, "flops")[0]["step_gflop"] == row["step_gflop"]
     assert {found["module"] for found in rows(seen, "flops_by_module")} >= {"model", "model.bert", "model.cls"}
+
+
+def test_a_compilation_is_no_disturbance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """inductor compiles in processes of their own, which nothing tells from a neighbour's while they live."""
+    watching = False
+
+    class Watch:
+        def __init__(self, _: torch.device) -> None:
+            nonlocal watching
+            watching = True
+
+        def facts(self, *_: Any) -> dict[str, Any]:
+            nonlocal watching
+            watching = False
+            return {"disturbed": ["a neighbour"]}
+
+    class Compiling(Eager):
+        def compile(self, program: Program, workload: Workload) -> Any:
+            assert not watching
+            return super().compile(program, workload)
+
+    monkeypatch.setattr(flops, "NoiseProbe", Watch)
+    seen = context(tmp_path, Compiling(), "compiling")
+    assert Flops(calls=1, warmup=1).run(seen).status == PASS
+    assert rows(seen, "flops")[0]["disturbed"] == "eager: a neighbour; a neighbour"
 
 
 def test_modules_share_the_forward_pass_of_training(tmp_path: Path) -> None:
