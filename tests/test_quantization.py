@@ -13,6 +13,7 @@ from test_conf import MACHINE, composed, planned
 from test_end_to_end import run, table
 from test_planning import point
 
+from orchestrator.compilers.packages import present
 from orchestrator.compilers.quantization import TorchAO
 from orchestrator.compilers.quantized import Quantized
 from orchestrator.errors import UsageError
@@ -228,6 +229,14 @@ def test_training_and_what_is_gone_are_unsupported(method: str) -> None:
         quantized("qint8_dynamic").check(workload(dtype="bfloat16"))
     with pytest.raises(Unsupported, match="CUDA graphs"):
         quantized("int8_weight_only", "cudagraphs").check(workload())
+
+
+@pytest.mark.skipif(bool(present("mslk")), reason="this environment has the package that must be missing")
+def test_int4_on_cuda_names_the_package_that_packs_the_weights() -> None:
+    with pytest.raises(Unsupported, match="bfloat16 only"):
+        TorchAO(method="int4_weight_only").check(workload(device="cuda:0"))
+    with pytest.raises(Unsupported, match="needs mslk, which is not installed: pip install mslk-cuda"):
+        TorchAO(method="int4_weight_only").check(workload(dtype="bfloat16", device="cuda:0"))
 
 
 def test_int4_leaves_layers_without_whole_groups_as_they_are(tmp_path: Path) -> None:
