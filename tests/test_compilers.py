@@ -161,6 +161,11 @@ def test_what_cannot_train_says_so(name: str) -> None:
         instantiate(option("compiler", name)).check(workload("training"))
 
 
+def test_tensorrt_does_not_train_where_it_runs_either() -> None:
+    with pytest.raises(Unsupported, match="no backward pass: inference only, not mode=training"):
+        instantiate(option("compiler", "tensorrt")).check(workload("training", device="cuda:0"))
+
+
 @CPU_ONLY
 @pytest.mark.parametrize(("name", "reason"), REFUSED_ON_CPU.items())
 def test_what_cannot_run_here_says_what_is_needed(name: str, reason: str) -> None:
