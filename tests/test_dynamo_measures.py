@@ -345,6 +345,20 @@ def test_samples_that_do_not_know_each_other_are_invariant(tmp_path: Path) -> No
     assert [row["tensors_failed"] for row in found["batch_invariance"]] == [0, 0, 0]
 
 
+class Normed(Apart):
+    """Its weight is computed from others, and no leaf: deepcopy refuses it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(4)) * 2
+
+
+def test_a_model_that_cannot_be_copied_is_built_again(tmp_path: Path) -> None:
+    outcome, found = observed(tmp_path, BatchInvariance(), model=Normed, compiler=Eager())
+    assert outcome.status == PASS
+    assert [row["slice_batch_size"] for row in found["batch_invariance"]] == [4, 2, 1]
+
+
 class Scalar(Whole):
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         return {"loss": x.sum()}
