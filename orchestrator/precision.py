@@ -26,15 +26,22 @@ AUTOCAST_TO: Mapping[str, str] = {"amp_bfloat16": "bfloat16", "amp_float16": "fl
 
 
 def cast(program: Program, dtype: str, device: torch.device) -> Program:
-    """Move the program to `device` with its parameters and floating inputs in `dtype`, in place; return it."""
+    """Move the program to `device` with its parameters, buffers and floating inputs in `dtype`, in place; return it.
+
+    Complex tensors stay complex (`model.to(dtype)` would throw their imaginary parts away): complex128 for float64,
+    complex64 for all others.
+    """
     import torch
 
     kind = getattr(torch, CAST_TO[dtype])
-    program.model.to(device=device, dtype=kind)
-    program.inputs = {
-        name: tensor.to(device=device, dtype=kind if tensor.is_floating_point() else None)
-        for name, tensor in program.inputs.items()
-    }
+    of_complex = torch.complex128 if kind is torch.float64 else torch.complex64
+
+    def converted(tensor: torch.Tensor) -> torch.Tensor:
+        wanted = kind if tensor.is_floating_point() else of_complex if tensor.is_complex() else None
+        return tensor.to(device=device, dtype=wanted)
+
+    program.model._apply(converted)
+    program.inputs = {name: converted(tensor) for name, tensor in program.inputs.items()}
     return program
 
 

@@ -27,7 +27,7 @@ from orchestrator.compilers.torchscript import JitTrace
 from orchestrator.measures.accuracy import Accuracy
 from orchestrator.measures.context import Context
 from orchestrator.measures.reference import Reference
-from orchestrator.plugins import Outcome, Unsupported, instantiate
+from orchestrator.plugins import Outcome, Program, Unsupported, instantiate
 from orchestrator.probes.memory import MemoryProbe
 from orchestrator.records import PASS, JobSpec, PluginSpec, Workload
 
@@ -161,6 +161,11 @@ def test_what_cannot_train_says_so(name: str) -> None:
         instantiate(option("compiler", name)).check(workload("training"))
 
 
+def test_tensorrt_does_not_train_where_it_runs_either() -> None:
+    with pytest.raises(Unsupported, match="no backward pass: inference only, not mode=training"):
+        instantiate(option("compiler", "tensorrt")).check(workload("training", device="cuda:0"))
+
+
 @CPU_ONLY
 @pytest.mark.parametrize(("name", "reason"), REFUSED_ON_CPU.items())
 def test_what_cannot_run_here_says_what_is_needed(name: str, reason: str) -> None:
@@ -272,7 +277,7 @@ def test_what_was_captured_refuses_other_shapes(compiler: Any) -> None:
     with torch.no_grad():
         forward = compiler.compile(program, workload())
         forward(**program.inputs)
-        with pytest.raises((Unsupported, AssertionError), match=r"x float32\[8, 16\].*x float32\[3, 16\]|shape|8"):
+        with pytest.raises(Unsupported, match=r"x float32\[8, 16\].*x float32\[3, 16\]"):
             forward(**{name: tensor[:3] for name, tensor in program.inputs.items()})
 
 
@@ -289,6 +294,29 @@ def test_a_capture_leaves_random_state_and_buffers_alone() -> None:
         assert not program.model.training
         assert not torch.is_grad_enabled()
         assert torch.is_autocast_enabled("cpu")
+
+
+class Writing(torch.nn.Module):
+    """Counts its calls in a buffer, in evaluation too, and writes into its input."""
+
+    calls: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        self.calls.add_(1)
+        return x.mul_(2) * self.calls * mask
+
+
+def test_a_trace_of_a_model_that_writes_into_buffers_and_inputs_begins_where_eager_does() -> None:
+    mask = torch.ones(1).expand(3)  # its elements are one: it could not be written back
+    program = Program(Writing(), {"x": torch.ones(3), "mask": mask}, loss=torch.sum)
+    forward = JitTrace().compile(program, workload())
+    assert program.model.calls.item() == 0
+    assert program.inputs["x"].tolist() == [1, 1, 1]
+    assert forward(**program.inputs).tolist() == [2, 2, 2]
 
 
 class Odd(torch.nn.Module):

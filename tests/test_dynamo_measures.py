@@ -25,10 +25,11 @@ from orchestrator.measures.minify import Minify, keep, operators
 from orchestrator.measures.recompilations import Recompilations
 from orchestrator.modes.inference import Inference
 from orchestrator.modes.training import Training
-from orchestrator.plugins import Program, Unsupported
+from orchestrator.plugins import Forward, Program, Unsupported
 from orchestrator.probes.compilations import short_reason
-from orchestrator.records import FAIL_ACCURACY, PASS, PASS_DUE_TO_SKIP, Workload
+from orchestrator.records import FAIL_ACCURACY, FAIL_TO_RUN, PASS, PASS_DUE_TO_SKIP, Workload
 from orchestrator.results.findings import by_reason
+from orchestrator.worker.run import classify
 
 NO_OP = TorchCompile(backend="eager")
 
@@ -114,6 +115,22 @@ def test_a_compiler_without_dynamo_is_unsupported_not_zero(tmp_path: Path, measu
     seen.builder = Built(Whole)
     with pytest.raises(Unsupported, match="another does not go through dynamo"):
         measure.run(seen)
+
+
+class Refusing(Eager):
+    """Compiles ahead of time, and cannot."""
+
+    def compile(self, program: Program, workload: Workload) -> Forward:
+        raise RuntimeError("no capture")
+
+
+@pytest.mark.parametrize("measure", [Recompilations(), DynamicShapes(batch_sizes=(2, 4))])
+def test_a_compiler_that_fails_is_not_called_a_model_that_does_not_load(tmp_path: Path, measure: Any) -> None:
+    seen = context(tmp_path, Refusing(), "refusing")
+    seen.builder = Built(Whole)
+    with pytest.raises(RuntimeError, match="no capture") as raised:
+        measure.run(seen)
+    assert classify(raised.value, seen.now, "refusing")[0] == FAIL_TO_RUN
 
 
 def test_a_whole_model_is_captured_whole(tmp_path: Path) -> None:
@@ -326,6 +343,20 @@ def test_samples_that_do_not_know_each_other_are_invariant(tmp_path: Path) -> No
     outcome, found = observed(tmp_path, BatchInvariance(), Apart)
     assert (outcome.status, outcome.reason) == (PASS, "")
     assert [row["tensors_failed"] for row in found["batch_invariance"]] == [0, 0, 0]
+
+
+class Normed(Apart):
+    """Its weight is computed from others, and no leaf: deepcopy refuses it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(4)) * 2
+
+
+def test_a_model_that_cannot_be_copied_is_built_again(tmp_path: Path) -> None:
+    outcome, found = observed(tmp_path, BatchInvariance(), model=Normed, compiler=Eager())
+    assert outcome.status == PASS
+    assert [row["slice_batch_size"] for row in found["batch_invariance"]] == [4, 2, 1]
 
 
 class Scalar(Whole):

@@ -8,6 +8,7 @@ import torch
 from orchestrator import precision
 from orchestrator.compilers.dynamo import TorchCompile
 from orchestrator.errors import UsageError
+from orchestrator.measures.compare import Rule, compare
 from orchestrator.modes.observed import named_outputs
 from orchestrator.modes.training import Training
 from orchestrator.plugins import Program, Unsupported, check_options, instantiate, resolve
@@ -100,6 +101,18 @@ def test_cast_moves_parameters_and_floating_inputs_only(dtype: str) -> None:
     assert program.inputs["ids"].dtype == torch.int64
 
 
+@pytest.mark.parametrize("dtype", list(precision.CAST_TO))
+def test_cast_keeps_the_imaginary_parts_of_buffers_and_inputs(dtype: str) -> None:
+    """Rotary positions are often a complex buffer: without its imaginary part it is another model."""
+    model = torch.nn.Linear(2, 2)
+    model.register_buffer("turn", torch.tensor([1 + 2j]))
+    program = Program(model=model, inputs={"z": torch.tensor([3 + 4j])}, loss=sum)
+    precision.cast(program, dtype, torch.device("cpu"))
+    assert model.turn.tolist() == [1 + 2j]
+    assert program.inputs["z"].tolist() == [3 + 4j]
+    assert model.turn.dtype == (torch.complex128 if dtype == "float64" else torch.complex64)
+
+
 @pytest.mark.parametrize("options", [{"optimizer": "lion"}, {"labels": False}])
 def test_training_refuses_what_it_cannot_do(options: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"optimizer|labels"):
@@ -113,6 +126,15 @@ def test_outputs_are_named_by_path_and_copied() -> None:
     assert list(found) == ["output.a", "output.b.0", "output.b.2.0"]
     assert found["output.a"].tolist() == [1.0, 1.0]
     assert found["output.b.2.0"].item() == 3.0
+
+
+def test_complex_outputs_are_their_parts_so_that_a_tolerance_and_float64_apply_to_them() -> None:
+    z = torch.tensor([1 + 2j, 3 - 4j])
+    found = named_outputs({"z": z, "conjugate": z.conj()})
+    assert found["output.z"].tolist() == [[1, 2], [3, -4]]
+    assert found["output.conjugate"].tolist() == [[1, -2], [3, 4]]
+    (record,) = compare({"z": found["output.z"]}, {"z": found["output.z"] + 1e-6}, None, Rule(tolerance=1e-3))
+    assert (record["rule"], record["passed"]) == ("allclose", True)
 
 
 def test_what_cannot_be_compared_is_an_error() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from orchestrator.probes import noise
+from orchestrator.probes import counters, noise
 from orchestrator.probes.clock import stopwatch
 from orchestrator.probes.memory import MemoryProbe
 
@@ -146,3 +146,17 @@ def test_another_users_work_on_the_gpu_is_seen_and_marked_even_if_it_ended_meanw
         child.wait()
     assert seen["noise"]["gpu"]["other_processes"] == [{"pid": 4711, "bytes": 3 << 30}, {"pid": 4712, "bytes": None}]
     assert "the GPU was used by other processes: 4711 (3072 MiB), 4712" in seen["disturbed"]
+
+
+def test_recompilations_are_counted_beyond_what_torch_remembers_by_itself() -> None:
+    """Of itself torch keeps the last 64 compilations: a model with many graph breaks has more."""
+    import torch._dynamo.utils as dynamo
+
+    dynamo.clear_compilation_metrics()
+    dynamo.set_compilation_metrics_limit(3)
+    counters.reset()
+    compiled = torch.compile(lambda x: x + 1, backend="eager", dynamic=False)
+    for size in range(2, 8):
+        compiled(torch.ones(size))
+    assert counters.read()["counters"]["recompiles"] == 5
+    torch._dynamo.reset()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ from test_conf import MACHINE, composed, planned
 from test_end_to_end import run, table
 from test_planning import point
 
+from orchestrator.compilers.packages import present
 from orchestrator.compilers.quantization import TorchAO
 from orchestrator.compilers.quantized import Quantized
 from orchestrator.errors import UsageError
 from orchestrator.measures.compare import Rule, compare_tensor
+from orchestrator.measures.coverage import Coverage
 from orchestrator.planning import cost
 from orchestrator.planning.plan import plan
 from orchestrator.planning.points import PointReader
@@ -228,6 +231,22 @@ def test_training_and_what_is_gone_are_unsupported(method: str) -> None:
         quantized("qint8_dynamic").check(workload(dtype="bfloat16"))
     with pytest.raises(Unsupported, match="CUDA graphs"):
         quantized("int8_weight_only", "cudagraphs").check(workload())
+
+
+@pytest.mark.skipif(bool(present("mslk")), reason="this environment has the package that must be missing")
+def test_int4_on_cuda_names_the_package_that_packs_the_weights() -> None:
+    with pytest.raises(Unsupported, match="bfloat16 only"):
+        TorchAO(method="int4_weight_only").check(workload(device="cuda:0"))
+    with pytest.raises(Unsupported, match="needs mslk, which is not installed: pip install mslk-cuda"):
+        TorchAO(method="int4_weight_only").check(workload(dtype="bfloat16", device="cuda:0"))
+
+
+def test_a_measure_of_dynamo_does_not_say_that_a_quantised_inductor_is_none(tmp_path: Path) -> None:
+    seen = context(tmp_path, quantized("qint8_dynamic", "inductor"), workload())
+    spec = combined(option("compiler", "inductor"), option("quantization", "qint8_dynamic"))
+    seen.job = replace(seen.job, compiler=spec)
+    with pytest.raises(Unsupported, match="not asked of a quantised model: quantization=none"):
+        Coverage().run(seen)
 
 
 def test_int4_leaves_layers_without_whole_groups_as_they_are(tmp_path: Path) -> None:

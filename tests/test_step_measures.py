@@ -16,8 +16,9 @@ from test_measures import Broken, NetBuilder, context
 
 from orchestrator.compilers.dynamo import TorchCompile
 from orchestrator.compilers.eager import Eager
+from orchestrator.measures import flops
 from orchestrator.measures.context import Context
-from orchestrator.measures.flops import Flops, missing_formulas
+from orchestrator.measures.flops import Flops, count, missing_formulas
 from orchestrator.measures.memory_by_line import MemoryByLine, modules_of
 from orchestrator.measures.operators import Operators
 from orchestrator.measures.profile import Profile
@@ -112,6 +113,31 @@ def test_the_file_can_be_read_and_run_as_pytorchs_operator_benchmark_does(tmp_pa
         eval(operator, {"aten": torch.ops.aten})(*args, **kwargs)
         called.add(operator)
     assert {"aten.addmm.default", "aten.native_layer_norm.default", "aten.gelu.default"} <= called
+
+
+class Cached:
+    """A step whose cache has to be emptied before each call."""
+
+    def __init__(self) -> None:
+        self.cache, self.ready = torch.ones(1000), False
+
+    def prepare(self) -> None:
+        self.cache.zero_()
+        self.ready = True
+
+    def __call__(self) -> None:
+        if not self.ready:
+            self.prepare()
+        self.ready = False
+        torch.ones(2).add_(1)
+
+
+def test_what_makes_a_step_ready_is_no_part_of_what_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = context(tmp_path, Eager(), "eager")
+    monkeypatch.setattr(Inference, "step", lambda *_: Cached())
+    Operators().run(seen)
+    assert [row["operator"] for row in rows(seen, "operators")] == ["aten.add_.Tensor"]
+    assert count(Cached())[1] == 4 * (2 + 2 + 2)  # filled, then read and written
 
 
 def test_compiled_code_has_no_operators_to_see(tmp_path: Path) -> None:
@@ -348,6 +374,31 @@ def test_a_compilers_row_has_both_latencies_and_the_eager_count(tmp_path: Path) 
     Flops(calls=4, warmup=1).run(eager)
     assert rows(eager, "flops")[0]["step_gflop"] == row["step_gflop"]
     assert {found["module"] for found in rows(seen, "flops_by_module")} >= {"model", "model.bert", "model.cls"}
+
+
+def test_a_compilation_is_no_disturbance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """inductor compiles in processes of their own, which nothing tells from a neighbour's while they live."""
+    watching = False
+
+    class Watch:
+        def __init__(self, _: torch.device) -> None:
+            nonlocal watching
+            watching = True
+
+        def facts(self, *_: Any) -> dict[str, Any]:
+            nonlocal watching
+            watching = False
+            return {"disturbed": ["a neighbour"]}
+
+    class Compiling(Eager):
+        def compile(self, program: Program, workload: Workload) -> Any:
+            assert not watching
+            return super().compile(program, workload)
+
+    monkeypatch.setattr(flops, "NoiseProbe", Watch)
+    seen = context(tmp_path, Compiling(), "compiling")
+    assert Flops(calls=1, warmup=1).run(seen).status == PASS
+    assert rows(seen, "flops")[0]["disturbed"] == "eager: a neighbour; a neighbour"
 
 
 def test_modules_share_the_forward_pass_of_training(tmp_path: Path) -> None:

@@ -138,6 +138,17 @@ def test_a_scaled_loss_and_a_model_without_a_head() -> None:
     assert program.loss(program.model(**program.inputs)).isfinite()
 
 
+@present
+def test_other_batch_sizes_have_labels_of_their_own_the_same_at_every_call() -> None:
+    """dynamic_shapes and recompilations train one model with several."""
+    loss = built("test_vit").loss
+    for batch in (1, 5):
+        outputs = torch.randn(batch, 1000)
+        assert loss(outputs) == loss(outputs)
+    outputs = torch.randn(2, 1000)
+    assert loss(outputs) == built("test_vit").loss(outputs)
+
+
 # -- what is missing
 
 

@@ -33,22 +33,24 @@ def inference_only(workload: Workload, why: str) -> None:
 def as_in_a_step(program: Program, workload: Workload, *, cached_casts: bool = True) -> Iterator[None]:
     """Put the model into the state in which a step calls it: train() or eval(), gradients or none, autocast.
 
-    Nothing else is left behind: random states and buffers (running means) are what they were, also when the capture
-    ran the model. `cached_casts=False` keeps autocast from reusing casts of weights, which a trace would take for
-    constants.
+    Nothing else is left behind: random states, inputs and buffers (running means, counters) are what they were, also
+    when the capture ran the model. `cached_casts=False` keeps autocast from reusing casts of weights, which a trace
+    would take for constants.
     """
     import torch
 
     training = is_training(workload)
     program.model.train(training)
-    buffers = [(buffer, buffer.detach().clone()) for buffer in program.model.buffers()] if training else []
+    written = [*program.model.buffers(), *program.inputs.values()]  # by a model that writes into them
+    kept = [(tensor, tensor.detach().clone()) for tensor in written]
     device = torch.device(workload.device)
     cuda = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda), torch.set_grad_enabled(training), autocast(workload, cached_casts):
         yield
     with torch.no_grad():
-        for buffer, before in buffers:
-            buffer.copy_(before)
+        for tensor, before in kept:
+            if not torch.equal(tensor, before):
+                tensor.copy_(before)
 
 
 def for_these_inputs(forward: Forward, inputs: Mapping[str, torch.Tensor], what: str) -> Forward:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from orchestrator.compilers import dynamo_backends
-from orchestrator.compilers.captured import is_training
+from orchestrator.compilers.captured import inference_only, is_training
 from orchestrator.compilers.packages import require
 from orchestrator.compilers.torch_config import checked, foreign
 from orchestrator.errors import did_you_mean
@@ -58,8 +58,10 @@ class TorchCompile:
 
     def check(self, workload: Workload) -> None:
         on_cuda = workload.device.startswith("cuda")
-        if "torch_tensorrt" in self.modules and not on_cuda:
-            raise Unsupported(f"TensorRT runs on NVIDIA GPUs only, not on {workload.device}: take device=cuda")
+        if "torch_tensorrt" in self.modules:
+            if not on_cuda:
+                raise Unsupported(f"TensorRT runs on NVIDIA GPUs only, not on {workload.device}: take device=cuda")
+            inference_only(workload, "TensorRT's engines have no backward pass")
         require(f"back-end '{self.backend}'", *self.modules)
         dynamo_backends.check(self.backend)
         if not on_cuda and (self.backend == "cudagraphs" or self._wants_cuda_graphs()):

@@ -40,7 +40,7 @@ class Export:
     def compile(self, program: Program, workload: Workload) -> Forward:
         with as_in_a_step(program, workload):
             module: Forward = exported(program, strict=self.strict).module()
-        return module
+        return for_these_inputs(module, program.inputs, "the exported graph")
 
 
 @dataclass(frozen=True)

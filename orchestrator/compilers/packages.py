@@ -16,6 +16,7 @@ INSTALL: Mapping[str, str] = {
     "torch_tensorrt": "torch-tensorrt",
     "torch_xla": "torch_xla",
     "torchao": "torchao",
+    "mslk": "mslk-cuda",
     "intel_extension_for_pytorch": "intel-extension-for-pytorch",
 }
 """Top-level module -> the name under which pip knows it."""

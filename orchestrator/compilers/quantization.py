@@ -40,8 +40,10 @@ class TorchAO:
 
     def check(self, workload: Workload) -> None:
         require(f"quantization={self.method}", "torchao.quantization")
-        if self._packed(workload) and workload.dtype != "bfloat16":
-            raise Unsupported("torchao's packed int4 weights have kernels in bfloat16 only: take dtype=bfloat16")
+        if self._packed(workload):
+            if workload.dtype != "bfloat16":
+                raise Unsupported("torchao's packed int4 weights have kernels in bfloat16 only: take dtype=bfloat16")
+            require("torchao's packed int4 weights", "mslk")  # without it torchao raises when it packs the first one
         self._config(workload)
 
     def apply(self, program: Program, workload: Workload) -> Mapping[str, Any]:

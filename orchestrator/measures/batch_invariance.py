@@ -6,7 +6,6 @@ samples, each compiled afresh, and the outputs must be slices of those of the wh
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -56,14 +55,17 @@ def smaller(whole: int) -> Iterator[int]:
 
 
 def observe(context: Context, program: Program, size: int) -> dict[str, torch.Tensor]:
-    """Compile a copy of the model afresh and return what it makes of the first `size` samples, by name."""
+    """Build and compile the model afresh; return what it makes of the first `size` samples of `program`, by name.
+
+    Not a copy of its model: a model with a weight that is computed (weight_norm) cannot be copied.
+    """
     import torch
 
     if not context.is_eager:
         torch.compiler.reset()
     whole = context.workload.batch_size
     inputs = {name: tensor[:size] if _has_batch(tensor, whole) else tensor for name, tensor in program.inputs.items()}
-    part = dataclasses.replace(program, model=copy.deepcopy(program.model), inputs=inputs)
+    part = dataclasses.replace(context.build(dropout=False), inputs=inputs)
     workload = dataclasses.replace(context.workload, batch_size=size)
     context.seed()
     return context.mode.observe(part, context.compiler.compile(part, workload), workload)

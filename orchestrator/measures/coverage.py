@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from orchestrator.measures.compiled import dynamo_compiler
 from orchestrator.measures.context import Context
 from orchestrator.plugins import Outcome
+from orchestrator.probes.clock import make_ready
 from orchestrator.records import OBSERVED, PASS
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Coverage:
             for _ in range(self.warm_up):
                 step()
         captured_before = len(graphs)
+        make_ready(step)
         with context.phase("profile"), profile(activities=[ProfilerActivity.CPU]) as profiler:
             step()
         seen = count(profiler.events())

@@ -69,7 +69,8 @@ class DynamicShapes:
             mark(inputs, dynamic=self.mark_dynamic)
         compilations.forget()
         context.seed()
-        forward = context.compiler.compile(program, context.workload)
+        with context.phase("compile", children=True):
+            forward = context.compiler.compile(program, context.workload)
         timed = 0
         with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
             for shape, given in zip(shapes, inputs, strict=True):

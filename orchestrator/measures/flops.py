@@ -16,7 +16,7 @@ from orchestrator.measures.context import Context
 from orchestrator.measures.eager import eager_step
 from orchestrator.plugins import Outcome, Program
 from orchestrator.precision import autocast
-from orchestrator.probes.clock import stopwatch
+from orchestrator.probes.clock import make_ready, stopwatch
 from orchestrator.probes.noise import NoiseProbe, relative_iqr, wait_for_quiet
 from orchestrator.probes.peaks import peak
 from orchestrator.records import OBSERVED, PASS
@@ -53,14 +53,12 @@ class Flops:
             counter, moved = count(eager)
             parts = self._forward(context, program) if context.mode.training else counter
         flops = counter.get_total_flops()
-        wait_for_quiet(5.0)
-        noise = NoiseProbe(context.device)
-        seconds = {"eager_": self._time(context, "eager_2nd_run", eager)}
+        marks: list[str] = []
+        seconds = {"eager_": self._time(context, "eager_2nd_run", eager, marks)}
         if not context.is_eager:
-            seconds = {**seconds, "": self._time(context, "steady", self._compiled(context, program))}
+            seconds[""] = self._time(context, "steady", self._compiled(context, program), marks)
         else:
             seconds = {"": seconds["eager_"]}
-        marks = noise.facts(self.calls * len(seconds), seconds[""])["disturbed"]
         context.find(
             "flops",
             step_gflop=flops / GIGA,
@@ -84,12 +82,19 @@ class Flops:
             step()
         return step
 
-    def _time(self, context: Context, phase: str, step: Callable[[], Any]) -> list[float]:
+    def _time(self, context: Context, phase: str, step: Callable[[], Any], marks: list[str]) -> list[float]:
+        """Return the seconds of the calls. `marks` gets what disturbed them: them alone, for a compilation is at work
+        in processes that would be taken for a neighbour's.
+        """
         timed = stopwatch(context.device)
         with context.phase(phase):
+            wait_for_quiet(5.0)
             for _ in range(self.warmup):
                 timed(step)
+            noise = NoiseProbe(context.device)
             values = [timed(step) for _ in range(self.calls)]
+            who = "eager: " if phase != "steady" and not context.is_eager else ""
+            marks += [f"{who}{reason}" for reason in noise.facts(self.calls, values)["disturbed"]]
         context.add("latency" if phase == "steady" else "eager_latency", "s", "lower", values)
         return values
 
@@ -124,9 +129,11 @@ def count(step: Callable[[], Any]) -> tuple[FlopCounterMode, int]:
     """Return torch's count of one call of `step`, and the bytes that the operators of another one move."""
     from orchestrator.probes.dispatch import TrafficCounter
 
+    make_ready(step)
     with (counter := counter_of_flops()):
         step()
     traffic = TrafficCounter()
+    make_ready(step)
     with traffic:
         step()
     return counter, traffic.bytes

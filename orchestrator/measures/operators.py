@@ -15,6 +15,7 @@ from orchestrator.files import write_text
 from orchestrator.measures.context import Context
 from orchestrator.measures.eager import artifact, eager_only, eager_step
 from orchestrator.plugins import Outcome
+from orchestrator.probes.clock import make_ready
 from orchestrator.records import OBSERVED, PASS
 
 
@@ -38,6 +39,7 @@ class Operators:
         counter = OperatorCounter(everything=self.everything)
         with context.phase("eager"):
             step()
+            make_ready(step)
             with counter:
                 step()
         found = [(operator, seen, count) for operator, by in counter.counts.items() for seen, count in by.items()]

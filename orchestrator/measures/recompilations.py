@@ -42,7 +42,8 @@ class Recompilations:
             inputs = [program.inputs, *(build_inputs(context, shape) for shape in shapes[1:])]
         compilations.forget()
         context.seed()
-        forward = context.compiler.compile(program, workload)
+        with context.phase("compile", children=True):
+            forward = context.compiler.compile(program, workload)
         for shape, given in zip(shapes, inputs, strict=True):
             with context.phase(f"calls_{shape}", children=True):
                 step = context.mode.step(replace(program, inputs=given), forward, shape.of(workload))

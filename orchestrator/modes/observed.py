@@ -13,7 +13,8 @@ def named_outputs(outputs: Any) -> dict[str, torch.Tensor]:
     """Return copies of all tensors in a model's outputs as "output.<path>" -> tensor.
 
     Mappings, sequences and dataclass-like objects with `items()` are walked; None is left out; a Python number
-    becomes a tensor. Raises TypeError for anything else, because what is not compared would count as right.
+    becomes a tensor; of complex tensors see `copied`. Raises TypeError for anything else, because what is not compared
+    would count as right.
     """
     import torch
 
@@ -23,7 +24,7 @@ def named_outputs(outputs: Any) -> dict[str, torch.Tensor]:
         if value is None:
             return
         if isinstance(value, torch.Tensor):
-            found[path] = value.detach().clone()
+            found[path] = copied(value)
         elif isinstance(value, (bool, int, float)):
             found[path] = torch.tensor(value)
         elif isinstance(value, Mapping) or hasattr(value, "items"):
@@ -37,3 +38,14 @@ def named_outputs(outputs: Any) -> dict[str, torch.Tensor]:
 
     walk("output", outputs)
     return found
+
+
+def copied(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a copy without gradient, of a complex tensor its real and imaginary parts in a last dimension of 2.
+
+    All that compares tensors by tolerances compares real numbers.
+    """
+    import torch
+
+    values = tensor.detach()
+    return (torch.view_as_real(values.resolve_conj()) if values.is_complex() else values).clone()

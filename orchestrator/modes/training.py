@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from orchestrator.modes.adaptations import channels_last, checkpoint_activations
-from orchestrator.modes.observed import named_outputs
+from orchestrator.modes.observed import copied, named_outputs
 from orchestrator.modes.optimizers import OPTIMIZERS, optimizer_of, updates
 from orchestrator.plugins import Forward, Program, around_backward
 from orchestrator.precision import autocast
@@ -92,9 +92,9 @@ class Training:
         found = named_outputs(outputs) | {"loss": loss.detach().clone()}
         for name, parameter in program.model.named_parameters():
             if parameter.grad is not None:
-                found[f"grad.{name}"] = parameter.grad.detach().clone()
+                found[f"grad.{name}"] = copied(parameter.grad)
         for name, buffer in program.model.named_buffers():
-            found[f"buffer.{name}"] = buffer.detach().clone()
+            found[f"buffer.{name}"] = copied(buffer)
         if self.optimizer_backend is not None:
             optimizer = self._optimizer(program, forward)
             found |= updates(program.model, optimizer, self.learning_rate, workload.seed)

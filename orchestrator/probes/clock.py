@@ -25,6 +25,12 @@ def synchroniser(device: torch.device) -> Callable[[], None]:
     return lambda: torch.accelerator.synchronize(device)
 
 
+def make_ready(step: Callable[[], Any]) -> None:
+    """Prepare a step that must be made ready, so that its next call is the step alone (`orchestrator.plugins`)."""
+    if isinstance(step, Preparing):
+        step.prepare()
+
+
 def stopwatch(device: torch.device) -> Callable[[Callable[[], Any]], float]:
     """Return `timed(step) -> seconds`: one call of `step`, synchronised before and after.
 
@@ -34,8 +40,7 @@ def stopwatch(device: torch.device) -> Callable[[Callable[[], Any]], float]:
     now = time.perf_counter
 
     def timed(step: Callable[[], Any]) -> float:
-        if isinstance(step, Preparing):
-            step.prepare()
+        make_ready(step)
         synchronise()
         start = now()
         step()

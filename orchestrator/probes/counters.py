@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from orchestrator.probes.compilations import KEPT
+
 
 def reset() -> None:
-    """Set dynamo's counters back to zero."""
+    """Set dynamo's counters back to zero, and let torch remember all compilations: `recompiles` counts them."""
     import torch
 
     torch._dynamo.utils.counters.clear()
+    torch._dynamo.utils.set_compilation_metrics_limit(KEPT)
 
 
 def read() -> dict[str, Any]:

@@ -71,7 +71,7 @@ class TimmModel:
         classes = model.num_classes or model.num_features  # a model without a head returns its features
         labels = torch.randint(classes, (workload.batch_size,), generator=generator)
         inputs = by_name(model, images, name)
-        return Program(model.float(), inputs, _CrossEntropy(labels, self.loss_divisor))
+        return Program(model.float(), inputs, _CrossEntropy(labels, classes, self.loss_divisor))
 
 
 def _images(count: int, size: Sequence[int], generator: torch.Generator) -> torch.Tensor:
@@ -108,17 +108,24 @@ def _give_statistics(model: torch.nn.Module, images: torch.Tensor) -> None:
 
 
 class _CrossEntropy:
-    """The loss; its labels follow the outputs to their device at the first call."""
+    """The loss; its labels follow the outputs to their device at the first call.
 
-    def __init__(self, labels: torch.Tensor, divisor: float) -> None:
-        self.labels, self.divisor = labels, divisor
+    Measures of shapes give the model other batches than its program's: each size has labels of its own, drawn once.
+    """
+
+    def __init__(self, labels: torch.Tensor, classes: int, divisor: float) -> None:
+        self.labels, self.classes, self.divisor = {len(labels): labels}, classes, divisor
 
     def __call__(self, outputs: Any) -> torch.Tensor:
         import torch
 
         scores = outputs[0] if isinstance(outputs, (tuple, list)) else outputs
-        self.labels = self.labels.to(scores.device)
-        return torch.nn.functional.cross_entropy(scores, self.labels) / self.divisor
+        batch = len(scores)
+        if batch not in self.labels:
+            generator = torch.Generator().manual_seed(batch)
+            self.labels[batch] = torch.randint(self.classes, (batch,), generator=generator)
+        self.labels[batch] = self.labels[batch].to(scores.device)
+        return torch.nn.functional.cross_entropy(scores, self.labels[batch]) / self.divisor
 
 
 def _missing() -> list[str]:
