@@ -210,3 +210,14 @@ def test_a_header_of_other_shapes_is_refused(folder: SweepFolder, part: Any) -> 
     folder.sweep_file.write_text(json.dumps(json.loads(folder.sweep_file.read_text()) | part))
     with pytest.raises(UsageError, match="is no object"):
         folder.read_sweep()
+
+
+@pytest.mark.parametrize(
+    "environment", [{"packages": ["torch"]}, {"gpus": {"name": "H200"}}, {"gpus": ["H200"]}], ids=str
+)
+def test_an_environment_of_other_shapes_is_refused(folder: SweepFolder, environment: Any) -> None:
+    """`export hud` and `export mlflow` look into its packages and its GPUs."""
+    _plan(folder, FREE)
+    folder.write_plan(dataclasses.replace(SWEEP, environment=environment), JobGraph((FREE,)))
+    with pytest.raises(UsageError, match="packages are no object, or its gpus no list of objects"):
+        folder.read_sweep()
