@@ -213,11 +213,13 @@ def test_a_header_of_other_shapes_is_refused(folder: SweepFolder, part: Any) -> 
 
 
 @pytest.mark.parametrize(
-    "environment", [{"packages": ["torch"]}, {"gpus": {"name": "H200"}}, {"gpus": ["H200"]}], ids=str
+    "environment",
+    [{"packages": ["torch"]}, {"conf": "orchestrator"}, {"gpus": {"name": "H200"}}, {"gpus": ["H200"]}],
+    ids=str,
 )
 def test_an_environment_of_other_shapes_is_refused(folder: SweepFolder, environment: Any) -> None:
-    """`export hud` and `export mlflow` look into its packages and its GPUs."""
+    """Exports look into its packages and its GPUs, and whatever shows commands into what its configuration was."""
     _plan(folder, FREE)
     folder.write_plan(dataclasses.replace(SWEEP, environment=environment), JobGraph((FREE,)))
-    with pytest.raises(UsageError, match="packages are no object, or its gpus no list of objects"):
+    with pytest.raises(UsageError, match="of its environment"):
         folder.read_sweep()
