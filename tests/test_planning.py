@@ -67,6 +67,7 @@ def point(compiler: str = "eager", measure: Any = "performance", mode: str = "in
         "exclude": [],
         "zip": [],
         "grids": [],
+        "effect_threshold": 0.01,
         "gate": None,
         "shard": None,
         "dry_run": False,

@@ -81,6 +81,8 @@ class PointReader:
         _check_values(conf)
         execution = conf["execution"]
         check_execution(execution)
+        if conf["effect_threshold"] < 0:
+            raise UsageError(f"effect_threshold={conf['effect_threshold']}: it must be at least 0")
         mode, mode_plugin = self._plugin(conf, "mode")
         return Point(
             suite=self._suite(conf["suite"]),
