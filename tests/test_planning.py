@@ -365,6 +365,12 @@ def test_exclude_with_an_unknown_key_says_which_is_meant() -> None:
         matching.check_exclude([{"compilers": "eager"}])
 
 
+@pytest.mark.parametrize("wanted", [{"a": 1}, [{"a": 1}], [["Bert"]]], ids=str)
+def test_exclude_with_a_value_that_is_no_name_is_refused(wanted: Any) -> None:
+    with pytest.raises(UsageError, match=r"exclude\[0\]\.model is .*: write a name, a pattern or a list of those"):
+        matching.check_exclude([{"model": wanted}])
+
+
 # -- suites
 
 
