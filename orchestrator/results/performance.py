@@ -216,7 +216,7 @@ def _compilation(passed: Sequence[Outcome]) -> Row:
     }
     for counter in COUNTERS:  # the same in every round, or the median says what is usual
         value = _median(_present(lambda outcome, name=counter: figure(outcome.facts, "counters", name), passed))  # type: ignore[misc]
-        row[counter] = None if value is None else round(value)
+        row[counter] = None if value is None or abs(value) > LARGEST else round(value)
     return row
 
 
