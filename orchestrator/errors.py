@@ -29,11 +29,12 @@ def printable(text: str) -> list[str]:
 def did_you_mean(value: str, known: Iterable[str]) -> str:
     """Return `" did you mean 'x'?"`-style advice with the nearest legal name, and the legal names.
 
-    At most twelve names are listed; the number of the others is given.
+    At most twelve names are listed; the number of the others is given. `value` may be of any type: what is asked for in
+    a configuration is not always a name.
     """
     names = sorted(known)
     lowered = {name.lower(): name for name in names}
-    near = difflib.get_close_matches(value.lower(), list(lowered), n=1, cutoff=0.6)
+    near = difflib.get_close_matches(str(value).lower(), list(lowered), n=1, cutoff=0.6)
     hint = f"did you mean '{lowered[near[0]]}'? " if near else ""
     shown = ", ".join(names[:12]) + (f", and {len(names) - 12} more" if len(names) > 12 else "")
     return f"{hint}Available: {shown or 'none'}"

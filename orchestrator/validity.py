@@ -121,6 +121,11 @@ def check_header(points: Sequence[Any], grid: Sequence[Sequence[str]], environme
     parts = [point.get("execution", {}) if type(point) is dict else None for point in points]
     if not all(type(one) is dict for one in (*parts, environment)):
         raise ValueError("a grid point, its execution, or the environment is no object")
+    if any(type(environment.get(key) or {}) is not dict for key in ("packages", "conf")):
+        raise ValueError("the packages or the conf of its environment is no object")
+    gpus = environment.get("gpus") or []
+    if type(gpus) is not list or not all(type(gpu) is dict for gpu in gpus):
+        raise ValueError("the gpus of its environment are no list of objects")
     if any(sum(map(len, own)) > LARGEST_RECORD for own in grid):
         raise ValueError(f"the overrides of a grid point have over {LARGEST_RECORD:,} characters")
     check_time(created)

@@ -199,6 +199,9 @@ def test_refusals_name_the_remedy(compiler: Any, mode: str, reason: str) -> None
     [
         ("dynamo.TorchCompile", {"modules": ["os"]}, "module 'os' is not imported: .*torch_tensorrt"),
         ("dynamo.TorchCompile", {"dynamo": {"compiled_autograd": True}}, "set compiled_autograd=true"),
+        ("dynamo.TorchCompile", {"options": 3}, "options=3: it must be a map"),
+        ("dynamo.TorchCompile", {"backend": ["inductor"]}, "it must be a name"),
+        ("dynamo.TorchCompile", {"mode": {"a": 1}}, "it must be a name, or null"),
         ("torchscript.JitTrace", {"optimization": "frezze"}, "did you mean 'freeze'"),
         ("onnx_runtime.OnnxRuntime", {"exporter": "dynam"}, "did you mean 'dynamo'"),
         ("quantization.TorchAO", {"method": "int9"}, "unknown method 'int9'"),

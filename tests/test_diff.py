@@ -620,6 +620,18 @@ def test_forms(here: Path, said: Said) -> None:
     assert json.loads(keys)["tables"] == {"configuration": []}
 
 
+def test_markdown_of_a_sweep_that_someone_sent_is_text(here: Path, said: Said) -> None:
+    """What an option or the environment says ends no block of code, calls nobody and no issue, moves no cursor."""
+    nasty = "\x1b[31mx\n```\n@someone <b> pytorch/pytorch#12 \u202e"
+    write(at(here, 0), compilers={"inductor": {"dynamic": "a"}})
+    write(at(here, 1), compilers={"inductor": {"dynamic": nasty}}, environment={"\x1b[2Jhost": nasty})
+    markdown = said("latest~1", "latest", "--md")[1]
+    assert {character for character in markdown if not character.isprintable()} == {"\n", "\u200b"}
+    assert markdown.count("\n```") == 4
+    assert not re.search(r"@\w|#\d|[^\\]<", markdown)
+    assert "(with characters that cannot be printed: --config-only --json has them)" in markdown
+
+
 def test_limits_and_metrics(here: Path, said: Said) -> None:
     write(at(here, 0))
     write(at(here, 1), slow={"Gpt": 1.2}, breaks={"T5": 1})

@@ -437,6 +437,30 @@ def test_hud_values_are_those_of_the_rounds(tmp_path: Path) -> None:
     assert (crash["benchmark_values"], crash["extra_info"]["status"]) == ([0.0], "crash")
 
 
+def test_hud_takes_no_other_gpu_memory_than_whole_bytes(tmp_path: Path) -> None:
+    """A header may say anything: a number of bytes that is none is no traceback."""
+    made = synthetic.SyntheticSweep(tmp_path / "sweep")
+    made.performance("Bert", "inductor", pairs=[(0.2, 0.1)] * 20)
+    folder = made.write()
+    gpus = [{"name": "H200", "memory_bytes": size} for size in (3 * 2**30, "4", {"a": 1}, 1.7e308, 1.7e308, None)]
+    folder.write_plan(dataclasses.replace(folder.read_sweep(), environment={"gpus": gpus}), made.graph())
+    records = orchestrator(tmp_path, "export", "hud", "-", str(folder)).splitlines()
+    assert {json.loads(record)["runners"][0]["avail_gpu_mem_in_gb"] for record in records} == {3}
+
+
+@pytest.mark.parametrize("count", [1e300, "many", [1], {"a": 1}], ids=str)
+def test_a_counter_that_is_no_count_is_an_empty_cell(tmp_path: Path, count: Any) -> None:
+    """A result that somebody sent may say anything."""
+    made = synthetic.SyntheticSweep(tmp_path / "outputs" / "1" / "2")
+    made.performance("Bert", "inductor", pairs=[(0.2, 0.1)] * 20, counters={"graphs": count, "graph_breaks": 2})
+    made.write()
+    orchestrator(tmp_path, "export", "parquet", "tables")
+    (row,) = pd.read_parquet(tmp_path / "tables" / "summary.parquet").to_dict("records")
+    assert (pd.isna(row["graphs"]), row["graph_breaks"]) == (True, 2)
+    records = map(json.loads, orchestrator(tmp_path, "export", "hud", "-").splitlines())
+    assert "graph_breaks" in {record["metric"]["name"] for record in records}
+
+
 def test_a_sweep_in_the_place_of_the_file_is_noticed(files: Path, tmp_path: Path) -> None:
     assert "export hud - latest" in orchestrator(tmp_path, "export", "hud", "latest", code=2)
     assert not (tmp_path / "latest").exists()

@@ -87,6 +87,7 @@ def test_a_median_is_one_sample_and_eager_is_derived(folder: Path) -> None:
     made, _ = import_(folder)
     eager, row = made.summary.rows
     assert (row["speedup"], row["latency_ms"], row["samples"], row["rounds"]) == (1.5, 10.0, 1, 1)
+    assert (eager["latency_spread_percent"], row["latency_spread_percent"]) == (None, None)  # of one sample: none
     assert (eager["compiler"], eager["latency_ms"]) == ("eager", pytest.approx(15.0))
     assert eager["own_memory_mib"] == pytest.approx(5e9 / 2**20)
     assert (row["compile_latency_cold_s"], row["compression_ratio"]) == (20.5, 1.25)

@@ -67,6 +67,7 @@ def point(compiler: str = "eager", measure: Any = "performance", mode: str = "in
         "exclude": [],
         "zip": [],
         "grids": [],
+        "effect_threshold": 0.01,
         "gate": None,
         "shard": None,
         "dry_run": False,
@@ -362,6 +363,12 @@ def test_exclude_matches_literals_lists_and_globs(rule: dict[str, Any], kept: in
 def test_exclude_with_an_unknown_key_says_which_is_meant() -> None:
     with pytest.raises(UsageError, match=r"exclude\[0\]: unknown key 'compilers': did you mean 'compiler'"):
         matching.check_exclude([{"compilers": "eager"}])
+
+
+@pytest.mark.parametrize("wanted", [{"a": 1}, [{"a": 1}], [["Bert"]]], ids=str)
+def test_exclude_with_a_value_that_is_no_name_is_refused(wanted: Any) -> None:
+    with pytest.raises(UsageError, match=r"exclude\[0\]\.model is .*: write a name, a pattern or a list of those"):
+        matching.check_exclude([{"model": wanted}])
 
 
 # -- suites

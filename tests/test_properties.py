@@ -659,6 +659,14 @@ def test_a_cell_is_no_formula_no_markup_and_no_escape(text: str) -> None:
     assert len(rows) in (0, 2)
 
 
+@pytest.mark.parametrize(
+    "text", ["www.example.org", "see https://example.org/x", "pytorch/pytorch#12", "fixed by GH-12", "WWW.example.org"]
+)
+def test_what_github_alone_takes_for_a_link_stands_as_code(text: str) -> None:
+    table = Table.of(("model", "reason"), [{"model": text, "reason": "r"}])
+    assert f"| `{text}` |" in exports.to_markdown("summary", table)
+
+
 @many
 @given(st.text(max_size=200) | NASTY)
 def test_printable_lines_are_printable(text: str) -> None:

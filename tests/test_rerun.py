@@ -585,6 +585,7 @@ def test_a_measures_own_time_out_stays_on_resume(paced: Path) -> None:
         (["execution.timeouts=3"], "unknown key 'execution.timeouts': did you mean 'timeout_s'"),
         (["execution.retries=many"], "Value 'many' of type 'str' could not be converted to Integer"),
         (["execution.retries=-1"], "execution.retries=-1: it must be at least 0"),
+        (["execution.memory_limit_gib=-1"], "execution.memory_limit_gib=-1.0: it must be more than 0"),
         (["execution.timeout_s=0"], "execution.timeout_s=0"),
         (["execution.retries=1,2"], "execution.retries=1,2: a sweep that is resumed has one value of each key"),
         (["execution.launcher=subprocess"], "execution.launcher belongs to the jobs of a sweep"),

@@ -125,10 +125,11 @@ def test_where_pairing_is_impossible_the_row_says_so_and_has_the_wide_interval(s
     assert row["pairs"] == 0
 
 
-@pytest.mark.parametrize(("threshold", "word"), [(0.01, "faster"), (0.10, "within noise")])
+@pytest.mark.parametrize(("threshold", "word"), [(0.01, "faster"), (0.10, "within noise"), (0.0, "faster")])
 def test_the_threshold_of_an_effect_is_the_sweeps(sweep: synthetic.SyntheticSweep, threshold: float, word: str) -> None:
+    """0 is a threshold as well: whatever the interval excludes is called."""
     for round in range(3):
-        sweep.performance("Bert", "inductor", round, pairs=[(0.105, 0.1)] * 20)
+        sweep.performance("Bert", "inductor", round, pairs=[(0.105 if threshold else 0.1005, 0.1)] * 20)
     folder = sweep.write()
     header = json.loads(folder.sweep_file.read_text())
     header["points"] = [{"effect_threshold": threshold}]

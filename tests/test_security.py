@@ -7,6 +7,7 @@ connection of the real command.
 from __future__ import annotations
 
 import ast
+import dataclasses
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ from typing import Any
 import hostile
 import pytest
 import synthetic
+import yaml
 from audit import Audit
 from hostile import PAYLOAD, rewrite
 from test_end_to_end import ENVIRONMENT, FAKES, latest, run, start
@@ -33,7 +35,7 @@ from orchestrator.execution.ownership import claim, is_own
 from orchestrator.execution.scheduler import Settings
 from orchestrator.execution.shard import run_shard
 from orchestrator.planning.trust import HARMLESS_VARIABLES, foreign
-from orchestrator.records import PluginSpec, Verdict
+from orchestrator.records import JobResult, PluginSpec, Verdict
 from orchestrator.store import SweepFolder, Unreadable
 
 ROOT = Path(orchestrator.__file__).parent
@@ -177,6 +179,34 @@ FORBIDDEN = (
 
 
 BAD_IDS = ("../../outside", "/tmp/outside", "", ".", "a/b", "A" * 16, "0" * 16 + "\n", "0" * 65, "..", "%2e%2e")
+
+
+def test_exported_batch_sizes_stay_in_their_folder_and_are_no_other_configuration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A suite that is called as a path, and a text in the file's header that goes on in lines of its own."""
+    made = synthetic.SyntheticSweep(tmp_path / "outputs" / "2026-01-01" / "10-00-00")
+    for suite in ("../../outside/evil", str(tmp_path / "absolute")):
+        spec = synthetic.job(synthetic.workload("Bert", suite=suite), "eager", "largest_batch")
+        spec = dataclasses.replace(
+            spec, measure=PluginSpec(name="largest_batch", target="orchestrator.measures.largest_batch.LargestBatch")
+        )
+        source = "x\n# @package _global_\nhydra: {callbacks: {x: {_target_: os.system, command: 'false'}}}\n#\x1b[2J"
+        row = {"largest_batch_size": 8, "bounded_by": source, "memory_budget_bytes": 1, "memory_budget_source": source}
+        facts = {"findings": {"largest_batch": [row]}}
+        made.add(spec, JobResult(job_id=spec.id, status="pass", facts=facts, started=1000.0, ended=1001.0))
+    (tmp_path / "outside").mkdir()
+    place = tmp_path / "my_conf"
+    assert main(["export", "batch_sizes", str(place), str(made.write())]) == 0
+    assert list((tmp_path / "outside").iterdir()) == []
+    assert list(tmp_path.glob("*.yaml")) == []
+    files = sorted((place / "suite").iterdir())
+    assert len(files) == 2
+    for file in files:
+        document = yaml.safe_load(file.read_text())
+        assert sorted(document) == ["catalog", "defaults", "name"]
+        assert "\n# @package" not in file.read_text()
+    assert [one for one in capsys.readouterr().out if not one.isprintable() and one != "\n"] == []
 
 
 @pytest.mark.parametrize("bad", BAD_IDS)

@@ -210,3 +210,16 @@ def test_a_header_of_other_shapes_is_refused(folder: SweepFolder, part: Any) -> 
     folder.sweep_file.write_text(json.dumps(json.loads(folder.sweep_file.read_text()) | part))
     with pytest.raises(UsageError, match="is no object"):
         folder.read_sweep()
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{"packages": ["torch"]}, {"conf": "orchestrator"}, {"gpus": {"name": "H200"}}, {"gpus": ["H200"]}],
+    ids=str,
+)
+def test_an_environment_of_other_shapes_is_refused(folder: SweepFolder, environment: Any) -> None:
+    """Exports look into its packages and its GPUs, and whatever shows commands into what its configuration was."""
+    _plan(folder, FREE)
+    folder.write_plan(dataclasses.replace(SWEEP, environment=environment), JobGraph((FREE,)))
+    with pytest.raises(UsageError, match="of its environment"):
+        folder.read_sweep()

@@ -57,6 +57,11 @@ class Performance:
     max_seconds: float = 120.0
     quiet_seconds: float = 5.0
 
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+                raise ValueError(f"{name}={value}: it must be a number, and at least 0")
+
     def run(self, context: Context) -> Outcome:
         timed = stopwatch(context.device)
         if not context.is_eager:

@@ -138,7 +138,7 @@ def _paired(axes: Mapping[str, list[str]], pairs: Sequence[Any]) -> list[list[tu
     groups = _pair_groups(pairs)
     for group in groups:
         for name in group:
-            if name not in axes:
+            if not isinstance(name, str) or name not in axes:
                 swept = [axis for axis, values in axes.items() if len(values) > 1]
                 raise UsageError(f"zip: '{name}' is not an axis of this sweep: {did_you_mean(str(name), swept)}")
         lengths = {name: len(axes[name]) for name in group}

@@ -45,6 +45,10 @@ def check_exclude(exclude: Sequence[Any]) -> tuple[Json, ...]:
         if not isinstance(rule, Mapping) or not rule:
             raise UsageError(f"exclude[{index}] is {rule!r}: write a map, as in exclude=[{{compiler:inductor}}]")
         check_keys(rule, f"exclude[{index}]")
+        for key, wanted in rule.items():
+            values = wanted if isinstance(wanted, list) else [wanted]
+            if any(isinstance(value, (Mapping, list)) for value in values):
+                raise UsageError(f"exclude[{index}].{key} is {wanted!r}: write a name, a pattern or a list of those")
     return tuple(exclude)
 
 

@@ -81,6 +81,8 @@ class PointReader:
         _check_values(conf)
         execution = conf["execution"]
         check_execution(execution)
+        if conf["effect_threshold"] < 0:
+            raise UsageError(f"effect_threshold={conf['effect_threshold']}: it must be at least 0")
         mode, mode_plugin = self._plugin(conf, "mode")
         return Point(
             suite=self._suite(conf["suite"]),
@@ -161,6 +163,9 @@ def check_execution(execution: Json) -> None:
     """Raise UsageError for a number that is not legal. Names, and whatever is a job's own, are checked elsewhere."""
     _at_least_1("execution.parallel", execution["parallel"])
     _positive("execution.timeout_s", execution["timeout_s"])
+    limit = execution.get("memory_limit_gib")
+    if limit is not None and not limit > 0:
+        raise UsageError(f"execution.memory_limit_gib={limit}: it must be more than 0")
     if execution["disk_reserve_mib"] < 0:
         raise UsageError(f"execution.disk_reserve_mib={execution['disk_reserve_mib']}: it must be at least 0")
     if execution["retries"] < 0:

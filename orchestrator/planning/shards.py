@@ -15,6 +15,9 @@ from orchestrator.store import JobGraph
 
 Unit = tuple[object, ...]
 
+MOST_SHARDS = 10_000
+"""Of one sweep; a list of them is made."""
+
 
 def comparison(workload: Workload) -> Unit:
     """Return what a workload shares with those it is compared with: all but the batch size.
@@ -51,12 +54,14 @@ def cost(jobs: Sequence[JobSpec]) -> float:
 
 def by_hand(graph: JobGraph, shard: str) -> JobGraph:
     """Return the part of the graph that `shard` names: "2/5" is the second of five. Raises UsageError."""
-    match = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", shard)
+    match = re.fullmatch(r"\s*(\d{1,9})\s*/\s*(\d{1,9})\s*", shard)
     if match is None:
         raise UsageError(f"shard={shard}: write <which>/<of how many>, as in shard=2/5")
     which, of = int(match[1]), int(match[2])
     if not 1 <= which <= of:
         raise UsageError(f"shard={shard}: the first number goes from 1 to the second, as in shard=1/5 ... shard=5/5")
+    if of > MOST_SHARDS:
+        raise UsageError(f"shard={shard}: there are {MOST_SHARDS:,} shards at most")
     jobs = cut(graph, of)[which - 1]
     if not jobs:
         count = len({comparison(job.workload) for job in graph.jobs})

@@ -104,6 +104,9 @@ def read_suite(conf: Json) -> Suite:
     Raises UsageError that names the key's path, and the nearest legal key, for anything that is not right.
     """
     name, target = str(conf["name"]), str(conf["target"])
+    for asked in conf["models"] or ():
+        if isinstance(asked, (Mapping, list)):
+            raise UsageError(f"suite.models of {name}: {asked!r} is no name of a model")
     common = _map(conf["common"], f"suite {name}: common")
     known = {field.name for field in dataclasses.fields(Model)} - {"name"}
     _read_model("common", common, f"suite {name}: common", known)

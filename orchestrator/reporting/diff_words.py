@@ -107,9 +107,12 @@ def _both_ways(one: Values, other: Values) -> tuple[tuple[Values, Values], tuple
 
 def pasted(changes: Sequence[KeyChange], *, after: bool) -> list[str]:
     """Return the overrides to paste; a line that no one would paste is only mentioned."""
-    lines = paste_lines(changes, after=after)
     long = f"(more than {PASTED} characters: --config-only --json has them)"
-    return [line if len(line) <= PASTED else long for line in lines]
+    unseen = "(with characters that cannot be printed: --config-only --json has them)"
+    return [
+        long if len(line) > PASTED else line if line.isprintable() else unseen
+        for line in paste_lines(changes, after=after)
+    ]
 
 
 def environment(comparison: Comparison) -> list[str]:

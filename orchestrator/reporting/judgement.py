@@ -5,11 +5,13 @@ Failures first, what is flaky next; of the rest the number. Rows of which the sa
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator.results.gate import FAIL, FLAKY, KNOWN, NEW, NOTICE, WARNING, Case, Judgement
+from orchestrator.results.load import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -148,9 +150,10 @@ def _plain(found: Iterable[Group]) -> list[tuple[str, str, str]]:
 
 
 def escape(text: str) -> str:
-    """Return text that GitHub shows as it is: no markup, no new cell, and no one is called by an @name."""
-    plain = "".join(f"\\{c}" if c in SPECIAL else c for c in text)
-    return plain.replace("@", "@\u200b").replace("\n", " ")
+    """Return text that GitHub shows as it is, on one line: no markup, no new cell, no one is called by an @name, and
+    no issue by a #number. Nothing in it can do anything to a terminal."""
+    plain = "".join(f"\\{c}" if c in SPECIAL else c for c in one_line(text))
+    return re.sub(r"@|#(?=\d)", "\\g<0>\u200b", plain)
 
 
 def _plural(count: int, noun: str) -> str:

@@ -14,7 +14,8 @@ from typing import Any
 import yaml
 
 from orchestrator.records import SUCCESSES, JobSpec
-from orchestrator.results.load import Outcome, SweepResults, fact, figure, items
+from orchestrator.results.dynamobench import word
+from orchestrator.results.load import Outcome, SweepResults, fact, figure, items, one_line
 from orchestrator.results.naming import measure_kind
 
 MEASURE = "largestbatch"
@@ -64,20 +65,22 @@ def export(results: SweepResults) -> tuple[list[SuiteFile], list[str]]:
         folder = results.folder.root
         header = [f"The largest batch sizes of suite {suite} that fitted in sweep {folder.parent.name}/{folder.name}."]
         header += sorted(set(budgets[suite]))
-        files.append(SuiteFile(suite + SUFFIX, len(chosen), _text(suite, chosen, header)))
+        name = word(suite) + SUFFIX  # of a file: what a sweep calls its suite may be a path
+        files.append(SuiteFile(name, len(chosen), _text(suite, name, chosen, header)))
     return files, notes
 
 
-def _text(suite: str, chosen: Mapping[str, Mapping[str, _Found]], header: Sequence[str]) -> str:
+def _text(suite: str, name: str, chosen: Mapping[str, Mapping[str, _Found]], header: Sequence[str]) -> str:
+    """Return the file. Every line of its header stays one: in another it would be configuration, which is code."""
     if any(size.divisor > 1 for kinds in chosen.values() for size in kinds.values()):
         header = [*header, "Sizes stand before the division by `divisor`, as in the suite itself."]
     entries = {
         model: {"batch_size": {kind: size.size * size.divisor for kind, size in kinds.items()}}
         for model, kinds in chosen.items()
     }
-    document = {"defaults": [suite], "name": suite + SUFFIX, "catalog": entries}
+    document = {"defaults": [suite], "name": name, "catalog": entries}
     body = yaml.safe_dump(document, sort_keys=False, default_flow_style=None, allow_unicode=True, width=1000)
-    return "".join(f"# {line}\n" for line in header) + body
+    return "".join(f"# {one_line(line)}\n" for line in header) + body
 
 
 def _sizes(outcome: Outcome, points: Sequence[Any]) -> Iterator[_Found]:

@@ -21,7 +21,7 @@ from orchestrator.results.dynamobench import COMPILERS, COUNTERS, FIGURES, GB, M
 from orchestrator.results.exports import FORMULA
 from orchestrator.results.joined import Family, Joined
 from orchestrator.results.load import fact
-from orchestrator.results.metrics import MIB
+from orchestrator.results.metrics import MIB, is_number
 
 DETAILS = (
     *("batch_size", "sequence_length", "seed", "threads", "dtype", "mode", "device"),
@@ -214,7 +214,8 @@ def counters(family: Family) -> dict[str, Any]:
     for outcome in family.rounds:
         seen = fact(outcome.facts, "counters")
         if isinstance(seen, dict):
-            return {theirs: seen.get(ours) for theirs, ours in COUNTERS.items()}
+            counted = {theirs: seen.get(ours) for theirs, ours in COUNTERS.items()}
+            return {theirs: count if is_number(count) else None for theirs, count in counted.items()}
     return {}
 
 

@@ -25,8 +25,9 @@ from orchestrator.store import SweepFolder
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet takes a cell that begins so for a formula (OWASP, "CSV injection"); messages may begin so."""
-MARKUP = re.compile(r"[\[\]`*~@<>]|(?<!\w)_|_(?!\w)|(?<!\w)#\d")
-"""What GitHub's Markdown takes for more than text: links, pictures, code, bold, struck, mentions, tags, issues."""
+MARKUP = re.compile(r"[\[\]`*~@<>]|(?<!\w)_|_(?!\w)|#\d|\bGH-\d|://|\bwww\.", re.IGNORECASE)
+"""What GitHub's Markdown takes for more than text: links, also bare ones, pictures, code, bold, struck, mentions, tags,
+issues, also those of other repositories (owner/name#12, GH-12)."""
 NOT_FOR_READING = frozenset(
     {"job", "accuracy_job", "log", "accuracy_log", "command", "reason", "performance_reason", "accuracy_reason"}
     | {"outliers", "samples", "pairs", "started_s", "rounds_planned", "memory_source", "interval", "fp64"}

@@ -127,7 +127,7 @@ def runner(environment: Mapping[str, Any]) -> dict[str, Any]:
         "cpu_count": environment.get("cores"),
         "gpu_info": gpus[0].get("name") if gpus else None,
         "gpu_count": len(gpus),
-        "avail_gpu_mem_in_gb": sum(int(gpu.get("memory_bytes") or 0) for gpu in gpus) // 2**30,
+        "avail_gpu_mem_in_gb": sum(size for gpu in gpus if isinstance(size := gpu.get("memory_bytes"), int)) // 2**30,
         "extra_info": _texts({"hostname": environment.get("host"), "system": environment.get("system")}),
     }
     return {key: value for key, value in found.items() if value}

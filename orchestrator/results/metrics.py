@@ -259,7 +259,7 @@ _COLUMNS = (
     _time("latency_ms", "median over rounds of the medians of one step, steady state"),
     _percent(
         "latency_spread_percent",
-        "sd of the rounds' medians in % of their mean; with one round IQR in % of the median",
+        "sd of the rounds' medians in % of their mean; with one round IQR in % of the median; none of one sample",
         "lower",
     ),
     _counted("outliers", "latency samples over 1.5 IQR outside the quartiles; counted, not removed", "lower"),

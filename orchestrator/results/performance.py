@@ -166,7 +166,7 @@ def _times(passed: Sequence[Outcome], eager: Sequence[Outcome], threshold: float
     row: Row = {
         "eager_latency_ms": _median(_present(latency_of, eager), metrics.MS),
         "latency_ms": _median(latencies, metrics.MS),
-        "latency_spread_percent": _spread_percent(latencies, [s.iqr_percent for s in spreads]),
+        "latency_spread_percent": _spread_percent(latencies, [s.iqr_percent for s in spreads if s.count > 1]),
         "outliers": sum(s.outliers for s in spreads) if spreads else None,
         "samples": sum(s.count for s in spreads) if spreads else None,
     }
@@ -216,7 +216,7 @@ def _compilation(passed: Sequence[Outcome]) -> Row:
     }
     for counter in COUNTERS:  # the same in every round, or the median says what is usual
         value = _median(_present(lambda outcome, name=counter: figure(outcome.facts, "counters", name), passed))  # type: ignore[misc]
-        row[counter] = None if value is None else round(value)
+        row[counter] = None if value is None or abs(value) > LARGEST else round(value)
     return row
 
 
@@ -280,6 +280,7 @@ def _mib(value: float | None) -> float | None:
 
 
 def _spread_percent(medians: Sequence[float], iqrs: Sequence[float]) -> float | None:
+    """Return the spread between rounds, of one round that of its samples; None of one sample, which has none."""
     if len(medians) > 1:
         return deviation_percent(medians)
     return iqrs[0] if iqrs else None

@@ -174,7 +174,8 @@ class _Builder:
     def __init__(self, results: SweepResults) -> None:
         self.results = results
         point = results.sweep.points[0] if results.sweep.points else {}
-        self.threshold = max(figure(point, "effect_threshold") or THRESHOLD, 0.0)
+        threshold = figure(point, "effect_threshold")
+        self.threshold = THRESHOLD if threshold is None else max(threshold, 0.0)
         self.naming = Naming(outcome.job for outcome in results.outcomes)
         self.commands = Commands(results.sweep)
         self.rounds: dict[str, list[JobSpec]] = {}  # id of a row's first job -> all its jobs
