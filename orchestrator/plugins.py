@@ -16,8 +16,11 @@ sweep that someone sent is run again a person is asked about them (`orchestrator
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import os
+import types
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -307,15 +310,58 @@ def resolve(target: str) -> type:
 
 
 def check_options(spec: PluginSpec, where: str) -> None:
-    """Raise UsageError when `spec.options` has a key that the plug-in does not know, or lacks one that it needs."""
-    fields = {f.name: f for f in dataclasses.fields(resolve(spec.target))}
-    for key in spec.options:
+    """Raise UsageError when `spec.options` lacks a key that the plug-in needs, or has one that it does not know.
+
+    Also when a value is not of the type of its field, as far as the field's annotation says.
+    """
+    plugin = resolve(spec.target)
+    fields = {f.name: f for f in dataclasses.fields(plugin)}
+    hints = _hints(plugin)
+    for key, value in spec.options.items():
         if key not in fields:
             raise UsageError(f"{where}: unknown option '{key}' of {spec.target}: {did_you_mean(key, fields)}")
+        kind = hints.get(key, Any)
+        if not _fits(value, kind):
+            raise UsageError(f"{where}: {key}={value!r} of {spec.target}: it must be {_words(kind)}")
     for name, f in fields.items():
         required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
         if required and name not in spec.options:
             raise UsageError(f"{where}: {spec.target} needs the option '{name}'")
+
+
+@functools.cache
+def _hints(plugin: type) -> Mapping[str, Any]:
+    """Return the types of a plug-in's fields; none where one is known to type checkers only."""
+    try:
+        return typing.get_type_hints(plugin)
+    except NameError:
+        return {}
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Return whether a JSON value is of the kind that an annotation names; of any that is no kind of JSON, it is."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        return any(_fits(value, arm) for arm in arguments)
+    if origin is Mapping:
+        return isinstance(value, Mapping) and all(_fits(item, arguments[1]) for item in value.values())
+    if origin is Sequence:
+        return isinstance(value, (list, tuple)) and all(_fits(item, arguments[0]) for item in value)
+    if kind is float:
+        return type(value) in (int, float)
+    return type(value) is kind if kind in WORDS else True
+
+
+WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "null"}
+
+
+def _words(kind: Any) -> str:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        return ", or ".join(map(_words, arguments))
+    if origin is Mapping:
+        return "a map" if arguments[1] is Any else f"a map of names, each to {_words(arguments[1])}"
+    return f"a list, each of it {_words(arguments[0])}" if origin is Sequence else WORDS.get(kind, str(kind))
 
 
 def instantiate(spec: PluginSpec) -> Any:

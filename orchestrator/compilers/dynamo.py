@@ -43,13 +43,6 @@ class TorchCompile:
     modules: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        for name in ("options", "dynamo"):
-            if not isinstance(getattr(self, name), Mapping):
-                raise ValueError(f"{name}={getattr(self, name)}: it must be a map")
-        if not isinstance(self.backend, str):
-            raise ValueError(f"backend={self.backend}: it must be a name")
-        if not isinstance(self.mode, str | None):
-            raise ValueError(f"mode={self.mode}: it must be a name, or null")
         for module in self.modules:
             if module not in dynamo_backends.MODULES:
                 raise ValueError(f"module '{module}' is not imported: {did_you_mean(module, dynamo_backends.MODULES)}")

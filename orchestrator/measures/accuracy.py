@@ -37,6 +37,11 @@ class Accuracy:
     cosine_limit: float | None = None
     norm_tolerance: float | None = None
 
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value is not None and not value >= 0:
+                raise ValueError(f"{name}={value}: it must be at least 0")
+
     def run(self, context: Context) -> Outcome:
         rule = self._rule(context)
         result = observe_compiled(context)

@@ -95,7 +95,7 @@ class PointReader:
             batch_size=_at_least_1("batch_size", conf["batch_size"]),
             sequence_length=_at_least_1("sequence_length", conf["sequence_length"]),
             rounds=_rounds(conf["rounds"]),
-            seed=conf["seed"],
+            seed=_at_least(0, "seed", conf["seed"]),
             threads=_at_least_1("threads", conf["threads"]),
             exclude=check_exclude(conf["exclude"]),
             gate=None if conf["gate"] is None else _one_of("gate", conf["gate"], GATES),
@@ -226,8 +226,12 @@ def _one_of(key: str, value: str, known: tuple[str, ...]) -> str:
 
 
 def _at_least_1(key: str, value: int | None) -> int | None:
-    if value is not None and value < 1:
-        raise UsageError(f"{key}={value}: it must be at least 1")
+    return None if value is None else _at_least(1, key, value)
+
+
+def _at_least(smallest: int, key: str, value: int) -> int:
+    if value < smallest:
+        raise UsageError(f"{key}={value}: it must be at least {smallest}")
     return value
 
 

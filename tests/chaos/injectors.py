@@ -130,7 +130,13 @@ def _read_only(sweep: ChaosSweep, chance: random.Random) -> Hit | None:
     root = str(sweep.folder.root)
     subprocess.run(["mount", "--bind", root, root], check=True)
     try:
-        subprocess.run(["mount", "-o", "remount,bind,ro", root], check=True)
+        end = time.monotonic() + PATIENCE_S
+        while subprocess.run(
+            ["mount", "-o", "remount,bind,ro", root], check=False, stderr=subprocess.DEVNULL
+        ).returncode:
+            if time.monotonic() > end:
+                return None
+            time.sleep(0.01)  # busy: a file is just being written through it
         _hold(sweep, chance)
     finally:
         subprocess.run(["umount", "--lazy", root], check=True)
