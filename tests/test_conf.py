@@ -200,7 +200,10 @@ def test_a_measure_may_have_a_batch_size_of_its_own() -> None:
     [
         (["measure=dynamic_shapes", "measure.options.batch_sizes=[4]"], "nothing varies"),
         (["measure=dynamic_shapes", "measure.options.batch_sizes=[4,0]"], "batch_sizes has 0"),
-        (["measure=recompilations", "measure.options.batch_sizes=[two]"], "batch_sizes has 'two'"),
+        (
+            ["measure=recompilations", "measure.options.batch_sizes=[two]"],
+            r"batch_sizes=\['two'\] of .*: it must be a list, each of it a whole number",
+        ),
         (["measure=cache_lookup", "measure.options.calls=0"], "calls has 0"),
     ],
     ids=str,
