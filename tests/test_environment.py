@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 import pytest
+from fakes.sweeps import make_job
 
 from orchestrator import system
-from orchestrator.execution.environment import worker_environment
+from orchestrator.execution.environment import job_environment, worker_environment
 from orchestrator.planning.machine import Machine
 from orchestrator.planning.provenance import environment
+from orchestrator.records import JUDGED, REFERENCE_KIND, TIMED
 from orchestrator.reporting.terminal import show_plan
 from orchestrator.store import JobGraph
 
@@ -73,3 +78,17 @@ def test_the_plan_says_what_jobs_do_not_get(
     monkeypatch.setenv("TORCH_LOGS", "+dynamo")
     show_plan(JobGraph(()), "folder", dry_run=True)
     assert "TORCH_LOGS (jobs do not get it; execution.env={NAME:VALUE} sets variables)" in capsys.readouterr().out
+
+
+def test_what_is_compared_on_cuda_is_deterministic_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(kind: str, device: str) -> str | None:
+        job = make_job("a")
+        job = dataclasses.replace(job, kind=kind, workload=dataclasses.replace(job.workload, device=device))
+        return job_environment(Path("cache"), Path("tmp"), job).get("CUBLAS_WORKSPACE_CONFIG")
+
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    assert asked(JUDGED, "cuda:0") == asked(REFERENCE_KIND, "cuda:0") == ":4096:8"
+    assert asked(TIMED, "cuda:0") is None
+    assert asked(JUDGED, "cpu") is None
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")  # the server has it, and hands it down
+    assert asked(JUDGED, "cuda:0") is None

@@ -37,7 +37,7 @@ def temporary(store: SweepFolder, job: JobSpec) -> Path:
 def start(processes: Processes, store: SweepFolder, job: JobSpec, memory_limit: int | None = None) -> None:
     store.write_job(job)
     temporary(store, job).mkdir(exist_ok=True)
-    env = job_environment(store.cache(job.family), temporary(store, job), job.env)
+    env = job_environment(store.cache(job.family), temporary(store, job), job)
     log = str(store.log_file(job.id))
     launch = Launch(job=job.id, folder=str(store), env=env, log=log, memory_limit=memory_limit)
     processes.start(job.launcher, launch)
@@ -68,7 +68,7 @@ def test_a_worker_is_alone_and_finds_exactly_its_environment(
     job = make_job("b", launcher=launcher, env={"HF_HUB_OFFLINE": "0"})
     second = outcome(processes, store, job)
 
-    expected = worker_environment() | job_environment(store.cache(job.family), temporary(store, job), job.env)
+    expected = worker_environment() | job_environment(store.cache(job.family), temporary(store, job), job)
     found = dict(second.facts["environment"])
     for name in (MARK, "LC_CTYPE", "PYTEST_CURRENT_TEST"):  # set by us, by Python (PEP 538) and by pytest meanwhile
         expected.pop(name, None)

@@ -734,13 +734,15 @@ def test_a_stored_command_line_is_composed_again_only_with_trust(tmp_path: Path)
 
 
 def test_workers_are_offline_whatever_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fakes.sweeps import make_job
+
     for value in ("0", "1", ""):
         monkeypatch.setenv("HF_HUB_OFFLINE", value)
         assert worker_environment()["HF_HUB_OFFLINE"] == "1"
         assert worker_environment(online=True)["HF_HUB_OFFLINE"] == "0"
     monkeypatch.delenv("HF_HUB_OFFLINE")
     assert worker_environment()["HF_HUB_OFFLINE"] == "1"
-    assert "HF_HUB_OFFLINE" not in job_environment(Path("x"), Path("y"), {})
+    assert "HF_HUB_OFFLINE" not in job_environment(Path("x"), Path("y"), make_job("a"))
 
 
 def test_online_is_a_setting_of_the_sweep_and_no_part_of_a_job(tmp_path: Path) -> None:

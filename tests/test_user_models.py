@@ -241,6 +241,11 @@ def inputs(body: str, parameters: str = "self, batch_size=1") -> str:
             {},
             r"takes no batch_size and returns a batch of 2, .* batch_size=2",
         ),
+        (
+            inputs("return torch.ones(2, 4)"),
+            {},
+            r"takes and ignores batch_size and returns a batch of 2, .* batch_size=2",
+        ),
         (NET + INPUTS, {"length": 8}, "takes no sequence_length"),
         (inputs("return 1", "self, sequence_length"), {}, r"needs a sequence_length: .*sequence_length=128"),
         ("import sys\nsys.exit(2)", {}, r"called sys\.exit\(2\)"),
@@ -250,6 +255,11 @@ def inputs(body: str, parameters: str = "self, batch_size=1") -> str:
 def test_every_mistake_is_named_with_its_remedy(here: Path, text: str, asked: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         built(here, text, **asked)
+
+
+def test_keywords_that_are_collected_are_given_too(here: Path) -> None:
+    program = built(here, inputs("return torch.ones(asked['batch_size'], 4)", "self, **asked"), batch=3)
+    assert program.inputs["x"].shape == (3, 4)
 
 
 def test_a_file_that_changed_after_planning_is_not_run(here: Path) -> None:

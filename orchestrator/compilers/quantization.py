@@ -36,7 +36,7 @@ class TorchAO:
             raise ValueError(f"unknown method '{self.method}': {did_you_mean(self.method, METHODS)}")
 
     def preload_modules(self, workload: Workload) -> tuple[str, ...]:
-        return ("torchao.quantization",) if present("torchao") else ()
+        return ("torchao.quantization", "torch._inductor.config") if present("torchao") else ()
 
     def check(self, workload: Workload) -> None:
         require(f"quantization={self.method}", "torchao.quantization")
@@ -48,15 +48,19 @@ class TorchAO:
 
     def apply(self, program: Program, workload: Workload) -> Mapping[str, Any]:
         import torch
+        from torch._inductor import config as inductor
         from torchao.quantization import quantize_
         from torchao.utils import TorchAOBaseTensor
 
         linear = [module for module in program.model.modules() if isinstance(module, torch.nn.Linear)]
         config = self._config(workload)
         program.model.eval()
+        before = inductor.get_config_copy()
         quantize_(program.model, config, filter_fn=lambda module, _: self._takes(module))
+        changed = {key: value for key, value in inductor.get_config_copy().items() if value != before[key]}
         count = sum(isinstance(module.weight, TorchAOBaseTensor) for module in linear)
-        return _counted(count, len(linear), f"torchao {metadata.version('torchao')} {type(config).__name__}")
+        facts = _counted(count, len(linear), f"torchao {metadata.version('torchao')} {type(config).__name__}")
+        return facts | {"inductor_config": changed}
 
     def _takes(self, module: torch.nn.Module) -> bool:
         """Return whether a module is a linear layer that can be quantised: int4 needs whole groups of inputs."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from orchestrator import system
+from orchestrator.records import JUDGED, REFERENCE_KIND, JobSpec
 
 DEFAULTS: Mapping[str, str] = {
     "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait give their core away: a busy neighbour costs 2x instead of 3x
@@ -37,11 +38,18 @@ def worker_environment(online: bool = False) -> dict[str, str]:
     return {**DEFAULTS, **system.inherited(os.environ), **ALWAYS, OFFLINE: "0" if online else "1"}
 
 
-def job_environment(cache: Path, temporary: Path, env: Mapping[str, str]) -> dict[str, str]:
+JUDGED_ON_CUDA: Mapping[str, str] = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+"""Of jobs on CUDA whose results are compared, unless the user's environment has them: cuBLAS is deterministic with it,
+and reads it once, before anything that a measure could set (torch's notes on randomness)."""
+
+
+def job_environment(cache: Path, temporary: Path, job: JobSpec) -> dict[str, str]:
     """Return the variables of one job: its compile caches in the folder `cache`, its temporary files, its own `env`."""
     folders = {
         "TORCHINDUCTOR_CACHE_DIR": cache / "inductor",
         "TRITON_CACHE_DIR": cache / "triton",
         "TMPDIR": temporary,
     }
-    return {**{name: str(path) for name, path in folders.items()}, **env}
+    judged = job.kind in (JUDGED, REFERENCE_KIND) and job.workload.device.startswith("cuda")
+    own = {name: value for name, value in JUDGED_ON_CUDA.items() if judged and name not in os.environ}
+    return {**own, **{name: str(path) for name, path in folders.items()}, **job.env}

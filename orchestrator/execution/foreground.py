@@ -41,7 +41,7 @@ def prepared(store: SweepFolder, jobs: Sequence[JobSpec], job: JobSpec, settings
         before = dict(os.environ)
         temporary = Path(folders.enter_context(tempfile.TemporaryDirectory(prefix="orchestrator-")))
         os.environ.update(
-            worker_environment(settings.online) | job_environment(scratch.fresh_cache(job), temporary, job.env)
+            worker_environment(settings.online) | job_environment(scratch.fresh_cache(job), temporary, job)
         )
         try:
             yield

@@ -214,7 +214,7 @@ class Scheduler:
             remove(self._store.inside(self._store.reference(job.id)))
         with contextlib.suppress(FileNotFoundError):
             attempt.log_start = self._store.log_file(job.id).stat().st_size
-        return job_environment(self._scratch.fresh_cache(job), self._temporary.fresh(job), job.env)
+        return job_environment(self._scratch.fresh_cache(job), self._temporary.fresh(job), job)
 
     # -- while they run
 

@@ -64,16 +64,20 @@ class Minify:
             start = time.perf_counter()
             ended = self._minify(context, work)
             seconds = time.perf_counter() - start
+        if not (work / REPRO).exists():
+            return Outcome(
+                FAIL_ACCURACY, f"a graph of inductor's is wrong, and there is no script that shows it{ended}"
+            )
         repro = keep(work, context.folder / FOLDER)
         with context.phase("reproduce"):
-            shown = _python(context, repro.parent, REPRO, timeout_s=self.seconds)
+            reproduces = self._reproduces(context, repro)
         (launcher,) = work.rglob(LAUNCHER)
         context.find(
             "minify",
             file=f"{FOLDER}/{REPRO}",
             operators_before=operators(launcher),
             operators_after=operators(repro),
-            reproduces="yes" if FAILURE in shown.stderr else "no",
+            reproduces=reproduces,
             minify_s=seconds,
         )
         shutil.rmtree(work)
@@ -108,6 +112,14 @@ class Minify:
             except AccuracyError:
                 return True
         return False
+
+    def _reproduces(self, context: Context, repro: Path) -> str:
+        """Run the script by itself; return whether it shows the failure."""
+        try:
+            shown = _python(context, repro.parent, REPRO, timeout_s=self.seconds)
+        except subprocess.TimeoutExpired:
+            return f"not within {self.seconds:g} s"
+        return "yes" if FAILURE in shown.stderr else "no"
 
     def _minify(self, context: Context, work: Path) -> str:
         """Run the launcher; return what is to be said of it, nothing when it ended well."""

@@ -76,10 +76,12 @@ def observe_eager(context: Context) -> dict[str, torch.Tensor]:
 
 
 def make_deterministic() -> None:
-    """Ask torch for deterministic algorithms, as far as it has them, and exact matrix products."""
+    """Ask torch for deterministic algorithms, as far as it has them, and exact matrix products.
+
+    What cuBLAS needs for that is in the job's environment (`execution/environment.py`): it reads it only once.
+    """
     import torch
 
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False
     torch.backends.cuda.matmul.allow_tf32 = False

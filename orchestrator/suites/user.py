@@ -96,22 +96,23 @@ class UserModel:
                 "it returns a tensor, a tuple or a dict of tensors, and may take batch_size and sequence_length"
             )
         parameters = inspect.signature(give).parameters
+        anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
         length = workload.sequence_length
-        if length is not None and "sequence_length" not in parameters:
+        if length is not None and "sequence_length" not in parameters and not anything:
             raise ValueError(f"{self.model}: {INPUTS}() takes no sequence_length: add it as a keyword, or ask for none")
         if length is None and _is_required(parameters.get("sequence_length")):
             raise ValueError(
                 f"{self.model}: {INPUTS}() needs a sequence_length: ask for one, as in sequence_length=128"
             )
         asked = {"batch_size": workload.batch_size, "sequence_length": length}
-        given = give(**{key: value for key, value in asked.items() if key in parameters and value is not None})
-        inputs = by_name(model, given, f"{INPUTS}() of {self.model}")
-        first = next(iter(inputs.values()))
-        batch = first.shape[0] if first.dim() else 1
-        if "batch_size" not in parameters and batch != workload.batch_size:
+        taken = {key: value for key, value in asked.items() if (key in parameters or anything) and value is not None}
+        inputs = by_name(model, give(**taken), f"{INPUTS}() of {self.model}")
+        batches = [tensor.shape[0] if tensor.dim() else 1 for tensor in inputs.values()]
+        if workload.batch_size not in batches:
+            says = "takes and ignores batch_size" if "batch_size" in taken else "takes no batch_size"
             raise ValueError(
-                f"{self.model}: {INPUTS}() takes no batch_size and returns a batch of {batch}, but the job asks for "
-                f"{workload.batch_size}: add it as a keyword, or run with batch_size={batch}"
+                f"{self.model}: {INPUTS}() {says} and returns a batch of {batches[0]}, but the job asks for "
+                f"{workload.batch_size}: add it as a keyword, or run with batch_size={batches[0]}"
             )
         return inputs
 
