@@ -317,7 +317,11 @@ def find_sweep(reference: str, root: Path) -> SweepFolder:
     if os.path.isdir(reference):
         raise UsageError(f"{reference} is not a sweep folder: it has no sweep.json")
     named = {sweep: f"{sweep.root.parent.name}/{sweep.root.name}" for sweep in sweeps}
-    hits = [sweep for sweep, name in named.items() if name.startswith(reference) or name.endswith(f"/{reference}")]
+    hits = [
+        sweep
+        for sweep, name in named.items()
+        if reference and (name.startswith(reference) or name.endswith(f"/{reference}"))
+    ]
     if len(hits) != 1:
         found = f"{len(hits)} sweeps" if hits else "no sweep"
         listed = ", ".join(list(named.values())[:5]) or "none"
