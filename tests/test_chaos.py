@@ -104,10 +104,20 @@ def test_what_a_damaged_result_had_handed_down_may_change_and_nothing_else(tmp_p
     ledger.look()
     for job in jobs:
         path = sweep.folder.result_file(job.id)
-        path.write_text(path.read_text() + " ")
+        path.write_text(path.read_text().replace('"started": 1', '"started": 2'))
     ledger.forget((reference.id,))
     ledger.look()
     assert ledger.broken == [f"the finished result of {other.id} has changed"]
+    assert ledger.damaged == {reference.id}
+
+
+def test_the_number_of_the_attempt_is_added_to_what_a_worker_wrote(finished: ChaosSweep) -> None:
+    ledger = invariants.Ledger(finished)
+    ledger.look()
+    path = finished.folder.result_file(finished.folder.read_graph().jobs[2].id)
+    path.write_text(path.read_text().replace('"attempt": 1', '"attempt": 2'))
+    ledger.look()
+    assert ledger.broken == []
 
 
 def test_what_is_left_is_seen(finished: ChaosSweep, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,6 +33,7 @@ class Ledger:
     sweep: ChaosSweep
     seen: dict[str, bytes] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
+    damaged: set[str] = field(default_factory=set)
 
     def look(self) -> None:
         """Compare what is there with what was, and remember it."""
@@ -40,24 +41,35 @@ class Ledger:
         for job, before in self.seen.items():
             if job not in now and not self._may_be_made_again(before):
                 self.broken.append(f"the finished result of {job} is lost")
-            elif job in now and now[job] != before and not self._may_be_made_again(before):
+            elif job in now and _content(now[job]) != _content(before) and not self._may_be_made_again(before):
                 self.broken.append(f"the finished result of {job} has changed")
         self.seen = now
 
     def forget(self, jobs: Collection[str]) -> None:
-        """Results that were damaged, or that somebody has removed, on purpose; with the failures they handed down."""
-        gone = set(jobs)
-        for job in self.sweep.folder.read_graph().jobs if gone else ():  # needs come first
-            failure = json.loads(self.seen.get(job.id, b"{}")).get("failure") or {}
-            if failure.get("kind") == "dependency" and any(need.job in gone for need in job.needs):
-                gone.add(job.id)
-        for job_id in gone:
-            self.seen.pop(job_id, None)
+        """Results that were damaged, or that somebody has removed, on purpose."""
+        self.damaged |= set(jobs)
+        for job in jobs:
+            self.seen.pop(job, None)
 
     def _may_be_made_again(self, before: bytes) -> bool:
-        """A reference is made again when a job that compares with it has to run and its tensors are gone."""
-        job = self.sweep.folder.read_job(json.loads(before)["job_id"])
-        return job.measure.name == REFERENCE_MEASURE
+        """Return whether a result is one of those that do not stand by themselves.
+
+        A reference is made again when a job that compares with it has to run and its tensors are gone; a failure that
+        was handed down stands as long as the result that it is from.
+        """
+        result = json.loads(before)
+        (job,) = (job for job in self.sweep.folder.read_graph().jobs if job.id == result["job_id"])
+        handed_down = (result.get("failure") or {}).get("kind") == "dependency"
+        return job.measure.name == REFERENCE_MEASURE or (
+            handed_down and any(need.job in self.damaged for need in job.needs)
+        )
+
+
+def _content(result: bytes) -> dict[str, Any]:
+    """Return a result without the number of its attempt, which the orchestrator adds to what the worker has written."""
+    content: dict[str, Any] = json.loads(result)
+    content.pop("attempt", None)
+    return content
 
 
 def tables(sweep: ChaosSweep) -> dict[str, list[dict[str, Any]]]:
