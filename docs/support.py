@@ -31,7 +31,7 @@ tolerance. `—`: not asked. A number is a reason below. What needs a GPU or a p
 `unsupported`.
 """
 
-FOLDER = re.compile(r"/\S*/(?=[^/\s]+)")
+FOLDER = re.compile(r"(?<![\w:/.])/\S*/(?=[^/\s]+)")
 """Of the machine where it ran: nobody's business."""
 
 Row = Mapping[str, Any]
