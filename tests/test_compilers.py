@@ -372,6 +372,7 @@ def test_onnx_has_the_threads_of_the_workload(monkeypatch: pytest.MonkeyPatch) -
     assert [options.graph_optimization_level for options in seen] == [levels.ORT_ENABLE_ALL, levels.ORT_DISABLE_ALL]
 
 
+@pytest.mark.slow
 def test_aot_inductor_leaves_no_files_and_tells_the_packages_size(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     (tmp_path / "tmp").mkdir()
