@@ -379,14 +379,8 @@ def test_aot_inductor_leaves_no_files_and_tells_the_packages_size(tmp_path: Path
     outcome, seen = judged(tmp_path, AOTInductor(), workload())
     assert outcome.status == PASS, outcome.reason
     assert seen.facts["compiled"]["package_bytes"] > 1000
-    package = {
-        ".so",
-        ".o",
-        ".cpp",
-        ".json",
-        ".pt2",
-        ".txt",
-    }  # inductor's own processes may have folders there meanwhile
+    # inductor's own processes may have folders there meanwhile
+    package = {".so", ".o", ".cpp", ".json", ".pt2", ".txt"}
     assert [file for file in (tmp_path / "tmp").rglob("*") if file.suffix in package] == []
     assert not list((tmp_path / "inductor").rglob("*.pt2"))
     assert os.environ["TMPDIR"] == str(tmp_path / "tmp")
