@@ -177,15 +177,6 @@ def test_interrupted_once_it_finishes_what_runs_and_says_how_to_go_on(tmp_path: 
     assert sum(statuses.values()) == 80
 
 
-@pytest.mark.slow
-def test_dry_run_of_everything_runs_nothing(tmp_path: Path) -> None:
-    output = run(tmp_path, "dry_run=true", "suite=huggingface", "suite.filter=^(Bert|T5|GoogleFnet|Speech2)",
-                 "compiler=glob(*)", "dtype=glob(*)", "mode=inference,training")  # fmt: skip
-    assert "inductor_freezing" in " ".join(output.split()) or "more" in output
-    assert "nothing was started" in output
-    assert not (tmp_path / "outputs").exists()
-
-
 @pytest.mark.alone
 def test_both_launchers_agree(tmp_path: Path) -> None:
     """Same model, same seed: same outputs to the bit, same memory of a model that outweighs the libraries' pages."""

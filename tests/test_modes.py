@@ -606,13 +606,12 @@ def test_the_dashboards_files_have_their_columns_of_generation(sweep: SweepResul
 
 @pytest.mark.slow
 def test_a_sweep_of_the_phases_with_a_real_compiler(tmp_path: Path) -> None:
-    """Performance and accuracy, both compiler and eager."""
+    """Their figures; that they are right with every compiler is in docs/support.md, and above without a command."""
     output = run(tmp_path, "suite=generation_tiny", "suite.models=[llama_tiny]", "compiler=eager,inductor",
-                 "mode=decode,generate", "mode.options.new_tokens=4", "rounds=1")  # fmt: skip
+                 "mode=decode,generate", "mode.options.new_tokens=4", "rounds=1", "measure=performance")  # fmt: skip
     summary = table(tmp_path, "summary")
     assert len(summary) == 2 * 2
     assert (summary["performance"] == "pass").all(), output
-    assert (summary["accuracy"] == "pass").all(), output
     assert summary["tokens_per_second"].notna().all()
     generations = summary[summary["mode"] == "generate"]
     assert (generations["time_to_first_token_ms"] > generations["inter_token_latency_ms"]).all()
@@ -623,14 +622,12 @@ def test_a_sweep_of_the_phases_with_a_real_compiler(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_sweep_of_training_options_with_a_real_compiler(tmp_path: Path) -> None:
-    """One of the two compilers with each, for the sake of time; all of both: docs/support.md."""
-    left_out = "{compiler:inductor,mode:training_checkpointing},{compiler:aot_eager,mode:training_compiled_optimizer}"
-    run(tmp_path, "suite=tiny", "suite.models=[gpt2_tiny]", "compiler=inductor,aot_eager", "rounds=1",
-        "mode=training_checkpointing,training_compiled_optimizer,training_channels_last",
-        f"exclude=[{left_out}]")  # fmt: skip
+    """The optimizer is compiled by inductor whatever compiles the model; more of them: docs/support.md."""
+    run(tmp_path, "suite=tiny", "suite.models=[gpt2_tiny]", "compiler=aot_eager", "rounds=1",
+        "mode=training_checkpointing,training_compiled_optimizer,training_channels_last")  # fmt: skip
     summary = table(tmp_path, "summary").set_index(["mode", "compiler"])
-    for row in (("training_checkpointing", "aot_eager"), ("training_compiled_optimizer", "inductor")):
-        assert tuple(summary.loc[row, ["performance", "accuracy"]]) == ("pass", "pass")
-    row = summary.loc[("training_channels_last", "inductor")]
+    for mode in ("training_checkpointing", "training_compiled_optimizer"):
+        assert tuple(summary.loc[(mode, "aot_eager"), ["performance", "accuracy"]]) == ("pass", "pass")
+    row = summary.loc[("training_channels_last", "aot_eager")]
     assert row["performance"] == row["accuracy"] == "unsupported"
     assert "no input has four dimensions" in row["performance_reason"]
