@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import resource
@@ -9,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import psutil
 
 from chaos.schedule import KINDS, SIGNALS
 from chaos.sweeps import ChaosSweep
+from orchestrator.execution.lock import holder
 
 PATIENCE_S = 30.0  # for a process of the wanted kind to be there
 ENDED_S = 30.0  # for an orchestrator that is told to end: it still makes its tables
@@ -125,7 +127,7 @@ def _disk_full(sweep: ChaosSweep, chance: random.Random) -> Hit | None:
 
 def _read_only(sweep: ChaosSweep, chance: random.Random) -> Hit | None:
     """Lay a read-only view of the folder over it: what is opened from now on is opened there."""
-    if not sweep.folder.root.is_dir():
+    if not _comes(sweep, sweep.folder.root.is_dir):
         return None
     root = str(sweep.folder.root)
     subprocess.run(["mount", "--bind", root, root], check=True)
@@ -177,6 +179,7 @@ def _overwritten(sweep: ChaosSweep, chance: random.Random) -> Hit | None:
 
 
 def _damage(sweep: ChaosSweep, chance: random.Random, change: Callable[[bytes], bytes]) -> Hit | None:
+    _comes(sweep, lambda: bool(sweep.finished()))
     victims = sorted(sweep.finished())
     if not victims:
         return None
@@ -195,14 +198,37 @@ def _clock_back(sweep: ChaosSweep, chance: random.Random) -> Hit | None:
 
 
 def _second(sweep: ChaosSweep, chance: random.Random) -> Hit | None:
-    if not sweep.run.alive or not sweep.folder.sweep_file.exists():
+    """Start a second one while the first holds the folder: stopped, or a quick sweep ends before the second looks."""
+    if not _comes(sweep, lambda: holder(sweep.folder) is not None):
         return None
-    code, output = sweep.second()
-    if code == 2 and "in use by process" in output:
-        return Hit(words="refused, exit code 2")
-    if sweep.run.alive:
+    with _stopped(sweep.runners()):
+        if holder(sweep.folder) is None:
+            return None  # the first has ended meanwhile
+        code, output = sweep.second()
+    if code != 2 or "in use by process" not in output:
         raise AssertionError(f"a second orchestrator on a folder in use ended with {code}: {output[-2000:]}")
-    return None  # the first had ended meanwhile
+    return Hit(words="refused, exit code 2")
+
+
+def _comes(sweep: ChaosSweep, is_there: Callable[[], bool]) -> bool:
+    """Wait, while the run lives, for what a sweep makes soon after its start."""
+    end = time.monotonic() + PATIENCE_S
+    while sweep.run.alive and time.monotonic() < end:
+        if is_there():
+            return True
+        time.sleep(0.01)
+    return False
+
+
+@contextlib.contextmanager
+def _stopped(processes: list[psutil.Process]) -> Iterator[None]:
+    try:
+        for process in processes:
+            process.suspend()
+        yield
+    finally:
+        for process in processes:
+            process.resume()
 
 
 def _starved_by_cgroup(sweep: ChaosSweep, chance: random.Random) -> Hit | None:
