@@ -68,7 +68,7 @@ Verbs:
 {verbs}
 
 Flags:  --cfg job  --info  --config-dir DIR  --trust  --hydra-help  --version
-Exit code: 0 fine, 1 failed jobs, 2 usage, 130 after Ctrl-C. {traceback}=1 shows where an error comes from.
+Exit code: 0 fine, 1 failed jobs, 2 usage, 130 after Ctrl-C or SIGTERM. {traceback}=1 shows where an error comes from.
 """
 
 

@@ -319,7 +319,8 @@ def test_a_sweep_writes_its_folder_and_resume_runs_only_what_is_missing(tmp_path
     assert "this command is not the sweep that" in done.stderr
 
 
-def test_ctrl_c_finishes_the_running_job_shows_the_table_and_ends_with_130(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_sweep_that_is_told_to_end_shows_its_table_and_ends_with_130(tmp_path: Path, number: signal.Signals) -> None:
     arguments = ["suite=tiny", "compiler=eager", "measure=performance", "rounds=2"]
     with subprocess.Popen(
         [sys.executable, "-m", "orchestrator", *arguments],
@@ -334,7 +335,7 @@ def test_ctrl_c_finishes_the_running_job_shows_the_table_and_ends_with_130(tmp_p
         for line in process.stdout:
             lines.append(line)
             if line.startswith("[1/"):
-                process.send_signal(signal.SIGINT)
+                process.send_signal(number)
         code = process.wait(timeout=60)
     assert code == 130, "".join(lines)
     folder = find_sweep("latest", tmp_path / "outputs")

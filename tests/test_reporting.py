@@ -257,7 +257,7 @@ def watch(sweep: synthetic.SyntheticSweep, out: Console) -> Progress:
         for spec in sweep.jobs:
             progress.started(spec)
             progress.finished(spec, results[spec.id])
-        progress.interrupted()
+        progress.interrupted(at_once=False)
     return progress
 
 
@@ -270,7 +270,7 @@ def test_progress_in_a_pipe_is_one_plain_line_per_job(tmp_path: Path) -> None:
     assert lines[0] == "[ 1/36] pass  DistilBertForMaskedLM inference float16 cpu eager performance #0  12 s"
     crash = "[35/36] crash  ElectraForCausalLM inference float16 cpu inductor performance #0  3 s"
     assert lines[34] == f"{crash}  killed by SIGSEGV (signal 11) [see the end of the log]"
-    assert lines[-1].startswith("Interrupted: stopping; press Ctrl-C again")
+    assert lines[-1] == "Interrupted: stopping. Resume later with resume=latest."
     assert "\x1b" not in out.getvalue()
     assert (progress.done, progress.failed) == (36, 2)
 

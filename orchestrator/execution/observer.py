@@ -24,8 +24,8 @@ class Observer(Protocol):
 
     def finished(self, job: JobSpec, result: JobResult) -> None: ...
 
-    def interrupted(self) -> None:
-        """The first Ctrl-C: running jobs are finished, no other is started."""
+    def interrupted(self, *, at_once: bool) -> None:
+        """No other job is started; running ones are finished, or killed `at_once` (SIGTERM, Ctrl-C again)."""
 
 
 class PlainObserver:
@@ -48,5 +48,6 @@ class PlainObserver:
         line = f"{result.ended - result.started:7.1f} s  {result.status}  {job.title}{reason}"
         print(" ".join(printable(line)), file=sys.stderr)
 
-    def interrupted(self) -> None:
-        print("stopping when the running jobs have ended; Ctrl-C again to kill them", file=sys.stderr)
+    def interrupted(self, *, at_once: bool) -> None:
+        when = "at once" if at_once else "when the running jobs have ended; Ctrl-C again to kill them"
+        print(f"stopping {when}", file=sys.stderr)

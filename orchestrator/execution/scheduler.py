@@ -131,10 +131,11 @@ class Scheduler:
                     self._handle(event)
                 self._expire()
                 if interrupts.count > 1:
+                    self._observer.interrupted(at_once=True)
                     return
                 if interrupts.count == 1 and not self._stopping:
                     self._stopping = True
-                    self._observer.interrupted()
+                    self._observer.interrupted(at_once=False)
         if self._shortage is not None:
             raise UsageError(self._shortage)
 

@@ -94,11 +94,14 @@ class Progress:
             self._say(self._line(job, result), "" if good else "red")
         self._draw()
 
-    def interrupted(self) -> None:
-        """Ctrl-C was pressed once: what runs is finished, nothing else is started."""
+    def interrupted(self, *, at_once: bool) -> None:
+        """Nothing else is started; what runs is finished (Ctrl-C was pressed once), or killed `at_once`."""
         running = len(self._running)
-        what = f"waiting for {running} running job{'s' if running != 1 else ''}" if running else "stopping"
-        self._say(f"Interrupted: {what}; press Ctrl-C again to kill. Resume later with resume=latest.", "yellow")
+        if at_once or not running:
+            what = "stopping"
+        else:
+            what = f"waiting for {running} running job{'s' if running != 1 else ''}; press Ctrl-C again to kill"
+        self._say(f"Interrupted: {what}. Resume later with resume=latest.", "yellow")
 
     def remaining_s(self) -> float:
         """Estimate the seconds that are left: planned costs, scaled by how long the finished ones really took."""

@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = output.parser(
         "rerun",
         "Run the stored jobs of a sweep again, and say which results are reproduced.",
-        "Exit code: 0 reproduced, 1 not, 2 usage, 130 after Ctrl-C. More: docs/rerun.md",
+        "Exit code: 0 reproduced, 1 not, 2 usage, 130 after Ctrl-C or SIGTERM. More: docs/rerun.md",
     )
     parser.usage = "python -m orchestrator rerun SWEEP [options]"
     parser.add_argument("sweep", help="path, latest, latest~1, <date>/<time>; SWEEP:JOB for one job")

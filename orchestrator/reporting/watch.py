@@ -15,7 +15,7 @@ from orchestrator.reporting.report import finish
 from orchestrator.store import JobGraph, SweepFolder
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C: 128 + SIGINT."""
+"""Exit code of a run that was told to end: what a shell says after Ctrl-C, 128 + SIGINT."""
 
 
 @dataclass
@@ -34,9 +34,8 @@ class _Watch:
     def finished(self, job: JobSpec, result: JobResult) -> None:
         self.progress.finished(job, result)
 
-    def interrupted(self) -> None:
-        if not self.was_interrupted:
-            self.progress.interrupted()
+    def interrupted(self, *, at_once: bool) -> None:
+        self.progress.interrupted(at_once=at_once)
         self.was_interrupted = True
 
 
@@ -56,7 +55,7 @@ def run_watched(
         else:
             launch(None)
     except KeyboardInterrupt:
-        watch.interrupted()
+        watch.interrupted(at_once=True)
     return watch.was_interrupted
 
 

@@ -91,8 +91,8 @@ class Recorder:
     def finished(self, job: JobSpec, result: JobResult) -> None:
         self.events.append(("finished", job.id))
 
-    def interrupted(self) -> None:
-        self.events.append(("interrupted", ""))
+    def interrupted(self, *, at_once: bool) -> None:
+        self.events.append(("interrupted", "at once" if at_once else ""))
 
 
 def run(store: SweepFolder, jobs: list[JobSpec], **settings: Any) -> Recorder:
