@@ -80,8 +80,8 @@ class Watch:
         if self.jobs % self.every == 0:
             self.read()
 
-    def interrupted(self) -> None:
-        self.progress.interrupted()
+    def interrupted(self, *, at_once: bool) -> None:
+        self.progress.interrupted(at_once=at_once)
 
     def read(self) -> None:
         server = self.processes.server_pid("fork")
