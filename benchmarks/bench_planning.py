@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from hydra import version
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
 from hydra.core.hydra_config import HydraConfig
 
@@ -74,6 +75,7 @@ def figures(user: str) -> None:
     HydraConfig.instance().set_config(master)
     start = time.perf_counter()
     overrides = expand(arguments, {}, [], [], loader)
+    assert isinstance(loader, ConfigLoaderImpl)  # Hydra declares less than it makes
     composer = Composer(loader, master)
     confs = [composer.point(point) for point in overrides]
     composed = time.perf_counter()

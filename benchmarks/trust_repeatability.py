@@ -77,7 +77,7 @@ def our_way(folder: Path, rounds: int) -> tuple[float, float, float]:
 def plain_way(folder: Path, until: float) -> dict[str, float]:
     """Time the same workload the plain way in a fresh process, with a cold cache, until `until` (monotonic, s)."""
     with tempfile.TemporaryDirectory() as cache:
-        environment = worker_environment() | job_environment(Path(cache), Path(cache), {})
+        environment = worker_environment() | job_environment(Path(cache), Path(cache), compiled_job(folder))
         command = [sys.executable, __file__, "--plain", str(folder), str(until)]
         result = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
     found: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
@@ -107,7 +107,7 @@ def plain_process(folder: str, until: float) -> None:
     print(json.dumps({"all": ratio(pairs), "first": ratio(pairs[:PAIRS]), "pairs": len(pairs)}))
 
 
-def compiled_job(folder: str) -> JobSpec:
+def compiled_job(folder: str | Path) -> JobSpec:
     """Return the first compiled job of a sweep: the workload, with its seed and threads, that the sweep measured."""
     store = SweepFolder(folder)
     jobs = (store.read_job(path.name) for path in sorted((Path(folder) / "jobs").iterdir()))

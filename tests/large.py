@@ -12,7 +12,7 @@ from pathlib import Path
 
 import synthetic
 
-from orchestrator.records import EAGER, JobResult, JobSpec, Need, PluginSpec, Samples
+from orchestrator.records import EAGER, JobResult, JobSpec, Need, PluginSpec, Samples, Workload
 from orchestrator.results import load, tables
 from orchestrator.store import Sweep, SweepFolder
 
@@ -49,7 +49,7 @@ def results(root: Path, models: int = 250) -> load.SweepResults:
     return load.SweepResults(SweepFolder(root), sweep, tuple(outcomes))
 
 
-def _workload(chance: random.Random, workload: synthetic.Workload) -> list[load.Outcome]:
+def _workload(chance: random.Random, workload: Workload) -> list[load.Outcome]:
     outcomes = []
     eager_s = 10 ** chance.uniform(-3, 0)
     peak = 10 ** chance.uniform(1.7, 3.3)

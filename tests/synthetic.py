@@ -211,7 +211,7 @@ class SyntheticSweep:
 
     def write(self) -> SweepFolder:
         """Write plan and results; returns the folder."""
-        sweep = Sweep(argv=["orchestrator"], overrides=list(self.overrides), points=[], created=1000.0)
+        sweep = Sweep(argv=("orchestrator",), overrides=tuple(self.overrides), points=(), created=1000.0)
         self.folder.write_plan(sweep, self.graph())
         for spec in self.jobs:
             self.folder.write_job(spec)
