@@ -619,6 +619,12 @@ def test_markdown_is_a_table_that_github_shows_as_it_is_meant(place: Path) -> No
     assert "<summary>Notices: 3 new rows</summary>" in html
 
 
+def test_a_command_in_a_table_stays_one_piece_of_code() -> None:
+    lines = views.table([(["Bert"], ["slower"], "python -m orchestrator rerun 'a`b|<i>c</i>'")])
+    html = MarkdownIt("commonmark").enable("table").render("\n".join(lines))
+    assert "<code>python -m orchestrator rerun 'a'b|&lt;i&gt;c&lt;/i&gt;'</code>" in html
+
+
 def test_junit_has_a_case_for_every_expected_row_and_expired_entry(place: Path) -> None:
     second(place, slow={"Bert": 1.25, "T5Small": 1.25}, status={"GPT2": "crash"}, models=(*MODELS, "Opt"))
     entries = ["{model: T5Small, reason: r, expires: 2026-12-01}", "{model: Bert, reason: r, expires: 2026-01-01}"]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import synthetic
 import torch
+import yaml
 from hydra_loader import loader
 from test_export import orchestrator
 
@@ -176,7 +177,7 @@ def found(
     sweep: synthetic.SyntheticSweep, model: str, size: int | None, bounded_by: str = "memory", **changes: Any
 ) -> None:
     """Add a job of the suite `tiny` that found `size`; None: one that failed."""
-    load_ = synthetic.workload(model, suite="tiny", **changes)
+    load_ = synthetic.workload(model, **{"suite": "tiny", **changes})
     spec = dataclasses.replace(
         synthetic.job(load_, "eager", "largest_batch"),
         measure=PluginSpec(name="largest_batch", target="orchestrator.measures.largest_batch.LargestBatch"),
@@ -239,6 +240,15 @@ def test_sizes_stand_before_the_division(sweep: SweepFolder) -> None:
     (file,), _ = export(divided)
     assert "batch_size: {cpu: 74, cuda: 1800}" in file.text
     assert "batch_size: {cpu: 256}" in file.text
+
+
+def test_suites_whose_names_come_to_the_same_word_have_a_file_each(tmp_path: Path) -> None:
+    made = synthetic.SyntheticSweep(tmp_path / "s")
+    for suite in ("a/b", "a b"):
+        found(made, "bert_tiny", 8, suite=suite)
+    files, _ = export(load(made.write()))
+    assert [file.suite for file in files] == ["a-b_largest", "a-b_largest_2"]
+    assert [yaml.safe_load(file.text)["defaults"] for file in files] == [["a/b"], ["a b"]]
 
 
 def test_a_sweep_without_sizes_says_what_to_run(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from orchestrator.results.exports import markdown_code
 from orchestrator.results.gate import FAIL, FLAKY, KNOWN, NEW, NOTICE, WARNING, Case, Judgement
 from orchestrator.results.load import one_line
 
@@ -130,7 +131,7 @@ def table(found: Sequence[Group]) -> list[str]:
         return []
     rows = []
     for name, command, texts in _plain(found[:LISTED_MARKDOWN]):
-        code = f"<br>`{command.replace('|', chr(92) + '|')}`" if command else ""
+        code = f"<br>{markdown_code(command)}" if command else ""
         rows.append(f"| {escape(name)} | {escape(texts)}{code} |")
     rest = sum(len(names) for names, *_ in found[LISTED_MARKDOWN:])
     more = [f"| and {rest:,} more | |"] if rest else []

@@ -7,8 +7,9 @@ compilers), the smallest of the largest sizes is taken: it fits all of them.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from typing import Any
 
 import yaml
@@ -58,16 +59,22 @@ def export(results: SweepResults) -> tuple[list[SuiteFile], list[str]]:
         for size in sizes:
             found[job.workload.suite][job.workload.model][_kind(job)].append(size)
             budgets[job.workload.suite].append(_budget(outcome))
-    files = []
+    files: dict[str, SuiteFile] = {}
     for suite, models in found.items():
         chosen = {m: {kind: _smallest(sizes) for kind, sizes in kinds.items()} for m, kinds in models.items()}
         notes += [note for kinds in models.values() for sizes in kinds.values() for note in _notes(sizes)]
         folder = results.folder.root
         header = [f"The largest batch sizes of suite {suite} that fitted in sweep {folder.parent.name}/{folder.name}."]
         header += sorted(set(budgets[suite]))
-        name = word(suite) + SUFFIX  # of a file: what a sweep calls its suite may be a path
-        files.append(SuiteFile(name, len(chosen), _text(suite, name, chosen, header)))
-    return files, notes
+        name = _free(word(suite) + SUFFIX, files)  # of a file: what a sweep calls its suite may be a path
+        files[name] = SuiteFile(name, len(chosen), _text(suite, name, chosen, header))
+    return list(files.values()), notes
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    """Return the name, with a number where another suite's came to the same."""
+    names = chain([name], (f"{name}_{number}" for number in count(2)))
+    return next(one for one in names if one not in taken)
 
 
 def _text(suite: str, name: str, chosen: Mapping[str, Mapping[str, _Found]], header: Sequence[str]) -> str:
