@@ -90,7 +90,9 @@ def plain_process(folder: str, until: float) -> None:
 
     from orchestrator.plugins import instantiate
     from orchestrator.precision import cast
+    from orchestrator.suites.torchvision_operators import define_missing
 
+    define_missing()  # as in a worker
     job = compiled_job(folder)
     workload = job.workload
     torch.set_num_threads(workload.threads)
