@@ -26,6 +26,14 @@ PRELOADED = ("torch", "torch._dynamo", "torch._inductor.compile_fx", "transforme
              "transformers.models.bert.modeling_bert")  # fmt: skip
 
 
+def preloads(job: JobSpec) -> tuple[str, ...]:
+    """Stands in for `orchestrator.worker.run.preloads`: what the fork server imports before the job."""
+    from orchestrator.suites.torchvision_operators import define_missing
+
+    define_missing()
+    return PRELOADED
+
+
 def run_job(folder: str, name: str) -> None:
     """Stands in for `orchestrator.worker.run.run_job`: notes its first and last moment, and that imports are there."""
     first = time.monotonic()
@@ -84,7 +92,7 @@ def main() -> int:
     os.environ["PYTHONPATH"] = str(Path(__file__).parent)
     with tempfile.TemporaryDirectory() as folder:
         store = SweepFolder(folder)
-        with Processes(worker_environment(), "bench_scheduler:run_job", PRELOADED) as processes:
+        with Processes(worker_environment(), "bench_scheduler:run_job", ()) as processes:
             Scheduler(store, jobs, Settings(), Silent(), processes).run()
         results = [store.read_result(job.id) for job in jobs]
         last = [float((store.job(job.id) / "last").read_text()) for job in jobs]
