@@ -22,7 +22,6 @@ in it.
 from __future__ import annotations
 
 import errno
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -33,15 +32,11 @@ from typing import Any, BinaryIO
 from orchestrator.errors import UsageError
 from orchestrator.files import LARGEST, open_file, read_json, write_json
 from orchestrator.migrations import migrated
+from orchestrator.packing import pack, unpack
 from orchestrator.records import (
     SCHEMA_VERSION,
     JobResult,
     JobSpec,
-    Need,
-    PluginSpec,
-    Verdict,
-    Workload,
-    fingerprint,
     from_json,
     to_json,
 )
@@ -49,10 +44,8 @@ from orchestrator.validity import (
     check_header,
     check_id,
     check_job,
-    check_order,
     check_plugin,
     check_result,
-    check_sizes,
     check_workload,
 )
 
@@ -195,7 +188,7 @@ class SweepFolder:
     def write_plan(self, sweep: Sweep, graph: JobGraph) -> None:
         """Write plan.json, then sweep.json: a folder with a sweep.json is a complete sweep folder."""
         self.root.mkdir(parents=True, exist_ok=True)
-        write_json(self.plan_file, _pack(graph), indent=None)
+        write_json(self.plan_file, {"schema": SCHEMA_VERSION, **pack(graph.jobs)}, indent=None)
         write_json(self.sweep_file, {"schema": SCHEMA_VERSION, **to_json(sweep)})
 
     def read_sweep(self) -> Sweep:
@@ -212,7 +205,7 @@ class SweepFolder:
         """Raises UsageError as `read_sweep`."""
         data = _read_part(self.plan_file, "plan")
         try:
-            return _unpack(data)
+            return JobGraph(unpack(data))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UsageError(f"{self.plan_file} is damaged ({error}); run the sweep again") from error
 
@@ -347,76 +340,3 @@ def _read_part(path: Path, what: str, most: int = LARGEST) -> dict[str, Any]:
         return migrated(what, data)
     except ValueError as error:
         raise UsageError(f"{path} {error}") from error
-
-
-# A plan of 10,000 jobs has a few hundred distinct workloads and compilers: each is stored once.
-
-
-def _pack(graph: JobGraph) -> Any:
-    records: dict[str, Any] = {}
-    keys: dict[int, str] = {}  # by identity: fingerprints are slow, and the graph keeps every record alive
-
-    def refer(record: Workload | PluginSpec) -> str:
-        if id(record) not in keys:
-            keys[id(record)] = fingerprint(record)[:16]
-            records[keys[id(record)]] = to_json(record)
-        return keys[id(record)]
-
-    jobs = [
-        {
-            "id": job.id,
-            "workload": refer(job.workload),
-            "compiler": refer(job.compiler),
-            "measure": refer(job.measure),
-            "round": job.round,
-            "launcher": job.launcher,
-            "env": dict(job.env),
-            "needs": [[need.job, need.kind] for need in job.needs],
-            "timeout_s": job.timeout_s,
-            "cost_s": job.cost_s,
-            "verdict": to_json(job.verdict),
-            "point": job.point,
-            "kind": job.kind,
-            "disk_bytes": job.disk_bytes,
-        }
-        for job in graph.jobs
-    ]
-    return {"schema": SCHEMA_VERSION, "records": records, "jobs": jobs}
-
-
-def _unpack(data: Any) -> JobGraph:
-    workloads: dict[str, Workload] = {}
-    plugins: dict[str, PluginSpec] = {}
-    for key, value in data["records"].items():
-        if "builder" in value:
-            workloads[key] = from_json(Workload, value)
-            check_workload(workloads[key])
-        else:
-            plugins[key] = from_json(PluginSpec, value)
-            check_plugin(plugins[key], "plug-in")
-    sizes = {key: len(json.dumps(value)) for key, value in data["records"].items()}
-    check_sizes(sizes, (job[part] for job in data["jobs"] for part in ("workload", "compiler", "measure")))
-    jobs = tuple(_job(job, workloads, plugins) for job in data["jobs"])
-    check_order(jobs)
-    return JobGraph(jobs)
-
-
-def _job(job: Any, workloads: dict[str, Workload], plugins: dict[str, PluginSpec]) -> JobSpec:
-    return check_job(
-        JobSpec(
-            id=str(job["id"]),
-            workload=workloads[job["workload"]],
-            compiler=plugins[job["compiler"]],
-            measure=plugins[job["measure"]],
-            round=int(job["round"]),
-            launcher=str(job["launcher"]),
-            env={str(key): str(value) for key, value in job["env"].items()},
-            needs=tuple(Need(job=str(need), kind=str(kind)) for need, kind in job["needs"]),
-            timeout_s=float(job["timeout_s"]),
-            cost_s=float(job["cost_s"]),
-            verdict=None if job["verdict"] is None else from_json(Verdict, job["verdict"]),
-            point=None if job.get("point") is None else int(job["point"]),
-            kind=None if job.get("kind") is None else str(job["kind"]),
-            disk_bytes=float(job.get("disk_bytes", 0.0)),
-        )
-    )

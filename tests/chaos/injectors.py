@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 
@@ -28,6 +29,7 @@ CGROUPS = Path("/sys/fs/cgroup/memory")
 CGROUP_BYTES = 4 << 20
 RLIMIT_BYTES = 8 << 20
 BACK_S = -7200.0
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -89,22 +91,36 @@ TARGETS: dict[str, Callable[[ChaosSweep], Found]] = {
 def _signal(
     number: signal.Signals, find: Callable[[ChaosSweep], Found], sweep: ChaosSweep, chance: random.Random
 ) -> Hit | None:
+    def hit() -> Hit | None:
+        found = find(sweep)
+        if not found:
+            return None
+        name, process = chance.choice(sorted(found.items()))
+        running = tuple(sweep.workers())
+        try:
+            process.send_signal(number)
+        except psutil.NoSuchProcess:
+            return None
+        if find is _runners and number == signal.SIGSTOP:
+            time.sleep(STOPPED_S)
+            process.send_signal(signal.SIGCONT)
+        elif find is _runners:
+            sweep.await_end(process.pid, ENDED_S)
+        return Hit((name,) if find in (_workers, _compile_workers) else running)
+
+    return _awaited(sweep, hit)
+
+
+def _awaited(sweep: ChaosSweep, find: Callable[[], T]) -> T | None:
+    """Return what `find` finds as soon as that is anything; None when the run has ended, or nothing came in time.
+
+    By looking again and again: a process, a file and a lock of somebody else's tell nobody when they come.
+    """
     end = time.monotonic() + PATIENCE_S
     while sweep.run.alive and time.monotonic() < end:
-        found = find(sweep)
+        found = find()
         if found:
-            name, process = chance.choice(sorted(found.items()))
-            running = tuple(sweep.workers())
-            try:
-                process.send_signal(number)
-            except psutil.NoSuchProcess:
-                continue
-            if find is _runners and number == signal.SIGSTOP:
-                time.sleep(STOPPED_S)
-                process.send_signal(signal.SIGCONT)
-            elif find is _runners:
-                sweep.await_end(process.pid, ENDED_S)
-            return Hit((name,) if find in (_workers, _compile_workers) else running)
+            return found
         time.sleep(0.01)
     return None
 
@@ -127,7 +143,7 @@ def _disk_full(sweep: ChaosSweep, chance: random.Random) -> Hit | None:
 
 def _read_only(sweep: ChaosSweep, chance: random.Random) -> Hit | None:
     """Lay a read-only view of the folder over it: what is opened from now on is opened there."""
-    if not _comes(sweep, sweep.folder.root.is_dir):
+    if not _awaited(sweep, sweep.folder.root.is_dir):
         return None
     root = str(sweep.folder.root)
     subprocess.run(["mount", "--bind", root, root], check=True)
@@ -152,15 +168,12 @@ def _hold(sweep: ChaosSweep, chance: random.Random) -> None:
 
 
 def _cache_removed(sweep: ChaosSweep, chance: random.Random) -> Hit | None:
-    end = time.monotonic() + PATIENCE_S
-    while sweep.run.alive and time.monotonic() < end:
-        if sweep.workers() and sweep.folder.caches.is_dir():
-            time.sleep(chance.uniform(0.0, 3.0))
-            hit = Hit(tuple(sweep.workers()))
-            shutil.rmtree(sweep.folder.caches, ignore_errors=True)
-            return hit
-        time.sleep(0.05)
-    return None
+    if not _awaited(sweep, lambda: sweep.workers() and sweep.folder.caches.is_dir()):
+        return None
+    time.sleep(chance.uniform(0.0, 3.0))
+    hit = Hit(tuple(sweep.workers()))
+    shutil.rmtree(sweep.folder.caches, ignore_errors=True)
+    return hit
 
 
 def _truncated(sweep: ChaosSweep, chance: random.Random) -> Hit | None:
@@ -179,7 +192,7 @@ def _overwritten(sweep: ChaosSweep, chance: random.Random) -> Hit | None:
 
 
 def _damage(sweep: ChaosSweep, chance: random.Random, change: Callable[[bytes], bytes]) -> Hit | None:
-    _comes(sweep, lambda: bool(sweep.finished()))
+    _awaited(sweep, sweep.finished)
     victims = sorted(sweep.finished())
     if not victims:
         return None
@@ -199,7 +212,7 @@ def _clock_back(sweep: ChaosSweep, chance: random.Random) -> Hit | None:
 
 def _second(sweep: ChaosSweep, chance: random.Random) -> Hit | None:
     """Start a second one while the first holds the folder: stopped, or a quick sweep ends before the second looks."""
-    if not _comes(sweep, lambda: holder(sweep.folder) is not None):
+    if _awaited(sweep, lambda: holder(sweep.folder)) is None:
         return None
     with _stopped(sweep.runners()):
         if holder(sweep.folder) is None:
@@ -208,16 +221,6 @@ def _second(sweep: ChaosSweep, chance: random.Random) -> Hit | None:
     if code != 2 or "in use by process" not in output:
         raise AssertionError(f"a second orchestrator on a folder in use ended with {code}: {output[-2000:]}")
     return Hit(words="refused, exit code 2")
-
-
-def _comes(sweep: ChaosSweep, is_there: Callable[[], bool]) -> bool:
-    """Wait, while the run lives, for what a sweep makes soon after its start."""
-    end = time.monotonic() + PATIENCE_S
-    while sweep.run.alive and time.monotonic() < end:
-        if is_there():
-            return True
-        time.sleep(0.01)
-    return False
 
 
 @contextlib.contextmanager
@@ -262,14 +265,8 @@ def _starved_by_rlimit(sweep: ChaosSweep, chance: random.Random) -> Hit | None:
 
 def _new_worker(sweep: ChaosSweep) -> tuple[str, psutil.Process] | None:
     """Return a worker that has just been started: it still needs memory."""
-    end = time.monotonic() + PATIENCE_S
     before = {process.pid for process in sweep.workers().values()}
-    while sweep.run.alive and time.monotonic() < end:
-        for job, process in sweep.workers().items():
-            if process.pid not in before:
-                return job, process
-        time.sleep(0.01)
-    return None
+    return _awaited(sweep, lambda: next((new for new in sweep.workers().items() if new[1].pid not in before), None))
 
 
 OTHERS: dict[str, Callable[[ChaosSweep, random.Random], Hit | None]] = {
