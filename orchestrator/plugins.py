@@ -158,7 +158,10 @@ class Mode(Protocol):
         """
 
     def observe(self, program: Program, forward: Forward, workload: Workload) -> dict[str, torch.Tensor]:
-        """Run one step up to, not including, the optimizer's; return copies of all that must be right, by name."""
+        """Run one step up to, not including, the optimizer's; return copies of all that must be right, by name.
+
+        Called several times on one model. Inputs, buffers and parameters that the call changes are looked at by others.
+        """
 
 
 @runtime_checkable
@@ -167,6 +170,23 @@ class Adapting(Protocol):
 
     def adapt(self, program: Program) -> None:
         """Change the program in place. Raises Unsupported for a program that cannot be changed so."""
+
+
+@runtime_checkable
+class Observing(Protocol):
+    """A mode that keeps something (a cache) between the calls that are judged. One that does not has `observe` alone.
+
+    It may also have `observe_last(program, forward, workload)`, which returns, as `observe` does, what is to be looked
+    at once, after all calls; the model may be left changed.
+    """
+
+    def observer(
+        self, program: Program, forward: Forward, workload: Workload
+    ) -> Callable[[Program, Workload], dict[str, torch.Tensor]]:
+        """Return what is called instead of `observe`, once for each call, in one process.
+
+        It gets `program` with other inputs of the same shapes and dtypes, and the workload with another seed.
+        """
 
 
 @runtime_checkable
@@ -199,7 +219,8 @@ class Compiler(Protocol):
 
     One whose callable takes inputs like `program.inputs` only (their names and shapes, tensors and nothing else),
     because it is made by tracing them, says so: `fixed_inputs: ClassVar[bool] = True`. It is not asked to do a mode
-    that has `other_inputs`.
+    that has `other_inputs`. One whose code keeps buffers of its own, not those of `program.model`, says
+    `owns_state: ClassVar[bool] = True`: that they change is then seen in the outputs of later calls only.
 
     Any plug-in may name modules that are imported before anything is measured (by the fork server once for all jobs):
     `PRELOAD: ClassVar[tuple[str, ...]]`, or a method `preload_modules(workload) -> Sequence[str]`.

@@ -25,6 +25,11 @@ CAST_TO: Mapping[str, str] = {
 AUTOCAST_TO: Mapping[str, str] = {"amp_bfloat16": "bfloat16", "amp_float16": "float16"}
 
 
+def computed_in(workload: Workload) -> str:
+    """Return the dtype in which most of a step is computed: of autocast the one that it casts to."""
+    return AUTOCAST_TO.get(workload.dtype, CAST_TO[workload.dtype])
+
+
 def cast(program: Program, dtype: str, device: torch.device) -> Program:
     """Move the program to `device` with its parameters, buffers and floating inputs in `dtype`, in place; return it.
 

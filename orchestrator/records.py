@@ -46,6 +46,7 @@ COMPARISON_ERROR = "comparison_error"  # outputs cannot be compared (structure, 
 OUT_OF_MEMORY = "out_of_memory"
 TIMEOUT = "timeout"
 CRASH = "crash"  # the process ended by a signal or an exit code, without a result
+RANDOM = "random"  # depends on random numbers of which the compiler draws others: cannot be judged
 UNSUPPORTED = "unsupported"  # cannot be done here, with the reason and what to install
 INFRASTRUCTURE = "infrastructure"  # not the job's fault: fork failed, disk full, server lost
 NOT_RUN = "not_run"  # planned, no result yet (only collectors write this word, never a worker)
@@ -62,12 +63,13 @@ STATUSES = (
     OUT_OF_MEMORY,
     TIMEOUT,
     CRASH,
+    RANDOM,
     UNSUPPORTED,
     INFRASTRUCTURE,
     NOT_RUN,
 )
 SUCCESSES = frozenset({PASS, PASS_DUE_TO_SKIP})
-HARMLESS = SUCCESSES | {UNSUPPORTED}
+HARMLESS = SUCCESSES | {UNSUPPORTED, RANDOM}
 """Statuses that do not make a sweep exit with 1."""
 
 

@@ -221,12 +221,12 @@ def test_wrong_gradients_fail_although_the_outputs_are_right(tmp_path: Path) -> 
 def test_a_missing_reference_is_not_the_compilers_fault(tmp_path: Path) -> None:
     outcome = Accuracy(tolerance=1e-3).run(context(tmp_path, Eager(), "eager"))
     assert outcome.status == INFRASTRUCTURE
-    assert "eager.safetensors" in outcome.reason
+    assert "reference.json" in outcome.reason
 
 
 def test_neither_is_a_damaged_one(tmp_path: Path) -> None:
     run_reference(tmp_path, Inference())
-    (tmp_path / "reference" / "eager.safetensors").write_bytes(b"cut short")
+    (tmp_path / "reference" / "eager.0.safetensors").write_bytes(b"cut short")
     assert Accuracy(tolerance=1e-3).run(context(tmp_path, Eager(), "eager")).status == INFRASTRUCTURE
 
 

@@ -53,6 +53,7 @@ class AOTInductor:
     PRELOAD: ClassVar[tuple[str, ...]] = ("torch.export", "torch._dynamo", "torch._inductor.compile_fx")
     changes_model: ClassVar[bool] = False
     fixed_inputs: ClassVar[bool] = True
+    owns_state: ClassVar[bool] = True
 
     options: Mapping[str, Any] = field(default_factory=dict)
 

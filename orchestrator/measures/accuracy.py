@@ -1,21 +1,37 @@
-"""Are the compiled model's outputs, loss, gradients and buffers right?
+"""Are the compiled model's outputs, loss, gradients, and all that it changes, right?
 
-One step, dropout off, from the same seed as the reference; compared before any optimizer step, tensor by tensor
-(`orchestrator.measures.compare`). Every tensor's numbers are kept, whether it passed or not.
+The series of calls that the reference made (`orchestrator.measures.calls`), dropout off, from the same seeds; compared
+before any optimizer step, call by call and tensor by tensor (`orchestrator.measures.compare`). Of every tensor the
+numbers of its worst call are kept, whether it passed or not.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from orchestrator.errors import is_out_of_memory
-from orchestrator.measures.compare import COSINE_LIMIT, Rule, compare
+from orchestrator.errors import did_you_mean, is_out_of_memory
+from orchestrator.measures.calls import Watch, drawn_so_far, inputs_of
+from orchestrator.measures.compare import COSINE_LIMIT, DYNAMO, RULES, SCALED, Record, Rule, compare, roundoff
 from orchestrator.measures.context import Context
-from orchestrator.measures.reference import EAGER_FILE, FP64_FILE, Reference, load, make_deterministic
+from orchestrator.measures.eager import really_eager
+from orchestrator.measures.reference import (
+    EAGER,
+    FLOAT64,
+    NOT_DETERMINISTIC,
+    Found,
+    Reference,
+    Tensorfiles,
+    load,
+    make_deterministic,
+)
 from orchestrator.plugins import Outcome, facts_of
+from orchestrator.precision import computed_in
 from orchestrator.probes import counters
-from orchestrator.records import COMPARISON_ERROR, FAIL_ACCURACY, INFRASTRUCTURE, JUDGED, PASS
+from orchestrator.records import COMPARISON_ERROR, FAIL_ACCURACY, INFRASTRUCTURE, JUDGED, PASS, RANDOM
 
 if TYPE_CHECKING:
     import torch
@@ -23,9 +39,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """tolerance: absolute and relative; None takes the suite's. All others: see `Rule`.
+    """tolerance: relative to a tensor's scale; None takes the suite's. All others: see `Rule`, and `calls.series`.
 
-    NaN where eager has NaN counts as equal in every dtype but float32, as in PyTorch's benchmarks.
+    rules: "scaled", or "dynamo": those of PyTorch's dashboard, on outputs, loss, gradients and, in training, buffers of
+    the first call. There NaN where eager has NaN counts as equal in every dtype but float32, as in PyTorch's
+    benchmarks.
     """
 
     kind: ClassVar[str] = JUDGED
@@ -36,19 +54,38 @@ class Accuracy:
     larger_multiplier: bool | None = None
     cosine_limit: float | None = None
     norm_tolerance: float | None = None
+    rules: str = SCALED
+    calls: int | None = None
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
+        for name in ("tolerance", "cosine_limit", "norm_tolerance"):
+            value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise ValueError(f"{name}={value}: it must be at least 0")
+        if self.rules not in RULES:
+            raise ValueError(f"unknown rules '{self.rules}': {did_you_mean(self.rules, RULES)}")
+        if self.calls is not None and self.calls < 1:
+            raise ValueError(f"calls={self.calls}: it must be at least 1")
 
     def run(self, context: Context) -> Outcome:
-        rule = self._rule(context)
-        result = observe_compiled(context)
-        with context.phase("compare"):
-            return self._judge(context, result, rule)
+        rule = self.rule(context)
+        stored = Stored.of(context)
+        if isinstance(stored, Outcome):
+            return stored
+        judgement = Judgement(rule, stored, training=context.mode.training)
+        context.facts["accuracy"] = judgement.facts
+        try:
+            for place, left in observe_compiled(context, stored.found):
+                with context.phase("compare"):
+                    judgement.add(place, left, drawn_so_far(context.device))
+        except NotComparable as error:
+            return Outcome(COMPARISON_ERROR, str(error))
+        except Unreadable as error:
+            return Outcome(INFRASTRUCTURE, str(error))
+        return judgement.outcome()
 
-    def _rule(self, context: Context) -> Rule:
+    def rule(self, context: Context) -> Rule:
+        """Return how strictly to judge this job. Raises ValueError without a tolerance."""
         if self.tolerance is None:
             raise ValueError("accuracy needs a tolerance: set it in the suite or as measure.options.tolerance")
         return Rule(
@@ -58,56 +95,204 @@ class Accuracy:
             equal_nan=context.workload.dtype != "float32",
             cosine_limit=COSINE_LIMIT if self.cosine_limit is None else self.cosine_limit,
             norm_tolerance=self.norm_tolerance,
+            rules=self.rules,
+            roundoff=roundoff(computed_in(context.workload)),
         )
 
-    def _judge(self, context: Context, result: dict[str, torch.Tensor], rule: Rule) -> Outcome:
-        """Compare with the reference's tensors; what prevents the comparison is reported as such, never as wrong."""
+
+class NotComparable(Exception):
+    """What prevents a comparison; it is reported as such, never as wrong."""
+
+
+class Unreadable(Exception):
+    """The reference's tensors were removed, or cut short: the next run makes them anew."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What the reference job left for a judged one."""
+
+    found: Found
+    eager: Tensorfiles
+    float64: Tensorfiles | None
+
+    @classmethod
+    def of(cls, context: Context) -> Stored | Outcome:
+        """Read it; what was removed, or cut short, the next run makes anew: the outcome then."""
+        (folder,) = context.references
+        try:
+            return cls.at(folder)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            return Outcome(INFRASTRUCTURE, f"the reference cannot be read: {type(error).__name__}: {error}")
+
+    @classmethod
+    def at(cls, folder: Path) -> Stored:
+        found = load(folder)
+        eager, float64 = (Tensorfiles(folder, kind, found.calls) for kind in (EAGER, FLOAT64))
+        if not eager.exists():
+            raise FileNotFoundError(f"{folder} has no tensors of {EAGER}")
+        return cls(found, eager, float64 if found.has_arbiter else None)
+
+
+class Judgement:
+    """The comparison of a series, as it grows. `facts` go into the result."""
+
+    def __init__(self, rule: Rule, stored: Stored, *, training: bool) -> None:
+        self._rule, self._stored, self._training = rule, stored, training
+        self._worst: dict[str, Record] = {}
+        self._same_stream = True
+        found = stored.found
+        self.facts: dict[str, Any] = {
+            **asdict(rule),
+            "fp64": found.fp64,
+            "calls": [call.inputs for call in found.calls][: 1 if rule.rules == DYNAMO else None],
+            "tensors": [],
+            "weaker": [],
+        }
+
+    def add(self, place: int, left: dict[str, torch.Tensor], drawn: str) -> None:
+        """Compare what one call left; `drawn`: the digest of the generators after it. Raises NotComparable."""
         from safetensors import SafetensorError
 
-        facts: dict[str, Any] = {**asdict(rule), "fp64": "ok", "tensors": []}
-        context.facts["accuracy"] = facts
+        stored, found = self._stored, self._stored.found
+        if self._rule.rules == DYNAMO and place:
+            return
+        names = found.names[place]
+        if self._rule.rules == DYNAMO:
+            names = [name for name in names if self._of_dashboard(name)]
+            left = {name: tensor for name, tensor in left.items() if self._of_dashboard(name)}
+        reference = stored.eager.read(place, names)
+        fp64 = None if stored.float64 is None else stored.float64.read(place, list({**dict.fromkeys(names), **left}))
         try:
-            (folder,) = context.references
-            reference = load(folder / EAGER_FILE)
-            fp64 = load(folder / FP64_FILE) if (folder / FP64_FILE).exists() else None
-        except (OSError, SafetensorError) as error:  # removed, or cut short: the next run makes the reference anew
-            message = f"the tensors of the reference cannot be read: {type(error).__name__}: {error}"
-            return Outcome(INFRASTRUCTURE, message)
-        facts["fp64"] = "ok" if fp64 is not None else "none: see the reference job"
-        try:
-            facts["tensors"] = compare(reference, result, fp64, rule)
+            records = compare(reference, left, fp64, self._rule, found.random)
+        except (OSError, SafetensorError) as error:
+            raise Unreadable(f"the tensors of the reference cannot be read: {error}") from error
         except (RuntimeError, TypeError, ValueError) as error:
             if is_out_of_memory(error):
                 raise
-            return Outcome(COMPARISON_ERROR, f"{type(error).__name__}: {error}")
-        wrong = [record for record in facts["tensors"] if not record["passed"]]
-        if not facts["tensors"]:
+            raise NotComparable(f"{type(error).__name__}: {error}") from error
+        self._same_stream &= drawn == found.drawn[place]
+        for record in records:
+            record["call"] = place
+            known = self._worst.get(record["name"])
+            if known is None or _badness(record) > _badness(known):
+                self._worst[record["name"]] = record
+        self.facts["tensors"] = list(self._worst.values())
+        self.facts["weaker"] = self._weaker()
+
+    def _of_dashboard(self, name: str) -> bool:
+        return name.startswith(("output", "loss", "grad.", "updated.")) or (
+            name.startswith("buffer.") and self._training
+        )
+
+    def _weaker(self) -> list[str]:
+        """Return what was judged by weaker rules than the others, or not at all, each with the reason."""
+        found = self._stored.found
+        reasons: dict[str, list[str]] = {}
+        for record in self._worst.values():
+            arbiter = record.get("arbiter")
+            if isinstance(arbiter, str) and arbiter.startswith("eager: "):
+                reasons.setdefault(arbiter.removeprefix("eager: "), []).append(record["name"])
+        words = [f"{_some(names)}: {reason}" for reason, names in reasons.items()]
+        words += [f"not compared: {_some(found.not_compared)}"] if found.not_compared else []
+        words += [f"calls left out, which eager cannot do: {found.calls_left_out}"] if found.calls_left_out else []
+        return words
+
+    def outcome(self) -> Outcome:
+        """Return the verdict on the whole series."""
+        tensors = list(self._worst.values())
+        wrong = [record for record in tensors if record["passed"] is False]
+        unsure = [record for record in tensors if record["passed"] is None]
+        if not any(record["name"].startswith(("output", "loss", "grad.")) for record in tensors):
             return Outcome(COMPARISON_ERROR, "there is nothing to compare: the model returned no tensor")
+        random = set(self._stored.found.random)
+        if wrong and not self._same_stream and all(record["name"] in random for record in wrong):
+            names = _some([record["name"] for record in wrong])
+            return Outcome(
+                RANDOM, f"cannot be judged: {names}: random, and this compiler draws other numbers than eager"
+            )
         if wrong:
-            return Outcome(FAIL_ACCURACY, _reason(wrong, len(facts["tensors"])))
+            return Outcome(FAIL_ACCURACY, self._reason(wrong))
+        if unsure:
+            return Outcome(COMPARISON_ERROR, f"{unsure[0]['name']} {unsure[0]['why']}")
         return Outcome(PASS)
 
+    def _reason(self, wrong: Sequence[Record]) -> str:
+        first = wrong[0]
+        calls = self.facts["calls"]
+        where = f" in call {first['call'] + 1} of {len(calls)} ({calls[first['call']]} inputs)" if first["call"] else ""
+        if first.get("why"):
+            detail = first["why"]
+        else:
+            detail = f"max error {first['max_abs_error']}, RMSE {first['rmse']} over the limit {first['limit']}"
+            detail += (
+                f" (rule {first['rule']}, cosine {first['cosine']})" if first["rule"] not in ("rmse", "nan") else ""
+            )
+        return f"{len(wrong)} of {len(self._worst)} tensors are wrong, first {first['name']}{where}: {detail}"
 
-def observe_compiled(context: Context) -> dict[str, torch.Tensor]:
-    """Build and compile the model without dropout, observe one step, and return what it left, on the CPU."""
-    make_deterministic()
+
+def observe_compiled(context: Context, found: Found) -> Iterator[tuple[int, dict[str, torch.Tensor]]]:
+    """Build and compile the model without dropout; make the calls of the reference, and yield what each left, on the
+    CPU.
+
+    Where the model draws random numbers inductor draws them as eager does (`fallback_random`). An operator without a
+    deterministic algorithm, which only the compiled model has, lets it begin anew without asking for such.
+    """
+    made = 0
+    strict = found.nondeterministic is None
+    try:
+        for place, left in _observe(context, found, strict=strict):
+            yield place, left
+            made += 1
+        return
+    except RuntimeError as error:
+        if not strict or made or NOT_DETERMINISTIC not in str(error):
+            raise
+        context.facts["nondeterministic"] = str(error).partition(NOT_DETERMINISTIC)[0].strip()
+    import torch
+
+    torch.compiler.reset()
+    yield from _observe(context, found, strict=False)
+
+
+def _observe(context: Context, found: Found, *, strict: bool) -> Iterator[tuple[int, dict[str, torch.Tensor]]]:
+    make_deterministic(strict=strict)
     if not context.is_eager:
         counters.reset()
+    if found.random:
+        from torch._inductor import config as inductor
+
+        inductor.fallback_random = True
+        context.facts["fallback_random"] = True
     with context.phase("build"):
         program = context.build(dropout=False)
+        inputs = inputs_of(context, program.inputs, found.calls)
     context.seed()
-    with context.phase("compile", children=not context.is_eager):
-        forward = context.compiler.compile(program, context.workload)
-        result = context.mode.observe(program, forward, context.workload)
-    if facts_of(forward):
-        context.facts["compiled"] = dict(facts_of(forward))
-    if not context.is_eager:
-        context.facts.update(counters.read())
-    return {name: tensor.cpu() for name, tensor in result.items()}
+    for place, call in enumerate(found.calls):
+        phase = context.phase("compile", children=not context.is_eager) if place == 0 else context.phase("calls")
+        with phase, really_eager() if context.is_eager else nullcontext():
+            if place == 0:
+                forward = context.compiler.compile(program, context.workload)
+                watch = Watch(context, program, forward)
+            left = watch.call(call, inputs[call.inputs])
+            if place == len(found.calls) - 1:
+                left |= watch.last()
+        if facts_of(forward):
+            context.facts["compiled"] = dict(facts_of(forward))
+        if not context.is_eager:
+            context.facts.update(counters.read())
+        yield place, left
 
 
-def _reason(wrong: list[dict[str, Any]], total: int) -> str:
-    first = wrong[0]
-    numbers = f"max error {first['max_abs_error']}, RMSE {first['rmse']} over the limit {first['limit']}"
-    detail = numbers if first["rule"] in ("rmse", "nan") else f"rule {first['rule']}, cosine {first['cosine']}"
-    return f"{len(wrong)} of {total} tensors are wrong, first {first['name']}: {detail}"
+def _badness(record: Record) -> tuple[int, float]:
+    """Order the records of one tensor in several calls: wrong, not judged, passed; those by how near to the limit."""
+    verdict = {False: 2, None: 1, True: 0}[record["passed"]]
+    rmse, limit = record.get("rmse"), record.get("limit")
+    if verdict == 0 and isinstance(rmse, float) and isinstance(limit, float) and limit > 0:
+        return verdict, rmse / limit
+    return verdict, 0.0
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more

@@ -1,39 +1,41 @@
-"""Are these outputs right? The rule of PyTorch's `torch._dynamo.utils.same`, with every number kept.
+"""Are these tensors right? Relative to the tensor's own scale and to eager's own error, with every number kept.
 
-For each tensor, the first rule that holds decides:
-
-1. same shape and dtype, else wrong;
-2. not floating: equal;
-3. "allclose": |reference - result| <= tolerance + tolerance * |reference|, everywhere;
-4. "cosine", where the suite or the quantisation asks for it or no float64 reference exists: cosine similarity >= the
-   limit (0.99), and, with a `norm_tolerance`, norms that differ by at most that fraction (a cosine does not see that
-   all values are twice too large, and nothing at all in a tensor of one value);
-5. "nan": the reference has NaN, result and float64 have none, and those two are close (tolerance 0.04);
-6. "rmse": RMSE(float64, result) <= multiplier * RMSE(float64, reference) + tolerance / 10, that is: the result is not
-   much further from the truth than eager in the same dtype is.
+Floating tensors are judged by `orchestrator.measures.scaled`, or, for comparison with PyTorch's dashboard, by the rules
+of `torch._dynamo.utils.same` (`orchestrator.measures.same`). What must be equal is looked at here: names, shapes,
+dtypes, and integers and booleans: they are equal, or differ where the scores that they are the order of tie within
+eager's error, or are no further from float64's than eager's are.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from orchestrator.measures import same, scaled
+from orchestrator.measures.calls import unchanged
+from orchestrator.measures.distances import Seen, in_json
+from orchestrator.measures.scaled import FLOAT32_ROUNDOFF
 
 if TYPE_CHECKING:
     import torch
 
+Tensors = Mapping[str, "torch.Tensor"]
+Record = dict[str, Any]
+
+SCALED, DYNAMO = "scaled", "dynamo"
+RULES = (SCALED, DYNAMO)
 COSINE_LIMIT = 0.99
-NAN_TOLERANCE = 4e-2
 
 
 @dataclass(frozen=True)
 class Rule:
     """How strictly to judge.
 
-    tolerance: absolute = relative. cosine: judge by the cosine what is not close, by `cosine_limit` and, unless it is
-    None, `norm_tolerance`. larger_multiplier: small tensors may be further off (`rmse_multiplier`). equal_nan: NaN is
-    equal to NaN.
+    tolerance: relative to a tensor's scale (rules=dynamo: absolute and relative). cosine: judge direction and length of
+    each sample, as of a quantised model: cosine >= `cosine_limit`, lengths within `norm_tolerance` (None: what that
+    cosine allows). rules: "scaled" or "dynamo". roundoff: unit roundoff of the dtype that is computed in.
+    larger_multiplier, equal_nan: of rules=dynamo only.
     """
 
     tolerance: float
@@ -42,148 +44,188 @@ class Rule:
     equal_nan: bool = False
     cosine_limit: float = COSINE_LIMIT
     norm_tolerance: float | None = None
+    rules: str = SCALED
+    roundoff: float = FLOAT32_ROUNDOFF
 
 
 def compare(
-    reference: Mapping[str, torch.Tensor],
-    result: Mapping[str, torch.Tensor],
-    fp64: Mapping[str, torch.Tensor] | None,
-    rule: Rule,
-) -> list[dict[str, Any]]:
+    reference: Tensors, result: Tensors, fp64: Tensors | None, rule: Rule, random: Collection[str] = ()
+) -> list[Record]:
     """Return one record per tensor name of either side, in the reference's order, wrong or not.
 
-    Keys: name, shape, dtype, numel, max_abs_error, rmse, reference_rmse, cosine, multiplier, limit, rule, passed.
-    Numbers that are not finite are the strings "nan", "inf", "-inf"; what does not apply is None.
+    `random`: names of tensors of which float64 draws other numbers. Keys: name, shape, dtype, numel, scale,
+    max_abs_error, rmse, reference_rmse, cosine, multiplier, limit, rule, arbiter, passed, why. `passed` is None for
+    what cannot be judged. `why` says what is wrong in words. Numbers that are not finite are the strings "nan", "inf",
+    "-inf"; what does not apply is None.
     """
     names = list(reference) + [name for name in result if name not in reference]
-    return [
-        compare_tensor(name, reference.get(name), result.get(name), None if fp64 is None else fp64.get(name), rule)
-        for name in names
-    ]
+    records: dict[str, Record] = {}
+    seen: dict[str, Seen] = {}
+    for name in names:
+        ref, res = reference.get(name), result.get(name)
+        record = _described(name, ref, res)
+        wrong = _structure(name, ref, res)
+        if wrong is not None:
+            records[name] = record | wrong
+            continue
+        assert ref is not None
+        assert res is not None
+        truth, why = _truth(name, ref, fp64, random)
+        if not ref.is_floating_point():
+            scores = _Scores(reference, result, fp64, rule)
+            records[name] = record | _judge_integers(ref, res, truth, scores)
+        elif rule.rules == DYNAMO:
+            records[name] = record | same.judge(ref, res, truth, rule)
+        else:
+            records[name] = record
+            seen[name] = Seen.of(ref, res, truth, why)
+    for name, verdict in scaled.judge(seen, rule).items():
+        records[name] |= verdict
+    return [records[name] for name in names]
 
 
-def differing(first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tensor]) -> list[dict[str, Any]]:
+def compare_tensor(
+    name: str, reference: torch.Tensor | None, result: torch.Tensor | None, fp64: torch.Tensor | None, rule: Rule
+) -> Record:
+    """Judge one tensor by itself; see `compare` for the record."""
+    one, other = ({name: tensor} if tensor is not None else {} for tensor in (reference, result))
+    (record,) = compare(one, other, None if fp64 is None else {name: fp64}, rule)
+    return record
+
+
+def roundoff(dtype: str) -> float:
+    """Return the unit roundoff, half the machine epsilon, of a dtype of torch by its name."""
+    import torch
+
+    return float(torch.finfo(getattr(torch, dtype)).eps) / 2
+
+
+def _described(name: str, reference: torch.Tensor | None, result: torch.Tensor | None) -> Record:
+    shown = result if reference is None else reference
+    assert shown is not None
+    about: Record = {"name": name, "shape": list(shown.shape), "dtype": str(shown.dtype).removeprefix("torch.")}
+    figures = ("scale", "max_abs_error", "rmse", "reference_rmse", "cosine", "multiplier", "limit", "arbiter", "why")
+    return about | {"numel": shown.numel()} | dict.fromkeys(figures)
+
+
+def _structure(name: str, reference: torch.Tensor | None, result: torch.Tensor | None) -> Record | None:
+    """Return the verdict on what only one side has, and on other shapes and dtypes; None where there are two alike."""
+    if reference is None or result is None:
+        mine, theirs = ("eager", "the compiled model") if result is None else ("the compiled model", "eager")
+        present = reference if result is None else result
+        assert present is not None
+        if name.startswith("grad.") and not present.any():
+            return {"rule": "no gradient", "passed": True}  # None and zero are the same to an optimizer
+        if name.startswith(("input.", "buffer.", "parameter.")):
+            why = f"{mine} changes it, and {theirs} leaves it as it was"
+        else:
+            why = f"{mine} has it, and {theirs} has not"
+        return {"rule": "missing" if result is None else "only in the result", "passed": False, "why": why}
+    if reference.shape != result.shape:
+        why = f"shape {list(result.shape)} instead of {list(reference.shape)}"
+        return {"rule": "shape", "passed": False, "why": why}
+    if reference.dtype != result.dtype:
+        why = f"dtype {result.dtype} instead of {reference.dtype}"
+        return {"rule": "dtype", "passed": False, "why": why}
+    return None
+
+
+def _truth(
+    name: str, reference: torch.Tensor, fp64: Tensors | None, random: Collection[str]
+) -> tuple[torch.Tensor | None, str | None]:
+    """Return the float64 twin of a tensor, or None and why there is none that could arbitrate."""
+    if fp64 is None:
+        return None, "there is no float64 reference"
+    twin = fp64.get(name)
+    if name in random:
+        return None, "random: float64 draws other numbers"
+    if twin is None:
+        return None, "float64 has no such tensor"
+    if twin.shape != reference.shape:
+        return None, f"its shape in float64 is {list(twin.shape)}"
+    if twin.is_floating_point() != reference.is_floating_point():
+        return None, f"its dtype in float64 is {twin.dtype}"
+    return twin, None
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """The floating tensors beside which integers stand: what they may be the order of."""
+
+    reference: Tensors
+    result: Tensors
+    fp64: Tensors | None
+    rule: Rule
+
+    def tied(self, e: torch.Tensor, r: torch.Tensor) -> bool | None:
+        """Return whether all places where two integer tensors differ are ties of scores; None where none fit.
+
+        Scores fit that have the integers' shape but for the last dimension, which the integers index, and of which the
+        integers of eager are the largest, the smallest, or an order (argmax, argmin, topk, sort).
+        """
+        import torch
+
+        for name, scores in self.reference.items():
+            if not scores.is_floating_point() or scores.ndim == 0:
+                continue
+            for index, other in ((e.unsqueeze(-1), r.unsqueeze(-1)), (e, r)):
+                if index.dtype is not torch.int64 or index.ndim != scores.ndim or index.shape[:-1] != scores.shape[:-1]:
+                    continue
+                classes = scores.shape[-1]
+                if not index.numel() or index.shape[-1] > classes or not bool(((index >= 0) & (index < classes)).all()):
+                    continue
+                if not _is_order(scores, index):
+                    continue
+                if not bool(((other >= 0) & (other < classes)).all()):
+                    return False
+                twin = None if self.fp64 is None else self.fp64.get(name)
+                truth = scores.double() if twin is None or twin.shape != scores.shape else twin.double()
+                gap = (truth.gather(-1, index) - truth.gather(-1, other)).abs()
+                return bool((gap[index != other] <= 2 * self._error(name, scores, truth)).all())
+        return None
+
+    def _error(self, name: str, scores: torch.Tensor, truth: torch.Tensor) -> float:
+        """Return how far a score may be off: as eager's are at worst; of a quantised model, as its own are."""
+        other = self.result.get(name)
+        if self.rule.cosine and other is not None and other.shape == scores.shape:
+            return float((other.double() - scores.double()).abs().max())
+        size = float(truth.abs().max())
+        return max(float((scores.double() - truth).abs().max()), 4 * self.rule.roundoff * size)
+
+
+def _is_order(scores: torch.Tensor, index: torch.Tensor) -> bool:
+    """Return whether integers index the largest (or the smallest) scores, in their order."""
+    picked, count = scores.gather(-1, index), index.shape[-1]
+    return any(bool((picked == scores.topk(count, dim=-1, largest=largest).values).all()) for largest in (True, False))
+
+
+def _judge_integers(e: torch.Tensor, r: torch.Tensor, t: torch.Tensor | None, scores: _Scores) -> Record:
+    """Judge integers and booleans of one shape and dtype."""
+    different = int((e != r).sum())
+    verdict: Record = {"rule": "equal", "passed": different == 0}
+    if not different or scores.rule.rules == DYNAMO:
+        return verdict
+    why = f"{different} of {e.numel()} values differ"
+    tied = scores.tied(e, r)
+    if tied:
+        return {"rule": "tie", "passed": True, "why": f"{why}, all where the scores tie within eager's error"}
+    if tied is None and t is not None:
+        own, theirs = int((t != r).sum()), int((t != e).sum())
+        verdict = {"rule": "as often as eager", "passed": own <= theirs, "arbiter": "float64"}
+        why += f"; {own} differ from float64's, of eager's {theirs}"
+    return verdict | {"why": why}
+
+
+def differing(first: Tensors, second: Tensors) -> list[dict[str, Any]]:
     """Return a record {name, max_abs_error} for each tensor that is not the same to the bit in two runs.
 
     NaN equals NaN here: both runs are the same computation. Shapes and dtypes must agree.
     """
-    import torch
-
     found: list[dict[str, Any]] = []
     for name in sorted(first.keys() | second.keys()):
         one, two = first.get(name), second.get(name)
         if one is None or two is None or one.shape != two.shape or one.dtype != two.dtype:
             found.append({"name": name, "max_abs_error": None})
-        elif not torch.equal(one.nan_to_num(), two.nan_to_num()) or not torch.equal(one.isnan(), two.isnan()):
-            error = in_json(float((one.double() - two.double()).abs().max()))
-            found.append({"name": name, "max_abs_error": error})
+        elif not unchanged(one, two):
+            found.append({"name": name, "max_abs_error": in_json(float((one.double() - two.double()).abs().max()))})
     return found
-
-
-def compare_tensor(
-    name: str,
-    reference: torch.Tensor | None,
-    result: torch.Tensor | None,
-    fp64: torch.Tensor | None,
-    rule: Rule,
-) -> dict[str, Any]:
-    """Judge one tensor; see `compare` for the record."""
-    record: dict[str, Any] = dict.fromkeys(
-        ("max_abs_error", "rmse", "reference_rmse", "cosine", "multiplier", "limit"),
-    )
-    shown = result if reference is None else reference
-    assert shown is not None
-    record = {"name": name, "shape": list(shown.shape), "dtype": str(shown.dtype).removeprefix("torch."),
-              "numel": shown.numel(), **record}  # fmt: skip
-    if reference is None or result is None:
-        return record | {
-            "rule": "only in the result" if reference is None else "missing in the result",
-            "passed": False,
-        }
-    if reference.shape != result.shape:
-        return record | {"rule": f"shape {list(result.shape)} instead of {list(reference.shape)}", "passed": False}
-    if reference.dtype != result.dtype:
-        return record | {"rule": f"dtype {result.dtype} instead of {reference.dtype}", "passed": False}
-    if not reference.is_floating_point():
-        return record | {"rule": "equal", "passed": bool((reference == result).all())}
-    return record | _judge_floating(reference, result, fp64, rule)
-
-
-def _judge_floating(
-    reference: torch.Tensor, result: torch.Tensor, fp64: torch.Tensor | None, rule: Rule
-) -> dict[str, Any]:
-    import torch
-
-    ref, res = reference.double(), result.double()
-    seen: dict[str, Any] = {
-        "max_abs_error": in_json(float((ref - res).abs().max())) if ref.numel() else 0.0,
-        "cosine": in_json(cosine_similarity(ref, res)),
-    }
-    close = torch.allclose(ref, res, atol=rule.tolerance, rtol=rule.tolerance, equal_nan=rule.equal_nan)
-    if fp64 is None:
-        # without a float64 reference nothing says how wrong eager itself is: the direction has to do
-        if close:
-            return seen | {"limit": rule.cosine_limit, "rule": "allclose", "passed": True}
-        return seen | _by_direction(ref, res, rule, "cosine (no float64 reference)")
-    multiplier = rmse_multiplier(result.dtype, reference, rule)
-    rmse, own = rms_error(fp64, res), rms_error(fp64, ref)
-    limit = multiplier * own + rule.tolerance / 10
-    seen |= {"rmse": in_json(rmse), "reference_rmse": in_json(own), "multiplier": multiplier, "limit": in_json(limit)}
-    if close:
-        return seen | {"rule": "allclose", "passed": True}
-    if rule.cosine:
-        return seen | _by_direction(ref, res, rule, "cosine")
-    if ref.isnan().any() and not res.isnan().any() and not fp64.isnan().any():
-        near = torch.allclose(fp64, res, atol=NAN_TOLERANCE, rtol=NAN_TOLERANCE)
-        return seen | {"rule": "nan", "limit": NAN_TOLERANCE, "passed": near}
-    both_nan = rule.equal_nan and math.isnan(rmse) and math.isnan(own)
-    return seen | {"rule": "rmse", "passed": bool(rmse <= limit) or both_nan}
-
-
-def rmse_multiplier(dtype: torch.dtype, reference: torch.Tensor, rule: Rule) -> float:
-    """Return how many times eager's own error is allowed (`torch._dynamo.utils.same`, torch 2.13)."""
-    import torch
-
-    if rule.larger_multiplier and reference.numel() <= 10:
-        return 10.0
-    if rule.larger_multiplier and reference.numel() <= 500:
-        return 8.0
-    pointwise = reference.ndim == 4 and reference.shape[-2:] == (1, 1)
-    if reference.numel() < 1000 or pointwise or rule.tolerance >= 2e-2:
-        return 3.0
-    return 3.0 if dtype in (torch.float16, torch.bfloat16) else 2.0
-
-
-def rms_error(truth: torch.Tensor, values: torch.Tensor) -> float:
-    """Return the root of the mean squared difference of two float64 tensors; 0 for empty ones."""
-    if truth.shape != values.shape:
-        raise ValueError(f"the float64 reference has shape {list(truth.shape)}, the result {list(values.shape)}")
-    return float((truth - values).square().mean().sqrt()) if truth.numel() else 0.0
-
-
-def cosine_similarity(reference: torch.Tensor, result: torch.Tensor) -> float:
-    """Return the cosine of the angle between two float64 tensors, flattened; 1 for two that are all zero."""
-    import torch
-
-    if not reference.any() and not result.any():
-        return 1.0
-    return float(torch.nn.functional.cosine_similarity(reference.flatten(), result.flatten(), dim=0, eps=1e-30))
-
-
-def _by_direction(reference: torch.Tensor, result: torch.Tensor, rule: Rule, name: str) -> dict[str, Any]:
-    """Judge whether two float64 tensors point the same way and, where the rule asks, are about as long."""
-    near = cosine_similarity(reference, result) >= rule.cosine_limit
-    verdict = {"rule": name, "limit": rule.cosine_limit, "passed": near}
-    if rule.norm_tolerance is None or not verdict["passed"]:
-        return verdict
-    length, own = float(reference.norm()), float(result.norm())
-    if abs(own - length) <= rule.norm_tolerance * length:
-        return verdict
-    return {"rule": f"norm {own:.4g} instead of {length:.4g}", "limit": rule.norm_tolerance, "passed": False}
-
-
-def in_json(value: float) -> float | str:
-    """Return a number that JSON can hold."""
-    if math.isfinite(value):
-        return value
-    return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")

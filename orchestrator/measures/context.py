@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -60,23 +61,25 @@ class Context:
             self.facts["memory"] = self.memory.facts()
 
     def build(self, *, dropout: bool, dtype: str | None = None, workload: Workload | None = None) -> Program:
-        """Build model and inputs, cast and moved; in `dtype`, or of `workload`, where given, instead of the job's.
+        """Build model and inputs of the job's workload, or of `workload`, from its seed; cast, moved and adapted.
 
-        A mode that changes programs (another memory format, checkpointing) has changed it.
+        In another `dtype` they are what they are in the job's, rounded as there, and then cast: the same computation,
+        in other arithmetic. A mode that changes programs (another memory format, checkpointing) has changed it.
         """
         self.entered("build")  # a failure here is the model's, not of the phase that asks for it
-        program = self.builder.build(workload or self.workload, dropout=dropout)
-        program = cast(program, dtype or self.workload.dtype, self.device)
+        workload = workload or self.workload
+        seed_all(workload.seed)
+        program = self.builder.build(workload, dropout=dropout)
+        for kind in (self.workload.dtype, dtype):
+            program = program if kind is None else cast(program, kind, self.device)
         if isinstance(self.mode, Adapting):
             self.mode.adapt(program)
         self.entered(self.now)
         return program
 
     def seed(self) -> None:
-        """Set torch's random state back to the workload's seed, on all devices."""
-        import torch
-
-        torch.manual_seed(self.workload.seed)
+        """Set all random states back to the workload's seed (`seed_all`)."""
+        seed_all(self.workload.seed)
 
     def find(self, table: str, **row: Any) -> None:
         """Keep one row of a table of this measure's own (`orchestrator.results.findings`): texts, numbers, None.
@@ -88,3 +91,13 @@ class Context:
     def add(self, metric: str, unit: str, better: str, values: Sequence[float]) -> None:
         """Keep raw samples, in time order."""
         self.samples.append(Samples(metric=metric, unit=unit, better=better, values=tuple(values)))
+
+
+def seed_all(seed: int) -> None:
+    """Seed every generator that a model's code may draw from: torch's on all devices, numpy's and Python's."""
+    import numpy
+    import torch
+
+    torch.manual_seed(seed)
+    numpy.random.seed(seed % 2**32)
+    random.seed(seed)

@@ -1,88 +1,246 @@
 """The reference of a workload: what eager computes in the dtype asked for (twice), and in float64.
 
-Computed once per workload; the accuracy jobs of all compilers read its tensors. Two eager runs that differ leave no
-stable reference; a float64 run that fails (memory, an operator without float64) leaves the reference without it, and
-the record says why.
+Computed once per workload, for a series of calls (`orchestrator.measures.calls`); the accuracy jobs of all compilers
+read its tensors. Two eager runs that differ leave no stable reference; a float64 run that fails (memory, an operator
+without float64) leaves the reference without it, and the record says why. A model that draws random numbers is run once
+more from another seed: what differs then is random, and float64, which draws others, says nothing about it.
 """
 
 from __future__ import annotations
 
+import json
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from orchestrator.measures.compare import differing
-from orchestrator.measures.context import Context
-from orchestrator.plugins import Outcome
+from orchestrator.errors import is_out_of_memory
+from orchestrator.measures.calls import FIRST, Call, Tensors, Watch, drawn_so_far, inputs_of, series, unchanged
+from orchestrator.measures.compare import differing, roundoff
+from orchestrator.measures.context import Context, seed_all
+from orchestrator.measures.eager import really_eager
+from orchestrator.measures.scaled import FLOAT32_ROUNDOFF
+from orchestrator.plugins import Outcome, Program
+from orchestrator.precision import computed_in
+from orchestrator.probes.observed import left_out
 from orchestrator.records import EAGER_TWO_RUNS_DIFFER, PASS, REFERENCE_KIND
 
 if TYPE_CHECKING:
     import torch
 
-EAGER_FILE = "eager.safetensors"
-FP64_FILE = "fp64.safetensors"
+EAGER, FLOAT64 = "eager", "fp64"
+RECORD = "reference.json"
+NOT_DETERMINISTIC = "does not have a deterministic implementation"
+"""What torch says of an operator under `use_deterministic_algorithms(True)`."""
+OTHER_SEED = 1_000_003
+IN_FLOAT32 = "float32: "
+"""Begins `Found.fp64` where an operator has no float64, and float32 arbitrates on results of lower precision."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What the reference job found out; `reference.json`, beside its tensors.
+
+    fp64: "ok", or why there is none; "float32: " before the reason where float32 stands in. random: names of tensors
+    that another seed changes. drawn: after each call a digest of the generators' states. nondeterministic: the operator
+    because of which torch was not held to deterministic algorithms. not_compared: outputs that hold no numbers.
+    compiles_itself: the model calls torch.compile (not here: all ran in eager). names: of the tensors of each call.
+    """
+
+    calls: list[Call]
+    fp64: str = "ok"
+    random: list[str] = field(default_factory=list)
+    drawn: list[str] = field(default_factory=list)
+    nondeterministic: str | None = None
+    not_compared: list[str] = field(default_factory=list)
+    compiles_itself: bool = False
+    calls_left_out: str | None = None
+    names: list[list[str]] = field(default_factory=list)
+
+    @property
+    def has_arbiter(self) -> bool:
+        return self.fp64 == "ok" or self.fp64.startswith(IN_FLOAT32)
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Writes `eager.safetensors` and `fp64.safetensors` into the job's reference folder."""
+    """Writes its tensors and `reference.json` into the job's reference folder. calls: see `calls.series`."""
 
     kind: ClassVar[str] = REFERENCE_KIND
     PRELOAD: ClassVar[tuple[str, ...]] = (
-        "torch._inductor.config",
-    )  # what make_deterministic makes torch import: 1.5 s
+        *(
+            "torch._dynamo",
+            "torch._inductor.config",
+        ),  # what really_eager and make_deterministic make torch import: 1.5 s
+    )
+
+    calls: int | None = None
 
     def run(self, context: Context) -> Outcome:
-        make_deterministic()
+        """Two runs of the series in eager, one in float64, and where the model draws numbers one from another seed."""
         context.reference.mkdir(parents=True, exist_ok=True)
-        context.facts["fp64"] = self._float64(context)
-        with context.phase("eager_1st_run"):
-            first = observe_eager(context)
-        with context.phase("eager_2nd_run"):
-            second = observe_eager(context)
-        unstable = differing(first, second)
+        nondeterministic = None
+        try:
+            return self._run(context, nondeterministic)
+        except RuntimeError as error:
+            if NOT_DETERMINISTIC not in str(error):
+                raise
+            nondeterministic = str(error).partition(NOT_DETERMINISTIC)[0].strip()
+        return self._run(context, nondeterministic)
+
+    def _run(self, context: Context, nondeterministic: str | None) -> Outcome:
+        make_deterministic(strict=nondeterministic is None)
+        with really_eager() as noticed:
+            with context.phase("eager_1st_run"):
+                found, inputs = self._first(context)
+            found = replace(found, nondeterministic=nondeterministic)
+            with context.phase("fp64_run"):
+                found = replace(found, fp64=_arbiter(context, found.calls))
+            with context.phase("eager_2nd_run"):
+                unstable = _differing(context, found, inputs)
+            if found.random:
+                with context.phase("eager_other_seed"):
+                    found = replace(found, random=_random(context, found, inputs))
+        found = replace(found, compiles_itself=noticed.compiled)
+        context.facts |= {key: value for key, value in asdict(found).items() if value and key not in ("names", "drawn")}
         if unstable:
             context.facts["differing"] = unstable
             names = ", ".join(record["name"] for record in unstable[:3])
-            return Outcome(EAGER_TWO_RUNS_DIFFER, f"{len(unstable)} of {len(first)} tensors differ: {names}")
-        save(context.reference / EAGER_FILE, first)
+            return Outcome(EAGER_TWO_RUNS_DIFFER, f"{len(unstable)} of {len(found.names[0])} tensors differ: {names}")
+        (context.reference / RECORD).write_text(json.dumps(asdict(found)))
         return Outcome(PASS)
 
-    def _float64(self, context: Context) -> str:
-        """Run in float64 and store it; return "ok", or why there is none."""
-        import torch
+    def _first(self, context: Context) -> tuple[Found, Mapping[str, Tensors]]:
+        """Run and store the series. A call with other inputs than the first that eager cannot do is left out of it."""
+        program = context.build(dropout=False)
+        calls, why = series(program.inputs, self.calls, context.workload.seed), None
+        inputs = inputs_of(context, program.inputs, calls)
+        while True:
+            try:
+                return _stored(context, program, calls, inputs, why), inputs
+            except _CallFailed as failed:
+                if (
+                    failed.call.inputs == FIRST
+                    or is_out_of_memory(failed.error)
+                    or NOT_DETERMINISTIC in str(failed.error)
+                ):
+                    raise failed.error from None
+                why = (
+                    f"{failed.call.inputs}: {type(failed.error).__name__}: {str(failed.error).strip().splitlines()[:1]}"
+                )
+                calls = [call for call in calls if call.inputs != failed.call.inputs]
+                program = context.build(dropout=False)
 
+
+class _CallFailed(Exception):
+    def __init__(self, call: Call, error: Exception) -> None:
+        super().__init__(str(error))
+        self.call, self.error = call, error
+
+
+def _stored(
+    context: Context, program: Program, calls: list[Call], inputs: Mapping[str, Tensors], why: str | None
+) -> Found:
+    """Make the calls, store what they leave, and return what is known of them; `random` says only whether numbers were
+    drawn. Raises _CallFailed."""
+    ignored: dict[str, None] = {}
+    hook = program.model.register_forward_hook(
+        lambda _model, _inputs, outputs: ignored.update(dict.fromkeys(left_out(outputs)))
+    )
+    store = Tensorfiles(context.reference, EAGER, calls)
+    drawn, names, random = [], [], False
+    watch = Watch(context, program, program.model)
+    for place, call in enumerate(calls):
+        seed_all(call.seed)
+        before = drawn_so_far(context.device)
         try:
-            with context.phase("fp64_run"):
-                program = context.build(dropout=False, dtype="float64")
-                context.seed()
-                in_float64 = replace(context.workload, dtype="float64")
-                found = context.mode.observe(program, program.model, in_float64)
-        except (RuntimeError, MemoryError, NotImplementedError, TypeError) as error:
-            if isinstance(error, torch.OutOfMemoryError):
-                torch.cuda.empty_cache()
-            return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
-        floats = {name: tensor for name, tensor in found.items() if tensor.is_floating_point()}
-        save(context.reference / FP64_FILE, floats)
-        return "ok"
+            left = watch.call(call, inputs[call.inputs])
+        except Exception as error:
+            raise _CallFailed(call, error) from error
+        drawn.append(drawn_so_far(context.device))
+        random = random or drawn[-1] != before
+        if place == len(calls) - 1:
+            hook.remove()
+            left |= watch.last()
+        store.write(place, left)
+        names.append(list(left))
+    return Found(
+        calls=calls,
+        drawn=drawn,
+        names=names,
+        not_compared=list(ignored),
+        calls_left_out=why,
+        random=["?"] if random else [],
+    )
 
 
-def observe_eager(context: Context) -> dict[str, torch.Tensor]:
-    """Build the model anew and observe one step without a compiler."""
+def _arbiter(context: Context, calls: list[Call]) -> str:
+    """Run the series in float64, or where that fails and is worth it in float32, and store it; return `Found.fp64`."""
+    why = _in(context, calls, "float64")
+    if why == "ok" or roundoff(computed_in(context.workload)) <= FLOAT32_ROUNDOFF:
+        return why
+    return f"{IN_FLOAT32}{why}" if _in(context, calls, "float32") == "ok" else why
+
+
+def _in(context: Context, calls: list[Call], dtype: str) -> str:
+    """Run the series in a dtype and store it; return "ok", or why that could not be done."""
+    import torch
+
+    store = Tensorfiles(context.reference, FLOAT64, calls)
+    try:
+        program = context.build(dropout=False, dtype=dtype)
+        inputs = inputs_of(context, program.inputs, calls, dtype=dtype)
+        watch = Watch(context, program, program.model, dtype=dtype)
+        for place, call in enumerate(calls):
+            left = watch.call(call, inputs[call.inputs])
+            store.write(place, left | (watch.last() if place == len(calls) - 1 else {}))
+    except (RuntimeError, MemoryError, NotImplementedError, TypeError, ValueError) as error:
+        if NOT_DETERMINISTIC in str(error):
+            raise
+        if isinstance(error, torch.OutOfMemoryError):
+            torch.cuda.empty_cache()
+        store.remove()
+        return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+    return "ok"
+
+
+def _differing(context: Context, found: Found, inputs: Mapping[str, Tensors]) -> list[dict[str, Any]]:
+    """Run the series once more; return a record of each tensor that is not the same to the bit."""
+    unstable: dict[str, dict[str, Any]] = {}
     program = context.build(dropout=False)
-    context.seed()
-    return context.mode.observe(program, program.model, context.workload)
+    watch, store = Watch(context, program, program.model), Tensorfiles(context.reference, EAGER, found.calls)
+    for place, call in enumerate(found.calls):
+        left = watch.call(call, inputs[call.inputs])
+        if place == len(found.calls) - 1:
+            left |= watch.last()
+        for record in differing(store.read(place, found.names[place]), left):
+            unstable.setdefault(record["name"], record | {"call": place})
+    return list(unstable.values())
 
 
-def make_deterministic() -> None:
-    """Ask torch for deterministic algorithms, as far as it has them, and exact matrix products.
+def _random(context: Context, found: Found, inputs: Mapping[str, Tensors]) -> list[str]:
+    """Return the names of the tensors that another seed changes, in the first call."""
+    program = context.build(dropout=False)
+    call = replace(found.calls[0], seed=found.calls[0].seed + OTHER_SEED)
+    left = Watch(context, program, program.model).call(call, inputs[call.inputs])
+    known = Tensorfiles(context.reference, EAGER, found.calls).read(
+        0, [name for name in found.names[0] if name in left]
+    )
+    return [record["name"] for record in differing(known, {name: left[name] for name in known})]
 
-    What cuBLAS needs for that is in the job's environment (`execution/environment.py`): it reads it only once.
+
+def make_deterministic(*, strict: bool = False) -> None:
+    """Ask torch for deterministic algorithms and exact matrix products.
+
+    strict: an operator that has no deterministic algorithm raises; else it warns. Not being strict costs more than
+    that: fused attention then keeps its backward pass, which is not deterministic. What cuBLAS needs is in the job's
+    environment (`execution/environment.py`): it reads it only once.
     """
     import torch
 
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.use_deterministic_algorithms(True, warn_only=not strict)
     torch.backends.cudnn.benchmark = False
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
@@ -90,17 +248,90 @@ def make_deterministic() -> None:
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
 
 
-def save(path: Path, tensors: dict[str, torch.Tensor]) -> None:
-    """Write tensors as safetensors (no pickle), atomically; on the CPU, each in storage of its own."""
-    from safetensors.torch import save_file
+@dataclass(frozen=True)
+class Tensorfiles:
+    """The tensors that the calls of a series left, in one kind of arithmetic: a file for each call, safetensors (no
+    pickle).
 
-    temporary = path.with_suffix(".tmp")
-    save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, temporary)
-    os.replace(temporary, path)
+    What a later call with the same inputs leaves unchanged is in the file of the earlier one only.
+    """
+
+    folder: Path
+    kind: str
+    calls: list[Call]
+
+    def write(self, place: int, tensors: Tensors) -> None:
+        """Store, atomically, what call number `place` left."""
+        from safetensors.torch import save_file
+
+        earlier = self._earlier(place)
+        new = dict(tensors)
+        if earlier is not None:
+            with self._open(earlier) as file:
+                known = set(file.keys())
+                new = {n: t for n, t in tensors.items() if n not in known or not unchanged(file.get_tensor(n), t)}
+        path = self._path(place)
+        temporary = path.with_suffix(".tmp")
+        save_file({name: tensor.contiguous() for name, tensor in new.items()}, temporary)
+        os.replace(temporary, path)
+
+    def read(self, place: int, names: list[str]) -> Tensors:
+        """Return name -> tensor; each is read when it is asked for."""
+        return _Lazy(self, place, names)
+
+    def exists(self) -> bool:
+        return all(self._path(place).exists() for place in range(len(self.calls)))
+
+    def remove(self) -> None:
+        for place in range(len(self.calls)):
+            self._path(place).unlink(missing_ok=True)
+
+    def tensor(self, place: int, name: str) -> torch.Tensor | None:
+        """Return one tensor of a call; None where there is none."""
+        for number in (place, self._earlier(place)):
+            if number is not None:
+                with self._open(number) as file:
+                    if name in file.keys():  # noqa: SIM118 - no dict
+                        tensor: torch.Tensor = file.get_tensor(name)
+                        return tensor
+        return None
+
+    def _earlier(self, place: int) -> int | None:
+        """Return the first call with the same inputs as an earlier one; None where this is the first."""
+        first = next(number for number, call in enumerate(self.calls) if call.inputs == self.calls[place].inputs)
+        return first if first < place else None
+
+    def _path(self, place: int) -> Path:
+        return self.folder / f"{self.kind}.{place}.safetensors"
+
+    @contextmanager
+    def _open(self, place: int) -> Iterator[Any]:
+        from safetensors import safe_open
+
+        with safe_open(self._path(place), framework="pt") as file:
+            yield file
 
 
-def load(path: Path) -> dict[str, torch.Tensor]:
-    """Read what `save` wrote, to the CPU."""
-    from safetensors.torch import load_file
+class _Lazy(Mapping[str, "torch.Tensor"]):
+    """The tensors of one call: in memory one at a time."""
 
-    return dict(load_file(path))
+    def __init__(self, files: Tensorfiles, place: int, names: list[str]) -> None:
+        self._files, self._place, self._names = files, place, dict.fromkeys(names)
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        tensor = self._files.tensor(self._place, name) if name in self._names else None
+        if tensor is None:
+            raise KeyError(name)
+        return tensor
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def load(folder: Path) -> Found:
+    """Read `reference.json`. Raises OSError, or ValueError for a file that was cut short."""
+    found = json.loads((folder / RECORD).read_text())
+    return Found(**(found | {"calls": [Call(**call) for call in found["calls"]]}))

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from orchestrator.errors import is_out_of_memory
-from orchestrator.measures.accuracy import observe_compiled
-from orchestrator.measures.compare import cosine_similarity, in_json, rms_error
+from orchestrator.measures.accuracy import Stored, observe_compiled
 from orchestrator.measures.context import Context
-from orchestrator.measures.reference import EAGER_FILE, FP64_FILE, load
+from orchestrator.measures.distances import cosine_similarity, in_json, rms_error
 from orchestrator.plugins import Outcome
 from orchestrator.records import COMPARISON_ERROR, JUDGED, PASS
 
@@ -26,14 +25,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tolerance:
-    """Leaves tables `tolerance`, one row, and `tolerance_tensors`, one row per tensor."""
+    """Leaves tables `tolerance`, one row, and `tolerance_tensors`, one row per tensor: of the first call, as it was
+    compiled."""
 
     kind: ClassVar[str] = JUDGED
 
     def run(self, context: Context) -> Outcome:
-        result = observe_compiled(context)
+        stored = Stored.of(context)
+        if isinstance(stored, Outcome):
+            return stored
+        _, result = next(iter(observe_compiled(context, stored.found)))
         with context.phase("compare"):
-            return _compare(context, result)
+            return _compare(context, stored, result)
 
 
 @dataclass(frozen=True)
@@ -128,27 +131,24 @@ def _std(deviations: float, count: int) -> float | str | None:
     return in_json(math.sqrt(deviations / (count - 1))) if count > 1 else None
 
 
-def _compare(context: Context, result: Mapping[str, torch.Tensor]) -> Outcome:
+def _compare(context: Context, stored: Stored, result: Mapping[str, torch.Tensor]) -> Outcome:
     """Leave the rows; what prevents the comparison is reported as such."""
     from safetensors import SafetensorError
 
+    names = stored.found.names[0]
     try:
-        (folder,) = context.references
-        reference = load(folder / EAGER_FILE)
-        truth = load(folder / FP64_FILE) if (folder / FP64_FILE).exists() else {}
-        distances = [
-            distance(name, reference[name], result[name], truth.get(name)) for name in reference if name in result
-        ]
+        reference = stored.eager.read(0, names)
+        truth = {} if stored.float64 is None else stored.float64.read(0, names)
+        distances = [distance(name, reference[name], result[name], truth.get(name)) for name in names if name in result]
     except (OSError, RuntimeError, TypeError, ValueError, SafetensorError) as error:
         if is_out_of_memory(error):
             raise
         return Outcome(COMPARISON_ERROR, f"{type(error).__name__}: {error}")
     if distances:
-        fp64 = "ok" if truth else "none: see the reference job"
-        context.find("tolerance", **over_all(distances), fp64=fp64)
+        context.find("tolerance", **over_all(distances), fp64=stored.found.fp64)
     for one in sorted(distances, key=Distance.badness, reverse=True):
         context.find("tolerance_tensors", tensor=one.name, tensor_dtype=one.dtype, **one.row())
-    only = sorted(reference.keys() ^ result.keys())
+    only = sorted(set(names) ^ result.keys())
     if only or not distances:
         return Outcome(COMPARISON_ERROR, f"only one side has {', '.join(only[:3])}" if only else "there is no tensor")
     return Outcome(PASS)

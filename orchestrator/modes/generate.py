@@ -5,18 +5,21 @@ There are `batch_size` prompts of `sequence_length` tokens, without padding. doc
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from orchestrator.modes.observed import named_outputs
 from orchestrator.modes.token_by_token import Run, Step, TokenClock
 from orchestrator.plugins import Forward, Program
+from orchestrator.probes.observed import named_outputs
 from orchestrator.records import Workload
 
 if TYPE_CHECKING:
     import torch
 
 CACHES = ("static", "dynamic")
+Observer = Callable[[Program, Workload], dict[str, "torch.Tensor"]]
+"""See `orchestrator.plugins.Observing`: all calls go through one cache, so that what one leaves there is seen."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +59,23 @@ class Prefill(_Phase):
         return Step(run, run.reset, run.prefill, tokens)
 
     def observe(self, program: Program, forward: Forward, workload: Workload) -> dict[str, torch.Tensor]:
-        """Return the logits of the last position, [batch, vocabulary]: made of all keys and values of the prompt."""
-        outputs = self.step(program, forward, workload)()
-        return named_outputs({"logits": outputs["logits"][:, -1]})
+        """Return the logits of the last position, [batch, vocabulary]: made of all keys and values of the prompt.
+
+        "logits_after" are those after one more token, which the model itself makes of what is in the cache.
+        """
+        return self.observer(program, forward, workload)(program, workload)
+
+    def observer(self, program: Program, forward: Forward, workload: Workload) -> Observer:
+        run = self.run(program, forward, workload)
+
+        def observe(given: Program, load: Workload) -> dict[str, torch.Tensor]:
+            with run.surroundings():
+                run.renew(given, load)
+                run.reset()
+                found = named_outputs({"logits": run.begin()["logits"][:, -1]})
+                return found | named_outputs({"logits_after": run.next_without_compiler()})
+
+        return observe
 
 
 @dataclass(frozen=True)
@@ -81,9 +98,17 @@ class Decode(_Phase):
         The tokens are drawn from the workload's seed, not taken by the model: else one choice between two logits that
         are equal but for rounding would change all that comes after it.
         """
+        return self.observer(program, forward, workload)(program, workload)
+
+    def observer(self, program: Program, forward: Forward, workload: Workload) -> Observer:
         run = self.run(program, forward, workload)
-        with run.surroundings():
-            return named_outputs({"logits": run.logits_of_drawn(from_prompt=False)})
+
+        def observe(given: Program, load: Workload) -> dict[str, torch.Tensor]:
+            with run.surroundings():
+                run.renew(given, load)
+                return named_outputs({"logits": run.logits_of_drawn(from_prompt=False)})
+
+        return observe
 
 
 @dataclass(frozen=True)
@@ -111,12 +136,20 @@ class Generate(_Phase):
         The tokens are drawn from the workload's seed (see `Decode.observe`). With `compare_tokens` there are also those
         of a generation, int64, [batch, new_tokens].
         """
+        return self.observer(program, forward, workload)(program, workload)
+
+    def observer(self, program: Program, forward: Forward, workload: Workload) -> Observer:
         run = self.run(program, forward, workload)
-        found: dict[str, Any] = {}
-        with run.surroundings():
-            run.reset()
-            found["logits"] = run.logits_of_drawn(from_prompt=True)
-            if self.compare_tokens:
+
+        def observe(given: Program, load: Workload) -> dict[str, torch.Tensor]:
+            found: dict[str, Any] = {}
+            with run.surroundings():
+                run.renew(given, load)
                 run.reset()
-                found["tokens"] = run.generate(TokenClock(run.synchronise))
-        return named_outputs(found)
+                found["logits"] = run.logits_of_drawn(from_prompt=True)
+                if self.compare_tokens:
+                    run.reset()
+                    found["tokens"] = run.generate(TokenClock(run.synchronise))
+            return named_outputs(found)
+
+        return observe

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from orchestrator.modes.adaptations import channels_last
-from orchestrator.modes.observed import named_outputs
 from orchestrator.plugins import Forward, Program
 from orchestrator.precision import autocast
+from orchestrator.probes.observed import named_outputs
 from orchestrator.records import Workload
 
 if TYPE_CHECKING:

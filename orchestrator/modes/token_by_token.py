@@ -57,6 +57,14 @@ class Run:
         with torch.no_grad(), autocast(self.workload):
             yield
 
+    def renew(self, program: Program, workload: Workload) -> None:
+        """Begin again with `program`'s prompt and another seed, in the same cache, filled by the model itself."""
+        self.reset()
+        self.program, self.workload = program, workload
+        self.prompt = self.decoding.prompt(program, self.cache)
+        self._carried = self.decoding.carried(program.model(**self.prompt))
+        self._calls = 0
+
     def reset(self) -> None:
         """Empty the cache. Raises RuntimeError when it did not hold what the calls so far must have put there."""
         self._check_cache()
@@ -88,7 +96,7 @@ class Run:
         import torch
 
         clock.start()
-        tokens = [_likeliest(self._begin())]
+        tokens = [_likeliest(self.begin())]
         clock.token()
         while len(tokens) < self.new_tokens:
             tokens.append(_likeliest(self.decode(tokens[-1])))
@@ -96,6 +104,18 @@ class Run:
         made = torch.cat(tokens, dim=1)
         self._expect(made, self.new_tokens, "new tokens")
         return made
+
+    def begin(self) -> Any:
+        """Call `forward` with the prompt as the beginning of a generation; return its outputs."""
+        outputs = self.prefill()
+        self._carried = self.decoding.carried(outputs)
+        return outputs
+
+    def next_without_compiler(self) -> torch.Tensor:
+        """Return the model's logits after the first drawn token and what the cache holds, [batch, 1, vocabulary]."""
+        self._calls += 1
+        token = self.drawn_tokens()[:, :1]
+        return _last(self.program.model(**self.decoding.token(token, self.cache, self._carried)))
 
     def drawn_tokens(self) -> torch.Tensor:
         """Return tokens from the workload's seed, int64, [batch, new_tokens]: the same for every compiler and dtype."""
@@ -112,7 +132,7 @@ class Run:
         """
         import torch
 
-        logits = [_last(self._begin()).clone()] if from_prompt else []
+        logits = [_last(self.begin()).clone()] if from_prompt else []
         for token in self.drawn_tokens().split(1, dim=1)[: self.new_tokens - len(logits)]:
             logits.append(_last(self.decode(token)).clone())
         found = torch.cat(logits, dim=1)
@@ -131,11 +151,6 @@ class Run:
                     "mode.options.cache=dynamic"
                 ) from error
             raise
-
-    def _begin(self) -> Any:
-        outputs = self.prefill()
-        self._carried = self.decoding.carried(outputs)
-        return outputs
 
     def _prompt_length(self) -> int:
         length = self.workload.sequence_length

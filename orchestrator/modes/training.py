@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from orchestrator.modes.adaptations import channels_last, checkpoint_activations
-from orchestrator.modes.observed import copied, named_outputs
 from orchestrator.modes.optimizers import OPTIMIZERS, optimizer_of, updates
 from orchestrator.plugins import Forward, Program, around_backward
 from orchestrator.precision import autocast
+from orchestrator.probes.observed import copied, named_outputs
 from orchestrator.records import Workload
 
 if TYPE_CHECKING:
@@ -76,11 +76,10 @@ class Training:
         return step
 
     def observe(self, program: Program, forward: Forward, workload: Workload) -> dict[str, torch.Tensor]:
-        """Return outputs, loss, gradients and buffers, copied before any optimizer step.
+        """Return outputs, loss and gradients, copied before any optimizer step.
 
         Gradients, not updated parameters: Adam divides by the gradient's size, so that noise in a gradient near
-        zero becomes a full step (pytorch#184423). Where the optimizer is compiled too, what it does with gradients that
-        are the same for all is there as well (`orchestrator.modes.optimizers.updates`).
+        zero becomes a full step (pytorch#184423).
         """
         program.model.train()
         program.model.zero_grad(set_to_none=True)
@@ -89,16 +88,19 @@ class Training:
             loss = program.loss(outputs)
         with around_backward(forward):
             loss.backward()
-        found = named_outputs(outputs) | {"loss": loss.detach().clone()}
+        found = named_outputs(outputs) | copied("loss", loss)
         for name, parameter in program.model.named_parameters():
             if parameter.grad is not None:
-                found[f"grad.{name}"] = copied(parameter.grad)
-        for name, buffer in program.model.named_buffers():
-            found[f"buffer.{name}"] = copied(buffer)
-        if self.optimizer_backend is not None:
-            optimizer = self._optimizer(program, forward)
-            found |= updates(program.model, optimizer, self.learning_rate, workload.seed)
+                found |= copied(f"grad.{name}", parameter.grad)
+        program.model.zero_grad(set_to_none=True)
         return found
+
+    def observe_last(self, program: Program, forward: Forward, workload: Workload) -> dict[str, torch.Tensor]:
+        """Return what a compiled optimizer does with gradients that are the same for all (`optimizers.updates`)."""
+        if self.optimizer_backend is None:
+            return {}
+        optimizer = self._optimizer(program, forward)
+        return updates(program.model, optimizer, self.learning_rate, workload.seed)
 
     def _optimizer(self, program: Program, forward: Forward) -> Any:
         compiled = forward is not program.model

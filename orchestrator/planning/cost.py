@@ -16,6 +16,7 @@ CPU_FLOPS = 6e10  # per thread, float32, in matrix products: 110 M parameters x 
 CUDA_FLOPS = 2e13  # a datacenter GPU, small batches
 CPU_HALF_PENALTY = 6.0  # float16, bfloat16 and autocast without AVX512 or AMX
 FLOAT64_PENALTY = 2.0
+INPUTS, CALLS = 2, 3  # of a series that is judged, and its calls
 TRAINING_STEP = 3.0  # backward is twice a forward
 TRAINING_COMPILE = 2.5
 GRAPHS: Mapping[str, float] = {"Generate": 2.0}  # of the prompt, and of one token
@@ -111,8 +112,8 @@ def performance_s(step: float, compiling: float, round: int, settings: Mapping[s
 
 
 def accuracy_s(step: float, compiling: float) -> float:
-    """Return the seconds of an accuracy job: compile, one step, compare."""
-    return compiling + 2 * step
+    """Return the seconds of an accuracy job: compile, a series of steps, compare."""
+    return compiling + (CALLS + 1) * step
 
 
 def observed_s(step: float, compiling: float, measure: PluginSpec) -> float:
@@ -121,15 +122,15 @@ def observed_s(step: float, compiling: float, measure: PluginSpec) -> float:
 
 
 def reference_bytes(workload: Workload, params_m: float | None, training: bool) -> float:
-    """Return the bytes that a reference leaves on the disk, at least: in training all gradients, twice.
+    """Return the bytes that a reference leaves on the disk, at least: in training all gradients, of two inputs, twice.
 
     Once in float64 and once as the workload has its parameters. The outputs of the model come on top.
     """
     if not training or params_m is None:
         return 0.0
-    return params_m * 1e6 * (8 + (2 if workload.dtype in ("float16", "bfloat16") else 4))
+    return INPUTS * params_m * 1e6 * (8 + (2 if workload.dtype in ("float16", "bfloat16") else 4))
 
 
 def reference_s(step: float) -> float:
-    """Return the seconds of a reference job: two eager steps and one in float64."""
-    return (2 + FLOAT64_PENALTY) * step + 1.0
+    """Return the seconds of a reference job: two eager series of calls and one in float64."""
+    return CALLS * (2 + FLOAT64_PENALTY) * step + 1.0

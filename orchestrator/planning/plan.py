@@ -85,6 +85,7 @@ class _Planner:
         self._comparisons: dict[Unit, int] = {}
         self._workloads: dict[str, int] = {}
         self._defaults: dict[str, dict[str, Any]] = {}
+        self._references: dict[int, PluginSpec] = {}
         self._points = {id(point): number for number, point in enumerate(points)}
         self._gate = next((point.measure for point in points if has_tolerance(point.measure)), ACCURACY)
 
@@ -112,9 +113,8 @@ class _Planner:
             return None
         needs: list[Need] = []
         if verdict is None:
-            reference = self._add(
-                point, model, workload, self._plugin(EAGER_COMPILER), self._plugin(REFERENCE), kind=REFERENCE_KIND
-            )
+            made = self._plugin(self._reference(filled.record.options.get("calls")))
+            reference = self._add(point, model, workload, self._plugin(EAGER_COMPILER), made, kind=REFERENCE_KIND)
             needs.append(Need(job=reference.id, kind="reference"))
         return self._add(point, model, workload, compiler, filled, kind=JUDGED, needs=needs, verdict=verdict)
 
@@ -247,6 +247,12 @@ class _Planner:
         if id(spec) not in self._known:  # by identity: the points keep every record alive
             self._known[id(spec)] = _Known(spec, fingerprint(spec))
         return self._known[id(spec)]
+
+    def _reference(self, calls: int | None) -> PluginSpec:
+        """Return the reference of judged jobs that make so many calls, None for the usual number."""
+        if calls is None:
+            return REFERENCE
+        return self._references.setdefault(calls, dataclasses.replace(REFERENCE, options={"calls": calls}))
 
     def _filled(self, point: Point, model: Model, measure: PluginSpec, workload: _Known) -> _Known:
         """Return the measure with what it leaves open: the suite's tolerance and exceptions, a quantisation's rule."""

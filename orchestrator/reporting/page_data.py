@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.records import EAGER, NOT_RUN, SUCCESSES, UNSUPPORTED
+from orchestrator.records import EAGER, HARMLESS, NOT_RUN, SUCCESSES
 from orchestrator.reporting.columnar import pack, rounded
 from orchestrator.reporting.job_details import Interned
 from orchestrator.reporting.page_jobs import JobsOfSweep
@@ -160,4 +160,4 @@ def described(column: Column) -> dict[str, str]:
 
 def status_kind(status: str) -> str:
     """Return good, idle (not run, or not possible here) or bad."""
-    return "good" if status in SUCCESSES else "idle" if status in (NOT_RUN, UNSUPPORTED) else "bad"
+    return "good" if status in SUCCESSES else "idle" if status in (NOT_RUN, *HARMLESS) else "bad"

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from orchestrator import system
-from orchestrator.records import NOT_RUN, PASS, SUCCESSES, UNSUPPORTED, JobSpec
+from orchestrator.records import HARMLESS, NOT_RUN, PASS, JobSpec
 from orchestrator.reporting.layout import Cell, console, duration, grid, item, natural_width, paragraph
 from orchestrator.store import JobGraph
 
@@ -127,7 +127,7 @@ def _failures(out: Console, summary: Sequence[Mapping[str, Any]], jobs: Sequence
         for measure, log in (("performance", "log"), ("accuracy", "accuracy_log"))
         if row[measure] not in (None, "pass", NOT_RUN)
     ]
-    failed = [entry for entry in rows if entry[2] not in SUCCESSES | {UNSUPPORTED}]
+    failed = [entry for entry in rows if entry[2] not in HARMLESS]
     if failed:
         out.print(Text(f"{_plural(len(failed), 'failure')}:", "bold red"))
     for row, measure, status, reason, log in failed[:LISTED]:
@@ -136,7 +136,7 @@ def _failures(out: Console, summary: Sequence[Mapping[str, Any]], jobs: Sequence
         out.print(f"  and {len(failed) - LISTED} more: tables/jobs.csv")
     by_reason: dict[tuple[str, str], list[str]] = defaultdict(list)
     for row, measure, status, reason, _ in rows:
-        if status in SUCCESSES | {UNSUPPORTED}:
+        if status in HARMLESS:
             by_reason[status, reason].append(f"{_row_name(row)} {measure}")
     for (status, reason), names in list(by_reason.items())[:LISTED]:
         _note(out, f"{status}: {_some(names, 3)}: {reason or 'no reason was given'}")

@@ -11,7 +11,7 @@ from orchestrator.results.load import Outcome, fact, figure, items, worst
 Row = dict[str, Any]
 JUDGEMENT = (
     *("worst_tensor", "max_abs_error", "rmse", "reference_rmse", "cosine", "rule", "limit", "tolerance", "multiplier"),
-    *("tensors", "tensors_failed", "fp64"),
+    *("tensors", "tensors_failed", "fp64", "weaker", "judged_call", "rules"),
 )
 
 
@@ -25,6 +25,8 @@ def accuracy_row(outcomes: Sequence[Outcome]) -> Row:
         "job": outcome.job.id,
         "tolerance": figure(outcome.facts, "accuracy", "tolerance"),
         "fp64": fact(outcome.facts, "accuracy", "fp64"),
+        "rules": fact(outcome.facts, "accuracy", "rules"),
+        "weaker": "; ".join(map(str, items(outcome.facts, "accuracy", "weaker"))),
     }
     if not tensors:
         return row
@@ -34,6 +36,7 @@ def accuracy_row(outcomes: Sequence[Outcome]) -> Row:
         "tensors_failed": sum(tensor.get("passed") is False for tensor in tensors),
         "worst_tensor": deciding.get("name"),
         "rule": deciding.get("rule"),
+        "judged_call": _call(outcome, deciding),
         **{key: deciding.get(key) for key in ("max_abs_error", "rmse", "reference_rmse", "cosine", "limit")},
         "multiplier": deciding.get("multiplier", figure(outcome.facts, "accuracy", "multiplier")),
     }
@@ -44,6 +47,14 @@ def badness(tensor: Row) -> tuple[bool, float, float]:
     error, rmse, limit = (_number(tensor.get(key)) for key in ("max_abs_error", "rmse", "limit"))
     relative = rmse / limit if rmse is not None and limit else 0.0
     return (tensor.get("passed") is False, _or_infinity(relative), _or_infinity(error or 0.0))
+
+
+def _call(outcome: Outcome, deciding: Row) -> str | None:
+    """Return which call of the series decides, and with which inputs, as "2 of 3 (fresh 1)"."""
+    calls, place = items(outcome.facts, "accuracy", "calls"), deciding.get("call")
+    if type(place) is not int or not 0 <= place < len(calls):
+        return None
+    return f"{place + 1} of {len(calls)} ({calls[place]})"
 
 
 def _number(value: Any) -> float | None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.records import COMPARISON_ERROR, NOT_RUN, SUCCESSES, UNSUPPORTED
+from orchestrator.records import COMPARISON_ERROR, HARMLESS, NOT_RUN, SUCCESSES
 from orchestrator.results.load import WORST_FIRST
 from orchestrator.results.metrics import LONG_COMPILE_S, LOW_COMPRESSION, SLOW_SPEEDUP
 
@@ -95,5 +95,5 @@ def _badness(flag: Flag, row: Row) -> tuple[int, float]:
     if flag.times is not None:
         return (1, -flag.times)
     status = row["accuracy"]
-    judged = status not in (UNSUPPORTED, NOT_RUN, COMPARISON_ERROR)
+    judged = status not in (*HARMLESS, NOT_RUN, COMPARISON_ERROR)
     return (0 if judged else 2, WORST_FIRST.index(status))

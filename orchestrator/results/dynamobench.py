@@ -25,6 +25,7 @@ from orchestrator.records import (
     OUT_OF_MEMORY,
     PASS,
     PASS_DUE_TO_SKIP,
+    RANDOM,
     TIMEOUT,
     UNSUPPORTED,
 )
@@ -64,6 +65,7 @@ TO_THEIRS: Mapping[str, str] = {
     OUT_OF_MEMORY: "OOM",
     TIMEOUT: "timeout",
     CRASH: "fail_to_run",  # they write no row at all then, and a gate over rows passes
+    RANDOM: "pass_due_to_skip",  # theirs lists the models that draw numbers, and skips them
     UNSUPPORTED: "fail_to_run",
     INFRASTRUCTURE: "infra_error",
     NOT_RUN: "infra_error",  # a row that is missing would pass their gates

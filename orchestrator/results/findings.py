@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator.records import PASS
 from orchestrator.results.load import Outcome, items
 from orchestrator.results.metrics import COLUMNS, MIB, MS, US
 from orchestrator.results.naming import IDENTITY, measure_kind
@@ -58,6 +59,7 @@ def by_operator(rows: Sequence[Row]) -> Iterator[Row]:
     yield from sorted(found, key=lambda row: (-row["count"], row["operator"]))
 
 
+HONEST_SHARES = ("honest", "accused_scaled_percent", "accused_dynamo_percent")
 BREAK_REASONS = ("break_reason", "effect", "models", "count", "user_stack")
 DISTANCE = ("elements", "relative_max", "relative_mean", "relative_std")
 ERRORS = ("max_abs_error", "rmse", "reference_rmse", "rmse_ratio", "cosine")
@@ -80,6 +82,41 @@ def by_reason(rows: Sequence[Row]) -> Iterator[Row]:
         for (reason, effect), found in groups.items()
     ]
     yield from sorted(reasons, key=lambda row: (-row["models"], -row["count"], row["break_reason"]))
+
+
+SHARES = ("dtype", "mode", "models", "plants", "found_scaled_percent", "found_dynamo_percent", *HONEST_SHARES)
+
+
+def by_rules(rows: Sequence[Row]) -> Iterator[Row]:
+    """Yield per dtype and mode which share of planted faults each set of rules finds, and of variations it accuses."""
+    groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.get("plant") is not None:
+            groups[_precision(row), row["mode"]].append(row)
+    for (dtype, mode), found in sorted(groups.items()):
+        faults, honest = ([row for row in found if row["plant_kind"] == kind] for kind in ("fault", "honest"))
+        yield {
+            "dtype": dtype,
+            "mode": mode,
+            "models": len({(row["suite"], row["model"]) for row in found}),
+            "plants": len(faults),
+            "found_scaled_percent": _share(faults, "scaled_says"),
+            "found_dynamo_percent": _share(faults, "dynamo_says"),
+            "honest": len(honest),
+            "accused_scaled_percent": _share(honest, "scaled_says"),
+            "accused_dynamo_percent": _share(honest, "dynamo_says"),
+        }
+
+
+def _precision(row: Row) -> str:
+    """Return the dtype, and the quantisation where there is one."""
+    quantization = row["compiler"].partition("+")[2]
+    return f"{row['dtype']} {quantization}" if quantization else str(row["dtype"])
+
+
+def _share(rows: Sequence[Row], column: str) -> float | None:
+    """Return how many of the rows, in %, a set of rules does not let pass."""
+    return 100 * sum(row[column] != PASS for row in rows) / len(rows) if rows else None
 
 
 FINDINGS: Mapping[str, Finding] = {
@@ -119,6 +156,11 @@ FINDINGS: Mapping[str, Finding] = {
     "minify": Finding("minify", ("file", "operators_before", "operators_after", "reproduces", "minify_s")),
     "recompilations": Finding(
         "recompilations", ("recompiles", "recompile_reason", "user_frame", "compilations", "calls")
+    ),
+    "sensitivity": Finding(
+        "sensitivity",
+        ("plant", "plant_kind", "plant_place", "scaled_says", "dynamo_says", "scaled_why"),
+        over_the_sweep={"sensitivity_shares": (SHARES, by_rules)},
     ),
     "tolerance": Finding("tolerance", ("tensors", *DISTANCE, "worst_tensor", *ERRORS, "fp64")),
     "tolerance_tensors": Finding("tolerance", ("tensor", "tensor_dtype", *DISTANCE, *ERRORS)),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-import random
 import re
 import time
 import traceback
@@ -118,18 +117,15 @@ def _run(job: JobSpec, store: SweepFolder, seen: _Seen) -> Outcome:
         store.phase_file(job.id).write_text(phase)
 
     entered("import")
-    import numpy
     import torch
 
     from orchestrator import precision
-    from orchestrator.measures.context import Context
+    from orchestrator.measures.context import Context, seed_all
     from orchestrator.probes.environment import environment
     from orchestrator.probes.memory import MemoryProbe
 
     torch.set_num_threads(job.workload.threads)
-    torch.manual_seed(job.workload.seed)
-    random.seed(job.workload.seed)
-    numpy.random.seed(job.workload.seed)
+    seed_all(job.workload.seed)
     device = torch.device(job.workload.device)
     seen.environment.update(environment(device))
     builder, mode, compiler, measure = (
