@@ -135,7 +135,9 @@ class Builder(Protocol):
     """
 
     def build(self, workload: Workload, *, dropout: bool) -> Program:
-        """Return the program in float32 on the CPU, random weights and inputs from `workload.seed` alone.
+        """Return the program on the CPU, random weights and inputs from `workload.seed` alone.
+
+        In float32; parameters and buffers in float64 stay so (`orchestrator.precision.cast`).
 
         `dropout=False` builds the model with every dropout probability 0. Raises Unsupported for a model that
         this machine's packages do not have.
