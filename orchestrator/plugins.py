@@ -237,7 +237,8 @@ class Measure(Protocol):
     """What is asked of (workload, compiler). Options are the `options` of conf/measure/*.yaml.
 
     `kind` says what a job of it is planned with: one of `orchestrator.records.KINDS`. An observed one may have a
-    `default_batch_size: ClassVar[int]`, which stands for the suite's where none is asked for.
+    `default_batch_size: ClassVar[int]`, which stands for the suite's where none is asked for, and, where it compares
+    results, `deterministic: ClassVar[bool] = True`: on CUDA its process is made deterministic as that of a judged one.
     """
 
     kind: ClassVar[str]

@@ -52,6 +52,13 @@ def test_any_other_failure_is(error: Exception) -> None:
     assert classify(wrapped(error), "compile", "inductor")[0] == FAIL_TO_RUN
 
 
+def test_what_fails_in_a_phase_of_eagers_is_not_the_compilers_fault() -> None:
+    error = RuntimeError("wrong")
+    for phase in ("fp64_run", "eager_1st_run", "eager_batch_8", "eager"):
+        assert classify(error, phase, "inductor")[0] == EAGER_FAIL_TO_RUN
+    assert classify(error, "batch_8", "inductor")[0] == FAIL_TO_RUN
+
+
 def run(store: SweepFolder, job: JobSpec) -> JobResult:
     store.write_job(job)
     run_job(str(store), job.id)

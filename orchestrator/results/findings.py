@@ -84,7 +84,11 @@ def by_reason(rows: Sequence[Row]) -> Iterator[Row]:
 
 FINDINGS: Mapping[str, Finding] = {
     "batch_invariance": Finding(
-        "batchinvariance", ("slice_batch_size", "tensors", "tensors_failed", "worst_tensor", "max_abs_error")
+        "batchinvariance",
+        (
+            *("slice_batch_size", "tensors", "tensors_failed", "worst_tensor", "max_abs_error"),
+            *("eager_max_abs_error", "left_out"),
+        ),
     ),
     "cache_lookup": Finding(
         "cachelookup", ("cache_lookup_us", "cache_lookup_low_us", "cache_lookup_high_us", "lookups", "calls")

@@ -41,7 +41,7 @@ from orchestrator.store import SweepFolder
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 LOADING = ("import", "build")
 SHARED = ("torch", "transformers")
-EAGER_PHASES = ("fp64_run", "eager_1st_run", "eager_2nd_run")
+EAGER_PHASES = re.compile(r"fp64_run|eager(_.*)?")
 
 
 @dataclass
@@ -200,7 +200,7 @@ def classify(error: Exception | SystemExit, phase: str, compiler: str, *, traini
         return OUT_OF_MEMORY, Failure(kind="out_of_memory", phase=phase, message=line, detail=detail)
     if phase in LOADING:
         status = MODEL_FAIL_TO_LOAD
-    elif phase in EAGER_PHASES or compiler == EAGER:
+    elif EAGER_PHASES.fullmatch(phase) or compiler == EAGER:
         status = EAGER_FAIL_TO_RUN
     else:
         status = FAIL_TO_RUN
