@@ -297,6 +297,86 @@ def test_what_dynamo_would_run_in_eager_without_a_word_is_said(tmp_path: Path) -
     assert "latency_s" not in rows[2]
 
 
+@dataclass(frozen=True)
+class WrongFor:
+    """Eager, whose `y` is off by 1 % in one sample of batches of `size`, or whose gradient is, where `gradient`."""
+
+    size: int
+    gradient: bool = False
+
+    changes_model = False
+
+    def check(self, workload: Workload) -> None: ...
+
+    def compile(self, program: Program, workload: Workload) -> Forward:
+        def forward(x: torch.Tensor) -> Any:
+            outputs = program.model(x=x)
+            if x.shape[0] != self.size:
+                return outputs
+            if self.gradient:
+                loss = outputs["loss"]
+                return {**outputs, "loss": loss.detach() + (loss - loss.detach()) * 1.5}
+            scale = torch.ones(self.size, 1)
+            scale[-1] = 1.01
+            return {**outputs, "y": outputs["y"] * scale}
+
+        return forward
+
+
+@pytest.mark.parametrize(
+    ("compiler", "mode", "wrong"),
+    [
+        (WrongFor(3), Inference(), "output.y"),
+        (WrongFor(3), Training(), "output.y"),
+        (WrongFor(3, gradient=True), Training(), "grad.layer.bias"),
+        (WrongFor(9), Training(), None),
+        (NO_OP, Training(), None),
+    ],
+)
+def test_a_shape_with_wrong_results_is_found(tmp_path: Path, compiler: Any, mode: Any, wrong: str | None) -> None:
+    measure = DynamicShapes(batch_sizes=(2, 3, 4), calls=2, tolerance=1e-4)
+    outcome, found = observed(tmp_path, measure, compiler=compiler, mode=mode)
+    first, second, third = (row["accuracy"] for row in found["dynamic_shapes"])
+    assert first == third == PASS
+    assert {row["fp64"] for row in found["dynamic_shapes"]} == {"ok"}
+    if wrong is None:
+        assert (outcome.status, second) == (PASS, PASS)
+    else:
+        assert outcome.status == FAIL_ACCURACY
+        assert outcome.reason == f"shape 3: {second}"
+        assert f"worst {wrong} by " in second
+
+
+class Noisy(Whole):
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"y": self.layer(x) + torch.randn_like(x)}
+
+
+class Half(Whole):
+    """No float64: a product with a constant of its own dtype."""
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"y": self.layer(x) @ torch.ones(4, 4, dtype=torch.float32)}
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "accuracy", "fp64"),
+    [
+        (Whole, {}, "not compared: no tolerance from the suite", None),
+        (Noisy, {"tolerance": 1e-4}, "not compared: output.y is random in eager", "ok"),
+        (Half, {"tolerance": 1e-4}, "pass", "RuntimeError: "),
+    ],
+)
+def test_what_of_a_shape_is_not_compared_says_why(
+    tmp_path: Path, model: type[torch.nn.Module], options: dict[str, Any], accuracy: str, fp64: str | None
+) -> None:
+    outcome, found = observed(tmp_path, DynamicShapes(batch_sizes=(2, 3), calls=2, **options), model, mode=Inference())
+    assert outcome.status == PASS
+    for row in found["dynamic_shapes"]:
+        assert row["accuracy"].startswith(accuracy)
+        assert row.get("fp64", "").startswith(fp64 or "")
+
+
 def test_shapes_that_make_no_sense_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="nothing varies"):
         DynamicShapes(batch_sizes=(2,))

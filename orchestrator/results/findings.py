@@ -105,7 +105,7 @@ FINDINGS: Mapping[str, Finding] = {
         (
             *("shape_batch_size", "shape_sequence_length", "compilation", "first_call_s"),
             *("eager_latency_ms", "eager_latency_spread_percent", "latency_ms", "latency_spread_percent", "calls"),
-            *("speedup", "recompiles", "graphs"),
+            *("speedup", "recompiles", "graphs", "accuracy", "fp64"),
         ),
     ),
     "explain": Finding(

@@ -303,7 +303,7 @@ _COLUMNS = (
     _counted("recompiles", "recompilations", "lower"),
     _counted("cudagraph_skips", "graphs that could not become CUDA graphs", "lower"),
     # accuracy
-    _text("accuracy", "status of the accuracy job"),
+    _text("accuracy", "status of the accuracy job; of a shape: pass, fail_accuracy, or not compared, and why"),
     _text("accuracy_reason", "why accuracy is not pass"),
     _counted("accuracy_batch_size", "batch size of the accuracy job"),
     _text("worst_tensor", "the tensor that failed, or is nearest to it"),
