@@ -238,8 +238,8 @@ class Measure(Protocol):
 
     `kind` says what a job of it is planned with: one of `orchestrator.records.KINDS`. An observed one may have a
     `default_batch_size: ClassVar[int]`, which stands for the suite's where none is asked for, and, where it compares
-    results, `deterministic: ClassVar[bool] = True`: on CUDA its process is made deterministic as that of a judged one. One with
-    the options `tolerance`, `cosine` and `larger_multiplier` gets the suite's.
+    results, `deterministic: ClassVar[bool] = True`: on CUDA its process is made deterministic as that of a judged one.
+    One with the options `tolerance`, `cosine` and `larger_multiplier` gets the suite's.
     """
 
     kind: ClassVar[str]
