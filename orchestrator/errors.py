@@ -64,6 +64,42 @@ def is_disk_failure(error: BaseException) -> bool:
     )
 
 
+NO_GRADIENTS = (
+    "mode=inference runs under torch.no_grad(): wrap what differentiates in torch.enable_grad() in the model, or take "
+    "mode=training"
+)
+OF_ITS_OWN = (
+    "the model makes a tensor of a dtype of its own: make it with dtype=x.dtype, or take dtype=amp_bfloat16 or float32"
+)
+NO_KERNEL = "this device has no such operator in that dtype: let the model compute it in float32, or take dtype=float32"
+REMEDIES: tuple[tuple[str, bool | None, str], ...] = (
+    ("does not require grad and does not have a grad_fn", False, NO_GRADIENTS),
+    (
+        "backward through the graph a second time",
+        True,
+        "the model keeps a tensor with its graph from one step to the next: detach() what it keeps",
+    ),
+    ("mat1 and mat2 must have the same dtype", None, OF_ITS_OWN),
+    ("expected scalar type", None, OF_ITS_OWN),
+    ("not implemented for 'Half'", None, NO_KERNEL),
+    ("not implemented for 'BFloat16'", None, NO_KERNEL),
+)
+"""Words of a message of torch's, the steps that it is about (with gradients, without, None: both), what to do."""
+
+
+def remedy(error: BaseException, *, training: bool) -> str:
+    """Return what to do about an exception whose cause is known, also when a compiler has wrapped it; else nothing."""
+    said = [str(one) for one in _chain(error)]
+    return next(
+        (
+            advice
+            for words, steps, advice in REMEDIES
+            if steps in (None, training) and any(words in message for message in said)
+        ),
+        "",
+    )
+
+
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """Yield an exception, and what caused it."""
     one: BaseException | None = error

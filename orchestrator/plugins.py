@@ -135,7 +135,9 @@ class Builder(Protocol):
     """
 
     def build(self, workload: Workload, *, dropout: bool) -> Program:
-        """Return the program in float32 on the CPU, random weights and inputs from `workload.seed` alone.
+        """Return the program on the CPU, random weights and inputs from `workload.seed` alone.
+
+        In float32; parameters and buffers in float64 stay so (`orchestrator.precision.cast`).
 
         `dropout=False` builds the model with every dropout probability 0. Raises Unsupported for a model that
         this machine's packages do not have.
@@ -256,7 +258,9 @@ class Measure(Protocol):
     """What is asked of (workload, compiler). Options are the `options` of conf/measure/*.yaml.
 
     `kind` says what a job of it is planned with: one of `orchestrator.records.KINDS`. An observed one may have a
-    `default_batch_size: ClassVar[int]`, which stands for the suite's where none is asked for.
+    `default_batch_size: ClassVar[int]`, which stands for the suite's where none is asked for, and, where it compares
+    results, `deterministic: ClassVar[bool] = True`: on CUDA its process is made deterministic as that of a judged one.
+    One with the options `tolerance`, `cosine` and `larger_multiplier` gets the suite's.
     """
 
     kind: ClassVar[str]

@@ -20,7 +20,7 @@ CAST_TO: Mapping[str, str] = {
     "amp_bfloat16": "float32",
     "amp_float16": "float32",
 }
-"""dtype of the workload -> dtype of its parameters and floating inputs."""
+"""dtype of the workload -> dtype of its parameters and floating inputs; `cast` says which stay as they are."""
 
 AUTOCAST_TO: Mapping[str, str] = {"amp_bfloat16": "bfloat16", "amp_float16": "float16"}
 
@@ -33,17 +33,21 @@ def computed_in(workload: Workload) -> str:
 def cast(program: Program, dtype: str, device: torch.device) -> Program:
     """Move the program to `device` with its parameters, buffers and floating inputs in `dtype`, in place; return it.
 
-    Complex tensors stay complex (`model.to(dtype)` would throw their imaginary parts away): complex128 for float64,
-    complex64 for all others.
+    Parameters and buffers in float64 stay so in every dtype: a model that has some beside others means them so. Its
+    float64 inputs stay too; those of a model without any are cast. Complex tensors stay complex (`model.to(dtype)`
+    would throw their imaginary parts away): complex128 for float64 and where they were that, by the same rule, else
+    complex64.
     """
     import torch
 
     kind = getattr(torch, CAST_TO[dtype])
     of_complex = torch.complex128 if kind is torch.float64 else torch.complex64
+    doubles = (torch.float64, torch.complex128)
+    held = {tensor.dtype for tensor in (*program.model.parameters(), *program.model.buffers())}
 
     def converted(tensor: torch.Tensor) -> torch.Tensor:
         wanted = kind if tensor.is_floating_point() else of_complex if tensor.is_complex() else None
-        return tensor.to(device=device, dtype=wanted)
+        return tensor.to(device=device, dtype=None if tensor.dtype in doubles and tensor.dtype in held else wanted)
 
     program.model._apply(converted)
     program.inputs = {name: converted(tensor) for name, tensor in program.inputs.items()}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hydra_loader import loader
@@ -16,6 +17,8 @@ from orchestrator.planning.grid import expand, normalise
 from orchestrator.planning.machine import Machine
 from orchestrator.planning.plan import plan
 from orchestrator.planning.points import PointReader
+from orchestrator.plugins import PACKAGES_VARIABLE
+from orchestrator.records import OBSERVED
 from orchestrator.store import JobGraph
 
 REPOSITORY = Path(__file__).parent.parent
@@ -211,3 +214,35 @@ def test_a_measure_may_have_a_batch_size_of_its_own() -> None:
 def test_a_shape_that_makes_no_sense_is_named(overrides: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         PointReader().read(composed(*overrides))
+
+
+def test_an_observed_measure_that_judges_gets_the_suites_tolerance_and_is_no_gate() -> None:
+    model = ("suite=tiny", "suite.models=[bert_tiny]", "rounds=1", "compiler=inductor")
+
+    def options(measure: str, *overrides: str) -> dict[str, Any]:
+        graph = planned(*model, f"measure={measure}", *overrides)
+        (job,) = [job for job in graph.jobs if job.measure.name == measure]
+        return dict(job.measure.options)
+
+    found = options("dynamic_shapes")
+    assert found["tolerance"] == options("accuracy")["tolerance"] > 0
+    assert options("dynamic_shapes", "+measure.options.tolerance=0.5")["tolerance"] == 0.5
+    assert options("dynamic_shapes", "quantization=int8_dynamic")["cosine_limit"] == 0.99
+    gated = planned(*model, "measure=dynamic_shapes,performance", "gate=accuracy")
+    assert "accuracy" in {job.measure.name for job in gated.jobs}
+
+
+@dataclass(frozen=True)
+class Near:
+    """An observed measure of somebody's with a tolerance that means something else."""
+
+    kind: ClassVar[str] = OBSERVED
+
+    tolerance: float = 1.0
+
+
+def test_a_tolerance_of_an_observed_measures_own_stays_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PACKAGES_VARIABLE, "test_conf")
+    measure = ("measure.target=test_conf.Near", "measure.name=near")
+    (job,) = planned("suite=tiny", "suite.models=[bert_tiny]", "compiler=inductor", "measure=operators", *measure).jobs
+    assert dict(job.measure.options) == {}

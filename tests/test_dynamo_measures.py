@@ -297,6 +297,86 @@ def test_what_dynamo_would_run_in_eager_without_a_word_is_said(tmp_path: Path) -
     assert "latency_s" not in rows[2]
 
 
+@dataclass(frozen=True)
+class WrongFor:
+    """Eager, whose `y` is off by 1 % in one sample of batches of `size`, or whose gradient is, where `gradient`."""
+
+    size: int
+    gradient: bool = False
+
+    changes_model = False
+
+    def check(self, workload: Workload) -> None: ...
+
+    def compile(self, program: Program, workload: Workload) -> Forward:
+        def forward(x: torch.Tensor) -> Any:
+            outputs = program.model(x=x)
+            if x.shape[0] != self.size:
+                return outputs
+            if self.gradient:
+                loss = outputs["loss"]
+                return {**outputs, "loss": loss.detach() + (loss - loss.detach()) * 1.5}
+            scale = torch.ones(self.size, 1)
+            scale[-1] = 1.01
+            return {**outputs, "y": outputs["y"] * scale}
+
+        return forward
+
+
+@pytest.mark.parametrize(
+    ("compiler", "mode", "wrong"),
+    [
+        (WrongFor(3), Inference(), "output.y"),
+        (WrongFor(3), Training(), "output.y"),
+        (WrongFor(3, gradient=True), Training(), "grad.layer.bias"),
+        (WrongFor(9), Training(), None),
+        (NO_OP, Training(), None),
+    ],
+)
+def test_a_shape_with_wrong_results_is_found(tmp_path: Path, compiler: Any, mode: Any, wrong: str | None) -> None:
+    measure = DynamicShapes(batch_sizes=(2, 3, 4), calls=2, tolerance=1e-4)
+    outcome, found = observed(tmp_path, measure, compiler=compiler, mode=mode)
+    first, second, third = (row["accuracy"] for row in found["dynamic_shapes"])
+    assert first == third == PASS
+    assert {row["fp64"] for row in found["dynamic_shapes"]} == {"ok"}
+    if wrong is None:
+        assert (outcome.status, second) == (PASS, PASS)
+    else:
+        assert outcome.status == FAIL_ACCURACY
+        assert outcome.reason == f"shape 3: {second}"
+        assert f"worst {wrong} by " in second
+
+
+class Noisy(Whole):
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"y": self.layer(x) + torch.randn_like(x)}
+
+
+class Half(Whole):
+    """No float64: a product with a constant of its own dtype."""
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"y": self.layer(x) @ torch.ones(4, 4, dtype=torch.float32)}
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "accuracy", "fp64"),
+    [
+        (Whole, {}, "not compared: no tolerance from the suite", None),
+        (Noisy, {"tolerance": 1e-4}, "not compared: output.y is random in eager", "ok"),
+        (Half, {"tolerance": 1e-4}, "pass", "RuntimeError: "),
+    ],
+)
+def test_what_of_a_shape_is_not_compared_says_why(
+    tmp_path: Path, model: type[torch.nn.Module], options: dict[str, Any], accuracy: str, fp64: str | None
+) -> None:
+    outcome, found = observed(tmp_path, DynamicShapes(batch_sizes=(2, 3), calls=2, **options), model, mode=Inference())
+    assert outcome.status == PASS
+    for row in found["dynamic_shapes"]:
+        assert row["accuracy"].startswith(accuracy)
+        assert row.get("fp64", "").startswith(fp64 or "")
+
+
 def test_shapes_that_make_no_sense_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="nothing varies"):
         DynamicShapes(batch_sizes=(2,))
@@ -323,15 +403,50 @@ def test_a_torch_without_the_event_is_told_apart_from_a_fast_one(
         observed(tmp_path, CacheLookup(calls=2))
 
 
-@pytest.mark.parametrize("compiler", [Eager(), NO_OP], ids=["eager", "compiled"])
-def test_a_result_that_depends_on_the_batch_is_found(tmp_path: Path, compiler: Any) -> None:
-    outcome, found = observed(tmp_path, BatchInvariance(), Mixed, compiler)
+def test_a_model_that_mixes_samples_is_not_invariant_in_eager(tmp_path: Path) -> None:
+    outcome, found = observed(tmp_path, BatchInvariance(), Mixed, Eager())
     assert outcome.status == FAIL_ACCURACY
-    assert "batch 4 is no slice of 8: output.y by " in outcome.reason
+    assert (
+        "the model itself, in eager, is not batch-invariant: batch 4 is no slice of 8: output.y by " in outcome.reason
+    )
     rows = found["batch_invariance"]
     assert [row["slice_batch_size"] for row in rows] == [4, 2, 1]
     assert {(row["tensors"], row["tensors_failed"], row["worst_tensor"]) for row in rows} == {(2, 1, "output.y")}
     assert all(row["max_abs_error"] > 0 for row in rows)
+
+
+@dataclass(frozen=True)
+class Spoils:
+    """Adds `error` to sample 0 of output `name`, in batches of 4."""
+
+    name: str
+    error: float
+
+    changes_model = False
+
+    def check(self, workload: Workload) -> None: ...
+
+    def compile(self, program: Program, workload: Workload) -> Forward:
+        def forward(**inputs: torch.Tensor) -> Any:
+            outputs = program.model(**inputs)
+            outputs[self.name][0] += self.error * (workload.batch_size == 4)
+            return outputs
+
+        return forward
+
+
+@pytest.mark.parametrize(
+    ("compiler", "failed"),
+    [(NO_OP, 0), (Spoils("y", 1e-6), 0), (Spoils("y", 0.1), 1), (Spoils("other", 1e-6), 1)],
+    ids=["compiled", "rounding", "wrong", "not to the bit where eager is"],
+)
+def test_a_compiler_is_judged_beyond_what_eager_does(tmp_path: Path, compiler: Any, failed: int) -> None:
+    outcome, found = observed(tmp_path, BatchInvariance(), Mixed, compiler)
+    assert outcome.status == (FAIL_ACCURACY if failed else PASS)
+    assert "the model itself, in eager, is not batch-invariant" in outcome.reason
+    first, *others = found["batch_invariance"]
+    assert (first["tensors_failed"], first["eager_max_abs_error"] > 0) == (failed, compiler != Spoils("other", 1e-6))
+    assert [row["tensors_failed"] for row in others] == [0, 0]
 
 
 class Apart(Whole):
@@ -343,6 +458,7 @@ def test_samples_that_do_not_know_each_other_are_invariant(tmp_path: Path) -> No
     outcome, found = observed(tmp_path, BatchInvariance(), Apart)
     assert (outcome.status, outcome.reason) == (PASS, "")
     assert [row["tensors_failed"] for row in found["batch_invariance"]] == [0, 0, 0]
+    assert {row["left_out"] for row in found["batch_invariance"]} == {"output.loss: [], [] of half the samples"}
 
 
 class Normed(Apart):
@@ -370,9 +486,86 @@ def test_what_cannot_be_sliced_is_skipped_with_a_reason(tmp_path: Path) -> None:
     assert outcome.reason.endswith("batch_size=8")
     outcome, _ = observed(tmp_path, BatchInvariance(), Scalar)
     assert outcome.status == PASS_DUE_TO_SKIP
-    assert outcome.reason == "no output has the 8 samples as its first dimension"
+    assert outcome.reason.startswith("no output has one dimension that is the batch (output.loss: []")
     with pytest.raises(Unsupported, match="mode=inference"):
         observed(tmp_path, BatchInvariance(), mode=Training())
+
+
+@dataclass(frozen=True)
+class Given:
+    """A model with inputs of these shapes: "n" stands for the batch size."""
+
+    model: Any
+    shapes: dict[str, tuple[Any, ...]]
+    sizes: tuple[int, ...] = (8, 4)
+
+    def build(self, workload: Workload, *, dropout: bool) -> Program:
+        if workload.batch_size not in self.sizes:
+            raise ValueError(f"this model has a batch of {self.sizes[0]}")
+        torch.manual_seed(0)
+        inputs = {
+            name: torch.randn(
+                *(size if isinstance(size, int) else eval(size, {"n": workload.batch_size}) for size in shape)
+            )
+            for name, shape in self.shapes.items()
+        }
+        return Program(Called(self.model), inputs, loss=sum)
+
+
+class Called(torch.nn.Module):
+    def __init__(self, function: Any) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, **inputs: torch.Tensor) -> Any:
+        return self.function(**inputs)
+
+
+@pytest.mark.parametrize(
+    ("function", "shapes", "tensors", "left_out"),
+    [
+        (
+            lambda x: {"all": x @ x.t(), "y": x * 2},
+            {"x": ("n", 8)},
+            1,
+            "output.all: [8, 8], [4, 4] of half the samples",
+        ),
+        (lambda x: {"y": x + 1}, {"x": (5, "n", 8)}, 1, None),  # the batch is the second dimension
+        (lambda x, w: {"y": (x @ w).t(), "w": w + 0}, {"x": ("n", 8), "w": (8, 8)}, 1, "output.w: [8, 8], [8, 8] of"),
+        (lambda x: {"flat": x.flatten(), "y": -x}, {"x": ("n", 3)}, 1, "output.flat: [24], [12] of half the samples"),
+    ],
+    ids=["pairs of samples", "second dimension", "a weight of the batch's size", "flattened"],
+)
+def test_the_batch_is_what_changes_with_its_size(
+    tmp_path: Path, function: Any, shapes: Any, tensors: int, left_out: str | None
+) -> None:
+    seen = context(tmp_path, Eager(), "eager")
+    seen.builder = Given(function, shapes, sizes=(8, 4, 2, 1))
+    outcome = BatchInvariance().run(seen)
+    assert outcome.status == PASS, outcome.reason
+    rows = seen.facts["findings"]["batch_invariance"]
+    assert {row["tensors"] for row in rows} == {tensors}
+    assert all((row["left_out"] or "").startswith(left_out or "") for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("function", "shapes", "sizes", "reason"),
+    [
+        (lambda x: x @ x.t(), {"x": ("n", 8)}, (8, 4), "no output has one dimension that is the batch (output: [8, 8]"),
+        (lambda x: x + 1, {"x": (8, 8)}, (8, 4), "no input changes with the batch size: x: [8, 8]"),
+        (lambda x: x + 1, {"x": ("3 * n", 8)}, (8, 4), "an input has no one dimension that is the batch: x: [24, 8]"),
+        (lambda x: x + 1, {"x": ("n", 8)}, (8,), "no inputs for 4 samples, to see where the batch is: this model has"),
+    ],
+    ids=["pairs of samples", "fixed", "three to a sample", "one size"],
+)
+def test_where_the_batch_is_not_found_nothing_is_blamed(
+    tmp_path: Path, function: Any, shapes: Any, sizes: tuple[int, ...], reason: str
+) -> None:
+    seen = context(tmp_path, Eager(), "eager")
+    seen.builder = Given(function, shapes, sizes)
+    outcome = BatchInvariance().run(seen)
+    assert outcome.status == PASS_DUE_TO_SKIP
+    assert outcome.reason.startswith(reason)
 
 
 def test_only_graphs_of_inductor_are_minified(tmp_path: Path) -> None:

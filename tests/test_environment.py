@@ -12,7 +12,7 @@ from orchestrator import system
 from orchestrator.execution.environment import job_environment, worker_environment
 from orchestrator.planning.machine import Machine
 from orchestrator.planning.provenance import environment
-from orchestrator.records import JUDGED, REFERENCE_KIND, TIMED
+from orchestrator.records import JUDGED, OBSERVED, REFERENCE_KIND, TIMED, PluginSpec
 from orchestrator.reporting.terminal import show_plan
 from orchestrator.store import JobGraph
 
@@ -81,14 +81,23 @@ def test_the_plan_says_what_jobs_do_not_get(
 
 
 def test_what_is_compared_on_cuda_is_deterministic_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    def asked(kind: str, device: str) -> str | None:
+    def asked(kind: str, device: str, measure: str = "performance.Performance") -> str | None:
         job = make_job("a")
-        job = dataclasses.replace(job, kind=kind, workload=dataclasses.replace(job.workload, device=device))
+        job = dataclasses.replace(
+            job,
+            kind=kind,
+            workload=dataclasses.replace(job.workload, device=device),
+            measure=PluginSpec(name="measure", target=f"orchestrator.measures.{measure}"),
+        )
         return job_environment(Path("cache"), Path("tmp"), job).get("CUBLAS_WORKSPACE_CONFIG")
 
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     assert asked(JUDGED, "cuda:0") == asked(REFERENCE_KIND, "cuda:0") == ":4096:8"
     assert asked(TIMED, "cuda:0") is None
     assert asked(JUDGED, "cpu") is None
+    assert asked(OBSERVED, "cuda:0", "batch_invariance.BatchInvariance") == ":4096:8"
+    assert asked(OBSERVED, "cuda:0", "flops.Flops") is None
+    assert asked(OBSERVED, "cuda:0", "nowhere.Nothing") is None
+    assert asked(OBSERVED, "cpu", "batch_invariance.BatchInvariance") is None
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")  # the server has it, and hands it down
     assert asked(JUDGED, "cuda:0") is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,7 +16,7 @@ from orchestrator.errors import UsageError, is_disk_failure
 from orchestrator.execution.lock import InUse, locked
 from orchestrator.execution.temporary import Temporary
 from orchestrator.plugins import PACKAGES_VARIABLE
-from orchestrator.records import FAIL_TO_RUN, INFRASTRUCTURE, JobResult, JobSpec, PluginSpec
+from orchestrator.records import EAGER_FAIL_TO_RUN, FAIL_TO_RUN, INFRASTRUCTURE, JobResult, JobSpec, PluginSpec
 from orchestrator.reporting.watch import run_and_finish
 from orchestrator.store import SweepFolder
 from orchestrator.worker.run import classify, modules, preloads, run_job
@@ -52,6 +52,13 @@ def test_any_other_failure_is(error: Exception) -> None:
     assert classify(wrapped(error), "compile", "inductor")[0] == FAIL_TO_RUN
 
 
+def test_what_fails_in_a_phase_of_eagers_is_not_the_compilers_fault() -> None:
+    error = RuntimeError("wrong")
+    for phase in ("fp64_run", "eager_1st_run", "eager_batch_8", "eager"):
+        assert classify(error, phase, "inductor")[0] == EAGER_FAIL_TO_RUN
+    assert classify(error, "batch_8", "inductor")[0] == FAIL_TO_RUN
+
+
 def run(store: SweepFolder, job: JobSpec) -> JobResult:
     store.write_job(job)
     run_job(str(store), job.id)
@@ -75,6 +82,112 @@ def test_a_job_whose_cache_was_removed_is_run_again_and_not_blamed(
     cache.mkdir()
     blamed = run(store, make_job("m", "raise"))
     assert blamed.status == FAIL_TO_RUN
+
+
+MODEL = """
+import sys, torch
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(4, 4)
+
+    def get_example_inputs(self):
+        return torch.randn(1, 4)
+
+    def forward(self, x):
+        {body}
+"""
+
+
+def of_model(
+    folder: Path, body: str, compiler: str = "eager", mode: str = "inference", dtype: str = "float32"
+) -> JobSpec:
+    """Return the performance job of a model whose `forward` has this body."""
+    (folder / "net.py").write_text(MODEL.format(body=body))
+    target = "eager.Eager" if compiler == "eager" else "dynamo.TorchCompile"
+    options = {} if compiler == "eager" else {"backend": "eager"}
+    job = make_job(
+        "Net",
+        builder=PluginSpec(
+            name="Net",
+            target="orchestrator.suites.user.UserModel",
+            options={"model": f"{folder / 'net.py'}:Net"},
+        ),
+        compiler=PluginSpec(name=compiler, target=f"orchestrator.compilers.{target}", options=options),
+    )
+    steps = PluginSpec(name=mode, target=f"orchestrator.modes.{mode}.{mode.title()}")
+    return replace(job, workload=replace(job.workload, mode=steps, dtype=dtype))
+
+
+@pytest.mark.parametrize(
+    ("body", "compiler", "status", "message"),
+    [
+        (
+            "sys.exit(0)",
+            "eager",
+            EAGER_FAIL_TO_RUN,
+            "the model called sys.exit(0) in its forward (net.py:13, in forward)",
+        ),
+        (
+            "sys.exit('no licence')",
+            "eager",
+            EAGER_FAIL_TO_RUN,
+            "the model called sys.exit('no licence') in its forward",
+        ),
+        (
+            "return self.layer(x) if x.sum().item() > 1e9 else sys.exit()",
+            "dynamo",
+            FAIL_TO_RUN,
+            "called sys.exit(None)",
+        ),
+    ],
+)
+def test_a_model_that_ends_the_process_is_named(
+    store: SweepFolder, tmp_path: Path, body: str, compiler: str, status: str, message: str
+) -> None:
+    result = run(store, of_model(tmp_path, body, compiler))
+    assert result.status == status
+    assert result.failure is not None
+    assert message in result.failure.message
+    assert "net.py" in str(result.failure.detail)
+
+
+def test_ctrl_c_is_no_result_of_the_job(store: SweepFolder, tmp_path: Path) -> None:
+    job = of_model(tmp_path, "raise KeyboardInterrupt")
+    store.write_job(job)
+    with pytest.raises(KeyboardInterrupt):
+        run_job(str(store), job.id)
+    assert store.read_result(job.id) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "asked", "advice"),
+    [
+        ("return torch.autograd.grad(self.layer(x.requires_grad_()).sum(), x)[0]", {}, "torch.enable_grad()"),
+        ("return torch.autograd.grad(self.layer(x).sum(), x)[0]", {"compiler": "dynamo"}, "torch.enable_grad()"),
+        ("return self.layer(torch.ones(1, 4))", {"dtype": "bfloat16"}, "dtype=x.dtype"),
+        ("return torch.linalg.cholesky(x.T @ x)", {"dtype": "float16"}, "in float32"),
+        (
+            "self.kept = getattr(self, 'kept', 0) + self.layer(x).sum(); return self.kept",
+            {"mode": "training"},
+            "detach()",
+        ),
+    ],
+)
+def test_a_known_failure_of_torch_comes_with_what_to_do(
+    store: SweepFolder, tmp_path: Path, body: str, asked: dict[str, str], advice: str
+) -> None:
+    result = run(store, of_model(tmp_path, body, **asked))
+    assert result.failure is not None
+    assert advice in result.failure.message
+
+
+def test_a_loss_without_a_gradient_is_no_matter_of_inference(store: SweepFolder, tmp_path: Path) -> None:
+    result = run(store, of_model(tmp_path, "return x.sum()", mode="training"))
+    assert result.failure is not None
+    assert "does not require grad" in result.failure.message
+    assert "no_grad" not in result.failure.message
 
 
 def test_a_job_lasts_as_long_as_it_does_whatever_happens_to_the_clock(

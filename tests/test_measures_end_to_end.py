@@ -69,3 +69,48 @@ def test_a_planted_bug_of_inductor_becomes_a_short_script_that_shows_it(tmp_path
     )
     assert done.returncode != 0
     assert "AccuracyError" in done.stderr
+
+
+BEFORE_THE_GRAPHS = """
+import torch
+
+class Wrong(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(16, 16)
+
+    def forward(self, x):
+        rows = torch.zeros(1, 16).expand(4, 16)
+        return self.layer(torch.index_add(rows, 0, torch.tensor([0, 2]), x[:2]))
+
+    def get_example_inputs(self, batch_size=4):
+        return torch.randn(batch_size, 16)
+
+class Right(Wrong):
+    def forward(self, x):
+        return self.layer(x).relu()
+"""
+
+
+@pytest.mark.slow
+def test_what_goes_wrong_before_inductors_graphs_is_shown_too(tmp_path: Path) -> None:
+    """index_add into an expanded tensor: each graph that inductor gets is compiled right, and the result is wrong."""
+    (tmp_path / "net.py").write_text(BEFORE_THE_GRAPHS)
+    models = "suite.models=[net.py:Wrong,net.py:Right]"
+    run(tmp_path, "suite=user", models, "batch_size=4", "compiler=inductor", "measure=minify", code=1)
+    rows = {row["model"]: row for row in table(tmp_path, "jobs").to_dict("records")}
+    assert rows["Right"]["status"] == "pass"
+    assert "every graph of inductor's is right, and so are the results" in rows["Right"]["reason"]
+    assert rows["Wrong"]["status"] == "fail_accuracy"
+    assert "the results are wrong although every graph of inductor's is right" in rows["Wrong"]["reason"]
+    folder = latest(tmp_path).job(rows["Wrong"]["job"]) / "artifacts" / "repro"
+    assert not (latest(tmp_path).job(rows["Right"]["job"]) / "artifacts" / "repro").exists()
+    assert str(tmp_path) not in (folder / "repro.py").read_text()
+    assert "orchestrator" not in (folder / "repro.py").read_text()
+    moved = folder.rename(tmp_path / "elsewhere")
+    for script in ("repro.py", "model.py"):
+        done = subprocess.run(
+            [sys.executable, script], cwd=moved, env=ENVIRONMENT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode != 0
+        assert "AccuracyError" in done.stderr, done.stderr

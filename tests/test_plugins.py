@@ -117,6 +117,39 @@ def test_cast_keeps_the_imaginary_parts_of_buffers_and_inputs(dtype: str) -> Non
     assert model.turn.dtype == (torch.complex128 if dtype == "float64" else torch.complex64)
 
 
+class Exact(torch.nn.Module):
+    """A layer in float64, one in half precision and a complex128 buffer beside one as usual."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.plain, self.low = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2, dtype=torch.float16)
+        self.exact = torch.nn.Linear(2, 2, dtype=torch.float64)
+        self.register_buffer("turn", torch.tensor([1 + 1e-12j], dtype=torch.complex128))
+        self.register_buffer("small", torch.tensor([1 + 1j], dtype=torch.complex64))
+
+
+@pytest.mark.parametrize("dtype", list(precision.CAST_TO))
+def test_cast_leaves_in_float64_what_a_model_has_in_float64(dtype: str) -> None:
+    def inputs() -> dict[str, torch.Tensor]:
+        return {"x": torch.ones(1), "d": torch.ones(1).double(), "z": torch.ones(1, dtype=torch.complex128)}
+
+    kind = getattr(torch, precision.CAST_TO[dtype])
+    of_complex = torch.complex128 if dtype == "float64" else torch.complex64
+    program = precision.cast(Program(model=Exact(), inputs=inputs(), loss=sum), dtype, torch.device("cpu"))
+    model = program.model
+    assert model.exact.weight.dtype == model.exact.bias.dtype == torch.float64
+    assert model.plain.weight.dtype == model.low.weight.dtype == kind
+    assert (model.turn.dtype, model.small.dtype) == (torch.complex128, of_complex)
+    assert model.turn.imag.item() == 1e-12
+    assert {name: x.dtype for name, x in program.inputs.items()} == {
+        "x": kind,
+        "d": torch.float64,
+        "z": torch.complex128,
+    }
+    usual = precision.cast(Program(model=torch.nn.Linear(2, 2), inputs=inputs(), loss=sum), dtype, torch.device("cpu"))
+    assert {name: x.dtype for name, x in usual.inputs.items()} == {"x": kind, "d": kind, "z": of_complex}
+
+
 @pytest.mark.parametrize("options", [{"optimizer": "lion"}, {"labels": False}])
 def test_training_refuses_what_it_cannot_do(options: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"optimizer|labels"):

@@ -270,6 +270,36 @@ def test_int4_leaves_layers_without_whole_groups_as_they_are(tmp_path: Path) -> 
     assert (found["layers"], found["linear_layers"]) == (1, 2)
 
 
+class Attends(torch.nn.Module):
+    """What torch has for transformers: attention alone, and in layers with fused kernels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = torch.nn.MultiheadAttention(32, 4, batch_first=True)
+        self.encoder = torch.nn.TransformerEncoder(torch.nn.TransformerEncoderLayer(32, 4, 64, batch_first=True), 1)
+        self.last = torch.nn.Linear(32, 32)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        nothing = torch.zeros(x.shape[:2], dtype=torch.bool)
+        return self.last(self.encoder(self.attention(x, x, x)[0], src_key_padding_mask=nothing))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_attention_keeps_the_projection_that_torch_reads_by_itself(method: str) -> None:
+    torch.manual_seed(0)
+    model, x = Attends().eval(), torch.randn(2, 8, 32)
+    forward = quantized(method)
+    with torch.no_grad():
+        exact = model(x)
+        program = Program(model=model, inputs={"x": x}, loss=sum)
+        compiled = forward.compile(program, workload())
+        result = compiled(x=x)
+    assert not torch.equal(result, exact)
+    assert torch.nn.functional.cosine_similarity(result.flatten(), exact.flatten(), dim=0) > 0.99
+    found = compiled.facts["quantized"]
+    assert (found["layers"], found["linear_layers"]) == (3, 5)
+
+
 def test_a_model_without_linear_layers_is_not_called_quantised() -> None:
     program = Program(model=torch.nn.Conv1d(2, 2, 1), inputs={}, loss=sum)
     with pytest.raises(Unsupported, match="none of the model's 0 linear layers"):

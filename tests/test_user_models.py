@@ -235,7 +235,7 @@ def inputs(body: str, parameters: str = "self, batch_size=1") -> str:
         (inputs("return 'x'"), {}, "returned a str: return a tensor, a tuple or a dict"),
         (inputs("return ()"), {}, "returned no inputs"),
         (inputs("return (torch.ones(1, 4), 2)"), {}, "input 'scale' is a int: only tensors"),
-        (inputs("return (torch.ones(1, 4),) * 3"), {}, "3 inputs, but forward names x, scale: return a dict"),
+        (inputs("return (torch.ones(1, 4),) * 3"), {}, "3 inputs, but forward takes only x, scale: return as many"),
         (
             inputs("return torch.ones(2, 4)", "self"),
             {},
@@ -255,6 +255,82 @@ def inputs(body: str, parameters: str = "self, batch_size=1") -> str:
 def test_every_mistake_is_named_with_its_remedy(here: Path, text: str, asked: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         built(here, text, **asked)
+
+
+EXACT = """
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer, self.exact = torch.nn.Linear(4, 4), torch.nn.Linear(4, 4).double()
+
+    def forward(self, x):
+        y = self.exact(self.layer(x).double())
+        return {"y": y.to(x.dtype), "loss": y.square().mean()}
+
+    def get_example_inputs(self, batch_size=1):
+        return torch.randn(batch_size, 4)
+"""
+
+
+def test_a_layer_in_float64_stays_so_in_every_dtype(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(EXACT)
+    dtypes = "dtype=float32,bfloat16,float16,amp_bfloat16,amp_float16"
+    run(tmp_path, "suite=user", "suite.models=[net.py:Net]", "compiler=aot_eager", "measure=accuracy", dtypes,
+        "mode=inference,training")  # fmt: skip
+    rows = table(tmp_path, "accuracy")
+    assert len(rows) == 10
+    assert set(rows["status"]) == {"pass"}, rows[["dtype", "mode", "compiler", "reason"]].to_string()
+
+
+COLLECTS = """
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(4, 4)
+
+    def forward({parameters}):
+        y = {body}
+        return {{"y": y, "loss": y.square().mean()}}
+
+    def get_example_inputs(self, batch_size=1):
+        return torch.randn(batch_size, 4), torch.randn(batch_size, 4), torch.randn(batch_size, 4)
+"""
+BY_POSITION = {
+    "Stars": ("self, *xs", "self.layer(xs[0] - 2 * xs[1]) + xs[2]"),
+    "Rest": ("self, first, *others, scale=2", "self.layer(first - scale * others[0]) + others[1]"),
+    "Slash": ("self, a, b, /, c", "self.layer(a - 2 * b) + c"),
+}
+
+
+@pytest.mark.parametrize(
+    ("form", "names"),
+    [("Stars", ["xs_0", "xs_1", "xs_2"]), ("Rest", ["first", "others_0", "others_1"]), ("Slash", ["a", "b", "c"])],
+)
+def test_inputs_without_keywords_are_given_by_position(here: Path, form: str, names: list[str]) -> None:
+    parameters, body = BY_POSITION[form]
+    program = built(here, COLLECTS.format(parameters=parameters, body=body))
+    assert list(program.inputs) == names
+    a, b, c = program.inputs.values()
+    (layer,) = [module for module in program.model.modules() if isinstance(module, torch.nn.Linear)]
+    outputs = program.model(**program.inputs)
+    assert torch.equal(outputs["y"], layer(a - 2 * b) + c)
+    assert torch.equal(program.loss(outputs), outputs["loss"])
+
+
+def test_such_models_run_with_every_kind_of_compiler(tmp_path: Path) -> None:
+    for form, (parameters, body) in BY_POSITION.items():
+        text = COLLECTS.format(parameters=parameters, body=body).replace("class Net", f"class {form}")
+        (tmp_path / f"{form}.py").write_text(text)
+    models = ",".join(f"{form}.py:{form}" for form in BY_POSITION)
+    run(tmp_path, "suite=user", f"suite.models=[{models}]", "compiler=eager,aot_eager,export,jit_trace",
+        "measure=accuracy", "mode=inference,training", "batch_size=2")  # fmt: skip
+    rows = table(tmp_path, "accuracy")
+    assert len(rows) == 24
+    assert set(rows["status"]) == {"pass"}, rows[["model", "mode", "compiler", "reason"]].to_string()
 
 
 def test_keywords_that_are_collected_are_given_too(here: Path) -> None:

@@ -25,7 +25,8 @@ class TorchAO:
     method: int8_dynamic (Int8DynamicActivationInt8WeightConfig), int8_weight_only (Int8WeightOnlyConfig) or
     int4_weight_only: on CUDA Int4WeightOnlyConfig, which needs bfloat16; on the CPU, where that has no kernels,
     IntxWeightOnlyConfig with torch.int4. group_size: weights that share a scale, for int4; layers whose inputs are no
-    multiple of it stay as they are (the facts count them).
+    multiple of it stay as they are (the facts count them). So does `out_proj` of `torch.nn.MultiheadAttention`, whose
+    weight torch's own kernel takes as it is (torch's class for it is NonDynamicallyQuantizableLinear).
     """
 
     method: str
@@ -65,8 +66,9 @@ class TorchAO:
     def _takes(self, module: torch.nn.Module) -> bool:
         """Return whether a module is a linear layer that can be quantised: int4 needs whole groups of inputs."""
         import torch
+        from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
-        if not isinstance(module, torch.nn.Linear):
+        if not isinstance(module, torch.nn.Linear) or isinstance(module, NonDynamicallyQuantizableLinear):
             return False
         return self.method != "int4_weight_only" or module.in_features % self.group_size == 0
 
@@ -131,6 +133,11 @@ class DynamicQint8:
         linear = sum(isinstance(module, torch.nn.Linear) for module in program.model.modules())
         program.model.eval()
         quantize_dynamic(program.model, {torch.nn.Linear}, dtype=torch.qint8, inplace=True)
+        for module in program.model.modules():  # no fused kernels: they would read weights, which are no tensors now
+            if isinstance(module, torch.nn.TransformerEncoderLayer):
+                module.activation_relu_or_gelu = 0
+            elif isinstance(module, torch.nn.TransformerEncoder):
+                module.use_nested_tensor = False
         count = sum(isinstance(module, Linear) for module in program.model.modules())
         return _counted(count, linear, f"quantize_dynamic, {torch.backends.quantized.engine}")
 

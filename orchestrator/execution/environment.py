@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from orchestrator import system
-from orchestrator.records import JUDGED, REFERENCE_KIND, JobSpec
+from orchestrator.errors import UsageError
+from orchestrator.plugins import resolve
+from orchestrator.records import JUDGED, OBSERVED, REFERENCE_KIND, JobSpec
 
 DEFAULTS: Mapping[str, str] = {
     "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait give their core away: a busy neighbour costs 2x instead of 3x
@@ -50,6 +52,16 @@ def job_environment(cache: Path, temporary: Path, job: JobSpec) -> dict[str, str
         "TRITON_CACHE_DIR": cache / "triton",
         "TMPDIR": temporary,
     }
-    judged = job.kind in (JUDGED, REFERENCE_KIND) and job.workload.device.startswith("cuda")
+    judged = job.workload.device.startswith("cuda") and _compares(job)
     own = {name: value for name, value in JUDGED_ON_CUDA.items() if judged and name not in os.environ}
     return {**own, **{name: str(path) for name, path in folders.items()}, **job.env}
+
+
+def _compares(job: JobSpec) -> bool:
+    """Return whether the job compares results: by its kind, or because its measure says so."""
+    if job.kind != OBSERVED:
+        return job.kind in (JUDGED, REFERENCE_KIND)
+    try:
+        return bool(getattr(resolve(job.measure.target), "deterministic", False))
+    except UsageError:
+        return False  # a package that is not allowed here: the job's own result will say so

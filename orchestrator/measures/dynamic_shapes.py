@@ -1,7 +1,8 @@
-"""Many shapes through one compiled callable: what each costs the first time, how fast it is then, and how many graphs
-that takes.
+"""Many shapes through one compiled callable: what each costs the first time, how fast it is then, how many graphs
+that takes, and whether its results are right.
 
-Eager and compiled calls of a shape alternate, each first in turn, so that a drift of the machine hits both.
+Eager and compiled calls of a shape alternate, each first in turn, so that a drift of the machine hits both. Then both
+get inputs of that shape that neither has seen, and their results are compared (`orchestrator.measures.side_by_side`).
 """
 
 from __future__ import annotations
@@ -13,18 +14,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from orchestrator.measures.compare import COSINE_LIMIT, Rule
 from orchestrator.measures.context import Context
 from orchestrator.measures.shapes import Shape, build_inputs, positive
-from orchestrator.plugins import Outcome, Unsupported
+from orchestrator.measures.side_by_side import NOT_COMPARED, SideBySide
+from orchestrator.plugins import Forward, Outcome, Program, Unsupported
 from orchestrator.probes import compilations, counters
 from orchestrator.probes.clock import stopwatch
-from orchestrator.records import FAIL_TO_RUN, OBSERVED, PASS
+from orchestrator.records import FAIL_ACCURACY, FAIL_TO_RUN, OBSERVED, PASS, Workload
 
 if TYPE_CHECKING:
     import torch
 
 Inputs = Mapping[str, "torch.Tensor"]
 Step = Callable[[], Any]
+Judge = Callable[[Inputs, Workload], dict[str, str]]
 OVER_LIMIT = "none: recompile limit"
 
 
@@ -39,6 +43,10 @@ class DynamicShapes:
 
     Where a shape would need more compilations than `torch._dynamo.config.recompile_limit` (8) allows, dynamo goes
     on in eager without a word. Here that shape's row says so, and has no compiled latency.
+
+    The other options say how strictly results are judged (`orchestrator.measures.compare.Rule`); None takes the
+    suite's. Without a tolerance from either, nothing is compared. Dropout is off, in training too: where eager draws
+    random numbers a result cannot be compared.
     """
 
     kind: ClassVar[str] = OBSERVED
@@ -47,6 +55,11 @@ class DynamicShapes:
     sequence_lengths: Sequence[int] = ()
     mark_dynamic: bool | None = None
     calls: int = 20
+    tolerance: float | None = None
+    cosine: bool | None = None
+    larger_multiplier: bool | None = None
+    cosine_limit: float | None = None
+    norm_tolerance: float | None = None
 
     def __post_init__(self) -> None:
         positive("batch_sizes", self.batch_sizes)
@@ -62,24 +75,65 @@ class DynamicShapes:
             raise Unsupported("eager takes any shape: ask this of a compiler, which is timed beside eager")
         shapes = self._shapes(context)
         with context.phase("build"):
-            program = context.build(dropout=context.mode.training)
-            twin = context.build(dropout=context.mode.training) if context.compiler.changes_model else program
+            program = context.build(dropout=False)
+            twin = context.build(dropout=False) if context.compiler.changes_model else program
             inputs = [build_inputs(context, shape) for shape in shapes]
+            unseen = [build_inputs(context, shape, context.workload.seed + 1) for shape in shapes]
         if self.mark_dynamic is not None:
             mark(inputs, dynamic=self.mark_dynamic)
+            mark(unseen, dynamic=self.mark_dynamic)
         compilations.forget()
         context.seed()
         with context.phase("compile", children=True):
             forward = context.compiler.compile(program, context.workload)
-        timed = 0
+        judge = self._judge(context, twin, program, forward)
+        timed, wrong = 0, []
         with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
-            for shape, given in zip(shapes, inputs, strict=True):
+            for shape, given, fresh in zip(shapes, inputs, unseen, strict=True):
                 workload = shape.of(context.workload)
                 eager = context.mode.step(replace(twin, inputs=dict(given)), twin.model, workload)
                 step = context.mode.step(replace(program, inputs=dict(given)), forward, workload)
                 with context.phase(f"shape_{shape}", children=True):
-                    timed += self._shape(context, shape, eager, step)
+                    row = self._shape(context, shape, eager, step)
+                if "latency_s" in row:
+                    timed += 1
+                    with context.phase(f"compare_{shape}", children=True):
+                        row |= judge(fresh, workload)
+                    if row["accuracy"].startswith(FAIL_ACCURACY):
+                        wrong.append(f"shape {shape}: {row['accuracy']}")
+                context.find("dynamic_shapes", **row)
+        if wrong:
+            return Outcome(FAIL_ACCURACY, "; ".join(wrong))
         return Outcome(PASS) if timed else Outcome(FAIL_TO_RUN, "dynamo's recompile limit is below one compilation")
+
+    def _judge(self, context: Context, eager: Program, compiled: Program, forward: Forward) -> Judge:
+        """Return what gives the columns on the results of one shape's inputs."""
+        from torch._dynamo.exc import FailOnRecompileLimitHit
+
+        why = ""
+        if self.tolerance is None:
+            why = "no tolerance from the suite, nor measure.options.tolerance"
+        elif eager is not compiled and context.mode.training:
+            why = "the compiled model is trained by itself: its parameters are no longer eager's"
+        if self.tolerance is None or why:
+            return lambda inputs, workload: {"accuracy": f"{NOT_COMPARED}: {why}"}
+        rule = Rule(
+            tolerance=self.tolerance,
+            cosine=bool(self.cosine),
+            larger_multiplier=bool(self.larger_multiplier),
+            equal_nan=context.workload.dtype != "float32",
+            cosine_limit=COSINE_LIMIT if self.cosine_limit is None else self.cosine_limit,
+            norm_tolerance=self.norm_tolerance,
+        )
+        sides = SideBySide(context, eager, compiled, forward, rule)
+
+        def judge(inputs: Inputs, workload: Workload) -> dict[str, str]:
+            try:
+                return {"accuracy": sides.judge(inputs, workload), "fp64": sides.float64}
+            except FailOnRecompileLimitHit:  # these inputs would have been compiled for themselves
+                return {"accuracy": f"{NOT_COMPARED}: recompile limit"}
+
+        return judge
 
     def _shapes(self, context: Context) -> list[Shape]:
         workload = context.workload
@@ -89,8 +143,8 @@ class DynamicShapes:
         lengths = self.sequence_lengths or (workload.sequence_length,)
         return [Shape(batch, length) for batch, length in itertools.product(batches, lengths)]
 
-    def _shape(self, context: Context, shape: Shape, eager: Step, compiled: Step) -> bool:
-        """Leave the row of one shape; return whether it was compiled."""
+    def _shape(self, context: Context, shape: Shape, eager: Step, compiled: Step) -> dict[str, Any]:
+        """Return the row of one shape; it has latencies where that was compiled."""
         from torch._dynamo.exc import FailOnRecompileLimitHit
 
         clock = stopwatch(context.device)
@@ -99,27 +153,24 @@ class DynamicShapes:
         try:
             row["first_call_s"] = clock(compiled)
         except FailOnRecompileLimitHit:
-            context.find("dynamic_shapes", **row, compilation=OVER_LIMIT, **_so_far())
-            return False
+            return {**row, "compilation": OVER_LIMIT, **_so_far()}
         again = len(compilations.compilations()) > before
         eager()
         pairs = [_pair(clock, eager, compiled, eager_first=number % 2 == 0) for number in range(self.calls)]
         eager_s, compiled_s = ([pair[side] for pair in pairs] for side in (0, 1))
         context.add(f"eager_latency {shape}", "s", "lower", eager_s)
         context.add(f"latency {shape}", "s", "lower", compiled_s)
-        context.find(
-            "dynamic_shapes",
+        return {
             **row,
-            compilation="new" if again else "reused",
-            eager_latency_s=statistics.median(eager_s),
-            eager_latency_spread_percent=spread_percent(eager_s),
-            latency_s=statistics.median(compiled_s),
-            latency_spread_percent=spread_percent(compiled_s),
-            calls=len(pairs),
-            speedup=math.exp(statistics.median(math.log(one / other) for one, other in pairs)),
+            "compilation": "new" if again else "reused",
+            "eager_latency_s": statistics.median(eager_s),
+            "eager_latency_spread_percent": spread_percent(eager_s),
+            "latency_s": statistics.median(compiled_s),
+            "latency_spread_percent": spread_percent(compiled_s),
+            "calls": len(pairs),
+            "speedup": math.exp(statistics.median(math.log(one / other) for one, other in pairs)),
             **_so_far(),
-        )
-        return True
+        }
 
 
 def mark(inputs: Sequence[Inputs], *, dynamic: bool) -> None:

@@ -29,12 +29,15 @@ class Shape:
         return dataclasses.replace(workload, batch_size=self.batch_size, sequence_length=self.sequence_length)
 
 
-def build_inputs(context: Context, shape: Shape) -> dict[str, torch.Tensor]:
-    """Return the inputs that the workload would have in this shape.
+def build_inputs(context: Context, shape: Shape, seed: int | None = None) -> dict[str, torch.Tensor]:
+    """Return the inputs that the workload would have in this shape, of another seed where one is given.
 
     The model that is built with them is dropped: builders have no other way to draw inputs.
     """
-    return context.build(dropout=False, workload=shape.of(context.workload)).inputs
+    workload = shape.of(context.workload)
+    if seed is not None:
+        workload = dataclasses.replace(workload, seed=seed)
+    return context.build(dropout=False, workload=workload).inputs
 
 
 def positive(name: str, sizes: Iterable[object]) -> None:

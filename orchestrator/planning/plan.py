@@ -87,7 +87,8 @@ class _Planner:
         self._defaults: dict[str, dict[str, Any]] = {}
         self._references: dict[int, PluginSpec] = {}
         self._points = {id(point): number for number, point in enumerate(points)}
-        self._gate = next((point.measure for point in points if has_tolerance(point.measure)), ACCURACY)
+        judged = (point.measure for point in points if kind_of(point.measure) == JUDGED)
+        self._gate = next((measure for measure in judged if has_tolerance(measure)), ACCURACY)
 
     def position(self, job: JobSpec) -> tuple[int, int, int, int, int, bytes]:
         """Return where a job stands: one comparison after the other, in it stage, workload, round, eager first."""
@@ -122,6 +123,8 @@ class _Planner:
         batch_size = getattr(resolve(point.measure.target), "default_batch_size", None)
         workload = self._workload(point, model, judged=False, batch_size=batch_size)
         compiler, measure = self._plugin(point.compiler), self._plugin(point.measure)
+        if has_tolerance(point.measure):
+            measure = self._filled(point, model, point.measure, workload)
         excluded, verdict = self._known_beforehand(point, model, workload, compiler, measure)
         if not excluded:
             self._add(point, model, workload, compiler, measure, kind=OBSERVED, verdict=verdict)
@@ -260,7 +263,8 @@ class _Planner:
         tolerance = model.tolerance_for(device, point.training)
         key = (id(measure), tolerance, model.cosine, model.larger_multiplier, *point.judged_by.items())
         if key not in self._known:
-            if tolerance is None and measure.options.get("tolerance") is None and model.gone is None:
+            given = tolerance if tolerance is not None else measure.options.get("tolerance")
+            if given is None and model.gone is None and kind_of(measure) == JUDGED:
                 mode = "training" if point.training else "inference"
                 raise UsageError(
                     f"suite.catalog.{model.name} has no tolerance for {mode}: add one, or set measure.options.tolerance"

@@ -8,7 +8,10 @@ import hashlib
 
 from orchestrator.errors import UsageError, did_you_mean
 from orchestrator.plugins import resolve
-from orchestrator.records import EAGER, KINDS, REFERENCE_MEASURE, TIMED, JobSpec, PluginSpec
+from orchestrator.records import EAGER, JUDGED, KINDS, REFERENCE_MEASURE, TIMED, JobSpec, PluginSpec
+
+OF_THE_SUITE = frozenset({"tolerance", "cosine", "larger_multiplier"})
+"""Options of a measure that a suite's models have."""
 
 
 def kind_of(measure: PluginSpec) -> str:
@@ -23,8 +26,12 @@ def kind_of(measure: PluginSpec) -> str:
 
 
 def has_tolerance(measure: PluginSpec) -> bool:
-    """True for a measure that says right or wrong: the suite's tolerance is filled in, and it can be a gate."""
-    return _has_tolerance(measure.target)
+    """True for a measure that says right or wrong by the suite's tolerance and exceptions, which are filled in.
+
+    A judged one can be a gate too. An observed one has all options of the suite's: a `tolerance` alone may be its own.
+    """
+    options = _options(measure.target)
+    return "tolerance" in options and (kind_of(measure) == JUDGED or options >= OF_THE_SUITE)
 
 
 def is_timed(job: JobSpec) -> bool:
@@ -48,5 +55,5 @@ def turn(workload: str, compiler: str, name: str, round: int) -> tuple[int, byte
 
 
 @functools.cache
-def _has_tolerance(target: str) -> bool:
-    return "tolerance" in {field.name for field in dataclasses.fields(resolve(target))}
+def _options(target: str) -> frozenset[str]:
+    return frozenset(field.name for field in dataclasses.fields(resolve(target)))

@@ -121,7 +121,11 @@ def _share(rows: Sequence[Row], column: str) -> float | None:
 
 FINDINGS: Mapping[str, Finding] = {
     "batch_invariance": Finding(
-        "batchinvariance", ("slice_batch_size", "tensors", "tensors_failed", "worst_tensor", "max_abs_error")
+        "batchinvariance",
+        (
+            *("slice_batch_size", "tensors", "tensors_failed", "worst_tensor", "max_abs_error"),
+            *("eager_max_abs_error", "left_out"),
+        ),
     ),
     "cache_lookup": Finding(
         "cachelookup", ("cache_lookup_us", "cache_lookup_low_us", "cache_lookup_high_us", "lookups", "calls")
@@ -138,7 +142,7 @@ FINDINGS: Mapping[str, Finding] = {
         (
             *("shape_batch_size", "shape_sequence_length", "compilation", "first_call_s"),
             *("eager_latency_ms", "eager_latency_spread_percent", "latency_ms", "latency_spread_percent", "calls"),
-            *("speedup", "recompiles", "graphs"),
+            *("speedup", "recompiles", "graphs", "accuracy", "fp64"),
         ),
     ),
     "explain": Finding(

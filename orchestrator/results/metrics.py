@@ -303,7 +303,7 @@ _COLUMNS = (
     _counted("recompiles", "recompilations", "lower"),
     _counted("cudagraph_skips", "graphs that could not become CUDA graphs", "lower"),
     # accuracy
-    _text("accuracy", "status of the accuracy job"),
+    _text("accuracy", "status of the accuracy job; of a shape: pass, fail_accuracy, or not compared, and why"),
     _text("accuracy_reason", "why accuracy is not pass"),
     _counted("accuracy_batch_size", "batch size of the accuracy job"),
     _text("worst_tensor", "the tensor that failed, or is nearest to it"),
@@ -428,6 +428,10 @@ _COLUMNS = (
     _text("compilation", "new; reused from an earlier shape; or none: dynamo's recompile limit was reached"),
     _percent("eager_latency_spread_percent", "IQR of the eager calls in % of their median", "lower"),
     _counted("slice_batch_size", "the first so many samples of the batch, on their own"),
+    _plain("eager_max_abs_error", "the same difference of that tensor in eager", "none"),
+    _text(
+        "left_out", "outputs that are not checked, with their shapes for all samples and for half: none has one batch"
+    ),
     # cache look-up
     _time("cache_lookup_us", "dynamo's search for compiled code in one step, all frames; median of the steps"),
     _time("cache_lookup_low_us", "a quarter of the steps took less"),

@@ -10,32 +10,49 @@ if TYPE_CHECKING:
     import torch
 
 
-def by_name(model: torch.nn.Module, inputs: Any, origin: str) -> dict[str, torch.Tensor]:
-    """Return name -> tensor such that `model(**result)` is `model(*inputs)`; a dict is kept as it is.
+def by_name(model: torch.nn.Module, inputs: Any, origin: str) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
+    """Return a model and name -> tensor such that `model(**tensors)` is the given model's `model(*inputs)`.
+
+    A dict is kept as it is. So is the model, unless `forward` takes some of a tuple's tensors by position only
+    (`*tensors`, or before a `/`): it is then wrapped (`orchestrator.suites.positional`).
 
     Raises ValueError, beginning with `origin` (what gave the inputs), for anything but tensors, and for more of them
-    than the parameters of `forward` can name.
+    than `forward` takes.
     """
     import torch
 
     if isinstance(inputs, torch.Tensor):
         inputs = (inputs,)
     if isinstance(inputs, Mapping):
-        named = dict(inputs)
+        tensors = dict(inputs)
     elif isinstance(inputs, (tuple, list)):
-        kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD,)
-        taken = [name for name, p in inspect.signature(model.forward).parameters.items() if p.kind in kinds]
-        if len(inputs) > len(taken):
-            known = ", ".join(taken) or "nothing"
-            raise ValueError(
-                f"{origin}: {len(inputs)} inputs, but forward names {known}: return a dict of its keywords"
-            )
-        named = dict(zip(taken, inputs, strict=False))
+        names, by_position = _positions(model, len(inputs), origin)
+        tensors = dict(zip(names, inputs, strict=True))
+        if by_position:
+            from orchestrator.suites.positional import Positional
+
+            model = Positional(model, names)
     else:
         raise ValueError(f"{origin} returned a {type(inputs).__name__}: return a tensor, a tuple or a dict of tensors")
-    for name, value in named.items():
+    for name, value in tensors.items():
         if not isinstance(value, torch.Tensor):
             raise ValueError(f"{origin}: input '{name}' is a {type(value).__name__}: only tensors can be inputs")
-    if not named:
+    if not tensors:
         raise ValueError(f"{origin} returned no inputs")
-    return named
+    return model, tensors
+
+
+def _positions(model: torch.nn.Module, count: int, origin: str) -> tuple[list[str], bool]:
+    """Return names for the first `count` positional parameters of `forward`, and whether one has no keyword.
+
+    What `*tensors` collects is called tensors_0, tensors_1, ...
+    """
+    parameters = inspect.signature(model.forward).parameters.values()
+    taken = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)][:count]
+    names = [p.name for p in taken]
+    collecting = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), None)
+    if count > len(names) and collecting is None:
+        known = ", ".join(names) or "nothing"
+        raise ValueError(f"{origin}: {count} inputs, but forward takes only {known}: return as many as it takes")
+    by_position = count > len(names) or any(p.kind is p.POSITIONAL_ONLY for p in taken)
+    return names + [f"{collecting}_{number}" for number in range(count - len(names))], by_position

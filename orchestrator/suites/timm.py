@@ -70,8 +70,8 @@ class TimmModel:
         images = _images(workload.batch_size, size, generator)
         classes = model.num_classes or model.num_features  # a model without a head returns its features
         labels = torch.randint(classes, (workload.batch_size,), generator=generator)
-        inputs = by_name(model, images, name)
-        return Program(model.float(), inputs, _CrossEntropy(labels, classes, self.loss_divisor))
+        called, inputs = by_name(model.float(), images, name)
+        return Program(called, inputs, _CrossEntropy(labels, classes, self.loss_divisor))
 
 
 def _images(count: int, size: Sequence[int], generator: torch.Generator) -> torch.Tensor:

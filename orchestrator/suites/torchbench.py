@@ -53,7 +53,8 @@ class TorchbenchModel:
             raise ValueError(f"{name} made a batch of {benchmark.batch_size}, not of {workload.batch_size}")
         if not dropout:
             silence(model)
-        return Program(model.float(), by_name(model, example, f"get_module() of {name}"), reduce_to_scalar_loss)
+        called, inputs = by_name(model.float(), example, f"get_module() of {name}")
+        return Program(called, inputs, reduce_to_scalar_loss)
 
 
 def _benchmark_class(name: str) -> Any:

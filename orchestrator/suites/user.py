@@ -83,12 +83,15 @@ class UserModel:
             model = make(**self.arguments)
             if not isinstance(model, torch.nn.Module):
                 raise ValueError(f"{self.model} made a {type(model).__name__}: it must be or return a torch.nn.Module")
-            inputs = self._inputs(model, module, workload)
+            called, inputs = self._inputs(model, module, workload)
         if not dropout:
             silence(model)
-        return Program(model.float(), inputs, _loss_of(model, self.model))
+        return Program(called, inputs, _loss_of(model, self.model))
 
-    def _inputs(self, model: torch.nn.Module, module: ModuleType, workload: Workload) -> dict[str, torch.Tensor]:
+    def _inputs(
+        self, model: torch.nn.Module, module: ModuleType, workload: Workload
+    ) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
+        """Return the model as it is called with keywords, and its inputs."""
         give = getattr(model, INPUTS, None) or getattr(module, INPUTS, None)
         if not callable(give):
             raise ValueError(
@@ -106,7 +109,7 @@ class UserModel:
             )
         asked = {"batch_size": workload.batch_size, "sequence_length": length}
         taken = {key: value for key, value in asked.items() if (key in parameters or anything) and value is not None}
-        inputs = by_name(model, give(**taken), f"{INPUTS}() of {self.model}")
+        called, inputs = by_name(model, give(**taken), f"{INPUTS}() of {self.model}")
         batches = [tensor.shape[0] if tensor.dim() else 1 for tensor in inputs.values()]
         if workload.batch_size not in batches:
             says = "takes and ignores batch_size" if "batch_size" in taken else "takes no batch_size"
@@ -114,7 +117,7 @@ class UserModel:
                 f"{self.model}: {INPUTS}() {says} and returns a batch of {batches[0]}, but the job asks for "
                 f"{workload.batch_size}: add it as a keyword, or run with batch_size={batches[0]}"
             )
-        return inputs
+        return called, inputs
 
     @property
     def _place(self) -> str:

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import is_disk_failure, is_out_of_memory
+from orchestrator.compilers.captured import is_training
+from orchestrator.errors import is_disk_failure, is_out_of_memory, remedy
 from orchestrator.plugins import Outcome, Unsupported, check_inputs, instantiate
 from orchestrator.plugins import preloads as preloads_of
 from orchestrator.records import (
@@ -39,7 +40,7 @@ from orchestrator.store import SweepFolder
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 LOADING = ("import", "build")
 SHARED = ("torch", "transformers")
-EAGER_PHASES = ("fp64_run", "eager_1st_run", "eager_2nd_run")
+EAGER_PHASES = re.compile(r"fp64_run|eager(_.*)?")
 
 
 @dataclass
@@ -63,15 +64,15 @@ def run_job(folder: str, job_id: str, *, reraise: bool = False) -> None:
     cache = _hold(store.cache(job.family))
     seen = _Seen()
     failure: Failure | None = None
-    raised: Exception | None = None
+    raised: Exception | SystemExit | None = None
     try:
         outcome = _run(job, store, seen)
         status = outcome.status
         if status not in HARMLESS or outcome.reason:
             kind = "wrong_result" if status == FAIL_ACCURACY else "error"
             failure = Failure(kind=kind, phase=seen.phase, message=outcome.reason)
-    except Exception as error:  # noqa: BLE001 - the process border
-        status, failure = classify(error, seen.phase, job.compiler.name)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the process border
+        status, failure = classify(error, seen.phase, job.compiler.name, training=is_training(job.workload))
         if cache is not None and _was_removed(store.cache(job.family), cache):
             message = f"its compile cache {store.cache(job.family)} was removed while it ran ({failure.message})"
             status, failure = INFRASTRUCTURE, replace(failure, kind=INFRASTRUCTURE, message=message)
@@ -180,11 +181,13 @@ def modules(job: JobSpec) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def classify(error: Exception, phase: str, compiler: str) -> tuple[str, Failure]:
-    """Return the status and failure of a job that raised `error` in `phase`."""
+def classify(error: Exception | SystemExit, phase: str, compiler: str, *, training: bool = True) -> tuple[str, Failure]:
+    """Return the status and failure of a job that raised `error` in `phase`. `training`: with gradients."""
     message = f"{type(error).__name__}: {str(error).strip()}" if str(error).strip() else type(error).__name__
     detail = "".join(traceback.format_exception(error))
-    line = _first_sentence(message)
+    line = _exit(error) if isinstance(error, SystemExit) else _first_sentence(message)
+    if advice := remedy(error, training=training):
+        line = f"{line} ({advice})"
     if isinstance(error, Unsupported):
         return UNSUPPORTED, Failure(kind="unsupported", phase=phase, message=str(error))
     if is_disk_failure(error):
@@ -193,11 +196,26 @@ def classify(error: Exception, phase: str, compiler: str) -> tuple[str, Failure]
         return OUT_OF_MEMORY, Failure(kind="out_of_memory", phase=phase, message=line, detail=detail)
     if phase in LOADING:
         status = MODEL_FAIL_TO_LOAD
-    elif phase in EAGER_PHASES or compiler == EAGER:
+    elif EAGER_PHASES.fullmatch(phase) or compiler == EAGER:
         status = EAGER_FAIL_TO_RUN
     else:
         status = FAIL_TO_RUN
     return status, Failure(kind="error", phase=phase, message=line, detail=detail)
+
+
+def _exit(error: SystemExit) -> str:
+    """Return who called `sys.exit`, and where: the model, or other code of the job."""
+    import torch
+
+    frames = list(traceback.walk_tb(error.__traceback__))
+    frame, line = frames[-1]
+    place = f"{os.path.basename(frame.f_code.co_filename)}:{line}, in {frame.f_code.co_name}"
+    called = f"called sys.exit({error.code!r})"
+    if any(
+        one.f_code.co_name == "forward" and isinstance(one.f_locals.get("self"), torch.nn.Module) for one, _ in frames
+    ):
+        return f"the model {called} in its forward ({place})"
+    return f"the job's code {called} ({place})"
 
 
 def _first_sentence(message: str) -> str:
