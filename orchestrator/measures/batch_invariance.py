@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from orchestrator.measures.compare import in_json
 from orchestrator.measures.context import Context
+from orchestrator.measures.distances import in_json
 from orchestrator.measures.reference import make_deterministic
 from orchestrator.measures.shapes import Shape, build_inputs
 from orchestrator.plugins import Outcome, Unsupported

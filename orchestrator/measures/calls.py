@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.measures.context import Context, seed_all
 from orchestrator.plugins import Forward, Observing, Program
 from orchestrator.probes.observed import copied
+from orchestrator.records import Workload
 
 if TYPE_CHECKING:
     import torch
@@ -98,14 +99,14 @@ def _other(tensor: torch.Tensor, number: int) -> torch.Tensor:
 class Watch:
     """Makes the calls of a series on one model, and sees what each leaves.
 
-    `program` is the model as it was built, `forward` what the compiler made of it; `dtype` is what both are in where
-    that is not the job's. Calls are made in their order.
+    `program` is the model as it was built, `forward` what the compiler made of it; `workload` is what both are of where
+    that is not the job's: another dtype, other shapes. Calls are made in their order.
     """
 
-    def __init__(self, context: Context, program: Program, forward: Forward, dtype: str | None = None) -> None:
+    def __init__(self, context: Context, program: Program, forward: Forward, workload: Workload | None = None) -> None:
         self._mode, self._program, self._forward = context.mode, program, forward
-        self._workload = replace(context.workload, dtype=dtype or context.workload.dtype)
-        mode, workload = self._mode, self._workload
+        self._workload = workload = workload or context.workload
+        mode = self._mode
         if isinstance(mode, Observing):
             self._look = mode.observer(program, forward, workload)
         else:
@@ -116,10 +117,11 @@ class Watch:
         """Return what one call leaves, on the CPU: "output.*", "loss", "grad.*", and of what it changed "input.*",
         "buffer.*" and "parameter.*".
 
-        The call gets copies of `given`, which stay what they are. All generators are seeded before it.
+        The call gets copies of `given`, which stay what they are; views of one tensor are so among the copies too. All
+        generators are seeded before it.
         """
         model = self._program.model
-        inputs = copy.deepcopy({name: tensor.detach() for name, tensor in given.items()})  # views of one stay so
+        inputs = copy.deepcopy({name: tensor if tensor.is_leaf else tensor.detach() for name, tensor in given.items()})
         buffers = {} if self.own_state else {name: buffer.clone() for name, buffer in model.named_buffers()}
         versions = dict(_versions(model))
         workload = replace(self._workload, seed=call.seed)

@@ -14,11 +14,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from orchestrator.measures.compare import COSINE_LIMIT, Rule
+from orchestrator.measures.compare import COSINE_LIMIT, Rule, roundoff
 from orchestrator.measures.context import Context
 from orchestrator.measures.shapes import Shape, build_inputs, positive
 from orchestrator.measures.side_by_side import NOT_COMPARED, SideBySide
 from orchestrator.plugins import Forward, Outcome, Program, Unsupported
+from orchestrator.precision import computed_in
 from orchestrator.probes import compilations, counters
 from orchestrator.probes.clock import stopwatch
 from orchestrator.records import FAIL_ACCURACY, FAIL_TO_RUN, OBSERVED, PASS, Workload
@@ -124,6 +125,7 @@ class DynamicShapes:
             equal_nan=context.workload.dtype != "float32",
             cosine_limit=COSINE_LIMIT if self.cosine_limit is None else self.cosine_limit,
             norm_tolerance=self.norm_tolerance,
+            roundoff=roundoff(computed_in(context.workload)),
         )
         sides = SideBySide(context, eager, compiled, forward, rule)
 

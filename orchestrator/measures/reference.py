@@ -192,7 +192,7 @@ def _in(context: Context, calls: list[Call], dtype: str) -> str:
     try:
         program = context.build(dropout=False, dtype=dtype)
         inputs = inputs_of(context, program.inputs, calls, dtype=dtype)
-        watch = Watch(context, program, program.model, dtype=dtype)
+        watch = Watch(context, program, program.model, replace(context.workload, dtype=dtype))
         for place, call in enumerate(calls):
             left = watch.call(call, inputs[call.inputs])
             store.write(place, left | (watch.last() if place == len(calls) - 1 else {}))

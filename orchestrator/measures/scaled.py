@@ -204,7 +204,7 @@ class _Judge:
         return min(SCALE_TOLERANCES * self.rule.tolerance, SCALE_LIMIT) + 3 * own + chance
 
     def _ambiguous(self) -> bool:
-        """In low precision eager that is far from float64 may be chaotic: what is as far as eager is not surely wrong."""
+        """In low precision a model may be chaotic: what is as far from float64 as eager is not surely wrong."""
         seen = self.seen
         if self.why_not is None or seen.eager is None or seen.result is None or self.u <= FLOAT32_ROUNDOFF:
             return False  # float64 has arbitrated, or there is none

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from orchestrator.measures.calls import FIRST, Call, Watch
 from orchestrator.measures.compare import compare, differing
 from orchestrator.measures.context import Context
 from orchestrator.plugins import Forward, Program
@@ -40,33 +41,29 @@ class SideBySide:
     def judge(self, inputs: Mapping[str, torch.Tensor], workload: Workload) -> str:
         """Return "pass", "fail_accuracy: ..." with the worst tensor, or "not compared: ..." with the reason.
 
-        The step up to the optimizer's (`Mode.observe`): outputs; in training the loss, gradients and buffers. Buffers
+        What one call leaves (`calls.Watch`): outputs, in training the loss and gradients, and what it changes. Buffers
         and inputs are what they were afterwards. Raises what the compiled callable raises.
         """
         import torch
 
-        def observed(program: Program, forward: Forward, seed: int | None = None) -> Observed:
+        def observed(program: Program, forward: Forward, seed: int) -> Observed:
             kept = [(buffer, buffer.detach().clone()) for buffer in program.model.buffers()]
-            self.context.seed()
-            if seed is not None:
-                torch.manual_seed(seed)
-            copies = {name: _copy(tensor) for name, tensor in inputs.items()}
             try:
-                return self.context.mode.observe(replace(program, inputs=copies), forward, workload)
+                return Watch(self.context, program, forward, workload).call(Call(FIRST, seed), inputs)
             finally:
                 with torch.no_grad():
                     for buffer, before in kept:
                         buffer.copy_(before)
 
         try:
-            reference = observed(self.eager, self.eager.model)
+            reference = observed(self.eager, self.eager.model, workload.seed)
             other = observed(self.eager, self.eager.model, workload.seed + 1)
         except FAILED as error:
             return f"{NOT_COMPARED}: eager: {_line(error)}"
         if random := differing(reference, other):
             return f"{NOT_COMPARED}: {random[0]['name']} is random in eager (two seeds give two results)"
         float64 = self._float64(inputs, workload)
-        result = observed(self.compiled, self.forward)
+        result = observed(self.compiled, self.forward, workload.seed)
         try:
             records = compare(reference, result, float64, self.rule)
         except FAILED as error:
@@ -77,11 +74,11 @@ class SideBySide:
         if not wrong:
             return PASS
         worst = max(wrong, key=lambda record: _size(record["max_abs_error"]))
-        how = f"worst {worst['name']} by {worst['max_abs_error']} (rule {worst['rule']})"
+        how = f"worst {worst['name']} by {worst['max_abs_error']} (rule {worst['rule']}: {worst['why']})"
         return f"{FAIL_ACCURACY}: {len(wrong)} of {len(records)} tensors, {how}"
 
     def _float64(self, inputs: Mapping[str, torch.Tensor], workload: Workload) -> Observed | None:
-        """Return what the model makes of the same inputs with the same parameters in float64, of floating tensors."""
+        """Return what the model makes of the same inputs with the same parameters in float64."""
         import torch
 
         try:
@@ -91,24 +88,20 @@ class SideBySide:
                 own = dict(self.eager.model.named_parameters()) | dict(self.eager.model.named_buffers())
                 for name, tensor in (*model.named_parameters(), *model.named_buffers()):
                     tensor.copy_(own[name])
-            program.inputs = {name: _copy(tensor, exact=True) for name, tensor in inputs.items()}
-            self.context.seed()
-            found = self.context.mode.observe(program, model, replace(workload, dtype="float64"))
+            exact = {name: _exact(tensor) for name, tensor in inputs.items()}
+            watch = Watch(self.context, program, model, replace(workload, dtype="float64"))
+            return watch.call(Call(FIRST, workload.seed), exact)
         except FAILED as error:
             self.float64 = _line(error)
             return None
-        return {name: tensor for name, tensor in found.items() if tensor.is_floating_point()}
 
 
-def _copy(tensor: torch.Tensor, *, exact: bool = False) -> torch.Tensor:
-    """Return a copy; `exact`: in float64 or complex128. What dynamo was told of a tensor's shape is an attribute."""
+def _exact(tensor: torch.Tensor) -> torch.Tensor:
     import torch
 
-    copy = tensor.detach().clone()
-    if exact and (tensor.is_floating_point() or tensor.is_complex()):
-        return copy.to(torch.complex128 if tensor.is_complex() else torch.float64)
-    vars(copy).update(vars(tensor))
-    return copy.requires_grad_(tensor.requires_grad)
+    if tensor.is_complex():
+        return tensor.to(torch.complex128)
+    return tensor.double() if tensor.is_floating_point() else tensor
 
 
 def _line(error: BaseException) -> str:

@@ -1,16 +1,20 @@
-"""One step of a job's model in eager and compiled, compared, by a script that runs by itself in a fresh process."""
+"""A job's model in eager and compiled, compared call by call, by a script that runs by itself in a fresh process."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.measures.compare import Rule, compare, differing
+from orchestrator.measures.calls import Call, Watch, inputs_of, series
+from orchestrator.measures.compare import Rule, compare, differing, roundoff
 from orchestrator.measures.context import Context
+from orchestrator.measures.eager import really_eager
 from orchestrator.measures.reference import make_deterministic
 from orchestrator.plugins import instantiate
+from orchestrator.precision import computed_in
 from orchestrator.records import JobSpec, Json, from_json, to_json
 
 if TYPE_CHECKING:
@@ -53,21 +57,26 @@ def show(job: Json, *, tolerance: float) -> None:
 
     context = _context(from_json(JobSpec, job))
     make_deterministic()
-    eager = _observe(context)
-    if unstable := differing(eager, _observe(context)):
+    calls = series(context.build(dropout=False).inputs, None, context.workload.seed)
+    with really_eager():
+        eager, again = _observe(context, calls), _observe(context, calls)
+        float64 = _float64(context, calls)
+    if unstable := [record for one, two in zip(eager, again, strict=True) for record in differing(one, two)]:
         print(f"{EAGER_DIFFERS}: {', '.join(record['name'] for record in unstable)}")
         return
-    float64 = _float64(context)
     torch.compiler.reset()
     with torch._inductor.config.patch(fallback_random=True):  # the same random numbers as eager's
-        result = _observe(context, compiled=True)
+        result = _observe(context, calls, compiled=True)
     wrong = []
-    for record in compare(eager, result, float64, Rule(tolerance=tolerance)):
-        print(f"{'right' if record['passed'] else 'WRONG'}  {record['name']}: {record['rule']}, "
-              f"largest difference {record['max_abs_error']}")  # fmt: skip
-        wrong += [] if record["passed"] else [record["name"]]
+    rule = Rule(tolerance=tolerance, roundoff=roundoff(computed_in(context.workload)))
+    for place, call in enumerate(calls):
+        for record in compare(eager[place], result[place], float64[place] if float64 else None, rule):
+            name = f"{record['name']} ({call.inputs} inputs)"
+            print(f"{'right' if record['passed'] else 'WRONG'}  {name}: {record['why'] or record['rule']}, "
+                  f"largest difference {record['max_abs_error']}")  # fmt: skip
+            wrong += [] if record["passed"] else [name]
     if wrong:
-        raise AccuracyError(f"{len(wrong)} of {len(eager)} tensors are wrong: {', '.join(wrong[:5])}")
+        raise AccuracyError(f"{len(wrong)} tensors are wrong: {', '.join(wrong[:5])}")
 
 
 def _context(job: JobSpec) -> Context:
@@ -86,20 +95,23 @@ def _context(job: JobSpec) -> Context:
     )
 
 
-def _observe(context: Context, *, compiled: bool = False, dtype: str | None = None) -> dict[str, torch.Tensor]:
-    """Build the model afresh and observe one step."""
+def _observe(
+    context: Context, calls: Sequence[Call], *, compiled: bool = False, dtype: str | None = None
+) -> list[dict[str, torch.Tensor]]:
+    """Build the model afresh; return what each call leaves."""
     program = context.build(dropout=False, dtype=dtype)
+    inputs = inputs_of(context, program.inputs, calls, dtype)
     workload = replace(context.workload, dtype=dtype or context.workload.dtype)
     context.seed()
     forward = context.compiler.compile(program, workload) if compiled else program.model
-    return context.mode.observe(program, forward, workload)
+    watch = Watch(context, program, forward, workload)
+    return [watch.call(call, inputs[call.inputs]) for call in calls]
 
 
-def _float64(context: Context) -> dict[str, torch.Tensor] | None:
-    """Return the same step in float64; None where that fails (memory, an operator without it), and say so."""
+def _float64(context: Context, calls: Sequence[Call]) -> list[dict[str, torch.Tensor]] | None:
+    """Return the same calls in float64; None where that fails (memory, an operator without it), and say so."""
     try:
-        found = _observe(context, dtype="float64")
+        return _observe(context, calls, dtype="float64")
     except (RuntimeError, MemoryError, NotImplementedError, TypeError) as error:
         print(f"no float64 reference: {type(error).__name__}: {error}")
         return None
-    return {name: tensor for name, tensor in found.items() if tensor.is_floating_point()}

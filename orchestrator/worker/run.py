@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.compilers.captured import is_training
-from orchestrator.errors import is_disk_failure, is_out_of_memory, remedy
+from orchestrator.errors import UsageError, is_disk_failure, is_out_of_memory, remedy
 from orchestrator.plugins import Outcome, Unsupported, check_inputs, instantiate
 from orchestrator.plugins import preloads as preloads_of
 from orchestrator.records import (
@@ -72,7 +72,7 @@ def run_job(folder: str, job_id: str, *, reraise: bool = False) -> None:
             kind = "wrong_result" if status == FAIL_ACCURACY else "error"
             failure = Failure(kind=kind, phase=seen.phase, message=outcome.reason)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the process border
-        status, failure = classify(error, seen.phase, job.compiler.name, training=is_training(job.workload))
+        status, failure = classify(error, seen.phase, job.compiler.name, training=_trains(job))
         if cache is not None and _was_removed(store.cache(job.family), cache):
             message = f"its compile cache {store.cache(job.family)} was removed while it ran ({failure.message})"
             status, failure = INFRASTRUCTURE, replace(failure, kind=INFRASTRUCTURE, message=message)
@@ -201,6 +201,14 @@ def classify(error: Exception | SystemExit, phase: str, compiler: str, *, traini
     else:
         status = FAIL_TO_RUN
     return status, Failure(kind="error", phase=phase, message=line, detail=detail)
+
+
+def _trains(job: JobSpec) -> bool:
+    """Return whether the job's steps differentiate; False where its mode is not allowed here, which the job says."""
+    try:
+        return is_training(job.workload)
+    except UsageError:
+        return False
 
 
 def _exit(error: SystemExit) -> str:
