@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.measures.context import Context
@@ -10,6 +12,39 @@ from orchestrator.plugins import Program, Unsupported
 
 ARTIFACTS = "artifacts"
 """Folder of the files that a measure leaves, inside the job's folder."""
+
+
+@dataclass
+class Inside:
+    """What `really_eager` saw: whether code was called that the model has compiled itself, with torch.compile."""
+
+    compiled: bool = False
+
+
+@contextmanager
+def really_eager() -> Iterator[Inside]:
+    """Run what a model compiles itself (torch.compile in it, Module.compile) as plain Python; say whether it did.
+
+    It is `torch.compiler.set_stance("force_eager")`. Enter it outside of the clock, and never while dynamo is at work.
+    What torch.compile returns asks `_callback_from_stance` at each call which compiler is in force (torch 2.6 to 2.13),
+    whichever way the model made it, and when: that is how it is noticed.
+    """
+    import torch
+    from torch._dynamo import eval_frame
+
+    inside = Inside()
+    ask = eval_frame._callback_from_stance
+
+    def noting(callback: Any) -> Any:
+        inside.compiled |= callback is not None and callback is not False  # those are torch.compiler.disable
+        return ask(callback)
+
+    with torch.compiler.set_stance("force_eager"):
+        eval_frame._callback_from_stance = noting
+        try:
+            yield inside
+        finally:
+            eval_frame._callback_from_stance = ask
 
 
 def eager_only(context: Context, why: str) -> None:
