@@ -222,7 +222,9 @@ class Compiler(Protocol):
     One whose callable takes inputs like `program.inputs` only (their names and shapes, tensors and nothing else),
     because it is made by tracing them, says so: `fixed_inputs: ClassVar[bool] = True`. It is not asked to do a mode
     that has `other_inputs`. One whose code keeps buffers of its own, not those of `program.model`, says
-    `owns_state: ClassVar[bool] = True`: that they change is then seen in the outputs of later calls only.
+    `owns_state: ClassVar[bool] = True`: that they change is then seen in the outputs of later calls only. One whose
+    code is made by dynamo, without being a `DynamoCompiler`, may say so: `through_dynamo: ClassVar[bool] = True`; a row
+    for which dynamo captured nothing is then marked.
 
     Any plug-in may name modules that are imported before anything is measured (by the fork server once for all jobs):
     `PRELOAD: ClassVar[tuple[str, ...]]`, or a method `preload_modules(workload) -> Sequence[str]`.
@@ -252,6 +254,11 @@ class DynamoCompiler(Protocol):
 
     def inductor_options(self) -> Mapping[str, Any]:
         """Return the keys of `torch._inductor.config` that it sets while it compiles, with their values."""
+
+
+def through_dynamo(compiler: Any) -> bool:
+    """Return whether a compiler says that dynamo makes its code."""
+    return isinstance(compiler, DynamoCompiler) or bool(getattr(compiler, "through_dynamo", False))
 
 
 class Measure(Protocol):

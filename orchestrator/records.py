@@ -51,6 +51,16 @@ UNSUPPORTED = "unsupported"  # cannot be done here, with the reason and what to 
 INFRASTRUCTURE = "infrastructure"  # not the job's fault: fork failed, disk full, server lost
 NOT_RUN = "not_run"  # planned, no result yet (only collectors write this word, never a worker)
 
+# What was timed, where it is not what the row says: keys of the fact `measured`, each with the reason.
+RAN_EAGER = "eager"  # a compiler's row, and no compiled code ran while it was timed
+RAN_PARTLY_EAGER = "partly eager"  # dynamo has given up on some of the model's functions
+NOT_FINITE = "not finite"  # results with NaN or infinities
+OTHER_THREADS = "other threads"  # not as many as the row says
+INPUTS_SET_BACK = "inputs set back"  # each call writes into them; no fault
+COMPILES_ITSELF = "compiles itself"  # the model calls torch.compile; eager ran it as plain Python; no fault
+MEASURED = (RAN_EAGER, RAN_PARTLY_EAGER, NOT_FINITE, OTHER_THREADS, INPUTS_SET_BACK, COMPILES_ITSELF)
+MARKED = frozenset(MEASURED[:4])
+
 STATUSES = (
     PASS,
     PASS_DUE_TO_SKIP,

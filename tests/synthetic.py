@@ -111,8 +111,13 @@ def performance_result(
     disturbed: Sequence[str] = (),
     counters: Mapping[str, int] | None = None,
     pair_method: str = "interleaved",
+    measured: Mapping[str, str] | None = None,
+    later: tuple[int, float] | None = None,
 ) -> JobResult:
-    """Return a passing result. `latency` in seconds: all samples, or the value of 20 equal ones."""
+    """Return a passing result. `latency` in seconds: all samples, or the value of 20 equal ones.
+
+    later: compilations after the first call, and their seconds.
+    """
     values = [latency] * 20 if isinstance(latency, float) else list(latency)
     samples = [Samples(metric="latency", unit="s", better="lower", values=tuple(values))]
     samples.append(Samples(metric="first_call", unit="s", better="lower", values=(first_call,)))
@@ -135,6 +140,10 @@ def performance_result(
     if not eager:
         facts["pair"] = {"method": pair_method}
         facts["counters"] = dict(counters or {"graphs": 1, "graph_breaks": 0, "captured_calls": 50, "fallbacks": 0})
+    if measured:
+        facts["measured"] = dict(measured)
+    if later:
+        facts["later_compilations"] = {"count": later[0], "seconds": later[1]}
     return JobResult(job_id=spec.id, status=PASS, samples=tuple(samples), facts=facts, started=1000.0, ended=1012.0)
 
 

@@ -63,6 +63,28 @@ class Torn(Whole):
         return {"y": y, "loss": y.sum()}
 
 
+class Branching(Whole):
+    """A branch on a value: a graph on each side of the break, which is a jump."""
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        y = self.layer(x)
+        y = y * 2 if y.sum() > 0 else y - 1
+        return {"y": y, "loss": y.sum()}
+
+
+class Counting(Whole):
+    """Each call has another constant: compiled again and again, until dynamo's limit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        self.calls += 1
+        y = self.layer(x) * self.calls
+        return {"y": y, "loss": y.sum()}
+
+
 class Mixed(Whole):
     """A sample's result depends on the others in its batch."""
 
@@ -247,6 +269,38 @@ def test_other_batch_sizes_name_the_guard_that_failed(tmp_path: Path) -> None:
     assert "size mismatch at index 0. expected 8, actual 4" in row["recompile_reason"]
     assert row["user_frame"].startswith("forward (test_dynamo_measures.py:")
     assert (row["calls"], row["compilations"]) == (9, 2)
+
+
+def test_a_branch_on_data_is_a_graph_break_for_both_of_explains_tables(tmp_path: Path) -> None:
+    _, found = observed(tmp_path, Explain(), Branching)
+    (broken,) = found["graph_breaks"]
+    assert broken["break_reason"].startswith("generic_jump")
+    assert broken["effect"] == BREAK
+    row = found["explain"][0]
+    assert (row["graph_breaks"], row["unique_graph_breaks"], broken["count"]) == (1, 1, 1)
+    assert row["graphs"] == 2
+
+
+@pytest.mark.parametrize(
+    ("limits", "name", "compiled"),
+    [
+        ({}, "recompile_limit (8)", 8),
+        ({"recompile_limit": 3}, "recompile_limit (3)", 3),
+        ({"accumulated_recompile_limit": 5}, "accumulated_recompile_limit (5)", 5),
+    ],
+)
+def test_the_limit_of_recompilations_is_a_row_that_says_what_it_means(
+    tmp_path: Path, limits: dict[str, int], name: str, compiled: int
+) -> None:
+    with torch._dynamo.config.patch(**limits):
+        _, found = observed(tmp_path, Recompilations(calls=12), Counting)
+    *again, last = found["recompilations"]
+    assert sum(row["recompiles"] for row in again) == compiled - 1
+    assert {row["compilations"] for row in again} == {compiled}
+    line = inspect.getsourcelines(Counting.forward)[1]
+    assert {row["user_frame"] for row in (*again, last)} == {f"forward (test_dynamo_measures.py:{line})"}
+    assert last["recompile_reason"].startswith(f"{name} was hit: from here on what none of its code fits runs in eager")
+    assert f"calls == {compiled - 1}" in last["recompile_reason"]
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,39 @@ def test_shapes_and_batches_of_a_real_model(tmp_path: Path) -> None:
     assert set(slices["batch_size"]) == {8}
 
 
+COUNTER = """
+import torch
+
+class Counter(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer, self.calls = torch.nn.Linear(8, 8), 0
+
+    def forward(self, x):
+        self.calls += 1
+        return self.layer(x) * self.calls
+
+    def get_example_inputs(self, batch_size=4):
+        return {"x": torch.randn(batch_size, 8)}
+"""
+
+
+@pytest.mark.slow
+def test_a_model_over_the_recompile_limit_is_no_speed_up_of_its_compiler(tmp_path: Path) -> None:
+    (tmp_path / "my.py").write_text(COUNTER)
+    own = ("suite=user", "suite.models=[my.py:Counter]", "rounds=1", "measure=performance")
+    output = run(tmp_path, *own, "compiler=eager,dynamo_eager")
+    assert "measured: eager!" in output
+    assert "was measured: eager: dynamo's recompile_limit was hit in forward" in " ".join(output.split())
+    row = table(tmp_path, "performance").set_index("compiler").loc["dynamo_eager"]
+    assert row["verdict"] == "measured: eager"
+    assert row["speedup"] != row["speedup"]
+    assert (row["graphs"], row["recompiles"], row["later_compilations"]) == (8, 7, 7)
+    assert row["later_compile_s"] > 0
+    assert "measured" in row["flags"]
+    assert "measured: eager" in run(tmp_path, "report", "latest", "--md")
+
+
 @pytest.mark.slow
 def test_a_planted_bug_of_inductor_becomes_a_short_script_that_shows_it(tmp_path: Path) -> None:
     """T5 is the one of `tiny` with a ReLU, which is computed as x + 1."""

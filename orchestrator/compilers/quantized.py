@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from orchestrator.compilers.captured import inference_only
-from orchestrator.plugins import Compiled, Compiler, Forward, Program, foreign_code, instantiate, preloads
+from orchestrator.plugins import (
+    Compiled,
+    Compiler,
+    Forward,
+    Program,
+    foreign_code,
+    instantiate,
+    preloads,
+    through_dynamo,
+)
 from orchestrator.records import PluginSpec, Workload, from_json
 
 
@@ -46,6 +55,10 @@ class Quantized:
     @property
     def fixed_inputs(self) -> bool:
         return bool(getattr(self._compiler, "fixed_inputs", False))
+
+    @property
+    def through_dynamo(self) -> bool:
+        return through_dynamo(self._compiler)
 
     def foreign_code(self) -> list[str]:
         return foreign_code(self._quantization) + foreign_code(self._compiler)

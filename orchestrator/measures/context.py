@@ -49,6 +49,12 @@ class Context:
         """True for the baseline itself; an identity compiler under another name is compared with it like any other."""
         return self.job.compiler.name == EAGER
 
+    @property
+    def measured(self) -> dict[str, str]:
+        """What was timed, where it is not what the row says: one of `records.MEASURED` -> why. A fact of the job."""
+        found: dict[str, str] = self.facts.setdefault("measured", {})
+        return found
+
     @contextmanager
     def phase(self, name: str, children: bool = False) -> Iterator[None]:
         """Name what is being done, for the record of a failure, and measure its peak memory."""

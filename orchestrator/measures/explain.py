@@ -64,9 +64,10 @@ def _seen() -> Counter[Broken]:
     for broken in compilations.graph_breaks():
         stack = compilations.short_stack(broken.user_stack)
         seen[BREAK, compilations.short_reason(broken.reason), stack] += 1
-    for one in compilations.compilations():
+    found = compilations.compilations()
+    for one in found:
         if one.fail_type is not None:
-            place = compilations.short_place(one)
+            place = compilations.short_place(one, found)
             seen[LEFT, compilations.short_reason(one.fail_reason or one.fail_type), place] += 1
     return seen
 

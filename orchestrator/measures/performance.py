@@ -13,16 +13,18 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 from orchestrator.errors import is_out_of_memory
 from orchestrator.measures.context import Context
+from orchestrator.measures.eager import Inside, really_eager
+from orchestrator.measures.timed import Dynamo, Inputs, Last, NotFinite, beside_eager, finite, threads_as_asked
 from orchestrator.plugins import Forward, Outcome, Program, Recording, facts_of
-from orchestrator.probes import counters
-from orchestrator.probes.clock import no_garbage_collection, stopwatch
+from orchestrator.probes.clock import make_ready, no_garbage_collection, stopwatch
 from orchestrator.probes.noise import NoiseProbe, wait_for_quiet
-from orchestrator.records import PASS, TIMED
+from orchestrator.records import COMPILES_ITSELF, PASS, TIMED
 
 Timed = Callable[[Callable[[], Any]], float]
 Step = Callable[[], Any]
@@ -43,6 +45,7 @@ class Performance:
     """
 
     kind: ClassVar[str] = TIMED
+    PRELOAD: ClassVar[tuple[str, ...]] = ("torch._dynamo",)  # which `really_eager` asks: not in the memory of a model
 
     iterations: int = 20
     seconds: float = 1.0
@@ -63,37 +66,60 @@ class Performance:
                 raise ValueError(f"{name}={value}: it must be at least 0")
 
     def run(self, context: Context) -> Outcome:
+        with really_eager() if context.is_eager else nullcontext(Inside()) as inside:
+            try:
+                self._run(context)
+            except NotFinite as found:
+                return Outcome(found.status, str(found))
+        _note_inside(context, inside)
+        return Outcome(PASS)
+
+    def _run(self, context: Context) -> None:
         timed = stopwatch(context.device)
-        if not context.is_eager:
-            counters.reset()
+        dynamo = Dynamo(context)
         context.memory.mark_base()
         with context.phase("build"):
             program = context.build(dropout=context.mode.training)
+        threads_as_asked(context, mark=False)
         context.facts.update(_size(program))
-        step = self._first_call(context, timed, program)
-        if not context.is_eager:
-            context.facts.update(counters.read())
+        inputs = Inputs(program)
+        bare, result = self._first_call(context, timed, program)
+        inputs.look()
+        step = inputs.around(context, bare)
+        finite(context, "the first call", result, _calls(context))
+        del result
+        dynamo.after("compile")
+        threads_as_asked(context)
         context.facts["waited_for_quiet_s"] = wait_for_quiet(self.quiet_seconds)
         with context.phase("warmup"):
-            self._warm_up(context, timed, step)
+            last = self._warm_up(context, timed, step)
+        finite(context, "the warm-up", last, _calls(context))
+        del last
+        dynamo.after("warmup")
+        threads_as_asked(context)
         noise = NoiseProbe(context.device)
-        if isinstance(step, Recording):
-            step.restart()
+        if isinstance(bare, Recording):
+            bare.restart()
         with context.phase("steady"), no_garbage_collection():
             latencies = self._repeat(self.iterations, self.seconds, lambda: timed(step), relative_half_width)
         context.add("latency", "s", "lower", latencies)
-        if isinstance(step, Recording):
-            context.samples += step.samples()
-            context.facts |= step.facts
+        if isinstance(bare, Recording):
+            context.samples += bare.samples()
+            context.facts |= bare.facts
         context.facts |= noise.facts(len(latencies), latencies)
+        finite(context, "the steady state", dynamo.look(step), _calls(context))
+        dynamo.after("steady")
+        threads_as_asked(context)
         if not context.is_eager:
-            self._pairs_if_they_fit(context, timed, program, step)
-        return Outcome(PASS)
+            self._pairs_if_they_fit(context, timed, program, bare, inputs)
+            finite(context, "the pairs", dynamo.look(step), _calls(context))
+            dynamo.after("pairs")
+            threads_as_asked(context)
 
-    def _first_call(self, context: Context, timed: Timed, program: Program) -> Step:
+    def _first_call(self, context: Context, timed: Timed, program: Program) -> tuple[Step, Any]:
         """Compile and call once: the first call's latency contains all that compiling costs, ahead of time or not.
 
-        What the mode does between the two (a cache that is allocated) is not in it.
+        What the mode does between the two (a cache that is allocated) is not in it. Returns the step and its result.
         """
         context.facts["cache"] = _cache_state(context)
         context.seed()
@@ -101,52 +127,80 @@ class Performance:
         with context.phase("compile", children=not context.is_eager):
             seconds = timed(lambda: forwards.append(context.compiler.compile(program, context.workload)))
             step = context.mode.step(program, forwards[0], context.workload)
-            seconds += timed(step)
+            first = Last(step)
+            seconds += timed(first)
             context.add("first_call", "s", "lower", [seconds])
         if facts_of(forwards[0]):
             context.facts["compiled"] = dict(facts_of(forwards[0]))
-        return step
+        return step, first.value
 
-    def _warm_up(self, context: Context, timed: Timed, step: Step) -> None:
+    def _warm_up(self, context: Context, timed: Timed, step: Step) -> Any:
+        """Return the result of the last call."""
         calls: list[float] = []
+        last = Last(step)
         start = time.perf_counter()
         steady = False
         while not steady and time.perf_counter() - start < self.max_seconds:
-            calls.append(timed(step))
-            last = calls[-3:]
+            calls.append(timed(last))
+            recent = calls[-3:]
             enough = len(calls) >= max(self.warmup_calls, 3) and time.perf_counter() - start >= self.warmup_seconds
-            steady = enough and max(last) <= min(last) * (1 + self.warmup_spread)
+            steady = enough and max(recent) <= min(recent) * (1 + self.warmup_spread)
             if enough and len(calls) >= 100 * self.warmup_calls:
                 break  # a step of microseconds on a noisy machine may never be that quiet: the marks will tell
         context.add("warmup_latency", "s", "none", calls)
         context.facts["warmup_steady"] = steady
+        return last.value
 
-    def _pairs_if_they_fit(self, context: Context, timed: Timed, program: Program, step: Step) -> None:
+    def _pairs_if_they_fit(self, context: Context, timed: Timed, program: Program, bare: Step, inputs: Inputs) -> None:
         """Time the pairs; where eager does not fit beside the compiled model, say so and keep the rest."""
         try:
-            self._pairs(context, timed, program, step)
+            self._pairs(context, timed, program, bare, inputs)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             context.facts["pair"] = {"method": "none", "reason": f"eager does not fit beside it: {error}"}
 
-    def _pairs(self, context: Context, timed: Timed, program: Program, step: Step) -> None:
+    def _pairs(self, context: Context, timed: Timed, program: Program, bare: Step, inputs: Inputs) -> None:
         """Time eager and compiled blocks next to each other, in the order E C C E E C C E ..."""
         with context.phase("pairs"):
             twin = context.build(dropout=context.mode.training) if context.compiler.changes_model else program
-            eager = context.mode.step(twin, twin.model, context.workload)
-            fastest = min(min(timed(eager) for _ in range(3)), min(timed(step) for _ in range(3)))
+            threads_as_asked(context, mark=False)
+            inside = Inside()
+
+            def as_eager(work: Callable[[], Sample]) -> Sample:
+                with really_eager() as seen:
+                    done = work()
+                inside.compiled |= seen.compiled
+                return done
+
+            eager = as_eager(lambda: context.mode.step(twin, twin.model, context.workload))
+            inputs.set_back()
+            eagers = Inputs(twin)  # compiled code may have lost that the model writes into them, or do so alone
+            as_eager(lambda: timed(eager))
+            if twin is program:
+                inputs = eagers
+                timed(bare)
+            eagers.look()
+            eager, step = eagers.around(context, eager), inputs.around(context, bare)
+            fastest = min(min(as_eager(lambda: timed(eager)) for _ in range(3)), min(timed(step) for _ in range(3)))
             block = max(1, round(self.block_seconds / fastest))
             noise = NoiseProbe(context.device)
 
+            def eager_block() -> float:
+                return as_eager(lambda: _block(timed, eager, block))
+
             def two_pairs() -> list[tuple[float, float]]:
                 """One pair with eager first, one with the compiler first: whatever the order costs cancels."""
-                eager_first = (_block(timed, eager, block), _block(timed, step, block))
+                eager_first = (eager_block(), _block(timed, step, block))
                 compiled = _block(timed, step, block)
-                return [eager_first, (_block(timed, eager, block), compiled)]
+                return [eager_first, (eager_block(), compiled)]
 
             with no_garbage_collection():
                 twos = self._repeat(math.ceil(self.pairs / 2), self.pair_seconds, two_pairs, _half_width_of_ratios)
+            if not context.mode.training:
+                make_ready(eager)
+                beside_eager(context, as_eager(eager))
+        _note_inside(context, inside)
         pairs = [pair for two in twos for pair in two]
         context.add("pair_eager_latency", "s", "lower", [eager_s for eager_s, _ in pairs])
         context.add("pair_latency", "s", "lower", [compiled_s for _, compiled_s in pairs])
@@ -214,8 +268,22 @@ def _block(timed: Timed, step: Step, length: int) -> float:
     """
     if length == 1:
         return timed(step)
+    make_ready(step)
     step()
     return statistics.quantiles([timed(step) for _ in range(length)], n=4, method="inclusive")[0]
+
+
+def _calls(context: Context) -> int:
+    """Return how often a step has been called so far; in the pairs by both sides."""
+    samples = {sample.metric: len(sample.values) for sample in context.samples}
+    single = sum(samples.get(metric, 0) for metric in ("first_call", "warmup_latency", "latency"))
+    block: int = context.facts.get("pair", {}).get("block", 0)
+    return single + 2 * samples.get("pair_latency", 0) * (block + (block > 1))
+
+
+def _note_inside(context: Context, inside: Inside) -> None:
+    if inside.compiled:
+        context.measured[COMPILES_ITSELF] = "the model calls torch.compile itself: eager ran that as plain Python"
 
 
 def _size(program: Program) -> dict[str, int]:

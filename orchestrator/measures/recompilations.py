@@ -55,11 +55,25 @@ class Recompilations:
         again = Counter(
             (compilations.short_reason(one.recompile_reason), compilations.short_frame(one))
             for one in found
-            if one.recompile_reason
+            if one.recompile_reason and compilations.limit_of(one) is None
         )
-        totals = {"calls": self.calls * len(shapes), "compilations": len(found)}
+        refused = compilations.over_limit(found)
+        compiled = sum(compilations.limit_of(one) is None for one in found)
+        totals = {"calls": self.calls * len(shapes), "compilations": compiled}
         for (reason, frame), count in again.most_common():
             context.find("recompilations", recompiles=count, recompile_reason=reason, user_frame=frame, **totals)
-        if not again:
+        for over in refused:
+            context.find("recompilations", recompiles=0, recompile_reason=words(over), user_frame=over.place, **totals)
+        if not again and not refused:
             context.find("recompilations", recompiles=0, **totals)
         return Outcome(PASS)
+
+
+def words(over: compilations.OverLimit) -> str:
+    """Return what it means that dynamo compiles a frame no more: a row beside those of the recompilations before."""
+    from torch._dynamo import config
+
+    return (
+        f"{over.limit} ({getattr(config, over.limit, '?')}) was hit: from here on what none of its code fits runs in "
+        f"eager (failed last: {over.guard})"
+    )

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orchestrator
 
@@ -26,6 +27,22 @@ _ADDRESS = re.compile(r" ?(at )?0x[0-9a-fA-F]{6,}")
 _INSTALLED = re.compile(r"[^\s(]*/site-packages/")
 _CONTEXT = re.compile(r"Developer debug context: *(.*)")
 _COMPILE_ID = re.compile(r"^!?\d+/\d+(_\d+)?: ")
+_LIMIT = re.compile(r"Limit type: (\w+)")
+_REGION = re.compile(r"Torch-Compiled Region: (\S+)")
+
+
+@dataclass(frozen=True)
+class OverLimit:
+    """A frame that dynamo no longer compiles: calls that none of its code fits run in eager from then on.
+
+    frame: its number; place: "function (file.py:12)"; limit: the key of `torch._dynamo.config` that stopped it;
+    guard: the one that failed last.
+    """
+
+    frame: str
+    place: str
+    limit: str
+    guard: str
 
 
 def forget() -> None:
@@ -52,6 +69,36 @@ def graph_breaks() -> list[GraphCompileReason]:
     return list(dynamo.graph_break_reasons)
 
 
+def over_limit(found: Sequence[CompilationMetrics]) -> list[OverLimit]:
+    """Return the frames of which one compilation more was refused, in the order in which that happened.
+
+    torch records the refusal as a failed compilation without a function: its number tells whose it is.
+    """
+    frames: dict[str, OverLimit] = {}
+    for one in found:
+        if (limit := limit_of(one)) is not None:
+            frame = frame_number(one.compile_id)
+            guard = short_reason(one.recompile_reason or "")
+            frames.setdefault(frame, OverLimit(frame, short_frame(one, found), limit, guard))
+    return list(frames.values())
+
+
+def limit_of(one: CompilationMetrics) -> str | None:
+    """Return the key of `torch._dynamo.config` that refused a compilation; None for one that was none of that."""
+    limit = _LIMIT.search(one.fail_reason or "")
+    return limit.group(1) if limit else None
+
+
+def frame_number(compile_id: str | None) -> str:
+    """Return the number of the frame in a compilation's id: that of "1/8", and of its restart "1/8_1", is "1"."""
+    return (compile_id or "").rpartition("/")[0].lstrip("!")
+
+
+def regions(events: Iterable[Any]) -> set[str]:
+    """Return the ids of the compilations whose code ran under torch's profiler."""
+    return {found.group(1) for event in events if (found := _REGION.match(event.name))}
+
+
 def short_reason(reason: str) -> str:
     """Return a reason of dynamo's on one line, the same for the same cause: no addresses, paths of
     this machine, hints, compile ids.
@@ -76,13 +123,17 @@ def short_stack(frames: Iterable[traceback.FrameSummary]) -> str:
     return " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(own))
 
 
-def short_frame(compilation: CompilationMetrics) -> str:
-    """Return "function (file.py:12)" of the frame that was compiled."""
+def short_frame(compilation: CompilationMetrics, found: Sequence[CompilationMetrics] = ()) -> str:
+    """Return "function (file.py:12)" of the frame that was compiled; of a refused one, as others of `found` name it."""
+    if compilation.co_name is None:
+        frame = frame_number(compilation.compile_id)
+        same = (one for one in found if one.co_name and frame_number(one.compile_id) == frame)
+        compilation = next(same, compilation)
     return f"{compilation.co_name} ({Path(compilation.co_filename or '?').name}:{compilation.co_firstlineno})"
 
 
-def short_place(compilation: CompilationMetrics) -> str:
+def short_place(compilation: CompilationMetrics, found: Sequence[CompilationMetrics] = ()) -> str:
     """Return "file.py:12" of the line at which a compilation failed, or the frame where torch names no line."""
     if compilation.fail_user_frame_filename is None:
-        return short_frame(compilation)
+        return short_frame(compilation, found)
     return f"{Path(compilation.fail_user_frame_filename).name}:{compilation.fail_user_frame_lineno}"

@@ -1,46 +1,49 @@
-"""What dynamo did: graphs, breaks, captured calls, frames left to eager, recompilations."""
+"""What dynamo did: graphs, breaks, captured calls, frames left to eager, recompilations, and where it gave up."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
-from orchestrator.probes.compilations import KEPT
+from orchestrator.probes import compilations
 
 
 def reset() -> None:
     """Set dynamo's counters back to zero, and let torch remember all compilations: `recompiles` counts them."""
-    import torch
-
-    torch._dynamo.utils.counters.clear()
-    torch._dynamo.utils.set_compilation_metrics_limit(KEPT)
+    compilations.forget()
 
 
 def read() -> dict[str, Any]:
-    """Return the counters since `reset` and the reasons of the graph breaks.
+    """Return the counters since `reset`, the reasons of the graph breaks, and the frames over a recompile limit.
 
     graphs: compiled graphs; captured_calls: calls in them; graph_breaks, unique_graph_breaks: breaks, distinct reasons;
     fallbacks: frames that dynamo gave up and left to eager; recompiles: compilations with a recompile reason;
+    recompile_limit_hits: compilations that dynamo refused, because the frame has had too many;
     cudagraph_skips: CUDA graphs that inductor did not use.
+
+    Breaks are those of `graph_break_reasons`, one for each graph that ends in one: `counters["graph_break"]` lacks
+    what breaks at a jump (a branch on data; torch 2.11 to 2.13).
     """
     import torch
 
     counters = torch._dynamo.utils.counters
     frames = counters["frames"]
-    breaks = dict(counters["graph_break"])
-    metrics = torch._dynamo.utils.get_compilation_metrics()
+    breaks = Counter(compilations.short_reason(broken.reason) for broken in compilations.graph_breaks())
+    found = compilations.compilations()
+    refused = sum(compilations.limit_of(one) is not None for one in found)
     return {
         "counters": {
             "graphs": counters["stats"]["unique_graphs"],
             "captured_calls": counters["stats"]["calls_captured"],
-            "graph_breaks": sum(breaks.values()),
+            "graph_breaks": breaks.total(),
             "unique_graph_breaks": len(breaks),
             "fallbacks": frames["total"] - frames["ok"],
-            "recompiles": sum(1 for metric in metrics if metric.recompile_reason),
+            "recompiles": sum(bool(one.recompile_reason) and compilations.limit_of(one) is None for one in found),
+            "recompile_limit_hits": refused,
             "cudagraph_skips": counters["inductor"]["cudagraph_skips"],
             "autograd_captures": counters["compiled_autograd"]["captures"],
             "autograd_compiles": counters["compiled_autograd"]["compiles"],
         },
-        "graph_break_reasons": [
-            {"reason": reason, "count": count} for reason, count in sorted(breaks.items(), key=lambda item: -item[1])
-        ],
+        "graph_break_reasons": [{"reason": reason, "count": count} for reason, count in breaks.most_common()],
+        "over_recompile_limit": [vars(frame) for frame in compilations.over_limit(found)],
     }

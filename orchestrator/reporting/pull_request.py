@@ -21,6 +21,7 @@ from orchestrator.results.attention import MARKS, failures, flagged
 from orchestrator.results.load import SweepResults
 from orchestrator.results.metrics import COLUMNS, MISSING
 from orchestrator.results.overview import SECTION
+from orchestrator.results.performance import MEASURED_EAGER
 from orchestrator.results.statistics import FASTER, SLOWER
 from orchestrator.results.tables import Tables
 
@@ -140,7 +141,7 @@ def _self_test(tables: Tables) -> list[str]:
 
 
 def _warnings(summary: Sequence[Row], most: int) -> list[str]:
-    """Return the rows that the dashboard would flag, by its four rules."""
+    """Return the rows that the dashboard would flag, by its four rules, or that were measured as something else."""
     flags = flagged(summary)
     if not flags:
         return ["### Warnings", "", f"None of: {', '.join(mark.rule for mark in MARKS.values())}."]
@@ -233,8 +234,10 @@ def _row(row: Row) -> list[str]:
 
 
 def _speedup(row: Row) -> str:
-    star = "&nbsp;\\*" if row["disturbed"] else ""
+    star = "&nbsp;!" * ("measured" in (row["flags"] or "").split(", ")) + "&nbsp;\\*" * bool(row["disturbed"])
     if row["speedup"] is None:
+        if row["verdict"] == MEASURED_EAGER:
+            return f"{MEASURED_EAGER} !"
         return f"baseline{star}" if _is_baseline(row) else code(row["performance"])
     ends = [COLUMNS["speedup"].text(row[name]) for name in ("speedup_low", "speedup_high")]
     interval = f"&nbsp;[{',&nbsp;'.join(ends)}]" if row["speedup_low"] is not None else ""

@@ -21,6 +21,7 @@ from orchestrator.results import configuration, listing, snapshot
 from orchestrator.results.configuration import literal
 from orchestrator.results.listing import RUNNING, Listed
 from orchestrator.results.load import Outcome, SweepResults, items, lines, outcome, uncollected
+from orchestrator.results.performance import measured
 from orchestrator.results.tables import Table
 from orchestrator.store import JobGraph, Sweep, SweepFolder
 
@@ -30,7 +31,7 @@ LONGEST = 200
 JOBS = (
     *("job", "suite", "model", "mode", "dtype", "device", "batch_size", "sequence_length", "seed", "threads"),
     *("compiler", "measure", "round", "status", "reason", "phase", "attempt", "started_s", "duration_s"),
-    *("disturbed", "log"),
+    *("measured", "disturbed", "log"),
 )
 
 
@@ -209,6 +210,7 @@ def job_row(folder: SweepFolder, found: Outcome) -> dict[str, Any]:
         "attempt": result.attempt if result is not None else None,
         "started_s": result.started if result is not None else None,
         "duration_s": seconds(found),
+        "measured": plain(measured([found])),
         "disturbed": plain("; ".join(map(str, items(found.facts, "disturbed")))),
         "log": str(folder.log_file(job.id).relative_to(folder.root)) if found.status != NOT_RUN else None,
     }

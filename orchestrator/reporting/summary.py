@@ -11,6 +11,7 @@ from orchestrator.records import EAGER, FAIL_ACCURACY, NOT_RUN, PASS, SUCCESSES
 from orchestrator.reporting.layout import Cell, Heading
 from orchestrator.results.metrics import COLUMNS, is_missing
 from orchestrator.results.overview import SECTION
+from orchestrator.results.performance import MEASURED_EAGER
 from orchestrator.results.statistics import FASTER, SLOWER, THRESHOLD
 
 Row = Mapping[str, Any]
@@ -78,9 +79,10 @@ def sections(summary: Sequence[Row], overview: Sequence[Row]) -> Iterator[Sectio
 def compiler_cells(row: Row, name: str | None = None) -> list[Cell]:
     """Return the cells of one compiler on one model."""
     flags = (row["flags"] or "").split(", ")
+    marked = "speedup" in flags or "measured" in flags
     return [
         Cell(" " + (name or str(row["compiler"]))),
-        _speedup(row, "speedup" in flags) if name is None else Cell("for comparison", style="dim"),
+        _speedup(row, marked) if name is None else Cell("for comparison", style="dim"),
         _latency(row),
         _compile(row, "compile_latency" in flags),
         _memory(row, "compression_ratio" in flags),
@@ -129,6 +131,8 @@ def _speedup(row: Row, flagged: bool) -> Cell:
     if row["speedup"] is None:
         if status != PASS and not (status == NOT_RUN and row["rounds"]):
             return Cell(status, style="" if status in SUCCESSES else "red")
+        if row["verdict"] == MEASURED_EAGER:
+            return Cell(MEASURED_EAGER + FLAG, partly if incomplete else "", style="red")
         word = "baseline" if row["compiler"].partition("(")[0] == EAGER else "—"
         return Cell(word, partly if incomplete else "", style="dim")
     ends = [_text("speedup", row[name]) for name in ("speedup_low", "speedup_high")]
@@ -142,7 +146,7 @@ def _speedup(row: Row, flagged: bool) -> Cell:
 def _latency(row: Row) -> Cell:
     if row["latency_ms"] is None:
         return Cell()
-    mark = DISTURBED if row["disturbed"] else ""
+    mark = FLAG * ("measured" in (row["flags"] or "").split(", ")) + (DISTURBED if row["disturbed"] else "")
     spread = row["latency_spread_percent"]
     return Cell(f"{_text('latency_ms', row['latency_ms'])} ms{mark}", f"± {spread:.1f} %" if spread is not None else "")
 
@@ -154,7 +158,9 @@ def _compile(row: Row, flagged: bool) -> Cell:
         for value, word in ((cold, "cold"), (warm, "warm"))
         if value is not None
     ]
-    first, second = (*texts, "", "")[:2]
+    if row["later_compilations"]:
+        texts.append(f"+ {_text('later_compile_s', row['later_compile_s'])} s later ({row['later_compilations']})")
+    first, second = (texts + ["", ""])[0], ", ".join(texts[1:])
     return Cell(first, second, "yellow" if flagged else "")
 
 

@@ -94,7 +94,14 @@ def show_summary(tables: Tables, folder: str, next_command: str) -> None:
 def _notes(out: Console, summary: Sequence[Mapping[str, Any]]) -> None:
     """Say what the marks mean, and what is behind the intervals; only what occurs."""
     if any(row["flags"] for row in summary):
-        _note(out, "! speed-up < 0.95x, cold compile > 120 s, memory ratio < 0.90x, or accuracy not passed")
+        rules = "speed-up < 0.95x, cold compile > 120 s, memory ratio < 0.90x, accuracy not passed"
+        _note(out, f"! {rules}, or not timed as the row says")
+    measured = [row for row in summary if row["measured"]]
+    for row in measured[:LISTED]:
+        mark = "! " * ("measured" in (row["flags"] or "").split(", "))
+        _note(out, f"{mark}{_row_name(row)} was measured: {row['measured']}")
+    if len(measured) > LISTED:
+        _note(out, f"and {len(measured) - LISTED} more rows: see the column 'measured'")
     if any(row["interval"] == "in-process" for row in summary):
         _note(
             out,

@@ -1,10 +1,11 @@
-"""What deserves a look, worst first: the marks of PyTorch's dashboard, and failures grouped by their reason.
+"""What deserves a look, worst first: the marks of PyTorch's dashboard and ours, and failures by reason.
 
 Both refer to rows of the summary table by their number.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ class Mark:
 
 MARKS: Mapping[str, Mark] = {
     "accuracy": Mark("accuracy", "accuracy", "accuracy not passed"),
+    "measured": Mark("measured", "measured", "timed: eager, partly eager, not finite or other threads"),
     "speedup": Mark("speed-up", "speedup", f"speed-up < {SLOW_SPEEDUP:g}x"),
     "compile_latency": Mark("compile", "compile_latency_cold_s", f"cold compile > {LONG_COMPILE_S:g} s"),
     "compression_ratio": Mark("memory", "compression_ratio", f"memory ratio < {LOW_COMPRESSION:.2f}x"),
@@ -38,7 +40,7 @@ MARKS: Mapping[str, Mark] = {
 
 @dataclass(frozen=True)
 class Flag:
-    """One mark of one row. `times` is how far beyond the limit the figure is (over 1), None for accuracy."""
+    """One mark of one row. `times` is how far beyond the limit the figure is (over 1), None for what is no figure."""
 
     mark: str
     row: int
@@ -82,7 +84,7 @@ def failures(summary: Sequence[Row]) -> list[Failures]:
 
 def _times(mark: str, row: Row) -> float | None:
     value = row[MARKS[mark].column]
-    if mark == "accuracy":
+    if mark in ("accuracy", "measured"):
         return None
     return float(value / LONG_COMPILE_S if mark == "compile_latency" else _limit(mark) / value)
 
@@ -92,6 +94,8 @@ def _limit(mark: str) -> float:
 
 
 def _badness(flag: Flag, row: Row) -> tuple[int, float]:
+    if flag.mark == "measured":
+        return (1, -math.inf)
     if flag.times is not None:
         return (1, -flag.times)
     status = row["accuracy"]

@@ -160,7 +160,9 @@ class _Gate:
         limits = self.limits(pair.before)
         found = [self.figure(pair, change, limits[change.metric]) for change in pair.changed if change.metric in limits]
         return found + [
-            Finding(level=FAIL, kind=metric, text=f"{metric} {COLUMNS[metric].text(value)} -> no figure")
+            Finding(
+                level=FAIL, kind=metric, text=f"{metric} {COLUMNS[metric].text(value)} -> no figure{_measured(pair)}"
+            )
             for metric, value in _gone(pair, limits)
         ]
 
@@ -303,6 +305,10 @@ def _figure(change: MetricChange, allowed: float | None) -> str:
     interval = "" if change.low is None else f" [{ratio(change.low)}, {ratio(change.high)}]"
     alone = ", no interval" if change.low is None else ""
     return f"{text}, {ratio(change.ratio)}x{interval}{alone}, allowed {100 * allowed:g} %"
+
+
+def _measured(pair: Matched) -> str:
+    return f" (measured: {pair.after.measured})" if pair.after.measured else ""
 
 
 def _disturbance(pair: Matched) -> str:

@@ -104,6 +104,7 @@ def _performance(row: Joined, family: Family) -> Iterator[dict[str, Any]]:
                     "low": row.row["speedup_low"],
                     "high": row.row["speedup_high"],
                     "verdict": row.row["verdict"],
+                    "measured": row.row["measured"],
                     "disturbed": row.row["disturbed"],
                 }
             )

@@ -158,12 +158,19 @@ _COLUMNS = (
     _counted("attempt", "how often the job was started; more than 1 after infrastructure failures"),
     Column("started_s", "number", "s", "none", _whole, "start of the process, seconds since the epoch"),
     _time("duration_s", "wall time of the whole process"),
+    _text(
+        "measured",
+        "what was timed, where it is not what the row says: eager, partly eager, results not finite, other threads; "
+        "inputs set back before each call, and a model that calls torch.compile itself, are no faults",
+    ),
     _text("disturbed", "evidence that something else used the machine; empty when it was quiet"),
     _text("log", "log file, relative to the sweep folder"),
     _text("accuracy_log", "log file of the accuracy job"),
     _text("accuracy_job", "id of the accuracy job"),
     _text("command", "the command that runs this again"),
-    _text("flags", "HUD's marks: speed-up < 0.95, cold compile > 120 s, compression < 0.90, accuracy not passed"),
+    _text(
+        "flags", "HUD's marks: speed-up < 0.95, cold compile > 120 s, compression < 0.90, accuracy not passed; measured"
+    ),
     _text("performance", "status of the performance job, worst round"),
     _text("performance_reason", "why performance is not pass"),
     # self-test
@@ -250,7 +257,11 @@ _COLUMNS = (
     ),
     _ratio("speedup_low", "lower end of the 95 % interval"),
     _ratio("speedup_high", "upper end of the 95 % interval"),
-    _text("verdict", "faster or slower if the interval excludes 1 and the effect is over 1 %, else within noise"),
+    _text(
+        "verdict",
+        "faster or slower if the interval excludes 1 and the effect is over 1 %, else within noise; "
+        "measured: eager where no compiled code ran while it was timed (then there is no speed-up)",
+    ),
     _text("interval", "rounds: Student's t over fresh processes; in-process: order statistics of one's pairs"),
     _counted("rounds", "rounds that passed", "higher"),
     _counted("rounds_planned", "rounds that were planned"),
@@ -282,6 +293,8 @@ _COLUMNS = (
     _counted("compile_latency_cold_count", "rounds with an empty compile cache"),
     _time("compile_latency_warm_s", "the same with the cache of the round before"),
     _counted("compile_latency_warm_count", "rounds with a filled compile cache"),
+    _counted("later_compilations", "compilations after the first call, until the end of the pairs; median", "lower"),
+    _time("later_compile_s", "time in them, by dynamo's own records; not in the compile latency"),
     _counted("break_even_iterations", "cold compile latency / (eager - compiled latency), where faster", "lower"),
     # memory
     _memory("eager_peak_memory_mib", "steady-state peak of the baseline's process, median over rounds"),

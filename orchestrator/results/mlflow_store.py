@@ -37,7 +37,17 @@ if TYPE_CHECKING:
 EXTRA = "MLflow is not installed (or, for a database, SQLAlchemy): pip install 'orchestrator[mlflow]'"
 SQLITE = "sqlite:///"
 KEY, CONTENT = "orchestrator.row", "orchestrator.content"
-TEXTS = ("performance", "accuracy", "verdict", "flags", "disturbed", "performance_reason", "accuracy_reason", "command")
+TEXTS = (
+    "performance",
+    "accuracy",
+    "verdict",
+    "flags",
+    "measured",
+    "disturbed",
+    "performance_reason",
+    "accuracy_reason",
+    "command",
+)
 LONGEST = 5000
 """Characters of a tag or parameter; MLflow takes 5,000 to 8,000, by version and kind."""
 LOG_TAIL = 64 * 1024

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from orchestrator.records import EAGER, INFRASTRUCTURE, NOT_RUN, PASS
+from orchestrator.records import EAGER, INFRASTRUCTURE, MARKED, MEASURED, NOT_RUN, PASS, RAN_EAGER
 from orchestrator.results import metrics
 from orchestrator.results.load import Outcome, fact, figure, items, worst
 from orchestrator.results.statistics import (
@@ -47,6 +47,8 @@ WIDEST = 50.0
 """Half-width of an interval, in logarithms: exp of it is that many digits."""
 GIVEN = "given"
 """Fact of an imported result: speedup, compile_latency_s, compression_ratio, without the samples behind them."""
+MEASURED_EAGER = "measured: eager"
+"""The verdict on a compiler whose timed calls ran without compiled code: no figure of the compiler's."""
 NOT_ITS_FAULT = frozenset({PASS, NOT_RUN, INFRASTRUCTURE})
 
 
@@ -88,15 +90,25 @@ def memory_of(outcome: Outcome) -> Memory:
     return Memory(peak, own, source)
 
 
+def measured_of(outcome: Outcome) -> Mapping[str, str]:
+    """Return what was timed in a round, where it is not what its row says: one of `records.MEASURED` -> why."""
+    found = fact(outcome.facts, "measured")
+    return {kind: str(found[kind]) for kind in MEASURED if kind in found} if isinstance(found, dict) else {}
+
+
 @_once
 def round_speedup(outcome: Outcome) -> Estimate | None:
     """Return the speed-up of one round from its pairs; None for eager, and where a job has no valid pairs.
+
+    Also None where the compiler's calls ran in eager.
 
     An imported result has no pairs but the figure itself ("given"): it has no interval then.
     """
     given = figure(outcome.facts, GIVEN, "speedup") if outcome.status == PASS else None
     if given is not None and is_figure(given):
         return Estimate(given, None, None, IN_PROCESS, 0)
+    if RAN_EAGER in measured_of(outcome):
+        return None
     eager, compiled = seconds(outcome, "pair_eager_latency"), seconds(outcome, "pair_latency")
     if not eager or len(eager) != len(compiled):
         return None  # not pairs: the samples stay in the file, no ratio is made of them
@@ -152,11 +164,13 @@ def performance_row(rounds: Sequence[Outcome], baselines: Mapping[str, Outcome],
         "job": blame.job.id,
         "rounds": len(passed),
         "rounds_planned": len(rounds),
+        "measured": measured(rounds),
         "disturbed": "; ".join(disturbances(rounds)),
     }
     row |= _times(passed, eager, threshold) | _memory(passed, baselines) | _compilation(passed)
     row |= _generation(passed, row["latency_ms"])
-    row["flags"] = ", ".join(flags(row))
+    marked = any(MARKED & measured_of(outcome).keys() for outcome in rounds)
+    row["flags"] = ", ".join([*flags(row), *["measured"] * marked])
     return row
 
 
@@ -170,6 +184,8 @@ def _times(passed: Sequence[Outcome], eager: Sequence[Outcome], threshold: float
         "outliers": sum(s.outliers for s in spreads) if spreads else None,
         "samples": sum(s.count for s in spreads) if spreads else None,
     }
+    if any(RAN_EAGER in measured_of(outcome) for outcome in passed):
+        return row | {"verdict": MEASURED_EAGER}
     estimates = [estimate for outcome in passed if (estimate := round_speedup(outcome)) is not None]
     eager_latencies = _present(latency_of, eager)
     apart = bool(passed) and all(fact(outcome.facts, "pair", "method") == "none" for outcome in passed)
@@ -213,10 +229,11 @@ def _compilation(passed: Sequence[Outcome]) -> Row:
         "compile_latency_cold_count": len(cold),
         "compile_latency_warm_s": _median(warm),
         "compile_latency_warm_count": len(warm),
+        "later_compilations": _whole(_present(lambda o: figure(o.facts, "later_compilations", "count"), passed)),
+        "later_compile_s": _median(_present(lambda o: figure(o.facts, "later_compilations", "seconds"), passed)),
     }
-    for counter in COUNTERS:  # the same in every round, or the median says what is usual
-        value = _median(_present(lambda outcome, name=counter: figure(outcome.facts, "counters", name), passed))  # type: ignore[misc]
-        row[counter] = None if value is None or abs(value) > LARGEST else round(value)
+    for counter in COUNTERS:
+        row[counter] = _whole(_present(lambda outcome, name=counter: figure(outcome.facts, "counters", name), passed))  # type: ignore[misc]
     return row
 
 
@@ -253,6 +270,14 @@ def flags(row: Row) -> list[str]:
     return [name for name, marked in marks.items() if marked]
 
 
+def measured(rounds: Sequence[Outcome]) -> str:
+    """Return what was timed in any of the rounds, where it is not what the row says, with the first one's reason."""
+    found: dict[str, str] = {}
+    for outcome in rounds:
+        found = {**measured_of(outcome), **found}
+    return "; ".join(f"{kind}: {found[kind]}" for kind in MEASURED if kind in found)
+
+
 def disturbances(rounds: Sequence[Outcome]) -> list[str]:
     """Return why the rounds that ran are not to be trusted fully, with the round's number where there are several."""
     prefix = "round {}: " if len(rounds) > 1 else ""
@@ -269,6 +294,12 @@ def _present(read: Callable[[Outcome], float | None], outcomes: Sequence[Outcome
 
 def _cached(passed: Sequence[Outcome], cache: str) -> list[float]:
     return _present(compile_latency_of, [outcome for outcome in passed if fact(outcome.facts, "cache") == cache])
+
+
+def _whole(values: Sequence[float]) -> int | None:
+    """Return the median of counts: the same in every round, or it says what is usual."""
+    value = _median(values)
+    return None if value is None or abs(value) > LARGEST else round(value)
 
 
 def _median(values: Sequence[float], scale: float = 1.0) -> float | None:

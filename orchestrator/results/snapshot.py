@@ -18,7 +18,7 @@ from typing import Any
 from orchestrator.errors import UsageError
 from orchestrator.files import read_json, write_json
 from orchestrator.migrations import migrated
-from orchestrator.records import PASS, REFERENCE_MEASURE, SCHEMA_VERSION, STATUSES, from_json, to_json
+from orchestrator.records import PASS, RAN_EAGER, REFERENCE_MEASURE, SCHEMA_VERSION, STATUSES, from_json, to_json
 from orchestrator.results.changes import Figure
 from orchestrator.results.configuration import JobConfigs, flatten, settings
 from orchestrator.results.load import Outcome, SweepResults, fact, figure, uncollected, worst
@@ -33,6 +33,8 @@ from orchestrator.results.performance import (
     disturbances,
     is_figure,
     latency_of,
+    measured,
+    measured_of,
     memory_of,
     round_speedup,
 )
@@ -51,7 +53,7 @@ class Row:
     names: the columns that say what was run (`orchestrator.results.naming.IDENTITY`); config: the same as keys of the
     configuration, complete; kind: what the measure is ("performance", "accuracy"); figures: metric -> its rounds, and
     counts: metric -> the median over the rounds, both only where no round failed; disturbed: evidence, "" if quiet;
-    jobs: the ids of its rounds.
+    jobs: the ids of its rounds; measured: what was timed, where it is not what the row says.
     """
 
     names: Mapping[str, Any]
@@ -63,6 +65,7 @@ class Row:
     counts: Mapping[str, int]
     disturbed: str
     jobs: tuple[str, ...]
+    measured: str = ""
 
     @property
     def title(self) -> str:
@@ -163,6 +166,7 @@ def _rows(results: SweepResults) -> list[Row]:
                 counts=counts(rounds),
                 disturbed="; ".join(disturbances(rounds)),
                 jobs=tuple(outcome.job.id for outcome in rounds),
+                measured=measured(rounds),
             )
         )
     return rows
@@ -172,7 +176,7 @@ def figures(rounds: Sequence[Outcome]) -> dict[str, Figure]:
     """Return metric -> its value in each round that passed; nothing when a round failed by itself.
 
     Units are those of the tables. A metric that a round lacks is left out of that round; values that are not positive
-    (a compile latency below the noise of a step) are no figures.
+    (a compile latency below the noise of a step) are no figures, nor are latencies of a compiler that ran in eager.
     """
     if not _sound(rounds):
         return {}
@@ -189,6 +193,8 @@ def figures(rounds: Sequence[Outcome]) -> dict[str, Figure]:
             values["speedup"].append(estimate.value)
             if estimate.half is not None:
                 halves["speedup"].append(estimate.half)
+    for metric in ("speedup", "latency_ms") if any(RAN_EAGER in measured_of(outcome) for outcome in rounds) else ():
+        values.pop(metric, None)
     return {
         metric: Figure(values=tuple(seen), halves=tuple(halves[metric]) if len(halves[metric]) == len(seen) else ())
         for metric, seen in values.items()

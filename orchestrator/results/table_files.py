@@ -116,6 +116,7 @@ def _row(record: Record, kind: str, status: Any, reason: Any) -> Row:
         counts={name: int(record[name]) for name in COUNTERS if timed and record.get(name) is not None},
         disturbed=str(record.get("disturbed") or "") if timed else "",
         jobs=(),
+        measured=str(record.get("measured") or "") if timed else "",
     )
     return by_names(row)
 

@@ -32,6 +32,7 @@ from orchestrator.results.performance import (
     GENERATION,
     compile_latency_of,
     latency_of,
+    measured,
     memory_of,
     performance_row,
     round_speedup,
@@ -47,22 +48,24 @@ WORDS = ("nan", "inf", "-inf")
 
 JOBS = (
     *("job", *IDENTITY, "round", "status", "reason", "phase", "attempt", "started_s", "duration_s"),
-    *("latency_ms", "speedup", "first_call_s", "compile_latency_s", "cache", "peak_memory_mib", "disturbed", "log"),
+    *("latency_ms", "speedup", "first_call_s", "compile_latency_s", "later_compile_s", "cache"),
+    *("peak_memory_mib", "measured", "disturbed", "log"),
 )
 SPEED = (
     *("speedup", "speedup_low", "speedup_high", "verdict", "interval", "rounds", "rounds_planned", "pairs"),
     *("eager_latency_ms", "latency_ms", "latency_spread_percent", "outliers", "samples"),
     *GENERATION,
     *("compile_latency_cold_s", "compile_latency_cold_count", "compile_latency_warm_s", "compile_latency_warm_count"),
+    *("later_compilations", "later_compile_s"),
     *("break_even_iterations", "eager_peak_memory_mib", "peak_memory_mib", "compression_ratio"),
     *("eager_own_memory_mib", "own_memory_mib", "compile_peak_memory_mib", "children_peak_memory_mib", "memory_source"),
     *COUNTERS,
 )
-PERFORMANCE = (*IDENTITY, "status", *SPEED, "flags", "disturbed", "reason", "job", "log", "command")
+PERFORMANCE = (*IDENTITY, "status", *SPEED, "flags", "measured", "disturbed", "reason", "job", "log", "command")
 ACCURACY = (*IDENTITY, "status", *JUDGEMENT, "reason", "job", "log", "command")
 SUMMARY = (
     *(*IDENTITY, "performance", "accuracy", *SPEED, "accuracy_batch_size", *JUDGEMENT),
-    *("flags", "disturbed", "performance_reason", "accuracy_reason"),
+    *("flags", "measured", "disturbed", "performance_reason", "accuracy_reason"),
     *("job", "accuracy_job", "log", "accuracy_log", "command"),
 )
 
@@ -228,7 +231,7 @@ class _Builder:
         marks = []
         if timed is not None:
             figures = timed[1]
-            row |= {name: figures.get(name) for name in (*SPEED, "disturbed", "job", "log")}
+            row |= {name: figures.get(name) for name in (*SPEED, "measured", "disturbed", "job", "log")}
             row |= {"performance": figures["status"], "performance_reason": figures["reason"]}
             marks += [figures["flags"]] if figures["flags"] else []
         if judged is not None:
@@ -259,8 +262,10 @@ class _Builder:
             "speedup": None if speedup is None else speedup.value,
             "first_call_s": first.values[0] if first is not None and first.values else None,
             "compile_latency_s": compilation,
+            "later_compile_s": figure(facts, "later_compilations", "seconds"),
             "cache": fact(facts, "cache"),
             "peak_memory_mib": None if peak is None else peak * 2.0**-20,
+            "measured": measured([outcome]),
             "disturbed": "; ".join(map(str, items(facts, "disturbed"))),
             "log": self.log_path(outcome.job.id) if outcome.status != NOT_RUN else None,
         }

@@ -74,7 +74,11 @@ function jobContents(job) {
 
 function disturbance(job) {
   const reasons = jobs.get(job, "disturbed");
-  return reasons === null ? null : h("p", { class: "warn" }, "* Measured under disturbance: ", reasons);
+  const measured = jobs.get(job, "measured");
+  return [
+    measured === null ? null : h("p", { class: "warn" }, "Measured: ", measured),
+    reasons === null ? null : h("p", { class: "warn" }, "* Measured under disturbance: ", reasons),
+  ];
 }
 
 function jobFigures(job) {

@@ -51,7 +51,7 @@ const MARKS = {
   noise: { title: "within noise", holds: (row) => rows.get(row, "verdict") === "within noise" },
   failed: { title: "failed", holds: (row) => ["performance", "accuracy"].some((name) => DATA.statuses[rows.get(row, name)] === "bad") },
 };
-const SEARCHED = ["model", ...WORKLOAD, "compiler", "performance", "accuracy", "performance_reason", "accuracy_reason", "disturbed", "flags", "job", "accuracy_job"];
+const SEARCHED = ["model", ...WORKLOAD, "compiler", "performance", "accuracy", "performance_reason", "accuracy_reason", "measured", "disturbed", "flags", "job", "accuracy_job"];
 const haystacks = [];
 
 function haystack(row) {

@@ -63,7 +63,7 @@ function tiles() {
     ["≈ within noise", counts.noise, "no difference shown", { mark: "noise" }, ""],
     ["▼ slower", counts.slower, "than eager, beyond noise", { mark: "slower" }, "bad"],
     ["✕ failed", counts.failed, "rows with a failure", { mark: "failed" }, "bad"],
-    ["! flagged", counts.flagged, "by the dashboard's rules", { mark: "flagged" }, "warn"],
+    ["! flagged", counts.flagged, "by the dashboard's rules, or by what was timed", { mark: "flagged" }, "warn"],
     ["* disturbed", counts.disturbed, "something else was running", { mark: "disturbed" }, "warn"],
   ];
   return h("ul", { class: "tiles" }, items.map(([title, value, note, filter, tone]) => {
@@ -193,7 +193,7 @@ function rowLink(row, measure = "performance") {
 }
 
 function flagList() {
-  const note = `The rules of PyTorch's dashboard: ${Object.values(DATA.marks).map(({ rule }) => rule).join(", ")}. Worst first.`;
+  const note = `The rules of PyTorch's dashboard, and what was timed: ${Object.values(DATA.marks).map(({ rule }) => rule).join(", ")}. Worst first.`;
   const line = ([mark, row, times]) => {
     const { word, column } = DATA.marks[mark];
     const value = rows.get(row, column);

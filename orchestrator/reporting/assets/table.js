@@ -15,7 +15,7 @@ const PLAIN_COLUMNS = [
   { name: "memory", title: "memory", by: "own_memory_mib", width: "90px", cell: memoryCell },
   { name: "performance", title: "performance", by: "performance", width: "108px", cell: (row) => statusCell(row, "performance") },
   { name: "accuracy", title: "accuracy", by: "accuracy", width: "98px", cell: (row) => statusCell(row, "accuracy") },
-  { name: "marks", title: "marks", by: "flags", width: "110px", doc: "! out of the dashboard's bounds, * measured under disturbance", cell: marksCell },
+  { name: "marks", title: "marks", by: "flags", width: "110px", doc: "! out of the dashboard's bounds, or measured as something else; * measured under disturbance", cell: marksCell },
   { name: "command", title: "command", by: null, width: "78px", doc: "copies the command that runs this row again", cell: commandCell },
 ];
 const MORE_COLUMNS = Object.keys(DATA.summary.columns).filter((name) => name !== "sweep" && name !== "command");
@@ -36,6 +36,7 @@ function workloadCell(row) {
 
 function speedupCell(row) {
   const value = rows.get(row, "speedup");
+  if (value === null && rows.get(row, "verdict") === "measured: eager") return two(h("span", { class: "bad" }, "! measured: eager"));
   if (value === null) return two(h("span", { class: "faint" }, rows.get(row, "latency_ms") !== null && isEager(row) ? "baseline" : MISSING));
   const low = rows.get(row, "speedup_low"), high = rows.get(row, "speedup_high"), verdict = rows.get(row, "verdict");
   const ends = low === null ? "" : ` [${figure("speedup", low)}, ${figure("speedup", high)}]`;
@@ -82,7 +83,9 @@ function latencyCell(row) {
 function compileCell(row) {
   const [cold, warm] = ["compile_latency_cold_s", "compile_latency_warm_s"].map((name) => rows.get(row, name));
   const lines = [[cold, "cold"], [warm, "warm"]].filter(([value]) => value !== null).map(([value, word]) => `${withUnit("compile_latency_cold_s", value)} ${word}`);
-  return lines.length ? two(...lines) : two(MISSING, null, "faint");
+  const later = rows.get(row, "later_compilations");
+  if (later) lines.push(`+ ${withUnit("later_compile_s", rows.get(row, "later_compile_s"))} later (${later})`);
+  return lines.length ? two(lines[0], lines.slice(1).join(", ") || null) : two(MISSING, null, "faint");
 }
 
 function memoryCell(row) {
@@ -102,7 +105,7 @@ function statusCell(row, measure) {
 
 function marksCell(row) {
   const flags = rows.get(row, "flags"), disturbed = rows.get(row, "disturbed");
-  const first = flags === null ? "" : h("span", { class: "bad", title: flags }, `! ${flags.split(", ").map((mark) => DATA.marks[mark]?.word ?? mark).join(", ")}`);
+  const first = flags === null ? "" : h("span", { class: "bad", title: rows.get(row, "measured") ?? flags }, `! ${flags.split(", ").map((mark) => DATA.marks[mark]?.word ?? mark).join(", ")}`);
   return two(first || "\u00a0", disturbed === null ? null : h("span", { class: "warn", title: disturbed }, "* disturbed"));
 }
 

@@ -72,6 +72,7 @@ def chart(series: Sequence[str]) -> Chart:
         ("verdict", "verdict", ""),
         ("interval", "interval over", ""),
         ("rounds", "rounds", "d"),
+        ("measured", "measured", ""),
         ("disturbed", "disturbed", ""),
     )
     limits = {"values": [{"at": 1, "dash": "eager"}, {"at": SLOW_SPEEDUP, "dash": "mark"}]}
@@ -121,7 +122,7 @@ def chart(series: Sequence[str]) -> Chart:
             height=band(series),
             layer=layers,
         ),
-        fields=("speedup", "speedup_low", "speedup_high", "verdict", "interval", "rounds", "disturbed"),
+        fields=("speedup", "speedup_low", "speedup_high", "verdict", "interval", "rounds", "measured", "disturbed"),
         needs=("speedup",),
         compiled=True,
         lines=True,

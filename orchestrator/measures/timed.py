@@ -1,0 +1,267 @@
+"""Is what is timed what its row says? Looked at outside of the clock: results, inputs, threads, and what dynamo made.
+
+What is not as the row says goes into the facts as `measured`: one of `records.MEASURED` -> why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.measures.context import Context
+from orchestrator.measures.eager import eager_step, really_eager
+from orchestrator.plugins import Program, through_dynamo
+from orchestrator.probes import compilations, counters
+from orchestrator.probes.clock import make_ready
+from orchestrator.records import (
+    EAGER_FAIL_TO_RUN,
+    FAIL_TO_RUN,
+    INPUTS_SET_BACK,
+    NOT_FINITE,
+    OTHER_THREADS,
+    RAN_EAGER,
+    RAN_PARTLY_EAGER,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+Step = Callable[[], Any]
+
+
+class Last:
+    """A step that keeps what its last call returned until the next call is made ready."""
+
+    def __init__(self, step: Step) -> None:
+        self._step = step
+        self.value: Any = None
+
+    def prepare(self) -> None:
+        self.value = None
+        make_ready(self._step)
+
+    def __call__(self) -> None:
+        self.value = self._step()
+
+
+class Inputs:
+    """Copies of a program's inputs, to see whether a step writes into them, and to set them back."""
+
+    def __init__(self, program: Program) -> None:
+        import torch
+
+        self._kept = [
+            (name, tensor, tensor.detach().clone())
+            for name, tensor in program.inputs.items()
+            if isinstance(tensor, torch.Tensor) and tensor.layout is torch.strided and not tensor.is_nested
+        ]
+
+    def look(self) -> None:
+        """Keep the copies of those inputs that are no longer what they were, and let the others go."""
+        self._kept = [(name, now, before) for name, now, before in self._kept if not _same(now, before)]
+
+    def around(self, context: Context, step: Step) -> Step:
+        """Return the step; where inputs are written into, one before whose every call they are set back."""
+        if not self._kept:
+            return step
+        names = ", ".join(name for name, _, _ in self._kept)
+        said = f"each call writes into {names}: set back before each, outside of the clock"
+        context.measured.setdefault(INPUTS_SET_BACK, said)
+        return SettingBack(step, self)
+
+    def set_back(self) -> None:
+        """Set those that are kept back to what they were."""
+        import torch
+
+        with torch.no_grad():
+            for _, now, before in self._kept:
+                if now.shape != before.shape:
+                    now.resize_(before.shape)
+                now.copy_(before)
+
+
+class SettingBack:
+    """A step whose inputs are set back before each call, outside of the clock: each call is then the same work.
+
+    Inputs that are halved by each call are denormal numbers after some hundred, and those are slow.
+    """
+
+    def __init__(self, step: Step, inputs: Inputs) -> None:
+        self._step, self._inputs = step, inputs
+
+    def prepare(self) -> None:
+        self._inputs.set_back()
+        make_ready(self._step)
+
+    def __call__(self) -> Any:
+        return self._step()
+
+
+def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Return whether two tensors have the same values, NaN being the same as NaN."""
+    return one.shape == other.shape and bool(((one == other) | ((one != one) & (other != other))).all())
+
+
+class NotFinite(Exception):
+    """Training whose loss is NaN or infinite is no training: the job has `status`."""
+
+    def __init__(self, status: str, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+def finite(context: Context, when: str, result: Any, calls: int) -> None:
+    """Look at what a step returned `when`, after so many `calls`: the loss in training, the outputs else.
+
+    Outputs that are not finite are a mark: a model may have them by design. A loss raises `NotFinite`: whose fault it
+    is, eager tells, which takes as many steps. A loss of one element is kept by `when`: it falls while it is timed.
+    """
+    found = not_finite(result)
+    if not context.mode.training:
+        if found:
+            context.measured.setdefault(NOT_FINITE, f"after {when} {found}")
+        return
+    if getattr(result, "numel", lambda: 0)() == 1:
+        context.facts.setdefault("loss", {})[when] = float(result)
+    if not found:
+        return
+    said = f"the loss is not finite after {when} ({calls} steps)"
+    if context.is_eager:
+        raise NotFinite(EAGER_FAIL_TO_RUN, f"{said}: {_remedy(context)}")
+    steps = _finite_steps_of_eager(context, calls)
+    if steps < calls:
+        raise NotFinite(EAGER_FAIL_TO_RUN, f"{said}, eager's after {steps + 1} too: {_remedy(context)}")
+    raise NotFinite(FAIL_TO_RUN, f"{said}, and eager's is after as many")
+
+
+def beside_eager(context: Context, result: Any) -> None:
+    """Say of outputs that are not finite whether eager's `result` is."""
+    own, eager = context.measured.get(NOT_FINITE), not_finite(result)
+    if own is not None:
+        context.measured[NOT_FINITE] = f"{own} (eager's {'are not either' if eager else 'are finite'})"
+    elif eager:
+        context.measured[NOT_FINITE] = f"eager's {eager} (the compiler's are finite)"
+
+
+def _finite_steps_of_eager(context: Context, calls: int) -> int:
+    """Return how many of `calls` training steps without a compiler have a finite loss before one has not."""
+    with really_eager():
+        _, step = eager_step(context)
+        return next((number for number in range(calls) if not_finite(step())), calls)
+
+
+def _remedy(context: Context) -> str:
+    mode, dtype = context.mode, context.workload.dtype
+    if dtype == "float16" and getattr(mode, "optimizer", "").startswith("adam"):
+        return "Adam's eps of 1e-8 is 0 in float16, and it divides by that: dtype=amp_float16, or mode=training (SGD)"
+    if dtype == "float16":
+        return "float16 ends at 65504: dtype=amp_float16, or bfloat16"
+    return "a lower mode.options.learning_rate, where the training diverges"
+
+
+def not_finite(result: Any) -> str:
+    """Return which tensors of a step's result hold NaN or infinities, and in how many elements; "" for none."""
+    import torch
+
+    found = []
+    for name, tensor in tensors(result):
+        seen = tensor.detach()
+        if not (seen.is_floating_point() or seen.is_complex()) or seen.element_size() == 1:
+            continue  # of 8 bits torch does not say what is finite
+        wrong = seen.numel() - int(torch.isfinite(seen).sum())
+        if wrong:
+            word = "nan" if bool(torch.isnan(seen).any()) else "inf"
+            found.append(f"{name} has {word} in {wrong:,} of {seen.numel():,} elements")
+    return ", ".join(found)
+
+
+def tensors(result: Any, name: str = "output") -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the dense tensors in what a step returned, with their path; what else there is, is left out."""
+    import torch
+
+    if isinstance(result, torch.Tensor):
+        if result.layout is torch.strided and not result.is_nested and result.device.type != "meta":
+            yield name, result
+    elif isinstance(result, Mapping):
+        for key, item in result.items():
+            yield from tensors(item, f"{name}.{key}")
+    elif isinstance(result, (list, tuple)):
+        for index, item in enumerate(result):
+            yield from tensors(item, f"{name}.{index}")
+
+
+def threads_as_asked(context: Context, *, mark: bool = True) -> None:
+    """Set the number of threads back to the workload's where a model or a compiler has changed it, and note that."""
+    import torch
+
+    asked, found = context.workload.threads, torch.get_num_threads()
+    if found == asked:
+        return
+    torch.set_num_threads(asked)
+    if mark:
+        said = f"{found} intra-op threads were set in phase {context.now}; the row says {asked}"
+        context.measured.setdefault(OTHER_THREADS, said)
+    else:
+        context.facts["threads_set_back"] = found
+
+
+class Dynamo:
+    """What dynamo made, phase by phase; nothing of eager."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._first = 0
+        if not context.is_eager:
+            counters.reset()
+
+    def after(self, phase: str) -> None:
+        """Read the counters: the facts have them by phase, and those of the last phase as the row's own.
+
+        All compilations after those of the first phase are late ones.
+        """
+        if self._context.is_eager:
+            return
+        facts, seen, found = self._context.facts, counters.read(), compilations.compilations()
+        facts |= seen
+        by_phase = facts.setdefault("counters_by_phase", {})
+        self._first = self._first if by_phase else len(found)
+        by_phase[phase] = seen["counters"]
+        later = found[self._first :]
+        facts["later_compilations"] = {
+            "count": sum(compilations.limit_of(one) is None for one in later),
+            "seconds": sum(one.duration_us or 0 for one in later) / 1e6,
+        }
+
+    def look(self, step: Step) -> Any:
+        """Call the step once more, note whether compiled code ran in it, and return its result."""
+        from torch.autograd.profiler import profile
+
+        make_ready(step)
+        if self._context.is_eager or not self._asked():
+            return step()
+        with profile() as profiler:
+            result = step()
+        for kind, why in self._without_compiled_code(compilations.regions(profiler.function_events or ())).items():
+            self._context.measured.setdefault(kind, why)
+        return result
+
+    def _asked(self) -> bool:
+        """Return whether dynamo is at work: by the compiler's word, or because frames went through it."""
+        import torch
+
+        return through_dynamo(self._context.compiler) or bool(torch._dynamo.utils.counters["frames"]["total"])
+
+    def _without_compiled_code(self, ran: set[str]) -> dict[str, str]:
+        """Return RAN_EAGER or RAN_PARTLY_EAGER, with the reason, for a step in which the code of `ran` ran."""
+        found = compilations.compilations()
+        refused = compilations.over_limit(found)
+        empty = {one.compile_id for one in found if one.compile_id and one.co_name and not one.graph_op_count}
+        limits = ", ".join(f"dynamo's {over.limit} was hit in {over.place}" for over in refused)
+        if counters.read()["counters"]["graphs"] == 0:
+            why = [one.fail_reason for one in found if one.fail_reason]
+            why += [broken.reason for broken in compilations.graph_breaks()]
+            reason = f": {compilations.short_reason(why[0])}" if why else ""
+            return {RAN_EAGER: f"dynamo captured no graph{reason}"}
+        if not ran - empty:
+            return {RAN_EAGER: limits or "a step after the warm-up ran none of the captured graphs"}
+        return {RAN_PARTLY_EAGER: limits} if limits else {}
