@@ -78,6 +78,12 @@ class Context:
 
         torch.manual_seed(self.workload.seed)
 
+    def note(self, text: str) -> None:
+        """Say what whoever reads this job's figures must know, in its row: once, however often it is said."""
+        notes = self.facts.setdefault("notes", [])
+        if text not in notes:
+            notes.append(text)
+
     def find(self, table: str, **row: Any) -> None:
         """Keep one row of a table of this measure's own (`orchestrator.results.findings`): texts, numbers, None.
 

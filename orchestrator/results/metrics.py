@@ -159,6 +159,7 @@ _COLUMNS = (
     Column("started_s", "number", "s", "none", _whole, "start of the process, seconds since the epoch"),
     _time("duration_s", "wall time of the whole process"),
     _text("disturbed", "evidence that something else used the machine; empty when it was quiet"),
+    _text("notes", "what must be known to read the figures: another way of starting, fallbacks, no CUDA graph, ..."),
     _text("log", "log file, relative to the sweep folder"),
     _text("accuracy_log", "log file of the accuracy job"),
     _text("accuracy_job", "id of the accuracy job"),

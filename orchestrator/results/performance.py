@@ -153,6 +153,7 @@ def performance_row(rounds: Sequence[Outcome], baselines: Mapping[str, Outcome],
         "rounds": len(passed),
         "rounds_planned": len(rounds),
         "disturbed": "; ".join(disturbances(rounds)),
+        "notes": "; ".join(dict.fromkeys(str(note) for outcome in rounds for note in items(outcome.facts, "notes"))),
     }
     row |= _times(passed, eager, threshold) | _memory(passed, baselines) | _compilation(passed)
     row |= _generation(passed, row["latency_ms"])

@@ -47,7 +47,8 @@ WORDS = ("nan", "inf", "-inf")
 
 JOBS = (
     *("job", *IDENTITY, "round", "status", "reason", "phase", "attempt", "started_s", "duration_s"),
-    *("latency_ms", "speedup", "first_call_s", "compile_latency_s", "cache", "peak_memory_mib", "disturbed", "log"),
+    *("latency_ms", "speedup", "first_call_s", "compile_latency_s", "cache", "peak_memory_mib", "disturbed", "notes"),
+    "log",
 )
 SPEED = (
     *("speedup", "speedup_low", "speedup_high", "verdict", "interval", "rounds", "rounds_planned", "pairs"),
@@ -58,11 +59,11 @@ SPEED = (
     *("eager_own_memory_mib", "own_memory_mib", "compile_peak_memory_mib", "children_peak_memory_mib", "memory_source"),
     *COUNTERS,
 )
-PERFORMANCE = (*IDENTITY, "status", *SPEED, "flags", "disturbed", "reason", "job", "log", "command")
+PERFORMANCE = (*IDENTITY, "status", *SPEED, "flags", "disturbed", "notes", "reason", "job", "log", "command")
 ACCURACY = (*IDENTITY, "status", *JUDGEMENT, "reason", "job", "log", "command")
 SUMMARY = (
     *(*IDENTITY, "performance", "accuracy", *SPEED, "accuracy_batch_size", *JUDGEMENT),
-    *("flags", "disturbed", "performance_reason", "accuracy_reason"),
+    *("flags", "disturbed", "notes", "performance_reason", "accuracy_reason"),
     *("job", "accuracy_job", "log", "accuracy_log", "command"),
 )
 
@@ -228,7 +229,7 @@ class _Builder:
         marks = []
         if timed is not None:
             figures = timed[1]
-            row |= {name: figures.get(name) for name in (*SPEED, "disturbed", "job", "log")}
+            row |= {name: figures.get(name) for name in (*SPEED, "disturbed", "notes", "job", "log")}
             row |= {"performance": figures["status"], "performance_reason": figures["reason"]}
             marks += [figures["flags"]] if figures["flags"] else []
         if judged is not None:
@@ -262,6 +263,7 @@ class _Builder:
             "cache": fact(facts, "cache"),
             "peak_memory_mib": None if peak is None else peak * 2.0**-20,
             "disturbed": "; ".join(map(str, items(facts, "disturbed"))),
+            "notes": "; ".join(map(str, items(facts, "notes"))),
             "log": self.log_path(outcome.job.id) if outcome.status != NOT_RUN else None,
         }
 

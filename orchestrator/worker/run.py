@@ -36,6 +36,7 @@ from orchestrator.records import (
     Samples,
 )
 from orchestrator.store import SweepFolder
+from orchestrator.worker.process import BY_EXEC
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 LOADING = ("import", "build")
@@ -63,6 +64,8 @@ def run_job(folder: str, job_id: str, *, reraise: bool = False) -> None:
     started, clock = time.time(), time.monotonic()  # the one may be set back meanwhile
     cache = _hold(store.cache(job.family))
     seen = _Seen()
+    if why := os.environ.pop(BY_EXEC, ""):
+        seen.facts["notes"] = [f"started by exec, not as a fork: {why}"]
     failure: Failure | None = None
     raised: Exception | None = None
     try:
