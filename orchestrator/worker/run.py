@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import is_disk_failure, is_out_of_memory
+from orchestrator.errors import is_device_failure, is_disk_failure, is_out_of_memory
 from orchestrator.plugins import Outcome, Unsupported, check_inputs, instantiate
 from orchestrator.plugins import preloads as preloads_of
 from orchestrator.records import (
@@ -198,6 +198,8 @@ def classify(error: Exception, phase: str, compiler: str) -> tuple[str, Failure]
         return INFRASTRUCTURE, Failure(kind=INFRASTRUCTURE, phase=phase, message=line, detail=detail)
     if is_out_of_memory(error):
         return OUT_OF_MEMORY, Failure(kind="out_of_memory", phase=phase, message=line, detail=detail)
+    if is_device_failure(error):
+        return INFRASTRUCTURE, Failure(kind=INFRASTRUCTURE, phase=phase, message=line, detail=detail)
     if phase in LOADING:
         status = MODEL_FAIL_TO_LOAD
     elif phase in EAGER_PHASES or compiler == EAGER:
