@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import gc
 import os
+import shutil
+import sysconfig
+import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +31,7 @@ from orchestrator.errors import UsageError
 from orchestrator.measures.accuracy import Accuracy
 from orchestrator.measures.context import Context
 from orchestrator.measures.reference import Reference
-from orchestrator.plugins import Outcome, Program, Unsupported, instantiate
+from orchestrator.plugins import Compiled, Outcome, Program, Unsupported, instantiate
 from orchestrator.probes.memory import MemoryProbe
 from orchestrator.records import PASS, JobSpec, PluginSpec, Workload
 
@@ -373,17 +376,76 @@ def test_onnx_has_the_threads_of_the_workload(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.slow
-def test_aot_inductor_leaves_no_files_and_tells_the_packages_size(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
-    (tmp_path / "tmp").mkdir()
-    outcome, seen = judged(tmp_path, AOTInductor(), workload())
-    assert outcome.status == PASS, outcome.reason
-    assert seen.facts["compiled"]["package_bytes"] > 1000
-    # inductor's own processes may have folders there meanwhile
-    package = {".so", ".o", ".cpp", ".json", ".pt2", ".txt"}
-    assert [file for file in (tmp_path / "tmp").rglob("*") if file.suffix in package] == []
+def test_aot_inductor_keeps_what_it_has_unpacked_until_the_model_is_gone_and_leaves_no_files(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    """On CUDA a kernel's file is opened when the kernel is first launched, long after loading."""
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    load = workload()
+    program = NetBuilder().build(load, dropout=False)
+
+    def files(*suffixes: str) -> list[Path]:  # inductor's own processes may have folders there meanwhile
+        return [file for file in temporary.rglob("*") if file.suffix in suffixes]
+
+    forward = AOTInductor().compile(program, load)
+    assert isinstance(forward, Compiled)
+    assert forward.facts["package_bytes"] > 1000
+    assert files(".so")
+    assert not files(".pt2")  # the weights, a second time
+    forward(**program.inputs)
+    del forward
+    gc.collect()
+    assert files(".so", ".o", ".cpp", ".json", ".pt2", ".txt") == []
     assert not list((tmp_path / "inductor").rglob("*.pt2"))
-    assert os.environ["TMPDIR"] == str(tmp_path / "tmp")
+    assert os.environ["TMPDIR"] == str(temporary)
+
+
+@pytest.fixture
+def cuda_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand in for a machine where all is there; return the toolkit's folder."""
+    from torch.utils import _triton, cpp_extension
+
+    toolkit, headers = tmp_path / "toolkit", tmp_path / "headers"
+    for file in (toolkit / "include" / "cuda.h", headers / "Python.h"):
+        file.parent.mkdir(parents=True)
+        file.touch()
+    monkeypatch.setattr(_triton, "has_triton", lambda: True)
+    monkeypatch.setattr(_triton, "has_triton_package", lambda: True)
+    monkeypatch.setattr(cpp_extension, "CUDA_HOME", str(toolkit))
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(headers))
+    monkeypatch.setenv("CC", "gcc")
+    return toolkit
+
+
+@pytest.mark.parametrize("name", ["inductor", "inductor_cpp_wrapper", "aot_inductor"])
+def test_what_inductor_builds_with_on_cuda_is_asked_for_before_it_fails(
+    name: str, cuda_machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch.utils import _triton, cpp_extension
+
+    compiler, load = instantiate(option("compiler", name)), workload(device="cuda:0")
+    compiler.check(load)
+
+    def lacks() -> str:
+        with pytest.raises(Unsupported) as caught:
+            compiler.check(load)
+        return str(caught.value)
+
+    if name != "inductor":
+        (cuda_machine / "include" / "cuda.h").unlink()
+        assert "needs cuda.h, which is not in" in lacks()
+        monkeypatch.setattr(cpp_extension, "CUDA_HOME", None)
+        assert "set CUDA_HOME" in lacks()
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(cuda_machine))
+    assert "Python.h" in lacks()
+    monkeypatch.delenv("CC")
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert "a C compiler" in lacks()
+    monkeypatch.setattr(_triton, "has_triton_package", lambda: False)
+    assert "pip install triton" in lacks()
 
 
 CHEAP = "dynamo_ts,aot_eager_decomp_partition,export,jit_trace_optimize,onnx_dynamo,onnx_torchscript,openvino_convert"
