@@ -52,7 +52,7 @@ class Compiled:
     """What a compiler made, with what else is to be known of it; called like any other `Forward`.
 
     facts: named figures and texts, kept in the result (bytes of a package, layers that were quantised). They may be
-    filled in up to the end of the first call.
+    filled in up to the end of the first call. "notes" among them are texts for the row: what ran elsewhere, ...
     around_backward: the context in which the backward pass of its outputs has to run.
     """
 

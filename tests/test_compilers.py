@@ -19,7 +19,7 @@ import yaml
 from test_end_to_end import run, table
 from test_measures import QUICK, NetBuilder
 
-from orchestrator.compilers import dynamo_backends
+from orchestrator.compilers import dynamo_backends, onnx_runtime
 from orchestrator.compilers.captured import as_in_a_step
 from orchestrator.compilers.dynamo import TorchCompile
 from orchestrator.compilers.eager import Eager
@@ -373,6 +373,56 @@ def test_onnx_has_the_threads_of_the_workload(monkeypatch: pytest.MonkeyPatch) -
     levels = onnxruntime.GraphOptimizationLevel
     assert [options.intra_op_num_threads for options in seen] == [2, 2]
     assert [options.graph_optimization_level for options in seen] == [levels.ORT_ENABLE_ALL, levels.ORT_DISABLE_ALL]
+
+
+def test_onnxruntime_has_torchs_precision_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own default is TF32, torch's is not: their results and their speed are of two precisions."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    try:
+        for tf32, asked in ((False, "0"), (True, "1")):
+            torch.backends.cuda.matmul.allow_tf32 = tf32
+            expected = [("CUDAExecutionProvider", {"device_id": "1", "use_tf32": asked})]
+            assert onnx_runtime._gpu_providers("cuda:1") == expected
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+    assert onnx_runtime._gpu_providers("cpu") == []
+
+
+def test_nodes_that_onnxruntime_runs_elsewhere_are_counted_in_the_first_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session that has CUDA's provider, and no kernel of it."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    import onnxruntime
+
+    real = onnxruntime.InferenceSession
+    monkeypatch.setattr(onnx_runtime, "_gpu_providers", lambda device: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(
+        onnxruntime, "InferenceSession", lambda path, options, providers: CudaFirst(real(path, options))
+    )
+    load = workload()
+    program = NetBuilder().build(load, dropout=False)
+    forward = OnnxRuntime(exporter="torchscript").compile(program, load)
+    assert isinstance(forward, Compiled)
+    for _ in range(2):
+        forward(**program.inputs)
+    nodes = forward.facts["nodes"]["CPUExecutionProvider"]
+    assert nodes > 1
+    assert forward.facts["notes"] == [f"onnxruntime ran {nodes} of {nodes} nodes on the CPU"]
+    assert not list(tmp_path.glob("onnxruntime*"))
+
+
+class CudaFirst:
+    """A real session on the CPU that names CUDA's provider first, as one on a GPU does."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def get_providers(self) -> list[str]:
+        return ["CUDAExecutionProvider", "CPUExecutionProvider"]
 
 
 @pytest.mark.slow

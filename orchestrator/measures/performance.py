@@ -105,6 +105,8 @@ class Performance:
             context.add("first_call", "s", "lower", [seconds])
         if facts_of(forwards[0]):
             context.facts["compiled"] = dict(facts_of(forwards[0]))
+            for text in facts_of(forwards[0]).get("notes", ()):
+                context.note(text)
         return step
 
     def _warm_up(self, context: Context, timed: Timed, step: Step) -> None:
