@@ -88,7 +88,7 @@ class Flops:
         """
         timed = stopwatch(context.device)
         with context.phase(phase):
-            wait_for_quiet(5.0)
+            wait_for_quiet(5.0, context.device)
             for _ in range(self.warmup):
                 timed(step)
             noise = NoiseProbe(context.device)

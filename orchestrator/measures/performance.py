@@ -73,7 +73,7 @@ class Performance:
         step = self._first_call(context, timed, program)
         if not context.is_eager:
             context.facts.update(counters.read())
-        context.facts["waited_for_quiet_s"] = wait_for_quiet(self.quiet_seconds)
+        context.facts["waited_for_quiet_s"] = wait_for_quiet(self.quiet_seconds, context.device)
         with context.phase("warmup"):
             self._warm_up(context, timed, step)
         noise = NoiseProbe(context.device)

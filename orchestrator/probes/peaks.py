@@ -55,10 +55,10 @@ Not its beginning: an "H200 NVL" is slower than an "H200", and a "... MIG 1g.10g
 def peak(device: torch.device, dtype: str, convolutions: float = 0.0) -> Peak | None:
     """Return the peak of `device` in a dtype of `orchestrator.records.DTYPES`; None where it is not documented.
 
-    `convolutions` is their share of the step's FLOPs. Under autocast the peak is that of the half precision, though some
-    operators run in float32. In float32 torch may use TF32 in convolutions (its default) and not in matrix products
-    (its default too): then it is the harmonic mean of both peaks, weighted with the FLOPs; what takes the shortest time
-    that the device allows has 100 %. A CPU's depends on clocks and vector units that no sheet has together.
+    `convolutions` is their share of the step's FLOPs. Under autocast the peak is that of the half precision, though
+    some operators run in float32. In float32 torch may use TF32 in convolutions (its default) and not in products of
+    matrices (its default too): then it is the harmonic mean of both peaks, weighted with the FLOPs; what takes the
+    shortest time that the device allows has 100 %. A CPU's depends on clocks and vector units that no sheet names.
     """
     if device.type != "cuda":
         return None

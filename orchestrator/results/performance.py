@@ -47,6 +47,8 @@ WIDEST = 50.0
 """Half-width of an interval, in logarithms: exp of it is that many digits."""
 GIVEN = "given"
 """Fact of an imported result: speedup, compile_latency_s, compression_ratio, without the samples behind them."""
+POWER_CAPPED = 0.05
+"""Share of the timed phase under the GPU's power limit from which on the row says so."""
 NOT_ITS_FAULT = frozenset({PASS, NOT_RUN, INFRASTRUCTURE})
 
 
@@ -153,7 +155,7 @@ def performance_row(rounds: Sequence[Outcome], baselines: Mapping[str, Outcome],
         "rounds": len(passed),
         "rounds_planned": len(rounds),
         "disturbed": "; ".join(disturbances(rounds)),
-        "notes": "; ".join(dict.fromkeys(str(note) for outcome in rounds for note in items(outcome.facts, "notes"))),
+        "notes": "; ".join(notes(rounds)),
     }
     row |= _times(passed, eager, threshold) | _memory(passed, baselines) | _compilation(passed)
     row |= _generation(passed, row["latency_ms"])
@@ -262,6 +264,18 @@ def disturbances(rounds: Sequence[Outcome]) -> list[str]:
         for outcome in rounds
         for reason in items(outcome.facts, "disturbed")
     ]
+
+
+def notes(rounds: Sequence[Outcome]) -> list[str]:
+    """Return what must be known to read the figures: what the jobs say themselves, and how far the power cap held."""
+    found = [str(note) for outcome in rounds for note in items(outcome.facts, "notes")]
+    states = [fact(outcome.facts, "noise", "gpu") for outcome in rounds]
+    capped = _median([share for state in states if (share := figure(state, "power_capped_share")) is not None])
+    if capped is not None and capped > POWER_CAPPED:
+        clock = _median([value for state in states if (value := figure(state, "sm_clock_mhz")) is not None])
+        at = "" if clock is None else f", at {clock:.0f} MHz"
+        found.append(f"the GPU's power limit held its clock down for {capped:.0%} of the time{at}")
+    return list(dict.fromkeys(found))
 
 
 def _present(read: Callable[[Outcome], float | None], outcomes: Sequence[Outcome]) -> list[float]:
