@@ -241,3 +241,73 @@ def test_recompilations_are_counted_beyond_what_torch_remembers_by_itself() -> N
         compiled(torch.ones(size))
     assert counters.read()["counters"]["recompiles"] == 5
     torch._dynamo.reset()
+
+
+class Allocator:
+    """Stands in for torch's CUDA allocator and the driver: bytes that are known."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.live = self.highest = 32 * 2**20  # cuBLAS's workspace
+        self.pool, self.live_in_pool, self.cached, self.foreign = 0, 0, 0, 0
+        answers = {
+            "synchronize": lambda device: None,
+            "reset_peak_memory_stats": lambda device: setattr(self, "highest", self.live),
+            "memory_allocated": lambda device: self.live,
+            "max_memory_allocated": lambda device: self.highest,
+            "max_memory_reserved": lambda device: self.highest + self.cached,
+            "memory_snapshot": self.segments,
+            "empty_cache": lambda: setattr(self, "cached", 0),
+            "mem_get_info": lambda device: (80 * nvml.GIB - self.live - self.foreign, 80 * nvml.GIB),
+        }
+        for name, answer in answers.items():
+            monkeypatch.setattr(torch.cuda, name, answer)
+
+    def take(self, size: int) -> None:
+        self.live += size
+        self.highest = max(self.highest, self.live)
+
+    def segments(self) -> list[dict[str, object]]:
+        pool = {"total_size": self.pool, "allocated_size": self.live_in_pool, "device": 0, "segment_pool_id": (0, 3)}
+        other = {"total_size": 1 << 34, "allocated_size": 1, "device": 1, "segment_pool_id": (0, 3)}
+        common = {"total_size": 1 << 30, "allocated_size": self.live, "device": 0, "segment_pool_id": (0, 0)}
+        return [pool, other, common]
+
+
+def test_cuda_graphs_memory_counts_though_their_replay_allocates_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    allocator = Allocator(monkeypatch)
+    nvml.Driver(nvml.own(3 << 30)).install(monkeypatch)
+    allocator.cached = 5 << 30
+    probe = MemoryProbe(GPU)
+    probe.mark_base()
+    assert allocator.cached == 0
+    with probe.phase("build"):
+        allocator.take(64 << 20)
+    with probe.phase("warmup"):  # records: a temporary of 1 GiB, of which the graph keeps an output of 1 MiB
+        allocator.take(1 << 30)
+        allocator.take(-(1 << 30) + (1 << 20))
+        allocator.pool, allocator.live_in_pool, allocator.cached = (1 << 30) + (2 << 20), 1 << 20, 7
+    with probe.phase("steady", keep_cache=True):
+        pass
+    memory = probe.facts()
+    assert allocator.cached == 7
+    assert memory["cuda_base"]["allocated"] == 32 << 20
+    steady = memory["cuda"]["steady"]
+    assert steady["allocated"] == steady["end"] == (32 + 64 + 1) << 20
+    assert steady["graph_pools"] == (1 << 30) + (2 << 20)
+    assert steady["peak"] == steady["end"] + (1 << 30) + (1 << 20)
+    assert steady["process"] == 3 << 30
+    assert memory["cuda"]["build"]["graph_pools"] == 0
+    assert memory["cuda"]["build"]["peak"] - memory["cuda_base"]["allocated"] == 64 << 20
+
+
+def test_memory_that_the_allocator_does_not_know_is_seen_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    allocator = Allocator(monkeypatch)
+    nvml.Driver(unsupported={"nvmlDeviceGetComputeRunningProcesses"}).install(monkeypatch)
+    probe = MemoryProbe(GPU)
+    probe.mark_base()
+    with probe.phase("steady"):
+        allocator.foreign = 512 << 20
+    memory = probe.facts()
+    assert memory["cuda"]["steady"]["process"] is None
+    assert memory["cuda"]["steady"]["device"] - memory["cuda_base"]["device"] == 512 << 20
+    assert memory["cuda"]["steady"]["peak"] == memory["cuda_base"]["peak"]

@@ -9,13 +9,14 @@ import math
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import synthetic
 
 from orchestrator.errors import UsageError
-from orchestrator.records import STATUSES, Need, Verdict
+from orchestrator.records import STATUSES, JobResult, Need, Verdict
 from orchestrator.results import exports, load, tables
 from orchestrator.results.metrics import COLUMNS, MISSING, significant
 from orchestrator.results.naming import distinguish
@@ -34,6 +35,54 @@ def build(folder: SweepFolder) -> tables.Tables:
 
 def rows(table: tables.Table) -> list[dict[str, object]]:
     return list(table.rows)
+
+
+GIB = 2**30
+
+
+def on_cuda(
+    result: JobResult, *, peak: int, hidden: int = 0, source: str = "process", warmup: int = 0, base: int = 32 << 20
+) -> JobResult:
+    """Return the result with CUDA's memory: `peak` over the base, and `hidden` bytes outside of torch's allocator."""
+    steady = {"allocated": base + 1, "peak": base + peak, "reserved": base + peak, source: 2 * base + peak + hidden}
+    cuda = {"warmup": {"peak": base + warmup}, "compile": {"peak": base + 3 * peak}, "steady": steady}
+    started = {"allocated": base, "reserved": base, source: 2 * base}
+    memory = {**result.facts["memory"], "cuda": cuda, "cuda_base": started}
+    return replace(result, facts={**result.facts, "memory": memory})
+
+
+@pytest.mark.parametrize(
+    ("compiled", "expected"),
+    [
+        ({"peak": GIB}, {"own_memory_mib": 1024, "compression_ratio": 1.5, "device_memory_mib": 1024, "notes": None}),
+        # recorded in the warm-up, replayed in the steady phase
+        ({"peak": 1, "warmup": GIB}, {"own_memory_mib": 1024, "compression_ratio": 1.5}),
+        # the weights are where torch does not see them: the allocator's ratio would be spectacular
+        (
+            {"peak": GIB // 8, "hidden": GIB},
+            {
+                "own_memory_mib": 128,
+                "device_memory_mib": 1152,
+                "compression_ratio": pytest.approx(1536 / 1152),
+                "notes": "1024 MiB lie outside of torch's allocator: the memory ratio is of device_memory_mib",
+            },
+        ),
+        ({"peak": GIB, "hidden": 20 << 20}, {"compression_ratio": 1.5, "notes": None}),  # kernels' code
+        ({"peak": GIB, "source": "device"}, {"compression_ratio": 1.5, "device_memory_source": "mem_get_info"}),
+        # what the driver says of one process, and of all of them together, is never compared
+        ({"peak": GIB, "hidden": GIB, "source": "device"}, {"compression_ratio": 1.5}),
+    ],
+)
+def test_memory_on_cuda(compiled: dict[str, int], expected: dict[str, object], sweep: synthetic.SyntheticSweep) -> None:
+    eager = sweep.performance("Bert", "eager", 0)
+    sweep.performance("Bert", "inductor", 0, baseline=eager, pairs=[(0.1, 0.05)] * 20)
+    sweep.results[0] = on_cuda(sweep.results[0], peak=3 * GIB // 2, warmup=GIB)
+    sweep.results[1] = on_cuda(sweep.results[1], **compiled)  # type: ignore[arg-type]
+    row = rows(build(sweep.write()).performance)[1]
+    assert {name: row[name] for name in expected} == expected
+    assert row["memory_source"] == "CUDA allocator"
+    assert row["compile_peak_memory_mib"] == pytest.approx(3 * compiled["peak"] / 2**20 + 32)
+    assert row["compile_peak_host_memory_mib"] == 750
 
 
 def test_performance_row_has_the_known_figures(sweep: synthetic.SyntheticSweep) -> None:

@@ -49,12 +49,12 @@ class Context:
         return self.job.compiler.name == EAGER
 
     @contextmanager
-    def phase(self, name: str, children: bool = False) -> Iterator[None]:
-        """Name what is being done, for the record of a failure, and measure its peak memory."""
+    def phase(self, name: str, children: bool = False, keep_cache: bool = False) -> Iterator[None]:
+        """Name what is being done, for the record of a failure, and measure its peak memory (`MemoryProbe.phase`)."""
         self.now = name
         self.entered(name)
         try:
-            with self.memory.phase(name, children):
+            with self.memory.phase(name, children, keep_cache):
                 yield
         finally:
             self.facts["memory"] = self.memory.facts()

@@ -79,7 +79,7 @@ class Performance:
         noise = NoiseProbe(context.device)
         if isinstance(step, Recording):
             step.restart()
-        with context.phase("steady"), no_garbage_collection():
+        with context.phase("steady", keep_cache=True), no_garbage_collection():
             latencies = self._repeat(self.iterations, self.seconds, lambda: timed(step), relative_half_width)
         context.add("latency", "s", "lower", latencies)
         if isinstance(step, Recording):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
+import typing
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from orchestrator.errors import ESCAPES, printable
 from orchestrator.records import (
@@ -30,6 +32,11 @@ from orchestrator.records import (
 )
 from orchestrator.store import Sweep, SweepFolder, Unreadable
 
+Derived = TypeVar("Derived")
+GIVEN = "given"
+"""Fact of an imported result: speedup, compile_latency_s, compression_ratio, without the samples behind them."""
+SMALLEST, LARGEST = 1e-15, 1e18
+"""Seconds, bytes, ratios: no run has less or more."""
 WORST_FIRST = (
     CRASH,
     FAIL_ACCURACY,
@@ -149,3 +156,20 @@ def items(facts: Any, *path: str) -> list[Any]:
     """Return a nested fact that is a list, an empty one where it is absent or something else."""
     value = fact(facts, *path)
     return value if isinstance(value, list) else []
+
+
+def once(read: Callable[[Outcome], Derived]) -> Callable[[Outcome], Derived]:
+    """Derive a figure of an outcome once, and keep it there: several tables ask for it."""
+
+    @functools.wraps(read)
+    def kept(outcome: Outcome) -> Derived:
+        if read.__name__ not in outcome.derived:
+            outcome.derived[read.__name__] = read(outcome)
+        return typing.cast(Derived, outcome.derived[read.__name__])
+
+    return kept
+
+
+def is_figure(value: float) -> bool:
+    """Tell whether a time, a size or a ratio can be one: positive, and no ratio of two of them is 0 or infinite."""
+    return SMALLEST < value < LARGEST

@@ -286,15 +286,26 @@ _COLUMNS = (
     _counted("break_even_iterations", "cold compile latency / (eager - compiled latency), where faster", "lower"),
     # memory
     _memory("eager_peak_memory_mib", "steady-state peak of the baseline's process, median over rounds"),
-    _memory("peak_memory_mib", "steady-state peak of the process (on CUDA: of the allocator), median over rounds"),
-    _ratio("compression_ratio", "eager own memory / compiled own memory; above 1 is smaller"),
     _memory(
-        "own_memory_mib", "steady-state peak minus the level before the model existed (on CUDA: the allocator's peak)"
+        "peak_memory_mib",
+        "steady-state peak of the process (on CUDA: of torch's tensors, CUDA graphs' included), median over rounds",
     ),
+    _ratio("compression_ratio", "eager own memory / compiled own memory; above 1 is smaller"),
+    _memory("own_memory_mib", "steady-state peak minus the level before the model existed"),
     _memory("eager_own_memory_mib", "the same of the baseline"),
-    _memory("compile_peak_memory_mib", "peak during the first call, the process itself"),
+    _memory("compile_peak_memory_mib", "peak during the first call, of the process (on CUDA: of torch's tensors)"),
+    _memory("compile_peak_host_memory_mib", "on CUDA: peak of the process in the computer's memory in the first call"),
     _memory("children_peak_memory_mib", "peak of the compiler's child processes during the first call"),
     _text("memory_source", "how the peak was read"),
+    _memory("eager_device_memory_mib", "device_memory_mib of the baseline"),
+    _memory(
+        "device_memory_mib",
+        "on CUDA: what the device holds more after the steady phase than before the model, whoever allocated it",
+    ),
+    _text(
+        "device_memory_source", "who says so: NVML (of this process), or mem_get_info (of all that is on the device)"
+    ),
+    _memory("graph_pool_memory_mib", "on CUDA: what CUDA graphs' pools keep for their tensors"),
     # dynamo
     _counted("graphs", "graphs captured"),
     _counted("graph_breaks", "graph breaks", "lower"),

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import statistics
-import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from orchestrator.records import EAGER, INFRASTRUCTURE, NOT_RUN, PASS
 from orchestrator.results import metrics
-from orchestrator.results.load import Outcome, fact, figure, items, worst
+from orchestrator.results.load import GIVEN, LARGEST, Outcome, fact, figure, is_figure, items, once, worst
+from orchestrator.results.memory import hidden_note, memory_row
 from orchestrator.results.statistics import (
     FASTER,
     IN_PROCESS,
@@ -29,7 +27,6 @@ from orchestrator.results.statistics import (
 )
 
 Row = dict[str, Any]
-Derived = TypeVar("Derived")
 COUNTERS = (
     "graphs",
     "graph_breaks",
@@ -41,56 +38,14 @@ COUNTERS = (
 )
 GENERATION = ("time_to_first_token_ms", "inter_token_latency_ms", "tokens_per_second")
 """Columns of language models' generation; none of other modes."""
-SMALLEST, LARGEST = 1e-15, 1e18
-"""Seconds, bytes, ratios: no run has less or more."""
 WIDEST = 50.0
 """Half-width of an interval, in logarithms: exp of it is that many digits."""
-GIVEN = "given"
-"""Fact of an imported result: speedup, compile_latency_s, compression_ratio, without the samples behind them."""
 POWER_CAPPED = 0.05
 """Share of the timed phase under the GPU's power limit from which on the row says so."""
 NOT_ITS_FAULT = frozenset({PASS, NOT_RUN, INFRASTRUCTURE})
 
 
-@dataclass(frozen=True)
-class Memory:
-    """Steady-state memory of one process, in bytes: the peak, and the share of it that the model and compiler have.
-
-    Shares may be compared when `source` is the same. Peaks of processes may not, across launchers: a fork shares its
-    server's pages.
-    """
-
-    peak: float | None
-    own: float | None
-    source: str
-
-
-def _once(read: Callable[[Outcome], Derived]) -> Callable[[Outcome], Derived]:
-    """Derive a figure of an outcome once, and keep it there: several tables ask for it."""
-
-    @functools.wraps(read)
-    def kept(outcome: Outcome) -> Derived:
-        if read.__name__ not in outcome.derived:
-            outcome.derived[read.__name__] = read(outcome)
-        return typing.cast(Derived, outcome.derived[read.__name__])
-
-    return kept
-
-
-@_once
-def memory_of(outcome: Outcome) -> Memory:
-    """Read the peak of the device: the CUDA allocator's where there is one, the process's elsewhere."""
-    memory = fact(outcome.facts, "memory")
-    allocated = figure(memory, "cuda", "steady", "allocated")
-    if allocated is not None:
-        return Memory(allocated, allocated, "CUDA allocator")
-    peak, base = figure(memory, "phases", "steady", "peak"), figure(memory, "base")
-    source = str(fact(memory, "source") or "")
-    own = peak - base if peak is not None and base is not None else None
-    return Memory(peak, own, source)
-
-
-@_once
+@once
 def round_speedup(outcome: Outcome) -> Estimate | None:
     """Return the speed-up of one round from its pairs; None for eager, and where a job has no valid pairs.
 
@@ -105,11 +60,6 @@ def round_speedup(outcome: Outcome) -> Estimate | None:
     return one_round(calm_pair_logs(eager, compiled))
 
 
-def is_figure(value: float) -> bool:
-    """Tell whether a time, a size or a ratio can be one: positive, and no ratio of two of them is 0 or infinite."""
-    return SMALLEST < value < LARGEST
-
-
 def seconds(outcome: Outcome, metric: str) -> Sequence[float]:
     """Return the samples of a time of a round that passed; none if one of them is no figure (`is_figure`)."""
     samples = outcome.result.sample(metric) if outcome.result is not None and outcome.status == PASS else None
@@ -118,7 +68,7 @@ def seconds(outcome: Outcome, metric: str) -> Sequence[float]:
     return samples.values
 
 
-@_once
+@once
 def latency_of(outcome: Outcome) -> float | None:
     """Return the median latency of a round that passed, in seconds."""
     values = seconds(outcome, "latency")
@@ -155,9 +105,9 @@ def performance_row(rounds: Sequence[Outcome], baselines: Mapping[str, Outcome],
         "rounds": len(passed),
         "rounds_planned": len(rounds),
         "disturbed": "; ".join(disturbances(rounds)),
-        "notes": "; ".join(notes(rounds)),
+        "notes": "; ".join([*notes(rounds), *hidden_note(passed, eager)]),
     }
-    row |= _times(passed, eager, threshold) | _memory(passed, baselines) | _compilation(passed)
+    row |= _times(passed, eager, threshold) | memory_row(passed, baselines) | _compilation(passed)
     row |= _generation(passed, row["latency_ms"])
     row["flags"] = ", ".join(flags(row))
     return row
@@ -223,28 +173,6 @@ def _compilation(passed: Sequence[Outcome]) -> Row:
     return row
 
 
-def _memory(passed: Sequence[Outcome], baselines: Mapping[str, Outcome]) -> Row:
-    mine = [memory_of(outcome) for outcome in passed]
-    theirs = [memory_of(b) for o in passed if (b := baselines.get(o.job.id)) is not None and b.status == PASS]
-    peak, eager = (_median([m.peak for m in side if m.peak is not None]) for side in (mine, theirs))
-    own, eager_own = (_median([m.own for m in side if m.own is not None]) for side in (mine, theirs))
-    comparable = len({memory.source for memory in (*mine, *theirs)}) == 1
-    given = _median(_present(lambda outcome: figure(outcome.facts, GIVEN, "compression_ratio"), passed))
-    ratio = given or (eager_own / own if comparable and own and eager_own else None)
-    children = _present(lambda outcome: figure(outcome.facts, "memory", "children", "compile"), passed)
-    compiling = _present(lambda outcome: figure(outcome.facts, "memory", "phases", "compile", "peak"), passed)
-    return {
-        "peak_memory_mib": _mib(peak),
-        "eager_peak_memory_mib": _mib(eager),
-        "compression_ratio": ratio if ratio is not None and is_figure(ratio) else None,
-        "own_memory_mib": _mib(own),
-        "eager_own_memory_mib": _mib(eager_own),
-        "compile_peak_memory_mib": _mib(max(compiling, default=None)),
-        "children_peak_memory_mib": _mib(max(children, default=None)),
-        "memory_source": ", ".join(sorted({m.source for m in mine if m.source})) or None,
-    }
-
-
 def flags(row: Row) -> list[str]:
     """Return HUD's marks of a performance row: the names of the figures that are out of bounds."""
     speedup, compile_s, ratio = (row.get(k) for k in ("speedup", "compile_latency_cold_s", "compression_ratio"))
@@ -288,10 +216,6 @@ def _cached(passed: Sequence[Outcome], cache: str) -> list[float]:
 
 def _median(values: Sequence[float], scale: float = 1.0) -> float | None:
     return statistics.median(values) * scale if values else None
-
-
-def _mib(value: float | None) -> float | None:
-    return None if value is None else value * metrics.MIB
 
 
 def _spread_percent(medians: Sequence[float], iqrs: Sequence[float]) -> float | None:

@@ -24,6 +24,7 @@ from orchestrator.records import NOT_RUN, SUCCESSES, JobSpec
 from orchestrator.results import findings, self_test
 from orchestrator.results.accuracy import JUDGEMENT, accuracy_row
 from orchestrator.results.load import WORST_FIRST, Outcome, SweepResults, fact, figure, items, lines
+from orchestrator.results.memory import memory_of
 from orchestrator.results.metrics import COLUMNS, MS, Column, is_missing
 from orchestrator.results.naming import IDENTITY, Key, Naming, measure_kind, row_order
 from orchestrator.results.overview import OVERVIEW, overview_rows
@@ -32,7 +33,6 @@ from orchestrator.results.performance import (
     GENERATION,
     compile_latency_of,
     latency_of,
-    memory_of,
     performance_row,
     round_speedup,
 )
@@ -57,6 +57,8 @@ SPEED = (
     *("compile_latency_cold_s", "compile_latency_cold_count", "compile_latency_warm_s", "compile_latency_warm_count"),
     *("break_even_iterations", "eager_peak_memory_mib", "peak_memory_mib", "compression_ratio"),
     *("eager_own_memory_mib", "own_memory_mib", "compile_peak_memory_mib", "children_peak_memory_mib", "memory_source"),
+    *("eager_device_memory_mib", "device_memory_mib", "device_memory_source", "graph_pool_memory_mib"),
+    "compile_peak_host_memory_mib",
     *COUNTERS,
 )
 PERFORMANCE = (*IDENTITY, "status", *SPEED, "flags", "disturbed", "notes", "reason", "job", "log", "command")
