@@ -16,7 +16,7 @@ import pytest
 import synthetic
 
 from orchestrator.errors import UsageError
-from orchestrator.records import STATUSES, JobResult, Need, Verdict
+from orchestrator.records import STATUSES, JobResult, Need, Samples, Verdict
 from orchestrator.results import exports, load, tables
 from orchestrator.results.metrics import COLUMNS, MISSING, significant
 from orchestrator.results.naming import distinguish
@@ -35,6 +35,36 @@ def build(folder: SweepFolder) -> tables.Tables:
 
 def rows(table: tables.Table) -> list[dict[str, object]]:
     return list(table.rows)
+
+
+@pytest.mark.parametrize(
+    ("device", "warmup", "compile_s"),
+    [
+        ("cpu", [], 20.0),
+        ("cpu", [0.051, 0.3, 0.05], 20.0),  # a disturbed call after one like the later ones
+        ("cpu", [1.05, 0.55, 0.05, 0.3], 21.5),  # TorchScript's profiling executor
+        ("cuda:0", [1.05, 0.05], 20.7),  # the graph is recorded; 0.3 s are what eager's first call costs too
+        ("cuda:0", [1.0] * 9, 20.0 + 4 * 0.95 - 0.3),
+    ],
+)
+def test_compile_latency_is_what_the_first_calls_cost(
+    device: str, warmup: list[float], compile_s: float, sweep: synthetic.SyntheticSweep
+) -> None:
+    load = replace(synthetic.workload("Bert"), device=device)
+    eager = sweep.performance(load, "eager", latency=0.1, first_call=0.4)
+    sweep.performance(load, "inductor", baseline=eager, latency=0.05, first_call=20.05)
+    calls = Samples(metric="warmup_latency", unit="s", better="none", values=tuple(warmup))
+    sweep.results[1] = replace(sweep.results[1], samples=(*sweep.results[1].samples, calls))
+    row = rows(build(sweep.write()).performance)[1]
+    assert row["compile_latency_cold_s"] == pytest.approx(compile_s)
+
+
+def test_what_compiles_nothing_costs_nothing_on_cuda(sweep: synthetic.SyntheticSweep) -> None:
+    """Its first call loads what eager's does: libraries, kernels."""
+    load = replace(synthetic.workload("Bert"), device="cuda:0")
+    eager = sweep.performance(load, "eager", latency=0.1, first_call=0.9)
+    sweep.performance(load, "identity", baseline=eager, latency=0.1, first_call=0.8)
+    assert rows(build(sweep.write()).performance)[1]["compile_latency_cold_s"] == 0.0
 
 
 GIB = 2**30

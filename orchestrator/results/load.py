@@ -60,7 +60,7 @@ WORST_FIRST = (
 class Outcome:
     """One planned job and its result. `result` is None when there is none that can be read; `reason` is one line.
 
-    `derived` keeps figures that were computed from the result.
+    `derived` keeps figures that were computed from the result, and the "baseline": the outcome of its eager job.
     """
 
     job: JobSpec
@@ -81,6 +81,13 @@ class SweepResults:
     folder: SweepFolder
     sweep: Sweep
     outcomes: tuple[Outcome, ...]
+
+    def __post_init__(self) -> None:
+        by_id = {outcome.job.id: outcome for outcome in self.outcomes}
+        for outcome in self.outcomes:
+            for need in outcome.job.needs:
+                if need.kind == "baseline" and need.job in by_id:
+                    outcome.derived["baseline"] = by_id[need.job]
 
 
 def load(folder: SweepFolder, wanted: Callable[[JobSpec], bool] = lambda job: True) -> SweepResults:

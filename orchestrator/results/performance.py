@@ -40,6 +40,8 @@ GENERATION = ("time_to_first_token_ms", "inter_token_latency_ms", "tokens_per_se
 """Columns of language models' generation; none of other modes."""
 WIDEST = 50.0
 """Half-width of an interval, in logarithms: exp of it is that many digits."""
+FIRST_CALLS, LIKE_LATER = 5, 1.5
+"""So many calls may be part of compiling; one that lasts no longer than so many medians is not."""
 POWER_CAPPED = 0.05
 """Share of the timed phase under the GPU's power limit from which on the row says so."""
 NOT_ITS_FAULT = frozenset({PASS, NOT_RUN, INFRASTRUCTURE})
@@ -76,15 +78,37 @@ def latency_of(outcome: Outcome) -> float | None:
 
 
 def compile_latency_of(outcome: Outcome) -> float | None:
-    """Return first call minus median latency, in seconds; None for eager, which compiles nothing."""
+    """Return what the first calls cost over later ones, in seconds; None for eager, which compiles nothing.
+
+    On CUDA less what they cost its baseline: libraries and kernels are loaded there too, whoever calls them first.
+    """
     given = figure(outcome.facts, GIVEN, "compile_latency_s") if outcome.status == PASS else None
     if given is not None:
         return given
-    latency = latency_of(outcome)
-    first = seconds(outcome, "first_call")
-    if latency is None or not first or outcome.job.compiler.name == EAGER:
+    cost = _first_calls(outcome)
+    if cost is None or outcome.job.compiler.name == EAGER:
         return None
-    return first[0] - latency
+    if not outcome.job.workload.device.startswith("cuda"):
+        return cost
+    baseline = outcome.derived.get("baseline")
+    return max(cost - ((_first_calls(baseline) if baseline is not None else None) or 0.0), 0.0)
+
+
+def _first_calls(outcome: Outcome) -> float | None:
+    """Return the first call minus the median, and the same of those right behind it that are as unlike the later ones.
+
+    CUDA graphs are recorded in the second call, TorchScript's profiling executor compiles in the second and third. The
+    first call that is no slower than `LIKE_LATER` medians ends it, for what comes then is no compilation.
+    """
+    latency, first = latency_of(outcome), seconds(outcome, "first_call")
+    if latency is None or not first:
+        return None
+    cost = first[0] - latency
+    for call in seconds(outcome, "warmup_latency")[: FIRST_CALLS - 1]:
+        if call <= LIKE_LATER * latency:
+            break
+        cost += call - latency
+    return cost
 
 
 def performance_row(rounds: Sequence[Outcome], baselines: Mapping[str, Outcome], threshold: float = THRESHOLD) -> Row:
