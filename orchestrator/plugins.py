@@ -260,6 +260,12 @@ def facts_of(forward: Forward) -> Mapping[str, Any]:
     return forward.facts if isinstance(forward, Compiled) else {}
 
 
+def wants_cuda_graphs(compiler: Any, workload: Workload) -> bool:
+    """Return whether a compiler is asked for CUDA graphs: its `cuda_graphs(workload)`, False of one that has none."""
+    asked = getattr(compiler, "cuda_graphs", None)
+    return bool(asked(workload)) if asked is not None else False
+
+
 def around_backward(forward: Forward) -> AbstractContextManager[None]:
     """Return the context in which a mode has to run the backward pass of what `forward` returned."""
     return forward.around_backward() if isinstance(forward, Compiled) else nullcontext()

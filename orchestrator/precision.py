@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orchestrator.errors import DEVICE_WORDS, DeviceFailure, is_out_of_memory
 from orchestrator.plugins import Program, Unsupported
@@ -58,15 +58,6 @@ def autocast(workload: Workload, cached_casts: bool = True) -> AbstractContextMa
 
     dtype = getattr(torch, AUTOCAST_TO[workload.dtype])
     return torch.autocast(workload.device.partition(":")[0], dtype=dtype, cache_enabled=cached_casts)
-
-
-def uses_tf32(what: str) -> bool:
-    """Return whether torch may compute float32 products in TF32 on CUDA: of matrices ("matmul"), in "conv"olutions."""
-    import torch
-
-    cudnn: Any = torch.backends.cudnn
-    backend = torch.backends.cuda.matmul if what == "matmul" else cudnn.conv
-    return bool(backend.fp32_precision == "tf32")
 
 
 def check(workload: Workload) -> None:

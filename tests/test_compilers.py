@@ -26,12 +26,13 @@ from orchestrator.compilers.eager import Eager
 from orchestrator.compilers.export import AOTInductor, Export
 from orchestrator.compilers.onnx_runtime import OnnxRuntime
 from orchestrator.compilers.packages import present, require
+from orchestrator.compilers.quantized import Quantized
 from orchestrator.compilers.torchscript import JitTrace
 from orchestrator.errors import UsageError
 from orchestrator.measures.accuracy import Accuracy
 from orchestrator.measures.context import Context
 from orchestrator.measures.reference import Reference
-from orchestrator.plugins import Compiled, Outcome, Program, Unsupported, instantiate
+from orchestrator.plugins import Compiled, Outcome, Program, Unsupported, instantiate, wants_cuda_graphs
 from orchestrator.probes.memory import MemoryProbe
 from orchestrator.records import PASS, JobSpec, PluginSpec, Workload
 
@@ -373,6 +374,23 @@ def test_onnx_has_the_threads_of_the_workload(monkeypatch: pytest.MonkeyPatch) -
     levels = onnxruntime.GraphOptimizationLevel
     assert [options.intra_op_num_threads for options in seen] == [2, 2]
     assert [options.graph_optimization_level for options in seen] == [levels.ORT_ENABLE_ALL, levels.ORT_DISABLE_ALL]
+
+
+@pytest.mark.parametrize(
+    ("name", "wants"),
+    [("inductor", False), ("inductor_reduce_overhead", True), ("inductor_max_autotune", True), ("cudagraphs", True),
+     ("aot_eager", False)],
+)  # fmt: skip
+def test_who_asks_for_cuda_graphs_is_known(name: str, wants: bool) -> None:
+    compiler = instantiate(option("compiler", name))
+    assert wants_cuda_graphs(compiler, workload(device="cuda:0")) is wants
+    assert not wants_cuda_graphs(compiler, workload())
+    quantized = Quantized(
+        quantization=dataclasses.asdict(option("quantization", "int8_dynamic")),
+        compiler=dataclasses.asdict(option("compiler", name)),
+    )
+    assert wants_cuda_graphs(quantized, workload(device="cuda:0")) is wants
+    assert not wants_cuda_graphs(Eager(), workload(device="cuda:0"))
 
 
 def test_onnxruntime_has_torchs_precision_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:

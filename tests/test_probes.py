@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ import torch
 from fakes import nvml
 
 from orchestrator.probes import counters, gpu, noise
-from orchestrator.probes.clock import stopwatch
+from orchestrator.probes.clock import overhead, stopwatch
 from orchestrator.probes.memory import MemoryProbe
 
 MB = 1_000_000
@@ -241,6 +242,45 @@ def test_recompilations_are_counted_beyond_what_torch_remembers_by_itself() -> N
         compiled(torch.ones(size))
     assert counters.read()["counters"]["recompiles"] == 5
     torch._dynamo.reset()
+
+
+def test_the_clock_knows_its_own_overhead() -> None:
+    assert 0.0 <= overhead(stopwatch(CPU)) < 1e-3
+    assert overhead(lambda step: 1.0 if step() is None else 0.0) == 1.0
+
+
+class Graph:
+    """Stands in for torch.cuda.CUDAGraph, of which a torch without CUDA has none that can be made."""
+
+
+class Pools:
+    """Stands in for inductor's manager of graphs: it keeps an empty one, so that its pool stays."""
+
+    def __init__(self) -> None:
+        self.graph: Graph | None = Graph()
+
+
+def test_graphs_that_were_recorded_and_are_kept_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setitem(sys.modules, "torch._inductor.cudagraph_trees", SimpleNamespace(CUDAGraphTreeManager=Pools))
+    assert counters.recorded_graphs() == 0
+    pools, ended = Pools(), Pools()
+    ended.graph = None
+    assert counters.recorded_graphs() == 0
+    kept = [type("OfSomebody", (Graph,), {})(), Graph()]
+    Graph()  # of a benchmark
+    assert counters.recorded_graphs() == len(kept)
+    del pools
+
+
+def test_why_inductor_took_no_cuda_graph_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = [
+        SimpleNamespace(cudagraph_skip_reason="skipping cudagraphs due to\n mutated inputs"),
+        SimpleNamespace(cudagraph_skip_reason=None),
+        SimpleNamespace(),  # of an older torch
+    ]
+    monkeypatch.setattr(torch._dynamo.utils, "get_compilation_metrics", lambda: [*seen, *seen])
+    assert counters.cudagraph_skips() == ["skipping cudagraphs due to mutated inputs"]
 
 
 class Allocator:

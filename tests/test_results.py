@@ -59,6 +59,28 @@ def test_compile_latency_is_what_the_first_calls_cost(
     assert row["compile_latency_cold_s"] == pytest.approx(compile_s)
 
 
+def test_notes_are_those_of_the_jobs_and_of_their_figures(sweep: synthetic.SyntheticSweep) -> None:
+    """How the row was started, that no graph was recorded, the power limit, and the clock's share of a short step."""
+    eager = sweep.performance("Bert", "eager", latency=1e-4, first_call=0.9)
+    sweep.performance("Bert", "inductor", baseline=eager, latency=1e-4, first_call=0.9)
+    state = {"power_capped_share": 0.43, "sm_clock_mhz": 1410.0}
+    facts = {
+        **sweep.results[1].facts,
+        "notes": ["no CUDA graph was recorded: mutated inputs"] * 2,
+        "noise": {"gpu": state},
+        "clock_overhead_s": 1.5e-5,
+        "cudagraphs": {"recorded": 0},
+    }
+    sweep.results[1] = replace(sweep.results[1], facts=facts)
+    silent, row = rows(build(sweep.write()).performance)
+    assert row["notes"] == (
+        "no CUDA graph was recorded: mutated inputs; the GPU's power limit held its clock down for 43% of the time, at "
+        "1410 MHz; the clock's own 15 us are 15% of a step: ratios are nearer to 1"
+    )
+    assert (row["cudagraphs"], row["clock_overhead_ms"]) == (0, pytest.approx(0.015))
+    assert (silent["notes"], silent["cudagraphs"]) == (None, None)
+
+
 def test_what_compiles_nothing_costs_nothing_on_cuda(sweep: synthetic.SyntheticSweep) -> None:
     """Its first call loads what eager's does: libraries, kernels."""
     load = replace(synthetic.workload("Bert"), device="cuda:0")

@@ -14,7 +14,6 @@ import pytest
 import torch
 from test_measures import Broken, NetBuilder, context
 
-from orchestrator import precision
 from orchestrator.compilers.dynamo import TorchCompile
 from orchestrator.compilers.eager import Eager
 from orchestrator.measures import flops
@@ -26,6 +25,7 @@ from orchestrator.measures.profile import Profile
 from orchestrator.modes.inference import Inference
 from orchestrator.modes.training import Training
 from orchestrator.plugins import Program, Unsupported
+from orchestrator.probes import peaks
 from orchestrator.probes.allocated import _resident_level, level_of
 from orchestrator.probes.dispatch import DTYPES, OperatorCounter, TrafficCounter, log_text, text
 from orchestrator.probes.lines import LineTracer
@@ -478,7 +478,7 @@ def test_a_peak_is_that_of_the_whole_name(
 
 def test_convolutions_have_the_peak_of_tf32_where_torch_computes_them_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H100 80GB HBM3")
-    monkeypatch.setattr(precision, "uses_tf32", lambda what: what == "conv")
+    monkeypatch.setattr(peaks, "uses_tf32", lambda what: what == "conv")
     gpu = torch.device("cuda", 0)
     whole, half = peak(gpu, "float32", 1.0), peak(gpu, "float32", 0.5)
     assert whole is not None

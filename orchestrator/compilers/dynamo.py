@@ -121,6 +121,13 @@ class TorchCompile:
         """Return the options of inductor and dynamo that may name a program, a file or a server."""
         return (foreign(self.options) if self.backend == "inductor" else []) + foreign(self.dynamo)
 
+    def cuda_graphs(self, workload: Workload) -> bool:
+        """Return whether CUDA graphs are asked for: by the back-end, a mode of inductor's, or an option."""
+        if not workload.device.startswith("cuda"):
+            return False
+        inductor = self.backend == "inductor" and self.inductor_options().get("triton.cudagraphs")
+        return self.backend == "cudagraphs" or bool(inductor)
+
     def _wants_cuda_graphs(self) -> bool:
         return self.mode == "reduce-overhead" or self._asks("triton.cudagraphs")
 

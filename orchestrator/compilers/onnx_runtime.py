@@ -15,7 +15,7 @@ from orchestrator.compilers.captured import as_in_a_step, for_these_inputs, infe
 from orchestrator.compilers.packages import present, require
 from orchestrator.errors import did_you_mean
 from orchestrator.plugins import Compiled, Forward, Program, Unsupported
-from orchestrator.precision import uses_tf32
+from orchestrator.probes.peaks import uses_tf32
 from orchestrator.records import Workload
 
 if TYPE_CHECKING:

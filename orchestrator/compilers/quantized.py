@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from orchestrator.compilers.captured import inference_only
-from orchestrator.plugins import Compiled, Compiler, Forward, Program, foreign_code, instantiate, preloads
+from orchestrator.plugins import (
+    Compiled,
+    Compiler,
+    Forward,
+    Program,
+    foreign_code,
+    instantiate,
+    preloads,
+    wants_cuda_graphs,
+)
 from orchestrator.records import PluginSpec, Workload, from_json
 
 
@@ -52,6 +61,9 @@ class Quantized:
 
     def preload_modules(self, workload: Workload) -> tuple[str, ...]:
         return preloads(self._quantization, workload) + preloads(self._compiler, workload)
+
+    def cuda_graphs(self, workload: Workload) -> bool:
+        return wants_cuda_graphs(self._compiler, workload)
 
     def check(self, workload: Workload) -> None:
         inference_only(workload, f"{self.quantization['name']} leaves no weights that a gradient could change")

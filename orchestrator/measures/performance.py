@@ -18,9 +18,9 @@ from typing import Any, ClassVar, TypeVar
 
 from orchestrator.errors import is_out_of_memory
 from orchestrator.measures.context import Context
-from orchestrator.plugins import Forward, Outcome, Program, Recording, facts_of
+from orchestrator.plugins import Forward, Outcome, Program, Recording, facts_of, wants_cuda_graphs
 from orchestrator.probes import counters
-from orchestrator.probes.clock import no_garbage_collection, stopwatch
+from orchestrator.probes.clock import no_garbage_collection, overhead, stopwatch
 from orchestrator.probes.noise import NoiseProbe, wait_for_quiet
 from orchestrator.records import PASS, TIMED
 
@@ -86,6 +86,9 @@ class Performance:
             context.samples += step.samples()
             context.facts |= step.facts
         context.facts |= noise.facts(len(latencies), latencies)
+        context.facts["clock_overhead_s"] = overhead(timed)
+        if context.device.type == "cuda" and not context.is_eager:
+            _tell_graphs(context)
         if not context.is_eager:
             self._pairs_if_they_fit(context, timed, program, step)
         return Outcome(PASS)
@@ -218,6 +221,15 @@ def _block(timed: Timed, step: Step, length: int) -> float:
         return timed(step)
     step()
     return statistics.quantiles([timed(step) for _ in range(length)], n=4, method="inclusive")[0]
+
+
+def _tell_graphs(context: Context) -> None:
+    """Count the CUDA graphs that were recorded; a compiler that is asked for them and has none is another compiler."""
+    recorded = counters.recorded_graphs()
+    context.facts["cudagraphs"] = {"recorded": recorded, "skipped_because": (why := counters.cudagraph_skips())}
+    if recorded or not wants_cuda_graphs(context.compiler, context.workload):
+        return
+    context.note(f"no CUDA graph was recorded: {'; '.join(why) or 'the log may say why'}")
 
 
 def _size(program: Program) -> dict[str, int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -64,8 +64,6 @@ def peak(device: torch.device, dtype: str, convolutions: float = 0.0) -> Peak | 
         return None
     import torch
 
-    from orchestrator.precision import uses_tf32
-
     source, figures = PEAKS.get(torch.cuda.get_device_name(device), ("", {}))
     kind = dtype.removeprefix("amp_")
     if kind != "float32" or "tf32" not in figures:
@@ -78,3 +76,12 @@ def peak(device: torch.device, dtype: str, convolutions: float = 0.0) -> Peak | 
             shares[used] = shares.get(used, 0.0) + share
     named = " and ".join(used if len(shares) == 1 else f"{share:.0%} {used}" for used, share in shares.items())
     return Peak(1.0 / sum(share / figures[used] for used, share in shares.items()), f"{source}, {named}")
+
+
+def uses_tf32(what: str) -> bool:
+    """Return whether torch may compute float32 products in TF32 on CUDA: of matrices ("matmul"), in "conv"olutions."""
+    import torch
+
+    cudnn: Any = torch.backends.cudnn
+    backend = torch.backends.cuda.matmul if what == "matmul" else cudnn.conv
+    return bool(backend.fp32_precision == "tf32")

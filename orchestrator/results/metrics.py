@@ -265,6 +265,7 @@ _COLUMNS = (
     ),
     _counted("outliers", "latency samples over 1.5 IQR outside the quartiles; counted, not removed", "lower"),
     _counted("samples", "latency samples, all rounds"),
+    _time("clock_overhead_ms", "what the clock finds for a step that does nothing: it is in every latency"),
     # generation: definitions and sources in docs/modes.md
     _time("time_to_first_token_ms", "start of a generation to its first token; median over rounds of their medians"),
     _time("inter_token_latency_ms", "(last token - first token) / (tokens - 1) of a generation; median, the same"),
@@ -279,7 +280,10 @@ _COLUMNS = (
     _time("first_call_s", "first call, compilation included"),
     _time("compile_latency_s", "first call minus median latency of this process"),
     _text("cache", "state of the private compile cache at the start: cold, warm, none (eager)"),
-    _time("compile_latency_cold_s", "first call minus median latency, empty compile cache; median over such rounds"),
+    _time(
+        "compile_latency_cold_s",
+        "what the first calls cost over the median (on CUDA less eager's), empty compile cache; median of such rounds",
+    ),
     _counted("compile_latency_cold_count", "rounds with an empty compile cache"),
     _time("compile_latency_warm_s", "the same with the cache of the round before"),
     _counted("compile_latency_warm_count", "rounds with a filled compile cache"),
@@ -314,6 +318,7 @@ _COLUMNS = (
     _counted("fallbacks", "frames that fell back to eager", "lower"),
     _counted("recompiles", "recompilations", "lower"),
     _counted("cudagraph_skips", "graphs that could not become CUDA graphs", "lower"),
+    _counted("cudagraphs", "CUDA graphs that were recorded and are kept", "none"),
     # accuracy
     _text("accuracy", "status of the accuracy job"),
     _text("accuracy_reason", "why accuracy is not pass"),

@@ -40,6 +40,8 @@ GENERATION = ("time_to_first_token_ms", "inter_token_latency_ms", "tokens_per_se
 """Columns of language models' generation; none of other modes."""
 WIDEST = 50.0
 """Half-width of an interval, in logarithms: exp of it is that many digits."""
+CLOCK_SHARE = 0.02
+"""Of a step: the row says from here on that the clock itself is in its times."""
 FIRST_CALLS, LIKE_LATER = 5, 1.5
 """So many calls may be part of compiling; one that lasts no longer than so many medians is not."""
 POWER_CAPPED = 0.05
@@ -141,6 +143,7 @@ def _times(passed: Sequence[Outcome], eager: Sequence[Outcome], threshold: float
     latencies = _present(latency_of, passed)
     spreads = [spread(values) for outcome in passed if (values := seconds(outcome, "latency"))]
     row: Row = {
+        "clock_overhead_ms": _median(_present(clock_overhead_of, passed), metrics.MS),
         "eager_latency_ms": _median(_present(latency_of, eager), metrics.MS),
         "latency_ms": _median(latencies, metrics.MS),
         "latency_spread_percent": _spread_percent(latencies, [s.iqr_percent for s in spreads if s.count > 1]),
@@ -194,6 +197,8 @@ def _compilation(passed: Sequence[Outcome]) -> Row:
     for counter in COUNTERS:  # the same in every round, or the median says what is usual
         value = _median(_present(lambda outcome, name=counter: figure(outcome.facts, "counters", name), passed))  # type: ignore[misc]
         row[counter] = None if value is None or abs(value) > LARGEST else round(value)
+    recorded = _median(_present(lambda outcome: figure(outcome.facts, "cudagraphs", "recorded"), passed))
+    row["cudagraphs"] = None if recorded is None or abs(recorded) > LARGEST else round(recorded)
     return row
 
 
@@ -227,7 +232,17 @@ def notes(rounds: Sequence[Outcome]) -> list[str]:
         clock = _median([value for state in states if (value := figure(state, "sm_clock_mhz")) is not None])
         at = "" if clock is None else f", at {clock:.0f} MHz"
         found.append(f"the GPU's power limit held its clock down for {capped:.0%} of the time{at}")
+    clock, latency = _median(_present(clock_overhead_of, rounds)), _median(_present(latency_of, rounds))
+    if clock is not None and latency is not None and clock > CLOCK_SHARE * latency:
+        found.append(
+            f"the clock's own {clock * metrics.US:.0f} us are {clock / latency:.0%} of a step: ratios are nearer to 1"
+        )
     return list(dict.fromkeys(found))
+
+
+def clock_overhead_of(outcome: Outcome) -> float | None:
+    """Return what the clock finds for a step that does nothing, in seconds."""
+    return figure(outcome.facts, "clock_overhead_s")
 
 
 def _present(read: Callable[[Outcome], float | None], outcomes: Sequence[Outcome]) -> list[float]:

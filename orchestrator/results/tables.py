@@ -52,14 +52,14 @@ JOBS = (
 )
 SPEED = (
     *("speedup", "speedup_low", "speedup_high", "verdict", "interval", "rounds", "rounds_planned", "pairs"),
-    *("eager_latency_ms", "latency_ms", "latency_spread_percent", "outliers", "samples"),
+    *("eager_latency_ms", "latency_ms", "latency_spread_percent", "outliers", "samples", "clock_overhead_ms"),
     *GENERATION,
     *("compile_latency_cold_s", "compile_latency_cold_count", "compile_latency_warm_s", "compile_latency_warm_count"),
     *("break_even_iterations", "eager_peak_memory_mib", "peak_memory_mib", "compression_ratio"),
     *("eager_own_memory_mib", "own_memory_mib", "compile_peak_memory_mib", "children_peak_memory_mib", "memory_source"),
     *("eager_device_memory_mib", "device_memory_mib", "device_memory_source", "graph_pool_memory_mib"),
     "compile_peak_host_memory_mib",
-    *COUNTERS,
+    *(*COUNTERS, "cudagraphs"),
 )
 PERFORMANCE = (*IDENTITY, "status", *SPEED, "flags", "disturbed", "notes", "reason", "job", "log", "command")
 ACCURACY = (*IDENTITY, "status", *JUDGEMENT, "reason", "job", "log", "command")
