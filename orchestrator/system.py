@@ -19,14 +19,14 @@ from typing import Any
 
 PACKAGES = (
     *("torch", "transformers", "triton", "numpy", "safetensors", "onnxruntime", "openvino", "torchao", "timm"),
-    *("torchvision", "torch-tensorrt", "hydra-core", "omegaconf"),
+    *("torchvision", "torch-tensorrt", "hydra-core", "omegaconf", "nvidia-cublas", "nvidia-cublas-cu12"),
 )
 VARIABLES = (
     *("OMP_", "MKL_", "KMP_", "GOMP_", "TORCH", "TRITON_", "CUDA_", "NVIDIA_", "PYTORCH_", "ATEN_", "LD_PRELOAD"),
     *("MALLOC_", "HF_HUB_OFFLINE", "CUBLAS_", "NCCL_", "DNNL_", "ONEDNN_", "CXX", "CC", "LC_ALL", "PYTHONHASHSEED"),
 )
 """Beginnings of the names of environment variables that change figures."""
-OF_A_JOB = frozenset({"TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"})
+OF_A_JOB = frozenset({"TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "CUDA_CACHE_PATH", "PYTORCH_KERNEL_CACHE_PATH"})
 """Set for every job, to folders of its own: they tell nothing about a machine."""
 
 OF_COMPILERS = ("TORCH_", "TORCHDYNAMO_", "TORCHINDUCTOR_", "TRITON_", "AOT_", "FUNCTORCH_")

@@ -194,6 +194,21 @@ def test_a_profile_of_compiled_code(tmp_path: Path) -> None:
     assert any("Torch-Compiled Region" in row["operator"] for row in rows(seen, "profile"))
 
 
+def test_a_profile_without_kernels_is_none(tmp_path: Path) -> None:
+    """A GPU's profiler that may not look sees the CPU's side only: no row of zeros is made of that."""
+    seen = bert(tmp_path, Eager(), "eager", Inference())
+    measure = Profile(steps=1, warmup=1)
+    profiler = measure._profiler(seen)
+    with profiler:
+        for _ in range(2):
+            torch.ones(3).sum()
+            profiler.step()
+    seen.device = torch.device("cuda", 0)
+    with pytest.raises(Unsupported, match="saw no kernel"):
+        measure._leave(seen, profiler)
+    assert "findings" not in seen.facts
+
+
 # -- memory by line
 
 

@@ -50,6 +50,8 @@ def job_environment(cache: Path, temporary: Path, job: JobSpec) -> dict[str, str
         "TRITON_CACHE_DIR": cache / "triton",
         "TMPDIR": temporary,
     }
+    if job.workload.device.startswith("cuda"):  # the driver's cache of kernels, and torch's of those it makes itself
+        folders |= {"CUDA_CACHE_PATH": cache / "cuda", "PYTORCH_KERNEL_CACHE_PATH": temporary}  # the one must be there
     judged = job.kind in (JUDGED, REFERENCE_KIND) and job.workload.device.startswith("cuda")
     own = {name: value for name, value in JUDGED_ON_CUDA.items() if judged and name not in os.environ}
     return {**own, **{name: str(path) for name, path in folders.items()}, **job.env}

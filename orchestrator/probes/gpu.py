@@ -61,6 +61,25 @@ def find(device: torch.device) -> Gpu | None:
     return _by_uuid(f"GPU-{uuid}") or _by_uuid(f"MIG-{uuid}")
 
 
+def settings(device: torch.device) -> dict[str, Any]:
+    """Return what an administrator may have set: power limit (W), highest clocks (MHz), ECC and MIG mode; the UUID."""
+    import pynvml
+
+    gpu = find(device)
+    if gpu is None:
+        return {}
+    limit = _ask("nvmlDeviceGetEnforcedPowerLimit", gpu.whole)
+    ecc, mig = (_ask(query, gpu.whole) for query in ("nvmlDeviceGetEccMode", "nvmlDeviceGetMigMode"))
+    return {
+        "uuid": _ask("nvmlDeviceGetUUID", gpu.instance),
+        "power_limit_w": None if limit is None else limit / 1000,
+        "max_sm_clock_mhz": _ask("nvmlDeviceGetMaxClockInfo", gpu.whole, pynvml.NVML_CLOCK_SM),
+        "max_memory_clock_mhz": _ask("nvmlDeviceGetMaxClockInfo", gpu.whole, pynvml.NVML_CLOCK_MEM),
+        "ecc": None if ecc is None else bool(ecc[0]),
+        "mig": None if mig is None else bool(mig[0]),
+    }
+
+
 def free_memory(device: str) -> int | None:
     """Return the free bytes of a device ("cuda:1") without initialising CUDA; of several that it may be, the least."""
     found = [_by_uuid(uuid) for uuid in system.gpu_uuids(device)]

@@ -126,7 +126,7 @@ def _run(job: JobSpec, store: SweepFolder, seen: _Seen) -> Outcome:
 
     from orchestrator import precision
     from orchestrator.measures.context import Context
-    from orchestrator.probes.environment import environment
+    from orchestrator.probes.environment import environment, gpu_environment
     from orchestrator.probes.memory import MemoryProbe
 
     torch.set_num_threads(job.workload.threads)
@@ -134,16 +134,20 @@ def _run(job: JobSpec, store: SweepFolder, seen: _Seen) -> Outcome:
     random.seed(job.workload.seed)
     numpy.random.seed(job.workload.seed)
     device = torch.device(job.workload.device)
-    seen.environment.update(environment(device))
+    seen.environment.update(environment())
     builder, mode, compiler, measure = (
         instantiate(spec) for spec in (job.workload.builder, job.workload.mode, job.compiler, job.measure)
     )
+    on_device = not getattr(measure, "works_in_children", False)
+    if on_device:
+        seen.environment.update(gpu_environment(device))
     for module in modules(job):
         importlib.import_module(module)
     if hasattr(builder, "load"):
         builder.load(job.workload)
-    precision.check(job.workload)
-    compiler.check(job.workload)
+    if on_device:
+        precision.check(job.workload)
+        compiler.check(job.workload)
     check_inputs(mode, compiler, job.workload)
     context = Context(
         job=job,
@@ -154,7 +158,7 @@ def _run(job: JobSpec, store: SweepFolder, seen: _Seen) -> Outcome:
         folder=store.job(job.id),
         reference=store.reference(job.id),
         references=[store.reference(need.job) for need in job.needs if need.kind == "reference"],
-        memory=MemoryProbe(device),
+        memory=MemoryProbe(device if on_device else torch.device("cpu")),
         entered=entered,
         samples=seen.samples,
         facts=seen.facts,
