@@ -81,6 +81,19 @@ def test_notes_are_those_of_the_jobs_and_of_their_figures(sweep: synthetic.Synth
     assert (silent["notes"], silent["cudagraphs"]) == (None, None)
 
 
+@pytest.mark.parametrize(("rise", "noted"), [(0, False), (8 << 20, False), (300 << 20, True)])
+def test_memory_that_only_a_collector_would_free_is_noted(
+    rise: int, noted: bool, sweep: synthetic.SyntheticSweep
+) -> None:
+    sweep.performance("Bert", "eager")
+    memory = {**sweep.results[0].facts["memory"], "cuda": {"steady": {"start": 5, "end": 5 + rise, "peak": 5 + rise}}}
+    sweep.results[0] = replace(sweep.results[0], facts={**sweep.results[0].facts, "memory": memory})
+    (row,) = rows(build(sweep.write()).performance)
+    assert row["notes"] == (
+        "300 MiB were not given back in the steady phase, in which Python's collector is off" if noted else None
+    )
+
+
 def test_what_compiles_nothing_costs_nothing_on_cuda(sweep: synthetic.SyntheticSweep) -> None:
     """Its first call loads what eager's does: libraries, kernels."""
     load = replace(synthetic.workload("Bert"), device="cuda:0")

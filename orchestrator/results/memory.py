@@ -130,6 +130,22 @@ def hidden_bytes(passed: Sequence[Outcome], eager: Sequence[Outcome]) -> float |
     return more if more > max(HIDDEN_BYTES, HIDDEN_SHARE * statistics.median(d.own for d in mine)) else None
 
 
+def grown_note(passed: Sequence[Outcome]) -> list[str]:
+    """Return what a row has to say where the steady phase did not give back what it allocated: nothing, or one note.
+
+    Python's collector is off meanwhile: what only it frees stays.
+    """
+    rises = []
+    for outcome in passed:
+        start, end = (figure(outcome.facts, "memory", "cuda", "steady", key) for key in ("start", "end"))
+        if start is not None and end is not None:
+            rises.append(end - start)
+    rise = _median(rises)
+    if rise is None or rise <= HIDDEN_BYTES:
+        return []
+    return [f"{rise * metrics.MIB:.0f} MiB were not given back in the steady phase, in which Python's collector is off"]
+
+
 def hidden_note(passed: Sequence[Outcome], eager: Sequence[Outcome]) -> list[str]:
     """Return what a row has to say of memory that torch's allocator does not know: nothing, or one note."""
     more = hidden_bytes(passed, eager)

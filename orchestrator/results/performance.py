@@ -9,7 +9,7 @@ from typing import Any
 from orchestrator.records import EAGER, INFRASTRUCTURE, NOT_RUN, PASS
 from orchestrator.results import metrics
 from orchestrator.results.load import GIVEN, LARGEST, Outcome, fact, figure, is_figure, items, once, worst
-from orchestrator.results.memory import hidden_note, memory_row
+from orchestrator.results.memory import grown_note, hidden_note, memory_row
 from orchestrator.results.statistics import (
     FASTER,
     IN_PROCESS,
@@ -131,7 +131,7 @@ def performance_row(rounds: Sequence[Outcome], baselines: Mapping[str, Outcome],
         "rounds": len(passed),
         "rounds_planned": len(rounds),
         "disturbed": "; ".join(disturbances(rounds)),
-        "notes": "; ".join([*notes(rounds), *hidden_note(passed, eager)]),
+        "notes": "; ".join([*notes(rounds), *hidden_note(passed, eager), *grown_note(passed)]),
     }
     row |= _times(passed, eager, threshold) | memory_row(passed, baselines) | _compilation(passed)
     row |= _generation(passed, row["latency_ms"])
