@@ -93,7 +93,7 @@ def compile_latency_of(outcome: Outcome) -> float | None:
     if not outcome.job.workload.device.startswith("cuda"):
         return cost
     baseline = outcome.derived.get("baseline")
-    return max(cost - ((_first_calls(baseline) if baseline is not None else None) or 0.0), 0.0)
+    return cost - ((_first_calls(baseline) if baseline is not None else None) or 0.0)
 
 
 def _first_calls(outcome: Outcome) -> float | None:
