@@ -40,15 +40,45 @@ def did_you_mean(value: str, known: Iterable[str]) -> str:
     return f"{hint}Available: {shown or 'none'}"
 
 
-OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "std::bad_alloc")
+OUT_OF_MEMORY_WORDS = (
+    *("out of memory", "memoryerror", "can't allocate memory", "cannot allocate memory", "std::bad_alloc"),
+    *("_alloc_failed", "_allocation_failed", "error_out_of_memory", "errormemoryallocation"),  # cuBLAS, cuDNN, CUDA
+    "unable to find an engine",  # cuDNN: no algorithm's workspace fits
+    *("failed to allocate memory", "could not be allocated"),  # onnxruntime, TensorRT
+)
+"""What Python, C++, the system, torch, CUDA's libraries and compilers say when memory ends, in small letters."""
+DEVICE_WORDS = (
+    *("busy or unavailable", "uncorrectable ecc", "is lost", "fallen off the bus", "no cuda-capable device"),
+    "no cuda gpus are available",
+    *("driver version is insufficient", "unsupported display driver", "system not yet initialized"),
+    *("cuda error: initialization error", "driver initialization failed", "found no nvidia driver", "mps server"),
+)
+"""What CUDA says when the device, its driver or who else uses it is at fault, whatever was asked of it."""
+OF_CUDA = ("cuda", "nvidia", "gpu")
+"""One of them is in its messages."""
 DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE})
 DISK_WORDS = ("no space left on device", "disk quota exceeded", "read-only file system", "stale file handle")
 
 
+class DeviceFailure(RuntimeError):
+    """A device could not do what every device can: it is broken, or somebody else has it. The job has no part in it."""
+
+
+def says_out_of_memory(text: str) -> bool:
+    """Return whether a message, or the log of a process that died, says that memory could not be allocated."""
+    return any(word in text.lower() for word in OUT_OF_MEMORY_WORDS)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an exception is an allocator's, of host or device, also when a compiler has wrapped it."""
+    return any(isinstance(one, MemoryError) or says_out_of_memory(str(one)) for one in _chain(error))
+
+
+def is_device_failure(error: BaseException) -> bool:
+    """Return whether a GPU or its driver failed, also when a compiler has wrapped it."""
     return any(
-        isinstance(one, MemoryError) or any(word in str(one).lower() for word in OUT_OF_MEMORY_WORDS)
+        isinstance(one, DeviceFailure)
+        or (any(name in (text := str(one).lower()) for name in OF_CUDA) and any(word in text for word in DEVICE_WORDS))
         for one in _chain(error)
     )
 

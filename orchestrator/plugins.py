@@ -52,7 +52,7 @@ class Compiled:
     """What a compiler made, with what else is to be known of it; called like any other `Forward`.
 
     facts: named figures and texts, kept in the result (bytes of a package, layers that were quantised). They may be
-    filled in up to the end of the first call.
+    filled in up to the end of the first call. "notes" among them are texts for the row: what ran elsewhere, ...
     around_backward: the context in which the backward pass of its outputs has to run.
     """
 
@@ -290,6 +290,12 @@ class Outcome:
 def facts_of(forward: Forward) -> Mapping[str, Any]:
     """Return what a compiler tells of what it made; nothing for a bare callable."""
     return forward.facts if isinstance(forward, Compiled) else {}
+
+
+def wants_cuda_graphs(compiler: Any, workload: Workload) -> bool:
+    """Return whether a compiler is asked for CUDA graphs: its `cuda_graphs(workload)`, False of one that has none."""
+    asked = getattr(compiler, "cuda_graphs", None)
+    return bool(asked(workload)) if asked is not None else False
 
 
 def around_backward(forward: Forward) -> AbstractContextManager[None]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
+from orchestrator.errors import DEVICE_WORDS, DeviceFailure, is_out_of_memory
 from orchestrator.plugins import Program, Unsupported
 from orchestrator.records import Workload
 
@@ -23,6 +24,10 @@ CAST_TO: Mapping[str, str] = {
 """dtype of the workload -> dtype of its parameters and floating inputs; `cast` says which stay as they are."""
 
 AUTOCAST_TO: Mapping[str, str] = {"amp_bfloat16": "bfloat16", "amp_float16": "float16"}
+
+
+LACKS_DTYPE = ("not implemented", "not supported for", "unsupported", "status_not_supported", "status_arch_mismatch")
+"""What torch and cuBLAS say where a device has no operator in a dtype, in small letters."""
 
 
 def computed_in(workload: Workload) -> str:
@@ -65,9 +70,10 @@ def autocast(workload: Workload, cached_casts: bool = True) -> AbstractContextMa
 
 
 def check(workload: Workload) -> None:
-    """Raise Unsupported when this machine lacks the workload's device, or the device lacks its dtype.
+    """Make the workload's device the current one, and try its dtype: one matrix product, forward and backward, in it.
 
-    The dtype is tried: one matrix product, forward and backward, in it.
+    Raises Unsupported when this machine lacks the device, or the device lacks the dtype; DeviceFailure when it has both
+    and cannot: it is broken, or somebody else has it. What its memory has no room for stays out of memory.
     """
     import torch
 
@@ -83,7 +89,21 @@ def check(workload: Workload) -> None:
             raise Unsupported(f"device {workload.device}: this machine has cuda:0 to cuda:{count - 1}")
     kind = getattr(torch, AUTOCAST_TO.get(workload.dtype, CAST_TO[workload.dtype]))
     try:
+        if device.type == "cuda":
+            torch.cuda.set_device(device)  # what says only "cuda" means this one: libraries, kernels, model builders
         tensor = torch.ones(8, 8, dtype=kind, device=device, requires_grad=True)
         (tensor @ tensor).sum().backward()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
     except (RuntimeError, TypeError) as error:
-        raise Unsupported(f"dtype {workload.dtype} on {workload.device}: {error}") from error
+        if is_out_of_memory(error):
+            raise
+        if isinstance(error, (TypeError, NotImplementedError)) or _lacks_dtype(str(error).lower()):
+            raise Unsupported(f"dtype {workload.dtype} on {workload.device}: {error}") from error
+        raise DeviceFailure(
+            f"device {workload.device} could not multiply two small matrices in {workload.dtype}: {error}"
+        ) from error
+
+
+def _lacks_dtype(message: str) -> bool:
+    return not any(word in message for word in DEVICE_WORDS) and any(word in message for word in LACKS_DTYPE)

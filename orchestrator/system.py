@@ -19,14 +19,14 @@ from typing import Any
 
 PACKAGES = (
     *("torch", "transformers", "triton", "numpy", "safetensors", "onnxruntime", "openvino", "torchao", "timm"),
-    *("torchvision", "torch-tensorrt", "hydra-core", "omegaconf"),
+    *("torchvision", "torch-tensorrt", "hydra-core", "omegaconf", "nvidia-cublas", "nvidia-cublas-cu12"),
 )
 VARIABLES = (
     *("OMP_", "MKL_", "KMP_", "GOMP_", "TORCH", "TRITON_", "CUDA_", "NVIDIA_", "PYTORCH_", "ATEN_", "LD_PRELOAD"),
     *("MALLOC_", "HF_HUB_OFFLINE", "CUBLAS_", "NCCL_", "DNNL_", "ONEDNN_", "CXX", "CC", "LC_ALL", "PYTHONHASHSEED"),
 )
 """Beginnings of the names of environment variables that change figures."""
-OF_A_JOB = frozenset({"TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"})
+OF_A_JOB = frozenset({"TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "CUDA_CACHE_PATH", "PYTORCH_KERNEL_CACHE_PATH"})
 """Set for every job, to folders of its own: they tell nothing about a machine."""
 
 OF_COMPILERS = ("TORCH_", "TORCHDYNAMO_", "TORCHINDUCTOR_", "TRITON_", "AOT_", "FUNCTORCH_")
@@ -106,6 +106,33 @@ def gpus() -> list[dict[str, Any]]:
         ]
     except pynvml.NVMLError:
         return []
+
+
+def gpu_uuids(device: str, environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Return the UUID of a CUDA device ("cuda:1") of a process with this environment; none where NVML cannot be read.
+
+    CUDA_VISIBLE_DEVICES renumbers devices. Where CUDA's order may be another than the driver's (GPUs of several
+    kinds, and CUDA_DEVICE_ORDER is not PCI_BUS_ID) it may be any of them: then all. A MIG slice has its own.
+    """
+    import pynvml
+
+    index = int(device.partition(":")[2] or 0)
+    try:
+        pynvml.nvmlInit()
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(number) for number in range(pynvml.nvmlDeviceGetCount())]
+        uuids = [str(pynvml.nvmlDeviceGetUUID(handle)) for handle in handles]
+        kinds = {str(pynvml.nvmlDeviceGetName(handle)) for handle in handles}
+    except pynvml.NVMLError:
+        return []
+    names = [name.strip() for name in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    chosen = names[index] if index < len(names) else str(index)
+    if chosen.startswith("MIG-"):
+        return [chosen]
+    if not chosen.isdigit():
+        return [uuid for uuid in uuids if uuid.startswith(chosen)] or uuids
+    if len(kinds) > 1 and environment.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID":
+        return uuids
+    return [uuids[int(chosen)]] if int(chosen) < len(uuids) else uuids
 
 
 def driver() -> str | None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import gc
 import os
+import shutil
+import sysconfig
+import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,19 +19,20 @@ import yaml
 from test_end_to_end import run, table
 from test_measures import QUICK, NetBuilder
 
-from orchestrator.compilers import dynamo_backends
+from orchestrator.compilers import dynamo_backends, onnx_runtime
 from orchestrator.compilers.captured import as_in_a_step
 from orchestrator.compilers.dynamo import TorchCompile
 from orchestrator.compilers.eager import Eager
 from orchestrator.compilers.export import AOTInductor, Export
 from orchestrator.compilers.onnx_runtime import OnnxRuntime
 from orchestrator.compilers.packages import present, require
+from orchestrator.compilers.quantized import Quantized
 from orchestrator.compilers.torchscript import JitTrace
 from orchestrator.errors import UsageError
 from orchestrator.measures.accuracy import Accuracy
 from orchestrator.measures.context import Context
 from orchestrator.measures.reference import Reference
-from orchestrator.plugins import Outcome, Program, Unsupported, instantiate
+from orchestrator.plugins import Compiled, Outcome, Program, Unsupported, instantiate, wants_cuda_graphs
 from orchestrator.probes.memory import MemoryProbe
 from orchestrator.records import PASS, JobSpec, PluginSpec, Workload
 
@@ -372,18 +376,144 @@ def test_onnx_has_the_threads_of_the_workload(monkeypatch: pytest.MonkeyPatch) -
     assert [options.graph_optimization_level for options in seen] == [levels.ORT_ENABLE_ALL, levels.ORT_DISABLE_ALL]
 
 
+@pytest.mark.parametrize(
+    ("name", "wants"),
+    [("inductor", False), ("inductor_reduce_overhead", True), ("inductor_max_autotune", True), ("cudagraphs", True),
+     ("aot_eager", False)],
+)  # fmt: skip
+def test_who_asks_for_cuda_graphs_is_known(name: str, wants: bool) -> None:
+    compiler = instantiate(option("compiler", name))
+    assert wants_cuda_graphs(compiler, workload(device="cuda:0")) is wants
+    assert not wants_cuda_graphs(compiler, workload())
+    quantized = Quantized(
+        quantization=dataclasses.asdict(option("quantization", "int8_dynamic")),
+        compiler=dataclasses.asdict(option("compiler", name)),
+    )
+    assert wants_cuda_graphs(quantized, workload(device="cuda:0")) is wants
+    assert not wants_cuda_graphs(Eager(), workload(device="cuda:0"))
+
+
+def test_onnxruntime_has_torchs_precision_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own default is TF32, torch's is not: their results and their speed are of two precisions."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    try:
+        for tf32, asked in ((False, "0"), (True, "1")):
+            torch.backends.cuda.matmul.allow_tf32 = tf32
+            expected = [("CUDAExecutionProvider", {"device_id": "1", "use_tf32": asked})]
+            assert onnx_runtime._gpu_providers("cuda:1") == expected
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+    assert onnx_runtime._gpu_providers("cpu") == []
+
+
+def test_nodes_that_onnxruntime_runs_elsewhere_are_counted_in_the_first_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session that has CUDA's provider, and no kernel of it."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    import onnxruntime
+
+    real = onnxruntime.InferenceSession
+    monkeypatch.setattr(onnx_runtime, "_gpu_providers", lambda device: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(
+        onnxruntime, "InferenceSession", lambda path, options, providers: CudaFirst(real(path, options))
+    )
+    load = workload()
+    program = NetBuilder().build(load, dropout=False)
+    forward = OnnxRuntime(exporter="torchscript").compile(program, load)
+    assert isinstance(forward, Compiled)
+    for _ in range(2):
+        forward(**program.inputs)
+    nodes = forward.facts["nodes"]["CPUExecutionProvider"]
+    assert nodes > 1
+    assert forward.facts["notes"] == [f"onnxruntime ran {nodes} of {nodes} nodes on the CPU"]
+    assert not list(tmp_path.glob("onnxruntime*"))
+
+
+class CudaFirst:
+    """A real session on the CPU that names CUDA's provider first, as one on a GPU does."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def get_providers(self) -> list[str]:
+        return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+
 @pytest.mark.slow
-def test_aot_inductor_leaves_no_files_and_tells_the_packages_size(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
-    (tmp_path / "tmp").mkdir()
-    outcome, seen = judged(tmp_path, AOTInductor(), workload())
-    assert outcome.status == PASS, outcome.reason
-    assert seen.facts["compiled"]["package_bytes"] > 1000
-    # inductor's own processes may have folders there meanwhile
-    package = {".so", ".o", ".cpp", ".json", ".pt2", ".txt"}
-    assert [file for file in (tmp_path / "tmp").rglob("*") if file.suffix in package] == []
+def test_aot_inductor_keeps_what_it_has_unpacked_until_the_model_is_gone_and_leaves_no_files(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    """On CUDA a kernel's file is opened when the kernel is first launched, long after loading."""
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    load = workload()
+    program = NetBuilder().build(load, dropout=False)
+
+    def files(*suffixes: str) -> list[Path]:  # inductor's own processes may have folders there meanwhile
+        return [file for file in temporary.rglob("*") if file.suffix in suffixes]
+
+    forward = AOTInductor().compile(program, load)
+    assert isinstance(forward, Compiled)
+    assert forward.facts["package_bytes"] > 1000
+    assert files(".so")
+    assert not files(".pt2")  # the weights, a second time
+    forward(**program.inputs)
+    del forward
+    gc.collect()
+    assert files(".so", ".o", ".cpp", ".json", ".pt2", ".txt") == []
     assert not list((tmp_path / "inductor").rglob("*.pt2"))
-    assert os.environ["TMPDIR"] == str(tmp_path / "tmp")
+    assert os.environ["TMPDIR"] == str(temporary)
+
+
+@pytest.fixture
+def cuda_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand in for a machine where all is there; return the toolkit's folder."""
+    from torch.utils import _triton, cpp_extension
+
+    toolkit, headers = tmp_path / "toolkit", tmp_path / "headers"
+    for file in (toolkit / "include" / "cuda.h", headers / "Python.h"):
+        file.parent.mkdir(parents=True)
+        file.touch()
+    monkeypatch.setattr(_triton, "has_triton", lambda: True)
+    monkeypatch.setattr(_triton, "has_triton_package", lambda: True)
+    monkeypatch.setattr(cpp_extension, "CUDA_HOME", str(toolkit))
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(headers))
+    monkeypatch.setenv("CC", "gcc")
+    return toolkit
+
+
+@pytest.mark.parametrize("name", ["inductor", "inductor_cpp_wrapper", "aot_inductor"])
+def test_what_inductor_builds_with_on_cuda_is_asked_for_before_it_fails(
+    name: str, cuda_machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch.utils import _triton, cpp_extension
+
+    compiler, load = instantiate(option("compiler", name)), workload(device="cuda:0")
+    compiler.check(load)
+
+    def lacks() -> str:
+        with pytest.raises(Unsupported) as caught:
+            compiler.check(load)
+        return str(caught.value)
+
+    if name != "inductor":
+        (cuda_machine / "include" / "cuda.h").unlink()
+        assert "needs cuda.h, which is not in" in lacks()
+        monkeypatch.setattr(cpp_extension, "CUDA_HOME", None)
+        assert "set CUDA_HOME" in lacks()
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(cuda_machine))
+    assert "Python.h" in lacks()
+    monkeypatch.delenv("CC")
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert "a C compiler" in lacks()
+    monkeypatch.setattr(_triton, "has_triton_package", lambda: False)
+    assert "pip install triton" in lacks()
 
 
 CHEAP = "dynamo_ts,aot_eager_decomp_partition,export,jit_trace_optimize,onnx_dynamo,onnx_torchscript,openvino_convert"

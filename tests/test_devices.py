@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import os
@@ -106,7 +107,7 @@ def test_a_killed_holder_holds_nothing(locks: Path) -> None:
 def test_two_gpus_do_not_wait_for_each_other_and_the_cpu_waits_for_both(
     locks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.execution.devices.gpu_names", lambda device: [device.replace(":", "-")])
+    monkeypatch.setattr("orchestrator.execution.devices.gpu_names", lambda device, _: [device.replace(":", "-")])
     on = {device: with_device(TIMED, device) for device in ("cuda:0", "cuda:1")}
     first, second, cpu = turn(on["cuda:0"]), turn(on["cuda:1"]), turn(TIMED)
     assert first.come()
@@ -152,6 +153,7 @@ class FakeNvml:
         ("AA", {"CUDA_VISIBLE_DEVICES": "1"}, "cuda:0", ["GPU-b"]),
         ("AA", {"CUDA_VISIBLE_DEVICES": "GPU-b,GPU-a"}, "cuda:0", ["GPU-b"]),
         ("AB", {}, "cuda:0", ["GPU-a", "GPU-b"]),  # the fastest comes first: it may be either
+        ("AA", {"CUDA_VISIBLE_DEVICES": "MIG-c"}, "cuda:0", ["MIG-c"]),  # a slice is a device of its own
         ("AB", {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}, "cuda:0", ["GPU-a"]),
     ],
 )
@@ -164,6 +166,19 @@ def test_a_gpu_has_one_name_whoever_asks(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert gpu_names(device) == expected
+
+
+def test_a_job_waits_for_the_gpu_that_its_own_environment_names(locks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`execution.env`: what the scheduler's environment says is of no importance to the job."""
+    FakeNvml(("A", "GPU-a"), ("A", "GPU-b")).install(monkeypatch)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    second = dataclasses.replace(with_device(TIMED, "cuda:0"), env={"CUDA_VISIBLE_DEVICES": "1"})
+    one, other = turn(second), turn(second)
+    assert one.come()
+    assert not other.come()
+    assert other.reason.startswith("GPU-b:")
+    for each in (one, other):
+        each.leave()
 
 
 # -- in a folder that others write into

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 import time
@@ -10,13 +11,24 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+import torch
 from fakes.sweeps import make_job
 
-from orchestrator.errors import UsageError, is_disk_failure
+from orchestrator import precision
+from orchestrator.errors import UsageError, is_disk_failure, says_out_of_memory
 from orchestrator.execution.lock import InUse, locked
 from orchestrator.execution.temporary import Temporary
 from orchestrator.plugins import PACKAGES_VARIABLE
-from orchestrator.records import EAGER_FAIL_TO_RUN, FAIL_TO_RUN, INFRASTRUCTURE, JobResult, JobSpec, PluginSpec
+from orchestrator.records import (
+    EAGER_FAIL_TO_RUN,
+    FAIL_TO_RUN,
+    INFRASTRUCTURE,
+    OUT_OF_MEMORY,
+    UNSUPPORTED,
+    JobResult,
+    JobSpec,
+    PluginSpec,
+)
 from orchestrator.reporting.watch import run_and_finish
 from orchestrator.store import SweepFolder
 from orchestrator.worker.run import classify, modules, preloads, run_job
@@ -57,6 +69,86 @@ def test_what_fails_in_a_phase_of_eagers_is_not_the_compilers_fault() -> None:
     for phase in ("fp64_run", "eager_1st_run", "eager_batch_8", "eager"):
         assert classify(error, phase, "inductor")[0] == EAGER_FAIL_TO_RUN
     assert classify(error, "batch_8", "inductor")[0] == FAIL_TO_RUN
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "CUDA out of memory. Tried to allocate 2.00 GiB.",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "GET was unable to find an engine to execute this computation",
+        "[ONNXRuntimeError] : bfc_arena.cc: Failed to allocate memory for requested buffer of size 12582912",
+        "Requested amount of GPU memory (1073741824 bytes) could not be allocated.",
+        "CUDA driver error: CUDA_ERROR_OUT_OF_MEMORY",
+        "[Errno 12] Cannot allocate memory",
+    ],
+)
+def test_memory_that_ends_is_known_by_one_list_of_words_in_messages_and_in_logs(message: str) -> None:
+    status, failure = classify(wrapped(RuntimeError(message)), "steady", "inductor")
+    assert status == failure.kind == OUT_OF_MEMORY
+    assert says_out_of_memory(f"Traceback (most recent call last):\n{message}\n")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "CUDA error: CUDA-capable device(s) is/are busy or unavailable",
+        "CUDA error: all CUDA-capable devices are busy or unavailable",
+        "CUDA error: uncorrectable ECC error encountered",
+        "CUDA error: initialization error",
+        "The NVIDIA driver on your system is too old; CUDA driver version is insufficient for CUDA runtime version",
+    ],
+)
+def test_a_gpu_that_fails_is_not_the_jobs_fault(message: str) -> None:
+    status, failure = classify(wrapped(RuntimeError(message)), "compile", "inductor")
+    assert status == failure.kind == INFRASTRUCTURE
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["CUDA error: an illegal memory access was encountered", "CUDA error: device-side assert triggered", "is lost"],
+)
+def test_what_a_compilers_kernels_do_to_a_gpu_is(message: str) -> None:
+    assert classify(RuntimeError(message), "steady", "inductor")[0] == FAIL_TO_RUN
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (RuntimeError("\"addmm_cuda\" not implemented for 'Float8'"), UNSUPPORTED),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_NOT_SUPPORTED when calling cublasGemmEx"), UNSUPPORTED),
+        (TypeError("Trying to convert Float64 to the MPS backend"), UNSUPPORTED),
+        (RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB."), OUT_OF_MEMORY),
+        (RuntimeError("CUDA error: all CUDA-capable devices are busy or unavailable"), INFRASTRUCTURE),
+        (RuntimeError("CUDA error: unspecified launch failure"), INFRASTRUCTURE),
+        (RuntimeError("CUDA error: unsupported display driver / cuda driver combination"), INFRASTRUCTURE),
+    ],
+    ids=str,
+)
+def test_only_a_missing_dtype_is_unsupported_when_the_device_is_tried(
+    error: Exception, status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(torch, "ones", fails)
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - its class is what is asked
+        precision.check(make_job("m").workload)
+    assert classify(caught.value, "import", "inductor")[0] == status
+
+
+def test_a_jobs_device_is_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What says "cuda" without a number means it: libraries' streams, kernels of users, TorchBench's builders."""
+    chosen: list[torch.device] = []
+    ones = torch.ones
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(torch, "ones", lambda *shape, device, **options: ones(*shape, **options))
+    precision.check(dataclasses.replace(make_job("m").workload, device="cuda:1"))
+    assert chosen == [torch.device("cuda", 1)]
 
 
 def run(store: SweepFolder, job: JobSpec) -> JobResult:

@@ -11,9 +11,12 @@ import pytest
 import synthetic
 import torch
 import yaml
+from fakes import nvml
+from fakes.sweeps import make_job
 from hydra_loader import loader
 from test_export import orchestrator
 
+from orchestrator import precision
 from orchestrator.compilers.eager import Eager
 from orchestrator.measures.context import Context
 from orchestrator.measures.largest_batch import LargestBatch, search
@@ -23,13 +26,14 @@ from orchestrator.planning.composer import Composer
 from orchestrator.planning.machine import Machine
 from orchestrator.planning.plan import plan
 from orchestrator.planning.points import PointReader
-from orchestrator.plugins import Outcome
+from orchestrator.plugins import PACKAGES_VARIABLE, Outcome
 from orchestrator.probes.memory import MemoryProbe, available
 from orchestrator.records import CRASH, EAGER_FAIL_TO_RUN, OUT_OF_MEMORY, PASS, TIMEOUT, JobSpec, PluginSpec, Workload
 from orchestrator.results.batch_sizes import export
 from orchestrator.results.findings import tables
 from orchestrator.results.load import load
 from orchestrator.store import SweepFolder
+from orchestrator.worker.run import run_job
 
 MIB = 2**20
 NEEDS_A_LIMIT = pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA counts mapped memory on Linux only")
@@ -49,6 +53,40 @@ def test_the_search_finds_the_exact_size_and_tries_none_twice(capacity: int, sta
     assert too_large == (capacity + 1 if capacity < 100 else None)
     assert len(tried) == len(set(tried)) <= 15
     assert all(1 <= size <= 100 for size in tried)
+
+
+def test_on_cuda_the_search_leaves_the_device_alone_and_has_what_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A context of the process that only waits for the tries would take their memory, and an exclusive device."""
+
+    def touched(*_: object) -> None:
+        raise AssertionError("it has initialised CUDA")
+
+    nvml.Driver(free=12 * 2**30).install(monkeypatch, with_context=False)
+    monkeypatch.setattr(torch.cuda, "_lazy_init", touched)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", touched)
+    monkeypatch.setattr(precision, "check", touched)
+    monkeypatch.setenv(PACKAGES_VARIABLE, "fakes")
+    seen: list[tuple[int, str]] = []
+
+    def run(measure: LargestBatch, context: Context) -> Outcome:
+        with context.phase("tries"):
+            seen.append(measure._budget(context))
+        return Outcome(PASS)
+
+    monkeypatch.setattr(LargestBatch, "run", run)
+    job = make_job("m")
+    target = "orchestrator.measures.largest_batch.LargestBatch"
+    job = dataclasses.replace(
+        job,
+        workload=dataclasses.replace(job.workload, device="cuda:0"),
+        measure=PluginSpec(name="largest_batch", target=target),
+    )
+    store = SweepFolder(tmp_path / "sweep")
+    store.write_job(job)
+    run_job(str(store), job.id, reraise=True)
+    assert seen == [(12 * 2**30, "the device's free memory")]
 
 
 def test_a_coarse_search_ends_earlier() -> None:

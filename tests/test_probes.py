@@ -7,13 +7,15 @@ import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from fakes import nvml
 
-from orchestrator.probes import counters, noise
-from orchestrator.probes.clock import stopwatch
+from orchestrator.probes import counters, gpu, noise
+from orchestrator.probes.clock import overhead, stopwatch
 from orchestrator.probes.memory import MemoryProbe
 
 MB = 1_000_000
@@ -101,51 +103,131 @@ def test_relative_iqr_of_known_values() -> None:
     assert noise.relative_iqr([1.0, 2.0, 3.0]) is None
 
 
+GPU = torch.device("cuda", 0)
+CALM = {"foreign_cores": 0.0, "stolen_cores": 0.0, "switches_per_s": 0.0, "relative_iqr": None}
+
+
 def test_a_slowed_or_shared_gpu_is_noticed() -> None:
-    figures = {"foreign_cores": 0.0, "stolen_cores": 0.0, "switches_per_s": 0.0, "relative_iqr": None}
-    users = [{"pid": 4711, "bytes": 3 << 30}, {"pid": 4712, "bytes": None}]
-    gpu = {"throttle_reasons": 0x1 | 0x40, "temperature_c": 92, "other_processes": users}
-    assert noise.reasons({**figures, "gpu": gpu}) == [
-        "the GPU was slowed down: hardware thermal slowdown, at 92 degrees Celsius",
-        "the GPU was used by other processes: 4711 (3072 MiB), 4712",
+    users = [
+        {"pid": 4711, "bytes": 3 << 30, "busy_percent": 40.0},
+        {"pid": 4712, "bytes": None, "busy_percent": None},
+        {"pid": 4713, "bytes": 1 << 30, "busy_percent": 0.0},
     ]
-    assert noise.reasons({**figures, "gpu": {"throttle_reasons": 0x1 | 0x4, "other_processes": []}}) == []
+    state = {"throttle_reasons": 0x1 | 0x40, "temperature_c": 92, "other_processes": users}
+    assert noise.reasons({**CALM, "gpu": state}) == [
+        "the GPU was slowed down: hardware thermal slowdown, at 92 degrees Celsius",
+        "the GPU was used by other processes: 4711 (40 % of the time, 3072 MiB), 4712",
+    ]
+    assert noise.reasons({**CALM, "gpu": {"throttle_reasons": 0x1 | 0x4, "other_processes": []}}) == []
+    assert noise.reasons({**CALM, "gpu": {"throttle_reasons": None, "other_processes": None}}) == []
+
+
+@pytest.mark.parametrize(("launch_bound", "marked"), [(True, True), (False, False), (None, False)])
+def test_neighbours_on_the_cpu_disturb_a_gpu_only_where_it_waits_for_the_cpu(
+    launch_bound: bool | None, marked: bool
+) -> None:
+    busy = {**CALM, "foreign_cores": 30.0, "switches_per_s": 500.0, "stolen_cores": 1.0}
+    assert bool(noise.reasons({**busy, "gpu": {"other_processes": []}, "launch_bound": launch_bound})) is marked
+    assert len(noise.reasons({**busy, "gpu": None, "launch_bound": None})) == 3
+
+
+@pytest.mark.parametrize(("busy", "launch_bound"), [(97, False), (30, True)])
+def test_a_gpu_that_is_idle_half_of_the_time_waits_for_the_cpu(
+    busy: int, launch_bound: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nvml.Driver(nvml.own(), busy=busy).install(monkeypatch)
+    assert noise.NoiseProbe(GPU).facts(1, [1.0])["noise"]["launch_bound"] is launch_bound
+    assert noise.NoiseProbe(GPU).facts(1, [1.0], launch_bound=True)["noise"]["launch_bound"]
 
 
 def test_another_users_work_on_the_gpu_is_seen_and_marked_even_if_it_ended_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A driver with known answers: this process, a child of it, one that leaves, and one that comes."""
-    import pynvml
-
-    class Process:
-        def __init__(self, pid: int, memory: int | None) -> None:
-            self.pid, self.usedGpuMemory = pid, memory
-
+    """This process, a child of it, one that leaves, one that comes, and one that holds memory and does nothing."""
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
-    own = [Process(os.getpid(), 1 << 30), Process(child.pid, 1 << 20)]
-    running = [*own, Process(4711, 3 << 30)]
-    answers: dict[str, object] = {
-        "nvmlInit": lambda: None,
-        "nvmlDeviceGetHandleByUUID": lambda uuid: "handle",
-        "nvmlDeviceGetClockInfo": lambda handle, clock: 1410,
-        "nvmlDeviceGetTemperature": lambda handle, sensor: 55,
-        "nvmlDeviceGetCurrentClocksThrottleReasons": lambda handle: 0,
-        "nvmlDeviceGetComputeRunningProcesses": lambda handle: list(running),
-    }
-    for name, answer in answers.items():
-        monkeypatch.setattr(pynvml, name, answer)
-    properties = type("Properties", (), {"uuid": "GPU-a"})
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+    own = {**nvml.own(), child.pid: 1 << 20}
+    driver = nvml.Driver({**own, 4711: 3 << 30, 4713: 1 << 30}, use={os.getpid(): 90, 4711: 50, 4712: 20})
+    driver.install(monkeypatch)
     try:
-        probe = noise.NoiseProbe(torch.device("cuda", 0))
-        running[:] = [*own, Process(4712, None)]
+        probe = noise.NoiseProbe(GPU)
+        driver.processes = {**own, 4712: None, 4713: 1 << 30}
         seen = probe.facts(1, [1.0])
     finally:
         child.kill()
         child.wait()
-    assert seen["noise"]["gpu"]["other_processes"] == [{"pid": 4711, "bytes": 3 << 30}, {"pid": 4712, "bytes": None}]
-    assert "the GPU was used by other processes: 4711 (3072 MiB), 4712" in seen["disturbed"]
+    assert sorted(seen["noise"]["gpu"]["other_processes"], key=lambda process: process["pid"]) == [
+        {"pid": 4711, "bytes": 3 << 30, "busy_percent": 50.0},
+        {"pid": 4712, "bytes": None, "busy_percent": 20.0},
+        {"pid": 4713, "bytes": 1 << 30, "busy_percent": 0.0},
+    ]
+    (reason,) = seen["disturbed"]
+    assert "4711 (50 % of the time, 3072 MiB)" in reason
+    assert "4713" not in reason
+
+
+def test_an_idle_neighbours_context_is_no_disturbance_and_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = nvml.Driver({**nvml.own(), 4711: 3 << 30}, use={os.getpid(): 90, 4711: 2})
+    driver.install(monkeypatch)
+    assert noise.NoiseProbe(GPU).facts(1, [1.0])["disturbed"] == []
+    assert noise.wait_for_quiet(5.0, GPU) < 5.0
+    driver.use[4711] = 60
+    assert noise.wait_for_quiet(0.3, GPU) >= 0.3
+
+
+def test_the_state_of_the_gpu_is_that_of_the_timed_phase(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counters are read before and after; what a sample sees meanwhile is kept, though the GPU is idle at the end."""
+    driver = nvml.Driver(nvml.own(), reasons=[0x4, 0x44, 0x1], energy_mj=[1000, 701_000], capped_ns=[5, 10**12])
+    driver.install(monkeypatch)
+    sampler = gpu.Sampler(GPU)
+    while len(sampler._samples) < 3:
+        time.sleep(0.01)
+    state = sampler.stop()
+    assert state["throttle_reasons"] == 0x45
+    assert state["power_capped_share"] == 1.0
+    assert state["energy_j"] == 700.0
+    assert (state["sm_clock_mhz"], state["temperature_c"]) == (1410, 55)
+    driver = nvml.Driver(nvml.own(), reasons=[0x4, 0x0], unsupported={"nvmlDeviceGetViolationStatus"})
+    driver.install(monkeypatch)
+    sampler = gpu.Sampler(GPU)
+    while len(sampler._samples) < 3:
+        time.sleep(0.01)
+    assert 0.0 < sampler.stop()["power_capped_share"] <= 1 / 3
+
+
+def test_a_query_that_a_device_does_not_support_costs_its_own_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = {"nvmlDeviceGetTemperature", "nvmlDeviceGetTotalEnergyConsumption", "nvmlDeviceGetProcessUtilization"}
+    nvml.Driver({**nvml.own(), 4711: None}, unsupported=refused).install(monkeypatch)
+    state = noise.NoiseProbe(GPU).facts(1, [1.0])["noise"]["gpu"]
+    assert (state["temperature_c"], state["energy_j"], state["sm_clock_mhz"]) == (None, None, 1410)
+    assert state["other_processes"] == [{"pid": 4711, "bytes": None, "busy_percent": None}]
+
+
+def test_a_slice_of_a_gpu_is_found_and_has_its_gpus_clocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    nvml.Driver(nvml.own(3 << 30), is_slice=True).install(monkeypatch)
+    assert gpu.process_memory(GPU) == 3 << 30
+    state = noise.NoiseProbe(GPU).facts(1, [1.0])["noise"]["gpu"]
+    assert (state["sm_clock_mhz"], state["other_processes"]) == (1410, [])
+    assert state["busy_percent"] is None  # of the whole GPU: says nothing of a slice
+
+
+@pytest.mark.parametrize(
+    ("processes", "memory", "others"),
+    [
+        ({}, None, []),  # the driver tells nothing
+        ({90001: 2 << 30}, 2 << 30, []),  # an id from outside of the container: the only one must be ours
+        ({90001: 2 << 30, 90002: 1 << 30}, None, None),  # which of them is ours nobody can tell
+        ({90001: 0}, None, []),
+    ],
+)
+def test_in_a_container_a_process_may_not_find_itself(
+    processes: dict[int, int | None], memory: int | None, others: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nvml.Driver(processes).install(monkeypatch)
+    assert gpu.process_memory(GPU) == memory
+    seen = noise.NoiseProbe(GPU).facts(1, [1.0])
+    assert seen["noise"]["gpu"]["other_processes"] == others
+    assert seen["disturbed"] == []
+    assert noise.wait_for_quiet(5.0, GPU) < 5.0
 
 
 def test_recompilations_are_counted_beyond_what_torch_remembers_by_itself() -> None:
@@ -160,3 +242,112 @@ def test_recompilations_are_counted_beyond_what_torch_remembers_by_itself() -> N
         compiled(torch.ones(size))
     assert counters.read()["counters"]["recompiles"] == 5
     torch._dynamo.reset()
+
+
+def test_the_clock_knows_its_own_overhead() -> None:
+    assert 0.0 <= overhead(stopwatch(CPU)) < 1e-3
+    assert overhead(lambda step: 1.0 if step() is None else 0.0) == 1.0
+
+
+class Graph:
+    """Stands in for torch.cuda.CUDAGraph, of which a torch without CUDA has none that can be made."""
+
+
+class Pools:
+    """Stands in for inductor's manager of graphs: it keeps an empty one, so that its pool stays."""
+
+    def __init__(self) -> None:
+        self.graph: Graph | None = Graph()
+
+
+def test_graphs_that_were_recorded_and_are_kept_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setitem(sys.modules, "torch._inductor.cudagraph_trees", SimpleNamespace(CUDAGraphTreeManager=Pools))
+    assert counters.recorded_graphs() == 0
+    pools, ended = Pools(), Pools()
+    ended.graph = None
+    assert counters.recorded_graphs() == 0
+    kept = [type("OfSomebody", (Graph,), {})(), Graph()]
+    Graph()  # of a benchmark
+    assert counters.recorded_graphs() == len(kept)
+    del pools
+
+
+def test_why_inductor_took_no_cuda_graph_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = [
+        SimpleNamespace(cudagraph_skip_reason="skipping cudagraphs due to\n mutated inputs"),
+        SimpleNamespace(cudagraph_skip_reason=None),
+        SimpleNamespace(),  # of an older torch
+    ]
+    monkeypatch.setattr(torch._dynamo.utils, "get_compilation_metrics", lambda: [*seen, *seen])
+    assert counters.cudagraph_skips() == ["skipping cudagraphs due to mutated inputs"]
+
+
+class Allocator:
+    """Stands in for torch's CUDA allocator and the driver: bytes that are known."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.live = self.highest = 32 * 2**20  # cuBLAS's workspace
+        self.pool, self.live_in_pool, self.cached, self.foreign = 0, 0, 0, 0
+        answers = {
+            "synchronize": lambda device: None,
+            "reset_peak_memory_stats": lambda device: setattr(self, "highest", self.live),
+            "memory_allocated": lambda device: self.live,
+            "max_memory_allocated": lambda device: self.highest,
+            "max_memory_reserved": lambda device: self.highest + self.cached,
+            "memory_snapshot": self.segments,
+            "empty_cache": lambda: setattr(self, "cached", 0),
+            "mem_get_info": lambda device: (80 * nvml.GIB - self.live - self.foreign, 80 * nvml.GIB),
+        }
+        for name, answer in answers.items():
+            monkeypatch.setattr(torch.cuda, name, answer)
+
+    def take(self, size: int) -> None:
+        self.live += size
+        self.highest = max(self.highest, self.live)
+
+    def segments(self) -> list[dict[str, object]]:
+        pool = {"total_size": self.pool, "allocated_size": self.live_in_pool, "device": 0, "segment_pool_id": (0, 3)}
+        other = {"total_size": 1 << 34, "allocated_size": 1, "device": 1, "segment_pool_id": (0, 3)}
+        common = {"total_size": 1 << 30, "allocated_size": self.live, "device": 0, "segment_pool_id": (0, 0)}
+        return [pool, other, common]
+
+
+def test_cuda_graphs_memory_counts_though_their_replay_allocates_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    allocator = Allocator(monkeypatch)
+    nvml.Driver(nvml.own(3 << 30)).install(monkeypatch)
+    allocator.cached = 5 << 30
+    probe = MemoryProbe(GPU)
+    probe.mark_base()
+    assert allocator.cached == 0
+    with probe.phase("build"):
+        allocator.take(64 << 20)
+    with probe.phase("warmup"):  # records: a temporary of 1 GiB, of which the graph keeps an output of 1 MiB
+        allocator.take(1 << 30)
+        allocator.take(-(1 << 30) + (1 << 20))
+        allocator.pool, allocator.live_in_pool, allocator.cached = (1 << 30) + (2 << 20), 1 << 20, 7
+    with probe.phase("steady", keep_cache=True):
+        pass
+    memory = probe.facts()
+    assert allocator.cached == 7
+    assert memory["cuda_base"]["allocated"] == 32 << 20
+    steady = memory["cuda"]["steady"]
+    assert steady["allocated"] == steady["end"] == (32 + 64 + 1) << 20
+    assert steady["graph_pools"] == (1 << 30) + (2 << 20)
+    assert steady["peak"] == steady["end"] + (1 << 30) + (1 << 20)
+    assert steady["process"] == 3 << 30
+    assert memory["cuda"]["build"]["graph_pools"] == 0
+    assert memory["cuda"]["build"]["peak"] - memory["cuda_base"]["allocated"] == 64 << 20
+
+
+def test_memory_that_the_allocator_does_not_know_is_seen_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    allocator = Allocator(monkeypatch)
+    nvml.Driver(unsupported={"nvmlDeviceGetComputeRunningProcesses"}).install(monkeypatch)
+    probe = MemoryProbe(GPU)
+    probe.mark_base()
+    with probe.phase("steady"):
+        allocator.foreign = 512 << 20
+    memory = probe.facts()
+    assert memory["cuda"]["steady"]["process"] is None
+    assert memory["cuda"]["steady"]["device"] - memory["cuda_base"]["device"] == 512 << 20
+    assert memory["cuda"]["steady"]["peak"] == memory["cuda_base"]["peak"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -18,8 +19,9 @@ from orchestrator.execution import orphans
 from orchestrator.execution.environment import job_environment, worker_environment
 from orchestrator.execution.orphans import MARK
 from orchestrator.execution.processes import Event, Launch, Processes
-from orchestrator.records import JobResult, JobSpec
+from orchestrator.records import JobResult, JobSpec, PluginSpec
 from orchestrator.store import SweepFolder
+from orchestrator.worker.process import BY_EXEC
 
 pytestmark = pytest.mark.usefixtures("mark")
 
@@ -162,6 +164,40 @@ def test_a_module_that_cannot_be_preloaded_is_told_in_the_log(processes: Process
     job = make_job("a", preload="no_such_module")
     assert outcome(processes, store, job).status == "pass"
     assert "No module named 'no_such_module'" in store.log_file(job.id).read_text()
+
+
+@pytest.mark.parametrize(
+    ("preload", "why"),
+    [
+        ("fakes.initialises_cuda", "importing fakes.initialises_cuda initialised CUDA"),
+        ("fakes.counts_gpus", "something that was imported has touched CUDA"),
+    ],
+)
+def test_what_initialises_cuda_when_it_is_imported_costs_cuda_jobs_the_fork_and_they_say_so(
+    preload: str, why: str, processes: Processes, store: SweepFolder
+) -> None:
+    def on(device: str, job: JobSpec) -> JobSpec:
+        return dataclasses.replace(job, workload=dataclasses.replace(job.workload, device=device))
+
+    gpu, cpu = on("cuda:0", make_job("a", preload=preload)), make_job("b", preload=preload)
+    plain = on("cuda:0", make_job("c"))
+    assert outcome(processes, store, plain).facts["environment"].get(BY_EXEC) is None  # before: a fork
+    for job in (gpu, on("cuda:1", make_job("d"))):  # it, and every later one
+        assert outcome(processes, store, job).facts["environment"][BY_EXEC].startswith(why)
+        assert f"{why}" in store.log_file(job.id).read_text()
+        assert "started by exec" in store.log_file(job.id).read_text()
+    assert BY_EXEC not in outcome(processes, store, cpu).facts["environment"]
+
+
+def test_a_job_that_runs_by_exec_says_so_in_its_facts(store: SweepFolder, mark: str) -> None:
+    """The worker itself, on a machine without CUDA: the job is unsupported there, however it was started."""
+    job = make_job("a", builder=PluginSpec(name="a", target="fakes.plugins.Perceptron"))
+    job = dataclasses.replace(job, workload=dataclasses.replace(job.workload, device="cuda:7"))
+    entry = "orchestrator.worker.run:run_job"
+    with Processes(worker_environment(), entry, preload=("torch", "fakes.initialises_cuda")) as processes:
+        result = outcome(processes, store, job)
+    (note,) = result.facts["notes"]
+    assert note.startswith("started by exec, not as a fork: what every job needs initialised CUDA")
 
 
 def test_a_server_that_cannot_start_says_why(store: SweepFolder, mark: str) -> None:

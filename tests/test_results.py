@@ -9,13 +9,14 @@ import math
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import synthetic
 
 from orchestrator.errors import UsageError
-from orchestrator.records import STATUSES, Need, Verdict
+from orchestrator.records import STATUSES, JobResult, Need, Samples, Verdict
 from orchestrator.results import exports, load, tables
 from orchestrator.results.metrics import COLUMNS, MISSING, significant
 from orchestrator.results.naming import distinguish
@@ -34,6 +35,119 @@ def build(folder: SweepFolder) -> tables.Tables:
 
 def rows(table: tables.Table) -> list[dict[str, object]]:
     return list(table.rows)
+
+
+@pytest.mark.parametrize(
+    ("device", "warmup", "compile_s"),
+    [
+        ("cpu", [], 20.0),
+        ("cpu", [0.051, 0.3, 0.05], 20.0),  # a disturbed call after one like the later ones
+        ("cpu", [1.05, 0.55, 0.05, 0.3], 21.5),  # TorchScript's profiling executor
+        ("cuda:0", [1.05, 0.05], 20.7),  # the graph is recorded; 0.3 s are what eager's first call costs too
+        ("cuda:0", [1.0] * 9, 20.0 + 4 * 0.95 - 0.3),
+    ],
+)
+def test_compile_latency_is_what_the_first_calls_cost(
+    device: str, warmup: list[float], compile_s: float, sweep: synthetic.SyntheticSweep
+) -> None:
+    load = replace(synthetic.workload("Bert"), device=device)
+    eager = sweep.performance(load, "eager", latency=0.1, first_call=0.4)
+    sweep.performance(load, "inductor", baseline=eager, latency=0.05, first_call=20.05)
+    calls = Samples(metric="warmup_latency", unit="s", better="none", values=tuple(warmup))
+    sweep.results[1] = replace(sweep.results[1], samples=(*sweep.results[1].samples, calls))
+    row = rows(build(sweep.write()).performance)[1]
+    assert row["compile_latency_cold_s"] == pytest.approx(compile_s)
+
+
+def test_notes_are_those_of_the_jobs_and_of_their_figures(sweep: synthetic.SyntheticSweep) -> None:
+    """How the row was started, that no graph was recorded, the power limit, and the clock's share of a short step."""
+    eager = sweep.performance("Bert", "eager", latency=1e-4, first_call=0.9)
+    sweep.performance("Bert", "inductor", baseline=eager, latency=1e-4, first_call=0.9)
+    state = {"power_capped_share": 0.43, "sm_clock_mhz": 1410.0}
+    facts = {
+        **sweep.results[1].facts,
+        "notes": ["no CUDA graph was recorded: mutated inputs"] * 2,
+        "noise": {"gpu": state},
+        "clock_overhead_s": 1.5e-5,
+        "cudagraphs": {"recorded": 0},
+    }
+    sweep.results[1] = replace(sweep.results[1], facts=facts)
+    silent, row = rows(build(sweep.write()).performance)
+    assert row["notes"] == (
+        "no CUDA graph was recorded: mutated inputs; the GPU's power limit held its clock down for 43% of the time, at "
+        "1410 MHz; the clock's own 15 us are 15% of a step: ratios are nearer to 1"
+    )
+    assert (row["cudagraphs"], row["clock_overhead_ms"]) == (0, pytest.approx(0.015))
+    assert (silent["notes"], silent["cudagraphs"]) == (None, None)
+
+
+@pytest.mark.parametrize(("rise", "noted"), [(0, False), (8 << 20, False), (300 << 20, True)])
+def test_memory_that_only_a_collector_would_free_is_noted(
+    rise: int, noted: bool, sweep: synthetic.SyntheticSweep
+) -> None:
+    sweep.performance("Bert", "eager")
+    memory = {**sweep.results[0].facts["memory"], "cuda": {"steady": {"start": 5, "end": 5 + rise, "peak": 5 + rise}}}
+    sweep.results[0] = replace(sweep.results[0], facts={**sweep.results[0].facts, "memory": memory})
+    (row,) = rows(build(sweep.write()).performance)
+    assert row["notes"] == (
+        "300 MiB were not given back in the steady phase, in which Python's collector is off" if noted else None
+    )
+
+
+def test_what_compiles_nothing_costs_nothing_on_cuda(sweep: synthetic.SyntheticSweep) -> None:
+    """Its first call loads what eager's does: libraries, kernels."""
+    load = replace(synthetic.workload("Bert"), device="cuda:0")
+    eager = sweep.performance(load, "eager", latency=0.1, first_call=0.9)
+    sweep.performance(load, "identity", baseline=eager, latency=0.1, first_call=0.8)
+    assert rows(build(sweep.write()).performance)[1]["compile_latency_cold_s"] == pytest.approx(-0.1)
+
+
+GIB = 2**30
+
+
+def on_cuda(
+    result: JobResult, *, peak: int, hidden: int = 0, source: str = "process", warmup: int = 0, base: int = 32 << 20
+) -> JobResult:
+    """Return the result with CUDA's memory: `peak` over the base, and `hidden` bytes outside of torch's allocator."""
+    steady = {"allocated": base + 1, "peak": base + peak, "reserved": base + peak, source: 2 * base + peak + hidden}
+    cuda = {"warmup": {"peak": base + warmup}, "compile": {"peak": base + 3 * peak}, "steady": steady}
+    started = {"allocated": base, "reserved": base, source: 2 * base}
+    memory = {**result.facts["memory"], "cuda": cuda, "cuda_base": started}
+    return replace(result, facts={**result.facts, "memory": memory})
+
+
+@pytest.mark.parametrize(
+    ("compiled", "expected"),
+    [
+        ({"peak": GIB}, {"own_memory_mib": 1024, "compression_ratio": 1.5, "device_memory_mib": 1024, "notes": None}),
+        # recorded in the warm-up, replayed in the steady phase
+        ({"peak": 1, "warmup": GIB}, {"own_memory_mib": 1024, "compression_ratio": 1.5}),
+        # the weights are where torch does not see them: the allocator's ratio would be spectacular
+        (
+            {"peak": GIB // 8, "hidden": GIB},
+            {
+                "own_memory_mib": 128,
+                "device_memory_mib": 1152,
+                "compression_ratio": pytest.approx(1536 / 1152),
+                "notes": "1024 MiB lie outside of torch's allocator: the memory ratio is of device_memory_mib",
+            },
+        ),
+        ({"peak": GIB, "hidden": 20 << 20}, {"compression_ratio": 1.5, "notes": None}),  # kernels' code
+        ({"peak": GIB, "source": "device"}, {"compression_ratio": 1.5, "device_memory_source": "mem_get_info"}),
+        # what the driver says of one process, and of all of them together, is never compared
+        ({"peak": GIB, "hidden": GIB, "source": "device"}, {"compression_ratio": 1.5}),
+    ],
+)
+def test_memory_on_cuda(compiled: dict[str, int], expected: dict[str, object], sweep: synthetic.SyntheticSweep) -> None:
+    eager = sweep.performance("Bert", "eager", 0)
+    sweep.performance("Bert", "inductor", 0, baseline=eager, pairs=[(0.1, 0.05)] * 20)
+    sweep.results[0] = on_cuda(sweep.results[0], peak=3 * GIB // 2, warmup=GIB)
+    sweep.results[1] = on_cuda(sweep.results[1], **compiled)  # type: ignore[arg-type]
+    row = rows(build(sweep.write()).performance)[1]
+    assert {name: row[name] for name in expected} == expected
+    assert row["memory_source"] == "CUDA allocator"
+    assert row["compile_peak_memory_mib"] == pytest.approx(3 * compiled["peak"] / 2**20 + 32)
+    assert row["compile_peak_host_memory_mib"] == 750
 
 
 def test_performance_row_has_the_known_figures(sweep: synthetic.SyntheticSweep) -> None:

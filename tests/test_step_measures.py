@@ -18,13 +18,14 @@ from orchestrator.compilers.dynamo import TorchCompile
 from orchestrator.compilers.eager import Eager
 from orchestrator.measures import flops
 from orchestrator.measures.context import Context
-from orchestrator.measures.flops import Flops, count, missing_formulas
+from orchestrator.measures.flops import Flops, convolutions, count, missing_formulas
 from orchestrator.measures.memory_by_line import MemoryByLine, modules_of
 from orchestrator.measures.operators import Operators
 from orchestrator.measures.profile import Profile
 from orchestrator.modes.inference import Inference
 from orchestrator.modes.training import Training
 from orchestrator.plugins import Program, Unsupported
+from orchestrator.probes import peaks
 from orchestrator.probes.allocated import _resident_level, level_of
 from orchestrator.probes.dispatch import DTYPES, OperatorCounter, TrafficCounter, log_text, text
 from orchestrator.probes.lines import LineTracer
@@ -191,6 +192,21 @@ def test_a_profile_of_compiled_code(tmp_path: Path) -> None:
     seen = bert(tmp_path, TorchCompile(backend="aot_eager"), "aot_eager")
     assert Profile(steps=1, warmup=1, record_shapes=True, with_stack=True).run(seen).status == PASS
     assert any("Torch-Compiled Region" in row["operator"] for row in rows(seen, "profile"))
+
+
+def test_a_profile_without_kernels_is_none(tmp_path: Path) -> None:
+    """A GPU's profiler that may not look sees the CPU's side only: no row of zeros is made of that."""
+    seen = bert(tmp_path, Eager(), "eager", Inference())
+    measure = Profile(steps=1, warmup=1)
+    profiler = measure._profiler(seen)
+    with profiler:
+        for _ in range(2):
+            torch.ones(3).sum()
+            profiler.step()
+    seen.device = torch.device("cuda", 0)
+    with pytest.raises(Unsupported, match="saw no kernel"):
+        measure._leave(seen, profiler)
+    assert "findings" not in seen.facts
 
 
 # -- memory by line
@@ -444,6 +460,54 @@ def test_traffic_is_what_operators_read_and_write() -> None:
 
 def test_a_peak_is_never_invented() -> None:
     assert peak(CPU, "float32") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "tflop"),
+    [
+        ("NVIDIA H100 80GB HBM3", "bfloat16", 989.5),
+        ("NVIDIA H100 80GB HBM3", "amp_float16", 989.5),
+        ("NVIDIA H100 80GB HBM3", "float32", 67.0),
+        ("NVIDIA H100 NVL", "float16", 835.5),
+        ("NVIDIA H100 PCIe", "float16", 756.5),
+        ("NVIDIA H200 NVL", "bfloat16", 835.5),
+        ("NVIDIA H200", "bfloat16", 989.5),
+        ("NVIDIA B200", "bfloat16", 2250.0),
+        ("NVIDIA L40S", "float32", 91.6),
+        ("NVIDIA L4", "bfloat16", 121.0),
+        ("NVIDIA A10", "bfloat16", 125.0),
+        ("NVIDIA A100 80GB PCIe", "float16", 312.0),
+        ("Tesla T4", "bfloat16", None),
+        ("NVIDIA A10G", "bfloat16", None),
+        ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", "bfloat16", None),
+        ("NVIDIA H100 80GB HBM3", "float64", None),
+    ],
+)
+def test_a_peak_is_that_of_the_whole_name(
+    name: str, dtype: str, tflop: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
+    found = peak(torch.device("cuda", 0), dtype)
+    assert (None if found is None else found.flop_per_s / 1e12) == tflop
+
+
+def test_convolutions_have_the_peak_of_tf32_where_torch_computes_them_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H100 80GB HBM3")
+    monkeypatch.setattr(peaks, "uses_tf32", lambda what: what == "conv")
+    gpu = torch.device("cuda", 0)
+    whole, half = peak(gpu, "float32", 1.0), peak(gpu, "float32", 0.5)
+    assert whole is not None
+    assert half is not None
+    assert (whole.flop_per_s / 1e12, whole.source) == (pytest.approx(494.5), "H100 data sheet, SXM, tf32")
+    assert half.flop_per_s / 1e12 == pytest.approx(2 / (1 / 67 + 1 / 494.5))
+    assert half.source == "H100 data sheet, SXM, 50% float32 and 50% tf32"
+
+
+def test_convolutions_are_told_from_other_arithmetic() -> None:
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.Flatten(), torch.nn.Linear(8 * 36, 5))
+    counter, _ = count(lambda: model(torch.ones(2, 3, 8, 8)).sum().backward())
+    assert counter.get_total_flops() - convolutions(counter) == 2 * (2 * 2 * 288 * 5) + 2 * 2 * 288 * 5
+    assert convolutions(counter) > 0
 
 
 def test_options_that_cannot_be_meant_are_named() -> None:

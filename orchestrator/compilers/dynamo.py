@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
+import sysconfig
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 from orchestrator.compilers import dynamo_backends
@@ -116,6 +121,13 @@ class TorchCompile:
         """Return the options of inductor and dynamo that may name a program, a file or a server."""
         return (foreign(self.options) if self.backend == "inductor" else []) + foreign(self.dynamo)
 
+    def cuda_graphs(self, workload: Workload) -> bool:
+        """Return whether CUDA graphs are asked for: by the back-end, a mode of inductor's, or an option."""
+        if not workload.device.startswith("cuda"):
+            return False
+        inductor = self.backend == "inductor" and self.inductor_options().get("triton.cudagraphs")
+        return self.backend == "cudagraphs" or bool(inductor)
+
     def _wants_cuda_graphs(self) -> bool:
         return self.mode == "reduce-overhead" or self._asks("triton.cudagraphs")
 
@@ -139,12 +151,11 @@ class TorchCompile:
             raise Unsupported(f"inductor has no mode '{self.mode}'; modes: {', '.join(list_mode_options())}")
         checked(config, self.options)
         if on_cuda:
-            from torch.utils._triton import has_triton
-
-            if not has_triton():
-                raise Unsupported("inductor on CUDA needs triton and a GPU that it supports: pip install triton")
-        else:
+            check_triton("inductor")
+        if not on_cuda or self._asks("cpp_wrapper"):
             check_cpp_compiler("inductor")
+        if on_cuda and self._asks("cpp_wrapper"):
+            check_cuda_toolkit("inductor's C++ wrapper")
 
 
 def check_cpp_compiler(who: str) -> None:
@@ -155,7 +166,37 @@ def check_cpp_compiler(who: str) -> None:
     try:
         get_cpp_compiler()
     except InvalidCxxCompiler as error:
-        raise Unsupported(f"{who} on the CPU needs a C++ compiler: install g++ or clang++") from error
+        raise Unsupported(f"{who} needs a C++ compiler here: install g++ or clang++") from error
+
+
+def check_triton(who: str) -> None:
+    """Raise Unsupported when Triton is missing, or what it builds its driver with when a kernel is first launched."""
+    from torch.utils._triton import has_triton, has_triton_package
+
+    lacks = None
+    if not has_triton_package():
+        lacks = "triton: pip install triton"
+    elif not (os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")):
+        lacks = "a C compiler, for Triton's driver: install gcc, or name one by the variable CC"
+    elif not Path(sysconfig.get_path("include"), "Python.h").is_file():
+        lacks = f"Python.h, for Triton's driver: install this Python's headers (python{sys.version_info[0]}-dev)"
+    elif not has_triton():
+        lacks = "a GPU that triton supports (compute capability 7.0)"
+    if lacks:
+        raise Unsupported(f"{who} on CUDA needs {lacks}")
+
+
+def check_cuda_toolkit(who: str) -> None:
+    """Raise Unsupported when torch finds no CUDA toolkit with headers to compile C++ against."""
+    from torch.utils import cpp_extension
+
+    home = cpp_extension.CUDA_HOME
+    remedy = "install the CUDA toolkit (nvcc and headers) of torch's version, and set CUDA_HOME to its folder"
+    if home is None:
+        raise Unsupported(f"{who} on CUDA needs the CUDA toolkit, which torch does not find: {remedy}")
+    folders = [folder for folder in (str(Path(home, "include")), os.environ.get("CUDA_INC_PATH")) if folder]
+    if not any(Path(folder, "cuda.h").is_file() for folder in folders):
+        raise Unsupported(f"{who} on CUDA needs cuda.h, which is not in {' or '.join(folders)}: {remedy}")
 
 
 def _with_backward(compiled: Forward, settings: Mapping[str, Any]) -> Compiled:

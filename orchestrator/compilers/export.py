@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from orchestrator.compilers.captured import as_in_a_step, for_these_inputs, inference_only
-from orchestrator.compilers.dynamo import check_cpp_compiler
+from orchestrator.compilers.dynamo import check_cpp_compiler, check_cuda_toolkit, check_triton
 from orchestrator.compilers.torch_config import checked, foreign
 from orchestrator.plugins import Compiled, Forward, Program
 from orchestrator.records import Workload
@@ -47,7 +48,8 @@ class Export:
 class AOTInductor:
     """Inductor ahead of time: a .pt2 package of C++ (or CUDA) code with the weights, loaded and run without Python.
 
-    options: keys of `torch._inductor.config`. The package lies in the job's cache folder while it is loaded.
+    options: keys of `torch._inductor.config`. What the package was unpacked into stays while the model is there: on
+    CUDA a kernel's file is read when the kernel is first launched.
     """
 
     PRELOAD: ClassVar[tuple[str, ...]] = ("torch.export", "torch._dynamo", "torch._inductor.compile_fx")
@@ -67,23 +69,29 @@ class AOTInductor:
         inference_only(workload, "AOTInductor compiles the forward pass alone")
         checked(config, self.options)
         check_cpp_compiler("AOTInductor")
+        if workload.device.startswith("cuda"):
+            check_triton("AOTInductor")
+            check_cuda_toolkit("AOTInductor")
 
     def compile(self, program: Program, workload: Workload) -> Forward:
         import torch
         from torch._inductor import config
-        from torch._inductor.runtime.cache_dir_utils import cache_dir
 
-        with tempfile.TemporaryDirectory(dir=cache_dir(), prefix="aotinductor_") as folder:
-            path = str(Path(folder, "model.pt2"))
-            with as_in_a_step(program, workload):
-                graph = exported(program)
-                torch._inductor.aoti_compile_and_package(
-                    graph, package_path=path, inductor_configs=checked(config, self.options)
-                )
-            size = Path(path).stat().st_size
-            index = torch.device(workload.device).index
-            with _temporary_files_in(folder):
-                loaded = torch._inductor.aoti_load_package(path, device_index=-1 if index is None else index)
+        folder = tempfile.TemporaryDirectory(
+            prefix="aotinductor_", ignore_cleanup_errors=True
+        )  # a loader cleans up too
+        path = Path(folder.name, "model.pt2")
+        with as_in_a_step(program, workload):
+            graph = exported(program)
+            torch._inductor.aoti_compile_and_package(
+                graph, package_path=str(path), inductor_configs=checked(config, self.options)
+            )
+        size = path.stat().st_size
+        index = torch.device(workload.device).index
+        with _temporary_files_in(folder.name):
+            loaded = torch._inductor.aoti_load_package(str(path), device_index=-1 if index is None else index)
+        path.unlink()
+        weakref.finalize(loaded, folder.cleanup)
         return Compiled(
             for_these_inputs(loaded, program.inputs, "the package of AOTInductor"), facts={"package_bytes": size}
         )
@@ -98,7 +106,7 @@ def exported(program: Program, *, strict: bool = False) -> torch.export.Exported
 
 @contextmanager
 def _temporary_files_in(folder: str) -> Iterator[None]:
-    """Let torch's C++ unpack into `folder`: it cleans up when a loader is destroyed, and a worker ends before that."""
+    """Let torch's C++ unpack into `folder`: it cleans up when a loader is destroyed, which no worker waits for."""
     before = os.environ.get("TMPDIR")
     os.environ["TMPDIR"] = folder
     try:

@@ -16,6 +16,7 @@ from orchestrator.plugins import (
     instantiate,
     preloads,
     through_dynamo,
+    wants_cuda_graphs,
 )
 from orchestrator.records import PluginSpec, Workload, from_json
 
@@ -65,6 +66,9 @@ class Quantized:
 
     def preload_modules(self, workload: Workload) -> tuple[str, ...]:
         return preloads(self._quantization, workload) + preloads(self._compiler, workload)
+
+    def cuda_graphs(self, workload: Workload) -> bool:
+        return wants_cuda_graphs(self._compiler, workload)
 
     def check(self, workload: Workload) -> None:
         inference_only(workload, f"{self.quantization['name']} leaves no weights that a gradient could change")

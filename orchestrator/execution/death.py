@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.errors import says_out_of_memory
 from orchestrator.execution.devices import Turn
 from orchestrator.execution.processes import exit_words
 from orchestrator.records import (
@@ -22,9 +23,6 @@ from orchestrator.records import (
 )
 from orchestrator.store import SweepFolder, Unreadable
 from orchestrator.system import oom_kills
-
-OUT_OF_MEMORY_WORDS = ("MemoryError", "std::bad_alloc", "annot allocate memory", "an't allocate memory")
-"""In the log of a process that died: what Python, C++, the system and torch say when memory ends."""
 
 LOG_TAIL_BYTES = 4000
 
@@ -101,7 +99,7 @@ def _cause(attempt: Attempt, code: int | None, message: str, log: str) -> tuple[
         return OUT_OF_MEMORY, "killed by the kernel's out-of-memory killer"
     if code in SENT:
         return INFRASTRUCTURE, f"ended by {SENT[code]}, which somebody sent"
-    if any(word in log for word in OUT_OF_MEMORY_WORDS):
+    if says_out_of_memory(log):
         return OUT_OF_MEMORY, f"ended with {exit_words(code)} after memory could not be allocated (see its log)"
     if code == os.EX_TEMPFAIL:  # `orchestrator.worker.process`: what was raised is not the job's fault
         return INFRASTRUCTURE, log.rstrip().rpartition("\n")[2] or "the worker could not write its result"

@@ -21,13 +21,14 @@ import getpass
 import os
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from orchestrator.errors import UsageError
 from orchestrator.execution.agenda import is_shareable
 from orchestrator.records import JobSpec
 from orchestrator.store import SweepFolder
+from orchestrator.system import gpu_uuids
 
 VARIABLE = "ORCHESTRATOR_LOCKS"
 """Names another folder for the lock files."""
@@ -102,7 +103,8 @@ class Devices:
         kind = fcntl.LOCK_SH if is_shareable(job) else fcntl.LOCK_EX
         wanted = [(CPU, kind)]
         if job.workload.device != CPU:
-            wanted = [(name, kind) for name in sorted(gpu_names(job.workload.device))] + [(CPU, fcntl.LOCK_SH)]
+            names = sorted(gpu_names(job.workload.device, {**os.environ, **job.env}))
+            wanted = [(name, kind) for name in names] + [(CPU, fcntl.LOCK_SH)]
         return Turn(self._folder, wanted, f"'{job.title}' of {self._sweep}")
 
 
@@ -119,29 +121,12 @@ def lock_folder() -> Path:
     raise UsageError(f"neither of {', '.join(map(str, FOLDERS))} can be written by all users: {REMEDY}")
 
 
-def gpu_names(device: str) -> list[str]:
+def gpu_names(device: str, environment: Mapping[str, str] = os.environ) -> list[str]:
     """Return what the locks of a CUDA device ("cuda:1") are named by: its UUID, which does not depend on who asks.
 
-    CUDA_VISIBLE_DEVICES renumbers devices. Where CUDA's order may be another than the driver's (GPUs of several
-    kinds, and CUDA_DEVICE_ORDER is not PCI_BUS_ID) it may be any of them: then all.
+    `environment` is the job's: its CUDA_VISIBLE_DEVICES renumbers devices.
     """
-    import pynvml
-
-    index = int(device.partition(":")[2] or 0)
-    try:
-        pynvml.nvmlInit()
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(number) for number in range(pynvml.nvmlDeviceGetCount())]
-        uuids = [str(pynvml.nvmlDeviceGetUUID(handle)) for handle in handles]
-        kinds = {str(pynvml.nvmlDeviceGetName(handle)) for handle in handles}
-    except pynvml.NVMLError:
-        return [device.replace(":", "-")]
-    names = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
-    chosen = names[index] if index < len(names) else str(index)
-    if not chosen.isdigit():
-        return [uuid for uuid in uuids if uuid.startswith(chosen)] or uuids
-    if len(kinds) > 1 and os.environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID":
-        return uuids
-    return [uuids[int(chosen)]] if int(chosen) < len(uuids) else uuids
+    return gpu_uuids(device, environment) or [device.replace(":", "-")]
 
 
 def _open(path: Path) -> tuple[int, bool]:

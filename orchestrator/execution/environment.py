@@ -53,6 +53,8 @@ def job_environment(cache: Path, temporary: Path, job: JobSpec) -> dict[str, str
         "TMPDIR": temporary,
     }
     judged = job.workload.device.startswith("cuda") and _compares(job)
+    if job.workload.device.startswith("cuda"):  # the driver's cache of kernels, and torch's of those it makes itself
+        folders |= {"CUDA_CACHE_PATH": cache / "cuda", "PYTORCH_KERNEL_CACHE_PATH": temporary}  # the one must be there
     own = {name: value for name, value in JUDGED_ON_CUDA.items() if judged and name not in os.environ}
     return {**own, **{name: str(path) for name, path in folders.items()}, **job.env}
 

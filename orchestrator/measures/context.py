@@ -56,12 +56,12 @@ class Context:
         return found
 
     @contextmanager
-    def phase(self, name: str, children: bool = False) -> Iterator[None]:
-        """Name what is being done, for the record of a failure, and measure its peak memory."""
+    def phase(self, name: str, children: bool = False, keep_cache: bool = False) -> Iterator[None]:
+        """Name what is being done, for the record of a failure, and measure its peak memory (`MemoryProbe.phase`)."""
         self.now = name
         self.entered(name)
         try:
-            with self.memory.phase(name, children):
+            with self.memory.phase(name, children, keep_cache):
                 yield
         finally:
             self.facts["memory"] = self.memory.facts()
@@ -86,6 +86,12 @@ class Context:
     def seed(self) -> None:
         """Set all random states back to the workload's seed (`seed_all`)."""
         seed_all(self.workload.seed)
+
+    def note(self, text: str) -> None:
+        """Say what whoever reads this job's figures must know, in its row: once, however often it is said."""
+        notes = self.facts.setdefault("notes", [])
+        if text not in notes:
+            notes.append(text)
 
     def find(self, table: str, **row: Any) -> None:
         """Keep one row of a table of this measure's own (`orchestrator.results.findings`): texts, numbers, None.

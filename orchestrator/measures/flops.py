@@ -67,7 +67,7 @@ class Flops:
             step_samples=self.calls,
             disturbed="; ".join(marks) or None,
             **{key: value for side, values in seconds.items() for key, value in _speed(side, flops, values).items()},
-            **_of_peak(context, flops, seconds[""]),
+            **_of_peak(context, flops, convolutions(counter), seconds[""]),
         )
         self._by_module(context, parts)
         return Outcome(PASS)
@@ -88,7 +88,7 @@ class Flops:
         """
         timed = stopwatch(context.device)
         with context.phase(phase):
-            wait_for_quiet(5.0)
+            wait_for_quiet(5.0, context.device)
             for _ in range(self.warmup):
                 timed(step)
             noise = NoiseProbe(context.device)
@@ -175,9 +175,14 @@ def _speed(side: str, flops: int, values: Sequence[float]) -> dict[str, float | 
     }
 
 
-def _of_peak(context: Context, flops: int, values: Sequence[float]) -> dict[str, Any]:
-    best = peak(context.device, context.workload.dtype)
-    if best is None or not flops:
+def convolutions(counter: FlopCounterMode) -> int:
+    """Return the FLOPs of a count that are convolutions', forward and backward."""
+    return int(sum(n for op, n in counter.get_flop_counts().get("Global", {}).items() if "conv" in str(op)))
+
+
+def _of_peak(context: Context, flops: int, of_convolutions: int, values: Sequence[float]) -> dict[str, Any]:
+    best = peak(context.device, context.workload.dtype, of_convolutions / flops) if flops else None
+    if best is None:
         return {}
     return {
         "peak_gflop_per_s": best.flop_per_s / GIGA,

@@ -12,10 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from orchestrator import precision
 from orchestrator.measures.context import Context
 from orchestrator.measures.eager import ARTIFACTS
 from orchestrator.measures.tries import Seen, Tries
 from orchestrator.plugins import Outcome
+from orchestrator.probes.gpu import free_memory
 from orchestrator.probes.memory import available
 from orchestrator.records import OBSERVED, OUT_OF_MEMORY, PASS, JobSpec, PluginSpec
 from orchestrator.store import SweepFolder
@@ -31,12 +33,13 @@ class LargestBatch:
 
     precision: the search ends when the gap is no larger than this share of the size that fits; 0: at the exact size.
     memory_gib: the budget; None: `execution.memory_limit_gib`, else 90 % of what is available when the job starts, on
-    CUDA all that the device has. On the CPU it bounds what the process may map for itself (RLIMIT_DATA), the
+    CUDA all that is free on the device. On the CPU it bounds what the process may map for itself (RLIMIT_DATA), the
     interpreter's 0.3 to 0.5 GiB included; on CUDA, what torch's allocator takes. steps: steps of each try.
     try_timeout_s: seconds for one try.
     """
 
     kind: ClassVar[str] = OBSERVED
+    works_in_children: ClassVar[bool] = True  # a context of this process's own would take memory from the tries
 
     start: int | None = None
     upper: int = 1024
@@ -111,10 +114,7 @@ class LargestBatch:
         """Return bytes, and where they are from."""
         asked = None if self.memory_gib is None else (int(self.memory_gib * GIB), "measure.options.memory_gib")
         if context.device.type == "cuda":
-            import torch
-
-            total = torch.cuda.get_device_properties(context.device).total_memory
-            return asked or (int(total), "the device's memory")
+            return asked or (_free_on_device(context), "the device's free memory")
         limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
         if limit != resource.RLIM_INFINITY and (asked is None or limit < asked[0]):
             return limit, "execution.memory_limit_gib"  # a child cannot have more than this process
@@ -129,6 +129,17 @@ class LargestBatch:
             measure=PluginSpec(name="one_step", target=ONE_STEP, options=options),
             needs=(),
         )
+
+
+def _free_on_device(context: Context) -> int:
+    """Return the free bytes; where NVML cannot say, at the price of a context in this process."""
+    free = free_memory(context.workload.device)
+    if free is None:
+        import torch
+
+        precision.check(context.workload)
+        free = int(torch.cuda.mem_get_info(context.device)[0])
+    return free
 
 
 class _NeitherNorError(Exception):

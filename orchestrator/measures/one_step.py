@@ -23,7 +23,7 @@ class OneStep:
     device_bytes: int | None = None
 
     def run(self, context: Context) -> Outcome:
-        """Pass if nothing raised; `facts["peak_bytes"]` is the peak of the process, on CUDA of the allocator."""
+        """Pass if nothing raised; `facts["peak_bytes"]` is the peak of the process, on CUDA of torch's tensors."""
         if context.device.type == "cuda" and self.device_bytes is not None:
             import torch
 
@@ -47,5 +47,5 @@ def _peak(context: Context) -> int:
     """Return the highest peak of all phases, in bytes."""
     memory = context.memory
     if memory.cuda is not None:
-        return max(int(phase["allocated"] or 0) for phase in memory.cuda.values())
+        return max(int(phase["peak"] or 0) for phase in memory.cuda.values())
     return max(phase["peak"] for phase in memory.phases.values())

@@ -21,8 +21,9 @@ from orchestrator.errors import is_out_of_memory
 from orchestrator.measures.context import Context
 from orchestrator.measures.eager import Inside, really_eager
 from orchestrator.measures.timed import Dynamo, Inputs, Last, NotFinite, beside_eager, finite, threads_as_asked
-from orchestrator.plugins import Forward, Outcome, Program, Recording, facts_of
-from orchestrator.probes.clock import make_ready, no_garbage_collection, stopwatch
+from orchestrator.plugins import Forward, Outcome, Program, Recording, facts_of, wants_cuda_graphs
+from orchestrator.probes import counters
+from orchestrator.probes.clock import make_ready, no_garbage_collection, overhead, stopwatch
 from orchestrator.probes.noise import NoiseProbe, wait_for_quiet
 from orchestrator.records import COMPILES_ITSELF, PASS, TIMED
 
@@ -90,7 +91,7 @@ class Performance:
         del result
         dynamo.after("compile")
         threads_as_asked(context)
-        context.facts["waited_for_quiet_s"] = wait_for_quiet(self.quiet_seconds)
+        context.facts["waited_for_quiet_s"] = wait_for_quiet(self.quiet_seconds, context.device)
         with context.phase("warmup"):
             last = self._warm_up(context, timed, step)
         finite(context, "the warm-up", last, _calls(context))
@@ -100,13 +101,16 @@ class Performance:
         noise = NoiseProbe(context.device)
         if isinstance(bare, Recording):
             bare.restart()
-        with context.phase("steady"), no_garbage_collection():
+        with context.phase("steady", keep_cache=True), no_garbage_collection():
             latencies = self._repeat(self.iterations, self.seconds, lambda: timed(step), relative_half_width)
         context.add("latency", "s", "lower", latencies)
         if isinstance(bare, Recording):
             context.samples += bare.samples()
             context.facts |= bare.facts
         context.facts |= noise.facts(len(latencies), latencies)
+        context.facts["clock_overhead_s"] = overhead(timed)
+        if context.device.type == "cuda" and not context.is_eager:
+            _tell_graphs(context)
         finite(context, "the steady state", dynamo.look(step), _calls(context))
         dynamo.after("steady")
         threads_as_asked(context)
@@ -132,6 +136,8 @@ class Performance:
             context.add("first_call", "s", "lower", [seconds])
         if facts_of(forwards[0]):
             context.facts["compiled"] = dict(facts_of(forwards[0]))
+            for text in facts_of(forwards[0]).get("notes", ()):
+                context.note(text)
         return step, first.value
 
     def _warm_up(self, context: Context, timed: Timed, step: Step) -> Any:
@@ -284,6 +290,15 @@ def _calls(context: Context) -> int:
 def _note_inside(context: Context, inside: Inside) -> None:
     if inside.compiled:
         context.measured[COMPILES_ITSELF] = "the model calls torch.compile itself: eager ran that as plain Python"
+
+
+def _tell_graphs(context: Context) -> None:
+    """Count the CUDA graphs that were recorded; a compiler that is asked for them and has none is another compiler."""
+    recorded = counters.recorded_graphs()
+    context.facts["cudagraphs"] = {"recorded": recorded, "skipped_because": (why := counters.cudagraph_skips())}
+    if recorded or not wants_cuda_graphs(context.compiler, context.workload):
+        return
+    context.note(f"no CUDA graph was recorded: {'; '.join(why) or 'the log may say why'}")
 
 
 def _size(program: Program) -> dict[str, int]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from orchestrator.measures.context import Context
 from orchestrator.measures.eager import artifact
-from orchestrator.plugins import Outcome
+from orchestrator.plugins import Outcome, Unsupported
 from orchestrator.probes.clock import synchroniser
 from orchestrator.records import OBSERVED, PASS
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from torch.profiler import profile
 
 MICROSECONDS = 1e-6
+NO_KERNELS = (
+    "the profiler saw no kernel: CUPTI may not look here (load the driver's module with "
+    "NVreg_RestrictProfilingToAdminUsers=0, in a container --cap-add=SYS_ADMIN), or another profiler is at work"
+)
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,8 @@ class Profile:
         python = {event.name for event in profiler.events() if event.is_python_function}  # of with_stack: for the trace
         events = [event for event in profiler.key_averages() if event.key not in python]
         cpu_s = sum(_cpu_s(event) for event in events)
+        if on_cuda and not any(_is_kernel(event) for event in events):
+            raise Unsupported(NO_KERNELS)
         cuda_s = sum(_cuda_s(event) for event in events if _is_kernel(event)) if on_cuda else None
         self_s, total = (_cuda_s, cuda_s) if on_cuda else (_cpu_s, cpu_s)
         for event in sorted(events, key=lambda event: (-self_s(event), -_cpu_s(event), event.key))[: self.operators]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -48,6 +49,15 @@ def stopwatch(device: torch.device) -> Callable[[Callable[[], Any]], float]:
         return now() - start
 
     return timed
+
+
+def overhead(timed: Callable[[Callable[[], Any]], float], calls: int = 20) -> float:
+    """Return the seconds that a stopwatch finds for a step that does nothing: they are in all that it times."""
+    return statistics.median(timed(_nothing) for _ in range(calls))
+
+
+def _nothing() -> None:
+    pass
 
 
 @contextmanager

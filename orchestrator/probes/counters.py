@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from collections import Counter
 from typing import Any
 
@@ -47,3 +49,25 @@ def read() -> dict[str, Any]:
         "graph_break_reasons": [{"reason": reason, "count": count} for reason, count in breaks.most_common()],
         "over_recompile_limit": [vars(frame) for frame in compilations.over_limit(found)],
     }
+
+
+def recorded_graphs() -> int:
+    """Return how many CUDA graphs this process has recorded and keeps: by inductor, or by whoever calls torch for them.
+
+    Those that a benchmark has recorded are gone by then. Inductor keeps one more, an empty one, for each of its pools.
+    """
+    import torch
+
+    trees = sys.modules.get("torch._inductor.cudagraph_trees")
+    pools = () if trees is None else trees.CUDAGraphTreeManager
+    alive = gc.get_objects()
+    graphs = sum(1 for one in alive if issubclass(type(one), torch.cuda.CUDAGraph))
+    return graphs - sum(1 for one in alive if issubclass(type(one), pools) and one.graph is not None)
+
+
+def cudagraph_skips() -> list[str]:
+    """Return why inductor did not use CUDA graphs, as far as it says so while it compiles."""
+    import torch
+
+    reasons = (getattr(one, "cudagraph_skip_reason", None) for one in torch._dynamo.utils.get_compilation_metrics())
+    return list(dict.fromkeys(" ".join(str(reason).split()) for reason in reasons if reason))

@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import system
+from orchestrator.probes import gpu
 
 if TYPE_CHECKING:
     import torch
 
 
-def environment(device: torch.device) -> dict[str, Any]:
+def environment() -> dict[str, Any]:
     """Return names and versions; the values of environment variables are those of this process."""
     import torch
 
-    found: dict[str, Any] = {
+    return {
         **system.host(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
@@ -25,13 +26,22 @@ def environment(device: torch.device) -> dict[str, Any]:
         "packages": system.packages(),
         "variables": system.variables(),
     }
-    if device.type == "cuda" and torch.cuda.is_available():
-        properties = torch.cuda.get_device_properties(device)
-        found["gpu"] = {
+
+
+def gpu_environment(device: torch.device) -> dict[str, Any]:
+    """Return {"gpu": what is known of a CUDA device}, nothing of another. Initialises CUDA."""
+    import torch
+
+    if device.type != "cuda" or not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count():
+        return {}
+    properties = torch.cuda.get_device_properties(device)
+    return {
+        "gpu": {
             "name": properties.name,
             "memory_bytes": properties.total_memory,
             "capability": f"{properties.major}.{properties.minor}",
             "driver": system.driver(),
             "cudnn": torch.backends.cudnn.version(),
+            **gpu.settings(device),
         }
-    return found
+    }

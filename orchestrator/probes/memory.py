@@ -3,8 +3,10 @@
 Writing "5" to /proc/self/clear_refs sets the process's peak resident set (VmHWM in /proc/self/status) back to its
 present level (Linux, proc(5)), so that a phase's peak is read at its end at no cost while it runs. Where that file
 is not writable, `ru_maxrss` stands in: it is the peak since the process started, never falls, and the record says so.
-On CUDA the allocator keeps the marks (`torch.cuda.max_memory_allocated`, `max_memory_reserved`), and NVML tells what
-the process holds on the device, its context included.
+On CUDA the allocator keeps the marks (`torch.cuda.max_memory_allocated`, `max_memory_reserved`). Two things it does not
+see. A CUDA graph's tensors are allocated when it is recorded and never again: what its pool keeps for them counts as
+used from then on. And what other allocators take (onnxruntime's, TensorRT's, AOTInductor's weights): NVML tells what
+the process holds on the device, `cudaMemGetInfo` what all processes do.
 
 Compile workers are processes of their own with marks of their own; while a phase asks for it, a thread looks
 at the process tree every 50 ms.
@@ -17,7 +19,7 @@ import gc
 import os
 import resource
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,18 +48,26 @@ class MemoryProbe:
         self.phases: dict[str, dict[str, int]] = {}
         self.children: dict[str, int | None] = {}
         self.cuda: dict[str, dict[str, int | None]] | None = {} if device.type == "cuda" else None
+        self.cuda_base: dict[str, int | None] | None = None
 
     def mark_base(self) -> None:
-        """Take the present level as that before the model exists."""
+        """Take the present levels as those before the model exists; CUDA's context and cuBLAS's workspace are there."""
         _settle()
+        if self.cuda is not None:
+            self._reset_cuda(empty=True)
+            self.cuda_base = self._read_cuda()
         self.base = _level()
 
     @contextmanager
-    def phase(self, name: str, children: bool = False) -> Iterator[None]:
-        """Measure the peak of what runs inside, also when it raises; `children` looks at child processes too."""
+    def phase(self, name: str, children: bool = False, keep_cache: bool = False) -> Iterator[None]:
+        """Measure the peak of what runs inside, also when it raises; `children` looks at child processes too.
+
+        Freed memory is given back before, so that no phase starts on the garbage of another. `keep_cache`: not that of
+        CUDA's allocator, whose next allocations would be in the times that are taken inside.
+        """
         _settle()
         _reset_peak()
-        allocated = self._reset_cuda()
+        allocated = self._reset_cuda(empty=not keep_cache)
         start = _level()
         sampler = _ChildSampler() if children else None
         try:
@@ -77,6 +87,7 @@ class MemoryProbe:
             "phases": self.phases,
             "children": self.children,
             "cuda": self.cuda,
+            "cuda_base": self.cuda_base,
         }
 
     def _peak(self) -> int:
@@ -84,27 +95,50 @@ class MemoryProbe:
             return _status("VmHWM")
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
-    def _reset_cuda(self) -> int | None:
+    def _reset_cuda(self, *, empty: bool) -> int | None:
         """Set the allocator's marks back; return what is allocated now."""
         if self.cuda is None:
             return None
         import torch
 
         torch.cuda.synchronize(self.device)
+        if empty:
+            torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(self.device)
         return int(torch.cuda.memory_allocated(self.device))
 
     def _read_cuda(self) -> dict[str, int | None]:
+        """Return what the allocator, NVML and the driver say since the marks were set back.
+
+        allocated, reserved: peaks. end: allocated now. graph_pools: reserved now by pools of their own, CUDA graphs';
+        what of them no tensor has at the moment is a graph's all the same. peak: the highest of all that is used.
+        process: what NVML says of this process. device: used by all processes together. All in bytes.
+        """
         import torch
 
         from orchestrator.probes.gpu import process_memory
 
         torch.cuda.synchronize(self.device)
+        allocated, end = (
+            int(torch.cuda.max_memory_allocated(self.device)),
+            int(torch.cuda.memory_allocated(self.device)),
+        )
+        pools = [segment for segment in torch.cuda.memory_snapshot() if self._is_of_a_pool(segment)]
+        reserved, live = (sum(int(segment[key]) for segment in pools) for key in ("total_size", "allocated_size"))
+        free, total = torch.cuda.mem_get_info(self.device)
         return {
-            "allocated": torch.cuda.max_memory_allocated(self.device),
-            "reserved": torch.cuda.max_memory_reserved(self.device),
+            "allocated": allocated,
+            "reserved": int(torch.cuda.max_memory_reserved(self.device)),
+            "end": end,
+            "graph_pools": reserved,
+            "peak": max(allocated, end + reserved - live),
             "process": process_memory(self.device),
+            "device": int(total - free),
         }
+
+    def _is_of_a_pool(self, segment: Mapping[str, Any]) -> bool:
+        """Pools have ids; (0, 0) is the one that all others allocate from."""
+        return segment["device"] == (self.device.index or 0) and tuple(segment["segment_pool_id"]) != (0, 0)
 
 
 class _ChildSampler:

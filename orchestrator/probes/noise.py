@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 FOREIGN_CORES = 0.1  # cores' worth of CPU that others used meanwhile
 STOLEN_CORES = 0.05  # cores' worth of CPU that the hypervisor gave to others
 SWITCHES_PER_S = 100.0  # involuntary; per call of 150 ms 5 on a quiet machine, 75 beside one busy neighbour
+BUSY_PERCENT = 80.0  # of the time a kernel is at work: a GPU that waits more than this leaves waits for the CPU
 RELATIVE_IQR = 0.10  # spread of the steady-state samples; pyperf calls a benchmark unstable from here on
 
 QUIET_S = 0.25  # /proc/stat counts in 10 ms: a quarter of a second tells 0.04 cores
@@ -41,15 +42,18 @@ class NoiseProbe:
     """Watches the machine, and `device` when it is a CUDA device, from its creation until `facts`."""
 
     def __init__(self, device: torch.device) -> None:
-        self._device = device
         self._start = _read()
-        self._others = gpu.others(device) if device.type == "cuda" else []
+        self._sampler = gpu.Sampler(device) if device.type == "cuda" else None
 
-    def facts(self, iterations: int, latencies: Sequence[float]) -> dict[str, Any]:
-        """Return {"noise": figures, "disturbed": reasons}; no reason means quiet.
+    def facts(self, iterations: int, latencies: Sequence[float], launch_bound: bool | None = None) -> dict[str, Any]:
+        """Return {"noise": figures, "disturbed": reasons}; no reason means quiet. Ends the watch.
 
         `iterations` is the number of timed calls meanwhile; `latencies` their steady-state samples, in seconds.
+        `launch_bound`: whether a step on the GPU waits for the CPU; None: judged by how busy the GPU was.
         """
+        state = None if self._sampler is None else self._sampler.stop()
+        if state is not None and launch_bound is None and state.get("busy_percent") is not None:
+            launch_bound = state["busy_percent"] < BUSY_PERCENT
         end = _read()
         wall = max(end.wall - self._start.wall, 1e-9)
         own = end.own - self._start.own
@@ -64,21 +68,26 @@ class NoiseProbe:
             "load_average": os.getloadavg()[0],
             "cpu_pressure": _pressure(),
             "frequency_mhz": _frequency(),
-            "gpu": self._gpu(),
+            "gpu": state,
+            "launch_bound": launch_bound,
         }
         return {"noise": figures, "disturbed": reasons(figures)}
 
-    def _gpu(self) -> dict[str, Any] | None:
-        """Return the GPU's state now; other processes are those that were there at the beginning, or are at the end."""
-        if self._device.type != "cuda":
-            return None
-        state = gpu.state(self._device)
-        seen = {process["pid"]: process for process in (*self._others, *state.get("other_processes", ()))}
-        return {**state, "other_processes": list(seen.values())}
-
 
 def reasons(figures: dict[str, Any]) -> list[str]:
-    """Return why a timing with these figures is not to be trusted, in words with the figure and its threshold."""
+    """Return why a timing with these figures is not to be trusted, in words with the figure and its threshold.
+
+    What others do to the CPU disturbs a step on a GPU only where the GPU waits for it: where that is not known, not.
+    """
+    state = figures.get("gpu")
+    found = _cpu_reasons(figures) if state is None or figures.get("launch_bound") else []
+    spread = figures["relative_iqr"]
+    if spread is not None and spread > RELATIVE_IQR:
+        found.append(f"interquartile range {spread:.0%} of the median (over {RELATIVE_IQR:.0%})")
+    return found + _gpu_reasons(state or {})
+
+
+def _cpu_reasons(figures: dict[str, Any]) -> list[str]:
     found = []
     if figures["foreign_cores"] > FOREIGN_CORES:
         found.append(f"other processes used {figures['foreign_cores']:.2f} cores (over {FOREIGN_CORES})")
@@ -87,37 +96,51 @@ def reasons(figures: dict[str, Any]) -> list[str]:
     switches = figures["switches_per_s"]
     if switches > SWITCHES_PER_S:
         found.append(f"{switches:.0f} involuntary context switches a second (over {SWITCHES_PER_S:.0f})")
-    spread = figures["relative_iqr"]
-    if spread is not None and spread > RELATIVE_IQR:
-        found.append(f"interquartile range {spread:.0%} of the median (over {RELATIVE_IQR:.0%})")
-    return found + _gpu_reasons(figures.get("gpu") or {})
+    return found
 
 
 def _gpu_reasons(state: dict[str, Any]) -> list[str]:
     found = []
-    throttled = [name for bit, name in gpu.SLOWDOWNS.items() if state.get("throttle_reasons", 0) & bit]
+    throttled = [name for bit, name in gpu.SLOWDOWNS.items() if (state.get("throttle_reasons") or 0) & bit]
     if throttled:
         found.append(
             f"the GPU was slowed down: {', '.join(throttled)}, at {state.get('temperature_c')} degrees Celsius"
         )
-    if state.get("other_processes"):
-        users = ", ".join(_gpu_user(process) for process in state["other_processes"])
-        found.append(f"the GPU was used by other processes: {users}")
+    users = [process for process in state.get("other_processes") or () if _uses(process)]
+    if users:
+        found.append(f"the GPU was used by other processes: {', '.join(_gpu_user(process) for process in users)}")
     return found
 
 
+def _uses(process: dict[str, Any]) -> bool:
+    """A context that does nothing disturbs nobody; of one of which the driver says nothing, the worst is assumed."""
+    busy = process["busy_percent"]
+    return busy is None or busy >= gpu.IN_USE_PERCENT
+
+
 def _gpu_user(process: dict[str, Any]) -> str:
-    memory = process["bytes"]
-    return f"{process['pid']}" if memory is None else f"{process['pid']} ({memory / 2**20:.0f} MiB)"
+    memory, busy = process["bytes"], process["busy_percent"]
+    words = [] if busy is None else [f"{busy:.0f} % of the time"]
+    words += [] if memory is None else [f"{memory / 2**20:.0f} MiB"]
+    return f"{process['pid']}" + (f" ({', '.join(words)})" if words else "")
 
 
-def wait_for_quiet(limit: float) -> float:
+def wait_for_quiet(limit: float, device: torch.device | None = None) -> float:
     """Wait until others use less than `FOREIGN_CORES` for a quarter of a second, at most `limit` seconds.
 
-    Returns the seconds waited. A neighbour's burst is waited out; one that stays is found by `NoiseProbe`.
+    Of a CUDA `device`, until other processes have let it be. Returns the seconds waited. A neighbour's burst is waited
+    out; one that stays is found by `NoiseProbe`.
     """
     begin = time.monotonic()
+    on_gpu = gpu.find(device) if device is not None and device.type == "cuda" else None
     while time.monotonic() - begin < limit:
+        if on_gpu is not None:
+            since = time.time()
+            time.sleep(QUIET_S)
+            use = gpu.use_of_others(on_gpu, since)
+            if not any(percent >= gpu.IN_USE_PERCENT for percent in (use or {}).values()):
+                break
+            continue
         before = _read()
         time.sleep(QUIET_S)
         after = _read()

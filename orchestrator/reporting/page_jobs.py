@@ -14,6 +14,7 @@ from orchestrator.reporting.columnar import rounded
 from orchestrator.reporting.job_details import Details, Interned
 from orchestrator.results.configuration import compiler_config, plugin_config, workload_config
 from orchestrator.results.load import Outcome, SweepResults, fact, figure
+from orchestrator.results.memory import cuda_peak
 from orchestrator.results.metrics import MIB, MS
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.performance import seconds
@@ -88,12 +89,14 @@ class JobsOfSweep:
 
 
 def phase_peaks(facts: Any) -> dict[str, float]:
-    """Return phase -> peak in MiB, in the order of the phases: of CUDA's allocator, or of the process over its base."""
+    """Return phase -> peak over the base in MiB, in the order of the phases: of CUDA's allocator, or of the process."""
     memory = fact(facts, "memory")
     base = figure(memory, "base")
     peaks = {}
     for phase in PHASES:
-        peak = figure(memory, "cuda", phase, "allocated")
+        peak = cuda_peak(memory, phase)
+        if peak is not None:
+            peak -= figure(memory, "cuda_base", "allocated") or 0.0
         if fact(memory, "cuda") is None:
             total = figure(memory, "phases", phase, "peak")
             peak = None if total is None or base is None else total - base

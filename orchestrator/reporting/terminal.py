@@ -124,6 +124,15 @@ def _notes(out: Console, summary: Sequence[Mapping[str, Any]]) -> None:
         _note(out, f"* {_row_name(row)} was disturbed: {reasons}")
     if len(disturbed) > LISTED:
         _note(out, f"* and {len(disturbed) - LISTED} more rows were disturbed: see the column 'disturbed'")
+    noted: dict[str, list[str]] = {}
+    for row in summary:
+        for text in (row["notes"] or "").split("; "):
+            noted.setdefault(text, []).append(_row_name(row))
+    noted.pop("", None)
+    for text, rows in list(noted.items())[:LISTED]:
+        _note(out, f"{_some(rows, 2)}: {text}")
+    if len(noted) > LISTED:
+        _note(out, f"and {len(noted) - LISTED} more notes: see the column 'notes'")
 
 
 def _failures(out: Console, summary: Sequence[Mapping[str, Any]], jobs: Sequence[Mapping[str, Any]]) -> None:

@@ -90,9 +90,10 @@ class Details:
         for phase, peak in _map(fact(memory, "children")).items():
             found.append(("children", phase, None, _mib(peak), None))
         for phase, levels in _map(fact(memory, "cuda")).items():
-            for what in ("allocated", "reserved", "process"):
+            for what in ("allocated", "reserved", "graph_pools", "process", "device"):
                 start = _mib(fact(levels, "start")) if what == "allocated" else None
-                found.append((f"CUDA {what}", phase, start, _mib(fact(levels, what)), None))
+                end = _mib(fact(levels, "end")) if what == "allocated" else None
+                found.append((f"CUDA {what.replace('_', ' ')}", phase, start, _mib(fact(levels, what)), end))
         return found
 
     @property

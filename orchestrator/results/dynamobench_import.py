@@ -35,7 +35,7 @@ from orchestrator.records import (
 from orchestrator.results.dynamobench import COMPILERS, COUNTERS, GB, status_of
 from orchestrator.results.dynamobench_files import Line, Source, verdict
 from orchestrator.results.imported import Imported
-from orchestrator.results.performance import GIVEN
+from orchestrator.results.load import GIVEN
 
 TARGET = "dynamobench"
 """Package in the targets of imported plug-ins. There is none: these jobs can be read, and not run again."""

@@ -34,11 +34,14 @@ def lines(results: SweepResults, tables: Tables, benchmark: str) -> list[str]:
     """Return the records as JSON, one a line."""
     rows = joined(results, tables)
     where = {
-        "runners": [runner(results.sweep.environment)],
         "dependencies": dependencies(results.sweep.environment),
     }
     return [
-        json.dumps({**record, **_of_device(where, str(row.row["device"]))}, ensure_ascii=False, allow_nan=False)
+        json.dumps(
+            {**record, **where, **_of_device(results.sweep.environment, str(row.row["device"]))},
+            ensure_ascii=False,
+            allow_nan=False,
+        )
         for row, name in dynamobench_export.named(rows)
         for record in records(row, name, benchmark)
     ]
@@ -120,13 +123,15 @@ def _accuracy(row: Joined, family: Family) -> Iterator[dict[str, Any]]:
     }
 
 
-def runner(environment: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the machine as the schema's `runners` has it."""
+def runner(environment: Mapping[str, Any], device: str = "") -> dict[str, Any]:
+    """Return the machine as the schema's `runners` has it, with the GPU that is `device` ("cuda:1")."""
     gpus: Sequence[Mapping[str, Any]] = environment.get("gpus") or ()
+    number = device.partition(":")[2]
+    index = int(number) if number.isdigit() else 0
     found = {
         "cpu_info": environment.get("cpu"),
         "cpu_count": environment.get("cores"),
-        "gpu_info": gpus[0].get("name") if gpus else None,
+        "gpu_info": gpus[min(index, len(gpus) - 1)].get("name") if gpus else None,
         "gpu_count": len(gpus),
         "avail_gpu_mem_in_gb": sum(size for gpu in gpus if isinstance(size := gpu.get("memory_bytes"), int)) // 2**30,
         "extra_info": _texts({"hostname": environment.get("host"), "system": environment.get("system")}),
@@ -144,13 +149,12 @@ def dependencies(environment: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _of_device(where: Mapping[str, Any], device: str) -> dict[str, Any]:
+def _of_device(environment: Mapping[str, Any], device: str) -> dict[str, Any]:
     """The dashboard takes device and architecture from the first runner's name and type."""
-    (machine,) = where["runners"]
+    machine = runner(environment, device)
     kind = device.partition(":")[0]
     architecture = machine.get("cpu_info" if kind == "cpu" else "gpu_info")
-    named = {"name": kind, **({"type": architecture} if architecture else {}), **machine}
-    return {**where, "runners": [named]}
+    return {"runners": [{"name": kind, **({"type": architecture} if architecture else {}), **machine}]}
 
 
 def _texts(values: Mapping[str, Any]) -> dict[str, str]:

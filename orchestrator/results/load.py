@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
+import typing
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from orchestrator.errors import ESCAPES, printable
 from orchestrator.records import (
@@ -31,6 +33,11 @@ from orchestrator.records import (
 )
 from orchestrator.store import Sweep, SweepFolder, Unreadable
 
+Derived = TypeVar("Derived")
+GIVEN = "given"
+"""Fact of an imported result: speedup, compile_latency_s, compression_ratio, without the samples behind them."""
+SMALLEST, LARGEST = 1e-15, 1e18
+"""Seconds, bytes, ratios: no run has less or more."""
 WORST_FIRST = (
     CRASH,
     FAIL_ACCURACY,
@@ -55,7 +62,7 @@ WORST_FIRST = (
 class Outcome:
     """One planned job and its result. `result` is None when there is none that can be read; `reason` is one line.
 
-    `derived` keeps figures that were computed from the result.
+    `derived` keeps figures that were computed from the result, and the "baseline": the outcome of its eager job.
     """
 
     job: JobSpec
@@ -76,6 +83,13 @@ class SweepResults:
     folder: SweepFolder
     sweep: Sweep
     outcomes: tuple[Outcome, ...]
+
+    def __post_init__(self) -> None:
+        by_id = {outcome.job.id: outcome for outcome in self.outcomes}
+        for outcome in self.outcomes:
+            for need in outcome.job.needs:
+                if need.kind == "baseline" and need.job in by_id:
+                    outcome.derived["baseline"] = by_id[need.job]
 
 
 def load(folder: SweepFolder, wanted: Callable[[JobSpec], bool] = lambda job: True) -> SweepResults:
@@ -151,3 +165,20 @@ def items(facts: Any, *path: str) -> list[Any]:
     """Return a nested fact that is a list, an empty one where it is absent or something else."""
     value = fact(facts, *path)
     return value if isinstance(value, list) else []
+
+
+def once(read: Callable[[Outcome], Derived]) -> Callable[[Outcome], Derived]:
+    """Derive a figure of an outcome once, and keep it there: several tables ask for it."""
+
+    @functools.wraps(read)
+    def kept(outcome: Outcome) -> Derived:
+        if read.__name__ not in outcome.derived:
+            outcome.derived[read.__name__] = read(outcome)
+        return typing.cast(Derived, outcome.derived[read.__name__])
+
+    return kept
+
+
+def is_figure(value: float) -> bool:
+    """Tell whether a time, a size or a ratio can be one: positive, and no ratio of two of them is 0 or infinite."""
+    return SMALLEST < value < LARGEST

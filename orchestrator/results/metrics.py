@@ -164,6 +164,7 @@ _COLUMNS = (
         "inputs set back before each call, and a model that calls torch.compile itself, are no faults",
     ),
     _text("disturbed", "evidence that something else used the machine; empty when it was quiet"),
+    _text("notes", "what must be known to read the figures: another way of starting, fallbacks, no CUDA graph, ..."),
     _text("log", "log file, relative to the sweep folder"),
     _text("accuracy_log", "log file of the accuracy job"),
     _text("accuracy_job", "id of the accuracy job"),
@@ -275,6 +276,7 @@ _COLUMNS = (
     ),
     _counted("outliers", "latency samples over 1.5 IQR outside the quartiles; counted, not removed", "lower"),
     _counted("samples", "latency samples, all rounds"),
+    _time("clock_overhead_ms", "what the clock finds for a step that does nothing: it is in every latency"),
     # generation: definitions and sources in docs/modes.md
     _time("time_to_first_token_ms", "start of a generation to its first token; median over rounds of their medians"),
     _time("inter_token_latency_ms", "(last token - first token) / (tokens - 1) of a generation; median, the same"),
@@ -289,7 +291,10 @@ _COLUMNS = (
     _time("first_call_s", "first call, compilation included"),
     _time("compile_latency_s", "first call minus median latency of this process"),
     _text("cache", "state of the private compile cache at the start: cold, warm, none (eager)"),
-    _time("compile_latency_cold_s", "first call minus median latency, empty compile cache; median over such rounds"),
+    _time(
+        "compile_latency_cold_s",
+        "what the first calls cost over the median (on CUDA less eager's), empty compile cache; median of such rounds",
+    ),
     _counted("compile_latency_cold_count", "rounds with an empty compile cache"),
     _time("compile_latency_warm_s", "the same with the cache of the round before"),
     _counted("compile_latency_warm_count", "rounds with a filled compile cache"),
@@ -298,15 +303,26 @@ _COLUMNS = (
     _counted("break_even_iterations", "cold compile latency / (eager - compiled latency), where faster", "lower"),
     # memory
     _memory("eager_peak_memory_mib", "steady-state peak of the baseline's process, median over rounds"),
-    _memory("peak_memory_mib", "steady-state peak of the process (on CUDA: of the allocator), median over rounds"),
-    _ratio("compression_ratio", "eager own memory / compiled own memory; above 1 is smaller"),
     _memory(
-        "own_memory_mib", "steady-state peak minus the level before the model existed (on CUDA: the allocator's peak)"
+        "peak_memory_mib",
+        "steady-state peak of the process (on CUDA: of torch's tensors, CUDA graphs' included), median over rounds",
     ),
+    _ratio("compression_ratio", "eager own memory / compiled own memory; above 1 is smaller"),
+    _memory("own_memory_mib", "steady-state peak minus the level before the model existed"),
     _memory("eager_own_memory_mib", "the same of the baseline"),
-    _memory("compile_peak_memory_mib", "peak during the first call, the process itself"),
+    _memory("compile_peak_memory_mib", "peak during the first call, of the process (on CUDA: of torch's tensors)"),
+    _memory("compile_peak_host_memory_mib", "on CUDA: peak of the process in the computer's memory in the first call"),
     _memory("children_peak_memory_mib", "peak of the compiler's child processes during the first call"),
     _text("memory_source", "how the peak was read"),
+    _memory("eager_device_memory_mib", "device_memory_mib of the baseline"),
+    _memory(
+        "device_memory_mib",
+        "on CUDA: what the device holds more after the steady phase than before the model, whoever allocated it",
+    ),
+    _text(
+        "device_memory_source", "who says so: NVML (of this process), or mem_get_info (of all that is on the device)"
+    ),
+    _memory("graph_pool_memory_mib", "on CUDA: what CUDA graphs' pools keep for their tensors"),
     # dynamo
     _counted("graphs", "graphs captured"),
     _counted("graph_breaks", "graph breaks", "lower"),
@@ -315,6 +331,7 @@ _COLUMNS = (
     _counted("fallbacks", "frames that fell back to eager", "lower"),
     _counted("recompiles", "recompilations", "lower"),
     _counted("cudagraph_skips", "graphs that could not become CUDA graphs", "lower"),
+    _counted("cudagraphs", "CUDA graphs that were recorded and are kept", "none"),
     # accuracy
     _text("accuracy", "status of the accuracy job; of a shape: pass, fail_accuracy, or not compared, and why"),
     _text("accuracy_reason", "why accuracy is not pass"),

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import statistics
-import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from orchestrator.records import EAGER, INFRASTRUCTURE, MARKED, MEASURED, NOT_RUN, PASS, RAN_EAGER
 from orchestrator.results import metrics
-from orchestrator.results.load import Outcome, fact, figure, items, worst
+from orchestrator.results.load import GIVEN, LARGEST, Outcome, fact, figure, is_figure, items, once, worst
+from orchestrator.results.memory import grown_note, hidden_note, memory_row
 from orchestrator.results.statistics import (
     FASTER,
     IN_PROCESS,
@@ -29,7 +27,6 @@ from orchestrator.results.statistics import (
 )
 
 Row = dict[str, Any]
-Derived = TypeVar("Derived")
 COUNTERS = (
     "graphs",
     "graph_breaks",
@@ -41,53 +38,17 @@ COUNTERS = (
 )
 GENERATION = ("time_to_first_token_ms", "inter_token_latency_ms", "tokens_per_second")
 """Columns of language models' generation; none of other modes."""
-SMALLEST, LARGEST = 1e-15, 1e18
-"""Seconds, bytes, ratios: no run has less or more."""
 WIDEST = 50.0
 """Half-width of an interval, in logarithms: exp of it is that many digits."""
-GIVEN = "given"
-"""Fact of an imported result: speedup, compile_latency_s, compression_ratio, without the samples behind them."""
+CLOCK_SHARE = 0.02
+"""Of a step: the row says from here on that the clock itself is in its times."""
+FIRST_CALLS, LIKE_LATER = 5, 1.5
+"""So many calls may be part of compiling; one that lasts no longer than so many medians is not."""
+POWER_CAPPED = 0.05
+"""Share of the timed phase under the GPU's power limit from which on the row says so."""
 MEASURED_EAGER = "measured: eager"
 """The verdict on a compiler whose timed calls ran without compiled code: no figure of the compiler's."""
 NOT_ITS_FAULT = frozenset({PASS, NOT_RUN, INFRASTRUCTURE})
-
-
-@dataclass(frozen=True)
-class Memory:
-    """Steady-state memory of one process, in bytes: the peak, and the share of it that the model and compiler have.
-
-    Shares may be compared when `source` is the same. Peaks of processes may not, across launchers: a fork shares its
-    server's pages.
-    """
-
-    peak: float | None
-    own: float | None
-    source: str
-
-
-def _once(read: Callable[[Outcome], Derived]) -> Callable[[Outcome], Derived]:
-    """Derive a figure of an outcome once, and keep it there: several tables ask for it."""
-
-    @functools.wraps(read)
-    def kept(outcome: Outcome) -> Derived:
-        if read.__name__ not in outcome.derived:
-            outcome.derived[read.__name__] = read(outcome)
-        return typing.cast(Derived, outcome.derived[read.__name__])
-
-    return kept
-
-
-@_once
-def memory_of(outcome: Outcome) -> Memory:
-    """Read the peak of the device: the CUDA allocator's where there is one, the process's elsewhere."""
-    memory = fact(outcome.facts, "memory")
-    allocated = figure(memory, "cuda", "steady", "allocated")
-    if allocated is not None:
-        return Memory(allocated, allocated, "CUDA allocator")
-    peak, base = figure(memory, "phases", "steady", "peak"), figure(memory, "base")
-    source = str(fact(memory, "source") or "")
-    own = peak - base if peak is not None and base is not None else None
-    return Memory(peak, own, source)
 
 
 def measured_of(outcome: Outcome) -> Mapping[str, str]:
@@ -96,7 +57,7 @@ def measured_of(outcome: Outcome) -> Mapping[str, str]:
     return {kind: str(found[kind]) for kind in MEASURED if kind in found} if isinstance(found, dict) else {}
 
 
-@_once
+@once
 def round_speedup(outcome: Outcome) -> Estimate | None:
     """Return the speed-up of one round from its pairs; None for eager, and where a job has no valid pairs.
 
@@ -115,11 +76,6 @@ def round_speedup(outcome: Outcome) -> Estimate | None:
     return one_round(calm_pair_logs(eager, compiled))
 
 
-def is_figure(value: float) -> bool:
-    """Tell whether a time, a size or a ratio can be one: positive, and no ratio of two of them is 0 or infinite."""
-    return SMALLEST < value < LARGEST
-
-
 def seconds(outcome: Outcome, metric: str) -> Sequence[float]:
     """Return the samples of a time of a round that passed; none if one of them is no figure (`is_figure`)."""
     samples = outcome.result.sample(metric) if outcome.result is not None and outcome.status == PASS else None
@@ -128,7 +84,7 @@ def seconds(outcome: Outcome, metric: str) -> Sequence[float]:
     return samples.values
 
 
-@_once
+@once
 def latency_of(outcome: Outcome) -> float | None:
     """Return the median latency of a round that passed, in seconds."""
     values = seconds(outcome, "latency")
@@ -136,15 +92,37 @@ def latency_of(outcome: Outcome) -> float | None:
 
 
 def compile_latency_of(outcome: Outcome) -> float | None:
-    """Return first call minus median latency, in seconds; None for eager, which compiles nothing."""
+    """Return what the first calls cost over later ones, in seconds; None for eager, which compiles nothing.
+
+    On CUDA less what they cost its baseline: libraries and kernels are loaded there too, whoever calls them first.
+    """
     given = figure(outcome.facts, GIVEN, "compile_latency_s") if outcome.status == PASS else None
     if given is not None:
         return given
-    latency = latency_of(outcome)
-    first = seconds(outcome, "first_call")
-    if latency is None or not first or outcome.job.compiler.name == EAGER:
+    cost = _first_calls(outcome)
+    if cost is None or outcome.job.compiler.name == EAGER:
         return None
-    return first[0] - latency
+    if not outcome.job.workload.device.startswith("cuda"):
+        return cost
+    baseline = outcome.derived.get("baseline")
+    return cost - ((_first_calls(baseline) if baseline is not None else None) or 0.0)
+
+
+def _first_calls(outcome: Outcome) -> float | None:
+    """Return the first call minus the median, and the same of those right behind it that are as unlike the later ones.
+
+    CUDA graphs are recorded in the second call, TorchScript's profiling executor compiles in the second and third. The
+    first call that is no slower than `LIKE_LATER` medians ends it, for what comes then is no compilation.
+    """
+    latency, first = latency_of(outcome), seconds(outcome, "first_call")
+    if latency is None or not first:
+        return None
+    cost = first[0] - latency
+    for call in seconds(outcome, "warmup_latency")[: FIRST_CALLS - 1]:
+        if call <= LIKE_LATER * latency:
+            break
+        cost += call - latency
+    return cost
 
 
 def performance_row(rounds: Sequence[Outcome], baselines: Mapping[str, Outcome], threshold: float = THRESHOLD) -> Row:
@@ -166,8 +144,9 @@ def performance_row(rounds: Sequence[Outcome], baselines: Mapping[str, Outcome],
         "rounds_planned": len(rounds),
         "measured": measured(rounds),
         "disturbed": "; ".join(disturbances(rounds)),
+        "notes": "; ".join([*notes(rounds), *hidden_note(passed, eager), *grown_note(passed)]),
     }
-    row |= _times(passed, eager, threshold) | _memory(passed, baselines) | _compilation(passed)
+    row |= _times(passed, eager, threshold) | memory_row(passed, baselines) | _compilation(passed)
     row |= _generation(passed, row["latency_ms"])
     marked = any(MARKED & measured_of(outcome).keys() for outcome in rounds)
     row["flags"] = ", ".join([*flags(row), *["measured"] * marked])
@@ -178,6 +157,7 @@ def _times(passed: Sequence[Outcome], eager: Sequence[Outcome], threshold: float
     latencies = _present(latency_of, passed)
     spreads = [spread(values) for outcome in passed if (values := seconds(outcome, "latency"))]
     row: Row = {
+        "clock_overhead_ms": _median(_present(clock_overhead_of, passed), metrics.MS),
         "eager_latency_ms": _median(_present(latency_of, eager), metrics.MS),
         "latency_ms": _median(latencies, metrics.MS),
         "latency_spread_percent": _spread_percent(latencies, [s.iqr_percent for s in spreads if s.count > 1]),
@@ -234,29 +214,8 @@ def _compilation(passed: Sequence[Outcome]) -> Row:
     }
     for counter in COUNTERS:
         row[counter] = _whole(_present(lambda outcome, name=counter: figure(outcome.facts, "counters", name), passed))  # type: ignore[misc]
+    row["cudagraphs"] = _whole(_present(lambda outcome: figure(outcome.facts, "cudagraphs", "recorded"), passed))
     return row
-
-
-def _memory(passed: Sequence[Outcome], baselines: Mapping[str, Outcome]) -> Row:
-    mine = [memory_of(outcome) for outcome in passed]
-    theirs = [memory_of(b) for o in passed if (b := baselines.get(o.job.id)) is not None and b.status == PASS]
-    peak, eager = (_median([m.peak for m in side if m.peak is not None]) for side in (mine, theirs))
-    own, eager_own = (_median([m.own for m in side if m.own is not None]) for side in (mine, theirs))
-    comparable = len({memory.source for memory in (*mine, *theirs)}) == 1
-    given = _median(_present(lambda outcome: figure(outcome.facts, GIVEN, "compression_ratio"), passed))
-    ratio = given or (eager_own / own if comparable and own and eager_own else None)
-    children = _present(lambda outcome: figure(outcome.facts, "memory", "children", "compile"), passed)
-    compiling = _present(lambda outcome: figure(outcome.facts, "memory", "phases", "compile", "peak"), passed)
-    return {
-        "peak_memory_mib": _mib(peak),
-        "eager_peak_memory_mib": _mib(eager),
-        "compression_ratio": ratio if ratio is not None and is_figure(ratio) else None,
-        "own_memory_mib": _mib(own),
-        "eager_own_memory_mib": _mib(eager_own),
-        "compile_peak_memory_mib": _mib(max(compiling, default=None)),
-        "children_peak_memory_mib": _mib(max(children, default=None)),
-        "memory_source": ", ".join(sorted({m.source for m in mine if m.source})) or None,
-    }
 
 
 def flags(row: Row) -> list[str]:
@@ -288,6 +247,28 @@ def disturbances(rounds: Sequence[Outcome]) -> list[str]:
     ]
 
 
+def notes(rounds: Sequence[Outcome]) -> list[str]:
+    """Return what must be known to read the figures: what the jobs say themselves, and how far the power cap held."""
+    found = [str(note) for outcome in rounds for note in items(outcome.facts, "notes")]
+    states = [fact(outcome.facts, "noise", "gpu") for outcome in rounds]
+    capped = _median([share for state in states if (share := figure(state, "power_capped_share")) is not None])
+    if capped is not None and capped > POWER_CAPPED:
+        clock = _median([value for state in states if (value := figure(state, "sm_clock_mhz")) is not None])
+        at = "" if clock is None else f", at {clock:.0f} MHz"
+        found.append(f"the GPU's power limit held its clock down for {capped:.0%} of the time{at}")
+    clock, latency = _median(_present(clock_overhead_of, rounds)), _median(_present(latency_of, rounds))
+    if clock is not None and latency is not None and clock > CLOCK_SHARE * latency:
+        found.append(
+            f"the clock's own {clock * metrics.US:.0f} us are {clock / latency:.0%} of a step: ratios are nearer to 1"
+        )
+    return list(dict.fromkeys(found))
+
+
+def clock_overhead_of(outcome: Outcome) -> float | None:
+    """Return what the clock finds for a step that does nothing, in seconds."""
+    return figure(outcome.facts, "clock_overhead_s")
+
+
 def _present(read: Callable[[Outcome], float | None], outcomes: Sequence[Outcome]) -> list[float]:
     return [value for outcome in outcomes if (value := read(outcome)) is not None]
 
@@ -304,10 +285,6 @@ def _whole(values: Sequence[float]) -> int | None:
 
 def _median(values: Sequence[float], scale: float = 1.0) -> float | None:
     return statistics.median(values) * scale if values else None
-
-
-def _mib(value: float | None) -> float | None:
-    return None if value is None else value * metrics.MIB
 
 
 def _spread_percent(medians: Sequence[float], iqrs: Sequence[float]) -> float | None:

@@ -21,8 +21,9 @@ from orchestrator.migrations import migrated
 from orchestrator.records import PASS, RAN_EAGER, REFERENCE_MEASURE, SCHEMA_VERSION, STATUSES, from_json, to_json
 from orchestrator.results.changes import Figure
 from orchestrator.results.configuration import JobConfigs, flatten, settings
-from orchestrator.results.load import Outcome, SweepResults, fact, figure, uncollected, worst
+from orchestrator.results.load import Outcome, SweepResults, fact, figure, is_figure, uncollected, worst
 from orchestrator.results.load import load as load_folder
+from orchestrator.results.memory import memory_of
 from orchestrator.results.metrics import MIB, MS
 from orchestrator.results.naming import IDENTITY, Naming, measure_kind
 from orchestrator.results.performance import (
@@ -31,11 +32,9 @@ from orchestrator.results.performance import (
     WIDEST,
     compile_latency_of,
     disturbances,
-    is_figure,
     latency_of,
     measured,
     measured_of,
-    memory_of,
     round_speedup,
 )
 from orchestrator.store import Sweep, SweepFolder

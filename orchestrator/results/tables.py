@@ -24,6 +24,7 @@ from orchestrator.records import NOT_RUN, SUCCESSES, JobSpec
 from orchestrator.results import findings, self_test
 from orchestrator.results.accuracy import JUDGEMENT, accuracy_row
 from orchestrator.results.load import WORST_FIRST, Outcome, SweepResults, fact, figure, items, lines
+from orchestrator.results.memory import memory_of
 from orchestrator.results.metrics import COLUMNS, MS, Column, is_missing
 from orchestrator.results.naming import IDENTITY, Key, Naming, measure_kind, row_order
 from orchestrator.results.overview import OVERVIEW, overview_rows
@@ -33,7 +34,6 @@ from orchestrator.results.performance import (
     compile_latency_of,
     latency_of,
     measured,
-    memory_of,
     performance_row,
     round_speedup,
 )
@@ -49,23 +49,37 @@ WORDS = ("nan", "inf", "-inf")
 JOBS = (
     *("job", *IDENTITY, "round", "status", "reason", "phase", "attempt", "started_s", "duration_s"),
     *("latency_ms", "speedup", "first_call_s", "compile_latency_s", "later_compile_s", "cache"),
-    *("peak_memory_mib", "measured", "disturbed", "log"),
+    *("peak_memory_mib", "measured", "disturbed", "notes", "log"),
 )
 SPEED = (
     *("speedup", "speedup_low", "speedup_high", "verdict", "interval", "rounds", "rounds_planned", "pairs"),
-    *("eager_latency_ms", "latency_ms", "latency_spread_percent", "outliers", "samples"),
+    *("eager_latency_ms", "latency_ms", "latency_spread_percent", "outliers", "samples", "clock_overhead_ms"),
     *GENERATION,
     *("compile_latency_cold_s", "compile_latency_cold_count", "compile_latency_warm_s", "compile_latency_warm_count"),
     *("later_compilations", "later_compile_s"),
     *("break_even_iterations", "eager_peak_memory_mib", "peak_memory_mib", "compression_ratio"),
     *("eager_own_memory_mib", "own_memory_mib", "compile_peak_memory_mib", "children_peak_memory_mib", "memory_source"),
-    *COUNTERS,
+    *("eager_device_memory_mib", "device_memory_mib", "device_memory_source", "graph_pool_memory_mib"),
+    "compile_peak_host_memory_mib",
+    *(*COUNTERS, "cudagraphs"),
 )
-PERFORMANCE = (*IDENTITY, "status", *SPEED, "flags", "measured", "disturbed", "reason", "job", "log", "command")
+PERFORMANCE = (
+    *IDENTITY,
+    "status",
+    *SPEED,
+    "flags",
+    "measured",
+    "disturbed",
+    "notes",
+    "reason",
+    "job",
+    "log",
+    "command",
+)
 ACCURACY = (*IDENTITY, "status", *JUDGEMENT, "reason", "job", "log", "command")
 SUMMARY = (
     *(*IDENTITY, "performance", "accuracy", *SPEED, "accuracy_batch_size", *JUDGEMENT),
-    *("flags", "measured", "disturbed", "performance_reason", "accuracy_reason"),
+    *("flags", "measured", "disturbed", "notes", "performance_reason", "accuracy_reason"),
     *("job", "accuracy_job", "log", "accuracy_log", "command"),
 )
 
@@ -231,7 +245,7 @@ class _Builder:
         marks = []
         if timed is not None:
             figures = timed[1]
-            row |= {name: figures.get(name) for name in (*SPEED, "measured", "disturbed", "job", "log")}
+            row |= {name: figures.get(name) for name in (*SPEED, "measured", "disturbed", "notes", "job", "log")}
             row |= {"performance": figures["status"], "performance_reason": figures["reason"]}
             marks += [figures["flags"]] if figures["flags"] else []
         if judged is not None:
@@ -267,6 +281,7 @@ class _Builder:
             "peak_memory_mib": None if peak is None else peak * 2.0**-20,
             "measured": measured([outcome]),
             "disturbed": "; ".join(map(str, items(facts, "disturbed"))),
+            "notes": "; ".join(map(str, items(facts, "notes"))),
             "log": self.log_path(outcome.job.id) if outcome.status != NOT_RUN else None,
         }
 

@@ -27,6 +27,9 @@ Entry = Callable[[str, str], None]
 EXIT_INFRASTRUCTURE = os.EX_TEMPFAIL
 """Exit code that says: not the job's fault (what escapes `run_job`: disk full, unreadable job, ...)."""
 
+BY_EXEC = "ORCHESTRATOR_BY_EXEC"
+"""Variable of a worker that was asked for as a fork and is a new interpreter: why."""
+
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 _SYSTEM = ctypes.CDLL(None, use_errno=True)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.compilers.captured import is_training
-from orchestrator.errors import UsageError, is_disk_failure, is_out_of_memory, remedy
+from orchestrator.errors import UsageError, is_device_failure, is_disk_failure, is_out_of_memory, remedy
 from orchestrator.plugins import Outcome, Unsupported, check_inputs, instantiate
 from orchestrator.plugins import preloads as preloads_of
 from orchestrator.records import (
@@ -36,6 +36,7 @@ from orchestrator.records import (
     Samples,
 )
 from orchestrator.store import SweepFolder
+from orchestrator.worker.process import BY_EXEC
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 LOADING = ("import", "build")
@@ -63,6 +64,8 @@ def run_job(folder: str, job_id: str, *, reraise: bool = False) -> None:
     started, clock = time.time(), time.monotonic()  # the one may be set back meanwhile
     cache = _hold(store.cache(job.family))
     seen = _Seen()
+    if why := os.environ.pop(BY_EXEC, ""):
+        seen.facts["notes"] = [f"started by exec, not as a fork: {why}"]
     failure: Failure | None = None
     raised: Exception | SystemExit | None = None
     try:
@@ -122,22 +125,26 @@ def _run(job: JobSpec, store: SweepFolder, seen: _Seen) -> Outcome:
 
     from orchestrator import precision
     from orchestrator.measures.context import Context, seed_all
-    from orchestrator.probes.environment import environment
+    from orchestrator.probes.environment import environment, gpu_environment
     from orchestrator.probes.memory import MemoryProbe
 
     torch.set_num_threads(job.workload.threads)
     seed_all(job.workload.seed)
     device = torch.device(job.workload.device)
-    seen.environment.update(environment(device))
+    seen.environment.update(environment())
     builder, mode, compiler, measure = (
         instantiate(spec) for spec in (job.workload.builder, job.workload.mode, job.compiler, job.measure)
     )
+    on_device = not getattr(measure, "works_in_children", False)
+    if on_device:
+        seen.environment.update(gpu_environment(device))
     for module in modules(job):
         importlib.import_module(module)
     if hasattr(builder, "load"):
         builder.load(job.workload)
-    precision.check(job.workload)
-    compiler.check(job.workload)
+    if on_device:
+        precision.check(job.workload)
+        compiler.check(job.workload)
     check_inputs(mode, compiler, job.workload)
     context = Context(
         job=job,
@@ -148,7 +155,7 @@ def _run(job: JobSpec, store: SweepFolder, seen: _Seen) -> Outcome:
         folder=store.job(job.id),
         reference=store.reference(job.id),
         references=[store.reference(need.job) for need in job.needs if need.kind == "reference"],
-        memory=MemoryProbe(device),
+        memory=MemoryProbe(device if on_device else torch.device("cpu")),
         entered=entered,
         samples=seen.samples,
         facts=seen.facts,
@@ -194,6 +201,8 @@ def classify(error: Exception | SystemExit, phase: str, compiler: str, *, traini
         return INFRASTRUCTURE, Failure(kind=INFRASTRUCTURE, phase=phase, message=line, detail=detail)
     if is_out_of_memory(error):
         return OUT_OF_MEMORY, Failure(kind="out_of_memory", phase=phase, message=line, detail=detail)
+    if is_device_failure(error):
+        return INFRASTRUCTURE, Failure(kind=INFRASTRUCTURE, phase=phase, message=line, detail=detail)
     if phase in LOADING:
         status = MODEL_FAIL_TO_LOAD
     elif EAGER_PHASES.fullmatch(phase) or compiler == EAGER:

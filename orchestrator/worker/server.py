@@ -4,8 +4,9 @@
 
 By default a worker is a fork of this process, which has imported (only imported, never run) what jobs need: seconds
 cheaper than a new interpreter, and equal in every figure (docs/measuring.md). With `--exec` nothing is imported and
-every worker is a new interpreter. The pipes carry one JSON object a line and are inherited, not stdin and stdout,
-which any imported module may print to.
+every worker is a new interpreter; so is a worker whose job uses CUDA when something that was imported here has
+initialised CUDA, which no fork survives. The pipes carry one JSON object a line and are inherited, not stdin and
+stdout, which any imported module may print to.
 
     request  {"job", "folder", "env": {name: value}, "log", "memory_limit": bytes or null}
     replies  {"event": "started", "job", "pid"}            forked; pid is also the process group and the session
@@ -22,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import functools
 import gc
 import importlib
@@ -31,11 +33,13 @@ import select
 import signal
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any, NoReturn
 
 from orchestrator.store import SweepFolder
 from orchestrator.worker.process import (
+    BY_EXEC,
     EXIT_INFRASTRUCTURE,
     announce,
     become_subreaper,
@@ -46,6 +50,9 @@ from orchestrator.worker.process import (
 )
 
 PRELOADED = ("torch",)
+PROBE_S = 30.0  # for a fork to initialise CUDA: a driver that nobody keeps loaded takes seconds
+CANNOT = 3  # exit code of such a fork that cannot
+CUDA_ERROR_NOT_INITIALIZED = 3  # cuda.h: what cuInit returns in a fork of a process that has called it
 MESSAGE_LENGTH = 1000  # a reply stays under PIPE_BUF (4,096 bytes), so that those of server and workers cannot mix
 
 
@@ -58,6 +65,8 @@ class Server:
         self.workers: dict[int, str] = {}  # pid -> job id
         self.spare: tuple[int, int] | None = None  # a worker that waits for its request: pid, pipe
         self.frozen = 0  # how many modules the spare has: their objects are frozen
+        self.poison = ""  # why no fork of this process can use CUDA
+        self.probed = 0  # how many modules there were when a fork could
         self.wake, self._alarm = os.pipe()  # a byte for every SIGCHLD and SIGTERM
         for end in (self.wake, self._alarm):
             os.set_blocking(end, False)
@@ -93,7 +102,7 @@ class Server:
 
     def _start(self, request: dict[str, Any]) -> None:
         """Hand the request to the spare worker, and fork the next spare while this one gets going."""
-        notes = [] if self.execute else self._preload(request["folder"], request["job"])
+        notes, by_exec = ([], "") if self.execute else self._preload(request["folder"], request["job"])
         try:
             pid, pipe = self._take_spare()
         except OSError as error:
@@ -101,7 +110,7 @@ class Server:
             return
         self.workers[pid] = request["job"]
         with contextlib.suppress(BrokenPipeError), open(pipe, "w") as file:  # if it died meanwhile, `_reap` tells
-            json.dump({**request, "notes": notes}, file)
+            json.dump({**request, "notes": notes, "by_exec": by_exec}, file)
         self._reply(event="started", job=request["job"], pid=pid)
         with contextlib.suppress(OSError):  # then the next start tries, and tells
             self.spare = self._fork()
@@ -140,20 +149,32 @@ class Server:
             self._become_worker(parent, theirs)
         return pid, ours
 
-    def _preload(self, folder: str, job_id: str) -> list[str]:
-        """Import what the job's plug-ins name; return what went wrong, for the job's log: it will meet it itself."""
+    def _preload(self, folder: str, job_id: str) -> tuple[list[str], str]:
+        """Import what the job's plug-ins name. Return what went wrong, for the job's log (it will meet it itself), and
+        why the job cannot run in a fork: nothing where it can.
+        """
         module = sys.modules[self.entry.partition(":")[0]]
         preloads = getattr(module, "preloads", None)
         if preloads is None:
-            return []
+            return [], ""
         notes: list[str] = []
+        names: tuple[str, ...] = ()
+        on_cuda = False
         try:
-            names = preloads(SweepFolder(folder).read_job(job_id))
+            job = SweepFolder(folder).read_job(job_id)
+            on_cuda = job.workload.device.startswith("cuda")
+            names = preloads(job)
         except Exception as error:  # noqa: BLE001 - the process border: the job's plug-ins may raise anything
-            return [f"its plug-ins could not say what to preload: {type(error).__name__}: {error}"]
+            notes.append(f"its plug-ins could not say what to preload: {type(error).__name__}: {error}")
         for name in names:
             notes += _import(name)
-        return notes
+            if not self.poison and _cuda_is_initialised():
+                self.poison = f"importing {name} initialised CUDA, which no fork survives"
+        if not on_cuda:
+            return notes, ""
+        if not self.poison and len(sys.modules) > self.probed:
+            self.poison, self.probed = _why_no_fork_has_cuda(), len(sys.modules)
+        return ([*notes, f"{self.poison}: this job is started by exec"], self.poison) if self.poison else (notes, "")
 
     def _become_worker(self, parent: int, pipe: int) -> NoReturn:
         try:
@@ -169,7 +190,7 @@ class Server:
             for note in request["notes"]:
                 print(f"preload: {note}", file=sys.stderr, flush=True)
             environment = {**self.environment, **request["env"]}
-            if self.execute:
+            if self.execute or request["by_exec"]:
                 self._execute(request, environment)
             os.environ.clear()
             os.environ.update(environment)
@@ -184,6 +205,8 @@ class Server:
         os.set_inheritable(self.replies, True)
         options = ["--replies", str(self.replies), "--entry", self.entry]
         command = [sys.executable, "-m", "orchestrator.worker", *options, request["folder"], request["job"]]
+        if request["by_exec"]:
+            environment = {**environment, BY_EXEC: request["by_exec"]}
         os.execve(sys.executable, command, environment)
 
     def _reap(self) -> None:
@@ -235,6 +258,52 @@ def _kill_group(pid: int) -> None:
     for kill in (os.kill, os.killpg):
         with contextlib.suppress(ProcessLookupError, PermissionError):  # PermissionError: only zombies (BSD)
             kill(pid, signal.SIGKILL)
+
+
+def _cuda_is_initialised() -> bool:
+    return "torch" in sys.modules and bool(sys.modules["torch"].cuda.is_initialized())
+
+
+def _why_no_fork_has_cuda() -> str:
+    """Try to initialise CUDA in a fork of this process; return why it cannot be, "" where it can or there is no driver.
+
+    torch notes each call that initialises CUDA, such as counting the devices where NVML cannot; the driver knows of the
+    others, of a library that calls it without torch.
+    """
+    if _cuda_is_initialised():
+        return "what every job needs initialised CUDA when it was imported, which no fork survives"
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            code = CANNOT if _a_fork_cannot() else 0
+        finally:
+            os._exit(code)
+    deadline = time.monotonic() + PROBE_S
+    while True:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            break
+        if time.monotonic() > deadline:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            return f"a fork that initialised CUDA did not end within {PROBE_S:.0f} s"
+        time.sleep(0.01)
+    code = os.waitstatus_to_exitcode(status)
+    if code == CANNOT:
+        return "something that was imported has touched CUDA, which no fork survives"
+    return "" if code == 0 else f"a fork that initialised CUDA ended with {code}"
+
+
+def _a_fork_cannot() -> bool:
+    """Return whether this process, a fork, cannot use CUDA because its parent has."""
+    if "torch" in sys.modules and sys.modules["torch"].cuda._is_in_bad_fork():
+        return True
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return int(driver.cuInit(0)) == CUDA_ERROR_NOT_INITIALIZED
 
 
 @functools.cache  # once: a module that cannot be imported is not tried again for every job
