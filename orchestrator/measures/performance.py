@@ -18,15 +18,18 @@ from typing import Any, ClassVar, TypeVar
 
 from orchestrator.errors import is_out_of_memory
 from orchestrator.measures.context import Context
-from orchestrator.plugins import Forward, Outcome, Program, Recording, facts_of
+from orchestrator.plugins import Forward, Outcome, Preparing, Program, Recording, facts_of
 from orchestrator.probes import counters
-from orchestrator.probes.clock import no_garbage_collection, stopwatch
+from orchestrator.probes.clock import no_garbage_collection, stopwatch, synchroniser
+from orchestrator.probes.energy import EnergyProbe
 from orchestrator.probes.noise import NoiseProbe, wait_for_quiet
 from orchestrator.records import PASS, TIMED
 
 Timed = Callable[[Callable[[], Any]], float]
 Step = Callable[[], Any]
 Sample = TypeVar("Sample")
+QUEUED_STEPS, QUEUED_S, QUEUED_TIMES = 100, 0.1, 5
+"""Steps that are enqueued before the device is waited for, at most; for how long, about; how often."""
 
 
 @dataclass(frozen=True)
@@ -79,13 +82,23 @@ class Performance:
         noise = NoiseProbe(context.device)
         if isinstance(step, Recording):
             step.restart()
+        enqueued: list[float] = []
+        clock = stopwatch(context.device, enqueued)
         with context.phase("steady"), no_garbage_collection():
-            latencies = self._repeat(self.iterations, self.seconds, lambda: timed(step), relative_half_width)
+            energy = EnergyProbe(context.device)
+            latencies = self._repeat(self.iterations, self.seconds, lambda: clock(step), relative_half_width)
+            context.facts |= energy.facts(len(latencies))
         context.add("latency", "s", "lower", latencies)
+        waits = False  # a step with a clock of its own waits for the device itself: it says nothing of launches
         if isinstance(step, Recording):
-            context.samples += step.samples()
+            own = step.samples()
+            waits = bool(own)
+            context.samples += own
             context.facts |= step.facts
         context.facts |= noise.facts(len(latencies), latencies)
+        if context.device.type != "cpu" and not waits:
+            context.add("enqueue", "s", "none", enqueued)
+            self._back_to_back(context, step, statistics.median(latencies))
         if not context.is_eager:
             self._pairs_if_they_fit(context, timed, program, step)
         return Outcome(PASS)
@@ -120,6 +133,27 @@ class Performance:
                 break  # a step of microseconds on a noisy machine may never be that quiet: the marks will tell
         context.add("warmup_latency", "s", "none", calls)
         context.facts["warmup_steady"] = steady
+
+    def _back_to_back(self, context: Context, step: Step, latency: float) -> None:
+        """Time steps that are enqueued one after the other and waited for together: what the device does at best.
+
+        Not of a step that must be made ready: what makes it ready would be in between.
+        """
+        if isinstance(step, Preparing):
+            return
+        count = max(2, min(QUEUED_STEPS, round(QUEUED_S / latency)))
+        synchronise = synchroniser(context.device)
+        values = []
+        with context.phase("back_to_back"), no_garbage_collection():
+            for _ in range(QUEUED_TIMES):
+                synchronise()
+                start = time.perf_counter()
+                for _ in range(count):
+                    step()
+                synchronise()
+                values.append((time.perf_counter() - start) / count)
+        context.add("back_to_back", "s", "lower", values)
+        context.facts["back_to_back"] = {"steps": count}
 
     def _pairs_if_they_fit(self, context: Context, timed: Timed, program: Program, step: Step) -> None:
         """Time the pairs; where eager does not fit beside the compiled model, say so and keep the rest."""

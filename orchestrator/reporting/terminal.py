@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from orchestrator import system
-from orchestrator.records import NOT_RUN, PASS, SUCCESSES, UNSUPPORTED, JobSpec
+from orchestrator.records import HARMLESS, NOT_RUN, PASS, SUCCESSES, UNSUPPORTED, JobSpec
 from orchestrator.reporting.layout import Cell, console, duration, grid, item, natural_width, paragraph
 from orchestrator.store import JobGraph
 
@@ -151,12 +151,12 @@ def _self_test(out: Console, checks: Sequence[Mapping[str, Any]]) -> None:
     if not checks:
         return
     lines = [
-        [Cell(check["check"]), Cell(check["result"], style="" if check["result"] == PASS else "red")]
+        [Cell(check["check"]), Cell(check["result"], style="" if check["result"] in HARMLESS else "red")]
         + [Cell(check["expected"] or ""), Cell(check["found"] or "")]
         for check in checks[:-1]
     ]
     out.print(Text("self-test", "bold reverse"))
-    for line in grid(("check", "", "expected", "found"), lines, out.width, stacked=False):
+    for line in grid(("check", "", "expected", "found"), lines, out.width, stacked=False) if lines else ():
         out.print(line, no_wrap=True, overflow="ellipsis")
     verdict = paragraph(checks[-1]["found"], out.width)
     out.print(Text(verdict, "bold" if checks[-1]["result"] == PASS else "bold red"), soft_wrap=True)

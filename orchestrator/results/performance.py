@@ -45,6 +45,11 @@ SMALLEST, LARGEST = 1e-15, 1e18
 """Seconds, bytes, ratios: no run has less or more."""
 WIDEST = 50.0
 """Half-width of an interval, in logarithms: exp of it is that many digits."""
+DEVICE = (
+    *("enqueue_ms", "launch_bound", "back_to_back_ms", "samples_per_second"),
+    *("energy_per_step_j", "mean_power_w"),
+)
+"""Columns of what the device had to do with it; on the CPU only some have a value."""
 GIVEN = "given"
 """Fact of an imported result: speedup, compile_latency_s, compression_ratio, without the samples behind them."""
 NOT_ITS_FAULT = frozenset({PASS, NOT_RUN, INFRASTRUCTURE})
@@ -155,7 +160,7 @@ def performance_row(rounds: Sequence[Outcome], baselines: Mapping[str, Outcome],
         "disturbed": "; ".join(disturbances(rounds)),
     }
     row |= _times(passed, eager, threshold) | _memory(passed, baselines) | _compilation(passed)
-    row |= _generation(passed, row["latency_ms"])
+    row |= _generation(passed, row["latency_ms"]) | _device(passed, row["latency_ms"])
     row["flags"] = ", ".join(flags(row))
     return row
 
@@ -203,6 +208,28 @@ def _generation(passed: Sequence[Outcome], latency_ms: float | None) -> Row:
         "time_to_first_token_ms": over_rounds_ms("time_to_first_token"),
         "inter_token_latency_ms": over_rounds_ms("inter_token_latency"),
         "tokens_per_second": tokens / (latency_ms / metrics.MS) if tokens and latency_ms else None,
+    }
+
+
+def _device(passed: Sequence[Outcome], latency_ms: float | None) -> Row:
+    """What the device had to do with it: enqueue time, steps back to back, energy."""
+    enqueue, queued = (
+        _median([statistics.median(v) for outcome in passed if (v := seconds(outcome, metric))], metrics.MS)
+        for metric in ("enqueue", "back_to_back")
+    )
+    step_ms = queued or latency_ms
+    energy = [
+        (joules, figure(o.facts, "energy", "seconds"), figure(o.facts, "energy", "steps"))
+        for o in passed
+        if (joules := figure(o.facts, "energy", "joules")) is not None
+    ]
+    return {
+        "enqueue_ms": enqueue,
+        "launch_bound": "yes" if enqueue and latency_ms and enqueue / latency_ms > metrics.LAUNCH_BOUND else None,
+        "back_to_back_ms": queued,
+        "samples_per_second": passed[0].job.workload.batch_size / step_ms * metrics.MS if passed and step_ms else None,
+        "energy_per_step_j": _median([joules / steps for joules, _, steps in energy if steps]),
+        "mean_power_w": _median([joules / time_s for joules, time_s, _ in energy if time_s]),
     }
 
 
