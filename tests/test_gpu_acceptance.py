@@ -110,9 +110,7 @@ def timed(spec: JobSpec) -> JobResult:
     )
     facts = copy.deepcopy(dict(result.facts))
     facts["memory"]["cuda"] = {"steady": memory(spec)}
-    facts["noise"] = {"gpu": {"sm_clock_mhz": 1500}}
-    if model == "gemm_8192":
-        facts["energy"] = {"joules": 650.0 * 3, "seconds": 3.0, "steps": 1900, "source": "NVML"}
+    facts["noise"] = {"wall_s": 3.0, "iterations": 1900, "gpu": {"sm_clock_mhz": 1500, "energy_j": 650.0 * 3}}
     share = 0.97 if model == "launches" else 0.004
     samples = (*result.samples, Samples(metric="enqueue", unit="s", better="none", values=(latency * share,) * 20))
     return dataclasses.replace(result, facts=facts, samples=samples)
@@ -248,7 +246,6 @@ WRONG: Mapping[str, tuple[Change, set[str]]] = {
     "1 it computes nothing": (look("process", "computed", None), {"1 process"}),
     "2 less than torch has": (look("nvml", "process_bytes", 200 * MIB), {"2 own memory"}),
     "2 our memory is none": (look("nvml", "process_bytes", None), {"2 own memory"}),
-    "2 another's memory is ours": (look("nvml", "listed", False), {"2 own memory"}),
     "2 another device": (look("nvml", "nvml_uuids", ["GPU-1"]), {"2 UUID"}),
     "2 UUID not seen": (look("nvml", "uuid_of_another", "RuntimeError: no CUDA GPUs"), {"2 by UUID"}),
     "3 too short": (look("sleep", "latency_s", SPIN_S - 1e-6), {"3 latency over events"}),
@@ -326,8 +323,8 @@ WRONG: Mapping[str, tuple[Change, set[str]]] = {
     "19 clock of an idle GPU": (facts_of("gemm_8192", "noise", "gpu", "sm_clock_mhz", value=345), {"19 SM clock"}),
     "20 longer": (rows_of("profile", "profile_totals", "self_cuda_s", 3.1 * SPIN_S), {"20 profile"}),
     "20 nothing": (rows_of("profile", "profile_totals", "self_cuda_s", 0.0), {"20 profile"}),
-    "21 idle": (facts_of("gemm_8192", "energy", "joules", value=3 * 120.0), {"21 mean power"}),
-    "21 too much": (facts_of("gemm_8192", "energy", "joules", value=3 * 900.0), {"21 mean power"}),
+    "21 idle": (facts_of("gemm_8192", "noise", "gpu", "energy_j", value=3 * 120.0), {"21 mean power"}),
+    "21 too much": (facts_of("gemm_8192", "noise", "gpu", "energy_j", value=3 * 900.0), {"21 mean power"}),
     "22 unsupported": (becomes("full", "unsupported", f"dtype float32 on cuda:0: {OOM}"), {"22 no memory at all"}),
     "a crash": (becomes("mutate", "crash", "SIGSEGV", "eager"), {"other jobs"}),
 }
@@ -377,9 +374,14 @@ def test_what_cannot_be_had_here_is_said_and_is_no_failure(tmp_path: Path) -> No
 
 def test_a_container_that_hides_process_ids_is_told(tmp_path: Path) -> None:
     listed, bytes_ = look("nvml", "listed", False), look("nvml", "process_bytes", None)
-    found = checks(sweep(tmp_path, lambda spec, result: listed(spec, bytes_(spec, result) or result)))
+    found = checks(sweep(tmp_path / "none", lambda spec, result: listed(spec, bytes_(spec, result) or result)))
     assert failing(found) == set()
-    assert found["2 own memory"]["found"] == "not told here (a container)"
+    assert found["2 own memory"]["found"].startswith("not told (a container")
+    assert found["19 busy neighbour"]["result"] == found["19 idle neighbour"]["result"] == "unsupported"
+    assert failing(checks(sweep(tmp_path / "right", listed))) == set()
+    less = look("nvml", "process_bytes", 200 * MIB)
+    wrong = checks(sweep(tmp_path / "less", lambda spec, result: listed(spec, less(spec, result) or result)))
+    assert failing(wrong) == {"2 own memory", "this GPU machine"}
 
 
 @pytest.mark.parametrize("name", sorted(LOOKS))

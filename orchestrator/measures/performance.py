@@ -85,7 +85,7 @@ class Performance:
         enqueued: list[float] = []
         clock = stopwatch(context.device, enqueued)
         with context.phase("steady"), no_garbage_collection():
-            energy = EnergyProbe(context.device)
+            energy = EnergyProbe()
             latencies = self._repeat(self.iterations, self.seconds, lambda: clock(step), relative_half_width)
             context.facts |= energy.facts(len(latencies))
         context.add("latency", "s", "lower", latencies)

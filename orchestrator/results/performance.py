@@ -50,6 +50,8 @@ DEVICE = (
     *("energy_per_step_j", "mean_power_w"),
 )
 """Columns of what the device had to do with it; on the CPU only some have a value."""
+SHORTEST_S = 0.2
+"""Counters of energy are brought up to date every 10 to 100 ms: of less time than this nothing is said."""
 GIVEN = "given"
 """Fact of an imported result: speedup, compile_latency_s, compression_ratio, without the samples behind them."""
 NOT_ITS_FAULT = frozenset({PASS, NOT_RUN, INFRASTRUCTURE})
@@ -218,19 +220,29 @@ def _device(passed: Sequence[Outcome], latency_ms: float | None) -> Row:
         for metric in ("enqueue", "back_to_back")
     )
     step_ms = queued or latency_ms
-    energy = [
-        (joules, figure(o.facts, "energy", "seconds"), figure(o.facts, "energy", "steps"))
-        for o in passed
-        if (joules := figure(o.facts, "energy", "joules")) is not None
-    ]
+    energy = [found for outcome in passed if (found := _energy(outcome)) is not None]
     return {
         "enqueue_ms": enqueue,
         "launch_bound": "yes" if enqueue and latency_ms and enqueue / latency_ms > metrics.LAUNCH_BOUND else None,
         "back_to_back_ms": queued,
         "samples_per_second": passed[0].job.workload.batch_size / step_ms * metrics.MS if passed and step_ms else None,
-        "energy_per_step_j": _median([joules / steps for joules, _, steps in energy if steps]),
-        "mean_power_w": _median([joules / time_s for joules, time_s, _ in energy if time_s]),
+        "energy_per_step_j": _median([joules / steps for joules, _, steps in energy]),
+        "mean_power_w": _median([joules / time_s for joules, time_s, _ in energy]),
     }
+
+
+def _energy(outcome: Outcome) -> tuple[float, float, float] | None:
+    """Return joules, seconds and steps of a steady state: of the GPU's board where it is one, else of the CPU."""
+    noise = fact(outcome.facts, "noise")
+    if outcome.job.workload.device != "cpu":
+        found = (figure(noise, "gpu", "energy_j"), figure(noise, "wall_s"), figure(noise, "iterations"))
+    else:
+        energy = fact(outcome.facts, "energy")
+        found = (figure(energy, "joules"), figure(energy, "seconds"), figure(energy, "steps"))
+    joules, time_s, steps = found
+    if joules is None or not time_s or not steps or time_s < SHORTEST_S:
+        return None
+    return joules, time_s, steps
 
 
 def _compilation(passed: Sequence[Outcome]) -> Row:
