@@ -107,6 +107,8 @@ class Workload:
         return self.builder.name
 
 
+DEFAULT_PRECISION = "default"
+"""Of products, where a mode has no option `precision`: what torch does by itself (`orchestrator.precision`)."""
 DTYPES = ("float32", "bfloat16", "float16", "amp_bfloat16", "amp_float16", "float64")
 
 
@@ -168,7 +170,9 @@ class JobSpec:
     @property
     def title(self) -> str:
         w = self.workload
-        return f"{w.model} {w.mode.name} {w.dtype} {w.device} {self.compiler.name} {self.measure.name} #{self.round}"
+        precision = f"+{w.mode.options['precision']}" if "precision" in w.mode.options else ""
+        what = f"{w.model} {w.mode.name}{precision} {w.dtype} {w.device}"
+        return f"{what} {self.compiler.name} {self.measure.name} #{self.round}"
 
 
 def fingerprint(record: Any) -> str:

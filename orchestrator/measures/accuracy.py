@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from orchestrator import precision
 from orchestrator.errors import is_out_of_memory
 from orchestrator.measures.compare import COSINE_LIMIT, Rule, compare
 from orchestrator.measures.context import Context
@@ -91,6 +92,7 @@ class Accuracy:
 def observe_compiled(context: Context) -> dict[str, torch.Tensor]:
     """Build and compile the model without dropout, observe one step, and return what it left, on the CPU."""
     make_deterministic()
+    precision.use(context.workload, judged=True)
     if not context.is_eager:
         counters.reset()
     with context.phase("build"):

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from orchestrator import precision
 from orchestrator.measures.compare import differing
 from orchestrator.measures.context import Context
 from orchestrator.measures.reference import make_deterministic
@@ -35,6 +36,7 @@ class BatchInvariance:
         if whole < 2:
             return Outcome(PASS_DUE_TO_SKIP, f"a batch of {whole} has no smaller ones: batch_size=8")
         make_deterministic()
+        precision.use(context.workload, judged=True)
         with context.phase("build"):
             program = context.build(dropout=False)
         if not any(_has_batch(tensor, whole) for tensor in program.inputs.values()):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from orchestrator import precision
 from orchestrator.measures.compare import differing
 from orchestrator.measures.context import Context
 from orchestrator.plugins import Outcome
@@ -35,6 +36,7 @@ class Reference:
 
     def run(self, context: Context) -> Outcome:
         make_deterministic()
+        precision.use(context.workload, judged=True)
         context.reference.mkdir(parents=True, exist_ok=True)
         context.facts["fp64"] = self._float64(context)
         with context.phase("eager_1st_run"):

@@ -111,6 +111,9 @@ def _notes(out: Console, summary: Sequence[Mapping[str, Any]]) -> None:
     }
     if batches:
         _note(out, f"Accuracy was judged at batch size {', '.join(map(str, sorted(batches)))}.")
+    bound = [_row_name(row) for row in summary if row["launch_bound"]]
+    if bound:
+        _note(out, f"Launch-bound, the device waits for Python: {_some(bound, 3)} (docs/gpu.md).")
     disturbed = [row for row in summary if row["disturbed"]]
     for row in disturbed[:LISTED]:
         reasons = _some(row["disturbed"].split("; "), 2)  # a busy machine gives one for every round

@@ -97,7 +97,7 @@ def _arithmetic(seen: Seen) -> list[Check]:
         options, latency = family.model.options, family.row.get("latency_ms")
         flop = 2 * load.batch_size * (figure(options, "width") or 0) ** 2 * (figure(options, "layers") or 0)
         rate = flop / latency * MS / 1e12 if latency else None
-        kind = "tf32" if "tf32" in str(family.row.get("precision")) else load.dtype
+        kind = str(load.mode.options.get("precision", load.dtype))
         low, high = TFLOP_PER_S[kind]
         name = f"7 gemm {kind}"
         found.append(of_hopper(in_range(name, rate, low, high, "{} TFLOP/s", family.trouble, ANOTHER), seen))

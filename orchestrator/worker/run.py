@@ -139,6 +139,7 @@ def _run(job: JobSpec, store: SweepFolder, seen: _Seen) -> Outcome:
         importlib.import_module(module)
     if hasattr(builder, "load"):
         builder.load(job.workload)
+    precision.use(job.workload)
     precision.check(job.workload)
     compiler.check(job.workload)
     check_inputs(mode, compiler, job.workload)
