@@ -16,6 +16,7 @@ import pytest
 import synthetic
 from synthetic import MIB, SyntheticSweep
 from test_conf import planned
+from test_end_to_end import start
 
 from orchestrator.records import PASS, Failure, JobResult, JobSpec, Samples
 from orchestrator.reporting import report
@@ -66,7 +67,7 @@ LATENCIES = {
     "gemm": 0.0018,
     "copy_4gib": 0.00155,
 }
-GEMM = {"bfloat16": 0.00157, "float32": 0.0214}
+GEMM = {"bfloat16": 0.00157, "float32": 0.0214, "tf32": 0.0031}
 PAIRS = {"identity": 1.0, "self_test/planted_device_slowdown": 1.03, "inductor_reduce_overhead": 0.2}
 
 
@@ -98,7 +99,8 @@ def seen(spec: JobSpec) -> JobResult:
 
 def timed(spec: JobSpec) -> JobResult:
     model, compiler = spec.workload.model, spec.compiler.name
-    latency = GEMM[spec.workload.dtype] if model == "gemm_8192" else LATENCIES.get(model, 0.001)
+    kind = spec.workload.mode.options.get("precision", spec.workload.dtype)
+    latency = GEMM[kind] if model == "gemm_8192" else LATENCIES.get(model, 0.001)
     pairs = [] if model == "over_half" else [(latency, latency * PAIRS.get(compiler, 1.0))] * 20
     result = synthetic.performance_result(
         spec,
@@ -263,7 +265,10 @@ WRONG: Mapping[str, tuple[Change, set[str]]] = {
         {"6 slow-down 3 % gemm"},
     ),
     "7 too slow": (sampled("gemm_8192", "latency", 1.3), {"7 gemm bfloat16"}),
-    "7 over the peak": (sampled("gemm_8192", "latency", 0.5), {"7 gemm bfloat16", "7 gemm float32"}),
+    "7 over the peak": (
+        sampled("gemm_8192", "latency", 0.5),
+        {"7 gemm bfloat16", "7 gemm float32", "7 gemm tf32"},
+    ),
     "7 MFU": (rows_of("flops", "flops", "of_peak_percent", 130.0), {"7 MFU"}),
     "8 too slow": (sampled("copy_4gib", "latency", 1.5), {"8 copy"}),
     "8 not a copy": (sampled("copy_4gib", "latency", 0.1), {"8 copy"}),
@@ -404,3 +409,40 @@ def test_a_part_checks_what_was_planned_only(tmp_path: Path) -> None:
         if spec.workload.model == "copy_4gib":
             part.add(spec, seen(spec))
     assert list(checks(part.write())) == ["8 copy", "other jobs", "this GPU machine"]
+
+
+def test_what_the_device_had_to_do_with_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Figures of the performance table, and what the terminal says of a step that waits for Python."""
+
+    def change(spec: JobSpec, result: JobResult) -> JobResult:
+        queued = Samples(metric="back_to_back", unit="s", better="lower", values=(0.002,) * 5)
+        return dataclasses.replace(result, samples=(*result.samples, queued)) if spec.kind == "timed" else result
+
+    folder = sweep(tmp_path, change)
+    rows = build(load(folder)).performance.rows
+    launches = next(row for row in rows if row["model"] == "launches" and str(row["compiler"]).startswith("eager"))
+    gemm = next(row for row in rows if row["model"] == "gemm_8192" and row["dtype"] == "bfloat16")
+    assert launches["enqueue_ms"] == pytest.approx(0.97 * 3)
+    assert (launches["launch_bound"], gemm["launch_bound"]) == ("yes", None)
+    assert launches["back_to_back_ms"] == pytest.approx(2.0)
+    assert launches["samples_per_second"] == pytest.approx(16 / 0.002)
+    assert gemm["energy_per_step_j"] == pytest.approx(650.0 * 3 / 1900)
+    assert gemm["mean_power_w"] == pytest.approx(650.0)
+    report.finish(folder)
+    assert "Launch-bound, the device waits for Python: launches" in " ".join(capsys.readouterr().out.split())
+
+
+def test_energy_of_too_short_a_time_is_none(tmp_path: Path) -> None:
+    folder = sweep(tmp_path, facts_of("gemm_8192", "noise", "wall_s", value=0.1))
+    rows = [row for row in build(load(folder)).performance.rows if row["model"] == "gemm_8192"]
+    assert len(rows) == 3
+    assert all(row["mean_power_w"] is row["energy_per_step_j"] is None for row in rows)
+
+
+@pytest.mark.slow
+def test_on_this_machine_without_a_gpu_through_the_real_command(tmp_path: Path) -> None:
+    left_out = "exclude=[{suite:[tiny,generation_tiny]},{model:['spin_*','gemm*','temp*','held*',launches]}]"
+    process = start(tmp_path, "experiment=gpu_acceptance", left_out)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 1, output
+    assert "0 checks: there is no CUDA device to check here" in " ".join(output.split())
