@@ -5,24 +5,29 @@ The stub's kernels take no time but the one that spins, which sleeps when the de
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from test_known import WORKLOAD
 from test_measures import context as context_of
 
 from orchestrator.compilers.eager import Eager
+from orchestrator.compilers.planted import DeviceSlowdown, OutsideAllocator, StaleGraph
 from orchestrator.measures import gpu_checks, neighbour
 from orchestrator.measures.context import Context
 from orchestrator.measures.gpu_checks import CYCLES, GpuChecks
 from orchestrator.plugins import Unsupported
-from orchestrator.records import EAGER_FAIL_TO_RUN, PASS
+from orchestrator.records import EAGER_FAIL_TO_RUN, PASS, Workload
+from orchestrator.suites.known import KnownModel
 
 UUID = "5f2c1f0a-0000-1111-2222-333344445555"
 HZ = 1e10  # of the stub's clock
@@ -246,3 +251,99 @@ def test_a_neighbour_that_says_nothing_is_not_waited_for_without_end(
 def test_on_a_cpu_there_is_nothing_to_check(tmp_path: Path) -> None:
     with pytest.raises(Unsupported, match="these are checks of a CUDA device, not of cpu"):
         GpuChecks().run(context_of(tmp_path, Eager(), "eager"))
+
+
+@pytest.fixture
+def kernels(seen: Context, monkeypatch: pytest.MonkeyPatch) -> Cuda:
+    """The stub's device, for what is planted on it."""
+    assert seen.device.type == "cuda"
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext(stream))
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device=None: "a stream")
+    return Event.device
+
+
+def on_cuda(**changes: Any) -> Workload:
+    return dataclasses.replace(WORKLOAD, device="cuda:0", **changes)
+
+
+def test_the_planted_kernel_is_a_fraction_of_the_models_own_time(kernels: Cuda) -> None:
+    program = KnownModel(kind="cuda_sleep", cycles=30_000_000).build(on_cuda(), dropout=False)
+    forward = DeviceSlowdown(fraction=0.5).compile(program, on_cuda())
+    kernels.synchronize()
+    forward(**program.inputs)
+    assert kernels.queued * HZ == pytest.approx(45_000_000)
+
+
+@pytest.mark.parametrize("aside", [False, True])
+def test_the_kernel_that_spins_is_enqueued_once_a_step(aside: bool, kernels: Cuda) -> None:
+    program = KnownModel(kind="cuda_sleep", cycles=5, aside=aside).build(on_cuda(), dropout=False)
+    for _ in range(3):
+        program.model(**program.inputs)
+    assert kernels.queued * HZ == pytest.approx(15)
+    assert program.model.kept == ("a stream" if aside else None)
+
+
+def test_what_is_held_is_a_share_of_the_device_and_kept(kernels: Cuda, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=2000))
+    program = KnownModel(kind="hold", share=0.55).build(on_cuda(), dropout=False)
+    program.model(**program.inputs)
+    kept = program.model.kept
+    program.model(**program.inputs)
+    assert program.model.kept is kept
+    assert kept.nbytes == 1100
+
+
+def test_a_full_device_is_full_before_anything_is_allocated(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[float, str]] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(
+        torch.cuda, "set_per_process_memory_fraction", lambda share, device: asked.append((share, str(device)))
+    )
+    KnownModel(kind="matmul").load(on_cuda())
+    assert asked == []
+    KnownModel(kind="full").load(on_cuda())
+    assert asked == [(0.0, "cuda:0")]
+
+
+class Graph:
+    """Replays what was called while it was recorded: nothing of what is given later."""
+
+    def replay(self) -> None: ...
+
+
+def test_a_stale_graph_is_right_once_and_wrong_ever_after(kernels: Cuda, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph: nullcontext(graph))
+    program = KnownModel(kind="matmul", width=8, layers=1).build(WORKLOAD, dropout=False)
+    forward = StaleGraph().compile(program, on_cuda())
+    x = program.inputs["x"]
+    right = program.model(x=x)["y"]
+    torch.testing.assert_close(forward(x=x)["y"], right)
+    torch.testing.assert_close(forward(x=x + 1)["y"], right)  # another tensor
+    x.add_(1)
+    torch.testing.assert_close(forward(x=x)["y"], right)  # the same tensor with other values
+
+
+class Driver:
+    """libcuda: gives memory out, or an error."""
+
+    def __init__(self, code: int) -> None:
+        self.code, self.asked = code, 0
+
+    def cuMemAlloc_v2(self, _: Any, count: Any) -> int:
+        self.asked += count.value
+        return self.code
+
+
+@pytest.mark.parametrize("code", [0, 2])
+def test_memory_outside_the_allocator_is_the_drivers(code: int, kernels: Cuda, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = Driver(code)
+    monkeypatch.setattr("ctypes.CDLL", lambda name: driver)
+    monkeypatch.setattr(torch, "zeros", lambda *_, device: device)
+    program = KnownModel(kind="matmul", width=8).build(WORKLOAD, dropout=False)
+    if code:
+        with pytest.raises(RuntimeError, match="cuMemAlloc of 1000 bytes failed: CUDA driver error 2"):
+            OutsideAllocator(bytes=1000).compile(program, on_cuda())
+    else:
+        assert OutsideAllocator(bytes=1000).compile(program, on_cuda()) is program.model
+    assert driver.asked == 1000
