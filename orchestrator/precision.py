@@ -1,14 +1,15 @@
-"""dtypes: what "float16" or "amp_bfloat16" means for a model, its inputs and its step."""
+"""dtypes: what "float16" or "amp_bfloat16" means for a model, its inputs and its step; and how exact a product is."""
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import DEVICE_WORDS, DeviceFailure, is_out_of_memory
 from orchestrator.plugins import Program, Unsupported
-from orchestrator.records import Workload
+from orchestrator.records import DEFAULT_PRECISION, Workload
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +25,41 @@ CAST_TO: Mapping[str, str] = {
 """dtype of the workload -> dtype of its parameters and floating inputs; `cast` says which stay as they are."""
 
 AUTOCAST_TO: Mapping[str, str] = {"amp_bfloat16": "bfloat16", "amp_float16": "float16"}
+
+
+SETTINGS: Mapping[str, Mapping[str, bool]] = {
+    DEFAULT_PRECISION: {},
+    "ieee": {"cuda.matmul.allow_tf32": False, "cudnn.allow_tf32": False},
+    "tf32": {"cuda.matmul.allow_tf32": True, "cudnn.allow_tf32": True},
+    "fp16_accumulation": {"cuda.matmul.allow_fp16_accumulation": True},
+    "cudnn_benchmark": {"cudnn.benchmark": True},
+}
+"""Precision of a mode -> what is set in `torch.backends`, for eager and every compiler alike."""
+OF_TIMES = frozenset({"cudnn_benchmark"})
+"""Those that only choose among algorithms: not where results are judged, which must be the same twice."""
+
+
+def check_name(precision: str) -> None:
+    """Raise ValueError for a precision that there is not."""
+    if precision not in SETTINGS:
+        raise ValueError(f"unknown precision '{precision}'; available: {', '.join(SETTINGS)}")
+
+
+def use(workload: Workload, *, judged: bool = False) -> None:
+    """Set in torch what the workload's mode asks for (`SETTINGS`). `judged`: where results are compared.
+
+    Raises Unsupported on a CPU, where none of it changes anything that a row could say.
+    """
+    precision = str(workload.mode.options.get("precision", DEFAULT_PRECISION))
+    if precision == DEFAULT_PRECISION or (judged and precision in OF_TIMES):
+        return
+    if not workload.device.startswith("cuda"):
+        raise Unsupported(f"precision={precision} is of CUDA's libraries, not of {workload.device}: leave it default")
+    import torch
+
+    for path, value in SETTINGS[precision].items():
+        place, _, name = path.rpartition(".")
+        setattr(operator.attrgetter(place)(torch.backends), name, value)
 
 
 LACKS_DTYPE = ("not implemented", "not supported for", "unsupported", "status_not_supported", "status_arch_mismatch")

@@ -61,6 +61,9 @@ COMPILES_ITSELF = "compiles itself"  # the model calls torch.compile; eager ran 
 MEASURED = (RAN_EAGER, RAN_PARTLY_EAGER, NOT_FINITE, OTHER_THREADS, INPUTS_SET_BACK, COMPILES_ITSELF)
 MARKED = frozenset(MEASURED[:4])
 
+LAUNCH_BOUND = 0.8
+"""Share of a step's latency that the host needs to enqueue it, over which the device waits for the host."""
+
 STATUSES = (
     PASS,
     PASS_DUE_TO_SKIP,
@@ -119,6 +122,8 @@ class Workload:
         return self.builder.name
 
 
+DEFAULT_PRECISION = "default"
+"""Of products, where a mode has no option `precision`: what torch does by itself (`orchestrator.precision`)."""
 DTYPES = ("float32", "bfloat16", "float16", "amp_bfloat16", "amp_float16", "float64")
 
 
@@ -180,7 +185,9 @@ class JobSpec:
     @property
     def title(self) -> str:
         w = self.workload
-        return f"{w.model} {w.mode.name} {w.dtype} {w.device} {self.compiler.name} {self.measure.name} #{self.round}"
+        precision = f"+{w.mode.options['precision']}" if "precision" in w.mode.options else ""
+        what = f"{w.model} {w.mode.name}{precision} {w.dtype} {w.device}"
+        return f"{what} {self.compiler.name} {self.measure.name} #{self.round}"
 
 
 def fingerprint(record: Any) -> str:

@@ -55,6 +55,10 @@ def test_every_option_plans_under_its_own_name(option: str) -> None:
     assert graph.jobs
     if group == "device":
         assert conf["device"]["type"] == name
+    elif group == "precision":  # in the mode's options, and not there at all where it is the default
+        wanted = {} if name == "default" else {"precision": name}
+        assert conf["mode"]["options"] == wanted
+        assert all(job.workload.mode.options == wanted for job in graph.jobs)
     else:
         assert conf[group]["name"] == name
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from orchestrator.compilers.planted import Slowdown
-from orchestrator.plugins import Program
+from orchestrator.compilers.planted import DeviceSlowdown, NeedsTwin, OutsideAllocator, Slowdown, StaleGraph
+from orchestrator.measures.gpu_checks import GpuChecks
+from orchestrator.plugins import Program, Unsupported
 from orchestrator.records import PluginSpec, Workload
 from orchestrator.suites.known import KnownModel
 
@@ -79,3 +80,65 @@ def test_planted_slowdown_is_as_long_as_it_says() -> None:
         eager = seconds(lambda: call(program))
         ratios.append(seconds(lambda: forward(**program.inputs)) / eager)
     assert sorted(ratios)[2] == pytest.approx(1.5, rel=0.1)
+
+
+def test_temp_is_two_products_with_something_large_between() -> None:
+    program = build(kind="temp", width=4, hidden=32)
+    first, second = (layer.weight for layer in program.model.layers)
+    assert first.shape == (32, 4)
+    torch.testing.assert_close(call(program)["y"], program.inputs["x"] @ first.T @ second.T)
+
+
+def test_mutate_writes_into_its_input() -> None:
+    program = build(kind="mutate")
+    before = program.inputs["x"].clone()
+    call(program)
+    torch.testing.assert_close(program.inputs["x"], before + 1)
+
+
+def test_copy_keeps_what_it_copies() -> None:
+    program = build(kind="copy", bytes=1000)
+    call(program)
+    kept = program.model.kept
+    call(program)
+    assert program.model.kept is kept
+    assert [block.nbytes for block in kept] == [1000, 1000]
+
+
+def test_memory_per_sample_grows_with_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    full = torch.full
+
+    def remembered(size: Any, *arguments: Any, **settings: Any) -> torch.Tensor:
+        asked.append(size[0])
+        return full(size, *arguments, **settings)
+
+    program = build(kind="allocate", bytes=1000, per_sample=True)
+    monkeypatch.setattr(torch, "full", remembered)
+    call(program)
+    assert asked == [2000]
+
+
+@pytest.mark.parametrize("kind", ["cuda_sleep", "hold", "full"])
+def test_what_is_of_cuda_says_so_elsewhere(kind: str) -> None:
+    known = KnownModel(kind=kind)
+    known.load(WORKLOAD)
+    with pytest.raises(ValueError, match=f"kind={kind} is of CUDA devices, not of cpu"):
+        known.build(WORKLOAD, dropout=False)
+
+
+@pytest.mark.parametrize("planted", [DeviceSlowdown(), OutsideAllocator(), StaleGraph()])
+def test_what_is_planted_on_cuda_is_unsupported_elsewhere(planted: Any) -> None:
+    with pytest.raises(Unsupported, match="not on cpu"):
+        planted.check(WORKLOAD)
+
+
+def test_a_twin_is_asked_for_and_the_model_left_as_it_is() -> None:
+    program = build(kind="matmul", width=8)
+    assert NeedsTwin.changes_model
+    assert NeedsTwin().compile(program, WORKLOAD) is program.model
+
+
+def test_an_unknown_check_of_the_gpu_is_named() -> None:
+    with pytest.raises(ValueError, match="unknown check 'clok': did you mean 'clock'"):
+        GpuChecks(checks=("clok",))

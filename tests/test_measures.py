@@ -304,3 +304,30 @@ def test_where_eager_does_not_fit_beside_it_the_row_says_so_and_keeps_the_rest(t
     assert "planted" in seen.facts["pair"]["reason"]
     assert "pair_latency" not in samples(seen)
     assert len(samples(seen)["latency"]) == 5
+
+
+def test_steps_back_to_back_are_waited_for_once(tmp_path: Path) -> None:
+    seen = context(tmp_path, Eager(), "eager")
+    calls: list[int] = []
+    QUICK._back_to_back(seen, lambda: (calls.append(1), time.sleep(0.001)), 0.02)
+    count = seen.facts["back_to_back"]["steps"]
+    assert count == 5  # a tenth of a second's
+    values = samples(seen)["back_to_back"]
+    assert len(calls) == count * len(values)
+    assert all(0.001 <= value < 0.1 for value in values)
+    QUICK._back_to_back(seen, lambda: None, 1e-6)
+    assert seen.facts["back_to_back"]["steps"] == 100
+    QUICK._back_to_back(seen, lambda: None, 30.0)
+    assert seen.facts["back_to_back"]["steps"] == 2
+
+
+def test_a_step_that_must_be_made_ready_is_not_called_back_to_back(tmp_path: Path) -> None:
+    class Ready:
+        def prepare(self) -> None: ...
+
+        def __call__(self) -> None:
+            raise AssertionError("it was not made ready")
+
+    seen = context(tmp_path, Eager(), "eager")
+    QUICK._back_to_back(seen, Ready(), 0.02)
+    assert "back_to_back" not in samples(seen)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,8 +15,9 @@ import pytest
 import torch
 from fakes import nvml
 
-from orchestrator.probes import counters, gpu, noise
+from orchestrator.probes import counters, energy, gpu, noise
 from orchestrator.probes.clock import overhead, stopwatch
+from orchestrator.probes.energy import EnergyProbe
 from orchestrator.probes.memory import MemoryProbe
 
 MB = 1_000_000
@@ -351,3 +353,43 @@ def test_memory_that_the_allocator_does_not_know_is_seen_on_the_device(monkeypat
     assert memory["cuda"]["steady"]["process"] is None
     assert memory["cuda"]["steady"]["device"] - memory["cuda_base"]["device"] == 512 << 20
     assert memory["cuda"]["steady"]["peak"] == memory["cuda_base"]["peak"]
+
+
+def test_what_a_step_needs_to_return_is_a_part_of_its_time() -> None:
+    returned: list[float] = []
+    timed = stopwatch(CPU, returned)
+    seconds = timed(lambda: time.sleep(0.02))
+    assert len(returned) == 1
+    assert 0.02 <= returned[0] <= seconds
+
+
+def rapl(folder: Path, name: str, start: int, wraps_at: int = 1000_000_000) -> Path:
+    """Make the files of one RAPL zone; return its counter."""
+    zone = folder / name
+    zone.mkdir(parents=True)
+    (zone / "name").write_text("package-0\n" if name.count(":") == 1 else "core\n")
+    (zone / "max_energy_range_uj").write_text(f"{wraps_at}\n")
+    (zone / "energy_uj").write_text(f"{start}\n")
+    return zone / "energy_uj"
+
+
+def test_energy_of_all_packages_and_of_no_part_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(energy, "POWERCAP", tmp_path)
+    files = [rapl(tmp_path, "intel-rapl:0", 100), rapl(tmp_path, "intel-rapl:1", 999_999_000)]
+    part = rapl(tmp_path, "intel-rapl:0:0", 0)
+    probe = EnergyProbe()
+    files[0].write_text("2000100\n")
+    files[1].write_text("499000\n")  # it has begun again from 0
+    part.write_text("77777777\n")
+    found = probe.facts(steps=5)["energy"]
+    assert found["joules"] == pytest.approx(2.0 + 0.5)
+    assert (found["steps"], found["source"]) == (5, "RAPL")
+
+
+def test_without_counters_that_can_be_read_there_is_no_energy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(energy, "POWERCAP", tmp_path)
+    assert EnergyProbe().facts(steps=5) == {}
+    rapl(tmp_path, "intel-rapl:0", 100)
+    hidden = rapl(tmp_path, "intel-rapl:1", 100)
+    hidden.unlink()  # as for one that may not be read: half of the energy would be a wrong figure
+    assert EnergyProbe().facts(steps=5) == {}

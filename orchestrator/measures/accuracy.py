@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from orchestrator import precision
 from orchestrator.errors import did_you_mean, is_out_of_memory
 from orchestrator.measures.calls import Watch, drawn_so_far, inputs_of
 from orchestrator.measures.compare import COSINE_LIMIT, DYNAMO, RULES, SCALED, Record, Rule, compare, roundoff
@@ -257,6 +258,7 @@ def observe_compiled(context: Context, found: Found) -> Iterator[tuple[int, dict
 
 def _observe(context: Context, found: Found, *, strict: bool) -> Iterator[tuple[int, dict[str, torch.Tensor]]]:
     make_deterministic(strict=strict)
+    precision.use(context.workload, judged=True)
     if not context.is_eager:
         counters.reset()
     if found.random:

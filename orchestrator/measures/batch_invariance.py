@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from orchestrator import precision
 from orchestrator.measures.context import Context
 from orchestrator.measures.distances import in_json
 from orchestrator.measures.reference import make_deterministic
@@ -51,6 +52,7 @@ class BatchInvariance:
         if whole < 2:
             return Outcome(PASS_DUE_TO_SKIP, f"a batch of {whole} has no smaller ones: batch_size=8")
         make_deterministic()
+        precision.use(context.workload, judged=True)
         with context.phase("build"):
             inputs = context.build(dropout=False).inputs
             try:

@@ -21,15 +21,18 @@ from orchestrator.errors import is_out_of_memory
 from orchestrator.measures.context import Context
 from orchestrator.measures.eager import Inside, really_eager
 from orchestrator.measures.timed import Dynamo, Inputs, Last, NotFinite, beside_eager, finite, threads_as_asked
-from orchestrator.plugins import Forward, Outcome, Program, Recording, facts_of, wants_cuda_graphs
+from orchestrator.plugins import Forward, Outcome, Preparing, Program, Recording, facts_of, wants_cuda_graphs
 from orchestrator.probes import counters
-from orchestrator.probes.clock import make_ready, no_garbage_collection, overhead, stopwatch
+from orchestrator.probes.clock import make_ready, no_garbage_collection, overhead, stopwatch, synchroniser
+from orchestrator.probes.energy import EnergyProbe
 from orchestrator.probes.noise import NoiseProbe, wait_for_quiet
-from orchestrator.records import COMPILES_ITSELF, PASS, TIMED
+from orchestrator.records import COMPILES_ITSELF, LAUNCH_BOUND, PASS, TIMED
 
 Timed = Callable[[Callable[[], Any]], float]
 Step = Callable[[], Any]
 Sample = TypeVar("Sample")
+QUEUED_STEPS, QUEUED_S, QUEUED_TIMES = 100, 0.1, 5
+"""Steps that are enqueued before the device is waited for, at most; for how long, about; how often."""
 
 
 @dataclass(frozen=True)
@@ -98,17 +101,7 @@ class Performance:
         del last
         dynamo.after("warmup")
         threads_as_asked(context)
-        noise = NoiseProbe(context.device)
-        if isinstance(bare, Recording):
-            bare.restart()
-        with context.phase("steady", keep_cache=True), no_garbage_collection():
-            latencies = self._repeat(self.iterations, self.seconds, lambda: timed(step), relative_half_width)
-        context.add("latency", "s", "lower", latencies)
-        if isinstance(bare, Recording):
-            context.samples += bare.samples()
-            context.facts |= bare.facts
-        context.facts |= noise.facts(len(latencies), latencies)
-        context.facts["clock_overhead_s"] = overhead(timed)
+        self._steady(context, timed, bare, step)
         if context.device.type == "cuda" and not context.is_eager:
             _tell_graphs(context)
         finite(context, "the steady state", dynamo.look(step), _calls(context))
@@ -156,6 +149,53 @@ class Performance:
         context.add("warmup_latency", "s", "none", calls)
         context.facts["warmup_steady"] = steady
         return last.value
+
+    def _steady(self, context: Context, timed: Timed, bare: Step, step: Step) -> None:
+        """Time steps one by one, and, where the device works on while the host goes on, several behind each other."""
+        noise = NoiseProbe(context.device)
+        if isinstance(bare, Recording):
+            bare.restart()
+        enqueued: list[float] = []
+        clock = stopwatch(context.device, enqueued)
+        with context.phase("steady", keep_cache=True), no_garbage_collection():
+            energy = EnergyProbe()
+            latencies = self._repeat(self.iterations, self.seconds, lambda: clock(step), relative_half_width)
+            context.facts |= energy.facts(len(latencies))
+        context.add("latency", "s", "lower", latencies)
+        waits = context.device.type == "cpu"  # as a step does that has a clock of its own: it says nothing of launches
+        if isinstance(bare, Recording):
+            own = bare.samples()
+            waits = waits or bool(own)
+            context.samples += own
+            context.facts |= bare.facts
+        median = statistics.median(latencies)
+        launch_bound = None if waits else statistics.median(enqueued) > LAUNCH_BOUND * median
+        context.facts |= noise.facts(len(latencies), latencies, launch_bound=launch_bound)
+        context.facts["clock_overhead_s"] = overhead(timed)
+        if not waits:
+            context.add("enqueue", "s", "none", enqueued)
+            self._back_to_back(context, step, median)
+
+    def _back_to_back(self, context: Context, step: Step, latency: float) -> None:
+        """Time steps that are enqueued one after the other and waited for together: what the device does at best.
+
+        Not of a step that must be made ready: what makes it ready would be in between.
+        """
+        if isinstance(step, Preparing):
+            return
+        count = max(2, min(QUEUED_STEPS, round(QUEUED_S / latency)))
+        synchronise = synchroniser(context.device)
+        values = []
+        with context.phase("back_to_back"), no_garbage_collection():
+            for _ in range(QUEUED_TIMES):
+                synchronise()
+                start = time.perf_counter()
+                for _ in range(count):
+                    step()
+                synchronise()
+                values.append((time.perf_counter() - start) / count)
+        context.add("back_to_back", "s", "lower", values)
+        context.facts["back_to_back"] = {"steps": count}
 
     def _pairs_if_they_fit(self, context: Context, timed: Timed, program: Program, bare: Step, inputs: Inputs) -> None:
         """Time the pairs; where eager does not fit beside the compiled model, say so and keep the rest."""

@@ -70,10 +70,8 @@ class Reference:
 
     kind: ClassVar[str] = REFERENCE_KIND
     PRELOAD: ClassVar[tuple[str, ...]] = (
-        *(
-            "torch._dynamo",
-            "torch._inductor.config",
-        ),  # what really_eager and make_deterministic make torch import: 1.5 s
+        "torch._dynamo",  # what really_eager and make_deterministic make torch import: 1.5 s
+        "torch._inductor.config",
     )
 
     calls: int | None = None
@@ -92,6 +90,7 @@ class Reference:
 
     def _run(self, context: Context, nondeterministic: str | None) -> Outcome:
         make_deterministic(strict=nondeterministic is None)
+        precision.use(context.workload, judged=True)
         with really_eager() as noticed:
             with context.phase("eager_1st_run"):
                 found, inputs = self._first(context)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from orchestrator.modes.token_by_token import Run, Step, TokenClock
 from orchestrator.plugins import Forward, Program
+from orchestrator.precision import check_name
 from orchestrator.probes.observed import named_outputs
-from orchestrator.records import Workload
+from orchestrator.records import DEFAULT_PRECISION, Workload
 
 if TYPE_CHECKING:
     import torch
@@ -28,14 +29,17 @@ class _Phase:
 
     new_tokens: how many tokens come after the prompt; a static cache has room for them in every phase. cache: static
     (tensors of the final length, written in place; attention always goes over the whole length) or dynamic (it grows).
+    precision: of products, for eager too (`orchestrator.precision.SETTINGS`).
     """
 
     new_tokens: int = 32
     cache: str = "static"
+    precision: str = DEFAULT_PRECISION
     training: ClassVar[bool] = False
     other_inputs: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        check_name(self.precision)
         if self.cache not in CACHES:
             raise ValueError(f"unknown cache '{self.cache}'; available: {', '.join(CACHES)}")
         if self.new_tokens < 1:

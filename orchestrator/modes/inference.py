@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from orchestrator.modes.adaptations import channels_last
 from orchestrator.plugins import Forward, Program
-from orchestrator.precision import autocast
+from orchestrator.precision import autocast, check_name
 from orchestrator.probes.observed import named_outputs
-from orchestrator.records import Workload
+from orchestrator.records import DEFAULT_PRECISION, Workload
 
 if TYPE_CHECKING:
     import torch
@@ -21,12 +21,17 @@ class Inference:
     """`model.eval()` under `torch.no_grad()`.
 
     labels: give the model its labels, so that the pass computes the loss too, as PyTorch's dashboard does.
-    channels_last: the memory format of images and convolutions, for eager too.
+    channels_last: the memory format of images and convolutions, for eager too. precision: of products, for eager too
+    (`orchestrator.precision.SETTINGS`).
     """
 
     labels: bool = True
     channels_last: bool = False
+    precision: str = DEFAULT_PRECISION
     training: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_name(self.precision)
 
     def adapt(self, program: Program) -> None:
         """Change the memory format. Raises Unsupported for a program without images."""

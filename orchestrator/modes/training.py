@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from orchestrator.modes.adaptations import channels_last, checkpoint_activations
 from orchestrator.modes.optimizers import OPTIMIZERS, optimizer_of, updates
 from orchestrator.plugins import Forward, Program, around_backward
-from orchestrator.precision import autocast
+from orchestrator.precision import autocast, check_name
 from orchestrator.probes.observed import copied, named_outputs
-from orchestrator.records import Workload
+from orchestrator.records import DEFAULT_PRECISION, Workload
 
 if TYPE_CHECKING:
     import torch
@@ -26,8 +26,9 @@ class Training:
 
     optimizer_backend: a dynamo back-end ("inductor", "aot_eager", ...) that compiles the optimizer's step too, beside a
     compiler's forward; eager's step stays eager. activation_checkpointing: layers compute their activations again in
-    the backward pass instead of keeping them. channels_last: the memory format of images and convolutions. The latter
-    two are part of the workload: eager has them too.
+    the backward pass instead of keeping them. channels_last: the memory format of images and convolutions.
+    precision: of products (`orchestrator.precision.SETTINGS`). The latter three are part of the workload: eager has
+    them too.
     """
 
     optimizer: str = "sgd"
@@ -36,9 +37,11 @@ class Training:
     optimizer_backend: str | None = None
     activation_checkpointing: bool = False
     channels_last: bool = False
+    precision: str = DEFAULT_PRECISION
     training: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        check_name(self.precision)
         if self.optimizer not in OPTIMIZERS:
             raise ValueError(f"unknown optimizer '{self.optimizer}'; available: {', '.join(OPTIMIZERS)}")
         if not self.labels:

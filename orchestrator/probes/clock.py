@@ -32,10 +32,11 @@ def make_ready(step: Callable[[], Any]) -> None:
         step.prepare()
 
 
-def stopwatch(device: torch.device) -> Callable[[Callable[[], Any]], float]:
+def stopwatch(device: torch.device, enqueued: list[float] | None = None) -> Callable[[Callable[[], Any]], float]:
     """Return `timed(step) -> seconds`: one call of `step`, synchronised before and after.
 
-    A step that must be made ready is, before the clock starts (`orchestrator.plugins.Preparing`).
+    A step that must be made ready is, before the clock starts (`orchestrator.plugins.Preparing`). `enqueued` gets the
+    seconds until each call returned, before the second synchronisation: what the host needs to launch the step's work.
     """
     synchronise = synchroniser(device)
     now = time.perf_counter
@@ -45,8 +46,12 @@ def stopwatch(device: torch.device) -> Callable[[Callable[[], Any]], float]:
         synchronise()
         start = now()
         step()
+        returned = now()
         synchronise()
-        return now() - start
+        end = now()
+        if enqueued is not None:
+            enqueued.append(returned - start)
+        return end - start
 
     return timed
 

@@ -118,6 +118,9 @@ def _notes(out: Console, summary: Sequence[Mapping[str, Any]]) -> None:
     }
     if batches:
         _note(out, f"Accuracy was judged at batch size {', '.join(map(str, sorted(batches)))}.")
+    bound = [_row_name(row) for row in summary if row["launch_bound"]]
+    if bound:
+        _note(out, f"Launch-bound, the device waits for Python: {_some(bound, 3)} (docs/gpu.md).")
     disturbed = [row for row in summary if row["disturbed"]]
     for row in disturbed[:LISTED]:
         reasons = _some(row["disturbed"].split("; "), 2)  # a busy machine gives one for every round
@@ -167,12 +170,12 @@ def _self_test(out: Console, checks: Sequence[Mapping[str, Any]]) -> None:
     if not checks:
         return
     lines = [
-        [Cell(check["check"]), Cell(check["result"], style="" if check["result"] == PASS else "red")]
+        [Cell(check["check"]), Cell(check["result"], style="" if check["result"] in HARMLESS else "red")]
         + [Cell(check["expected"] or ""), Cell(check["found"] or "")]
         for check in checks[:-1]
     ]
     out.print(Text("self-test", "bold reverse"))
-    for line in grid(("check", "", "expected", "found"), lines, out.width, stacked=False):
+    for line in grid(("check", "", "expected", "found"), lines, out.width, stacked=False) if lines else ():
         out.print(line, no_wrap=True, overflow="ellipsis")
     verdict = paragraph(checks[-1]["found"], out.width)
     out.print(Text(verdict, "bold" if checks[-1]["result"] == PASS else "bold red"), soft_wrap=True)

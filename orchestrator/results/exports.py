@@ -19,7 +19,7 @@ from orchestrator.records import SCHEMA_VERSION
 from orchestrator.results.accuracy import JUDGEMENT
 from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.naming import IDENTITY
-from orchestrator.results.performance import COUNTERS
+from orchestrator.results.performance import COUNTERS, DEVICE
 from orchestrator.results.tables import Table, Tables
 from orchestrator.store import SweepFolder
 
@@ -63,9 +63,9 @@ WHOLE = frozenset(
 
 IN_OTHER_TABLES = {  # the Markdown summary says what performance.md and accuracy.md detail
     "summary": frozenset(
-        {*COUNTERS, *JUDGEMENT, "own_memory_mib", "compile_peak_memory_mib", "children_peak_memory_mib"}
+        {*COUNTERS, *DEVICE, *JUDGEMENT, "own_memory_mib", "compile_peak_memory_mib", "children_peak_memory_mib"}
     )
-    - {"graph_breaks", "max_abs_error"}
+    - {"graph_breaks", "max_abs_error", "launch_bound"}
 }
 
 

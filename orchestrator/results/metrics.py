@@ -288,6 +288,29 @@ _COLUMNS = (
         significant,
         "tokens of one step, whole batch, / latency: input tokens of prefill, output tokens of decode and generate",
     ),
+    # what the device had to do with it: docs/gpu.md
+    _time("enqueue_ms", "time until a step returned, before the device was waited for; median over rounds of medians"),
+    _text(
+        "launch_bound", "yes: the enqueue time is over 80 % of the latency, so Python and launches are what is timed"
+    ),
+    _time("back_to_back_ms", "time of a step among up to 100 that are enqueued together and waited for once"),
+    Column(
+        "samples_per_second",
+        "number",
+        "1/s",
+        "higher",
+        significant,
+        "batch size / time of a step: back to back where there is that, else the latency",
+    ),
+    Column(
+        "energy_per_step_j",
+        "number",
+        "J",
+        "lower",
+        significant,
+        "energy of the steady state / its steps: of the GPU's board (NVML), or of the CPU's packages (RAPL)",
+    ),
+    Column("mean_power_w", "number", "W", "none", significant, "energy of the steady state / its duration"),
     _time("first_call_s", "first call, compilation included"),
     _time("compile_latency_s", "first call minus median latency of this process"),
     _text("cache", "state of the private compile cache at the start: cold, warm, none (eager)"),

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from orchestrator.records import EAGER, JobSpec, PluginSpec, Workload, fingerprint
+from orchestrator.records import DEFAULT_PRECISION, EAGER, JobSpec, PluginSpec, Workload, fingerprint
 
 Key = tuple[Any, ...]
 Named = dict[Any, tuple[str, Mapping[str, Any]]]
@@ -32,12 +32,15 @@ class Naming:
         measures: Named = {}
         contenders: dict[str, Named] = defaultdict(dict)
         for job in jobs:
-            for specs, spec in ((builders, job.workload.builder), (modes, job.workload.mode), (measures, job.measure)):
+            for specs, spec in ((builders, job.workload.builder), (measures, job.measure)):
                 specs[self.print(spec)] = (spec.name, spec.options)
+            mode = job.workload.mode
+            modes[self.print(mode)] = (mode.name, {"precision": DEFAULT_PRECISION, **mode.options})
             details = {"measure": job.measure.name, **job.measure.options, **job.compiler.options}
             details |= {"launcher": job.launcher, **job.env}
             contenders[measure_kind(job.measure)][self._contender(job)] = (job.compiler.name, details)
-        self._builders, self._modes, self._measures = distinguish(builders), distinguish(modes), distinguish(measures)
+        self._builders, self._measures = distinguish(builders), distinguish(measures)
+        self._modes = {key: _with_precision(label, modes[key]) for key, label in distinguish(modes).items()}
         # accuracy jobs may all use another launcher than performance jobs: that alone makes no new name
         self._contenders = {kind: distinguish(named) for kind, named in contenders.items()}
 
@@ -80,6 +83,15 @@ class Naming:
     def _contender(self, job: JobSpec) -> Key:
         """Return what competes in a comparison: the compiler, and whatever else was varied but the workload."""
         return (self.print(job.compiler), self.print(job.measure), job.launcher, *sorted(job.env.items()))
+
+
+def _with_precision(label: str, mode: tuple[str, Mapping[str, Any]]) -> str:
+    """Return a mode's label with its precision, also where all rows have the same: other sweeps may not."""
+    name, options = mode
+    word = f"precision={options['precision']}"
+    if options["precision"] == DEFAULT_PRECISION or word in label:
+        return label
+    return f"{name}({word})" if label == name else f"{label[:-1]}, {word})"
 
 
 def measure_kind(measure: PluginSpec) -> str:

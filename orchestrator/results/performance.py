@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from orchestrator.records import EAGER, INFRASTRUCTURE, MARKED, MEASURED, NOT_RUN, PASS, RAN_EAGER
+from orchestrator.records import EAGER, INFRASTRUCTURE, LAUNCH_BOUND, MARKED, MEASURED, NOT_RUN, PASS, RAN_EAGER
 from orchestrator.results import metrics
 from orchestrator.results.load import GIVEN, LARGEST, Outcome, fact, figure, is_figure, items, once, worst
 from orchestrator.results.memory import grown_note, hidden_note, memory_row
@@ -40,6 +40,13 @@ GENERATION = ("time_to_first_token_ms", "inter_token_latency_ms", "tokens_per_se
 """Columns of language models' generation; none of other modes."""
 WIDEST = 50.0
 """Half-width of an interval, in logarithms: exp of it is that many digits."""
+DEVICE = (
+    *("enqueue_ms", "launch_bound", "back_to_back_ms", "samples_per_second"),
+    *("energy_per_step_j", "mean_power_w"),
+)
+"""Columns of what the device had to do with it; on the CPU only some have a value."""
+SHORTEST_S = 0.2
+"""Counters of energy are brought up to date every 10 to 100 ms: of less time than this nothing is said."""
 CLOCK_SHARE = 0.02
 """Of a step: the row says from here on that the clock itself is in its times."""
 FIRST_CALLS, LIKE_LATER = 5, 1.5
@@ -147,7 +154,7 @@ def performance_row(rounds: Sequence[Outcome], baselines: Mapping[str, Outcome],
         "notes": "; ".join([*notes(rounds), *hidden_note(passed, eager), *grown_note(passed)]),
     }
     row |= _times(passed, eager, threshold) | memory_row(passed, baselines) | _compilation(passed)
-    row |= _generation(passed, row["latency_ms"])
+    row |= _generation(passed, row["latency_ms"]) | _device(passed, row["latency_ms"])
     marked = any(MARKED & measured_of(outcome).keys() for outcome in rounds)
     row["flags"] = ", ".join([*flags(row), *["measured"] * marked])
     return row
@@ -200,6 +207,38 @@ def _generation(passed: Sequence[Outcome], latency_ms: float | None) -> Row:
         "inter_token_latency_ms": over_rounds_ms("inter_token_latency"),
         "tokens_per_second": tokens / (latency_ms / metrics.MS) if tokens and latency_ms else None,
     }
+
+
+def _device(passed: Sequence[Outcome], latency_ms: float | None) -> Row:
+    """What the device had to do with it: enqueue time, steps back to back, energy."""
+    enqueue, queued = (
+        _median([statistics.median(v) for outcome in passed if (v := seconds(outcome, metric))], metrics.MS)
+        for metric in ("enqueue", "back_to_back")
+    )
+    step_ms = queued or latency_ms
+    energy = [found for outcome in passed if (found := _energy(outcome)) is not None]
+    return {
+        "enqueue_ms": enqueue,
+        "launch_bound": "yes" if enqueue and latency_ms and enqueue / latency_ms > LAUNCH_BOUND else None,
+        "back_to_back_ms": queued,
+        "samples_per_second": passed[0].job.workload.batch_size / step_ms * metrics.MS if passed and step_ms else None,
+        "energy_per_step_j": _median([joules / steps for joules, _, steps in energy]),
+        "mean_power_w": _median([joules / time_s for joules, time_s, _ in energy]),
+    }
+
+
+def _energy(outcome: Outcome) -> tuple[float, float, float] | None:
+    """Return joules, seconds and steps of a steady state: of the GPU's board where it is one, else of the CPU."""
+    noise = fact(outcome.facts, "noise")
+    if outcome.job.workload.device != "cpu":
+        found = (figure(noise, "gpu", "energy_j"), figure(noise, "wall_s"), figure(noise, "iterations"))
+    else:
+        energy = fact(outcome.facts, "energy")
+        found = (figure(energy, "joules"), figure(energy, "seconds"), figure(energy, "steps"))
+    joules, time_s, steps = found
+    if joules is None or not time_s or not steps or time_s < SHORTEST_S:
+        return None
+    return joules, time_s, steps
 
 
 def _compilation(passed: Sequence[Outcome]) -> Row:

@@ -5,7 +5,7 @@ performance  one row per workload and compiler, over the rounds
 accuracy     one row per workload and compiler
 summary      the two side by side
 overview     geometric means and pass rates, one row per suite, mode, dtype, device and compiler
-self_test    one row per known figure, where the suite self_test was run
+self_test    one row per known figure, where the suite self_test or gpu_acceptance was run
 and those of other measures, where they were run: `orchestrator.results.findings`
 
 What is missing is missing (None or NaN), never 0. Rows of other dtypes, devices, modes, seeds, options never merge:
@@ -21,7 +21,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.records import NOT_RUN, SUCCESSES, JobSpec
-from orchestrator.results import findings, self_test
+from orchestrator.results import findings, gpu_acceptance, self_test
 from orchestrator.results.accuracy import JUDGEMENT, accuracy_row
 from orchestrator.results.load import WORST_FIRST, Outcome, SweepResults, fact, figure, items, lines
 from orchestrator.results.memory import memory_of
@@ -30,6 +30,7 @@ from orchestrator.results.naming import IDENTITY, Key, Naming, measure_kind, row
 from orchestrator.results.overview import OVERVIEW, overview_rows
 from orchestrator.results.performance import (
     COUNTERS,
+    DEVICE,
     GENERATION,
     compile_latency_of,
     latency_of,
@@ -55,6 +56,7 @@ SPEED = (
     *("speedup", "speedup_low", "speedup_high", "verdict", "interval", "rounds", "rounds_planned", "pairs"),
     *("eager_latency_ms", "latency_ms", "latency_spread_percent", "outliers", "samples", "clock_overhead_ms"),
     *GENERATION,
+    *DEVICE,
     *("compile_latency_cold_s", "compile_latency_cold_count", "compile_latency_warm_s", "compile_latency_warm_count"),
     *("later_compilations", "later_compile_s"),
     *("break_even_iterations", "eager_peak_memory_mib", "peak_memory_mib", "compression_ratio"),
@@ -158,7 +160,7 @@ class Tables:
     accuracy: Table
     summary: Table
     overview: Table
-    self_test: Table  # no rows, and not among `named`, where the suite self_test was not run
+    self_test: Table  # no rows, and not among `named`, where no suite of known figures was run
     findings: Mapping[str, Table] = field(default_factory=dict)  # of measures that were run, by the table's name
 
     def named(self) -> dict[str, Table]:
@@ -172,7 +174,8 @@ def build(results: SweepResults) -> Tables:
     performance = builder.families("performance", builder.performance)
     accuracy = builder.families("accuracy", lambda outcomes: accuracy_row(outcomes))
     summary = builder.summary(performance, accuracy)
-    checked = self_test.checks(results.outcomes, (row for _, row in performance))
+    rows = [row for _, row in performance]
+    checked = self_test.checks(results.outcomes, rows) + gpu_acceptance.checks(results.outcomes, rows)
     return Tables(
         jobs=Table.of(JOBS, map(builder.job, results.outcomes)),
         performance=Table.of(PERFORMANCE, (row for _, row in performance)),

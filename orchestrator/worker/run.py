@@ -143,6 +143,7 @@ def _run(job: JobSpec, store: SweepFolder, seen: _Seen) -> Outcome:
     if hasattr(builder, "load"):
         builder.load(job.workload)
     if on_device:
+        precision.use(job.workload)
         precision.check(job.workload)
         compiler.check(job.workload)
     check_inputs(mode, compiler, job.workload)

@@ -1,0 +1,95 @@
+"""The axis `precision`: what it sets in torch, in which jobs, and that nothing else changes its identity for it."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import synthetic
+from synthetic import SyntheticSweep
+from test_conf import planned
+
+from orchestrator.errors import UsageError
+from orchestrator.modes.inference import Inference
+from orchestrator.plugins import Unsupported
+from orchestrator.precision import SETTINGS, use
+from orchestrator.records import PluginSpec, Workload
+from orchestrator.results.load import load
+from orchestrator.results.tables import build
+
+SET = """
+import sys, torch
+sys.path.insert(0, {tests!r})
+from test_precision import asking
+from orchestrator.precision import use
+torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = {before}
+use(asking({precision!r}), judged={judged})
+b = torch.backends
+print(b.cuda.matmul.allow_tf32, b.cudnn.allow_tf32, b.cuda.matmul.allow_fp16_accumulation, b.cudnn.benchmark)
+"""
+
+
+def asking(precision: str, device: str = "cuda:0") -> Workload:
+    mode = PluginSpec(name="inference", target="orchestrator.modes.inference.Inference")
+    if precision != "default":
+        mode = dataclasses.replace(mode, options={"precision": precision})
+    return synthetic.workload("Bert", mode=mode, device=device)
+
+
+@pytest.mark.parametrize(
+    ("precision", "judged", "before", "after"),
+    [
+        ("default", False, False, "False False False False"),
+        ("default", False, True, "True True False False"),
+        ("tf32", False, False, "True True False False"),
+        ("tf32", True, False, "True True False False"),
+        ("ieee", False, True, "False False False False"),
+        ("fp16_accumulation", False, False, "False False True False"),
+        ("cudnn_benchmark", False, False, "False False False True"),
+        ("cudnn_benchmark", True, False, "False False False False"),
+    ],
+)
+def test_what_is_set_in_torch(precision: str, judged: bool, before: bool, after: str) -> None:
+    """In a process of its own: these are settings of the whole process."""
+    code = SET.format(tests=str(Path(__file__).parent), precision=precision, judged=judged, before=before)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == after
+
+
+@pytest.mark.parametrize("precision", sorted(set(SETTINGS) - {"default"}))
+def test_on_a_cpu_it_is_unsupported_and_says_so(precision: str) -> None:
+    with pytest.raises(Unsupported, match=f"precision={precision} is of CUDA's libraries, not of cpu"):
+        use(asking(precision, device="cpu"))
+
+
+def test_an_unknown_precision_is_named_with_what_there_is() -> None:
+    with pytest.raises(ValueError, match="unknown precision 'tf23'; available: default, ieee, tf32"):
+        Inference(precision="tf23")
+    with pytest.raises(UsageError, match="unknown precision 'tf23'"):
+        planned("++mode.options.precision=tf23")
+
+
+def test_a_workload_of_its_own_and_the_others_are_what_they_were() -> None:
+    words = ("suite=tiny", "suite.models=[bert_tiny]", "compiler=inductor", "device=cuda", "mode=inference,training")
+    before = {job.id for job in planned(*words).jobs}
+    assert {job.id for job in planned(*words, "precision=default").jobs} == before
+    both = planned(*words, "precision=default,tf32").jobs
+    assert len(both) == 2 * len(before)
+    assert before < {job.id for job in both}
+    for job in both:
+        for need in job.needs:  # eager, reference and rounds are of the same precision
+            (other,) = [other for other in both if other.id == need.job]
+            assert other.workload.mode == job.workload.mode
+    assert sum("inference+tf32" in job.title for job in both) * 4 == len(both)
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_row_says_its_precision_also_when_all_have_the_same(beside: bool, tmp_path: Path) -> None:
+    sweep = SyntheticSweep(tmp_path)
+    for precision in ("default", "tf32") if beside else ("tf32",):
+        sweep.performance(asking(precision), "eager")
+    modes = [row["mode"] for row in build(load(sweep.write())).performance.rows]
+    assert modes == ["inference(precision=default)"] * beside + ["inference(precision=tf32)"]
