@@ -105,7 +105,7 @@ def timed(spec: JobSpec) -> JobResult:
     result = synthetic.performance_result(
         spec,
         latency=latency,
-        first_call=9.0 if spec.round == 0 else 4.0,
+        first_call=0.5 if compiler == "eager" else 9.0 if spec.round == 0 else 4.0,
         pairs=[] if compiler == "eager" else pairs,
         pair_method="none" if model == "over_half" else "interleaved",
         counters={"graphs": 1, "cudagraph_skips": int(model == "mutate")},

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from orchestrator import precision
 from orchestrator.errors import is_out_of_memory
 from orchestrator.measures.calls import FIRST, Call, Tensors, Watch, drawn_so_far, inputs_of, series, unchanged
 from orchestrator.measures.compare import differing, roundoff
