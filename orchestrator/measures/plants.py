@@ -229,15 +229,16 @@ def _low_accumulation(forward: Forward, program: Program, place: int) -> Forward
 
     def accumulate(layer: Any, inputs: Any, output: torch.Tensor) -> torch.Tensor:
         low = torch.float16 if output.dtype is torch.float16 else torch.bfloat16
-        x, weight = inputs[0], layer.weight
+        x, weight = inputs[0], layer.weight if isinstance(layer, torch.nn.Linear) else layer.weight.mT
         total = torch.zeros_like(output, dtype=low)
         for column in range(x.shape[-1]):
             total = (total.float() + x[..., column, None].float() * weight[:, column].float()).to(low)
         total = total if layer.bias is None else total + layer.bias
         return total.to(output.dtype)
 
-    for layer in _layers(program, torch.nn.Linear):
-        layer.register_forward_hook(accumulate)
+    for layer in _layers(program):
+        if isinstance(layer, torch.nn.Linear) or type(layer).__name__ == "Conv1D":  # GPT-2's linear layers
+            layer.register_forward_hook(accumulate)
     return forward
 
 
@@ -372,9 +373,9 @@ def _wider(dtype: torch.dtype) -> Plant:
             wider = {name: _to(value, dtype) for name, value in weights.items()}
             given = {name: _to(value, dtype) for name, value in inputs.items()}
             leaves, tree = _pytree.tree_flatten(torch.func.functional_call(model, wider, kwargs=given))
-            with torch.no_grad():
-                for name, buffer in model.named_buffers():  # what the model counts or averages
-                    buffer.copy_(wider[name])
+            for name, buffer in model.named_buffers():  # what the model counts or averages
+                if not torch.equal(buffer, _to(wider[name], buffer.dtype)):
+                    buffer.data.copy_(wider[name])
             of_tensors = iter(dtypes)
             narrow = [leaf.to(next(of_tensors)) if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves]
             return _pytree.tree_unflatten(narrow, tree)

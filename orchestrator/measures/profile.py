@@ -91,7 +91,8 @@ class Profile:
         path, name = artifact(context, "trace.json")
         profiler.export_chrome_trace(path)
         on_cuda = context.device.type == "cuda"
-        python = {event.name for event in profiler.events() if event.is_python_function}  # of with_stack: for the trace
+        # of with_stack: for the trace (torch 2.11 has none among the events)
+        python = {event.name for event in profiler.events() if getattr(event, "is_python_function", False)}
         events = [event for event in profiler.key_averages() if event.key not in python]
         cpu_s = sum(_cpu_s(event) for event in events)
         if on_cuda and not any(_is_kernel(event) for event in events):

@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from orchestrator.measures.compare import Rule
 
 FLOAT32_ROUNDOFF = 2.0**-24
-NEAR, NEAR_ROUNDOFFS = 0.02, 128
-"""Relative distance up to which float64 is the same computation as eager: 2 %, or 128 u (25 % in bfloat16)."""
+NEAR, NEAR_ROUNDOFFS = 0.02, 256
+"""Relative distance up to which float64 is the same computation as eager: 2 %, or 256 u (50 % in bfloat16)."""
 NOISE_ROUNDOFFS = 64
 """Errors below 64 u of the largest tensor's scale are rounding, whatever the tensor's own scale: sums that cancel."""
 UNSEEN = 2.0**-24  # of the largest scale: a tensor of this scale in float64 is zero, and in any dtype noise
@@ -253,6 +253,6 @@ def multiplier(count: int, unit: float) -> float:
     """
     if count <= 10:
         return 10.0
-    if count <= 500:
-        return 8.0
+    if count <= 100:
+        return 5.0
     return 3.0 if count < (1000 if unit <= FLOAT32_ROUNDOFF else MANY) else 2.0
