@@ -68,7 +68,7 @@ def test_one_element_among_two_million_and_one_sample_of_64() -> None:
     assert "sample 1" in sample["why"]
 
 
-@pytest.mark.parametrize(("factor", "passed"), [(1.0, True), (1.01, False), (0.99, False)])
+@pytest.mark.parametrize(("factor", "passed"), [(1.0, True), (1.006, False), (0.994, False)])
 def test_a_common_factor_below_the_rounding_of_an_element_is_found(factor: float, passed: bool) -> None:
     truth = normal(16, 1000)
     e, r = rounded(truth, 0.004, 1), rounded(factor * truth, 0.004, 2)

@@ -41,8 +41,9 @@ if TYPE_CHECKING:
     from orchestrator.measures.compare import Rule
 
 FLOAT32_ROUNDOFF = 2.0**-24
-NEAR, NEAR_ROUNDOFFS = 0.02, 256
-"""Relative distance up to which float64 is the same computation as eager: 2 %, or 256 u (50 % in bfloat16)."""
+NEAR, NEAR_ROUNDOFFS, NEAR_MOST = 0.02, 256, 0.5
+"""Relative distance up to which float64 is the same computation as eager: 2 %, 256 u (12.5 % in float16), at most 50 %.
+"""
 NOISE_ROUNDOFFS = 64
 """Errors below 64 u of the largest tensor's scale are rounding, whatever the tensor's own scale: sums that cancel."""
 UNSEEN = 2.0**-24  # of the largest scale: a tensor of this scale in float64 is zero, and in any dtype noise
@@ -91,7 +92,7 @@ class _Judge:
         seen = self.seen
         assert seen.eager is not None
         error = seen.eager.rmse
-        near = max(NEAR, NEAR_ROUNDOFFS * self.u) * seen.scale
+        near = min(max(NEAR, NEAR_ROUNDOFFS * self.u), NEAR_MOST) * seen.scale
         noise = NOISE_ROUNDOFFS * self.u * self.largest
         if error <= max(near, noise) or seen.scale <= UNSEEN * self.largest:
             return None
@@ -247,8 +248,8 @@ def _direction(
 def multiplier(count: int, unit: float) -> float:
     """Return how many times eager's own error is allowed, by the number of elements: the fewer, the more is luck.
 
-    The numbers are those of `torch._dynamo.utils.same` (torch 2.13): 10, 8, 3, and 2 in float32; of many elements in
-    any dtype. Honest variations had up to 1.8 times eager's error in tensors of over 1000 elements
+    As in `torch._dynamo.utils.same` (torch 2.13) 10 for up to ten, 3, and 2 for many, there in float32 only; there are
+    8 for up to 500 elements there. Honest variations had up to 1.8 times eager's error in tensors of over 1000 elements
     (`experiment=judge_test`).
     """
     if count <= 10:

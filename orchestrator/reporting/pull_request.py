@@ -201,6 +201,7 @@ def _sections(summary: Sequence[Row], most: int) -> list[list[str]]:
 OWN = {"compiler": "", "batch_size": "batch ", "sequence_length": "length "}
 """What is a column only where rows differ in it, and how it is called where it stands in the title."""
 TITLES = ("speed-up [95 %]", "eager (ms)", "latency (ms)", "compile (s)", "memory", "accuracy")
+MOST_REASONS = 5
 DISTURBED = "\\* something else used the machine meanwhile."
 
 
@@ -213,6 +214,8 @@ def _section(title: str, rows: Sequence[Row], most: int) -> list[str]:
     titles = ("model", *(OWN[name].strip() or name for name in own), *TITLES)
     body = table(titles, lines, left=2 if "compiler" in own else 1) + more(len(lines), len(shown), "rows")
     starred = ["", DISTURBED] if any(row["disturbed"] for row in shown[:most]) else []
+    weaker = sorted({row["weaker"] for row in shown[:most] if row["weaker"]})
+    starred += ["", f"~ judged by weaker rules: {'; '.join(map(code, weaker[:MOST_REASONS]))}"] if weaker else []
     return details(f"{title}{same}: {plural(len(shown), 'row')}", [*body, *starred])
 
 
@@ -229,7 +232,7 @@ def _row(row: Row) -> list[str]:
         _speedup(row),
         *(COLUMNS[name].text(row[name]) for name in ("eager_latency_ms", "latency_ms", "compile_latency_cold_s")),
         MISSING if row["compression_ratio"] is None else _figure(row, "compression_ratio"),
-        MISSING if row["accuracy"] is None else code(row["accuracy"]),
+        MISSING if row["accuracy"] is None else code(row["accuracy"]) + "&nbsp;~" * bool(row["weaker"]),
     ]
 
 

@@ -18,6 +18,8 @@ Row = Mapping[str, Any]
 
 FLAG = "!"
 DISTURBED = "*"
+WEAKER = "~"
+"""Behind an accuracy that was judged by weaker rules, in part: without float64, or not all of the outputs."""
 TITLES = ("compiler", "speed-up [95 %]", "latency", "compile", "memory", "accuracy")
 GENERATION_WORDS = {
     "time_to_first_token_ms": ("first token after ", " ms"),
@@ -176,7 +178,8 @@ def _accuracy(row: Row) -> Cell:
     status = row["accuracy"]
     if status is None:
         return Cell()
-    return Cell(status) if status in SUCCESSES else Cell(status + FLAG, style="red")
+    mark = WEAKER if row["weaker"] else ""
+    return Cell(status + mark) if status in SUCCESSES else Cell(status + FLAG + mark, style="red")
 
 
 def _workload(row: Row) -> tuple[Any, ...]:

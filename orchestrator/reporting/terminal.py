@@ -93,6 +93,8 @@ def show_summary(tables: Tables, folder: str, next_command: str) -> None:
 
 def _notes(out: Console, summary: Sequence[Mapping[str, Any]]) -> None:
     """Say what the marks mean, and what is behind the intervals; only what occurs."""
+    from orchestrator.reporting.summary import WEAKER
+
     if any(row["flags"] for row in summary):
         rules = "speed-up < 0.95x, cold compile > 120 s, memory ratio < 0.90x, accuracy not passed"
         _note(out, f"! {rules}, or not timed as the row says")
@@ -118,6 +120,14 @@ def _notes(out: Console, summary: Sequence[Mapping[str, Any]]) -> None:
     }
     if batches:
         _note(out, f"Accuracy was judged at batch size {', '.join(map(str, sorted(batches)))}.")
+    weaker: dict[str, list[str]] = defaultdict(list)
+    for row in summary:
+        if row["weaker"]:
+            weaker[row["weaker"]].append(_row_name(row))
+    for text, names in list(weaker.items())[:LISTED]:
+        _note(out, f"{WEAKER} judged by weaker rules: {_some(names, 2)}: {text}")
+    if len(weaker) > LISTED:
+        _note(out, f"{WEAKER} and {len(weaker) - LISTED} more reasons: see the column 'weaker'")
     bound = [_row_name(row) for row in summary if row["launch_bound"]]
     if bound:
         _note(out, f"Launch-bound, the device waits for Python: {_some(bound, 3)} (docs/gpu.md).")

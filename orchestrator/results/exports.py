@@ -65,7 +65,7 @@ IN_OTHER_TABLES = {  # the Markdown summary says what performance.md and accurac
     "summary": frozenset(
         {*COUNTERS, *DEVICE, *JUDGEMENT, "own_memory_mib", "compile_peak_memory_mib", "children_peak_memory_mib"}
     )
-    - {"graph_breaks", "max_abs_error", "launch_bound"}
+    - {"graph_breaks", "max_abs_error", "launch_bound", "weaker"}
 }
 
 

@@ -119,7 +119,10 @@ def _accuracy(row: Joined, family: Family) -> Iterator[dict[str, Any]]:
     word = dynamobench_export.word_of(family, row.row["accuracy"])
     yield {
         "name": "accuracy",
-        "extra_info": {"benchmark_values": [word], **_texts({"reason": row.row["accuracy_reason"]})},
+        "extra_info": {
+            "benchmark_values": [word],
+            **_texts({"reason": row.row["accuracy_reason"], "rules": row.row["rules"], "weaker": row.row["weaker"]}),
+        },
     }
 
 

@@ -46,6 +46,8 @@ TEXTS = (
     "disturbed",
     "performance_reason",
     "accuracy_reason",
+    "rules",
+    "weaker",
     "command",
 )
 LONGEST = 5000

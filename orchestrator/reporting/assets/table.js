@@ -100,7 +100,10 @@ function statusCell(row, measure) {
   const said = reason ?? (measure === "performance" && rows.get(row, "rounds") !== null ? rounds : null);
   const job = measure === "accuracy" && rows.get(row, "accuracy_job") !== null ? jobOfRow(row, "accuracy") : undefined;
   const mark = badge(rows.get(row, measure));
-  return two(job === undefined ? mark : jobLink(job, { class: "plain" }, mark), said === null ? null : h("span", { title: said }, said));
+  const weaker = measure === "accuracy" ? rows.get(row, "weaker") : null;
+  const second = said === null ? null : h("span", { title: said }, said);
+  const third = weaker === null ? null : h("span", { class: "warn", title: weaker }, "~ weaker rules");
+  return two(job === undefined ? mark : jobLink(job, { class: "plain" }, mark), second !== null && third !== null ? h("span", {}, third, " ", second) : second ?? third);
 }
 
 function marksCell(row) {
