@@ -108,6 +108,28 @@ def by_rules(rows: Sequence[Row]) -> Iterator[Row]:
         }
 
 
+MISSES = ("plant", "plant_kind", "plants", "misjudged", "where")
+
+
+def misjudged(rows: Sequence[Row]) -> Iterator[Row]:
+    """Yield, per plant, in how many models our rules say the wrong thing, and in which; the most frequent first."""
+    groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.get("plant") is not None:
+            groups[row["plant"], row["plant_kind"]].append(row)
+    found: list[Row] = []
+    for (plant, kind), planted in groups.items():
+        wrong = [row for row in planted if (row["scaled_says"] == PASS) != (kind == "honest")]
+        places: dict[str, int] = defaultdict(int)
+        for row in wrong:
+            places[f"{row['model']} {_precision(row)} {row['mode']}"] += 1
+        where = ", ".join(f"{place} ({count})" if count > 1 else place for place, count in places.items())
+        found.append(
+            {"plant": plant, "plant_kind": kind, "plants": len(planted), "misjudged": len(wrong), "where": where}
+        )
+    yield from sorted((row for row in found if row["misjudged"]), key=lambda row: (-row["misjudged"], row["plant"]))
+
+
 def _precision(row: Row) -> str:
     """Return the dtype, and the quantisation where there is one."""
     quantization = row["compiler"].partition("+")[2]
@@ -164,7 +186,7 @@ FINDINGS: Mapping[str, Finding] = {
     "sensitivity": Finding(
         "sensitivity",
         ("plant", "plant_kind", "plant_place", "scaled_says", "dynamo_says", "scaled_why"),
-        over_the_sweep={"sensitivity_shares": (SHARES, by_rules)},
+        over_the_sweep={"sensitivity_shares": (SHARES, by_rules), "sensitivity_misses": (MISSES, misjudged)},
     ),
     "tolerance": Finding("tolerance", ("tensors", *DISTANCE, "worst_tensor", *ERRORS, "fp64")),
     "tolerance_tensors": Finding("tolerance", ("tensor", "tensor_dtype", *DISTANCE, *ERRORS)),

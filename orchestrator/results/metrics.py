@@ -455,6 +455,8 @@ _COLUMNS = (
     _counted("plants", "faults that were planted"),
     _percent("found_scaled_percent", "faults that our rules find", "higher"),
     _percent("found_dynamo_percent", "faults that dynamo's rules find", "higher"),
+    _counted("misjudged", "faults that our rules let pass, or honest variations that they do not", "lower"),
+    _text("where", "model, dtype and mode of those"),
     _counted("honest", "honest variations that were planted"),
     _percent("accused_scaled_percent", "honest variations that our rules do not let pass", "lower"),
     _percent("accused_dynamo_percent", "honest variations that dynamo's rules do not let pass", "lower"),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
 
 AWAKE_S = 0.005  # the end of a known wait, spent looking at the clock
-KINDS = ("matmul", "allocate", "sleep", "fail", "cuda_sleep", "copy", "temp", "hold", "mutate", "full")
+KINDS = ("matmul", "allocate", "sleep", "fail", "cuda_sleep", "copy", "temp", "hold", "mutate", "stateful", "full")
 OF_CUDA = frozenset({"cuda_sleep", "hold", "full"})
 """Kinds that there are on CUDA only."""
 
@@ -27,11 +27,12 @@ class KnownModel:
     `seconds`. sleep: a step that takes `seconds`, to microseconds. fail: a step that raises. Gradients flow through
     each of these, so that it can be trained.
 
-    cuda_sleep: one kernel that spins for `cycles` of the SM's clock; `aside`: on a stream of its own that nothing
-    waits for. copy: `bytes` are read and as many written. temp: two linear layers, width -> hidden -> width: what is
-    between them has batch * hidden elements, and no compiler can fuse it away. hold: `share` of the device's memory,
-    kept from the first step on. mutate: a step that writes into its input. full: a process that may allocate nothing
-    on its device from before the first tensor.
+    cuda_sleep: one kernel that spins for `cycles` of the SM's clock; `aside`: on a stream of its own that nothing waits
+    for. copy: `bytes` are read and as many written. temp: two linear layers, width -> hidden -> width: what is between
+    them has batch * hidden elements, and no compiler can fuse it away. hold: `share` of the device's memory, kept from
+    the first step on. mutate: a step that writes into its input. stateful: one that centres its input in place, counts
+    its calls in a buffer, averages batches in training, and returns what depends on all of it. full: a process that may
+    allocate nothing on its device from before the first tensor.
     """
 
     kind: str
@@ -64,7 +65,7 @@ class KnownModel:
         if self.kind in OF_CUDA and not workload.device.startswith("cuda"):
             raise ValueError(f"kind={self.kind} is of CUDA devices, not of {workload.device}")
         generator = torch.Generator().manual_seed(workload.seed)
-        width = self.width if self.kind in ("matmul", "temp") else 8
+        width = self.width if self.kind in ("matmul", "temp", "stateful") else 8
         model = _module(self, width, generator)
         inputs = {"x": torch.randn(workload.batch_size, width, generator=generator)}
         return Program(model=model, inputs=inputs, loss=lambda outputs: outputs["y"].float().square().mean())
@@ -73,7 +74,7 @@ class KnownModel:
         """Return (inputs, outputs) of each linear layer."""
         if self.kind == "temp":
             return [(width, self.hidden), (self.hidden, width)]
-        return [(width, width)] * (self.layers if self.kind == "matmul" else 1)
+        return [(width, width)] * (self.layers if self.kind in ("matmul", "stateful") else 1)
 
 
 def _wait(seconds: float) -> None:
@@ -89,6 +90,8 @@ def _module(known: KnownModel, width: int, generator: torch.Generator) -> torch.
     import torch
 
     class Known(torch.nn.Module):
+        calls: torch.Tensor
+
         def __init__(self) -> None:
             super().__init__()
             layers = [torch.nn.Linear(inputs, outputs, bias=False) for inputs, outputs in known.shapes(width)]
@@ -96,13 +99,16 @@ def _module(known: KnownModel, width: int, generator: torch.Generator) -> torch.
                 torch.nn.init.normal_(layer.weight, std=layer.in_features**-0.5, generator=generator)
             self.layers = torch.nn.ModuleList(layers)
             self.kept: Any = None  # what was allocated at the first call, on the device of its input
+            if known.kind == "stateful":
+                self.norm = torch.nn.BatchNorm1d(width)
+                self.register_buffer("calls", torch.zeros(()))
 
         def forward(self, x: torch.Tensor) -> dict[str, Any]:
             if known.kind not in ("matmul", "temp"):
                 self.before(x)
             for layer in self.layers:
                 x = layer(x)
-            return {"y": x}
+            return {"y": self.norm(x) * self.calls if known.kind == "stateful" else x}
 
         def before(self, x: torch.Tensor) -> None:
             if known.kind == "fail":
@@ -116,6 +122,9 @@ def _module(known: KnownModel, width: int, generator: torch.Generator) -> torch.
                 _wait(known.seconds)
             if known.kind == "mutate":
                 x.add_(1)
+            if known.kind == "stateful":
+                x.sub_(x.mean(-1, keepdim=True))
+                self.calls += 1
             if known.kind == "cuda_sleep":
                 self.spin(x.device)
             if known.kind == "copy":
