@@ -73,7 +73,7 @@ class Accuracy:
         stored = Stored.of(context)
         if isinstance(stored, Outcome):
             return stored
-        judgement = Judgement(rule, stored, training=context.mode.training)
+        judgement = Judgement(rule, stored, context)
         context.facts["accuracy"] = judgement.facts
         try:
             for place, left in observe_compiled(context, stored.found):
@@ -138,8 +138,9 @@ class Stored:
 class Judgement:
     """The comparison of a series, as it grows. `facts` go into the result."""
 
-    def __init__(self, rule: Rule, stored: Stored, *, training: bool) -> None:
-        self._rule, self._stored, self._training = rule, stored, training
+    def __init__(self, rule: Rule, stored: Stored, context: Context) -> None:
+        self._rule, self._stored, self._training = rule, stored, context.mode.training
+        self._owns_state = bool(getattr(context.compiler, "owns_state", False))
         self._worst: dict[str, Record] = {}
         self._same_stream = True
         found = stored.found
@@ -158,7 +159,7 @@ class Judgement:
         stored, found = self._stored, self._stored.found
         if self._rule.rules == DYNAMO and place:
             return
-        names = found.names[place]
+        names = [name for name in found.names[place] if not (self._owns_state and name.startswith("buffer."))]
         if self._rule.rules == DYNAMO:
             names = [name for name in names if self._of_dashboard(name)]
             left = {name: tensor for name, tensor in left.items() if self._of_dashboard(name)}
@@ -196,6 +197,8 @@ class Judgement:
                 reasons.setdefault(arbiter.removeprefix("eager: "), []).append(record["name"])
         words = [f"{_some(names)}: {reason}" for reason, names in reasons.items()]
         words += [f"not compared: {_some(found.not_compared)}"] if found.not_compared else []
+        if self._owns_state and any(name.startswith("buffer.") for names in found.names for name in names):
+            words.append("buffers: the compiled code keeps its own, which cannot be read")
         words += [f"calls left out, which eager cannot do: {found.calls_left_out}"] if found.calls_left_out else []
         return words
 

@@ -210,7 +210,7 @@ def _lead(truth: torch.Tensor, result: torch.Tensor) -> float:
     for row in range(0, len(truth), height):
         t, r = truth[row : row + height], result[row : row + height]
         behind = t.max(1).values.double() - t.gather(1, r.argmax(1, keepdim=True)).squeeze(1).double()
-        lead = max(lead, float(behind.nan_to_num(0.0, 0.0, 0.0).max()))
+        lead = max(lead, float(behind.where(r.isfinite().all(1), 0.0).nan_to_num(0.0, 0.0, 0.0).max()))
     return lead
 
 

@@ -23,7 +23,7 @@ from orchestrator.measures.compare import differing, roundoff
 from orchestrator.measures.context import Context, seed_all
 from orchestrator.measures.eager import really_eager
 from orchestrator.measures.scaled import FLOAT32_ROUNDOFF
-from orchestrator.plugins import Outcome, Program
+from orchestrator.plugins import Observing, Outcome, Program
 from orchestrator.precision import computed_in
 from orchestrator.probes.observed import left_out
 from orchestrator.records import EAGER_TWO_RUNS_DIFFER, PASS, REFERENCE_KIND
@@ -115,8 +115,9 @@ class Reference:
     def _first(self, context: Context) -> tuple[Found, Mapping[str, Tensors]]:
         """Run and store the series. A call with other inputs than the first that eager cannot do is left out of it."""
         program = context.build(dropout=False)
-        calls, why = series(program.inputs, self.calls, context.workload.seed), None
+        calls, why = self._calls(context, program), None
         inputs = inputs_of(context, program.inputs, calls)
+        program = context.build(dropout=False)
         while True:
             try:
                 return _stored(context, program, calls, inputs, why), inputs
@@ -132,6 +133,19 @@ class Reference:
                 )
                 calls = [call for call in calls if call.inputs != failed.call.inputs]
                 program = context.build(dropout=False)
+
+    def _calls(self, context: Context, program: Program) -> list[Call]:
+        """Return the series: the usual one, and, where a branch depends on the data, a call that takes another one."""
+        from orchestrator.measures.paths import other_path
+
+        calls = series(program.inputs, self.calls, context.workload.seed)
+        if self.calls is not None or isinstance(context.mode, Observing):
+            return calls
+        try:
+            other = other_path(context, program, calls)
+        except Exception:  # noqa: BLE001 - it cannot be watched so, or run with other inputs: the series itself tells
+            other = None
+        return calls if other is None else [*calls[:-1], other, calls[-1]]
 
 
 class _CallFailed(Exception):

@@ -48,7 +48,7 @@ class Sensitivity:
     faults: Sequence[str] = ()
 
     def run(self, context: Context) -> Outcome:
-        from orchestrator.measures.plants import FAULTS, VARIATIONS
+        from orchestrator.measures.plants import FAULTS, ONCE, VARIATIONS
 
         for name in self.faults:
             if name not in FAULTS:
@@ -61,7 +61,11 @@ class Sensitivity:
             inputs = inputs_of(context, context.build(dropout=False).inputs, stored.found.calls)
         with context.phase("compile"):
             right = list(self._series(context, stored, inputs, VARIATIONS["as compiled"], 0))
-        plants = [(FAULT, name, FAULTS[name], place) for name in self.faults or FAULTS for place in range(self.places)]
+        plants = [
+            (FAULT, name, FAULTS[name], place)
+            for name in self.faults or FAULTS
+            for place in range(1 if name in ONCE else self.places)
+        ]
         plants += [(HONEST, name, plant, 0) for name, plant in VARIATIONS.items()]
         count = 0
         with context.phase("plants"):
@@ -111,7 +115,7 @@ class Sensitivity:
     def _judged(self, context: Context, stored: Stored, series: Sequence[tuple[Tensors, str]], rules: str) -> Outcome:
         options = {name: value for name, value in vars(self).items() if name not in ("places", "faults")}
         rule = Accuracy(**options, rules=rules).rule(context)
-        judgement = Judgement(rule, stored, training=context.mode.training)
+        judgement = Judgement(rule, stored, context)
         for place, (left, drawn) in enumerate(series):
             judgement.add(place, dict(left), drawn)
         return judgement.outcome()
