@@ -211,7 +211,7 @@ def test_help_is_one_screen_with_verbs_groups_and_exit_codes(capsys: pytest.Capt
         (["compiler=inducter"], "unknown compiler 'inducter': did you mean 'inductor'"),
         (["compiler=eager,inducter"], "unknown compiler 'inducter': did you mean 'inductor'"),
         (["suite=quik"], "unknown suite 'quik': did you mean 'quick'"),
-        (["experiment=nope"], "unknown experiment 'nope': Available: gpu_acceptance, huggingface_small, quick"),
+        (["experiment=nope"], "unknown experiment 'nope': Available: gpu_acceptance, huggingface_small, judge_test"),
         (["roundz=2"], "unknown key 'roundz': did you mean 'rounds'"),
         (["roundz=1,2"], "unknown key 'roundz': did you mean 'rounds'"),
         (["execution.timeouts=2"], "unknown key 'execution.timeouts': did you mean 'timeout_s'"),

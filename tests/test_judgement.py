@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import gc
 import random
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,7 @@ def _as_in_a_fresh_process() -> Any:
     gc.freeze()  # each phase collects garbage first: not all that pytest and torch hold
     yield
     torch.use_deterministic_algorithms(False)
-    if "torch._inductor.config" in __import__("sys").modules:
+    if "torch._inductor.config" in sys.modules:
         torch._inductor.config.fallback_random = False
 
 

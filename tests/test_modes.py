@@ -165,13 +165,21 @@ def test_logits_are_those_of_one_forward_pass_over_all_tokens(model: str, cache:
 def test_eager_is_accurate_and_has_a_float64_reference(tmp_path: Path, model: str, dtype: str, mode: Any) -> None:
     outcome, tensors = judged(tmp_path, builder(model), mode, Eager(), dtype=dtype)
     assert outcome.status == PASS, outcome.reason
-    (record,) = tensors
-    assert record["name"] == "output.logits"
-    assert record["shape"] == ([BATCH, 1000] if isinstance(mode, Prefill) else [BATCH, NEW, 1000])
+    shapes = {record["name"]: record["shape"] for record in tensors}
+    if isinstance(mode, Prefill):
+        assert shapes == {"output.logits": [BATCH, 1000], "output.logits_after": [BATCH, 1, 1000]}
+    else:
+        assert shapes == {"output.logits": [BATCH, NEW, 1000]}
 
 
 def test_a_static_cache_that_autocast_makes_impossible_is_unsupported(tmp_path: Path) -> None:
+    """Whether keys and values have two dtypes depends on the version of transformers: here they have."""
     made, load = program("llama_tiny"), workload("llama_tiny", dtype="amp_bfloat16")
+
+    def two_dtypes(*_: Any) -> None:
+        raise RuntimeError("index_copy_(): self and source expected to have the same dtype, but got Float and BFloat16")
+
+    made.model.register_forward_pre_hook(two_dtypes)
     with pytest.raises(Unsupported, match=r"different dtypes.* take dtype=bfloat16, or mode.options.cache=dynamic"):
         Decode(NEW).step(made, made.model, load)
     outcome, _ = judged(tmp_path, builder("llama_tiny"), Decode(NEW, "dynamic"), Eager(), dtype="amp_bfloat16")

@@ -75,13 +75,13 @@ def test_what_a_compiler_cannot_do_here_is_unsupported_with_the_reason(compiler:
         compiler.check(WORKLOAD)
 
 
-def test_a_missing_cpp_compiler_is_unsupported_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_cpp_compiler_is_unsupported_with_the_remedy() -> None:
     from torch._inductor import config, cpp_builder
 
     cpp_builder.get_cpp_compiler.cache_clear() if hasattr(cpp_builder.get_cpp_compiler, "cache_clear") else None
-    monkeypatch.setattr(config.cpp, "cxx", (None, "no-such-compiler"))
     cpp_builder.cpp_compiler_search.cache_clear()
-    with pytest.raises(Unsupported, match="install g"):
+    # not by monkeypatch: what it sets back is no longer a key of the configuration
+    with config.patch({"cpp.cxx": (None, "no-such-compiler")}), pytest.raises(Unsupported, match="install g"):
         TorchCompile().check(WORKLOAD)
     cpp_builder.cpp_compiler_search.cache_clear()
 

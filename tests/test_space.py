@@ -55,10 +55,10 @@ def test_tensors_count_while_a_job_needs_them() -> None:
     assert needed(jobs[1:3], keep_references=False) == 2 * FILES_BYTES  # the reference is there already
 
 
-def test_a_reference_in_training_is_all_gradients_twice() -> None:
+def test_a_reference_in_training_is_all_gradients_of_two_inputs_twice() -> None:
     workload = make_job("m").workload
-    assert reference_bytes(workload, 110.0, training=True) == 110e6 * (8 + 4)
-    assert reference_bytes(replace(workload, dtype="float16"), 110.0, training=True) == 110e6 * (8 + 2)
+    assert reference_bytes(workload, 110.0, training=True) == 2 * 110e6 * (8 + 4)
+    assert reference_bytes(replace(workload, dtype="float16"), 110.0, training=True) == 2 * 110e6 * (8 + 2)
     assert reference_bytes(workload, 110.0, training=False) == 0.0
     assert reference_bytes(workload, None, training=True) == 0.0
 

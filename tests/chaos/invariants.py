@@ -15,7 +15,7 @@ from orchestrator.results.load import load
 from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.tables import Table, build
 
-MEASURED_UNITS = frozenset({"s", "ms", "MiB", "%", "x"})
+MEASURED_UNITS = frozenset({"s", "ms", "MiB", "%", "x", "1/s", "J", "W"})
 MEASURED = frozenset(
     {
         *("verdict", "interval", "flags", "disturbed"),  # words for figures that were measured
