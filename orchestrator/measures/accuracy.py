@@ -22,6 +22,7 @@ from orchestrator.measures.eager import really_eager
 from orchestrator.measures.reference import (
     EAGER,
     FLOAT64,
+    IN_FLOAT32,
     NOT_DETERMINISTIC,
     Found,
     Reference,
@@ -190,12 +191,18 @@ class Judgement:
     def _weaker(self) -> list[str]:
         """Return what was judged by weaker rules than the others, or not at all, each with the reason."""
         found = self._stored.found
+        stored_why = None if found.has_arbiter else found.fp64
         reasons: dict[str, list[str]] = {}
         for record in self._worst.values():
             arbiter = record.get("arbiter")
             if isinstance(arbiter, str) and arbiter.startswith("eager: "):
                 reasons.setdefault(arbiter.removeprefix("eager: "), []).append(record["name"])
-        words = [f"{_some(names)}: {reason}" for reason, names in reasons.items()]
+        without = "" if stored_why is None else f" ({stored_why})"
+        words = [f"{_some(names)}: {reason}{without}" for reason, names in reasons.items()]
+        if found.fp64.startswith(IN_FLOAT32):
+            words.append(f"float32 stands in for float64 ({found.fp64.removeprefix(IN_FLOAT32)})")
+        if found.same_inputs:
+            words.append("every call had the same inputs: they do not depend on the seed, and none are floating")
         words += [f"not compared: {_some(found.not_compared)}"] if found.not_compared else []
         if self._owns_state and any(name.startswith("buffer.") for names in found.names for name in names):
             words.append("buffers: the compiled code keeps its own, which cannot be read")

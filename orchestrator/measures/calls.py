@@ -131,10 +131,10 @@ class Watch:
             if not unchanged(tensor, given[name]):
                 found |= copied(f"input.{name}", tensor)
         for name, buffer in () if self.own_state else model.named_buffers():
-            if name not in buffers or not unchanged(buffer, buffers[name]):
+            if name in buffers and not unchanged(buffer, buffers[name]):  # one that is new is a cache, not a state
                 found |= copied(f"buffer.{name}", buffer)
         now = _versions(model)
-        changed = {name for name, version in now if versions.get(name) != version}
+        changed = {name for name, version in now if name in versions and versions[name] != version}
         for name, parameter in model.named_parameters():
             if name in changed:
                 found |= copied(f"parameter.{name}", parameter)

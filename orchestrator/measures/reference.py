@@ -47,7 +47,8 @@ class Found:
     fp64: "ok", or why there is none; "float32: " before the reason where float32 stands in. random: names of tensors
     that another seed changes. drawn: after each call a digest of the generators' states. nondeterministic: the operator
     because of which torch was not held to deterministic algorithms. not_compared: outputs that hold no numbers.
-    compiles_itself: the model calls torch.compile (not here: all ran in eager). names: of the tensors of each call.
+    compiles_itself: the model calls torch.compile (not here: all ran in eager). calls_left_out: other inputs that eager
+    cannot do, and why. same_inputs: no others than the first could be found. names: of the tensors of each call.
     """
 
     calls: list[Call]
@@ -58,6 +59,7 @@ class Found:
     not_compared: list[str] = field(default_factory=list)
     compiles_itself: bool = False
     calls_left_out: str | None = None
+    same_inputs: bool = False
     names: list[list[str]] = field(default_factory=list)
 
     @property
@@ -116,11 +118,14 @@ class Reference:
         """Run and store the series. A call with other inputs than the first that eager cannot do is left out of it."""
         program = context.build(dropout=False)
         calls, why = self._calls(context, program), None
-        inputs = inputs_of(context, program.inputs, calls)
+        first = program.inputs
+        inputs = inputs_of(context, first, calls)
         program = context.build(dropout=False)
         while True:
             try:
-                return _stored(context, program, calls, inputs, why), inputs
+                found = _stored(context, program, calls, inputs, why)
+                same = all(unchanged(one, given[name]) for given in inputs.values() for name, one in first.items())
+                return replace(found, same_inputs=same and len(calls) > 1), inputs
             except _CallFailed as failed:
                 if (
                     failed.call.inputs == FIRST
@@ -128,9 +133,8 @@ class Reference:
                     or NOT_DETERMINISTIC in str(failed.error)
                 ):
                     raise failed.error from None
-                why = (
-                    f"{failed.call.inputs}: {type(failed.error).__name__}: {str(failed.error).strip().splitlines()[:1]}"
-                )
+                said = (str(failed.error).strip().splitlines() or ["no message"])[0]
+                why = f"{failed.call.inputs}: {type(failed.error).__name__}: {said}"
                 calls = [call for call in calls if call.inputs != failed.call.inputs]
                 program = context.build(dropout=False)
 
