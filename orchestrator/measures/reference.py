@@ -119,6 +119,7 @@ class Reference:
         program = context.build(dropout=False)
         calls, why = self._calls(context, program), None
         first = program.inputs
+        del program  # used up: one model in memory at a time
         inputs = inputs_of(context, first, calls)
         program = context.build(dropout=False)
         while True:
