@@ -225,13 +225,13 @@ def _gradient(change: Change) -> Plant:
 
 
 def _low_accumulation(forward: Forward, program: Program, place: int) -> Forward:
-    """Linear layers, all or some, add their products up in bfloat16 (float16 in float16), in 64 steps."""
+    """Linear layers, all or some, add their products up in bfloat16 (float16 in float16), in 128 steps."""
 
     def accumulate(layer: Any, inputs: Any, output: torch.Tensor) -> torch.Tensor:
         low = torch.float16 if output.dtype is torch.float16 else torch.bfloat16
         x, weight = inputs[0], layer.weight if isinstance(layer, torch.nn.Linear) else layer.weight.mT
         total = torch.zeros_like(output, dtype=low)
-        width = -(-x.shape[-1] // 64)
+        width = -(-x.shape[-1] // 128)
         for column in range(0, x.shape[-1], width):
             part = x[..., column : column + width].float() @ weight[:, column : column + width].float().mT
             total = (total.float() + part).to(low)
@@ -380,6 +380,9 @@ def _wider(dtype: torch.dtype) -> Plant:
             wider = {name: _to(value, dtype) for name, value in weights.items()}
             given = {name: _to(value, dtype) for name, value in inputs.items()}
             leaves, tree = _pytree.tree_flatten(torch.func.functional_call(model, wider, kwargs=given))
+            for name, value in inputs.items():  # what the model writes into them
+                if given[name] is not value and not torch.equal(given[name].to(value.dtype), value):
+                    value.data.copy_(given[name])
             for name, buffer in model.named_buffers():  # what the model counts or averages
                 if not torch.equal(buffer, _to(wider[name], buffer.dtype)):
                     buffer.data.copy_(wider[name])

@@ -108,7 +108,7 @@ def _module(known: KnownModel, width: int, generator: torch.Generator) -> torch.
                 self.before(x)
             for layer in self.layers:
                 x = layer(x)
-            return {"y": self.norm(x) * self.calls if known.kind == "stateful" else x}
+            return {"y": self.norm(x) * self.calls + x if known.kind == "stateful" else x}
 
         def before(self, x: torch.Tensor) -> None:
             if known.kind == "fail":
