@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from orchestrator import precision
 from orchestrator.errors import did_you_mean, is_out_of_memory
-from orchestrator.measures.calls import Watch, drawn_so_far, inputs_of
+from orchestrator.measures.calls import Watch, drawn_so_far, fresh_inputs, inputs_of
 from orchestrator.measures.compare import COSINE_LIMIT, DYNAMO, RULES, SCALED, Record, Rule, compare, roundoff
 from orchestrator.measures.context import Context
 from orchestrator.measures.eager import really_eager
@@ -277,8 +277,9 @@ def _observe(context: Context, found: Found, *, strict: bool) -> Iterator[tuple[
         inductor.fallback_random = True
         context.facts["fallback_random"] = True
     with context.phase("build"):
+        fresh = fresh_inputs(context, found.calls)
         program = context.build(dropout=False)
-        inputs = inputs_of(context, program.inputs, found.calls)
+        inputs = inputs_of(program.inputs, found.calls, fresh)
     context.seed()
     for place, call in enumerate(found.calls):
         phase = context.phase("compile", children=not context.is_eager) if place == 0 else context.phase("calls")

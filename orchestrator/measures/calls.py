@@ -55,28 +55,37 @@ def series(first: Tensors, calls: int | None, seed: int) -> list[Call]:
     return [Call(kind, seed + (0 if kind == FIRST else place)) for place, kind in enumerate(kinds)]
 
 
-def inputs_of(context: Context, first: Tensors, calls: Iterable[Call], dtype: str | None = None) -> dict[str, Tensors]:
+def fresh_inputs(context: Context, calls: Iterable[Call], dtype: str | None = None) -> dict[str, Tensors]:
+    """Return what the builder draws for the fresh inputs among `calls`, by their kind.
+
+    It builds a model with each, which is dropped: call it before the model that is judged is in memory.
+    """
+    seeds = {call.inputs: context.workload.seed + call.fresh for call in calls if call.fresh}
+    return {
+        kind: context.build(dropout=False, dtype=dtype, workload=replace(context.workload, seed=seed)).inputs
+        for kind, seed in seeds.items()
+    }
+
+
+def inputs_of(first: Tensors, calls: Iterable[Call], fresh: Mapping[str, Tensors]) -> dict[str, Tensors]:
     """Return the inputs of each kind among `calls`: name -> tensor of the shapes and dtypes of `first`.
 
-    Fresh ones are what the builder draws from another seed (the model that it builds with them is dropped). An input
-    that does not depend on the seed, or has another shape then, is the first one; if that is so of all, floating ones
-    are turned around (`_other`). Mirrored are floating inputs of both signs, negated; the others of the first call.
+    `fresh`: what `fresh_inputs` gave. An input that does not depend on the seed, or has another shape then, is the
+    first one; if that is so of all, floating ones are turned around (`_other`). Mirrored are floating inputs of both
+    signs, negated; the others of the first call.
     """
-    kinds = {call.inputs: call for call in calls}
-    made: dict[str, Tensors] = {}
-    for kind, call in kinds.items():
-        if kind == FIRST:
-            made[kind] = first
-        elif kind == MIRRORED:
-            made[kind] = {name: -tensor if _is_signed(tensor) else tensor for name, tensor in first.items()}
+    made: dict[str, Tensors] = {FIRST: first}
+    for call in calls:
+        if call.inputs in made:
+            continue
+        if call.inputs == MIRRORED:
+            others = {name: -tensor if _is_signed(tensor) else tensor for name, tensor in first.items()}
         else:
-            workload = replace(context.workload, seed=context.workload.seed + call.fresh)
-            drawn = context.build(dropout=False, dtype=dtype, workload=workload).inputs
-            fits = {name: _fits(tensor, drawn.get(name)) for name, tensor in first.items()}
-            fresh = {name: drawn[name] if fits[name] else tensor for name, tensor in first.items()}
-            if all(unchanged(tensor, fresh[name]) for name, tensor in first.items()):
-                fresh = {name: _other(tensor, call.fresh) for name, tensor in first.items()}
-            made[kind] = fresh
+            draws = fresh[call.inputs]
+            others = {name: draws[name] if _fits(one, draws.get(name)) else one for name, one in first.items()}
+            if all(unchanged(tensor, others[name]) for name, tensor in first.items()):
+                others = {name: _other(tensor, call.fresh) for name, tensor in first.items()}
+        made[call.inputs] = others
     return made
 
 

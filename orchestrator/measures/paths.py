@@ -17,7 +17,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import orchestrator
-from orchestrator.measures.calls import Call, Tensors, Watch, inputs_of
+from orchestrator.measures.calls import Call, Tensors, Watch, fresh_inputs, inputs_of
 from orchestrator.measures.context import Context
 from orchestrator.plugins import Program
 
@@ -56,7 +56,7 @@ def other_path(context: Context, program: Program, calls: Sequence[Call]) -> Cal
     draws = DRAWS if sum(weight.numel() for weight in program.model.parameters()) <= SMALL else DRAWS_OF_LARGE
     more = [Call(f"fresh {number}", calls[0].seed + number) for number in range(1, draws + 1)]
     for call in (*calls[1:], *more):
-        given = inputs_of(context, program.inputs, [call])[call.inputs]
+        given = inputs_of(program.inputs, [call], fresh_inputs(context, [call]))[call.inputs]
         if _trail(watch, call, given) != first:
             return None if call.inputs in known else call
     return None

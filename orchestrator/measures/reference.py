@@ -18,7 +18,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from orchestrator import precision
 from orchestrator.errors import is_out_of_memory
-from orchestrator.measures.calls import FIRST, Call, Tensors, Watch, drawn_so_far, inputs_of, series, unchanged
+from orchestrator.measures.calls import (
+    FIRST,
+    Call,
+    Tensors,
+    Watch,
+    drawn_so_far,
+    fresh_inputs,
+    inputs_of,
+    series,
+    unchanged,
+)
 from orchestrator.measures.compare import differing, roundoff
 from orchestrator.measures.context import Context, seed_all
 from orchestrator.measures.eager import really_eager
@@ -120,7 +130,7 @@ class Reference:
         calls, why = self._calls(context, program), None
         first = program.inputs
         del program  # used up: one model in memory at a time
-        inputs = inputs_of(context, first, calls)
+        inputs = inputs_of(first, calls, fresh_inputs(context, calls))
         program = context.build(dropout=False)
         while True:
             try:
@@ -209,8 +219,9 @@ def _in(context: Context, calls: list[Call], dtype: str) -> str:
 
     store = Tensorfiles(context.reference, FLOAT64, calls)
     try:
+        fresh = fresh_inputs(context, calls, dtype)
         program = context.build(dropout=False, dtype=dtype)
-        inputs = inputs_of(context, program.inputs, calls, dtype=dtype)
+        inputs = inputs_of(program.inputs, calls, fresh)
         watch = Watch(context, program, program.model, replace(context.workload, dtype=dtype))
         for place, call in enumerate(calls):
             left = watch.call(call, inputs[call.inputs])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from orchestrator.errors import did_you_mean
 from orchestrator.measures.accuracy import Accuracy, Judgement, Stored
-from orchestrator.measures.calls import Tensors, Watch, drawn_so_far, inputs_of
+from orchestrator.measures.calls import Tensors, Watch, drawn_so_far, fresh_inputs, inputs_of
 from orchestrator.measures.compare import DYNAMO, SCALED, differing
 from orchestrator.measures.context import Context
 from orchestrator.measures.reference import make_deterministic
@@ -58,7 +58,8 @@ class Sensitivity:
             return stored
         make_deterministic(strict=stored.found.nondeterministic is None)
         with context.phase("build"):
-            inputs = inputs_of(context, context.build(dropout=False).inputs, stored.found.calls)
+            fresh = fresh_inputs(context, stored.found.calls)
+            inputs = inputs_of(context.build(dropout=False).inputs, stored.found.calls, fresh)
         with context.phase("compile"):
             right = list(self._series(context, stored, inputs, VARIATIONS["as compiled"], 0))
         plants = [

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.measures.calls import Call, Watch, inputs_of, series
+from orchestrator.measures.calls import Call, Watch, fresh_inputs, inputs_of, series
 from orchestrator.measures.compare import Rule, compare, differing, roundoff
 from orchestrator.measures.context import Context
 from orchestrator.measures.eager import really_eager
@@ -99,8 +99,9 @@ def _observe(
     context: Context, calls: Sequence[Call], *, compiled: bool = False, dtype: str | None = None
 ) -> list[dict[str, torch.Tensor]]:
     """Build the model afresh; return what each call leaves."""
+    fresh = fresh_inputs(context, calls, dtype)
     program = context.build(dropout=False, dtype=dtype)
-    inputs = inputs_of(context, program.inputs, calls, dtype)
+    inputs = inputs_of(program.inputs, calls, fresh)
     workload = replace(context.workload, dtype=dtype or context.workload.dtype)
     context.seed()
     forward = context.compiler.compile(program, workload) if compiled else program.model
