@@ -20,6 +20,11 @@ class UsageError(Exception):
     """Bad input: the message names the thing, the value and what to write instead."""
 
 
+def in_one_line(error: BaseException) -> str:
+    """Return the type of an error and the first line of its message."""
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[0]}"
+
+
 def printable(text: str) -> list[str]:
     """Return the lines of a text, none of which can do anything to a terminal. Indentation is kept."""
     plain = ESCAPES.sub("", text).expandtabs(4)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from orchestrator import precision
 from orchestrator.errors import did_you_mean, is_out_of_memory
 from orchestrator.measures.calls import Watch, drawn_so_far, fresh_inputs, inputs_of
-from orchestrator.measures.compare import COSINE_LIMIT, DYNAMO, RULES, SCALED, Record, Rule, compare, roundoff
+from orchestrator.measures.compare import DYNAMO, RULES, SCALED, Record, Rule, Strictness, compare
 from orchestrator.measures.context import Context
 from orchestrator.measures.eager import really_eager
 from orchestrator.measures.reference import (
@@ -31,7 +31,6 @@ from orchestrator.measures.reference import (
     make_deterministic,
 )
 from orchestrator.plugins import Outcome, facts_of
-from orchestrator.precision import computed_in
 from orchestrator.probes import counters
 from orchestrator.records import COMPARISON_ERROR, FAIL_ACCURACY, INFRASTRUCTURE, JUDGED, PASS, RANDOM
 
@@ -40,8 +39,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Accuracy:
-    """tolerance: relative to a tensor's scale; None takes the suite's. All others: see `Rule`, and `calls.series`.
+class Accuracy(Strictness):
+    """calls: see `calls.series`.
 
     rules: "scaled", or "dynamo": those of PyTorch's dashboard, on outputs, loss, gradients and, in training, buffers of
     the first call. There NaN where eager has NaN counts as equal in every dtype but float32, as in PyTorch's
@@ -51,26 +50,18 @@ class Accuracy:
     kind: ClassVar[str] = JUDGED
     PRELOAD: ClassVar[tuple[str, ...]] = Reference.PRELOAD
 
-    tolerance: float | None = None
-    cosine: bool | None = None
-    larger_multiplier: bool | None = None
-    cosine_limit: float | None = None
-    norm_tolerance: float | None = None
     rules: str = SCALED
     calls: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("tolerance", "cosine_limit", "norm_tolerance"):
-            value = getattr(self, name)
-            if value is not None and not value >= 0:
-                raise ValueError(f"{name}={value}: it must be at least 0")
+        super().__post_init__()
         if self.rules not in RULES:
             raise ValueError(f"unknown rules '{self.rules}': {did_you_mean(self.rules, RULES)}")
         if self.calls is not None and self.calls < 1:
             raise ValueError(f"calls={self.calls}: it must be at least 1")
 
     def run(self, context: Context) -> Outcome:
-        rule = self.rule(context)
+        rule = self.rule(context.workload, self.rules)
         stored = Stored.of(context)
         if isinstance(stored, Outcome):
             return stored
@@ -85,21 +76,6 @@ class Accuracy:
         except Unreadable as error:
             return Outcome(INFRASTRUCTURE, str(error))
         return judgement.outcome()
-
-    def rule(self, context: Context) -> Rule:
-        """Return how strictly to judge this job. Raises ValueError without a tolerance."""
-        if self.tolerance is None:
-            raise ValueError("accuracy needs a tolerance: set it in the suite or as measure.options.tolerance")
-        return Rule(
-            tolerance=self.tolerance,
-            cosine=bool(self.cosine),
-            larger_multiplier=bool(self.larger_multiplier),
-            equal_nan=context.workload.dtype != "float32",
-            cosine_limit=COSINE_LIMIT if self.cosine_limit is None else self.cosine_limit,
-            norm_tolerance=self.norm_tolerance,
-            rules=self.rules,
-            roundoff=roundoff(computed_in(context.workload)),
-        )
 
 
 class NotComparable(Exception):

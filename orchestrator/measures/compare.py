@@ -16,6 +16,8 @@ from orchestrator.measures import same, scaled
 from orchestrator.measures.calls import unchanged
 from orchestrator.measures.distances import Seen, in_json
 from orchestrator.measures.scaled import FLOAT32_ROUNDOFF
+from orchestrator.precision import computed_in
+from orchestrator.records import Workload
 
 if TYPE_CHECKING:
     import torch
@@ -46,6 +48,41 @@ class Rule:
     norm_tolerance: float | None = None
     rules: str = SCALED
     roundoff: float = FLOAT32_ROUNDOFF
+
+
+@dataclass(frozen=True)
+class Strictness:
+    """The options of a measure that say how strictly to judge: see `Rule`. None takes the suite's, or Rule's own.
+
+    Raises ValueError for a negative one.
+    """
+
+    tolerance: float | None = None
+    cosine: bool | None = None
+    larger_multiplier: bool | None = None
+    cosine_limit: float | None = None
+    norm_tolerance: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("tolerance", "cosine_limit", "norm_tolerance"):
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise ValueError(f"{name}={value}: it must be at least 0")
+
+    def rule(self, workload: Workload, rules: str = SCALED) -> Rule:
+        """Return the rule for what is computed for this workload. Raises ValueError without a tolerance."""
+        if self.tolerance is None:
+            raise ValueError("accuracy needs a tolerance: set it in the suite or as measure.options.tolerance")
+        return Rule(
+            tolerance=self.tolerance,
+            cosine=bool(self.cosine),
+            larger_multiplier=bool(self.larger_multiplier),
+            equal_nan=workload.dtype != "float32",
+            cosine_limit=COSINE_LIMIT if self.cosine_limit is None else self.cosine_limit,
+            norm_tolerance=self.norm_tolerance,
+            rules=rules,
+            roundoff=roundoff(computed_in(workload)),
+        )
 
 
 def compare(

@@ -14,12 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from orchestrator.measures.compare import COSINE_LIMIT, Rule, roundoff
+from orchestrator.measures.compare import Strictness
 from orchestrator.measures.context import Context
 from orchestrator.measures.shapes import Shape, build_inputs, positive
 from orchestrator.measures.side_by_side import NOT_COMPARED, SideBySide
 from orchestrator.plugins import Forward, Outcome, Program, Unsupported
-from orchestrator.precision import computed_in
 from orchestrator.probes import compilations, counters
 from orchestrator.probes.clock import stopwatch
 from orchestrator.records import FAIL_ACCURACY, FAIL_TO_RUN, OBSERVED, PASS, Workload
@@ -34,7 +33,7 @@ OVER_LIMIT = "none: recompile limit"
 
 
 @dataclass(frozen=True)
-class DynamicShapes:
+class DynamicShapes(Strictness):
     """Every batch size with every length, in this order; none of one kind: the workload's own.
 
     calls: timed calls of each shape, eager and compiled, after one that is not timed.
@@ -56,13 +55,9 @@ class DynamicShapes:
     sequence_lengths: Sequence[int] = ()
     mark_dynamic: bool | None = None
     calls: int = 20
-    tolerance: float | None = None
-    cosine: bool | None = None
-    larger_multiplier: bool | None = None
-    cosine_limit: float | None = None
-    norm_tolerance: float | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         positive("batch_sizes", self.batch_sizes)
         positive("sequence_lengths", self.sequence_lengths)
         positive("calls", [self.calls])
@@ -118,15 +113,7 @@ class DynamicShapes:
             why = "the compiled model is trained by itself: its parameters are no longer eager's"
         if self.tolerance is None or why:
             return lambda inputs, workload: {"accuracy": f"{NOT_COMPARED}: {why}"}
-        rule = Rule(
-            tolerance=self.tolerance,
-            cosine=bool(self.cosine),
-            larger_multiplier=bool(self.larger_multiplier),
-            equal_nan=context.workload.dtype != "float32",
-            cosine_limit=COSINE_LIMIT if self.cosine_limit is None else self.cosine_limit,
-            norm_tolerance=self.norm_tolerance,
-            roundoff=roundoff(computed_in(context.workload)),
-        )
+        rule = self.rule(context.workload)
         sides = SideBySide(context, eager, compiled, forward, rule)
 
         def judge(inputs: Inputs, workload: Workload) -> dict[str, str]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from orchestrator import precision
-from orchestrator.errors import is_out_of_memory
+from orchestrator.errors import in_one_line, is_out_of_memory
 from orchestrator.measures.calls import (
     FIRST,
     Call,
@@ -127,7 +127,7 @@ class Reference:
     def _first(self, context: Context) -> tuple[Found, Mapping[str, Tensors]]:
         """Run and store the series. A call with other inputs than the first that eager cannot do is left out of it."""
         program = context.build(dropout=False)
-        calls, why = self._calls(context, program), None
+        calls, why = self._calls(context, program)
         first = program.inputs
         del program  # used up: one model in memory at a time
         inputs = inputs_of(first, calls, fresh_inputs(context, calls))
@@ -144,23 +144,23 @@ class Reference:
                     or NOT_DETERMINISTIC in str(failed.error)
                 ):
                     raise failed.error from None
-                said = (str(failed.error).strip().splitlines() or ["no message"])[0]
-                why = f"{failed.call.inputs}: {type(failed.error).__name__}: {said}"
+                why = f"{failed.call.inputs}: {in_one_line(failed.error)}"
                 calls = [call for call in calls if call.inputs != failed.call.inputs]
                 program = context.build(dropout=False)
 
-    def _calls(self, context: Context, program: Program) -> list[Call]:
-        """Return the series: the usual one, and, where a branch depends on the data, a call that takes another one."""
+    def _calls(self, context: Context, program: Program) -> tuple[list[Call], str | None]:
+        """Return the series: the usual one, and, where a branch depends on the data, a call that takes another one; and
+        why no such call could be looked for."""
         from orchestrator.measures.paths import other_path
 
         calls = series(program.inputs, self.calls, context.workload.seed)
         if self.calls is not None or isinstance(context.mode, Observing):
-            return calls
+            return calls, None
         try:
             other = other_path(context, program, calls)
-        except Exception:  # noqa: BLE001 - it cannot be watched so, or run with other inputs: the series itself tells
-            other = None
-        return calls if other is None else [*calls[:-1], other, calls[-1]]
+        except Exception as error:  # noqa: BLE001 - it cannot be watched so, or run with other inputs: told
+            return calls, f"those that take another path: {in_one_line(error)}"
+        return (calls if other is None else [*calls[:-1], other, calls[-1]]), None
 
 
 class _CallFailed(Exception):
@@ -232,7 +232,7 @@ def _in(context: Context, calls: list[Call], dtype: str) -> str:
         if isinstance(error, torch.OutOfMemoryError):
             torch.cuda.empty_cache()
         store.remove()
-        return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+        return in_one_line(error)
     return "ok"
 
 

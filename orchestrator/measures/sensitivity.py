@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from orchestrator.errors import did_you_mean
 from orchestrator.measures.accuracy import Accuracy, Judgement, Stored
 from orchestrator.measures.calls import Tensors, Watch, drawn_so_far, fresh_inputs, inputs_of
-from orchestrator.measures.compare import DYNAMO, SCALED, differing
+from orchestrator.measures.compare import DYNAMO, SCALED, Strictness, differing
 from orchestrator.measures.context import Context
 from orchestrator.measures.reference import make_deterministic
 from orchestrator.plugins import Outcome
@@ -28,7 +28,7 @@ FAULT, HONEST = "fault", "honest"
 
 
 @dataclass(frozen=True)
-class Sensitivity:
+class Sensitivity(Strictness):
     """Leaves the table `sensitivity`, one row per plant. places: of each fault, in different tensors, elements and
     layers.
 
@@ -38,11 +38,6 @@ class Sensitivity:
     kind: ClassVar[str] = JUDGED
     PRELOAD: ClassVar[tuple[str, ...]] = Accuracy.PRELOAD
 
-    tolerance: float | None = None
-    cosine: bool | None = None
-    larger_multiplier: bool | None = None
-    cosine_limit: float | None = None
-    norm_tolerance: float | None = None
     calls: int | None = None
     places: int = 3
     faults: Sequence[str] = ()
@@ -114,9 +109,7 @@ class Sensitivity:
         return True
 
     def _judged(self, context: Context, stored: Stored, series: Sequence[tuple[Tensors, str]], rules: str) -> Outcome:
-        options = {name: value for name, value in vars(self).items() if name not in ("places", "faults")}
-        rule = Accuracy(**options, rules=rules).rule(context)
-        judgement = Judgement(rule, stored, context)
+        judgement = Judgement(self.rule(context.workload, rules), stored, context)
         for place, (left, drawn) in enumerate(series):
             judgement.add(place, dict(left), drawn)
         return judgement.outcome()

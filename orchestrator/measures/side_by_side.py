@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from orchestrator.errors import in_one_line
 from orchestrator.measures.calls import FIRST, Call, Watch
 from orchestrator.measures.compare import compare, differing
 from orchestrator.measures.context import Context
@@ -59,7 +60,7 @@ class SideBySide:
             reference = observed(self.eager, self.eager.model, workload.seed)
             other = observed(self.eager, self.eager.model, workload.seed + 1)
         except FAILED as error:
-            return f"{NOT_COMPARED}: eager: {_line(error)}"
+            return f"{NOT_COMPARED}: eager: {in_one_line(error)}"
         if random := differing(reference, other):
             return f"{NOT_COMPARED}: {random[0]['name']} is random in eager (two seeds give two results)"
         float64 = self._float64(inputs, workload)
@@ -67,7 +68,7 @@ class SideBySide:
         try:
             records = compare(reference, result, float64, self.rule)
         except FAILED as error:
-            return f"{NOT_COMPARED}: {_line(error)}"
+            return f"{NOT_COMPARED}: {in_one_line(error)}"
         if not records:
             return f"{NOT_COMPARED}: the model returned no tensor"
         wrong = [record for record in records if not record["passed"]]
@@ -92,7 +93,7 @@ class SideBySide:
             watch = Watch(self.context, program, model, replace(workload, dtype="float64"))
             return watch.call(Call(FIRST, workload.seed), exact)
         except FAILED as error:
-            self.float64 = _line(error)
+            self.float64 = in_one_line(error)
             return None
 
 
@@ -102,10 +103,6 @@ def _exact(tensor: torch.Tensor) -> torch.Tensor:
     if tensor.is_complex():
         return tensor.to(torch.complex128)
     return tensor.double() if tensor.is_floating_point() else tensor
-
-
-def _line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[0]}"
 
 
 def _size(error: float | str | None) -> float:
