@@ -32,7 +32,7 @@ class Sensitivity(Strictness):
     """Leaves the table `sensitivity`, one row per plant. places: of each fault, in different tensors, elements and
     layers.
 
-    faults: names of `orchestrator.measures.plants.FAULTS`; none: all of them. The others: see `accuracy.Accuracy`.
+    faults: names of `orchestrator.measures.plants.FAULTS`; none: all of them. calls: see `calls.series`.
     """
 
     kind: ClassVar[str] = JUDGED

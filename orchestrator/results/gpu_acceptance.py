@@ -12,11 +12,11 @@ from dataclasses import replace
 
 from orchestrator.records import FAIL_ACCURACY, HARMLESS, PASS, UNSUPPORTED
 from orchestrator.results import gpu_memory, gpu_times
-from orchestrator.results.gpu_seen import ANOTHER, HIDDEN, SUITE, Seen, ended, in_range
+from orchestrator.results.gpu_seen import ANOTHER, HIDDEN, SUITE, Seen, in_range
 from orchestrator.results.load import Outcome, fact, figure, items
 from orchestrator.results.metrics import MIB
 from orchestrator.results.naming import measure_kind
-from orchestrator.results.self_test import BROKEN, Check, Row, families
+from orchestrator.results.self_test import BROKEN, Check, Row, ended, families, other_jobs
 
 NO_DEVICE = "sees no CUDA device"
 """What `orchestrator.precision.check` says where there is none."""
@@ -190,12 +190,8 @@ def _neighbours(seen: Seen) -> list[Check]:
 
 def _others(seen: Seen) -> list[Check]:
     """Nothing fails but what has to."""
-    own = [outcome for outcome in seen.outcomes if not _has_to_fail(outcome) and outcome.job.workload.suite == SUITE]
-    bad = [outcome for outcome in own if outcome.status not in HARMLESS]
-    text = f"{len(own) - len(bad)} of {len(own)}"
-    if bad:
-        text += f": {bad[0].job.title} {ended(bad[0])}"
-    return [Check("other jobs", "all pass", text, not bad, BROKEN)] if own else []
+    own = [outcome for outcome in seen.outcomes if outcome.job.workload.suite == SUITE]
+    return other_jobs([outcome for outcome in own if not _has_to_fail(outcome)])
 
 
 def _has_to_fail(outcome: Outcome) -> bool:

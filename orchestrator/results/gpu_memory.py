@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from orchestrator.records import HARMLESS, OUT_OF_MEMORY, PASS
-from orchestrator.results.gpu_seen import ANOTHER, Seen, about, ended, in_range
+from orchestrator.results.gpu_seen import ANOTHER, Seen, about, in_range
 from orchestrator.results.load import Outcome, figure, items
 from orchestrator.results.metrics import MIB
-from orchestrator.results.self_test import Check, risen
+from orchestrator.results.self_test import Check, ended, risen
 from orchestrator.results.statistics import UNPAIRED
 
 EXACT_MIB = 1.0

@@ -88,7 +88,3 @@ def of_hopper(check: Check, seen: Seen) -> Check:
     if seen.known_device:
         return check
     return replace(check, expected=f"{check.expected} (H100, H200)", passed=True, word=UNSUPPORTED)
-
-
-def ended(outcome: Outcome) -> str:
-    return f"{outcome.status}: {outcome.reason}" if outcome.reason else outcome.status

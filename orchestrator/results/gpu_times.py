@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from orchestrator.records import EAGER, UNSUPPORTED
-from orchestrator.results.gpu_seen import ANOTHER, Seen, about, ended, in_range, of_hopper, own_families
+from orchestrator.results.gpu_seen import ANOTHER, Seen, about, in_range, of_hopper, own_families
 from orchestrator.results.load import figure, items
 from orchestrator.results.metrics import MS
-from orchestrator.results.self_test import BROKEN, QUIET, Check, Family, same, slower
+from orchestrator.results.self_test import BROKEN, QUIET, Check, Family, ended, same, slower
 
 OVERHEAD_US = 60.0  # of a latency over the time between events around the same kernel
 EMPTY_US = 100.0  # of an empty step

@@ -96,7 +96,7 @@ def checks(outcomes: Iterable[Outcome], performance: Iterable[Row]) -> list[Chec
     own_families = families(own, performance)
     judges: Sequence[Callable[[Family], Check | None]] = (same, slower, _peak, _sleep)
     found = [check for judge in judges for family in own_families if (check := judge(family)) is not None]
-    found += [*_failure(own), *_others(own), *_noise(own)]
+    found += [*_failure(own), *other_jobs([outcome for outcome in own if not _fails(outcome)]), *_noise(own)]
     return [*found, verdict(found)]
 
 
@@ -231,14 +231,17 @@ def _failure(own: Sequence[Outcome]) -> list[Check]:
     return [Check("planted failure", f"{rows}, its message", found, not wrong, BROKEN)]
 
 
-def _others(own: Sequence[Outcome]) -> list[Check]:
-    """Nothing else is hurt."""
-    others = [outcome for outcome in own if not _fails(outcome)]
+def other_jobs(others: Sequence[Outcome]) -> list[Check]:
+    """Nothing is hurt but what has to fail: `others` are all that has not."""
     bad = [outcome for outcome in others if outcome.status not in HARMLESS]
     found = f"{len(others) - len(bad)} of {len(others)}"
     if bad:
-        found += f": {bad[0].job.title} {bad[0].status}: {bad[0].reason}"
+        found += f": {bad[0].job.title} {ended(bad[0])}"
     return [Check("other jobs", "all pass", found, not bad, BROKEN)] if others else []
+
+
+def ended(outcome: Outcome) -> str:
+    return f"{outcome.status}: {outcome.reason}" if outcome.reason else outcome.status
 
 
 def _fails(outcome: Outcome) -> bool:
