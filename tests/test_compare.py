@@ -173,6 +173,29 @@ def test_the_gradient_of_a_whole_layer_that_is_zero_is_found_however_small() -> 
     assert [record["passed"] for record in compare(e, r, truth, FLOAT32)] == [True, False]
 
 
+@pytest.mark.parametrize(
+    ("share", "rows", "rule"),
+    [(0.2, 4, "rmse"), (0.2, 5, "sample"), (0.3, 3, "sample")],
+    ids=["a token's share", "of too many rows", "more than a token's share"],
+)
+def test_a_token_on_the_other_side_of_a_kink_moves_a_row_of_a_gradient(share: float, rows: int, rule: str) -> None:
+    truth, rule_of = normal(256, 1000), Rule(tolerance=1e-2, roundoff=roundoff("float16"))
+    e, r = (rounded(truth, 0.0005, seed, torch.float16) for seed in (1, 2))
+    e[100:102] += 0.2 * normal(2, 1000, seed=4).half()  # eager is on the other side, from float64, in other rows
+    r[:rows] += share * normal(rows, 1000, seed=3).half()
+    (record,) = compare({"grad.w": e}, {"grad.w": r}, {"grad.w": truth}, rule_of)
+    assert (record["rule"], record["passed"]) == (rule, rule == "rmse")
+    (record,) = compare({"output.w": e}, {"output.w": r}, {"output.w": truth}, rule_of)
+    assert not record["passed"]  # no output is a sum over tokens
+
+
+def test_one_wrong_element_of_a_gradient_is_no_token_on_the_other_side_of_a_kink() -> None:
+    truth, rule = edited(normal(256, 1000), (7, 7), 0.0), Rule(tolerance=1e-2, roundoff=roundoff("float16"))
+    e, r = (rounded(truth, 0.003, seed, torch.float16) for seed in (1, 2))
+    (record,) = compare({"grad.w": e}, {"grad.w": edited(r, (7, 7), 3.0)}, {"grad.w": truth}, rule)
+    assert (record["rule"], record["passed"]) == ("sample", False)
+
+
 def test_no_gradient_and_a_gradient_of_zeros_are_the_same() -> None:
     weight = normal(4, 4).float()
     (only,) = compare({}, {"grad.w": torch.zeros(4, 4)}, None, FLOAT32)
