@@ -180,9 +180,9 @@ def modules(job: JobSpec) -> tuple[str, ...]:
     They are imported before anything is measured, under both launchers: their import is neither compile latency nor
     the model's memory.
     """
-    from orchestrator.suites.torchvision_operators import define_missing
+    from orchestrator.suites.torchvision_operators import define_when_imported
 
-    define_missing()  # before anything of the job's could import torchvision
+    define_when_imported()
     found: list[str] = []
     for spec in (job.workload.builder, job.workload.mode, job.compiler, job.measure):
         found += preloads_of(instantiate(spec), job.workload)
