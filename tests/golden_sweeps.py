@@ -1,7 +1,9 @@
 """The sweeps whose views are pinned (`test_golden_views`): real ones, and ones with known numbers. Always the same.
 
-real/*       were measured; checked in below golden/sweeps, with a neutral host and neutral paths
-synthetic/*  every status and mode, quantisation, noise, names that are markup; `after` has what a diff can find
+real/*       were measured; checked in below golden/sweeps, with a neutral host, neutral paths and 40 samples of each
+             kind. `more` was stopped before its last jobs
+synthetic/*  every status and mode, quantisation, noise, names that are markup; `after` has what a diff can find.
+             findings, self_test: every table that only some measures have; checked in
 broken/*     results that cannot be read or are missing, headers that lack keys or are damaged
 imported/*   CSV files of PyTorch's benchmarks
 """
@@ -32,6 +34,16 @@ CREATED = 1_790_000_000.0
 DAY = 86_400.0
 ROUNDS = 3
 EVIL = "=1+1<script>alert(1)</script>|*bold*|@someone `tick` é日本"
+RULES = """\
+thresholds: {speedup: 0.4, latency_ms: off, own_memory_mib: {threshold: 0.05, floor: 16}}
+models: {Llama: {speedup: 0.01}}
+flaky:
+  - {model: Ends_pass, metric: status, reason: see issue 12, expires: 2027-01-01}
+  - {model: Electra, compiler: inductor, reason: spills to swap, expires: 2026-01-01}
+  - {model: Nobody, reason: is gone, expires: 2027-01-01}
+environment: fail
+"""
+"""Of a gate: limits of a metric and a model, rows that are flaky, were so, and do not exist."""
 ENVIRONMENT: Mapping[str, Any] = {
     "host": "bench-01",
     "system": "Linux 6.1",
@@ -55,7 +67,8 @@ POINT: Mapping[str, Any] = {
 
 
 def write_all(root: Path) -> None:
-    """Write all sweeps below `root`. The working directory is above it."""
+    """Write all sweeps below `root`, and rules of a gate beside it, into the working directory."""
+    (root.parent / "gate.yaml").write_text(RULES)
     for stored in sorted(STORED.glob("*/*")):
         shutil.copytree(stored, root / stored.relative_to(STORED))
     before(root / "synthetic" / "before")
@@ -221,7 +234,9 @@ def finished(sweep: SyntheticSweep, created: float, environment: Mapping[str, An
     folder.write_plan(header, sweep.graph())
     for result in sweep.results:
         if result.failure is not None:
-            folder.log_file(result.job_id).write_text(f"loading\n{result.failure.message}\nend of the log\n")
+            folder.log_file(result.job_id).write_text(
+                f"loading\n{result.failure.message}\nend of the log\n", encoding="utf-8"
+            )
     return folder
 
 
