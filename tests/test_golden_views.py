@@ -189,8 +189,9 @@ def of_all() -> Iterator[View]:
         writes="outputs/synthetic/gpu/tables",
     )
     judged = ("gate", "outputs/synthetic/after", "--against", "outputs/synthetic/before", "--rules", "gate.yaml")
-    yield View("all", "gate_rules", (*judged, "--today", TODAY))
-    yield View("all", "gate_rules", (*judged, "--today", TODAY, "--md"), "md")
+    yield from forms("all", "gate_rules", *judged, "--today", TODAY, csv=True)
+    junit = (*judged, "--today", TODAY, "--junit", "gate.xml")
+    yield View("all", "gate_rules_junit", junit, writes="gate.xml")
     accepted = ("outputs/real/performance_1", "--against", "baseline.json", "--accept", "--today", TODAY)
     yield from forms("all", "gate_accept", "gate", *accepted)
     yield View("all", "baseline", ("gate", *accepted, "--csv"), "csv", writes="baseline.json")
