@@ -3,7 +3,7 @@
 real/*       were measured; checked in below golden/sweeps, with a neutral host, neutral paths and 40 samples of each
              kind. `more` was stopped before its last jobs
 synthetic/*  every status and mode, quantisation, noise, names that are markup; `after` has what a diff can find.
-             findings, self_test: every table that only some measures have; checked in
+             findings, self_test, gpu: every table that only some measures or suites have; checked in
 broken/*     results that cannot be read or are missing, headers that lack keys or are damaged
 imported/*   CSV files of PyTorch's benchmarks
 """
@@ -28,6 +28,8 @@ from orchestrator.store import SweepFolder
 
 GOLDEN = Path(__file__).parent / "golden"
 STORED = GOLDEN / "sweeps"
+FILES = GOLDEN / "files"
+"""A table and a baseline, as they were once written."""
 CSV_FILES = GOLDEN / "dynamobench"
 CREATED = 1_790_000_000.0
 """Seconds since the epoch: 2026-09-21, in the afternoon."""
@@ -67,8 +69,11 @@ POINT: Mapping[str, Any] = {
 
 
 def write_all(root: Path) -> None:
-    """Write all sweeps below `root`, and rules of a gate beside it, into the working directory."""
+    """Write all sweeps below `root`, and beside it, in the working directory, files that a sweep is compared with."""
     (root.parent / "gate.yaml").write_text(RULES)
+    for file in FILES.iterdir():
+        shutil.copyfile(file, root.parent / file.name)
+        os.utime(root.parent / file.name, (CREATED, CREATED))
     for stored in sorted(STORED.glob("*/*")):
         shutil.copytree(stored, root / stored.relative_to(STORED))
     before(root / "synthetic" / "before")

@@ -38,7 +38,7 @@ USER = "/home/someone"
 """What the folder of a test run is called in golden files."""
 HELP_OF = (3, 11)
 """The Python whose argparse made the golden help."""
-LONGEST, BLOCK = 45_000, 50
+LONGEST, BLOCK = 40_000, 50
 """A text of more characters is pinned by the digests of so many lines each: its figures are in shorter ones, too."""
 LONGEST_DIFF = 40
 """Lines of a difference that are shown."""
@@ -50,7 +50,7 @@ WHOLE = (
 )
 """Sweeps of which every view is pinned."""
 BRIEF = (
-    *("real/performance_2", "real/more", "synthetic/after", "synthetic/self_test"),
+    *("real/performance_2", "real/more", "synthetic/after", "synthetic/self_test", "synthetic/gpu"),
     *("broken/interrupted", "broken/header", "broken/no_points", "broken/no_plan", "broken/damaged"),
 )
 """Sweeps of which a person's views are: what machines read has nothing else in it."""
@@ -174,9 +174,24 @@ def of_all() -> Iterator[View]:
     incomplete = ("outputs/broken/results", "--against", "outputs/synthetic/before", "--today", TODAY)
     yield View("all", "gate_incomplete", ("gate", *incomplete))
     yield View("all", "gate_incomplete", ("gate", *incomplete, "--md"), "md")
+    one = ("outputs/synthetic/before:c5e50cf5", "outputs/synthetic/after:c5e50cf5")
+    yield from forms("all", "diff_jobs", "diff", *one)
+    yield View("all", "diff_table", ("diff", "summary.csv", "outputs/synthetic/after"))
+    yield View("all", "diff_table", ("diff", "summary.csv", "outputs/synthetic/after", "--md"), "md")
+    yield from forms("all", "gate_file", "gate", "real/performance_2", "--against", "real.json", "--today", TODAY)
+    yield View("all", "history_file", ("history", "real.json", "--model", "bert_tiny"))
+    yield from forms("all", "show_id", "show", "c5e50cf5")
+    yield View(
+        "all",
+        "gpu",
+        ("report", "outputs/synthetic/gpu", "--table", "overview", "--csv"),
+        "csv",
+        writes="outputs/synthetic/gpu/tables",
+    )
     judged = ("gate", "outputs/synthetic/after", "--against", "outputs/synthetic/before", "--rules", "gate.yaml")
-    yield View("all", "gate_rules", (*judged, "--today", TODAY))
-    yield View("all", "gate_rules", (*judged, "--today", TODAY, "--md"), "md")
+    yield from forms("all", "gate_rules", *judged, "--today", TODAY, csv=True)
+    junit = (*judged, "--today", TODAY, "--junit", "gate.xml")
+    yield View("all", "gate_rules_junit", junit, writes="gate.xml")
     accepted = ("outputs/real/performance_1", "--against", "baseline.json", "--accept", "--today", TODAY)
     yield from forms("all", "gate_accept", "gate", *accepted)
     yield View("all", "baseline", ("gate", *accepted, "--csv"), "csv", writes="baseline.json")
