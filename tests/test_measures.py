@@ -134,7 +134,7 @@ def test_eager_performance_has_latencies_and_memory_and_no_pairs(tmp_path: Path,
     assert seen.facts["parameters"] == 16 * 32 + 32 + 64 + 32 * 4 + 4
     assert seen.facts["parameter_bytes"] == 4 * seen.facts["parameters"]
     memory = seen.facts["memory"]
-    assert list(memory["phases"]) == ["build", "compile", "warmup", "steady"]
+    assert list(memory["phases"]) == ["build", "compile", "warmup", "steady", "work"]
     assert all(phase["peak"] >= phase["start"] > 0 for phase in memory["phases"].values())
 
 

@@ -43,10 +43,13 @@ WIDEST = 50.0
 DEVICE = (
     *("enqueue_ms", "launch_bound", "back_to_back_ms", "samples_per_second"),
     *("energy_per_step_j", "mean_power_w"),
+    *("step_gflop", "achieved_gflop_per_s", "mfu_percent", "peak_source"),
+    *("step_mib", "achieved_gb_per_s", "of_bandwidth_percent"),
 )
 """Columns of what the device had to do with it; on the CPU only some have a value."""
 SHORTEST_S = 0.2
 """Counters of energy are brought up to date every 10 to 100 ms: of less time than this nothing is said."""
+GIGA = 1e9
 CLOCK_SHARE = 0.02
 """Of a step: the row says from here on that the clock itself is in its times."""
 FIRST_CALLS, LIKE_LATER = 5, 1.5
@@ -155,6 +158,7 @@ def performance_row(rounds: Sequence[Outcome], baselines: Mapping[str, Outcome],
     }
     row |= _times(passed, eager, threshold) | memory_row(passed, baselines) | _compilation(passed)
     row |= _generation(passed, row["latency_ms"]) | _device(passed, row["latency_ms"])
+    row |= _utilisation([*passed, *eager], row["latency_ms"])
     marked = any(MARKED & measured_of(outcome).keys() for outcome in rounds)
     row["flags"] = ", ".join([*flags(row), *["measured"] * marked])
     return row
@@ -224,6 +228,29 @@ def _device(passed: Sequence[Outcome], latency_ms: float | None) -> Row:
         "samples_per_second": passed[0].job.workload.batch_size / step_ms * metrics.MS if passed and step_ms else None,
         "energy_per_step_j": _median([joules / steps for joules, _, steps in energy]),
         "mean_power_w": _median([joules / time_s for joules, time_s, _ in energy]),
+    }
+
+
+def _utilisation(counted: Sequence[Outcome], latency_ms: float | None) -> Row:
+    """How fast the eager step's work gets done, and which share of the device's peaks that is.
+
+    `counted`: jobs of which one says what the work is: eager's.
+    """
+    work = next((found for one in counted if figure(found := fact(one.facts, "work"), "bytes") is not None), None)
+    flops, least, peak, bandwidth = (
+        figure(work, key) for key in ("flops", "bytes", "peak_flop_per_s", "peak_bytes_per_s")
+    )
+    seconds_of_step = latency_ms / metrics.MS if latency_ms else None
+    speed, moved = (amount / seconds_of_step if amount and seconds_of_step else None for amount in (flops, least))
+    source = fact(work, "peak_source")
+    return {
+        "step_gflop": flops / GIGA if flops else None,
+        "achieved_gflop_per_s": speed / GIGA if speed else None,
+        "mfu_percent": 100 * speed / peak if speed and peak else None,
+        "peak_source": source if isinstance(source, str) else None,
+        "step_mib": least * metrics.MIB if least else None,
+        "achieved_gb_per_s": moved / GIGA if moved else None,
+        "of_bandwidth_percent": 100 * moved / bandwidth if moved and bandwidth else None,
     }
 
 
