@@ -17,7 +17,7 @@ import pytest
 import synthetic
 
 from orchestrator.errors import UsageError
-from orchestrator.records import STATUSES, JobResult, Need, Samples, Verdict
+from orchestrator.records import RAN_EAGER, STATUSES, JobResult, Need, Samples, Verdict
 from orchestrator.results import exports, load, tables
 from orchestrator.results.metrics import COLUMNS, MISSING, significant
 from orchestrator.results.naming import distinguish
@@ -214,6 +214,27 @@ def test_what_a_step_achieves_is_eagers_work_over_each_compilers_own_time(
         row = found[name]
         assert tuple(row[key] for key in UTILISATION) == pytest.approx(expected), name
         assert row["peak_source"] == (work.get("peak_source") if isinstance(work, dict) else None)
+
+
+@pytest.mark.parametrize(("measured", "expected"), [(None, 4.0), ({RAN_EAGER: "a limit"}, None)])
+def test_a_ratio_of_steps_back_to_back_has_no_clock_in_it(
+    measured: dict[str, str] | None, expected: float | None, tmp_path: Path
+) -> None:
+    """A clock of 15 us in a step of 20 and of 5 us: the latencies' ratio is 1.75."""
+
+    def queued(result: JobResult, seconds: float) -> JobResult:
+        more = Samples(metric="back_to_back", unit="s", better="lower", values=(seconds,) * 5)
+        return replace(result, samples=(*result.samples, more))
+
+    made = synthetic.SyntheticSweep(tmp_path)
+    job = synthetic.job(synthetic.workload("A"), "eager")
+    made.add(job, queued(synthetic.performance_result(job, latency=35e-6), 20e-6))
+    other = synthetic.job(synthetic.workload("A"), "inductor", needs=[Need(job=job.id, kind="baseline")])
+    pairs = [(35e-6, 20e-6)] * 20
+    result = synthetic.performance_result(other, latency=20e-6, pairs=pairs, measured=measured)
+    made.add(other, queued(result, 5e-6))
+    found = {row["compiler"]: row["back_to_back_speedup"] for row in rows(build(made.write()).performance)}
+    assert found == {"eager": None, "inductor": None if expected is None else pytest.approx(expected)}
 
 
 def test_one_round_is_labelled_in_process(sweep: synthetic.SyntheticSweep) -> None:

@@ -294,6 +294,10 @@ _COLUMNS = (
         "launch_bound", "yes: the enqueue time is over 80 % of the latency, so Python and launches are what is timed"
     ),
     _time("back_to_back_ms", "time of a step among up to 100 that are enqueued together and waited for once"),
+    _ratio(
+        "back_to_back_speedup",
+        "eager's back_to_back_ms / the compiler's, of separate processes: without the clock's own time in short steps",
+    ),
     Column(
         "samples_per_second",
         "number",
