@@ -246,6 +246,15 @@ def test_a_device_that_nvml_does_not_know_has_no_settings_and_no_state(monkeypat
     assert noise.NoiseProbe(GPU).facts(1, [1.0])["noise"]["gpu"] == {"unreadable": "NVML does not know this device"}
 
 
+def test_without_a_driver_or_the_right_to_see_processes_nothing_is_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    nvml.Driver({4711: 1 << 30}, unsupported={"nvmlDeviceGetComputeRunningProcesses"}).install(monkeypatch)
+    assert gpu.process_memory(GPU) is None
+    seen = noise.NoiseProbe(GPU).facts(1, [1.0])
+    assert (seen["noise"]["gpu"]["other_processes"], seen["disturbed"]) == (None, [])
+    nvml.Driver(unsupported={"nvmlInit"}).install(monkeypatch)
+    assert gpu.find(GPU) is None
+
+
 @pytest.mark.parametrize(
     ("processes", "memory", "others"),
     [
