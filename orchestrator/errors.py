@@ -107,6 +107,10 @@ OF_ITS_OWN = (
     "the model makes a tensor of a dtype of its own: make it with dtype=x.dtype, or take dtype=amp_bfloat16 or float32"
 )
 NO_KERNEL = "this device has no such operator in that dtype: let the model compute it in float32, or take dtype=float32"
+OVERWRITTEN = (
+    "the next replay of a CUDA graph writes where this result is: where a model keeps what it returned, as "
+    "cache=dynamic does, take mode.options.cache=static, or a compiler without CUDA graphs (inductor)"
+)
 REMEDIES: tuple[tuple[str, bool | None, str], ...] = (
     ("does not require grad and does not have a grad_fn", False, NO_GRADIENTS),
     (
@@ -118,6 +122,7 @@ REMEDIES: tuple[tuple[str, bool | None, str], ...] = (
     ("expected scalar type", None, OF_ITS_OWN),
     ("not implemented for 'Half'", None, NO_KERNEL),
     ("not implemented for 'BFloat16'", None, NO_KERNEL),
+    ("output of CUDAGraphs that has been overwritten", None, OVERWRITTEN),
 )
 """Words of a message of torch's, the steps that it is about (with gradients, without, None: both), what to do."""
 

@@ -339,6 +339,17 @@ def test_performance_has_the_figures_of_generation(tmp_path: Path) -> None:
     assert len(found["pair_latency"]) == 4
 
 
+def test_a_generation_reads_the_model_for_every_token_and_decode_for_one(tmp_path: Path) -> None:
+    def moved(mode: Any) -> int:
+        seen = context(tmp_path, builder("llama_tiny"), mode)
+        assert QUICK.run(seen).status == PASS
+        return int(seen.facts["work"]["bytes"])
+
+    two, three, four = (moved(Generate(tokens)) for tokens in (2, 3, 4))
+    assert four - three == pytest.approx(three - two, rel=0.01)
+    assert four - three == pytest.approx(moved(Decode(4)), rel=0.1)
+
+
 @pytest.mark.parametrize(
     ("mode", "tokens"),
     [

@@ -294,6 +294,10 @@ _COLUMNS = (
         "launch_bound", "yes: the enqueue time is over 80 % of the latency, so Python and launches are what is timed"
     ),
     _time("back_to_back_ms", "time of a step among up to 100 that are enqueued together and waited for once"),
+    _ratio(
+        "back_to_back_speedup",
+        "eager's back_to_back_ms / the compiler's, of separate processes: without the clock's own time in short steps",
+    ),
     Column(
         "samples_per_second",
         "number",
@@ -311,6 +315,20 @@ _COLUMNS = (
         "energy of the steady state / its steps: of the GPU's board (NVML), or of the CPU's packages (RAPL)",
     ),
     Column("mean_power_w", "number", "W", "none", significant, "energy of the steady state / its duration"),
+    _percent("mfu_percent", "achieved_gflop_per_s in % of what the device's data sheet gives in this dtype", "higher"),
+    _bytes(
+        "step_mib",
+        "parameters, buffers, inputs that the eager step works on, and results, once a call: the least that is moved",
+    ),
+    Column(
+        "achieved_gb_per_s",
+        "number",
+        "GB/s",
+        "higher",
+        significant,
+        "step_mib / latency: a lower bound, for what is between is not counted; of a cache, above the memory's",
+    ),
+    _percent("of_bandwidth_percent", "achieved_gb_per_s in % of the memory bandwidth in the data sheet", "higher"),
     _time("first_call_s", "first call, compilation included"),
     _time("compile_latency_s", "first call minus median latency of this process"),
     _text("cache", "state of the private compile cache at the start: cold, warm, none (eager)"),
@@ -419,7 +437,7 @@ _COLUMNS = (
     _counted("parameters", "parameters of the model"),
     _time("step_ms", "median of one step"),
     _percent("step_iqr_percent", "interquartile range of the step in % of its median", "lower"),
-    _speed("achieved_gflop_per_s", "floating-point operations of the eager step / step"),
+    _speed("achieved_gflop_per_s", "floating-point operations of the eager step / step (performance: / latency)"),
     _time("eager_step_ms", "median of one eager step"),
     _percent("eager_step_iqr_percent", "interquartile range of the eager step in % of its median", "lower"),
     _speed("eager_achieved_gflop_per_s", "floating-point operations of the eager step / eager step"),

@@ -41,12 +41,16 @@ GENERATION = ("time_to_first_token_ms", "inter_token_latency_ms", "tokens_per_se
 WIDEST = 50.0
 """Half-width of an interval, in logarithms: exp of it is that many digits."""
 DEVICE = (
-    *("enqueue_ms", "launch_bound", "back_to_back_ms", "samples_per_second"),
+    *("enqueue_ms", "launch_bound", "back_to_back_ms", "back_to_back_speedup", "samples_per_second"),
     *("energy_per_step_j", "mean_power_w"),
+    *("step_gflop", "achieved_gflop_per_s", "mfu_percent", "peak_source"),
+    *("step_mib", "achieved_gb_per_s", "of_bandwidth_percent"),
 )
 """Columns of what the device had to do with it; on the CPU only some have a value."""
 SHORTEST_S = 0.2
 """Counters of energy are brought up to date every 10 to 100 ms: of less time than this nothing is said."""
+GIGA = 1e9
+QUEUED = "back_to_back"
 CLOCK_SHARE = 0.02
 """Of a step: the row says from here on that the clock itself is in its times."""
 FIRST_CALLS, LIKE_LATER = 5, 1.5
@@ -155,6 +159,8 @@ def performance_row(rounds: Sequence[Outcome], baselines: Mapping[str, Outcome],
     }
     row |= _times(passed, eager, threshold) | memory_row(passed, baselines) | _compilation(passed)
     row |= _generation(passed, row["latency_ms"]) | _device(passed, row["latency_ms"])
+    row["back_to_back_speedup"] = _queued_speedup(passed, eager)
+    row |= _utilisation([*passed, *eager], row["latency_ms"])
     marked = any(MARKED & measured_of(outcome).keys() for outcome in rounds)
     row["flags"] = ", ".join([*flags(row), *["measured"] * marked])
     return row
@@ -198,23 +204,17 @@ def _times(passed: Sequence[Outcome], eager: Sequence[Outcome], threshold: float
 
 
 def _generation(passed: Sequence[Outcome], latency_ms: float | None) -> Row:
-    def over_rounds_ms(metric: str) -> float | None:
-        return _median([statistics.median(v) for outcome in passed if (v := seconds(outcome, metric))], metrics.MS)
-
     tokens = next(iter(_present(lambda outcome: figure(outcome.facts, "tokens", "per_step"), passed)), None)
     return {
-        "time_to_first_token_ms": over_rounds_ms("time_to_first_token"),
-        "inter_token_latency_ms": over_rounds_ms("inter_token_latency"),
+        "time_to_first_token_ms": _over_rounds_ms(passed, "time_to_first_token"),
+        "inter_token_latency_ms": _over_rounds_ms(passed, "inter_token_latency"),
         "tokens_per_second": tokens / (latency_ms / metrics.MS) if tokens and latency_ms else None,
     }
 
 
 def _device(passed: Sequence[Outcome], latency_ms: float | None) -> Row:
     """What the device had to do with it: enqueue time, steps back to back, energy."""
-    enqueue, queued = (
-        _median([statistics.median(v) for outcome in passed if (v := seconds(outcome, metric))], metrics.MS)
-        for metric in ("enqueue", "back_to_back")
-    )
+    enqueue, queued = _over_rounds_ms(passed, "enqueue"), _over_rounds_ms(passed, QUEUED)
     step_ms = queued or latency_ms
     energy = [found for outcome in passed if (found := _energy(outcome)) is not None]
     return {
@@ -224,6 +224,37 @@ def _device(passed: Sequence[Outcome], latency_ms: float | None) -> Row:
         "samples_per_second": passed[0].job.workload.batch_size / step_ms * metrics.MS if passed and step_ms else None,
         "energy_per_step_j": _median([joules / steps for joules, _, steps in energy]),
         "mean_power_w": _median([joules / time_s for joules, time_s, _ in energy]),
+    }
+
+
+def _queued_speedup(passed: Sequence[Outcome], eager: Sequence[Outcome]) -> float | None:
+    """Return eager's time of a step back to back / the compiler's: the clock is in neither, other processes are."""
+    if not passed or passed[0].job.compiler.name == EAGER or any(RAN_EAGER in measured_of(one) for one in passed):
+        return None
+    theirs, own = _over_rounds_ms(eager, QUEUED), _over_rounds_ms(passed, QUEUED)
+    return theirs / own if theirs and own else None
+
+
+def _utilisation(counted: Sequence[Outcome], latency_ms: float | None) -> Row:
+    """How fast the eager step's work gets done, and which share of the device's peaks that is.
+
+    `counted`: jobs of which one says what the work is: eager's.
+    """
+    work = next((found for one in counted if figure(found := fact(one.facts, "work"), "bytes") is not None), None)
+    flops, least, peak, bandwidth = (
+        figure(work, key) for key in ("flops", "bytes", "peak_flop_per_s", "peak_bytes_per_s")
+    )
+    seconds_of_step = latency_ms / metrics.MS if latency_ms else None
+    speed, moved = (amount / seconds_of_step if amount and seconds_of_step else None for amount in (flops, least))
+    source = fact(work, "peak_source")
+    return {
+        "step_gflop": flops / GIGA if flops else None,
+        "achieved_gflop_per_s": speed / GIGA if speed else None,
+        "mfu_percent": 100 * speed / peak if speed and peak else None,
+        "peak_source": source if isinstance(source, str) else None,
+        "step_mib": least * metrics.MIB if least else None,
+        "achieved_gb_per_s": moved / GIGA if moved else None,
+        "of_bandwidth_percent": 100 * moved / bandwidth if moved and bandwidth else None,
     }
 
 
@@ -306,6 +337,11 @@ def notes(rounds: Sequence[Outcome]) -> list[str]:
 def clock_overhead_of(outcome: Outcome) -> float | None:
     """Return what the clock finds for a step that does nothing, in seconds."""
     return figure(outcome.facts, "clock_overhead_s")
+
+
+def _over_rounds_ms(rounds: Sequence[Outcome], metric: str) -> float | None:
+    """Return the median over rounds of the medians of a time."""
+    return _median([statistics.median(v) for outcome in rounds if (v := seconds(outcome, metric))], metrics.MS)
 
 
 def _present(read: Callable[[Outcome], float | None], outcomes: Sequence[Outcome]) -> list[float]:
