@@ -656,7 +656,7 @@ def test_limits_and_metrics(here: Path, said: Said) -> None:
         (["latest", "latest", "--config-only", "--metric", "speedup"], "--config-only shows no figures"),
         (["latest", "latest", "latest", "--metric", "speedup", "--metric", "status"], "one --metric"),
         (["latest", "nothing"], "'nothing' names no sweep"),
-        (["latest:zz", "latest"], "'zz' names no job"),
+        (["latest:zz", "latest"], "no job has an id that begins with 'zz'"),
         (["latest", "outputs/2026-01-01/00-00-00/plan.json"], "plan.json holds neither"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -123,7 +123,7 @@ def test_the_last_line_counts_each_kind(tmp_path: Path) -> None:
     slow: dict[str, Sequence[Outcome]] = {name: [0.3] for name in "abcdefg"}
     line = conclusion(judged(tmp_path / "slow", {name: [0.1] for name in "abcdefg"}, slow))
     assert line.startswith("not reproduced: 7 of 7 rows: a ")
-    assert line.endswith("; and 4 more")
+    assert line.endswith(" and 4 more")
     assert "\n" not in line
     assert "nothing to compare" in conclusion([])
 

@@ -106,7 +106,7 @@ def expect_same(folder: SweepFolder, graph: JobGraph) -> None:
     changed = f" What changed: {', '.join(changes[:LISTED])}." if changes else ""
     raise UsageError(
         f"this command is not the sweep that {folder} holds: {'; '.join(counts)}.{changed} "
-        f"'resume={folder.root.parent.name}/{folder.root.name}' alone repeats the command of that sweep"
+        f"'resume={folder.name}' alone repeats the command of that sweep"
     )
 
 

@@ -10,12 +10,13 @@ from rich.text import Text
 
 from orchestrator.records import SUCCESSES
 from orchestrator.reporting import diff_words as words
-from orchestrator.reporting.diff_words import DISTURBED, LISTED, figure, plural
+from orchestrator.reporting.diff_words import DISTURBED, LISTED, figure
 from orchestrator.reporting.layout import Cell, Heading, console, grid, paragraph
 from orchestrator.results.comparison import BETTER, WORSE, Comparison
 from orchestrator.results.configuration_changes import KeyChange
 from orchestrator.results.difference import MISSING, NEW, Labels, Line, lines, means
 from orchestrator.results.matching import Keys
+from orchestrator.words import plural
 
 STYLES = {WORSE: "red", MISSING: "red", BETTER: "green"}
 

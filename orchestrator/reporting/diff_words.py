@@ -16,6 +16,7 @@ from orchestrator.results.difference_tables import value_text, values_text
 from orchestrator.results.matching import is_complete
 from orchestrator.results.metrics import COLUMNS, MIB, is_number
 from orchestrator.results.metrics import MISSING as NO_FIGURE
+from orchestrator.words import more, plural
 
 LISTED = 20
 """So many rows, keys and facts are shown of each kind; the others are counted, and stand in --json."""
@@ -37,17 +38,13 @@ NAMES = {
 DISTURBED = "*"
 
 
-def plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" + ("s" if count != 1 else "")
-
-
 def cut(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
 def some(texts: Sequence[str], where: str = "--json has all") -> list[str]:
     """Return the first texts, and how many more there are."""
-    return [*texts[:LISTED], *([f"and {len(texts) - LISTED:,} more ({where})"] if len(texts) > LISTED else [])]
+    return [*texts[:LISTED], *more(len(texts), LISTED, f" ({where})")]
 
 
 def named(metric: str) -> str:

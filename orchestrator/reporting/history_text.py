@@ -13,6 +13,7 @@ from orchestrator.reporting.layout import console, cut, paragraph, plain
 from orchestrator.results.comparison import COUNTED, MetricChange
 from orchestrator.results.history import Point, Read, Series, title
 from orchestrator.results.metrics import COLUMNS
+from orchestrator.words import more
 
 LISTED, POINTS, CAUSES = 20, 60, 6
 """So many series, points of all of them, and causes of a change are shown; the others are counted."""
@@ -55,8 +56,8 @@ def show(series: Sequence[Series], found: Read, metric: str, named: Sequence[str
     out.print(Text(paragraph(summary, out.width, indent="")), soft_wrap=True)
     for sweep, reason in found.unreadable[:LISTED]:
         out.print(Text(paragraph(plain(f"  {sweep}: {reason}"), out.width)), soft_wrap=True)
-    if len(found.unreadable) > LISTED:
-        out.print(f"  and {len(found.unreadable) - LISTED} more")
+    for line in more(len(found.unreadable), LISTED):
+        out.print(f"  {line}")
 
 
 def _show_series(out: Console, series: Series, metric: str, most: int) -> None:
@@ -171,7 +172,7 @@ def causes(found: Mapping[str, tuple[Any, Any]] | None, most: int, width: int = 
     changed = found or {}
     order = sorted(changed, key=likelihood)
     words = [f"{key} {' -> '.join(_short(value, width) for value in changed[key])}" for key in order[:most]]
-    return words + [f"and {len(order) - most} more"] * (len(order) > most)
+    return words + more(len(order), most)
 
 
 def _short(value: Any, width: int) -> str:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import UsageError
-from orchestrator.records import EAGER
 from orchestrator.reporting.charts import compilation, heat_map, memory, peak, speedup
 from orchestrator.reporting.charts.chart import Chart
 from orchestrator.results.dynamobench import word
+from orchestrator.results.naming import is_eager
 from orchestrator.results.overview import SECTION
 from orchestrator.results.tables import Tables
 
@@ -68,7 +68,7 @@ def _sections(summary: Sequence[Row]) -> dict[tuple[str, ...], list[Row]]:
 
 def _charts(rows: Sequence[Row]) -> list[tuple[Chart, Sequence[Row]]]:
     """Return the charts, each with the rows that it shows: eager only where it has a figure of its own."""
-    compiled = [row for row in rows if not _is_eager(row["compiler"])]
+    compiled = [row for row in rows if not is_eager(row["compiler"])]
     everyone, compilers = _series(rows), _series(compiled)
     return [
         (speedup.chart(compilers), compiled),
@@ -80,11 +80,7 @@ def _charts(rows: Sequence[Row]) -> list[tuple[Chart, Sequence[Row]]]:
 
 
 def _series(rows: Sequence[Row]) -> list[str]:
-    return sorted({row["compiler"] for row in rows}, key=lambda name: (not _is_eager(name), name))
-
-
-def _is_eager(compiler: str) -> bool:
-    return compiler.partition("(")[0] == EAGER
+    return sorted({row["compiler"] for row in rows}, key=lambda name: (not is_eager(name), name))
 
 
 def _filled(chart: Chart, rows: Sequence[Row], section: str) -> tuple[dict[str, Any] | None, int]:

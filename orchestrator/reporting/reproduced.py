@@ -21,6 +21,7 @@ from orchestrator.results.reproduced import (
     in_words,
     names,
 )
+from orchestrator.words import more, some
 
 LISTED = 40
 NAMED = 3
@@ -41,8 +42,8 @@ def show_verdicts(found: Sequence[Verdict]) -> None:
         out.print(Text(" · ".join(["rerun", *shared]), "bold reverse"))
         for line in grid(("row", "", "now / then"), _lines(found), out.width, stacked=False):
             out.print(line, no_wrap=True, overflow="ellipsis")
-        if len(found) > LISTED:
-            out.print(f"and {len(found) - LISTED} more rows: --csv has them all")
+        for left in more(len(found), LISTED, " rows: --csv has them all"):
+            out.print(left)
         out.print()
     good = all(verdict.word not in (CHANGED, UNFINISHED) for verdict in found)
     out.print(Text(conclusion(found), "bold" if good else "bold red"), soft_wrap=True)
@@ -76,7 +77,7 @@ def conclusion(found: Sequence[Verdict]) -> str:
     if changed:
         called = names([verdict.before.names for verdict in found], NAME)
         listed = [f"{name} {v.headline}" for name, v in zip(called, found, strict=True) if v.word == CHANGED]
-        parts = [f"not reproduced: {len(changed)} {of}: {_some(listed)}"]
+        parts = [f"not reproduced: {len(changed)} {of}: {some(listed, NAMED, '; ')}"]
     else:
         parts = [f"reproduced: {sum(verdict.word in (REPRODUCED, FAILS_AGAIN) for verdict in found)} {of}"]
     counts = Counter(verdict.word for verdict in found)
@@ -98,8 +99,3 @@ def _evidence(verdict: Verdict) -> str:
 
 def _style(verdict: Verdict) -> str:
     return {REPRODUCED: "", CHANGED: "red", FAILS_AGAIN: "yellow", UNFINISHED: "yellow"}.get(verdict.word, "green")
-
-
-def _some(texts: Sequence[str]) -> str:
-    more = f"; and {len(texts) - NAMED} more" if len(texts) > NAMED else ""
-    return "; ".join(texts[:NAMED]) + more

@@ -19,6 +19,7 @@ from orchestrator.errors import UsageError, printable
 from orchestrator.records import HARMLESS
 from orchestrator.reporting import output
 from orchestrator.store import JobGraph, SweepFolder, new_folder
+from orchestrator.words import some
 
 if TYPE_CHECKING:
     from orchestrator.execution.scheduler import Settings
@@ -87,13 +88,12 @@ def _plan(asked: argparse.Namespace) -> _Replay:
     if results.sweep.imported:
         raise UsageError(f"{folder} was imported: its runs were made elsewhere, there is nothing to run again")
     whole = JobGraph(tuple(outcome.job for outcome in results.outcomes))
-    alone = replay.named(whole, job or asked.job) if job or asked.job else None
+    alone = replay.named(whole.jobs, job or asked.job) if job or asked.job else None
     _check(asked, alone, job)
     here = provenance.environment(machine.detect())
     found = conditions(results, here)
     if asked.strict and found.differing:
-        more = f", and {len(found.differing) - 5} more" if len(found.differing) > 5 else ""
-        raise UsageError(f"--strict: the environment is not what it was: {'; '.join(found.lines()[:5])}{more}")
+        raise UsageError(f"--strict: the environment is not what it was: {some(found.lines(), 5, '; ')}")
     return _Replay(results, _chosen(asked, results, whole, alone), alone, here, found)
 
 

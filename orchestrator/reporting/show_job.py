@@ -19,11 +19,11 @@ from orchestrator.reporting.layout import Cell, age, console, cut, duration, gri
 from orchestrator.reporting.report import shown
 from orchestrator.reporting.show_sweep import brief, pairs, print_environment, seconds
 from orchestrator.results import configuration, details, snapshot
-from orchestrator.results.listing import name
 from orchestrator.results.load import lines
 from orchestrator.results.metrics import MIB, MS, significant
 from orchestrator.results.performance import round_speedup
 from orchestrator.results.tables import Table
+from orchestrator.words import more
 
 if TYPE_CHECKING:
     from orchestrator.results.details import Details, Summary
@@ -64,7 +64,7 @@ def _about(found: Details) -> dict[str, Any]:
     outcome, result, failure = found.outcome, found.outcome.result, _failure(found)
     return {
         "job": found.job.id,
-        "sweep": name(found.folder),
+        "sweep": found.folder.name,
         "folder": str(found.folder.job(found.job.id)),
         "title": found.job.title,
         "status": outcome.status,
@@ -117,7 +117,7 @@ def show(found: Details, whole_log: bool) -> None:
     out, job, outcome = console(), found.job, found.outcome
     style = "bold green" if outcome.status in SUCCESSES else "bold red"
     out.print(Text(f"{plain(job.title)}: ", "bold").append(outcome.status, style), soft_wrap=True)
-    item(out, "job", f"{job.id} of {plain(name(found.folder))}")
+    item(out, "job", f"{job.id} of {plain(found.folder.name)}")
     if outcome.result is not None:
         begun = outcome.result.started
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(begun))
@@ -136,9 +136,8 @@ def show(found: Details, whole_log: bool) -> None:
         print_environment(out, snapshot.flat_environment(outcome.result.environment))
     _edges(out, found.edges)
     files = [f"{plain(file)} {size} bytes" for file, size in found.files]
-    more = [f"and {len(files) - LISTED} more"] * (len(files) > LISTED)
     item(out, "folder", shown(found.folder) + f"/jobs/{job.id}", wrap=False)
-    item(out, "files", ", ".join(files[:LISTED] + more) or "none")
+    item(out, "files", ", ".join(files[:LISTED] + more(len(files), LISTED)) or "none")
     _log(out, found, whole_log)
     item(out, "again, as then", rerun_command(found), wrap=False)
     if outcome.status not in HARMLESS:
@@ -260,8 +259,8 @@ def _facts(out: Console, found: Details) -> None:
         item(out, plain(group), plain(", ".join(words)))
     for reason, count in found.graph_breaks()[:LISTED]:
         item(out, "graph break", plain(f"{count} x {reason}"))
-    if len(found.graph_breaks()) > LISTED:
-        item(out, "", f"and {len(found.graph_breaks()) - LISTED} more reasons: --json")
+    for line in more(len(found.graph_breaks()), LISTED, " reasons: --json"):
+        item(out, "", line)
 
 
 def _tensors(out: Console, tensors: Sequence[Mapping[str, Any]]) -> None:
@@ -301,7 +300,7 @@ def _edges(out: Console, edges: Sequence[details.Edge]) -> None:
         if len(mine) > LISTED:
             counts = Counter(edge.other.status for edge in mine[LISTED:])
             words = ", ".join(f"{status} {count}" for status, count in counts.items())
-            item(out, "", f"and {len(mine) - LISTED} more: {words}")
+            item(out, "", more(len(mine), LISTED, f": {words}")[0])
 
 
 def _log(out: Console, found: Details, whole: bool) -> None:

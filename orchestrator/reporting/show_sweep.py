@@ -24,6 +24,7 @@ from orchestrator.results.load import Outcome, SweepResults, items, lines, outco
 from orchestrator.results.performance import measured
 from orchestrator.results.tables import Table
 from orchestrator.store import JobGraph, Sweep, SweepFolder
+from orchestrator.words import more
 
 LISTED, SLOWEST = 20, 5
 LONGEST = 200
@@ -156,8 +157,8 @@ def _failures(out: Console, results: SweepResults) -> None:
         reason = found.reason or "no reason was given"
         text = f"  {found.status}: {plain(found.job.title)}: {reason} ({shown(results.folder)}/{log})"
         out.print(Text(paragraph(text, out.width, indent="    ")), soft_wrap=True)
-    if len(failed) > LISTED:
-        out.print(f"  and {len(failed) - LISTED:,} more: --csv")
+    for line in more(len(failed), LISTED, ": --csv"):
+        out.print(f"  {line}")
     others = sum(map(_depends, results.outcomes))
     if others:
         out.print(f"  {others:,} job{'s' * (others != 1)} could not run for a failure of a job that they need")
@@ -170,8 +171,8 @@ def _disturbed(out: Console, outcomes: Sequence[Outcome]) -> None:
     for found, reasons in disturbed[:SLOWEST]:
         text = f"  {plain(found.job.title)}: {plain('; '.join(map(str, reasons)))}"
         out.print(Text(paragraph(text, out.width, indent="    ")), soft_wrap=True)
-    if len(disturbed) > SLOWEST:
-        out.print(f"  and {len(disturbed) - SLOWEST:,} more: --csv")
+    for line in more(len(disturbed), SLOWEST, ": --csv"):
+        out.print(f"  {line}")
 
 
 def next_commands(results: SweepResults, listed: Listed) -> list[str]:
@@ -250,7 +251,7 @@ def list_jobs(folder: SweepFolder, jobs: Sequence[JobSpec], form: str | None) ->
     out = console()
     for one in found:
         out.print(Text(cut(f"{one.job.id[:8]}  {one.status:<13} {brief(one.job)}", out.width)), soft_wrap=True)
-    if len(jobs) > len(found):
-        out.print(f"and {len(jobs) - len(found):,} more")
+    for line in more(len(jobs), len(found)):
+        out.print(line)
     out.print(Text(f"python -m orchestrator show {shlex.quote(shown(folder))}:{jobs[0].id}"), soft_wrap=True)
     return 0

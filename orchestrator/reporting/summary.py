@@ -10,6 +10,7 @@ from typing import Any
 from orchestrator.records import EAGER, FAIL_ACCURACY, NOT_RUN, PASS, SUCCESSES
 from orchestrator.reporting.layout import Cell, Heading
 from orchestrator.results.metrics import COLUMNS, is_missing
+from orchestrator.results.naming import is_eager
 from orchestrator.results.overview import SECTION
 from orchestrator.results.performance import MEASURED_EAGER
 from orchestrator.results.statistics import FASTER, SLOWER, THRESHOLD
@@ -135,7 +136,7 @@ def _speedup(row: Row, flagged: bool) -> Cell:
             return Cell(status, style="" if status in SUCCESSES else "red")
         if row["verdict"] == MEASURED_EAGER:
             return Cell(MEASURED_EAGER + FLAG, partly if incomplete else "", style="red")
-        word = "baseline" if row["compiler"].partition("(")[0] == EAGER else "—"
+        word = "baseline" if is_eager(row["compiler"]) else "—"
         return Cell(word, partly if incomplete else "", style="dim")
     ends = [_text("speedup", row[name]) for name in ("speedup_low", "speedup_high")]
     interval = f" [{ends[0]}, {ends[1]}]" if row["speedup_low"] is not None else ""

@@ -24,6 +24,7 @@ from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.rules import STATUS, Entry, Rules
 from orchestrator.results.snapshot import Row, Snapshot
+from orchestrator.words import some
 
 FAIL, FLAKY, WARNING, KNOWN, NEW, NOTICE = "fail", "flaky", "warning", "known", "new", "notice"
 LEVELS = (FAIL, FLAKY, WARNING, KNOWN, NEW, NOTICE)
@@ -312,15 +313,12 @@ def _measured(pair: Matched) -> str:
 
 
 def _disturbance(pair: Matched) -> str:
-    """Return what disturbed a row, for a person who must decide whether to believe its figures; "" if nothing did."""
-    after, before = (_some(row.disturbed.split("; ")) for row in (pair.after, pair.before))
+    """Return what disturbed a row, for a person who must decide whether to believe its figures; "" if nothing did.
+
+    Only the first reasons: a busy machine gives one for every round.
+    """
+    after, before = (one_line(some(row.disturbed.split("; "), 2, "; ")) for row in (pair.after, pair.before))
     return (f"; disturbed: {after}" if after else "") + (f"; the baseline was disturbed: {before}" if before else "")
-
-
-def _some(reasons: Sequence[str], most: int = 2) -> str:
-    """Return the first of several reasons: a busy machine gives one for every round."""
-    more = f" and {len(reasons) - most} more" if len(reasons) > most else ""
-    return one_line("; ".join(reasons[:most])) + more
 
 
 def _because(row: Row) -> str:
@@ -329,9 +327,7 @@ def _because(row: Row) -> str:
 
 def _keys(differs: Mapping[str, tuple[object, object]]) -> str:
     """Return "threads 1 -> 3, dtype float32 -> float16 and 2 more"."""
-    shown = [f"{key} {_text(old)} -> {_text(new)}" for key, (old, new) in differs.items()]
-    more = f" and {len(shown) - LISTED_KEYS} more" if len(shown) > LISTED_KEYS else ""
-    return one_line(", ".join(shown[:LISTED_KEYS])) + more
+    return one_line(some((f"{key} {_text(old)} -> {_text(new)}" for key, (old, new) in differs.items()), LISTED_KEYS))
 
 
 def _text(value: object) -> str:

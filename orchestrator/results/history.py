@@ -26,7 +26,6 @@ from orchestrator.results import snapshot
 from orchestrator.results.changes import Figure
 from orchestrator.results.comparison import COUNTED, LIMITS, NOISE, Matched, MetricChange, judge
 from orchestrator.results.configuration import ABSENT, compiler_name
-from orchestrator.results.listing import name
 from orchestrator.results.load import load
 from orchestrator.results.matching import differing
 from orchestrator.results.naming import distinguish, measure_kind
@@ -129,7 +128,7 @@ def read(folders: Iterable[Path], files: Iterable[Path], wanted: Wanted) -> Read
         try:
             results = load(SweepFolder(path), wanted.job)
         except UsageError as error:
-            found.unreadable.append((name(SweepFolder(path)), str(error)))
+            found.unreadable.append((SweepFolder(path).name, str(error)))
             continue
         found.snapshots.append(snapshot.of_results(results))
     for file in files:

@@ -99,11 +99,16 @@ def measure_kind(measure: PluginSpec) -> str:
     return measure.target.rpartition(".")[2].lower()
 
 
+def is_eager(label: str) -> bool:
+    """Return whether a row's label of the compiler, as `eager` or `eager(OMP_NUM_THREADS=2)`, is that of eager."""
+    return label.partition("(")[0] == EAGER
+
+
 def row_order(row: Mapping[str, Any]) -> Key:
     """Sort key of table rows: by workload, eager before its compilers. Absent lengths come first."""
     keys = ("suite", "mode", "dtype", "device", "seed", "threads", "model", "batch_size", "sequence_length")
     label = str(row["compiler"])
-    rest = (label.partition("(")[0] != EAGER, label, str(row["measure"]), str(row["launcher"]), str(row["variant"]))
+    rest = (not is_eager(label), label, str(row["measure"]), str(row["launcher"]), str(row["variant"]))
     return (*((row[key] is not None, row[key] if row[key] is not None else 0) for key in keys), *rest)
 
 
