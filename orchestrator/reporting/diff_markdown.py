@@ -9,9 +9,10 @@ from orchestrator.reporting.diff_words import DISTURBED, figure
 from orchestrator.reporting.judgement import escape
 from orchestrator.results.comparison import Comparison
 from orchestrator.results.configuration_changes import KeyChange
-from orchestrator.results.difference import MISSING, NEW, Labels, Line, lines, means
+from orchestrator.results.difference import MISSING, NEW, Difference, Labels, lines, means
 from orchestrator.results.exports import markdown_row
 from orchestrator.results.matching import Keys
+from orchestrator.results.metrics import named
 from orchestrator.words import more, plural
 
 LISTED = 60
@@ -58,12 +59,12 @@ def _bullets(texts: Iterable[str]) -> list[str]:
     return [*listed, ""] if listed else []
 
 
-def _table(found: Sequence[Line]) -> list[str]:
+def _table(found: Sequence[Difference]) -> list[str]:
     if not found:
         return []
     rows = [markdown_row(["row", "figure", "A", "B", "B / A [95 %]", ""]), "|---|---|---:|---:|---|---|"]
     for line in found[:LISTED]:
-        cells = [line.label + f" {DISTURBED}" * bool(line.disturbed), words.named(line.metric)]
+        cells = [line.label + f" {DISTURBED}" * bool(line.disturbed), named(line.metric)]
         cells += [figure(line.metric, value) for value in (line.before, line.after)]
         cells += [words.ratio_of(line), words.word(line.metric, line.word)]
         rows.append(markdown_row(map(escape, cells)))

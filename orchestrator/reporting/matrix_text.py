@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from orchestrator.reporting.diff_text import STYLES, say, title
-from orchestrator.reporting.diff_words import DISTURBED, LISTED, cut, figure, named
+from orchestrator.reporting.diff_words import DISTURBED, LISTED, cut, figure
 from orchestrator.reporting.judgement import escape
 from orchestrator.reporting.layout import Cell, console, grid, natural_width
 from orchestrator.results import matrix as many
@@ -17,6 +17,7 @@ from orchestrator.results.comparison import BETTER, CHANGED, WORSE
 from orchestrator.results.difference import MISSING, NEW, Labels, tally
 from orchestrator.results.difference_tables import value_text
 from orchestrator.results.exports import markdown_row
+from orchestrator.results.metrics import named
 from orchestrator.words import more, plural
 
 MARKS = {WORSE: "!", BETTER: "+", CHANGED: "~", NEW: "new"}
@@ -75,7 +76,7 @@ def _rows(out: Console, made: many.Matrix, everything: bool) -> None:
         say(out, [f"against A, beyond noise: {', '.join(meanings)}"], "dim")
 
 
-def _cell(metric: str, cell: many.Cell) -> Cell:
+def _cell(metric: str, cell: many.MatrixCell) -> Cell:
     mark = MARKS.get(cell.word, "") + DISTURBED * cell.disturbed
     return Cell(" ".join(filter(None, (figure(metric, cell.value), mark))), style=STYLES.get(cell.word, ""))
 

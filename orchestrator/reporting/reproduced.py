@@ -17,7 +17,7 @@ from orchestrator.results.reproduced import (
     REPAIRED,
     REPRODUCED,
     UNFINISHED,
-    Verdict,
+    Reproduction,
     in_words,
     names,
 )
@@ -32,7 +32,7 @@ EVIDENCE = (LATENCY, "speedup")
 """What is shown of a row that is reproduced, for its interval: the first that it has."""
 
 
-def show_verdicts(found: Sequence[Verdict]) -> None:
+def show_verdicts(found: Sequence[Reproduction]) -> None:
     """Print one line a row, under its model, models with what is not reproduced first; then the conclusion."""
     out = console()
     if found:
@@ -49,11 +49,11 @@ def show_verdicts(found: Sequence[Verdict]) -> None:
     out.print(Text(conclusion(found), "bold" if good else "bold red"), soft_wrap=True)
 
 
-def _lines(found: Sequence[Verdict]) -> list[list[Cell] | Heading]:
+def _lines(found: Sequence[Reproduction]) -> list[list[Cell] | Heading]:
     rows = [verdict.before.names for verdict in found]
     workloads = names(rows, ("model",), among=WORKLOAD)
     others = names(rows, ("compiler",), among=[name for name in IDENTITY if name not in WORKLOAD])
-    groups: dict[str, list[tuple[str, Verdict]]] = defaultdict(list)
+    groups: dict[str, list[tuple[str, Reproduction]]] = defaultdict(list)
     for workload, other, verdict in zip(workloads, others, found, strict=True):
         groups[workload].append((other, verdict))
     lines: list[list[Cell] | Heading] = []
@@ -68,7 +68,7 @@ def _lines(found: Sequence[Verdict]) -> list[list[Cell] | Heading]:
     return lines
 
 
-def conclusion(found: Sequence[Verdict]) -> str:
+def conclusion(found: Sequence[Reproduction]) -> str:
     """Return the last line: how many rows are reproduced, or which are not and what changed in them."""
     if not found:
         return "nothing to compare: what was run is no row of a table (references have none)"
@@ -90,12 +90,12 @@ def _number(word: str, count: int) -> str:
     return word if count == 1 else word.replace("fails", "fail").replace("passes", "pass")
 
 
-def _evidence(verdict: Verdict) -> str:
+def _evidence(verdict: Reproduction) -> str:
     """Return the headline figure of a row without changes, or its status."""
     metrics = {metric.metric: metric for metric in verdict.pair.metrics}
     shown = next((in_words(metrics[name]) for name in EVIDENCE if name in metrics), None)
     return shown or verdict.after.status
 
 
-def _style(verdict: Verdict) -> str:
+def _style(verdict: Reproduction) -> str:
     return {REPRODUCED: "", CHANGED: "red", FAILS_AGAIN: "yellow", UNFINISHED: "yellow"}.get(verdict.word, "green")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from orchestrator.records import JobSpec
     from orchestrator.results.conditions import Conditions
     from orchestrator.results.load import SweepResults
-    from orchestrator.results.reproduced import Verdict
+    from orchestrator.results.reproduced import Reproduction
     from orchestrator.results.tables import Table
 
 OK, FAILED = 0, 1
@@ -235,7 +235,7 @@ def _in_process(folder: SweepFolder, replay: _Replay, settings: Settings) -> boo
     return False
 
 
-def _compare(old: SweepResults, folder: SweepFolder) -> tuple[list[Verdict], bool]:
+def _compare(old: SweepResults, folder: SweepFolder) -> tuple[list[Reproduction], bool]:
     """Return the verdicts on the rows, and whether a job failed that did not fail before."""
     from orchestrator.results import snapshot
     from orchestrator.results.load import load

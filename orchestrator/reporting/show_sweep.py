@@ -20,7 +20,7 @@ from orchestrator.reporting.report import next_command, shown
 from orchestrator.results import configuration, listing, snapshot
 from orchestrator.results.configuration import literal
 from orchestrator.results.listing import RUNNING, Listed
-from orchestrator.results.load import Outcome, SweepResults, items, lines, outcome, uncollected
+from orchestrator.results.load import JobOutcome, SweepResults, items, lines, outcome, uncollected
 from orchestrator.results.performance import measured
 from orchestrator.results.tables import Table
 from orchestrator.store import JobGraph, Sweep, SweepFolder
@@ -74,13 +74,13 @@ def disk(folder: SweepFolder) -> int:
     return sum(size for _, size in files_below(folder.root))
 
 
-def failures(outcomes: Iterable[Outcome]) -> list[Outcome]:
+def failures(outcomes: Iterable[JobOutcome]) -> list[JobOutcome]:
     """Return the jobs that failed by themselves, not for a job that they need."""
     failed = [found for found in outcomes if found.status not in HARMLESS | {NOT_RUN}]
     return [found for found in failed if not _depends(found)]
 
 
-def _depends(found: Outcome) -> bool:
+def _depends(found: JobOutcome) -> bool:
     return found.result is not None and found.result.failure is not None and found.result.failure.kind == "dependency"
 
 
@@ -141,7 +141,7 @@ def print_environment(out: Console, environment: Mapping[str, Any]) -> None:
         item(out, plain(part), plain(", ".join(words)))
 
 
-def _slowest(out: Console, outcomes: Sequence[Outcome]) -> None:
+def _slowest(out: Console, outcomes: Sequence[JobOutcome]) -> None:
     timed = sorted(((took, found) for found in outcomes if (took := seconds(found))), key=lambda pair: -pair[0])
     for number, (took, found) in enumerate(timed[:SLOWEST]):
         text = f"{duration(took)}  {found.job.id[:8]}  {brief(found.job)}"
@@ -164,7 +164,7 @@ def _failures(out: Console, results: SweepResults) -> None:
         out.print(f"  {others:,} job{'s' * (others != 1)} could not run for a failure of a job that they need")
 
 
-def _disturbed(out: Console, outcomes: Sequence[Outcome]) -> None:
+def _disturbed(out: Console, outcomes: Sequence[JobOutcome]) -> None:
     disturbed = [(found, reasons) for found in outcomes if (reasons := items(found.facts, "disturbed"))]
     if disturbed:
         out.print(Text(f"{len(disturbed):,} job{'s' * (len(disturbed) != 1)} disturbed:", "bold yellow"))
@@ -193,7 +193,7 @@ def brief(job: JobSpec) -> str:
     return plain(words)
 
 
-def job_row(folder: SweepFolder, found: Outcome) -> dict[str, Any]:
+def job_row(folder: SweepFolder, found: JobOutcome) -> dict[str, Any]:
     """Return the row of a job in a table with `JOBS`."""
     job, result = found.job, found.result
     w = job.workload
@@ -217,7 +217,7 @@ def job_row(folder: SweepFolder, found: Outcome) -> dict[str, Any]:
     }
 
 
-def seconds(found: Outcome) -> float | None:
+def seconds(found: JobOutcome) -> float | None:
     """Return how long the job's process ran."""
     return None if found.result is None else found.result.ended - found.result.started
 

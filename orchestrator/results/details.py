@@ -13,7 +13,7 @@ from orchestrator.planning.matching import KEYS, matches, names
 from orchestrator.records import JobSpec, Samples
 from orchestrator.results.configuration import JobConfigs, flatten
 from orchestrator.results.listing import status
-from orchestrator.results.load import Outcome, fact, figure, items, lines, outcome
+from orchestrator.results.load import JobOutcome, fact, figure, items, lines, outcome
 from orchestrator.results.metrics import MIB
 from orchestrator.results.reproduce import Commands
 from orchestrator.results.statistics import spread
@@ -33,16 +33,16 @@ class Edge:
 
     needs: bool
     kind: str
-    other: Outcome
+    other: JobOutcome
 
 
 @dataclass(frozen=True)
-class Details:
+class JobDetails:
     """One job of a sweep that was read."""
 
     folder: SweepFolder
     sweep: Sweep
-    outcome: Outcome
+    outcome: JobOutcome
     edges: tuple[Edge, ...]
 
     @property
@@ -142,7 +142,7 @@ class Summary:
     high: float | None
 
 
-def summaries(found: Outcome) -> list[Summary]:
+def summaries(found: JobOutcome) -> list[Summary]:
     """Summarise all samples of a job. Nothing is left out of them."""
     if found.result is None:
         return []
@@ -157,17 +157,17 @@ def _summary(samples: Samples) -> Summary:
     return Summary(samples, seen.median, seen.low, seen.high)
 
 
-def read(folder: SweepFolder, sweep: Sweep, graph: JobGraph, job: JobSpec) -> Details:
+def read(folder: SweepFolder, sweep: Sweep, graph: JobGraph, job: JobSpec) -> JobDetails:
     """Read one job of a sweep, and what became of the jobs that it has edges with."""
     by_id = {other.id: other for other in graph.jobs}
 
-    def found(other: JobSpec) -> Outcome:
+    def found(other: JobSpec) -> JobOutcome:
         return outcome(other, folder.read_result(other.id))
 
     edges = [Edge(True, need.kind, found(by_id[need.job])) for need in job.needs if need.job in by_id]
     for other in graph.jobs:
         edges += [Edge(False, need.kind, found(other)) for need in other.needs if need.job == job.id]
-    return Details(folder, sweep, found(job), tuple(edges))
+    return JobDetails(folder, sweep, found(job), tuple(edges))
 
 
 def select(folder: SweepFolder, jobs: Sequence[JobSpec], rule: Mapping[str, list[str]]) -> list[JobSpec]:

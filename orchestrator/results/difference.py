@@ -27,7 +27,7 @@ ALWAYS, OFTEN = ("model", "compiler"), ("mode", "dtype", "device")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class Difference:
     """One thing that is another in a row: a figure, the status ("status"), or that the row is missing or new.
 
     label: the row's name among those of the comparison; change: the figure, None for a status; disturbed: evidence.
@@ -100,7 +100,7 @@ def _arrow(old: Names, new: Names, column: str) -> str:
     return before if before == after else f"{before} -> {after}"
 
 
-def lines(comparison: Comparison, labels: Labels, everything: bool = False) -> list[Line]:
+def lines(comparison: Comparison, labels: Labels, everything: bool = False) -> list[Difference]:
     """Return what differs, the worst rows first; with `everything` also what is within noise."""
     blocks = []
     for pair in comparison.matched:
@@ -114,7 +114,7 @@ def lines(comparison: Comparison, labels: Labels, everything: bool = False) -> l
     return [line for _, block in sorted(blocks, key=lambda pair: pair[0]) for line in block]
 
 
-def _of_pair(pair: Matched, labels: Labels, everything: bool) -> list[Line]:
+def _of_pair(pair: Matched, labels: Labels, everything: bool) -> list[Difference]:
     shown = [metric for metric in pair.metrics if everything or metric.word != NOISE]
     status = pair.status_change or (NOISE if everything else None)
     if not shown and status is None:
@@ -129,18 +129,18 @@ def _of_pair(pair: Matched, labels: Labels, everything: bool) -> list[Line]:
     found = []
     if status is not None:
         reason = new.reason or old.reason
-        found.append(Line(**base, metric=STATUS, before=old.status, after=new.status, word=status, reason=reason))
+        found.append(Difference(**base, metric=STATUS, before=old.status, after=new.status, word=status, reason=reason))
     for metric in shown:
         word = metric.word
         found.append(
-            Line(**base, metric=metric.metric, before=metric.before, after=metric.after, word=word, change=metric)
+            Difference(**base, metric=metric.metric, before=metric.before, after=metric.after, word=word, change=metric)
         )
     return found
 
 
-def _of_one(row: Row, labels: Labels, word: str) -> Line:
+def _of_one(row: Row, labels: Labels, word: str) -> Difference:
     gone = word == MISSING
-    return Line(
+    return Difference(
         names=row.names,
         label=labels.of(row.names, row.names),
         metric=STATUS,
@@ -152,7 +152,7 @@ def _of_one(row: Row, labels: Labels, word: str) -> Line:
     )
 
 
-def _severity(block: Sequence[Line]) -> tuple[Any, ...]:
+def _severity(block: Sequence[Difference]) -> tuple[Any, ...]:
     """Order rows: by their worst line, status before figures, large changes before small ones."""
     worst = min(ORDER.index(line.word) for line in block)
     those = [line for line in block if ORDER.index(line.word) == worst]

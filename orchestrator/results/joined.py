@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestrator.records import EAGER
 from orchestrator.results import snapshot
-from orchestrator.results.load import Outcome, SweepResults
+from orchestrator.results.load import JobOutcome, SweepResults
 from orchestrator.results.tables import Tables
 
 
@@ -20,9 +20,9 @@ class Family:
     or where the job failed that it needed; "" where it did not, or nobody knows.
     """
 
-    rounds: tuple[Outcome, ...]
+    rounds: tuple[JobOutcome, ...]
     record: snapshot.Row
-    blamed: Outcome
+    blamed: JobOutcome
     phase: str
 
 
@@ -63,7 +63,7 @@ def joined(results: SweepResults, tables: Tables) -> list[Joined]:
     return [Joined(row, family(row["job"]), family(row["accuracy_job"])) for row in tables.summary.rows]
 
 
-def failed_phase(outcome: Outcome, outcomes: Mapping[str, Outcome]) -> str:
+def failed_phase(outcome: JobOutcome, outcomes: Mapping[str, JobOutcome]) -> str:
     """Return the phase in which a job failed, or the job whose failure kept it from starting; "" for neither."""
     failure = outcome.result.failure if outcome.result is not None else None
     if failure is None or failure.kind != "dependency":

@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestrator.records import HARMLESS, NOT_RUN
 from orchestrator.results.comparison import Matched, MetricChange, judge
-from orchestrator.results.metrics import COLUMNS
+from orchestrator.results.metrics import COLUMNS, named
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.snapshot import Row, Snapshot
 from orchestrator.results.tables import Table
@@ -26,7 +26,7 @@ METRICS = (*IDENTITY, "metric", "before", "after", "ratio", "ratio_low", "ratio_
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Reproduction:
     """A row that was run again: before and after, and one of the words above."""
 
     pair: Matched
@@ -83,7 +83,7 @@ class Verdict:
         }
 
 
-def verdicts(before: Snapshot, after: Snapshot) -> list[Verdict]:
+def verdicts(before: Snapshot, after: Snapshot) -> list[Reproduction]:
     """Return one verdict for each row of the rerun `after`, in its order; the jobs of a row have their old ids."""
     rows = {job: row for row in before.rows for job in row.jobs}
     pairs = []
@@ -91,12 +91,12 @@ def verdicts(before: Snapshot, after: Snapshot) -> list[Verdict]:
         old = next((rows[job] for job in row.jobs if job in rows), None)
         if old is not None:
             pairs.append(Matched(before=old, after=row, keys={}))
-    return [Verdict(pair) for pair in judge(pairs)]
+    return [Reproduction(pair) for pair in judge(pairs)]
 
 
 def in_words(metric: MetricChange) -> str:
     """Return a change of a metric in words: "latency 2.03x [1.98, 2.09]", "graph breaks 0 -> 1"."""
-    name = label(metric.metric)
+    name = named(metric.metric)
     if metric.ratio is None or COLUMNS[metric.metric].kind == "count":
         return f"{name} {metric.before:g} -> {metric.after:g}"
     text = COLUMNS["ratio"].text
@@ -104,14 +104,7 @@ def in_words(metric: MetricChange) -> str:
     return f"{name} {text(metric.ratio)}x{interval}"
 
 
-def label(metric: str) -> str:
-    """Return a metric's name without its unit: "latency", "own memory"."""
-    for suffix in ("_ms", "_s", "_mib"):
-        metric = metric.removesuffix(suffix)
-    return metric.replace("_", " ")
-
-
-def tables(found: Sequence[Verdict]) -> dict[str, Table]:
+def tables(found: Sequence[Reproduction]) -> dict[str, Table]:
     """Return the verdicts, and every figure that both sweeps have, as tables."""
     metrics = [
         {**verdict.before.names, **vars(metric), "ratio_low": metric.low, "ratio_high": metric.high}

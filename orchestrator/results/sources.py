@@ -10,7 +10,7 @@ from orchestrator.errors import UsageError
 from orchestrator.files import read_json
 from orchestrator.planning.replay import named
 from orchestrator.results import snapshot, table_files
-from orchestrator.results.load import Outcome, SweepResults, load
+from orchestrator.results.load import JobOutcome, SweepResults, load
 from orchestrator.results.snapshot import Snapshot
 from orchestrator.store import SweepFolder, find_sweep
 
@@ -28,7 +28,7 @@ def read(reference: str, root: Path) -> Snapshot:
     return read_with_job(reference, root)[0]
 
 
-def read_with_job(reference: str, root: Path) -> tuple[Snapshot, Outcome | None]:
+def read_with_job(reference: str, root: Path) -> tuple[Snapshot, JobOutcome | None]:
     """Return the snapshot, and where `reference` names one job, what became of it. Raises UsageError."""
     path = Path(reference)
     if os.path.isfile(path) and path.name not in JOB_FILES:
