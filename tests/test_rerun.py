@@ -31,7 +31,7 @@ from orchestrator.results.reproduced import (
     REPRODUCED,
     UNFINISHED,
     Verdict,
-    verdicts,
+    reproductions,
 )
 from orchestrator.results.snapshot import of_folder
 from orchestrator.store import SweepFolder, find_sweep, find_sweeps
@@ -65,7 +65,7 @@ def _result(job: JobSpec, outcome: Outcome) -> JobResult | None:
 
 def judged(tmp_path: Path, before: dict[str, Sequence[Outcome]], after: dict[str, Sequence[Outcome]]) -> list[Verdict]:
     sides = [of_folder(sweep(tmp_path / name, rows)) for name, rows in (("before", before), ("after", after))]
-    return verdicts(sides[0], sides[1])
+    return reproductions(sides[0], sides[1])
 
 
 ROUNDS = ((0.1,), (0.1, 0.101, 0.0995), (0.1, 0.101, 0.0995, 0.1002, 0.0998))
@@ -134,7 +134,7 @@ def test_a_changed_row_that_was_disturbed_says_so(tmp_path: Path) -> None:
         made = synthetic.SyntheticSweep(tmp_path / name)
         made.performance("a", "eager", latency=latency, disturbed=disturbed)
         sides.append(of_folder(made.write()))
-    (found,) = verdicts(sides[0], sides[1])
+    (found,) = reproductions(sides[0], sides[1])
     assert found.difference == "latency 2.50x (disturbed)"
 
 
@@ -144,7 +144,7 @@ def test_rows_of_options_are_called_as_in_the_first_sweep(tmp_path: Path) -> Non
         both.performance("a", synthetic.compiler("inductor", dynamic=dynamic))
     one = synthetic.SyntheticSweep(tmp_path / "one")
     one.performance("a", synthetic.compiler("inductor", dynamic=True))
-    (found,) = verdicts(of_folder(both.write()), of_folder(one.write()))
+    (found,) = reproductions(of_folder(both.write()), of_folder(one.write()))
     assert found.row()["compiler"] == "inductor(dynamic=true)"
 
 

@@ -14,7 +14,7 @@ from orchestrator.errors import UsageError
 from orchestrator.reporting.charts import compilation, heat_map, memory, peak, speedup
 from orchestrator.reporting.charts.chart import Chart
 from orchestrator.results.dynamobench import word
-from orchestrator.results.naming import is_eager
+from orchestrator.results.naming import is_eager, telling
 from orchestrator.results.overview import SECTION
 from orchestrator.results.tables import Tables
 
@@ -60,9 +60,9 @@ def export(tables: Tables, folder: Path, form: str) -> list[str]:
 def _sections(summary: Sequence[Row]) -> dict[tuple[str, ...], list[Row]]:
     """Return the rows that may be compared; seed and threads are in a key only where they tell sections apart."""
     sections: dict[tuple[str, ...], list[Row]] = defaultdict(list)
-    telling = [name for name in SECTION if name in SECTION[:4] or len({row[name] for row in summary}) > 1]
+    shown = [*SECTION[:4], *telling(summary, SECTION[4:])]
     for row in summary:
-        sections[tuple(WORDS.get(name, "") + str(row[name]) for name in telling)].append(row)
+        sections[tuple(WORDS.get(name, "") + str(row[name]) for name in shown)].append(row)
     return sections
 
 
@@ -116,8 +116,10 @@ def _workloads(rows: Sequence[Row]) -> list[str]:
     for row in rows:
         for name in names:
             seen[row["model"], name].add(row[name])
-    telling = [name for name in names if any(len(values) > 1 for (_, own), values in seen.items() if own == name)]
-    return [" · ".join([row["model"], *(f"{WORDS[n]}{row[n]}" for n in telling if row[n] is not None)]) for row in rows]
+    differing = [name for name in names if any(len(values) > 1 for (_, own), values in seen.items() if own == name)]
+    return [
+        " · ".join([row["model"], *(WORDS[n] + str(row[n]) for n in differing if row[n] is not None)]) for row in rows
+    ]
 
 
 def _rank(rows: Sequence[Row], order: str, name: str) -> tuple[float, str]:

@@ -20,7 +20,7 @@ from orchestrator.results import snapshot
 from orchestrator.results.attention import MARKS, failures, flagged
 from orchestrator.results.load import SweepResults
 from orchestrator.results.metrics import COLUMNS, MISSING
-from orchestrator.results.naming import is_eager
+from orchestrator.results.naming import is_eager, telling
 from orchestrator.results.overview import SECTION
 from orchestrator.results.performance import MEASURED_EAGER
 from orchestrator.results.statistics import FASTER, SLOWER
@@ -190,7 +190,7 @@ def _sections(summary: Sequence[Row], most: int) -> list[list[str]]:
     groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in summary:
         groups[tuple(row[name] for name in SECTION)].append(row)
-    several = [name for name in SECTION[4:] if len({row[name] for row in summary}) > 1]
+    several = telling(summary, SECTION[4:])
     made = []
     for key, rows in list(groups.items())[:most]:
         named = dict(zip(SECTION, key, strict=True))
@@ -209,7 +209,7 @@ DISTURBED = "\\* something else used the machine meanwhile."
 def _section(title: str, rows: Sequence[Row], most: int) -> list[str]:
     """Return the section's table. Eager is a column; it has rows of its own where it failed or stands alone."""
     shown = [row for row in rows if not _is_baseline(row)] or rows
-    own = [name for name in OWN if len({row[name] for row in shown}) > 1]
+    own = telling(shown, OWN)
     same = "".join(f", {OWN[name]}{shown[0][name]}" for name in OWN if name not in own and shown[0][name])
     lines = [[code(row["model"]), *(_own(row, name) for name in own), *_row(row)] for row in shown[:most]]
     titles = ("model", *(OWN[name].strip() or name for name in own), *TITLES)

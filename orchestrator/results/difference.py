@@ -12,7 +12,7 @@ from orchestrator.records import FAIL_ACCURACY, HARMLESS
 from orchestrator.results.attribution import STATUS
 from orchestrator.results.comparison import BETTER, CHANGED, NOISE, WORSE, Comparison, Matched, MetricChange
 from orchestrator.results.matching import Keys
-from orchestrator.results.naming import IDENTITY
+from orchestrator.results.naming import IDENTITY, telling, unique
 from orchestrator.results.snapshot import Row
 from orchestrator.results.statistics import geometric_mean
 
@@ -68,12 +68,13 @@ class Labels:
     """Names of rows that tell them apart, as short as that allows. Where a name has changed: `float16 -> float32`."""
 
     def __init__(self, both: Sequence[tuple[Names, Names]]) -> None:
-        seen = {column: {_arrow(old, new, column) for old, new in both} for column in ("suite", *OFTEN)}
-        self.columns = [*ALWAYS[:1], *(column for column in OFTEN if len(seen[column]) > 1), *ALWAYS[1:], "measure"]
-        self.common = [next(iter(values)) for values in seen.values() if len(values) == 1]
-        self._sharing: dict[str, list[tuple[Names, Names]]] = defaultdict(list)
-        for old, new in both:
-            self._sharing[self._short(old, new)].append((old, new))
+        rows = [_arrows(old, new) for old, new in both]
+        differing = telling(rows, ("suite", *OFTEN))
+        self.columns = [*ALWAYS[:1], *(column for column in OFTEN if column in differing), *ALWAYS[1:], "measure"]
+        self.common = [rows[0][column] for column in ("suite", *OFTEN) if rows and column not in differing]
+        others = [column for column in IDENTITY if column not in self.columns]
+        made = unique([self._short(row) for row in rows], rows, others)
+        self._labels = {tuple(row.values()): label for row, label in zip(rows, made, strict=True)}
 
     @classmethod
     def of_comparison(cls, comparison: Comparison) -> Labels:
@@ -82,17 +83,15 @@ class Labels:
 
     def of(self, old: Names, new: Names) -> str:
         """Return the label of a row by its names before and after."""
-        short = self._short(old, new)
-        same = self._sharing[short]
-        if len(same) < 2:
-            return short
-        others = [column for column in IDENTITY if column not in self.columns]
-        telling = [column for column in others if len({_arrow(*pair, column) for pair in same}) > 1]
-        return " ".join([short, *(f"{column}={_arrow(old, new, column)}" for column in telling)])
+        return self._labels[tuple(_arrows(old, new).values())]
 
-    def _short(self, old: Names, new: Names) -> str:
-        words = [_arrow(old, new, column) for column in self.columns]
+    def _short(self, row: Mapping[str, str]) -> str:
+        words = [row[column] for column in self.columns]
         return " ".join(words[:-1] if words[-1] == "performance" else words)
+
+
+def _arrows(old: Names, new: Names) -> dict[str, str]:
+    return {column: _arrow(old, new, column) for column in IDENTITY}
 
 
 def _arrow(old: Names, new: Names, column: str) -> str:

@@ -193,7 +193,7 @@ def _checked(path: Path, name: FileName) -> FileName:
     return name
 
 
-def verdict(source: Source, line: CsvLine) -> tuple[str, str]:
+def outcome_of(source: Source, line: CsvLine) -> tuple[str, str]:
     """Return our status of a row, and the word or figure that says so.
 
     Zeros and empty cells are runs that failed for a reason that the file does not tell: `fail_to_run`.

@@ -33,7 +33,7 @@ from orchestrator.records import (
     job_id,
 )
 from orchestrator.results.dynamobench import COMPILERS, COUNTERS, GB, status_of
-from orchestrator.results.dynamobench_files import CsvLine, Source, verdict
+from orchestrator.results.dynamobench_files import CsvLine, Source, outcome_of
 from orchestrator.results.imported import Imported
 from orchestrator.results.load import GIVEN
 
@@ -89,7 +89,7 @@ class _Reader:
     def _row(self, source: Source, line: CsvLine) -> None:
         testing = source.name.testing
         workload, compiler = self._workload(source, line), self._compiler(source, line)
-        status, word = verdict(source, line)
+        status, word = outcome_of(source, line)
         if status not in SUCCESSES and word not in ("", "0") and not _known(word):
             self.words[word] += 1
         measure = self._plugin(testing, testing.capitalize())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 import shlex
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -21,7 +21,7 @@ from orchestrator.results.configuration import override
 from orchestrator.results.load import one_line
 from orchestrator.results.matching import differing, named_keys, pairs
 from orchestrator.results.metrics import COLUMNS
-from orchestrator.results.naming import IDENTITY
+from orchestrator.results.naming import unique
 from orchestrator.results.rules import STATUS, Entry, Rules
 from orchestrator.results.snapshot import Row, Snapshot
 from orchestrator.words import some
@@ -271,15 +271,8 @@ def measured_with(before: Snapshot, after: Snapshot) -> dict[str, tuple[object, 
 
 def titles(rows: Sequence[Row]) -> dict[int, str]:
     """Return id(row) -> a name that no other of the rows has, as far as the columns tell them apart."""
-    sharing: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        sharing[row.title].append(row)
-    made = {}
-    for title, same in sharing.items():
-        others = [key for key in IDENTITY if len({str(row.names[key]) for row in same}) > 1] if len(same) > 1 else []
-        for row in same:
-            made[id(row)] = one_line(" ".join([title, *(f"{key}={row.names[key]}" for key in others)]))
-    return made
+    made = unique([row.title for row in rows], [row.names for row in rows])
+    return {id(row): one_line(title) for row, title in zip(rows, made, strict=True)}
 
 
 def _about(name: str, level: str, kind: str, text: str) -> Case:

@@ -30,7 +30,7 @@ RECORDED = ("cudagraphs", "recorded")
 
 
 def checks(outcomes: Iterable[JobOutcome], performance: Iterable[Row]) -> list[Check]:
-    """Return the checks of a sweep's acceptance run, the verdict last; none when the suite is not in the sweep.
+    """Return the checks of a sweep's acceptance run, the conclusion last; none when the suite is not in the sweep.
 
     `performance`: the rows of the performance table. Jobs of other suites in such a sweep are a part of it.
     """
@@ -44,7 +44,7 @@ def checks(outcomes: Iterable[JobOutcome], performance: Iterable[Row]) -> list[C
         return [Check("this GPU machine", "a CUDA device", text, False, "")]
     seen = Seen(outcomes, families(outcomes, performance))
     found = sorted((check for judge in JUDGES for check in judge(seen)), key=_number)
-    return [*found, _verdict(found, seen)]
+    return [*found, _conclusion(found, seen)]
 
 
 def _number(check: Check) -> int:
@@ -53,7 +53,7 @@ def _number(check: Check) -> int:
     return int(first) if first.isdecimal() else 1000
 
 
-def _verdict(found: Sequence[Check], seen: Seen) -> Check:
+def _conclusion(found: Sequence[Check], seen: Seen) -> Check:
     failed = [check.name for check in found if not check.passed]
     passed = sum(check.passed and not check.word for check in found)
     counts = f"{passed} of {len(found)} checks passed"

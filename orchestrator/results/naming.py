@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from orchestrator.records import DEFAULT_PRECISION, EAGER, JobSpec, PluginSpec, Workload, fingerprint
@@ -110,6 +110,23 @@ def row_order(row: Mapping[str, Any]) -> Key:
     label = str(row["compiler"])
     rest = (not is_eager(label), label, str(row["measure"]), str(row["launcher"]), str(row["variant"]))
     return (*((row[key] is not None, row[key] if row[key] is not None else 0) for key in keys), *rest)
+
+
+def telling(rows: Sequence[Mapping[str, Any]], columns: Iterable[str] = IDENTITY) -> list[str]:
+    """Return the columns that tell rows apart: those in which they differ."""
+    return [column for column in columns if len({str(row.get(column)) for row in rows}) > 1]
+
+
+def unique(labels: Sequence[str], rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = IDENTITY) -> list[str]:
+    """Return a label for each row; to one that several rows have is added what tells those apart."""
+    sharing: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for label, row in zip(labels, rows, strict=True):
+        sharing[label].append(row)
+    added = {label: telling(same, columns) for label, same in sharing.items()}
+    return [
+        " ".join([label, *(f"{column}={row.get(column)}" for column in added[label])])
+        for label, row in zip(labels, rows, strict=True)
+    ]
 
 
 def distinguish(named: Named) -> dict[Any, str]:

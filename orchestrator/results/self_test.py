@@ -15,7 +15,7 @@ from typing import Any
 from orchestrator.records import EAGER, HARMLESS, PASS, PluginSpec
 from orchestrator.results.load import JobOutcome, fact, figure, items
 from orchestrator.results.metrics import MIB, MS
-from orchestrator.results.naming import measure_kind
+from orchestrator.results.naming import measure_kind, telling
 from orchestrator.results.statistics import NOISE, SLOWER
 
 SUITE = "self_test"
@@ -86,7 +86,7 @@ class TimedFamily:
 
 
 def checks(outcomes: Iterable[JobOutcome], performance: Iterable[Row]) -> list[Check]:
-    """Return the checks of a sweep's self-test, the verdict last; none when the suite is not in the sweep.
+    """Return the checks of a sweep's self-test, the conclusion last; none when the suite is not in the sweep.
 
     `performance`: the rows of the performance table.
     """
@@ -97,10 +97,10 @@ def checks(outcomes: Iterable[JobOutcome], performance: Iterable[Row]) -> list[C
     judges: Sequence[Callable[[TimedFamily], Check | None]] = (same, slower, _peak, _sleep)
     found = [check for judge in judges for family in own_families if (check := judge(family)) is not None]
     found += [*_failure(own), *other_jobs([outcome for outcome in own if not _fails(outcome)]), *_noise(own)]
-    return [*found, verdict(found)]
+    return [*found, conclusion(found)]
 
 
-def verdict(found: Sequence[Check]) -> Check:
+def conclusion(found: Sequence[Check]) -> Check:
     """Return the last check: can this machine be trusted, and if not, which checks say so, and what to do."""
     failed = [check for check in found if not check.passed]
     missing = [part for part in PARTS if not any(check.name.startswith(part) for check in found)]
@@ -124,23 +124,12 @@ def families(own: Sequence[JobOutcome], performance: Iterable[Row]) -> list[Time
         if measure_kind(outcome.job.measure) == "performance":
             rounds[outcome.job.family].append(outcome)
     rows = {row["job"]: row for row in performance}
-    families = []
-    for group in rounds.values():
-        row = next(rows[outcome.job.id] for outcome in group if outcome.job.id in rows)
-        families.append(TimedFamily(f"{row['model']}{_where(own, row)}", group, row))
-    return families
-
-
-def _where(own: Sequence[JobOutcome], row: Row) -> str:
-    """Return what tells a row's workload from others of its model, "" where nothing has to."""
-    loads = [outcome.job.workload for outcome in own]
-    values = {
-        "mode": {load.mode.name for load in loads},
-        "dtype": {load.dtype for load in loads},
-        "device": {load.device for load in loads},
-    }
-    words = [str(row[name]) for name, several in values.items() if len(several) > 1]
-    return f" ({' '.join(words)})" if words else ""
+    found = [next(rows[one.job.id] for one in group if one.job.id in rows) for group in rounds.values()]
+    shown = telling(found, ("mode", "dtype", "device"))
+    return [
+        TimedFamily(row["model"] + f" ({' '.join(str(row[name]) for name in shown)})" * bool(shown), group, row)
+        for group, row in zip(rounds.values(), found, strict=True)
+    ]
 
 
 def _is(spec: PluginSpec, name: str) -> bool:
