@@ -309,7 +309,7 @@ def test_facts_of_jobs() -> None:
     changed = {"accuracy": {"tensors": [{"name": "logits", "rmse": 3.0}, {"name": "loss.x", "rmse": 1.0}]}}
     changed |= {"graph_break_reasons": ["print"], "noise": {"wall_s": 1.0}, "cache": "warm"}
     new = dataclasses.replace(result, facts=facts | changed, environment={"gpu": {"name": "H200"}}, ended=2000.0)
-    before, after = (job_facts.Outcome(spec, "pass", "", one) for one in (old, new))
+    before, after = (job_facts.JobOutcome(spec, "pass", "", one) for one in (old, new))
     differ, same = job_facts.differing_facts(before, after)
     assert differ == {
         "accuracy.tensors.logits.rmse": (2.0, 3.0),

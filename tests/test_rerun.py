@@ -30,7 +30,7 @@ from orchestrator.results.reproduced import (
     REPAIRED,
     REPRODUCED,
     UNFINISHED,
-    Verdict,
+    Reproduction,
     reproductions,
 )
 from orchestrator.results.snapshot import of_folder
@@ -63,7 +63,9 @@ def _result(job: JobSpec, outcome: Outcome) -> JobResult | None:
     return synthetic.performance_result(job, latency=outcome)
 
 
-def judged(tmp_path: Path, before: dict[str, Sequence[Outcome]], after: dict[str, Sequence[Outcome]]) -> list[Verdict]:
+def judged(
+    tmp_path: Path, before: dict[str, Sequence[Outcome]], after: dict[str, Sequence[Outcome]]
+) -> list[Reproduction]:
     sides = [of_folder(sweep(tmp_path / name, rows)) for name, rows in (("before", before), ("after", after))]
     return reproductions(sides[0], sides[1])
 

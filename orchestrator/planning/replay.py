@@ -10,7 +10,7 @@ from typing import Any
 from orchestrator.errors import UsageError, did_you_mean
 from orchestrator.planning.matching import Names, matches, names, parse_only
 from orchestrator.planning.rounds import is_timed, turn
-from orchestrator.records import EAGER, REFERENCE_MEASURE, JobSpec, Need, fingerprint, job_id
+from orchestrator.records import REFERENCE_MEASURE, JobSpec, Need, fingerprint, job_id
 from orchestrator.store import JobGraph
 
 
@@ -27,7 +27,7 @@ def closed(graph: JobGraph, chosen: Iterable[str]) -> JobGraph:
         if job.id not in wanted:
             wanted.add(job.id)
             waiting += [need.job for need in job.needs if need.kind != "round" and need.job in jobs]
-            waiting += [] if job.compiler.name == EAGER else list(_earlier_rounds(job, jobs))[-1:]
+            waiting += [] if job.is_eager else list(_earlier_rounds(job, jobs))[-1:]
     return JobGraph(tuple(_with_needs(job, jobs, wanted) for job in graph.jobs if job.id in wanted))
 
 

@@ -13,7 +13,7 @@ from orchestrator.reporting.layout import console, cut, paragraph, plain
 from orchestrator.results.comparison import COUNTED, MetricChange
 from orchestrator.results.history import Read, Series, SeriesPoint, title
 from orchestrator.results.metrics import COLUMNS
-from orchestrator.words import more
+from orchestrator.words import more, plural
 
 LISTED, POINTS, CAUSES = 20, 60, 6
 """So many series, points of all of them, and causes of a change are shown; the others are counted."""
@@ -51,7 +51,7 @@ def show(series: Sequence[Series], found: Read, metric: str, named: Sequence[str
         out.print(Text(paragraph(legend, out.width), "dim"), soft_wrap=True)
     where = ", ".join(named or ("outputs",))
     count = len(found.snapshots)
-    summary = f"{count} sweep{'s' * (count != 1)} below {where}: {metric} of {len(series)} series, {len(moving)} moved."
+    summary = f"{plural(count, 'sweep')} below {where}: {metric} of {len(series)} series, {len(moving)} moved."
     summary += f" {len(found.unreadable)} cannot be read:" * bool(found.unreadable)
     out.print(Text(paragraph(summary, out.width, indent="")), soft_wrap=True)
     for sweep, reason in found.unreadable[:LISTED]:

@@ -21,7 +21,7 @@ from orchestrator.records import HARMLESS, JobResult, JobSpec
 from orchestrator.reporting.layout import console, duration, paragraph
 from orchestrator.results.load import one_line
 from orchestrator.store import JobGraph, SweepFolder
-from orchestrator.words import more
+from orchestrator.words import more, plural
 
 REFRESH_PER_SECOND = 1
 SHOWN = 8
@@ -101,7 +101,7 @@ class Progress:
         if at_once or not running:
             what = "stopping"
         else:
-            what = f"waiting for {running} running job{'s' if running != 1 else ''}; press Ctrl-C again to kill"
+            what = f"waiting for {plural(running, 'running job')}; press Ctrl-C again to kill"
         self._say(f"Interrupted: {what}. Resume later with resume=latest.", "yellow")
 
     def remaining_s(self) -> float:

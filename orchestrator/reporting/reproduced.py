@@ -21,7 +21,7 @@ from orchestrator.results.reproduced import (
     in_words,
     names,
 )
-from orchestrator.words import more, some
+from orchestrator.words import more, plural, some
 
 LISTED = 40
 NAMED = 3
@@ -72,7 +72,7 @@ def conclusion(found: Sequence[Reproduction]) -> str:
     """Return the last line: how many rows are reproduced, or which are not and what changed in them."""
     if not found:
         return "nothing to compare: what was run is no row of a table (references have none)"
-    of = f"of {len(found)} row{'s' if len(found) != 1 else ''}"
+    of = f"of {plural(len(found), 'row')}"
     changed = [reproduction for reproduction in found if reproduction.word == CHANGED]
     if changed:
         called = names([reproduction.before.names for reproduction in found], NAME)

@@ -24,7 +24,7 @@ from orchestrator.results.load import JobOutcome, SweepResults, items, lines, ou
 from orchestrator.results.performance import measured
 from orchestrator.results.tables import Table
 from orchestrator.store import JobGraph, Sweep, SweepFolder
-from orchestrator.words import more
+from orchestrator.words import more, plural
 
 LISTED, SLOWEST = 20, 5
 LONGEST = 200
@@ -121,7 +121,7 @@ def _axes(jobs: Sequence[JobSpec]) -> str:
     )
     words = [", ".join(map(plain, dict.fromkeys(values))) for values in axes]
     models = len({(job.workload.suite, job.workload.model) for job in jobs})
-    return "; ".join([words[0], f"{models} model{'s' * (models != 1)}", *words[1:]])
+    return "; ".join([words[0], f"{plural(models, 'model')}", *words[1:]])
 
 
 def _setting(key: str, values: Sequence[Any]) -> str:
@@ -151,7 +151,7 @@ def _slowest(out: Console, outcomes: Sequence[JobOutcome]) -> None:
 def _failures(out: Console, results: SweepResults) -> None:
     failed = failures(results.outcomes)
     if failed:
-        out.print(Text(f"{len(failed):,} failure{'s' * (len(failed) != 1)}:", "bold red"))
+        out.print(Text(f"{plural(len(failed), 'failure')}:", "bold red"))
     for found in failed[:LISTED]:
         log = results.folder.log_file(found.job.id).relative_to(results.folder.root)
         reason = found.reason or "no reason was given"
@@ -161,13 +161,13 @@ def _failures(out: Console, results: SweepResults) -> None:
         out.print(f"  {line}")
     others = sum(map(_depends, results.outcomes))
     if others:
-        out.print(f"  {others:,} job{'s' * (others != 1)} could not run for a failure of a job that they need")
+        out.print(f"  {plural(others, 'job')} could not run for a failure of a job that they need")
 
 
 def _disturbed(out: Console, outcomes: Sequence[JobOutcome]) -> None:
     disturbed = [(found, reasons) for found in outcomes if (reasons := items(found.facts, "disturbed"))]
     if disturbed:
-        out.print(Text(f"{len(disturbed):,} job{'s' * (len(disturbed) != 1)} disturbed:", "bold yellow"))
+        out.print(Text(f"{plural(len(disturbed), 'job')} disturbed:", "bold yellow"))
     for found, reasons in disturbed[:SLOWEST]:
         text = f"  {plain(found.job.title)}: {plain('; '.join(map(str, reasons)))}"
         out.print(Text(paragraph(text, out.width, indent="    ")), soft_wrap=True)

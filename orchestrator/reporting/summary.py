@@ -14,6 +14,7 @@ from orchestrator.results.naming import is_eager
 from orchestrator.results.overview import SECTION
 from orchestrator.results.performance import MEASURED_EAGER
 from orchestrator.results.statistics import FASTER, SLOWER, THRESHOLD
+from orchestrator.words import plural
 
 Row = Mapping[str, Any]
 
@@ -105,7 +106,7 @@ def generation_lines(row: Row) -> list[Heading]:
 
 def geomean_line(row: Row) -> str:
     models = len(str(row["geomean_models"]).split(", "))
-    what = f"{models} model" + "s" * (models != 1)
+    what = plural(models, "model")
     if row["geomean_count"] != models:
         what = f"{row['geomean_count']} workloads of {what}"
     return f"geometric mean over {what} that all compilers ran"

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.records import EAGER
 from orchestrator.results import snapshot
 from orchestrator.results.load import JobOutcome, SweepResults
 from orchestrator.results.tables import Tables
@@ -36,7 +35,7 @@ class Joined:
 
     @property
     def is_eager(self) -> bool:
-        return any(family.rounds[0].job.compiler.name == EAGER for family in self.families)
+        return any(family.rounds[0].job.is_eager for family in self.families)
 
     @property
     def families(self) -> tuple[Family, ...]:

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from orchestrator.records import EAGER, INFRASTRUCTURE, LAUNCH_BOUND, MARKED, MEASURED, NOT_RUN, PASS, RAN_EAGER
+from orchestrator.records import INFRASTRUCTURE, LAUNCH_BOUND, MARKED, MEASURED, NOT_RUN, PASS, RAN_EAGER
 from orchestrator.results import metrics
 from orchestrator.results.load import GIVEN, LARGEST, JobOutcome, fact, figure, is_figure, items, once, worst
 from orchestrator.results.memory import grown_note, hidden_note, memory_row
@@ -107,7 +107,7 @@ def compile_latency_of(outcome: JobOutcome) -> float | None:
     if given is not None:
         return given
     cost = _first_calls(outcome)
-    if cost is None or outcome.job.compiler.name == EAGER:
+    if cost is None or outcome.job.is_eager:
         return None
     if not outcome.job.workload.device.startswith("cuda"):
         return cost

@@ -17,6 +17,7 @@ from orchestrator.results.load import JobOutcome, fact, figure, items
 from orchestrator.results.metrics import MIB, MS
 from orchestrator.results.naming import measure_kind, telling
 from orchestrator.results.statistics import NOISE, SLOWER
+from orchestrator.words import plural
 
 SUITE = "self_test"
 PLANTED = "planted failure of the self-test"
@@ -213,7 +214,7 @@ def _failure(own: Sequence[JobOutcome]) -> list[Check]:
     planted = [outcome for outcome in own if _fails(outcome)]
     if not planted:
         return []
-    rows = f"{len(planted)} row" + "s" * (len(planted) != 1)
+    rows = plural(len(planted), "row")
     wrong = [o for o in planted if o.status in HARMLESS or o.result is None or PLANTED not in o.reason]
     first = wrong[0] if wrong else planted[0]
     found = f"{len(wrong)} otherwise: {first.status} {first.reason}".rstrip() if wrong else f"{rows}: {first.status}"
