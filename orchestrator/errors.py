@@ -12,6 +12,8 @@ import errno
 import re
 from collections.abc import Iterable, Iterator
 
+from orchestrator.words import some
+
 ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])|\x9b[0-?]*[ -/]*[@-~]")
 """Colours, cursor movements, window titles (ECMA-48): left out as a whole, for their letters say nothing."""
 
@@ -41,8 +43,7 @@ def did_you_mean(value: str, known: Iterable[str]) -> str:
     lowered = {name.lower(): name for name in names}
     near = difflib.get_close_matches(str(value).lower(), list(lowered), n=1, cutoff=0.6)
     hint = f"did you mean '{lowered[near[0]]}'? " if near else ""
-    shown = ", ".join(names[:12]) + (f", and {len(names) - 12} more" if len(names) > 12 else "")
-    return f"{hint}Available: {shown or 'none'}"
+    return f"{hint}Available: {some(names, 12) or 'none'}"
 
 
 OUT_OF_MEMORY_WORDS = (

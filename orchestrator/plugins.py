@@ -347,6 +347,17 @@ def resolve(target: str) -> type:
     return plugin
 
 
+def trains(mode: PluginSpec) -> bool:
+    """Return whether a mode's steps differentiate the model: its class says so; its name, where that is not to be had.
+
+    Nothing is raised: who reads a sweep may not have, or not allow, the package of its modes.
+    """
+    try:
+        return bool(resolve(mode.target).training)  # type: ignore[attr-defined]
+    except Exception:  # noqa: BLE001 - whatever the import of somebody's module raises
+        return mode.name.startswith("training")
+
+
 def check_options(spec: PluginSpec, where: str) -> None:
     """Raise UsageError when `spec.options` lacks a key that the plug-in needs, or has one that it does not know.
 

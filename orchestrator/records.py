@@ -177,6 +177,11 @@ class JobSpec:
     disk_bytes: float = 0.0
 
     @property
+    def is_eager(self) -> bool:
+        """Whether it is the baseline's compiler. One of another name that calls the model itself (A/A) is none."""
+        return self.compiler.name == EAGER
+
+    @property
     def family(self) -> str:
         """What the rounds of one job share: everything but the round. Names its compile cache."""
         prints = (fingerprint(self.workload), fingerprint(self.compiler), fingerprint(self.measure))

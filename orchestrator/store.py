@@ -108,6 +108,11 @@ class SweepFolder:
     def __str__(self) -> str:
         return str(self.root)
 
+    @property
+    def name(self) -> str:
+        """What people call the sweep: "<date>/<time>"."""
+        return f"{self.root.parent.name}/{self.root.name}"
+
     def job(self, job_id: str) -> Path:
         """Return the job's folder. Raises ValueError for what is no id, as the other paths of jobs and families do."""
         return self.jobs / check_id(job_id)
@@ -309,7 +314,7 @@ def find_sweep(reference: str, root: Path) -> SweepFolder:
         return sweeps[int(back)]
     if os.path.isdir(reference):
         raise UsageError(f"{reference} is not a sweep folder: it has no sweep.json")
-    named = {sweep: f"{sweep.root.parent.name}/{sweep.root.name}" for sweep in sweeps}
+    named = {sweep: sweep.name for sweep in sweeps}
     hits = [
         sweep
         for sweep, name in named.items()

@@ -17,7 +17,6 @@ import synthetic
 from test_command_line import command, said
 
 from orchestrator.records import JobResult, JobSpec, PluginSpec
-from orchestrator.reporting import history as verb
 from orchestrator.reporting.history_text import causes
 from orchestrator.results import history, snapshot, tables
 from orchestrator.results.changes import Figure
@@ -495,10 +494,6 @@ def test_the_likeliest_causes_come_first_and_the_others_are_counted() -> None:
     ]
     assert causes(found, 1) == ["packages.torch 2.12 -> 2.13", "and 4 more"]
     assert causes(None, 3) == []
-
-
-def test_the_names_of_metrics_are_those_that_can_be_judged() -> None:
-    assert verb.METRICS == history.METRICS
 
 
 def test_jobs_of_other_measures_are_no_points(days: Days) -> None:

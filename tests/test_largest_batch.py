@@ -194,7 +194,7 @@ def test_the_upper_bound_is_no_finding_about_memory(tmp_path: Path) -> None:
     ("build", "does", "status", "reason"),
     [
         ({"mib_per_sample": 1, "breaks_at": 4}, "pass", EAGER_FAIL_TO_RUN, "at batch size 4: ValueError: a batch of 4"),
-        ({"mib_per_sample": 1}, "segfault", CRASH, "at batch size 2: ended with signal SIGSEGV"),
+        ({"mib_per_sample": 1}, "segfault", CRASH, "at batch size 2: killed by SIGSEGV"),
         ({"mib_per_sample": 1}, "hang", TIMEOUT, "at batch size 2: no result after 5 s"),
     ],
     ids=["error", "crash", "time-out"],

@@ -24,7 +24,7 @@ from orchestrator.measures.performance import Performance
 from orchestrator.measures.reference import Reference
 from orchestrator.modes.generate import Decode, Generate, Prefill
 from orchestrator.modes.inference import Inference
-from orchestrator.modes.token_by_token import Run, TokenClock
+from orchestrator.modes.token_by_token import TokenClock, TokenLoop
 from orchestrator.modes.training import Training
 from orchestrator.plugins import Outcome, Program, Unsupported, check_inputs
 from orchestrator.probes.memory import MemoryProbe
@@ -143,7 +143,7 @@ def test_logits_are_those_of_one_forward_pass_over_all_tokens(model: str, cache:
     decoded = Decode(**options).observe(made, made.model, load)["output.logits"]
     prefilled = Prefill(**options).observe(made, made.model, load)["output.logits"]
     own: Any = made.model.model
-    drawn = Run(made, made.model, load, cache, NEW).drawn_tokens()
+    drawn = TokenLoop(made, made.model, load, cache, NEW).drawn_tokens()
     prompt = made.inputs["input_ids"]
     with torch.no_grad():
         if own.config.is_encoder_decoder:

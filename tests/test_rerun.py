@@ -30,8 +30,8 @@ from orchestrator.results.reproduced import (
     REPAIRED,
     REPRODUCED,
     UNFINISHED,
-    Verdict,
-    verdicts,
+    Reproduction,
+    reproductions,
 )
 from orchestrator.results.snapshot import of_folder
 from orchestrator.store import SweepFolder, find_sweep, find_sweeps
@@ -63,9 +63,11 @@ def _result(job: JobSpec, outcome: Outcome) -> JobResult | None:
     return synthetic.performance_result(job, latency=outcome)
 
 
-def judged(tmp_path: Path, before: dict[str, Sequence[Outcome]], after: dict[str, Sequence[Outcome]]) -> list[Verdict]:
+def judged(
+    tmp_path: Path, before: dict[str, Sequence[Outcome]], after: dict[str, Sequence[Outcome]]
+) -> list[Reproduction]:
     sides = [of_folder(sweep(tmp_path / name, rows)) for name, rows in (("before", before), ("after", after))]
-    return verdicts(sides[0], sides[1])
+    return reproductions(sides[0], sides[1])
 
 
 ROUNDS = ((0.1,), (0.1, 0.101, 0.0995), (0.1, 0.101, 0.0995, 0.1002, 0.0998))
@@ -123,7 +125,7 @@ def test_the_last_line_counts_each_kind(tmp_path: Path) -> None:
     slow: dict[str, Sequence[Outcome]] = {name: [0.3] for name in "abcdefg"}
     line = conclusion(judged(tmp_path / "slow", {name: [0.1] for name in "abcdefg"}, slow))
     assert line.startswith("not reproduced: 7 of 7 rows: a ")
-    assert line.endswith("; and 4 more")
+    assert line.endswith(" and 4 more")
     assert "\n" not in line
     assert "nothing to compare" in conclusion([])
 
@@ -134,7 +136,7 @@ def test_a_changed_row_that_was_disturbed_says_so(tmp_path: Path) -> None:
         made = synthetic.SyntheticSweep(tmp_path / name)
         made.performance("a", "eager", latency=latency, disturbed=disturbed)
         sides.append(of_folder(made.write()))
-    (found,) = verdicts(sides[0], sides[1])
+    (found,) = reproductions(sides[0], sides[1])
     assert found.difference == "latency 2.50x (disturbed)"
 
 
@@ -144,7 +146,7 @@ def test_rows_of_options_are_called_as_in_the_first_sweep(tmp_path: Path) -> Non
         both.performance("a", synthetic.compiler("inductor", dynamic=dynamic))
     one = synthetic.SyntheticSweep(tmp_path / "one")
     one.performance("a", synthetic.compiler("inductor", dynamic=True))
-    (found,) = verdicts(of_folder(both.write()), of_folder(one.write()))
+    (found,) = reproductions(of_folder(both.write()), of_folder(one.write()))
     assert found.row()["compiler"] == "inductor(dynamic=true)"
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from orchestrator.compilers import dynamo_backends
-from orchestrator.compilers.captured import inference_only, is_training
+from orchestrator.compilers.captured import inference_only
 from orchestrator.compilers.packages import require
 from orchestrator.compilers.torch_config import checked, foreign
 from orchestrator.errors import did_you_mean
-from orchestrator.plugins import Compiled, Forward, Program, Unsupported
+from orchestrator.plugins import Compiled, Forward, Program, Unsupported, trains
 from orchestrator.records import Workload
 
 CUDA_GRAPHS = "CUDA graphs need device=cuda; on the CPU torch runs this silently as something else"
@@ -71,9 +71,9 @@ class TorchCompile:
         dynamo_backends.check(self.backend)
         if not on_cuda and (self.backend == "cudagraphs" or self._wants_cuda_graphs()):
             raise Unsupported(CUDA_GRAPHS)
-        if self.changes_model and is_training(workload):
+        if self.changes_model and trains(workload.mode):
             raise Unsupported("freezing turns parameters into constants: inference only")
-        if self.compiled_autograd and not is_training(workload):
+        if self.compiled_autograd and not trains(workload.mode):
             raise Unsupported("compiled autograd compiles the backward pass: training only, as mode=training")
         if self.dynamo:
             from torch._dynamo import config

@@ -23,6 +23,7 @@ from typing import Any
 import psutil
 
 from orchestrator.execution import orphans
+from orchestrator.exits import exit_words
 
 CLOSING_S = 10.0  # for a server to kill its workers and to end
 MESSAGE_LENGTH = 2000
@@ -241,16 +242,6 @@ class Processes:
         self._selector.unregister(server.replies)
         message = server.close()
         return [Event(kind="lost", job=job, message=message) for job in server.jobs]
-
-
-def exit_words(code: int) -> str:
-    """Return an exit code in words: "exit code 3" or "SIGSEGV"."""
-    if code >= 0:
-        return f"exit code {code}"
-    try:
-        return signal.Signals(-code).name
-    except ValueError:  # a real-time signal
-        return f"signal {-code}"
 
 
 def _family(pid: int) -> list[int]:

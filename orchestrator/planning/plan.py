@@ -210,7 +210,7 @@ class _Planner:
         self, point: Point, model: Model, workload: _Known, compiler: _Known, measure: _Known
     ) -> tuple[bool, Verdict | None]:
         """Return (is the job excluded, the verdict that the suite has on it)."""
-        job = names(workload.record, point.training, compiler.record, measure.record)
+        job = names(workload.record, compiler.record, measure.record)
         return any(matches(rule, job) for rule in point.exclude), model.verdict(job)
 
     def _workload(self, point: Point, model: Model, *, judged: bool, batch_size: int | None = None) -> _Known:

@@ -14,7 +14,7 @@ from orchestrator.reporting import output
 
 if TYPE_CHECKING:
     from orchestrator.results.comparison import Comparison, Limit
-    from orchestrator.results.load import Outcome
+    from orchestrator.results.load import JobOutcome
     from orchestrator.results.matching import Keys
     from orchestrator.results.snapshot import Snapshot
 
@@ -79,7 +79,9 @@ def _metrics(asked: argparse.Namespace, known: Sequence[str]) -> list[str]:
     return asked.metric or []
 
 
-def _two(asked: argparse.Namespace, sides: Sequence[tuple[Snapshot, Outcome | None]], limits: dict[str, Limit]) -> int:
+def _two(
+    asked: argparse.Namespace, sides: Sequence[tuple[Snapshot, JobOutcome | None]], limits: dict[str, Limit]
+) -> int:
     from orchestrator.results import difference, difference_tables
     from orchestrator.results.configuration_changes import configuration_changes
 
@@ -106,7 +108,7 @@ def _two(asked: argparse.Namespace, sides: Sequence[tuple[Snapshot, Outcome | No
 
 
 def _compare(
-    sides: Sequence[tuple[Snapshot, Outcome | None]], limits: dict[str, Limit], metrics: Sequence[str]
+    sides: Sequence[tuple[Snapshot, JobOutcome | None]], limits: dict[str, Limit], metrics: Sequence[str]
 ) -> Comparison:
     from orchestrator.results.comparison import compare, differing
     from orchestrator.results.job_facts import environment
@@ -122,7 +124,7 @@ def _compare(
     return dataclasses.replace(found, environment={**found.environment, **theirs})
 
 
-def _facts(old: Outcome | None, new: Outcome | None) -> tuple[Keys, int] | None:
+def _facts(old: JobOutcome | None, new: JobOutcome | None) -> tuple[Keys, int] | None:
     """Return the facts in which two jobs differ, and how many they do not; None where sweeps are compared."""
     from orchestrator.results.job_facts import differing_facts
 

@@ -14,12 +14,7 @@ from orchestrator.reporting import output
 from orchestrator.reporting.listing import roots
 
 if TYPE_CHECKING:
-    from orchestrator.results.history import Point, Read, Series
-
-METRICS = (
-    *("speedup", "latency_ms", "compile_latency_cold_s", "compile_latency_warm_s", "own_memory_mib"),
-    *("graphs", "graph_breaks", "recompiles"),
-)
+    from orchestrator.results.history import Read, Series, SeriesPoint
 
 
 def main(argv: Sequence[str]) -> int:
@@ -50,6 +45,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from orchestrator.results.history import METRICS
+
     parser = output.parser(
         "history",
         "Show a metric of each workload and compiler over all sweeps; where it moved, what else changed.",
@@ -97,7 +94,7 @@ def _write(form: str, series: Sequence[Series], found: Read, metric: str) -> Non
     output.write(form, tables)
 
 
-def _row(series: Series, point: Point, metric: str) -> dict[str, Any]:
+def _row(series: Series, point: SeriesPoint, metric: str) -> dict[str, Any]:
     from orchestrator.reporting.history_text import causes
     from orchestrator.results.history import title
 

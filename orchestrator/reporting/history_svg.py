@@ -7,7 +7,7 @@ from html import escape
 
 from orchestrator.reporting.history_text import causes, scale
 from orchestrator.reporting.layout import plain
-from orchestrator.results.history import Point, Series, title
+from orchestrator.results.history import Series, SeriesPoint, title
 from orchestrator.results.metrics import COLUMNS
 
 WIDTH, LEFT, RIGHT = 860, 70, 20
@@ -52,7 +52,7 @@ def _panel(series: Series, metric: str, top: float) -> str:
     return "\n".join(parts)
 
 
-def _dot(point: Point, x: float, y: Callable[[float], float]) -> str:
+def _dot(point: SeriesPoint, x: float, y: Callable[[float], float]) -> str:
     assert point.value is not None
     colour = COLOURS.get(point.word or "", QUIET)
     whisker = ""
@@ -66,7 +66,7 @@ def _failed(x: float, y: float) -> str:
     return _line(x - 4, y - 4, x + 4, y + 4, red) + _line(x - 4, y + 4, x + 4, y - 4, red)
 
 
-def _about(point: Point, metric: str) -> str:
+def _about(point: SeriesPoint, metric: str) -> str:
     value = point.row.status if point.value is None else COLUMNS[metric].text(point.value)
     words = [f"{point.sweep.name}: {value}", *([point.word] if point.word else []), *causes(point.causes, 6)]
     return escape(plain("; ".join(words)))

@@ -11,8 +11,9 @@ from rich.text import Text
 
 from orchestrator.reporting.layout import console, cut, paragraph, plain
 from orchestrator.results.comparison import COUNTED, MetricChange
-from orchestrator.results.history import Point, Read, Series, title
+from orchestrator.results.history import Read, Series, SeriesPoint, title
 from orchestrator.results.metrics import COLUMNS
+from orchestrator.words import more, plural
 
 LISTED, POINTS, CAUSES = 20, 60, 6
 """So many series, points of all of them, and causes of a change are shown; the others are counted."""
@@ -50,13 +51,13 @@ def show(series: Sequence[Series], found: Read, metric: str, named: Sequence[str
         out.print(Text(paragraph(legend, out.width), "dim"), soft_wrap=True)
     where = ", ".join(named or ("outputs",))
     count = len(found.snapshots)
-    summary = f"{count} sweep{'s' * (count != 1)} below {where}: {metric} of {len(series)} series, {len(moving)} moved."
+    summary = f"{plural(count, 'sweep')} below {where}: {metric} of {len(series)} series, {len(moving)} moved."
     summary += f" {len(found.unreadable)} cannot be read:" * bool(found.unreadable)
     out.print(Text(paragraph(summary, out.width, indent="")), soft_wrap=True)
     for sweep, reason in found.unreadable[:LISTED]:
         out.print(Text(paragraph(plain(f"  {sweep}: {reason}"), out.width)), soft_wrap=True)
-    if len(found.unreadable) > LISTED:
-        out.print(f"  and {len(found.unreadable) - LISTED} more")
+    for line in more(len(found.unreadable), LISTED):
+        out.print(f"  {line}")
 
 
 def _show_series(out: Console, series: Series, metric: str, most: int) -> None:
@@ -80,13 +81,13 @@ def _show_series(out: Console, series: Series, metric: str, most: int) -> None:
             out.print(Text(paragraph(f"    {_why(point)}", out.width, indent="      ")), soft_wrap=True)
 
 
-def _chosen(points: Sequence[Point], most: int) -> list[Point]:
+def _chosen(points: Sequence[SeriesPoint], most: int) -> list[SeriesPoint]:
     """Return the newest points, and the newest of those that moved."""
     kept = {id(point) for point in points[-most:]} | {id(p) for p in [p for p in points if p.moved][-most:]}
     return [point for point in points if id(point) in kept]
 
 
-def _cells(point: Point, metric: str) -> tuple[str, str, str, str]:
+def _cells(point: SeriesPoint, metric: str) -> tuple[str, str, str, str]:
     """Return sweep, value with interval, change, and the style of the change."""
     mark = " r" if point.sweep.origin else ""
     value = point.row.status if point.value is None else _value(metric, point.value)
@@ -106,7 +107,7 @@ def _percent(metric: str, change: MetricChange) -> str:
     return f"{round((change.ratio - 1) * 100, 1) + 0.0:+.1f} %"  # + 0.0: no "-0.0"
 
 
-def _why(point: Point) -> str:
+def _why(point: SeriesPoint) -> str:
     """Return what else changed where a point moved, the reason of a failure, and whether it was disturbed."""
     words = causes(point.causes, CAUSES) or ["nothing that is recorded changed"]
     words = [point.row.reason] * bool(point.row.reason) + words
@@ -122,7 +123,7 @@ def _value(metric: str, value: float) -> str:
     return _number(metric, value) + "x" * (metric == "speedup")
 
 
-def scale(points: Sequence[Point]) -> tuple[float, float]:
+def scale(points: Sequence[SeriesPoint]) -> tuple[float, float]:
     """Return the ends of the scale: all values and intervals are within."""
     seen = [v for point in points for v in (point.low, point.value, point.high) if v is not None]
     return (min(seen), max(seen)) if seen else (0.0, 0.0)
@@ -133,7 +134,7 @@ def _axis(low: float, high: float, metric: str, width: int) -> str:
     return ends[0] + " " * (width - len(ends[0]) - len(ends[1])) + ends[1] if low < high else ""
 
 
-def _plot(point: Point, low: float, high: float, width: int, marks: str) -> str:
+def _plot(point: SeriesPoint, low: float, high: float, width: int, marks: str) -> str:
     """Return a dot with whiskers where the value and its interval lie between `low` and `high`."""
     if point.value is None or width < NARROWEST:
         return ""
@@ -171,7 +172,7 @@ def causes(found: Mapping[str, tuple[Any, Any]] | None, most: int, width: int = 
     changed = found or {}
     order = sorted(changed, key=likelihood)
     words = [f"{key} {' -> '.join(_short(value, width) for value in changed[key])}" for key in order[:most]]
-    return words + [f"and {len(order) - most} more"] * (len(order) > most)
+    return words + more(len(order), most)
 
 
 def _short(value: Any, width: int) -> str:

@@ -19,14 +19,14 @@ from orchestrator.reporting.layout import Cell, age, console, cut, duration, gri
 from orchestrator.reporting.report import shown
 from orchestrator.reporting.show_sweep import brief, pairs, print_environment, seconds
 from orchestrator.results import configuration, details, snapshot
-from orchestrator.results.listing import name
 from orchestrator.results.load import lines
 from orchestrator.results.metrics import MIB, MS, significant
 from orchestrator.results.performance import round_speedup
 from orchestrator.results.tables import Table
+from orchestrator.words import more
 
 if TYPE_CHECKING:
-    from orchestrator.results.details import Details, Summary
+    from orchestrator.results.details import JobDetails, Summary
 
 LISTED, LOG_LINES, DETAIL_LINES, SPARKS = 10, 20, 40, 16
 LOG_BYTES = 16 << 20
@@ -34,7 +34,7 @@ LOG_BYTES = 16 << 20
 LEVELS, PLAIN_LEVELS = "▁▂▃▄▅▆▇█", "_.-=+*#@"
 
 
-def write(form: str, found: Details, whole_log: bool) -> None:
+def write(form: str, found: JobDetails, whole_log: bool) -> None:
     """Write all of it as JSON, CSV (key, value) or Markdown."""
     key_value = ("key", "value")
     facts = dict(configuration.flatten(found.outcome.facts))
@@ -60,11 +60,11 @@ def write(form: str, found: Details, whole_log: bool) -> None:
 SAMPLES = ("metric", "unit", "count", "median", "quartile_low", "quartile_high", "minimum", "maximum")
 
 
-def _about(found: Details) -> dict[str, Any]:
+def _about(found: JobDetails) -> dict[str, Any]:
     outcome, result, failure = found.outcome, found.outcome.result, _failure(found)
     return {
         "job": found.job.id,
-        "sweep": name(found.folder),
+        "sweep": found.folder.name,
         "folder": str(found.folder.job(found.job.id)),
         "title": found.job.title,
         "status": outcome.status,
@@ -83,11 +83,11 @@ def _about(found: Details) -> dict[str, Any]:
     }
 
 
-def _failure(found: Details) -> Any:
+def _failure(found: JobDetails) -> Any:
     return found.outcome.result.failure if found.outcome.result is not None else None
 
 
-def rerun_command(found: Details) -> str:
+def rerun_command(found: JobDetails) -> str:
     """Return the command that repeats exactly this job, from the configuration that the sweep has stored."""
     return f"python -m orchestrator rerun {shlex.quote(f'{shown(found.folder)}:{found.job.id}')}"
 
@@ -112,12 +112,12 @@ def _edge_row(edge: details.Edge) -> dict[str, Any]:
     return {"relation": plain(relation), "job": job.id, "status": edge.other.status, "series": plain(job.title)}
 
 
-def show(found: Details, whole_log: bool) -> None:
+def show(found: JobDetails, whole_log: bool) -> None:
     """Print it for people."""
     out, job, outcome = console(), found.job, found.outcome
     style = "bold green" if outcome.status in SUCCESSES else "bold red"
     out.print(Text(f"{plain(job.title)}: ", "bold").append(outcome.status, style), soft_wrap=True)
-    item(out, "job", f"{job.id} of {plain(name(found.folder))}")
+    item(out, "job", f"{job.id} of {plain(found.folder.name)}")
     if outcome.result is not None:
         begun = outcome.result.started
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(begun))
@@ -136,9 +136,8 @@ def show(found: Details, whole_log: bool) -> None:
         print_environment(out, snapshot.flat_environment(outcome.result.environment))
     _edges(out, found.edges)
     files = [f"{plain(file)} {size} bytes" for file, size in found.files]
-    more = [f"and {len(files) - LISTED} more"] * (len(files) > LISTED)
     item(out, "folder", shown(found.folder) + f"/jobs/{job.id}", wrap=False)
-    item(out, "files", ", ".join(files[:LISTED] + more) or "none")
+    item(out, "files", ", ".join(files[:LISTED] + more(len(files), LISTED)) or "none")
     _log(out, found, whole_log)
     item(out, "again, as then", rerun_command(found), wrap=False)
     if outcome.status not in HARMLESS:
@@ -146,7 +145,7 @@ def show(found: Details, whole_log: bool) -> None:
     item(out, "as of today", plain(found.command), wrap=False)
 
 
-def _why(out: Console, found: Details, whole: bool) -> None:
+def _why(out: Console, found: JobDetails, whole: bool) -> None:
     """Print the reason of a failure, its phase, and the end of its traceback unless the log ends so too."""
     failure = _failure(found)
     if found.outcome.reason:
@@ -174,7 +173,7 @@ def _config(out: Console, config: Mapping[str, Any]) -> None:
         item(out, group, plain(" ".join(shlex.quote(word) for word in words)), whole=True)
 
 
-def _samples(out: Console, found: Details) -> None:
+def _samples(out: Console, found: JobDetails) -> None:
     """Print one line per metric: count, median, quartiles, ends, and how it went over time."""
     summaries = details.summaries(found.outcome)
     if not summaries:
@@ -233,7 +232,7 @@ def _levels(out: Console) -> str:
     return LEVELS
 
 
-def _memory(out: Console, found: Details) -> None:
+def _memory(out: Console, found: JobDetails) -> None:
     rows = [
         [Cell(plain(f"{what} {phase}")), *(Cell("" if level is None else f"{level:.1f}") for level in levels)]
         for what, phase, *levels in found.memory()
@@ -246,7 +245,7 @@ def _memory(out: Console, found: Details) -> None:
         item(out, "before model", f"{base:.1f} MiB ({plain(found.memory_source)})")
 
 
-def _facts(out: Console, found: Details) -> None:
+def _facts(out: Console, found: JobDetails) -> None:
     """Print all other facts, an item for each that has parts; graph breaks with their reasons."""
     groups: dict[str, list[str]] = {}
     for key, value in found.facts().items():
@@ -260,8 +259,8 @@ def _facts(out: Console, found: Details) -> None:
         item(out, plain(group), plain(", ".join(words)))
     for reason, count in found.graph_breaks()[:LISTED]:
         item(out, "graph break", plain(f"{count} x {reason}"))
-    if len(found.graph_breaks()) > LISTED:
-        item(out, "", f"and {len(found.graph_breaks()) - LISTED} more reasons: --json")
+    for line in more(len(found.graph_breaks()), LISTED, " reasons: --json"):
+        item(out, "", line)
 
 
 def _tensors(out: Console, tensors: Sequence[Mapping[str, Any]]) -> None:
@@ -301,10 +300,10 @@ def _edges(out: Console, edges: Sequence[details.Edge]) -> None:
         if len(mine) > LISTED:
             counts = Counter(edge.other.status for edge in mine[LISTED:])
             words = ", ".join(f"{status} {count}" for status, count in counts.items())
-            item(out, "", f"and {len(mine) - LISTED} more: {words}")
+            item(out, "", more(len(mine), LISTED, f": {words}")[0])
 
 
-def _log(out: Console, found: Details, whole: bool) -> None:
+def _log(out: Console, found: JobDetails, whole: bool) -> None:
     if whole:
         item(out, "log", "")
         for line in found.log():

@@ -10,6 +10,7 @@ from orchestrator.execution.ownership import is_own
 from orchestrator.reporting.layout import plain
 from orchestrator.reporting.report import shown
 from orchestrator.store import SweepFolder
+from orchestrator.words import more
 
 FLAG = "--trust"
 LISTED = 20
@@ -40,5 +41,5 @@ def tell(folder: SweepFolder, what: Sequence[str]) -> None:
 
 def _lines(folder: SweepFolder, what: Sequence[str]) -> list[str]:
     heading = f"{plain(shown(folder))} was not made here by you, and would use what is not part of orchestrator:"
-    more = [f"  and {len(what) - LISTED} more"] * (len(what) > LISTED)
-    return [heading, *(f"  {plain(phrase)}" for phrase in what[:LISTED]), *more]
+    lines = [*map(plain, what[:LISTED]), *more(len(what), LISTED)]
+    return [heading, *(f"  {line}" for line in lines)]

@@ -44,7 +44,7 @@ class Given:
 
 
 @dataclass(frozen=True)
-class Line:
+class CsvLine:
     """One row of a file: its cells by column, without those that it lacks."""
 
     number: int
@@ -69,7 +69,7 @@ class Source:
 
     path: Path
     name: FileName
-    lines: Sequence[Line]
+    lines: Sequence[CsvLine]
     seen: float
 
 
@@ -105,7 +105,7 @@ def read(path: Path, given: Given) -> tuple[Source, list[str]]:
     columns, body = _header(path, table)
     if not _ends_with_newline(path) and body and len(body[-1][1]) < len(columns):
         notes.append(f"{path}, line {body.pop()[0]}: cut off in the middle, left out")
-    rows: dict[tuple[str, ...], Line] = {}
+    rows: dict[tuple[str, ...], CsvLine] = {}
     twice = []
     for number, cells in body:
         if len(cells) > len(columns):
@@ -113,7 +113,7 @@ def read(path: Path, given: Given) -> tuple[Source, list[str]]:
                 f"{path}, line {number}: {len(cells)} cells under a header of {len(columns)}: which is which cannot be "
                 "known; delete the line, or complete the header"
             )
-        line = Line(number, {c: _unquoted(cell) for c, cell in zip(columns, cells, strict=False)})
+        line = CsvLine(number, {c: _unquoted(cell) for c, cell in zip(columns, cells, strict=False)})
         if not line.text("name"):
             raise UsageError(f"{path}, line {number}: the row names no model (column 'name'); delete the line")
         _check_names(path, line)
@@ -142,7 +142,7 @@ def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
         raise UsageError(f"{path} cannot be read as CSV: {error}; repair it or leave it out") from error
 
 
-def _check_names(path: Path, line: Line) -> None:
+def _check_names(path: Path, line: CsvLine) -> None:
     for column in ("dev", "name", "tag"):
         try:
             check_name(line.text(column), column)
@@ -193,7 +193,7 @@ def _checked(path: Path, name: FileName) -> FileName:
     return name
 
 
-def verdict(source: Source, line: Line) -> tuple[str, str]:
+def outcome_of(source: Source, line: CsvLine) -> tuple[str, str]:
     """Return our status of a row, and the word or figure that says so.
 
     Zeros and empty cells are runs that failed for a reason that the file does not tell: `fail_to_run`.

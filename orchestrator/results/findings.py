@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.records import PASS
-from orchestrator.results.load import Outcome, items
+from orchestrator.results.load import JobOutcome, items
 from orchestrator.results.metrics import COLUMNS, MIB, MS, US
 from orchestrator.results.naming import IDENTITY, measure_kind
 
@@ -231,7 +231,7 @@ def names() -> tuple[str, ...]:
 
 
 def tables(
-    outcomes: Sequence[Outcome], about: Callable[[Outcome], Row]
+    outcomes: Sequence[JobOutcome], about: Callable[[JobOutcome], Row]
 ) -> dict[str, tuple[tuple[str, ...], list[Row]]]:
     """Return name -> (columns, rows) of the tables that the sweep has something for.
 
@@ -251,7 +251,7 @@ def tables(
     return made
 
 
-def _rows(name: str, finding: Finding, outcome: Outcome, about: Row) -> Iterator[Row]:
+def _rows(name: str, finding: Finding, outcome: JobOutcome, about: Row) -> Iterator[Row]:
     found = [row for row in items(outcome.facts, "findings", name) if isinstance(row, Mapping)]
     if not found:
         return iter([about])

@@ -26,7 +26,6 @@ from orchestrator.results import snapshot
 from orchestrator.results.changes import Figure
 from orchestrator.results.comparison import COUNTED, LIMITS, NOISE, Matched, MetricChange, judge
 from orchestrator.results.configuration import ABSENT, compiler_name
-from orchestrator.results.listing import name
 from orchestrator.results.load import load
 from orchestrator.results.matching import differing
 from orchestrator.results.naming import distinguish, measure_kind
@@ -45,7 +44,7 @@ NO_POINT = HARMLESS | UNFINISHED
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point:
+class SeriesPoint:
     """One row of one sweep. `value` is None where it failed; `low` and `high` where there is no interval.
 
     change: against the last point before it that has a value; status_change: against the point before it;
@@ -78,7 +77,7 @@ class Series:
     machine: Mapping[str, Any]
     label: str
     config: Mapping[str, Any]
-    points: tuple[Point, ...]
+    points: tuple[SeriesPoint, ...]
 
     @property
     def moved(self) -> bool:
@@ -129,7 +128,7 @@ def read(folders: Iterable[Path], files: Iterable[Path], wanted: Wanted) -> Read
         try:
             results = load(SweepFolder(path), wanted.job)
         except UsageError as error:
-            found.unreadable.append((name(SweepFolder(path)), str(error)))
+            found.unreadable.append((SweepFolder(path).name, str(error)))
             continue
         found.snapshots.append(snapshot.of_results(results))
     for file in files:
@@ -146,7 +145,7 @@ def read(folders: Iterable[Path], files: Iterable[Path], wanted: Wanted) -> Read
 
 def build(snapshots: Iterable[Snapshot], metric: str) -> list[Series]:
     """Return the series of `metric` (one of `METRICS`), by machine, then by label. snapshots: oldest first."""
-    points: dict[tuple[str, str], list[Point]] = defaultdict(list)
+    points: dict[tuple[str, str], list[SeriesPoint]] = defaultdict(list)
     configs: dict[str, Mapping[str, Any]] = {}
     for one in snapshots:
         rows = {}
@@ -196,9 +195,9 @@ def _estimate(value: float, half: float | None) -> Estimate:
 def _points(
     sweep: Snapshot,
     rows: Mapping[tuple[str, str], Row],
-    before: Mapping[tuple[str, str], Sequence[Point]],
+    before: Mapping[tuple[str, str], Sequence[SeriesPoint]],
     metric: str,
-) -> list[Point]:
+) -> list[SeriesPoint]:
     """Return the points of one sweep, judged together against the last ones of their series."""
     points = [_point(sweep, row, metric) for row in rows.values()]
     last = [next((p for p in reversed(before.get(key, ())) if p.value is not None), None) for key in rows]
@@ -222,17 +221,17 @@ def _points(
     return found
 
 
-def _point(sweep: Snapshot, row: Row, metric: str) -> Point:
+def _point(sweep: Snapshot, row: Row, metric: str) -> SeriesPoint:
     if metric in COUNTED:
-        return Point(sweep=sweep, row=row, value=row.counts.get(metric), low=None, high=None)
+        return SeriesPoint(sweep=sweep, row=row, value=row.counts.get(metric), low=None, high=None)
     figure = row.figures.get(metric)
     if figure is None:
-        return Point(sweep=sweep, row=row, value=None, low=None, high=None)
+        return SeriesPoint(sweep=sweep, row=row, value=None, low=None, high=None)
     low, high = interval(figure)
-    return Point(sweep=sweep, row=row, value=figure.middle, low=low, high=high)
+    return SeriesPoint(sweep=sweep, row=row, value=figure.middle, low=low, high=high)
 
 
-def _status_change(before: Point, after: Point) -> str | None:
+def _status_change(before: SeriesPoint, after: SeriesPoint) -> str | None:
     """A row whose rounds have not all been run has no worse status: it is unfinished."""
     if {before.row.status, after.row.status} & UNFINISHED:
         return None

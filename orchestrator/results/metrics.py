@@ -534,3 +534,17 @@ _COLUMNS = (
 )
 
 COLUMNS = {column.name: column for column in _COLUMNS}
+
+IN_A_SENTENCE = {
+    "speedup": "speed-up",
+    "compile_latency_cold_s": "compile, cold",
+    "compile_latency_warm_s": "compile, warm",
+    "compile_latency_s": "compile",
+    "own_memory_mib": "memory",
+}
+"""Metric -> its name in a sentence, where that is not its heading."""
+
+
+def named(metric: str) -> str:
+    """Return a metric's name in a sentence."""
+    return IN_A_SENTENCE.get(metric) or (COLUMNS[metric].words if metric in COLUMNS else metric.replace("_", " "))

@@ -79,7 +79,7 @@ def export(results: SweepResults, tables: Tables, uri: str, experiment: str | No
 
     Raises UsageError when MLflow is not installed, or the store cannot be used.
     """
-    name = experiment or f"{results.folder.root.parent.name}/{results.folder.root.name}"
+    name = experiment or results.folder.name
     try:
         refused = exceptions()
     except ImportError:
@@ -144,7 +144,7 @@ def _known(client: MlflowClient, experiment: str) -> dict[str, tuple[str, str | 
 
 def runs(results: SweepResults, tables: Tables) -> list[Run]:
     """Return a run for each row of the summary."""
-    name = f"{results.folder.root.parent.name}/{results.folder.root.name}"
+    name = results.folder.name
     origin = _origin(name, results.sweep.environment)
     return [_run(row, results.sweep.created, origin) for row in joined(results, tables)]
 

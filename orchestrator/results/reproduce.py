@@ -8,11 +8,11 @@ measure. (`rerun` needs no configuration at all.)
 from __future__ import annotations
 
 import argparse
-import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from orchestrator.planning.overrides import value
 from orchestrator.planning.quantized import NONE, parts
 from orchestrator.records import REFERENCE_MEASURE, JobSpec, PluginSpec, Workload
 from orchestrator.results.load import fact
@@ -35,12 +35,8 @@ NEUTRAL: Mapping[str, tuple[Any, str]] = {
 """Keys that shape a sweep -> the value that shapes nothing, and how it is written."""
 JUDGED = ("accuracy", REFERENCE_MEASURE)
 """Kinds of measures that have one round, whatever is asked for; of others one may say it needlessly."""
-BEFORE_A_QUOTE = re.compile(r"(\\*)('|\Z)")
 OF_A_MEASURE = ("measure", "batch_size", "rounds")
 """What may differ between the measures of one command."""
-
-OTHER_TYPE = re.compile(r"|null|true|false|[+-]?(inf|nan|[0-9][0-9_.]*(e[+-]?[0-9]+)?|\.[0-9]+)", re.IGNORECASE)
-"""Text that Hydra's grammar would take for something else than text."""
 
 Words = dict[str, str]
 """Key -> its override, in the order in which they are written."""
@@ -225,16 +221,6 @@ def _of_workload(w: Workload) -> Words:
         "seed": f"seed={w.seed}",
         "threads": f"threads={w.threads}",
     }
-
-
-def value(text: str) -> str:
-    """Return a string as Hydra's grammar reads it: quoted where it is more than a plain word.
-
-    In quotes a backslash is itself, but for those in front of a quote, or of the closing one: they are doubled.
-    """
-    if all((c.isascii() and c.isalnum()) or c in "_-./:" for c in text) and not OTHER_TYPE.fullmatch(text):
-        return text
-    return "'" + BEFORE_A_QUOTE.sub(lambda found: found[1] * 2 + ("\\'" if found[2] else ""), text) + "'"
 
 
 def _fixes_something_else(override: str) -> bool:

@@ -25,6 +25,8 @@ import yaml
 from orchestrator.errors import UsageError, did_you_mean
 from orchestrator.files import WORD, read_bytes
 from orchestrator.planning.matching import KEYS, Names, matches
+from orchestrator.plugins import trains
+from orchestrator.records import PluginSpec
 from orchestrator.results.comparison import COUNTED, LIMITS, Limit
 from orchestrator.results.configuration import compiler_name
 from orchestrator.results.snapshot import Row
@@ -108,13 +110,15 @@ def changed(limit: Limit, sizes: Sizes) -> Limit:
 def called(row: Row) -> Names:
     """Return what a row is called, by the keys of rules: names as they are configured and as tables show them."""
     config, names = row.config, row.names
+    mode = PluginSpec(name=str(config.get("mode")), target=str(config.get("mode.target")))
+    kind = "training" if trains(mode) else mode.target.rpartition(".")[2].lower()
     device = str(config.get("device"))
     return {
         "suite": (config.get("suite"),),
         "model": (config.get("suite.models"), names.get("model")),
         "compiler": (compiler_name(config), names.get("compiler")),
         "measure": (config.get("measure"), names.get("measure"), row.kind),
-        "mode": (config.get("mode"), names.get("mode"), str(config.get("mode.target")).rpartition(".")[2].lower()),
+        "mode": (config.get("mode"), names.get("mode"), kind),
         "dtype": (config.get("dtype"),),
         "device": (device, device.partition(":")[0]),
         "batch_size": (config.get("batch_size"),),

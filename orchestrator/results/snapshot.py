@@ -21,7 +21,7 @@ from orchestrator.migrations import migrated
 from orchestrator.records import PASS, RAN_EAGER, REFERENCE_MEASURE, SCHEMA_VERSION, STATUSES, from_json, to_json
 from orchestrator.results.changes import Figure
 from orchestrator.results.configuration import JobConfigs, flatten, settings
-from orchestrator.results.load import Outcome, SweepResults, fact, figure, is_figure, uncollected, worst
+from orchestrator.results.load import JobOutcome, SweepResults, fact, figure, is_figure, uncollected, worst
 from orchestrator.results.load import load as load_folder
 from orchestrator.results.memory import memory_of
 from orchestrator.results.metrics import MIB, MS
@@ -116,7 +116,7 @@ def of_results(results: SweepResults, name: str | None = None) -> Snapshot:
     )
 
 
-def environment(sweep: Sweep, outcomes: Sequence[Outcome] = ()) -> dict[str, Any]:
+def environment(sweep: Sweep, outcomes: Sequence[JobOutcome] = ()) -> dict[str, Any]:
     """Return where a sweep was measured, flat: its header, and what its workers know better or alone.
 
     They may have run on another machine than the one that planned; on several, all are named.
@@ -146,7 +146,7 @@ def flat_environment(header: Mapping[str, Any]) -> dict[str, Any]:
 
 def _rows(results: SweepResults) -> list[Row]:
     naming, configs = Naming(outcome.job for outcome in results.outcomes), JobConfigs()
-    families: dict[Any, list[Outcome]] = defaultdict(list)
+    families: dict[Any, list[JobOutcome]] = defaultdict(list)
     for outcome in results.outcomes:
         if outcome.job.measure.name != REFERENCE_MEASURE:  # no row: accuracy jobs show its failure
             families[naming.family(outcome.job)].append(outcome)
@@ -171,7 +171,7 @@ def _rows(results: SweepResults) -> list[Row]:
     return rows
 
 
-def figures(rounds: Sequence[Outcome]) -> dict[str, Figure]:
+def figures(rounds: Sequence[JobOutcome]) -> dict[str, Figure]:
     """Return metric -> its value in each round that passed; nothing when a round failed by itself.
 
     Units are those of the tables. A metric that a round lacks is left out of that round; values that are not positive
@@ -200,7 +200,7 @@ def figures(rounds: Sequence[Outcome]) -> dict[str, Figure]:
     }
 
 
-def _of_round(outcome: Outcome) -> list[tuple[str, float | None]]:
+def _of_round(outcome: JobOutcome) -> list[tuple[str, float | None]]:
     latency, compiling, own = latency_of(outcome), compile_latency_of(outcome), memory_of(outcome).own
     cache = fact(outcome.facts, "cache")
     return [
@@ -210,7 +210,7 @@ def _of_round(outcome: Outcome) -> list[tuple[str, float | None]]:
     ]
 
 
-def counts(rounds: Sequence[Outcome]) -> dict[str, int]:
+def counts(rounds: Sequence[JobOutcome]) -> dict[str, int]:
     """Return metric -> its median over the rounds that passed; nothing when a round failed by itself."""
     if not _sound(rounds):
         return {}
@@ -224,7 +224,7 @@ def counts(rounds: Sequence[Outcome]) -> dict[str, int]:
     return {name: round(statistics.median(values)) for name, values in seen.items()}
 
 
-def _sound(rounds: Sequence[Outcome]) -> bool:
+def _sound(rounds: Sequence[JobOutcome]) -> bool:
     return all(outcome.status in NOT_ITS_FAULT for outcome in rounds)
 
 
