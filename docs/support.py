@@ -15,10 +15,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from orchestrator.markdown import code, table
 from orchestrator.records import EAGER, NOT_RUN, PASS, UNSUPPORTED
-from orchestrator.reporting.markdown import code
 from orchestrator.results import load, tables
-from orchestrator.results.exports import markdown_row
 from orchestrator.store import find_sweep
 
 PAGE = Path(__file__).parent / "support.md"
@@ -60,12 +59,12 @@ def page(rows: Sequence[Row], machine: str) -> str:
     sections = {key: members for key, members in sections.items() if key not in missing}
     for (suite, model, mode), members in sections.items():
         dtypes = list(dict.fromkeys(row["dtype"] for row in members))
-        lines = [markdown_row(["compiler", *dtypes]), markdown_row(["---"] * (len(dtypes) + 1))]
+        lines = []
         for compiler in sorted({row["compiler"] for row in members}, key=lambda name: (name != EAGER, name)):
             own = {row["dtype"]: row for row in members if row["compiler"] == compiler}
             cells = [cell(own[dtype], reasons) if dtype in own else "—" for dtype in dtypes]
-            lines.append(markdown_row([code(compiler), *cells]))
-        parts.append("\n".join([f"## {suite}: {model}, {mode}", "", *lines, ""]))
+            lines.append([code(compiler), *cells])
+        parts.append("\n".join([f"## {suite}: {model}, {mode}", "", *table(["compiler", *dtypes], lines), ""]))
     if missing:
         parts.append(f"Planned and not run yet: {'; '.join(', '.join(key) for key in missing)}.\n")
     listed = [

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orchestrator.reporting.markdown import code, details, not_shown, table
+from orchestrator.markdown import code, details, table
 from orchestrator.results.attention import MARKS
 from orchestrator.results.load import SweepResults
 from orchestrator.results.metrics import COLUMNS, MISSING
@@ -53,7 +53,7 @@ def _means(sweeps: Sequence[Collected], most: int) -> list[str]:
             if any(value != MISSING for value in values):
                 lines.append([*(code(key[i]) for i in own), title, *values])
     titles = [*(names[i] for i in own), "", *(code(results.folder.name) for results, _ in sweeps)]
-    return table(titles, lines[:most], left=len(own) + 1) + not_shown(len(lines[:most]), len(lines), "lines")
+    return table(titles, lines, range(len(own) + 1, len(titles)), most, " lines")
 
 
 def _mean(row: Row | None, name: str, count: str, unit: str) -> str:
@@ -75,12 +75,12 @@ def _newly_flagged(before: Collected, after: Collected, most: int) -> list[str]:
     if not found:
         return [f"{told.replace(before[0].folder.name, code(before[0].folder.name))}."]
     lines = []
-    for was, row, mark in found[:most]:
+    for was, row, mark in found:
         column = MARKS[mark].column
         texts = [_text(one[column], column) for one in (was, row)]
         lines.append([MARKS[mark].rule, code(row["model"]), code(row["compiler"]), *texts])
-    body = table(("rule", "model", "compiler", "before", "now"), lines, left=3)
-    return details(told, [*body, *not_shown(len(lines), len(found), "flags")])
+    titles = ("rule", "model", "compiler", "before", "now")
+    return details(told, table(titles, lines, (3, 4), most, " flags"))
 
 
 def _by(names: Sequence[str], rows: Sequence[Row]) -> dict[tuple[Any, ...], Row]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from orchestrator.markdown import row as markdown_row
 from orchestrator.reporting import diff_words as words
 from orchestrator.reporting.diff_words import DISTURBED, figure
 from orchestrator.reporting.judgement import escape
 from orchestrator.results.comparison import Comparison
 from orchestrator.results.configuration_changes import KeyChange
 from orchestrator.results.difference import MISSING, NEW, Difference, Labels, lines, means
-from orchestrator.results.exports import markdown_row
 from orchestrator.results.matching import Keys
 from orchestrator.results.metrics import named
 from orchestrator.words import more, plural

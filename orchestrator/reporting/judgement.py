@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from orchestrator.results.exports import markdown_code
+from orchestrator.markdown import code as markdown_code
 from orchestrator.results.gate import FAIL, FLAKY, KNOWN, NEW, NOTICE, WARNING, Case, Judgement
 from orchestrator.results.load import one_line
 from orchestrator.words import more, plural, some

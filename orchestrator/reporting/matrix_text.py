@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from orchestrator.markdown import row as markdown_row
 from orchestrator.reporting.diff_text import STYLES, say, title
 from orchestrator.reporting.diff_words import DISTURBED, LISTED, cut, figure
 from orchestrator.reporting.judgement import escape
@@ -16,7 +17,6 @@ from orchestrator.results import matrix as many
 from orchestrator.results.comparison import BETTER, CHANGED, WORSE
 from orchestrator.results.difference import MISSING, NEW, Labels, tally
 from orchestrator.results.difference_tables import value_text
-from orchestrator.results.exports import markdown_row
 from orchestrator.results.metrics import named
 from orchestrator.words import more, plural
 

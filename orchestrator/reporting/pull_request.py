@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from orchestrator.markdown import code, details, rest, table
 from orchestrator.records import PASS, SUCCESSES
 from orchestrator.reporting.changed_since import changes
 from orchestrator.reporting.findings import shown_columns
-from orchestrator.reporting.markdown import code, details, not_shown, table
 from orchestrator.results import snapshot
 from orchestrator.results.attention import MARKS, failures, flagged
 from orchestrator.results.load import SweepResults
@@ -96,10 +96,10 @@ def _executive(tables: Tables, most: int) -> list[str]:
             counted(row, "mean_compile_latency_cold_s", "mean_compile_latency_cold_count"),
             counted(row, "geomean_compression_ratio", "geomean_compression_count", "x"),
         ]
-        for row in rows[:most]
+        for row in rows
     ]
     shared = " · ".join(f"{name.replace('_', ' ')} {code(rows[0][name])}" for name in common)
-    body = table(titles, lines, left=len(own) + 1) + not_shown(len(lines), len(rows), "rows")
+    body = table(titles, lines, range(len(own) + 1, len(titles)), most)
     return [*([shared, ""] if shared else []), *body, "", f"<sub>{NOTES}</sub>"]
 
 
@@ -112,9 +112,9 @@ def _findings(tables: Tables, most: int) -> list[list[str]]:
             *columns,
             *(["reason"] if "reason" in found.columns and any(r["reason"] for r in found.rows) else []),
         ]
-        lines = [[code(COLUMNS[column].text(row[column])) for column in columns] for row in found.rows[:most]]
+        lines = [[code(COLUMNS[column].text(row[column])) for column in columns] for row in found.rows]
         titles = [column.replace("_", " ") for column in columns]
-        body = table(titles, lines, left=len(columns)) + not_shown(len(lines), len(found.rows), "rows")
+        body = table(titles, lines, most=most)
         parts.append(details(f"{name.replace('_', ' ')}: {plural(len(found.rows), 'row')}", body))
     return parts
 
@@ -138,7 +138,7 @@ def _self_test(tables: Tables) -> list[str]:
     if not rows:
         return []
     lines = [[row["result"], code(row["check"]), code(row["expected"]), code(row["found"])] for row in rows]
-    return ["### Self-test", "", *table(("result", "check", "expected", "found"), lines, left=4)]
+    return ["### Self-test", "", *table(("result", "check", "expected", "found"), lines)]
 
 
 def _warnings(summary: Sequence[Row], most: int) -> list[str]:
@@ -149,10 +149,10 @@ def _warnings(summary: Sequence[Row], most: int) -> list[str]:
     counts = Counter(flag.mark for flag in flags)
     told = ", ".join(f"{counts[name]} x {mark.rule}" for name, mark in MARKS.items() if counts[name])
     lines = []
-    for flag in flags[:most]:
+    for flag in flags:
         mark, row = MARKS[flag.mark], summary[flag.row]
         lines.append([mark.rule.replace(" ", "&nbsp;"), *_who(row), _figure(row, mark.column)])
-    body = table(("rule", *WHO, "found"), lines, left=len(WHO) + 1) + not_shown(len(lines), len(flags), "flags")
+    body = table(("rule", *WHO, "found"), lines, (len(WHO) + 1,), most, " flags")
     return ["### Warnings", "", *details(told, body)]
 
 
@@ -176,13 +176,13 @@ def _failures(summary: Sequence[Row], most: int) -> list[str]:
     if not groups:
         return []
     lines = []
-    for group in groups[:most]:
+    for group in groups:
         rows = list(dict.fromkeys(f"{summary[i]['model']} {summary[i]['compiler']}" for i in group.rows))
         named = some(map(code, rows), 3)
         lines.append([code(group.status), group.measure, str(len(group.rows)), named, code(group.reason)])
-    body = table(("status", "measure", "rows", "such as", "reason"), lines, left=5)
+    body = table(("status", "measure", "rows", "such as", "reason"), lines, (), most, " reasons")
     total = plural(sum(len(group.rows) for group in groups), "result")
-    return ["### Failures", "", *details(total, [*body, *not_shown(len(lines), len(groups), "reasons")])]
+    return ["### Failures", "", *details(total, body)]
 
 
 def _sections(summary: Sequence[Row], most: int) -> list[list[str]]:
@@ -196,7 +196,7 @@ def _sections(summary: Sequence[Row], most: int) -> list[list[str]]:
         named = dict(zip(SECTION, key, strict=True))
         title = " · ".join([*(str(part) for part in key[:4]), *(f"{name} {named[name]}" for name in several)])
         made.append(_section(title, rows, most))
-    return [*made, *([not_shown(most, len(groups), "sections")] if len(groups) > most else [])]
+    return [*made, rest(len(groups), most, " sections")]
 
 
 OWN = {"compiler": "", "batch_size": "batch ", "sequence_length": "length "}
@@ -211,9 +211,9 @@ def _section(title: str, rows: Sequence[Row], most: int) -> list[str]:
     shown = [row for row in rows if not _is_baseline(row)] or rows
     own = telling(shown, OWN)
     same = "".join(f", {OWN[name]}{shown[0][name]}" for name in OWN if name not in own and shown[0][name])
-    lines = [[code(row["model"]), *(_own(row, name) for name in own), *_row(row)] for row in shown[:most]]
+    lines = [[code(row["model"]), *(_own(row, name) for name in own), *_row(row)] for row in shown]
     titles = ("model", *(OWN[name].strip() or name for name in own), *TITLES)
-    body = table(titles, lines, left=2 if "compiler" in own else 1) + not_shown(len(lines), len(shown), "rows")
+    body = table(titles, lines, range(2 if "compiler" in own else 1, len(titles)), most)
     starred = ["", DISTURBED] if any(row["disturbed"] for row in shown[:most]) else []
     weaker = sorted({row["weaker"] for row in shown[:most] if row["weaker"]})
     starred += ["", f"~ judged by weaker rules: {'; '.join(map(code, weaker[:MOST_REASONS]))}"] if weaker else []
@@ -259,5 +259,4 @@ def _build(results: SweepResults, most: int) -> list[str]:
         **snapshot.environment(sweep, results.outcomes),
     }
     lines = [[code(key), code(value)] for key, value in known.items() if value not in (None, "")]
-    body = table(("", ""), lines[:most], left=2) + not_shown(len(lines[:most]), len(lines), "lines")
-    return details("Build summary", body)
+    return details("Build summary", table(("", ""), lines, (), most, " lines"))

@@ -10,14 +10,14 @@ import csv
 import io
 import json
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from orchestrator import markdown
 from orchestrator.files import write_text
 from orchestrator.records import SCHEMA_VERSION
 from orchestrator.results.accuracy import JUDGEMENT
-from orchestrator.results.metrics import COLUMNS
+from orchestrator.results.metrics import COLUMNS, MISSING
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.performance import COUNTERS, DEVICE
 from orchestrator.results.tables import Table, Tables
@@ -25,9 +25,6 @@ from orchestrator.store import SweepFolder
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet takes a cell that begins so for a formula (OWASP, "CSV injection"); messages may begin so."""
-MARKUP = re.compile(r"[\[\]`*~@<>]|(?<!\w)_|_(?!\w)|#\d|\bGH-\d|://|\bwww\.", re.IGNORECASE)
-"""What GitHub's Markdown takes for more than text: links, also bare ones, pictures, code, bold, struck, mentions, tags,
-issues, also those of other repositories (owner/name#12, GH-12)."""
 NOT_FOR_READING = frozenset(
     {"job", "accuracy_job", "log", "accuracy_log", "command", "reason", "performance_reason", "accuracy_reason"}
     | {"outliers", "samples", "pairs", "started_s", "rounds_planned", "memory_source", "interval", "fp64"}
@@ -139,15 +136,13 @@ def to_markdown(name: str, table: Table) -> str:
     constant = [c for c in shown if c in IDENTITY and c not in ("model", "compiler") and _constant(c, content)]
     lines = [f"## {name.capitalize().replace('_', ' ')}", ""]
     if constant:
-        words = (_markdown_cell(column, COLUMNS[column].text(content[0][column])) for column in constant)
-        lines += [", ".join(f"{column} {word}" for column, word in zip(constant, words, strict=True)), ""]
+        lines += [", ".join(f"{column} {_markdown_cell(column, content[0])}" for column in constant), ""]
     shown = [column for column in shown if column not in constant]
     if not shown:
         return "\n".join([*lines, "No rows.", ""])
-    lines.append(markdown_row(_heading(column) for column in shown))
-    lines.append(markdown_row("---" if COLUMNS[column].kind == "text" else "---:" for column in shown))
-    lines += [markdown_row(_markdown_cell(c, COLUMNS[c].text(row[c])) for c in shown) for row in content]
-    return "\n".join([*lines, ""])
+    figures = [i for i, column in enumerate(shown) if COLUMNS[column].kind != "text"]
+    cells = [[_markdown_cell(column, row) for column in shown] for row in content]
+    return "\n".join([*lines, *markdown.table([*map(_heading, shown)], cells, figures), ""])
 
 
 def _constant(column: str, content: Sequence[Mapping[str, Any]]) -> bool:
@@ -159,22 +154,7 @@ def _heading(column: str) -> str:
     return f"{found.words} ({found.unit})" if found.unit not in ("", "1") else found.words
 
 
-def markdown_code(text: str) -> str:
-    """Return a text as code, on one line. A "|" ends a cell of a table even there, so it is escaped.
-
-    Code has no escapes of its own, and a backslash in front of a "|" would take away its escape.
-    """
-    line = " ".join(text.split()).replace("`", "'").replace("\\|", "/|")
-    return "`" + line.replace("|", "\\|") + "`"
-
-
-def markdown_row(cells: Iterable[str]) -> str:
-    """Return a line of a table."""
-    return "| " + " | ".join(cells) + " |"
-
-
-def _markdown_cell(column: str, text: str) -> str:
-    """Return a cell. A text that Markdown would make a link, a picture, a mention or bold of stands as code."""
-    if COLUMNS[column].kind == "text" and MARKUP.search(text):
-        return markdown_code(text)
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+def _markdown_cell(column: str, row: Mapping[str, Any]) -> str:
+    """Return a cell; commands stand as code, from which they are copied."""
+    text = COLUMNS[column].text(row[column])
+    return markdown.code(row[column], None) if column == "command" and text != MISSING else markdown.text(text)
