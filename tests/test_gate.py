@@ -27,6 +27,7 @@ from orchestrator.__main__ import main
 from orchestrator.errors import UsageError
 from orchestrator.records import Need
 from orchestrator.reporting import judgement as views
+from orchestrator.reporting.document import Remark, Remarks
 from orchestrator.reporting.junit import to_junit
 from orchestrator.results import rules as written
 from orchestrator.results import snapshot
@@ -620,7 +621,7 @@ def test_markdown_is_a_table_that_github_shows_as_it_is_meant(place: Path) -> No
 
 
 def test_a_command_in_a_table_stays_one_piece_of_code() -> None:
-    lines = views.table([(["Bert"], ["slower"], "python -m orchestrator rerun 'a`b|<i>c</i>'")])
+    lines = Remarks("", [Remark(["Bert"], ["slower"], "python -m orchestrator rerun 'a`b|<i>c</i>'")]).markdown()
     html = MarkdownIt("commonmark").enable("table").render("\n".join(lines))
     assert "<code>python -m orchestrator rerun 'a'b|&lt;i&gt;c&lt;/i&gt;'</code>" in html
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from orchestrator.errors import UsageError
 from orchestrator.records import Verdict
 from orchestrator.reporting import report, terminal
-from orchestrator.reporting.layout import Cell, Heading, duration, fold, grid
+from orchestrator.reporting.layout import Cell, Spanning, duration, fold, grid
 from orchestrator.reporting.progress import Progress
 from orchestrator.store import JobGraph, SweepFolder
 
@@ -328,7 +328,7 @@ def test_remaining_time_scales_with_what_jobs_really_take(tmp_path: Path) -> Non
 
 
 def test_grid_folds_the_last_and_then_the_first_column() -> None:
-    rows = [Heading("model"), [Cell("a" * 30), Cell("1"), Cell("eager_two_runs_differ")]]
+    rows = [Spanning("model"), [Cell("a" * 30), Cell("1"), Cell("eager_two_runs_differ")]]
     lines = [line.plain for line in grid(("name", "x", "status"), rows, 30, stacked=True)]
     assert lines[0].split() == ["name", "x", "status"]
     assert lines[1] == "model"

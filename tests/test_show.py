@@ -167,8 +167,8 @@ def test_a_sweep_as_json_csv_and_markdown(made: Made, capsys: pytest.CaptureFixt
     table = list(csv.DictReader(io.StringIO(said(capsys, "show", "--csv")[1])))
     assert [row["job"] for row in table] == list(rows)
     markdown = said(capsys, "show", "--md")[1]
-    assert "| state | incomplete |" in markdown
-    assert f"| {made.crashed.id} | T5 | inductor | performance | crash | killed by SIGSEGV |" in markdown
+    assert "incomplete**" in markdown
+    assert "- crash: T5 " in markdown
 
 
 # -- a job
@@ -250,7 +250,7 @@ def test_a_job_as_json_has_exact_figures(made: Made, capsys: pytest.CaptureFixtu
     }
     assert flat["facts.counters.graphs"] == "3"
     assert flat["facts.disturbed"] == '["other processes used 0.62 cores (over 0.1)"]'
-    assert "| compiler.options.dynamic | True |" in said(capsys, "show", made.fast.id, "--md")[1]
+    assert "++compiler.options.dynamic=true" in said(capsys, "show", made.fast.id, "--md")[1]
 
 
 def test_the_commands_that_are_named_are_commands(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
@@ -356,7 +356,7 @@ def test_nothing_that_a_job_says_controls_the_terminal(made: Made, capsys: pytes
             code, out, err = said(capsys, "show", *arguments, *form)
             assert (code, err) == (0, "")
             strange = {character for character in out if not character.isprintable()} - {"\n"}
-            assert strange == set(), (arguments, form)
+            assert strange <= ({"\u200b"} if form == ["--md"] else set()), (arguments, form)
     for arguments in (["ls"], ["history"]):
         assert {character for character in said(capsys, *arguments)[1] if not character.isprintable()} <= {"\n"}
 

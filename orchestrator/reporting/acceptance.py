@@ -10,8 +10,8 @@ from pathlib import Path
 
 from orchestrator.errors import UsageError
 from orchestrator.records import HARMLESS
-from orchestrator.reporting import judgement as views
-from orchestrator.reporting import output
+from orchestrator.reporting import judgement
+from orchestrator.reporting.document import Document, Paragraph, Remarks
 from orchestrator.results import gate, snapshot
 from orchestrator.results.gate import FAIL, FLAKY, NOTICE, UNMEASURED, WARNING, Case, Finding, Judgement
 from orchestrator.results.load import one_line
@@ -84,9 +84,9 @@ def accept(path: Path, after: Snapshot, rules: Rules, today: datetime.date, *, f
         raise UsageError(
             f"{after.name} has {count} {jobs} not run: resume={after.name} runs {them}, --force accepts it as it is"
         )
-    judgement = gate.gate(_before(path, after, force), after, rules, today)
+    judged = gate.gate(_before(path, after, force), after, rules, today)
     snapshot.write(path, after)
-    return Accepted(path, judgement)
+    return Accepted(path, judged)
 
 
 def _before(path: Path, after: Snapshot, force: bool) -> Snapshot:
@@ -101,36 +101,15 @@ def _before(path: Path, after: Snapshot, force: bool) -> Snapshot:
         raise UsageError(f"{error}. It was left as it is; --force replaces it") from error
 
 
-def show(form: str | None, accepted: Accepted) -> None:
-    """Print what was accepted: for people, or as `form`."""
-    if form is None:
-        _text(accepted)
-    elif form == "md":
-        output.emit(_markdown(accepted))
-    else:
-        from orchestrator.reporting.gate import tables
-
-        output.write(form, tables(accepted.judgement, "accepted"), "gate")
-
-
-def _text(accepted: Accepted) -> None:
-    from rich.text import Text
-
-    from orchestrator.reporting.layout import console, paragraph
-
-    out = console()
-    views.listed(out, "changed:", views.groups(accepted.changes, *CHANGES))
-    views.listed(out, "accepted failures:", views.groups(accepted.failures, FAIL))
-    views.listed(out, "warnings:", views.groups(accepted.judgement.cases, WARNING))
-    for text, style in ((accepted.disturbed, ""), (accepted.headline, "bold green")):
-        if text:
-            out.print(Text(paragraph(text, out.width), style), soft_wrap=True)
-
-
-def _markdown(accepted: Accepted) -> str:
-    lines = ["## Baseline accepted", "", f"**{views.escape(accepted.headline)}**", ""]
-    lines += views.table(views.groups(accepted.changes, *CHANGES))
-    failures = views.table(views.groups(accepted.failures, FAIL))
-    lines += ["Accepted failures:", "", *failures] if failures else []
-    lines += [views.escape(accepted.disturbed), ""] if accepted.disturbed else []
-    return "\n".join(lines)
+def document(accepted: Accepted) -> Document:
+    """Return what was accepted, and what it changes."""
+    return Document(
+        "Baseline accepted",
+        [
+            Remarks("changed", judgement.remarks(accepted.changes, *CHANGES)),
+            Remarks("accepted failures", judgement.remarks(accepted.failures, FAIL)),
+            Remarks("warnings", judgement.remarks(accepted.judgement.cases, WARNING)),
+            Paragraph(accepted.disturbed),
+        ],
+        [Paragraph(accepted.headline, "bold green", strong=True)],
+    )

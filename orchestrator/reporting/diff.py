@@ -88,15 +88,11 @@ def _two(
     comparison = _compare(sides, limits, _metrics(asked, list(limits)) or list(limits))
     changes = configuration_changes(comparison)
     facts = _facts(sides[0][1], sides[1][1])
-    if asked.form is None:
-        from orchestrator.reporting import diff_text
+    if asked.form in (None, "md"):
+        from orchestrator.reporting import diff_view
 
-        diff_text.show(comparison, changes, facts, everything=asked.everything, config_only=asked.config_only)
-    elif asked.form == "md":
-        from orchestrator.reporting.diff_markdown import to_markdown
-
-        told = to_markdown(comparison, changes, facts, everything=asked.everything, config_only=asked.config_only)
-        output.emit(told)
+        seen = {"everything": asked.everything, "config_only": asked.config_only}
+        output.render(asked.form, diff_view.document(comparison, changes, facts, **seen))
     elif asked.config_only:
         output.write(asked.form, {"configuration": difference_tables.configuration(changes)})
     else:
@@ -136,16 +132,13 @@ def _many(asked: argparse.Namespace, snapshots: Sequence[Snapshot], limits: dict
 
     metric = (_metrics(asked, matrix.METRICS) or ["speedup"])[0]
     made = matrix.matrix(snapshots, metric, limits)
-    if asked.form is None:
-        from orchestrator.reporting import matrix_text
+    if asked.form in (None, "md"):
+        from orchestrator.reporting import matrix_view
 
-        matrix_text.show(made, everything=asked.everything, config_only=asked.config_only)
+        seen = {"everything": asked.everything, "config_only": asked.config_only}
+        output.render(asked.form, matrix_view.document(made, **seen))
     elif asked.config_only:
         output.write(asked.form, {"configuration": matrix.tables(made, False)["configuration"]})
-    elif asked.form == "md":
-        from orchestrator.reporting import matrix_text
-
-        output.emit(matrix_text.to_markdown(made, asked.everything))
     else:
         output.write(asked.form, matrix.tables(made, asked.everything), "matrix")
     worse = any(difference.regressed(comparison) for comparison in made.comparisons)

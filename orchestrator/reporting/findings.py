@@ -3,47 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
 from rich.text import Text
 
 from orchestrator.records import SUCCESSES
-from orchestrator.reporting.layout import Cell, grid, item, natural_width
+from orchestrator.reporting import document
+from orchestrator.reporting.document import LISTED, Heading, Item, Piece
+from orchestrator.reporting.layout import Cell, cut, natural_width
 from orchestrator.results.exports import NOT_FOR_READING
 from orchestrator.results.metrics import COLUMNS, MISSING
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.tables import Table
 
-LISTED = 20
-"""So many rows of a table are shown; the others are counted, and stand in the files."""
 WIDEST = 48
 """No column of a table is wider; the files have all of it, and so has a table that does not fit at all."""
 
 Row = Mapping[str, Any]
 
 
-def show(out: Console, name: str, table: Table) -> None:
-    """Print one table: what all rows have in common in its heading, then the rows, then what could not be done."""
+def pieces(name: str, table: Table) -> list[Piece]:
+    """Return one table: what all rows have in common in its heading, then the rows, then what could not be done."""
     found = [row for row in table.rows if _has_figures(table, row)]
     columns, shared = shown_columns(table, found)
     common = " · ".join(COLUMNS[name].text(found[0][name]) for name in shared) if found else ""
-    out.print()
-    out.print(Text(" · ".join(part for part in (name.replace("_", " "), common) if part), "bold reverse"))
-    texts = [[COLUMNS[name].text(row[name]) for name in columns] for row in found[:LISTED]]
-    cells = [[Cell(_cut(text)) for text in row] for row in texts]
-    titles = [_title(name) for name in columns]
-    if cells and natural_width(titles, cells) <= out.width:
-        for line in grid(titles, cells, out.width, stacked=False):
-            out.print(line)
-    else:  # nothing would be gained by columns of which the last are cut off
-        for number, row in enumerate(texts, start=1):
-            pairs = zip(titles, row, strict=True)
-            item(out, str(number), " · ".join(f"{title} {text}" for title, text in pairs if text != MISSING))
-    if len(found) > LISTED:
-        item(out, "more", f"{len(found) - LISTED} rows: tables/{name}.csv")
-    for status, told in without_figures(table):
-        item(out, status, told)
+    heading = " · ".join(part for part in (name.replace("_", " "), common) if part)
+    made: list[Piece] = [Heading(heading, style="bold reverse"), _Findings(name, columns, found)]
+    return made + [Item(status, told) for status, told in without_figures(table)]
+
+
+@dataclass(frozen=True)
+class _Findings:
+    """Rows as a table; in a terminal that is too narrow as items, of columns the last would be cut off."""
+
+    name: str
+    columns: Sequence[str]
+    rows: Sequence[Row]
+
+    def lines(self, width: int) -> Iterator[Text]:
+        texts = [[COLUMNS[name].text(row[name]) for name in self.columns] for row in self.rows[:LISTED]]
+        titles = [_title(name) for name in self.columns]
+        cells = [[Cell(cut(text, WIDEST)) for text in row] for row in texts]
+        if cells and natural_width(titles, cells) <= width:
+            yield from document.Table(titles, cells).lines(width)
+        else:
+            for number, row in enumerate(texts, start=1):
+                pairs = zip(titles, row, strict=True)
+                told = " · ".join(f"{title} {text}" for title, text in pairs if text != MISSING)
+                yield from Item(str(number), told).lines(width)
+        if len(self.rows) > LISTED:
+            yield from Item("more", f"{len(self.rows) - LISTED} rows: tables/{self.name}.csv").lines(width)
+
+    def markdown(self) -> list[str]:
+        titles = [_title(name) for name in self.columns]
+        cells = [[Cell(COLUMNS[name].text(row[name])) for name in self.columns] for row in self.rows]
+        figures = [i for i, name in enumerate(self.columns) if COLUMNS[name].kind != "text"]
+        return document.Table(titles, cells, figures=figures, rest=f": tables/{self.name}.csv").markdown()
 
 
 def without_figures(table: Table) -> Iterator[tuple[str, str]]:
@@ -73,7 +89,3 @@ def _has_figures(table: Table, row: Row) -> bool:
 def _title(name: str) -> str:
     column = COLUMNS[name]
     return f"{column.words}, {column.unit}" if column.unit not in ("", "1") else column.words
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= WIDEST else text[: WIDEST - 1] + "…"

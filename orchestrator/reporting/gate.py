@@ -14,17 +14,14 @@ from orchestrator.reporting import output
 from orchestrator.reporting.report import shown
 
 if TYPE_CHECKING:
-    from orchestrator.results.gate import Case, Judgement
+    from orchestrator.results.gate import Judgement
     from orchestrator.results.snapshot import Snapshot
-    from orchestrator.results.tables import Table
-
-COUNTS = {"passed": "pass", "failed": "fail", "flaky": "flaky", "known": "known"}
-"""Column of the verdict -> result of the expected rows that it counts."""
 
 
 def main(argv: Sequence[str]) -> int:
     """Run `python -m orchestrator gate`. Returns 0 if it passes, else 1; raises UsageError for bad input."""
     asked = _arguments(argv)
+    from orchestrator.reporting import judgement
     from orchestrator.results import gate, rules
 
     chosen = rules.read(Path(asked.rules)) if asked.rules else rules.Rules()
@@ -34,14 +31,21 @@ def main(argv: Sequence[str]) -> int:
         from orchestrator.reporting import acceptance
 
         accepted = acceptance.accept(Path(asked.against), after, chosen, today, force=asked.force)
-        acceptance.show(asked.form, accepted)
+        if asked.form in (None, "md"):
+            output.render(asked.form, acceptance.document(accepted))
+        else:
+            output.write(asked.form, judgement.tables(accepted.judgement, "accepted"), "gate")
         return 0
     before, _ = _read_baseline(asked.against, Path(asked.root))
-    judgement = gate.gate(before, after, chosen, today, sweep)
+    found = gate.gate(before, after, chosen, today, sweep)
     if asked.junit:
-        _write_junit(Path(asked.junit), judgement)
-    _show(asked.form, judgement, (_named(asked.against, before), _named(asked.ref, after)))
-    return int(not judgement.passed)
+        _write_junit(Path(asked.junit), found)
+    if asked.form in (None, "md"):
+        names = _named(asked.against, before), _named(asked.ref, after)
+        output.render(asked.form, judgement.document(found, names))
+    else:
+        output.write(asked.form, judgement.tables(found), "gate")
+    return int(not found.passed)
 
 
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -103,60 +107,3 @@ def _write_junit(path: Path, judgement: Judgement) -> None:
         write_text(path, to_junit(judgement))
     except OSError as error:
         raise UsageError(f"--junit: {path} cannot be written: {error}") from error
-
-
-def _show(form: str | None, judgement: Judgement, names: tuple[str, str]) -> None:
-    from orchestrator.reporting import judgement as views
-
-    if form is None:
-        views.show(judgement, names)
-    elif form == "md":
-        output.emit(views.to_markdown(judgement, names))
-    else:
-        output.write(form, tables(judgement), "gate")
-
-
-def tables(judgement: Judgement, result: str | None = None) -> dict[str, Table]:
-    """Return the verdict (one row), a row per finding and per case without one, and what differs around it."""
-    from orchestrator.results.gate import FAIL, NEW, WARNING
-    from orchestrator.results.matching import differing
-    from orchestrator.results.naming import IDENTITY
-    from orchestrator.results.tables import Table
-
-    cases, expected = judgement.cases, judgement.expected
-    verdict = {
-        "result": result or ("pass" if judgement.passed else "fail"),
-        "rows_expected": len(expected),
-        **{f"rows_{name}": sum(case.result == value for case in expected) for name, value in COUNTS.items()},
-        "rows_new": sum(case.result == NEW for case in cases),
-        "others_failed": sum(case.result == FAIL and not case.expected for case in cases),
-        "warnings": sum(case.result == WARNING for case in cases),
-    }
-    columns = (
-        *("case", "result", "level", "finding", *IDENTITY, "status", "found", "metric", "before", "after"),
-        *("ratio", "ratio_low", "ratio_high", "p", "allowed", "disturbed", "job", "command"),
-    )
-    environment = differing(judgement.before.environment, judgement.after.environment)
-    around = [{"key": key, "before": old, "after": new} for key, (old, new) in environment.items()]
-    return {
-        "verdict": Table.of(tuple(verdict), [verdict]),
-        "gate": Table.of(columns, (row for case in cases for row in _rows(case))),
-        "environment": Table.of(("key", "before", "after"), around),
-    }
-
-
-def _rows(case: Case) -> list[dict[str, object]]:
-    row = case.row
-    base: dict[str, object] = {"case": case.name, "result": case.result}
-    if row is not None:
-        base |= {**row.names, "status": row.status, "disturbed": row.disturbed, "job": next(iter(row.jobs), None)}
-    found = []
-    for one in case.findings:
-        change = one.change
-        own: dict[str, object] = {"level": one.level, "finding": one.kind, "found": one.text}
-        own["command"] = one.command
-        if change is not None:
-            own |= {"metric": change.metric, "before": change.before, "after": change.after, "ratio": change.ratio}
-            own |= {"ratio_low": change.low, "ratio_high": change.high, "p": change.p, "allowed": one.allowed}
-        found.append(base | own)
-    return found or [base]

@@ -1,33 +1,40 @@
-"""What a gate found, for people: on a terminal, and as Markdown for the comment of a pull request.
+"""What a gate found: as a document, and as tables.
 
 Failures first, what is flaky next; of the rest the number. Rows of which the same is to be said are said once.
 """
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
-from orchestrator.markdown import code as markdown_code
+from orchestrator.reporting.document import Document, Folded, Paragraph, Remark, Remarks
 from orchestrator.results.gate import FAIL, FLAKY, KNOWN, NEW, NOTICE, WARNING, Case, Judgement
-from orchestrator.results.load import one_line
-from orchestrator.words import more, plural, some
+from orchestrator.results.matching import differing
+from orchestrator.results.naming import IDENTITY
+from orchestrator.results.tables import Table
+from orchestrator.words import plural
 
-if TYPE_CHECKING:
-    from rich.console import Console
+COUNTS = {"passed": "pass", "failed": "fail", "flaky": "flaky", "known": "known"}
+"""Column of the verdict -> result of the expected rows that it counts."""
 
-LISTED = 20
-"""So many different things are shown of each level; the others are counted, and stand in --json and --csv."""
-LISTED_MARKDOWN = 40
-NAMES = 4
-"""So many rows of which the same is to be said are named."""
-SPECIAL = "\\`*_[]<|~&"
-"""Characters that mean something in GitHub's Markdown, and in its tables."""
 
-Group = tuple[Sequence[str], Sequence[str], str]
-"""Names of rows, what is to be said of them, and a command or ""."""
+def document(judgement: Judgement, names: tuple[str, str]) -> Document:
+    """Return failures, flaky rows, warnings, the number of the rest, and the verdict. names: BASE and REF."""
+    counted = notices(judgement)
+    told = f"notices: {counted} (--md lists them)" if counted else ""
+    rest = Remarks("", remarks(judgement.cases, KNOWN, NEW, NOTICE))
+    return Document(
+        f"Gate: {'passed' if judgement.passed else 'failed'}",
+        [
+            Paragraph(f"gate: {names[1]} against {names[0]}"),
+            Remarks("fail", remarks(judgement.cases, FAIL), "bold red"),
+            Remarks("flaky", remarks(judgement.cases, FLAKY), "bold yellow"),
+            Remarks("warnings", remarks(judgement.cases, WARNING)),
+            Folded(f"Notices: {counted}", [rest], [Paragraph(told)]),
+        ],
+        [Paragraph(headline(judgement), "bold green" if judgement.passed else "bold red", strong=True, wrap=False)],
+    )
 
 
 def headline(judgement: Judgement) -> str:
@@ -59,7 +66,7 @@ def notices(judgement: Judgement) -> str:
 _PLURALS = {"accepted failure": "accepted failures", "new row": "new rows"}
 
 
-def groups(cases: Iterable[Case], *levels: str) -> list[Group]:
+def remarks(cases: Iterable[Case], *levels: str) -> list[Remark]:
     """Return the findings of these levels by case, cases of which the same is to be said together."""
     same: dict[tuple[str, ...], list[Case]] = defaultdict(list)
     commands: dict[tuple[str, ...], str] = {}
@@ -69,90 +76,45 @@ def groups(cases: Iterable[Case], *levels: str) -> list[Group]:
         if texts:
             same[texts].append(case)
             commands.setdefault(texts, next((finding.command for finding in findings if finding.command), ""))
-    return [([case.name for case in found], texts, commands[texts]) for texts, found in same.items()]
+    return [Remark([case.name for case in found], texts, commands[texts]) for texts, found in same.items()]
 
 
-def show(judgement: Judgement, names: tuple[str, str]) -> None:
-    """Print failures, flaky rows, warnings, the number of the rest, and last the verdict. names: BASE and REF."""
-    from rich.text import Text
-
-    from orchestrator.reporting.layout import console, paragraph
-
-    out = console()
-    out.print(Text(paragraph(f"gate: {names[1]} against {names[0]}", out.width)), soft_wrap=True)
-    for level, title, style in (
-        (FAIL, "fail", "bold red"),
-        (FLAKY, "flaky", "bold yellow"),
-        (WARNING, "warnings", "bold"),
-    ):
-        listed(out, f"{title}:", groups(judgement.cases, level), style)
-    counted = notices(judgement)
-    if counted:
-        out.print(Text(paragraph(f"notices: {counted} (--md lists them)", out.width)), soft_wrap=True)
-    out.print(Text(headline(judgement), "bold green" if judgement.passed else "bold red"), soft_wrap=True)
-
-
-def listed(out: Console, title: str, found: Sequence[Group], style: str = "bold") -> None:
-    """Print groups below a title; nothing where there are none."""
-    from rich.text import Text
-
-    from orchestrator.reporting.layout import paragraph
-
-    if not found:
-        return
-    lines = [Text(title, style)]
-    for names, texts, command in found[:LISTED]:
-        lines += [Text(paragraph(f"  {name}", out.width, "    ")) for name in names[:NAMES]]
-        lines += [Text(f"  {line}") for line in more(len(names), NAMES, " rows")]
-        lines += [Text(paragraph(f"    {text}", out.width, "      ")) for text in texts]
-        lines += [Text.assemble("    ", (command, "dim"))] if command else []
-    rest = sum(len(names) for names, *_ in found[LISTED:])
-    lines += [Text(f"  {line}") for line in more(rest, 0, ": --json and --csv have all")]
-    for line in lines:
-        out.print(line, soft_wrap=True)
+def tables(judgement: Judgement, result: str | None = None) -> dict[str, Table]:
+    """Return the verdict (one row), a row per finding and per case without one, and what differs around it."""
+    cases, expected = judgement.cases, judgement.expected
+    verdict = {
+        "result": result or ("pass" if judgement.passed else "fail"),
+        "rows_expected": len(expected),
+        **{f"rows_{name}": sum(case.result == value for case in expected) for name, value in COUNTS.items()},
+        "rows_new": sum(case.result == NEW for case in cases),
+        "others_failed": sum(case.result == FAIL and not case.expected for case in cases),
+        "warnings": sum(case.result == WARNING for case in cases),
+    }
+    columns = (
+        *("case", "result", "level", "finding", *IDENTITY, "status", "found", "metric", "before", "after"),
+        *("ratio", "ratio_low", "ratio_high", "p", "allowed", "disturbed", "job", "command"),
+    )
+    environment = differing(judgement.before.environment, judgement.after.environment)
+    around = [{"key": key, "before": old, "after": new} for key, (old, new) in environment.items()]
+    return {
+        "verdict": Table.of(tuple(verdict), [verdict]),
+        "gate": Table.of(columns, (row for case in cases for row in _rows(case))),
+        "environment": Table.of(("key", "before", "after"), around),
+    }
 
 
-def to_markdown(judgement: Judgement, names: tuple[str, str]) -> str:
-    """Return a comment for a pull request: the verdict, a table of failures, and the rest folded away."""
-    lines = [f"## Gate: {'passed' if judgement.passed else 'failed'}", ""]
-    lines += [f"{escape(names[1])} against {escape(names[0])}: **{escape(headline(judgement))}**", ""]
-    for name, _, texts in _plain(groups(judgement.cases, WARNING)):
-        lines += [f"> **{escape(name)}**: {escape(texts)}", ""]
-    lines += table(groups(judgement.cases, FAIL))
-    for summary, levels in (("Flaky", [FLAKY]), (f"Notices: {notices(judgement)}", [KNOWN, NEW, NOTICE])):
-        found = groups(judgement.cases, *levels)
-        if found:  # GitHub reads Markdown inside <details> behind an empty line only
-            lines += [f"<details><summary>{summary}</summary>", "", *table(found), "</details>", ""]
-    return "\n".join(lines)
-
-
-def table(found: Sequence[Group]) -> list[str]:
-    """Return the lines of a Markdown table of groups, an empty line behind it; none where there are no groups."""
-    if not found:
-        return []
-    rows = []
-    for name, command, texts in _plain(found[:LISTED_MARKDOWN]):
-        code = f"<br>{markdown_code(command)}" if command else ""
-        rows.append(f"| {escape(name)} | {escape(texts)}{code} |")
-    rest = sum(len(names) for names, *_ in found[LISTED_MARKDOWN:])
-    left = [f"| {line} | |" for line in more(rest, 0)]
-    return ["| row | found |", "|---|---|", *rows, *left, ""]
-
-
-def _plain(found: Iterable[Group]) -> list[tuple[str, str, str]]:
-    """Return (names, command, texts) as one text each."""
-    return [
-        (
-            some(names, NAMES, what=" rows"),
-            command,
-            ". ".join(texts),
-        )
-        for names, texts, command in found
-    ]
-
-
-def escape(text: str) -> str:
-    """Return text that GitHub shows as it is, on one line: no markup, no new cell, no one is called by an @name, and
-    no issue by a #number. Nothing in it can do anything to a terminal."""
-    plain = "".join(f"\\{c}" if c in SPECIAL else c for c in one_line(text))
-    return re.sub(r"@|#(?=\d)", "\\g<0>\u200b", plain)
+def _rows(case: Case) -> list[dict[str, object]]:
+    row = case.row
+    base: dict[str, object] = {"case": case.name, "result": case.result}
+    if row is not None:
+        base |= {**row.names, "status": row.status, "disturbed": row.disturbed, "job": next(iter(row.jobs), None)}
+    found = []
+    for one in case.findings:
+        change = one.change
+        own: dict[str, object] = {"level": one.level, "finding": one.kind, "found": one.text}
+        own["command"] = one.command
+        if change is not None:
+            own |= {"metric": change.metric, "before": change.before, "after": change.after, "ratio": change.ratio}
+            own |= {"ratio_low": change.low, "ratio_high": change.high, "p": change.p, "allowed": one.allowed}
+        found.append(base | own)
+    return found or [base]

@@ -10,6 +10,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -38,15 +39,27 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Heading:
+class Spanning:
     """A line across all columns."""
 
     text: str
     style: str = "bold"
 
 
+DRAWN = str.maketrans("▁▂▃▄▅▆▇█├─●┤", "_.-=+*#@|-o|")
+"""What is drawn, and with which characters where a stream has no others."""
+
+
 class _Console(Console):
     """A console that prints its own colours, and of texts only what can be seen: rich lets escapes through."""
+
+    @cached_property
+    def drawn(self) -> dict[int, int]:
+        try:
+            "".join(map(chr, DRAWN)).encode(self.encoding)
+        except UnicodeEncodeError:
+            return DRAWN
+        return {}
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
@@ -54,7 +67,8 @@ class _Console(Console):
             if segment.control or (text.isascii() and text.isprintable()) or text == "\n":
                 yield segment
             else:
-                yield Segment("".join(c for c in text if c.isprintable() or c == "\n"), segment.style)
+                seen = "".join(c for c in text.translate(self.drawn) if c.isprintable() or c == "\n")
+                yield Segment(seen, segment.style)
 
 
 def console(width: int | None = None) -> Console:
@@ -67,15 +81,15 @@ def console(width: int | None = None) -> Console:
     return _Console(width=width, highlight=False, markup=False, emoji=False)
 
 
-def grid(titles: Sequence[str], rows: Sequence[Sequence[Cell] | Heading], width: int, stacked: bool) -> list[Text]:
+def grid(titles: Sequence[str], rows: Sequence[Sequence[Cell] | Spanning], width: int, stacked: bool) -> list[Text]:
     """Return the lines of a table. Columns without content are left out.
 
     Where all is too wide, titles are folded between words, then the last column (status words), then the first (names).
     """
-    used = [i for i in range(len(titles)) if any(not isinstance(row, Heading) and row[i].first for row in rows)]
-    cells = [row if isinstance(row, Heading) else [row[i].lines(stacked) for i in used] for row in rows]
+    used = [i for i in range(len(titles)) if any(not isinstance(row, Spanning) and row[i].first for row in rows)]
+    cells = [row if isinstance(row, Spanning) else [row[i].lines(stacked) for i in used] for row in rows]
     head = [[Text(titles[i], "bold")] for i in used]
-    bodies = [row for row in cells if not isinstance(row, Heading)]
+    bodies = [row for row in cells if not isinstance(row, Spanning)]
     widths = [max((line.cell_len for row in bodies for line in row[i]), default=0) for i in range(len(used))]
     whole = [max(width, line.cell_len) for width, (line,) in zip(widths, head, strict=True)]
     if sum(whole) + GAP * (len(whole) - 1) <= width:
@@ -87,11 +101,11 @@ def grid(titles: Sequence[str], rows: Sequence[Sequence[Cell] | Heading], width:
         widths[column] = max(widths[column] - overflow, min(widths[column], NARROWEST))
     lines: list[Text] = []
     for row in (head, *cells):
-        lines += [Text(row.text, row.style)] if isinstance(row, Heading) else _row(row, widths)
+        lines += [Text(row.text, row.style)] if isinstance(row, Spanning) else _row(row, widths)
     return lines
 
 
-def natural_width(titles: Sequence[str], rows: Sequence[Sequence[Cell] | Heading]) -> int:
+def natural_width(titles: Sequence[str], rows: Sequence[Sequence[Cell] | Spanning]) -> int:
     """Return how wide the table is with every cell on one line."""
     return max((line.cell_len for line in grid(titles, rows, 10_000, stacked=False)), default=0)
 
@@ -139,15 +153,15 @@ def paragraph(text: str, width: int, indent: str = "  ", whole: bool = False) ->
     )
 
 
-def item(out: Console, name: str, text: str, wrap: bool = True, whole: bool = False) -> None:
-    """Print "name  text"; with `wrap=False` on one line of any length, so that paths and commands can be copied.
+def item(name: str, text: str, width: int, wrap: bool = True, whole: bool = False) -> Text:
+    """Return "name  text"; with `wrap=False` on one line of any length, so that paths and commands can be copied.
 
     With `whole` it is wrapped between words only.
     """
     label = f"  {name:<13} "
     if wrap:
-        text = paragraph(text, out.width - len(label), "", whole).replace("\n", "\n" + " " * len(label))
-    out.print(Text.assemble((label, "dim"), text), soft_wrap=True)
+        text = paragraph(text, width - len(label), "", whole).replace("\n", "\n" + " " * len(label))
+    return Text.assemble((label, "dim"), text)
 
 
 def plain(text: str) -> str:

@@ -38,13 +38,11 @@ def main(argv: Sequence[str]) -> int:
         rows = [{"group": option.group, "option": option.name, "what": option.what} for option in found]
         output.write(asked.form, {"options": Table.of(COLUMNS, rows)})
         return 0
-    from rich.text import Text
+    from orchestrator.reporting.document import Document, Heading, Item, Piece
 
-    from orchestrator.reporting.layout import console, item
-
-    out = console()
+    pieces: list[Piece] = []
     for group, members in groupby(found, key=lambda option: option.group):
-        out.print(Text(group, "bold reverse"))
-        for option in members:
-            item(out, option.name, option.what)
+        pieces.append(Heading(group, style="bold reverse", above=False))
+        pieces += [Item(option.name, option.what) for option in members]
+    output.render(None, Document("Options", pieces))
     return 0

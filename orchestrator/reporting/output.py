@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from orchestrator.reporting.document import Document
     from orchestrator.results.tables import Table
 
 FORMS = ("json", "md", "csv")
@@ -36,6 +37,16 @@ def parser(verb: str, description: str, epilog: str, *, roots: bool | None = Fal
 def write(form: str, tables: Mapping[str, Table], main: str | None = None) -> None:
     """Print tables to stdout: JSON and Markdown hold all of them, CSV the one named `main` (default: the first)."""
     emit(text(form, tables, main))
+
+
+def render(form: str | None, document: Document) -> None:
+    """Print a document: for people, or with --md as Markdown."""
+    from orchestrator.reporting.document import show, to_markdown
+
+    if form is None:
+        show(document)
+    else:
+        emit(to_markdown(document))
 
 
 def emit(text: str) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from rich.text import Text
-
-from orchestrator.reporting.layout import Cell, Heading, console, grid
+from orchestrator.reporting.document import Document, Heading, Paragraph, Table
+from orchestrator.reporting.layout import Cell, Spanning
 from orchestrator.results.naming import IDENTITY, WORKLOAD
 from orchestrator.results.reproduced import (
     CHANGED,
@@ -21,50 +20,44 @@ from orchestrator.results.reproduced import (
     in_words,
     names,
 )
-from orchestrator.words import more, plural, some
+from orchestrator.words import plural, some
 
-LISTED = 40
+LISTED = 20
 NAMED = 3
-"""So many rows are listed, and named in the last line; the others are counted."""
+"""So many models are listed, and rows named in the last line; the others are counted."""
 NAME = ("model", "mode", "dtype", "device", "compiler", "measure")
 SHARED = ("suite", "mode", "dtype", "device")
 EVIDENCE = (LATENCY, "speedup")
 """What is shown of a row that is reproduced, for its interval: the first that it has."""
 
 
-def show_reproductions(found: Sequence[Reproduction]) -> None:
-    """Print one line a row, under its model, models with what is not reproduced first; then the conclusion."""
-    out = console()
-    if found:
-        rows = [reproduction.before.names for reproduction in found]
-        shared = [str(rows[0][name]) for name in SHARED if len({row[name] for row in rows}) == 1]
-        out.print()
-        out.print(Text(" · ".join(["rerun", *shared]), "bold reverse"))
-        for line in grid(("row", "", "now / then"), _lines(found), out.width, stacked=False):
-            out.print(line, no_wrap=True, overflow="ellipsis")
-        for left in more(len(found), LISTED, " rows: --csv has them all"):
-            out.print(left)
-        out.print()
+def document(found: Sequence[Reproduction]) -> Document:
+    """Return one line a row, under its model, models with what is not reproduced first; then the conclusion."""
     good = all(reproduction.word not in (CHANGED, UNFINISHED) for reproduction in found)
-    out.print(Text(conclusion(found), "bold" if good else "bold red"), soft_wrap=True)
+    told = Paragraph(conclusion(found), "bold" if good else "bold red", strong=True, above=bool(found), wrap=False)
+    if not found:
+        return Document("Rerun", [], [told])
+    rows = [reproduction.before.names for reproduction in found]
+    shared = [str(rows[0][name]) for name in SHARED if len({row[name] for row in rows}) == 1]
+    heading = Heading(" · ".join(["rerun", *shared]), style="bold reverse")
+    table = Table(("row", "", "now / then"), _lines(found), group="model", most=LISTED, rest=": --csv has them all")
+    return Document("Rerun", [heading, table], [told])
 
 
-def _lines(found: Sequence[Reproduction]) -> list[list[Cell] | Heading]:
+def _lines(found: Sequence[Reproduction]) -> list[list[Cell] | Spanning]:
     rows = [reproduction.before.names for reproduction in found]
     workloads = names(rows, ("model",), among=WORKLOAD)
     others = names(rows, ("compiler",), among=[name for name in IDENTITY if name not in WORKLOAD])
     groups: dict[str, list[tuple[str, Reproduction]]] = defaultdict(list)
     for workload, other, reproduction in zip(workloads, others, found, strict=True):
         groups[workload].append((other, reproduction))
-    lines: list[list[Cell] | Heading] = []
-    left = LISTED
+    lines: list[list[Cell] | Spanning] = []
     for workload, group in sorted(groups.items(), key=lambda item: all(v.word == REPRODUCED for _, v in item[1])):
-        lines += [Heading(workload)] if left > 0 else []
-        for other, reproduction in group[: max(left, 0)]:
+        lines.append(Spanning(workload))
+        for other, reproduction in group:
             first, *more = reproduction.differences or [_evidence(reproduction)]
             lines.append([Cell(f" {other}"), Cell(reproduction.word, style=_style(reproduction)), Cell(first)])
             lines += [[Cell(), Cell(), Cell(text)] for text in more]
-        left -= len(group)
     return lines
 
 

@@ -135,9 +135,9 @@ def _nothing(replay: _Replay) -> tuple[int, dict[str, Table]]:
 def _rerun(asked: argparse.Namespace, replay: _Replay, argv: Sequence[str]) -> tuple[int, dict[str, Table]]:
     from orchestrator.execution.scheduler import Settings
     from orchestrator.planning.trust import foreign
+    from orchestrator.reporting import reproduced
     from orchestrator.reporting.conditions import show_conditions
     from orchestrator.reporting.report import shown
-    from orchestrator.reporting.reproduced import show_reproductions
     from orchestrator.reporting.terminal import show_plan
     from orchestrator.reporting.trust import allow, tell
     from orchestrator.reporting.watch import INTERRUPTED, run_and_finish, run_stored
@@ -162,7 +162,7 @@ def _rerun(asked: argparse.Namespace, replay: _Replay, argv: Sequence[str]) -> t
         return run_and_finish(folder, lambda: _in_process(folder, replay, settings)), {}
     code = run_and_finish(folder, lambda: run_stored(folder, replay.graph, settings))
     found, failing = _compare(replay.old, folder)
-    show_reproductions(found)
+    output.render(None, reproduced.document(found))
     if code != INTERRUPTED:  # the tables' own code is that of a sweep: here a failure may be what was to be seen again
         bad_words = (CHANGED, UNFINISHED, FAILS_AGAIN) if asked.failed else (CHANGED, UNFINISHED)
         bad = any(row.word in bad_words for row in found)

@@ -47,7 +47,10 @@ def main(argv: Sequence[str]) -> int:
     if len(jobs) > 1:
         return show_sweep.list_jobs(folder, jobs, asked.form)
     found = details.read(folder, sweep, graph, jobs[0])
-    show_job.write(asked.form, found, asked.log) if asked.form else show_job.show(found, asked.log)
+    if asked.form in (None, "md"):
+        output.render(asked.form, show_job.document(found, asked.log))
+    else:
+        show_job.write(asked.form, found, asked.log)
     return 0
 
 

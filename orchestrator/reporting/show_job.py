@@ -10,14 +10,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.text import Text
-
 from orchestrator.records import HARMLESS, SUCCESSES
 from orchestrator.reporting import output
-from orchestrator.reporting.layout import Cell, age, console, cut, duration, grid, item, plain
+from orchestrator.reporting.document import Document, Item, Piece, Status, Verbatim
+from orchestrator.reporting.document import Table as Lines
+from orchestrator.reporting.layout import Cell, age, duration, plain
 from orchestrator.reporting.report import shown
-from orchestrator.reporting.show_sweep import brief, pairs, print_environment, seconds
+from orchestrator.reporting.show_sweep import brief, environment_items, pairs, seconds
 from orchestrator.results import configuration, details, snapshot
 from orchestrator.results.load import lines
 from orchestrator.results.metrics import MIB, MS, significant
@@ -31,11 +30,11 @@ if TYPE_CHECKING:
 LISTED, LOG_LINES, DETAIL_LINES, SPARKS = 10, 20, 40, 16
 LOG_BYTES = 16 << 20
 """So much of the end of a log is written as JSON, CSV or Markdown, which are made in memory; for people all of it."""
-LEVELS, PLAIN_LEVELS = "▁▂▃▄▅▆▇█", "_.-=+*#@"
+LEVELS = "▁▂▃▄▅▆▇█"
 
 
 def write(form: str, found: JobDetails, whole_log: bool) -> None:
-    """Write all of it as JSON, CSV (key, value) or Markdown."""
+    """Write all of it as JSON or CSV (key, value)."""
     key_value = ("key", "value")
     facts = dict(configuration.flatten(found.outcome.facts))
     environment = {} if found.outcome.result is None else snapshot.flat_environment(found.outcome.result.environment)
@@ -112,83 +111,85 @@ def _edge_row(edge: details.Edge) -> dict[str, Any]:
     return {"relation": plain(relation), "job": job.id, "status": edge.other.status, "series": plain(job.title)}
 
 
-def show(found: JobDetails, whole_log: bool) -> None:
-    """Print it for people."""
-    out, job, outcome = console(), found.job, found.outcome
-    style = "bold green" if outcome.status in SUCCESSES else "bold red"
-    out.print(Text(f"{plain(job.title)}: ", "bold").append(outcome.status, style), soft_wrap=True)
-    item(out, "job", f"{job.id} of {plain(found.folder.name)}")
-    if outcome.result is not None:
-        begun = outcome.result.started
-        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(begun))
-        words = f"{when}, {age(time.time() - begun)} ago; {duration(seconds(outcome) or 0)} of at most "
-        words += f"{duration(job.timeout_s)}, attempt {outcome.result.attempt}"
-        item(out, "run", words)
-    _why(out, found, whole_log)
-    if found.point:
-        item(out, "grid point", plain(" ".join(map(shlex.quote, found.point))), whole=True)
-    _config(out, found.config)
-    _samples(out, found)
-    _memory(out, found)
-    _facts(out, found)
-    _tensors(out, found.tensors())
-    if outcome.result is not None:
-        print_environment(out, snapshot.flat_environment(outcome.result.environment))
-    _edges(out, found.edges)
-    files = [f"{plain(file)} {size} bytes" for file, size in found.files]
-    item(out, "folder", shown(found.folder) + f"/jobs/{job.id}", wrap=False)
-    item(out, "files", ", ".join(files[:LISTED] + more(len(files), LISTED)) or "none")
-    _log(out, found, whole_log)
-    item(out, "again, as then", rerun_command(found), wrap=False)
+def document(found: JobDetails, whole_log: bool) -> Document:
+    """Return what it was, what became of it, what it saw, and how to run it again."""
+    job, outcome, result = found.job, found.outcome, found.outcome.result
+    files = [f"{file} {size} bytes" for file, size in found.files]
+    pieces: list[Piece] = [
+        Status(job.title, outcome.status, "bold green" if outcome.status in SUCCESSES else "bold red"),
+        Item("job", f"{job.id} of {found.folder.name}"),
+        *([Item("run", _run(found))] if result is not None else []),
+        *_why(found, whole_log),
+        *([Item("grid point", " ".join(map(shlex.quote, found.point)), whole=True)] if found.point else []),
+        *_config(found.config),
+        *_samples(found),
+        *_memory(found),
+        *_facts(found),
+        *_tensors(found.tensors()),
+        *(environment_items(snapshot.flat_environment(result.environment)) if result is not None else []),
+        *_edges(found.edges),
+        Item("folder", shown(found.folder) + f"/jobs/{job.id}", wrap=False),
+        Item("files", ", ".join(files[:LISTED] + more(len(files), LISTED)) or "none"),
+        *_log(found, whole_log),
+        Item("again, as then", rerun_command(found), command=True),
+    ]
     if outcome.status not in HARMLESS:
-        item(out, "debug", f"{rerun_command(found)} --in-process", wrap=False)
-    item(out, "as of today", plain(found.command), wrap=False)
+        pieces.append(Item("debug", f"{rerun_command(found)} --in-process", command=True))
+    return Document("Job", [*pieces, Item("as of today", found.command, command=True)])
 
 
-def _why(out: Console, found: JobDetails, whole: bool) -> None:
-    """Print the reason of a failure, its phase, and the end of its traceback unless the log ends so too."""
+def _run(found: JobDetails) -> str:
+    result = found.outcome.result
+    assert result is not None
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(result.started))
+    took = f"{duration(seconds(found.outcome) or 0)} of at most {duration(found.job.timeout_s)}"
+    return f"{when}, {age(time.time() - result.started)} ago; {took}, attempt {result.attempt}"
+
+
+def _why(found: JobDetails, whole: bool) -> list[Piece]:
+    """Return the reason of a failure, its phase, and the end of its traceback unless the log ends so too."""
     failure = _failure(found)
+    pieces: list[Piece] = []
     if found.outcome.reason:
-        phase = f" (in phase {plain(failure.phase)}, {plain(failure.kind)})" if failure and failure.phase else ""
-        item(out, "reason", found.outcome.reason + phase)
+        phase = f" (in phase {failure.phase}, {failure.kind})" if failure and failure.phase else ""
+        pieces.append(Item("reason", found.outcome.reason + phase))
     detail = lines(failure.detail) if failure else []
     if not detail or (not whole and detail[-1:] == found.end_of_log()[-1:]):
-        return
-    item(out, "detail", "")
-    if len(detail) > DETAIL_LINES and not whole:
-        out.print(f"    {len(detail) - DETAIL_LINES} lines before: --log")
-        detail = detail[-DETAIL_LINES:]
-    for line in detail:
-        out.print(Text(f"    {line}"), soft_wrap=True)
+        return pieces
+    before = 0 if whole else max(len(detail) - DETAIL_LINES, 0)
+    told = [f"{before} lines before: --log"] if before else []
+    return [*pieces, Item("detail", ""), Verbatim([*told, *detail[before:]])]
 
 
-def _config(out: Console, config: Mapping[str, Any]) -> None:
-    """Print the configuration as words that can be pasted into a command, a line for each group."""
+def _config(config: Mapping[str, Any]) -> list[Item]:
+    """Return the configuration as words that can be pasted into a command, an item for each group."""
     groups: dict[str, list[str]] = {}
     for key, value in config.items():
         group = key.partition(".")[0]
         group = group if group in ("compiler", "quantization", "measure", "mode", "execution") else "workload"
         groups.setdefault(group, []).append(configuration.override(key, value))
-    for group, words in groups.items():
-        item(out, group, plain(" ".join(shlex.quote(word) for word in words)), whole=True)
+    return [Item(group, " ".join(map(shlex.quote, words)), whole=True) for group, words in groups.items()]
 
 
-def _samples(out: Console, found: JobDetails) -> None:
-    """Print one line per metric: count, median, quartiles, ends, and how it went over time."""
+def _samples(found: JobDetails) -> list[Piece]:
+    """Return one line per metric: count, median, quartiles, ends, and how it went over time."""
     summaries = details.summaries(found.outcome)
     if not summaries:
-        return
-    levels = _levels(out)
-    rows = [_sample_cells(summary, levels) for summary in summaries]
-    for line in grid(("samples", "count", "median", "IQR", "min", "max", "in time order"), rows, out.width - 2, False):
-        out.print(Text("  ") + line, no_wrap=True, overflow="ellipsis")
+        return []
+    titles = ("samples", "count", "median", "IQR", "min", "max", "in time order")
+    pieces: list[Piece] = [_table(titles, [_sample_cells(summary) for summary in summaries], range(1, 6))]
     speedup = round_speedup(found.outcome)
     if speedup is not None:
         ends = f" [{speedup.low:.3f}, {speedup.high:.3f}] (in-process)" if speedup.low and speedup.high else ""
-        item(out, "speed-up", f"{speedup.value:.3f}x{ends}, over {speedup.count} pairs of this round")
+        pieces.append(Item("speed-up", f"{speedup.value:.3f}x{ends}, over {speedup.count} pairs of this round"))
+    return pieces
 
 
-def _sample_cells(summary: Summary, levels: str) -> list[Cell]:
+def _table(titles: Sequence[str], rows: Sequence[Sequence[Cell]], figures: Sequence[int]) -> Lines:
+    return Lines(titles, rows, figures=figures, most=None, indent="  ")
+
+
+def _sample_cells(summary: Summary) -> list[Cell]:
     samples = summary.samples
     scale, unit = _unit(samples.unit, summary.median)
 
@@ -199,7 +200,7 @@ def _sample_cells(summary: Summary, levels: str) -> list[Cell]:
     values = samples.values
     texts = [plain(samples.metric), str(len(values)), f"{text(summary.median)} {unit}".strip(), spread]
     texts += [text(min(values, default=None)), text(max(values, default=None))]
-    return [Cell(one) for one in (*texts, sparkline(values, SPARKS, levels) if len(values) > 1 else "")]
+    return [Cell(one) for one in (*texts, sparkline(values, SPARKS) if len(values) > 1 else "")]
 
 
 def _unit(unit: str, typical: float | None) -> tuple[float, str]:
@@ -209,7 +210,7 @@ def _unit(unit: str, typical: float | None) -> tuple[float, str]:
     return {"bytes": (MIB, "MiB"), "1": (1.0, "")}.get(unit, (1.0, plain(unit)))
 
 
-def sparkline(values: Sequence[float], width: int, levels: str = LEVELS) -> str:
+def sparkline(values: Sequence[float], width: int) -> str:
     """Return values in time order as at most `width` characters, lowest to highest level from minimum to maximum.
 
     Where there are more values than characters, each is the mean of its share. Nothing for what is no number.
@@ -221,32 +222,21 @@ def sparkline(values: Sequence[float], width: int, levels: str = LEVELS) -> str:
     means = [sum(values[a:b]) / (b - a) for a, b in itertools.pairwise(cuts)]
     low, high = min(means), max(means)
     span = (high - low) or 1.0
-    return "".join(levels[round((mean - low) / span * (len(levels) - 1))] for mean in means)
+    return "".join(LEVELS[round((mean - low) / span * (len(LEVELS) - 1))] for mean in means)
 
 
-def _levels(out: Console) -> str:
-    try:
-        LEVELS.encode(out.encoding)
-    except UnicodeEncodeError:
-        return PLAIN_LEVELS
-    return LEVELS
-
-
-def _memory(out: Console, found: JobDetails) -> None:
+def _memory(found: JobDetails) -> list[Piece]:
     rows = [
-        [Cell(plain(f"{what} {phase}")), *(Cell("" if level is None else f"{level:.1f}") for level in levels)]
+        [Cell(f"{what} {phase}"), *(Cell("" if level is None else f"{level:.1f}") for level in levels)]
         for what, phase, *levels in found.memory()
     ]
-    if rows:
-        for line in grid(("memory, MiB", "start", "peak", "end"), rows, out.width - 2, False):
-            out.print(Text("  ") + line, no_wrap=True, overflow="ellipsis")
+    pieces: list[Piece] = [_table(("memory, MiB", "start", "peak", "end"), rows, (1, 2, 3))] if rows else []
     base = found.base
-    if base is not None:
-        item(out, "before model", f"{base:.1f} MiB ({plain(found.memory_source)})")
+    return pieces + ([Item("before model", f"{base:.1f} MiB ({found.memory_source})")] if base is not None else [])
 
 
-def _facts(out: Console, found: JobDetails) -> None:
-    """Print all other facts, an item for each that has parts; graph breaks with their reasons."""
+def _facts(found: JobDetails) -> list[Item]:
+    """Return all other facts, an item for each that has parts; graph breaks with their reasons."""
     groups: dict[str, list[str]] = {}
     for key, value in found.facts().items():
         group, dot, rest = key.partition(".")
@@ -255,18 +245,18 @@ def _facts(out: Console, found: JobDetails) -> None:
         elif value is not None:
             text = significant(value) if isinstance(value, float) else str(value)
             groups.setdefault(group if dot else "facts", []).append(f"{rest if dot else key} {text}")
-    for group, words in groups.items():
-        item(out, plain(group), plain(", ".join(words)))
-    for reason, count in found.graph_breaks()[:LISTED]:
-        item(out, "graph break", plain(f"{count} x {reason}"))
-    for line in more(len(found.graph_breaks()), LISTED, " reasons: --json"):
-        item(out, "", line)
+    breaks = found.graph_breaks()
+    return [
+        *(Item(group, ", ".join(words)) for group, words in groups.items()),
+        *(Item("graph break", f"{count} x {reason}") for reason, count in breaks[:LISTED]),
+        *(Item("", line) for line in more(len(breaks), LISTED, " reasons: --json")),
+    ]
 
 
-def _tensors(out: Console, tensors: Sequence[Mapping[str, Any]]) -> None:
-    """Print what accuracy compared, the worst first."""
+def _tensors(tensors: Sequence[Mapping[str, Any]]) -> list[Piece]:
+    """Return what accuracy compared, the worst first."""
     if not tensors:
-        return
+        return []
     columns = ("max_abs_error", "rmse", "limit", "cosine")
     rows = [
         [
@@ -278,10 +268,8 @@ def _tensors(out: Console, tensors: Sequence[Mapping[str, Any]]) -> None:
         for one in tensors[:LISTED]
     ]
     titles = ("tensor", "", "rule", "max error", "RMSE", "limit", "cosine")
-    for line in grid(titles, rows, out.width - 2, False):
-        out.print(Text("  ") + line, no_wrap=True, overflow="ellipsis")
     failed = sum(one.get("passed") is False for one in tensors)
-    item(out, "tensors", f"{len(tensors)} compared, {failed} failed")
+    return [_table(titles, rows, (3, 4, 5, 6)), Item("tensors", f"{len(tensors)} compared, {failed} failed")]
 
 
 def _figure(value: Any) -> str:
@@ -290,26 +278,23 @@ def _figure(value: Any) -> str:
     return significant(float(value), 4)
 
 
-def _edges(out: Console, edges: Sequence[details.Edge]) -> None:
+def _edges(edges: Sequence[details.Edge]) -> list[Item]:
+    made = []
     for needs, title in ((True, "needs"), (False, "needed by")):
         mine = [edge for edge in edges if edge.needs is needs]
         for number, edge in enumerate(mine[:LISTED]):
             job = edge.other.job
-            text = f"{plain(edge.kind)}: {edge.other.status} {job.id[:8]}  {brief(job)}"
-            item(out, title if number == 0 else "", cut(text, out.width - 16), wrap=False)
-        if len(mine) > LISTED:
-            counts = Counter(edge.other.status for edge in mine[LISTED:])
-            words = ", ".join(f"{status} {count}" for status, count in counts.items())
-            item(out, "", more(len(mine), LISTED, f": {words}")[0])
+            text = f"{edge.kind}: {edge.other.status} {job.id[:8]}  {brief(job)}"
+            made.append(Item(title if number == 0 else "", text, cut=True))
+        counts = Counter(edge.other.status for edge in mine[LISTED:])
+        words = ", ".join(f"{status} {count}" for status, count in counts.items())
+        made += [Item("", line) for line in more(len(mine), LISTED, f": {words}")]
+    return made
 
 
-def _log(out: Console, found: JobDetails, whole: bool) -> None:
+def _log(found: JobDetails, whole: bool) -> list[Piece]:
     if whole:
-        item(out, "log", "")
-        for line in found.log():
-            out.print(Text(f"    {line}"), soft_wrap=True)
-        return
+        return [Item("log", ""), Verbatim(found.log())]
     end = [line for line in found.end_of_log() if line]
-    item(out, "log", "the last of its lines (--log shows all)" if len(end) > LOG_LINES else "" if end else "empty")
-    for line in end[-LOG_LINES:]:
-        out.print(Text(f"    {line}"), soft_wrap=True)
+    about = "the last of its lines (--log shows all)" if len(end) > LOG_LINES else "" if end else "empty"
+    return [Item("log", about), Verbatim(end[-LOG_LINES:])]

@@ -9,13 +9,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
-from rich.text import Text
-
 from orchestrator.files import files_below
 from orchestrator.records import HARMLESS, NOT_RUN, JobSpec
 from orchestrator.reporting import output
-from orchestrator.reporting.layout import age, console, cut, duration, item, paragraph, plain
+from orchestrator.reporting.document import Document, Heading, Item, Listing, Paragraph, Piece, Verbatim
+from orchestrator.reporting.layout import age, cut, duration, plain
 from orchestrator.reporting.report import next_command, shown
 from orchestrator.results import configuration, listing, snapshot
 from orchestrator.results.configuration import literal
@@ -42,31 +40,26 @@ def show(folder: SweepFolder, sweep: Sweep, graph: JobGraph, form: str | None) -
         outcomes = tuple(outcome(job, folder.read_result(job.id)) for job in graph.jobs)
     results = SweepResults(folder, sweep, outcomes)
     listed = listing.of(folder, sweep, graph, Counter(found.status for found in outcomes))
-    if form:
-        output.write(form, _tables(results, listed, form), "jobs")
+    if form in (None, "md"):
+        output.render(form, document(results, listed))
     else:
-        _show_sweep(results, listed)
+        output.write(form, _tables(results, listed, form), "jobs")
     return 0
 
 
-def _tables(results: SweepResults, listed: Listed, form: str) -> dict[str, Any]:
+def _tables(results: SweepResults, listed: Listed, form: str) -> dict[str, Table]:
     key_value = ("key", "value")
     row = {key: value for key, value in listed.row().items() if value is not None}
     about = row | {f"jobs.{status}": count for status, count in listed.statuses.items()}
     about |= {"bytes": disk(results.folder)}
     settings = {key: list(values) for key, values in configuration.settings(results.sweep.points).items()}
     environment = snapshot.environment(results.sweep, results.outcomes)
-    tables = {
+    return {
         "about": Table.of(key_value, pairs(about, form)),
         "settings": Table.of(key_value, pairs(settings, form)),
         "environment": Table.of(key_value, pairs(environment, form)),
         "jobs": Table.of(JOBS, (job_row(results.folder, found) for found in results.outcomes)),
     }
-    if form == "md":
-        failed = (job_row(results.folder, found) for found in failures(results.outcomes))
-        tables["failures"] = Table.of(("job", "model", "compiler", "measure", "status", "reason", "log"), failed)
-        del tables["jobs"]
-    return tables
 
 
 def disk(folder: SweepFolder) -> int:
@@ -84,30 +77,30 @@ def _depends(found: JobOutcome) -> bool:
     return found.result is not None and found.result.failure is not None and found.result.failure.kind == "dependency"
 
 
-def _show_sweep(results: SweepResults, listed: Listed) -> None:
-    out, sweep = console(), results.sweep
-    out.print(Text(f"{plain(listed.name)}: {listed.state}", "bold"), soft_wrap=True)
-    item(out, "command", plain(listed.row()["command"]), wrap=False)
-    item(out, "folder", f"{shown(results.folder)}  ({disk(results.folder) / 2**20:.1f} MiB)", wrap=False)
+def document(results: SweepResults, listed: Listed) -> Document:
+    """Return what was asked, where it ran, what became of it, and what to do next."""
+    sweep = results.sweep
     total = sum(took for found in results.outcomes if (took := seconds(found)) is not None)
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(sweep.created))
-    item(out, "planned", f"{when}, {age(time.time() - sweep.created)} ago; its jobs took {duration(total)}")
-    if sweep.origin:
-        item(out, "repeats", plain(sweep.origin), wrap=False)
-    if listed.holder:
-        item(out, "run by", listed.holder)
-    item(out, "what", _axes([found.job for found in results.outcomes]))
     settings = [_setting(key, values) for key, values in configuration.settings(sweep.points).items()]
-    if settings:
-        item(out, "settings", plain(" ".join(settings)), whole=True)
-    print_environment(out, snapshot.environment(sweep, results.outcomes))
     words = [f"{status} {count:,}" for status, count in listed.statuses.most_common()]
-    item(out, "jobs", f"{listed.planned:,}: {', '.join(words)}")
-    _slowest(out, results.outcomes)
-    _failures(out, results)
-    _disturbed(out, results.outcomes)
-    for command in next_commands(results, listed):
-        item(out, "next", command, wrap=False)
+    pieces: list[Piece] = [
+        Paragraph(f"{listed.name}: {listed.state}", "bold", strong=True, wrap=False),
+        Item("command", listed.row()["command"], command=True),
+        Item("folder", f"{shown(results.folder)}  ({disk(results.folder) / 2**20:.1f} MiB)", wrap=False),
+        Item("planned", f"{when}, {age(time.time() - sweep.created)} ago; its jobs took {duration(total)}"),
+        *([Item("repeats", sweep.origin, wrap=False)] if sweep.origin else []),
+        *([Item("run by", listed.holder)] if listed.holder else []),
+        Item("what", _axes([found.job for found in results.outcomes])),
+        *([Item("settings", " ".join(settings), whole=True)] if settings else []),
+        *environment_items(snapshot.environment(sweep, results.outcomes)),
+        Item("jobs", f"{listed.planned:,}: {', '.join(words)}"),
+        *_slowest(results.outcomes),
+        *_failures(results),
+        *_disturbed(results.outcomes),
+    ]
+    pieces += [Item("next", command, command=True) for command in next_commands(results, listed)]
+    return Document("Sweep", pieces)
 
 
 def _axes(jobs: Sequence[JobSpec]) -> str:
@@ -128,8 +121,8 @@ def _setting(key: str, values: Sequence[Any]) -> str:
     return shlex.quote(f"{key}={','.join(literal(value) for value in values)}")
 
 
-def print_environment(out: Console, environment: Mapping[str, Any]) -> None:
-    """Print a flat environment, an item for each of its parts: machine, packages, torch, git, variables."""
+def environment_items(environment: Mapping[str, Any]) -> list[Item]:
+    """Return a flat environment, an item for each of its parts: machine, packages, torch, git, variables."""
     parts: dict[str, list[str]] = {}
     for key, value in environment.items():
         part, dot, rest = key.partition(".")
@@ -137,42 +130,38 @@ def print_environment(out: Console, environment: Mapping[str, Any]) -> None:
         is_hash = len(text) >= 40 and set(text) <= set("0123456789abcdef")
         short = text[:8] if is_hash else cut(text, LONGEST)
         parts.setdefault(part if dot else "machine", []).append(f"{rest if dot else key} {short}")
-    for part, words in parts.items():
-        item(out, plain(part), plain(", ".join(words)))
+    return [Item(part, ", ".join(words)) for part, words in parts.items()]
 
 
-def _slowest(out: Console, outcomes: Sequence[JobOutcome]) -> None:
+def _slowest(outcomes: Sequence[JobOutcome]) -> list[Item]:
     timed = sorted(((took, found) for found in outcomes if (took := seconds(found))), key=lambda pair: -pair[0])
-    for number, (took, found) in enumerate(timed[:SLOWEST]):
-        text = f"{duration(took)}  {found.job.id[:8]}  {brief(found.job)}"
-        item(out, "slowest" if number == 0 else "", cut(text, out.width - 16), wrap=False)
+    texts = [f"{duration(took)}  {found.job.id[:8]}  {brief(found.job)}" for took, found in timed[:SLOWEST]]
+    return [Item("slowest" if i == 0 else "", text, cut=True) for i, text in enumerate(texts)]
 
 
-def _failures(out: Console, results: SweepResults) -> None:
+def _failures(results: SweepResults) -> list[Piece]:
     failed = failures(results.outcomes)
-    if failed:
-        out.print(Text(f"{plural(len(failed), 'failure')}:", "bold red"))
-    for found in failed[:LISTED]:
+    texts = []
+    for found in failed:
         log = results.folder.log_file(found.job.id).relative_to(results.folder.root)
         reason = found.reason or "no reason was given"
-        text = f"  {found.status}: {plain(found.job.title)}: {reason} ({shown(results.folder)}/{log})"
-        out.print(Text(paragraph(text, out.width, indent="    ")), soft_wrap=True)
-    for line in more(len(failed), LISTED, ": --csv"):
-        out.print(f"  {line}")
+        texts.append(f"{found.status}: {found.job.title}: {reason} ({shown(results.folder)}/{log})")
+    pieces = _counted("failure", "", "red", texts, LISTED)
     others = sum(map(_depends, results.outcomes))
-    if others:
-        out.print(f"  {plural(others, 'job')} could not run for a failure of a job that they need")
+    told = f"{plural(others, 'job')} could not run for a failure of a job that they need" if others else ""
+    return [*pieces, Paragraph(told, indent="  ", wrap=False)]
 
 
-def _disturbed(out: Console, outcomes: Sequence[JobOutcome]) -> None:
+def _disturbed(outcomes: Sequence[JobOutcome]) -> list[Piece]:
     disturbed = [(found, reasons) for found in outcomes if (reasons := items(found.facts, "disturbed"))]
-    if disturbed:
-        out.print(Text(f"{plural(len(disturbed), 'job')} disturbed:", "bold yellow"))
-    for found, reasons in disturbed[:SLOWEST]:
-        text = f"  {plain(found.job.title)}: {plain('; '.join(map(str, reasons)))}"
-        out.print(Text(paragraph(text, out.width, indent="    ")), soft_wrap=True)
-    for line in more(len(disturbed), SLOWEST, ": --csv"):
-        out.print(f"  {line}")
+    texts = [f"{found.job.title}: {'; '.join(map(str, reasons))}" for found, reasons in disturbed]
+    return _counted("job", " disturbed", "yellow", texts, SLOWEST)
+
+
+def _counted(noun: str, what: str, colour: str, texts: Sequence[str], most: int) -> list[Piece]:
+    """Return a heading with the number of the texts, and the texts."""
+    heading = Heading(f"{plural(len(texts), noun)}{what}:", style=f"bold {colour}", above=False)
+    return [heading, Listing(texts, rest=": --csv", most=most)] if texts else []
 
 
 def next_commands(results: SweepResults, listed: Listed) -> list[str]:
@@ -223,13 +212,12 @@ def seconds(found: JobOutcome) -> float | None:
 
 
 def pairs(values: Mapping[str, Any], form: str) -> list[dict[str, Any]]:
-    """Return rows of (key, value). Where the form has no lists they are JSON texts; Markdown leaves out what is not."""
+    """Return rows of (key, value). Where the form has no lists they are JSON texts."""
 
     def shown(value: Any) -> Any:
         return json.dumps(value) if form != "json" and isinstance(value, (list, dict)) else clean(value)
 
-    wanted = {key: value for key, value in values.items() if form != "md" or value not in (None, "")}
-    return [{"key": plain(key), "value": shown(value)} for key, value in wanted.items()]
+    return [{"key": plain(key), "value": shown(value)} for key, value in values.items()]
 
 
 def clean(value: Any) -> Any:
@@ -248,10 +236,9 @@ def list_jobs(folder: SweepFolder, jobs: Sequence[JobSpec], form: str | None) ->
     if form:
         output.write(form, {"jobs": Table.of(JOBS, (job_row(folder, one) for one in found))})
         return 0
-    out = console()
-    for one in found:
-        out.print(Text(cut(f"{one.job.id[:8]}  {one.status:<13} {brief(one.job)}", out.width)), soft_wrap=True)
-    for line in more(len(jobs), len(found)):
-        out.print(line)
-    out.print(Text(f"python -m orchestrator show {shlex.quote(shown(folder))}:{jobs[0].id}"), soft_wrap=True)
+    texts = [f"{one.job.id[:8]}  {one.status:<13} {brief(one.job)}" for one in found]
+    command = f"python -m orchestrator show {shlex.quote(shown(folder))}:{jobs[0].id}"
+    pieces: list[Piece] = [Verbatim(texts, short=True, indent="")]
+    pieces += [Paragraph(text) for text in more(len(jobs), len(found))]
+    output.render(None, Document("Jobs", [*pieces, Paragraph(command, wrap=False)]))
     return 0

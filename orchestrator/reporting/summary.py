@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.records import EAGER, FAIL_ACCURACY, NOT_RUN, PASS, SUCCESSES
-from orchestrator.reporting.layout import Cell, Heading
+from orchestrator.reporting.layout import Cell, Spanning
 from orchestrator.results.metrics import COLUMNS, is_missing
 from orchestrator.results.naming import is_eager
 from orchestrator.results.overview import SECTION
@@ -47,14 +47,14 @@ class Section:
         words += [f"seed {self.key['seed']}"] if several_seeds else []
         return " · ".join(words)
 
-    def table(self) -> list[list[Cell] | Heading]:
+    def table(self) -> list[list[Cell] | Spanning]:
         """Return the table's rows: a heading and the compilers for each model, then the geometric means."""
-        lines: list[list[Cell] | Heading] = []
+        lines: list[list[Cell] | Spanning] = []
         blocks: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
         for row in self.rows:
             blocks[_workload(row)].append(row)
         for workload, rows in blocks.items():
-            lines.append(Heading(_model_line(rows[0])))
+            lines.append(Spanning(_model_line(rows[0])))
             for row in rows:
                 lines += [compiler_cells(row), *generation_lines(row)]
             if workload in self.float32:
@@ -62,7 +62,7 @@ class Section:
         means = [row for row in self.overview if row["geomean_speedup"] is not None]
         if means:
             wrong = any(row["accuracy"] == FAIL_ACCURACY and row["speedup"] is not None for row in self.rows)
-            lines.append(Heading(geomean_line(means[0]) + ", wrong results left out" * wrong))
+            lines.append(Spanning(geomean_line(means[0]) + ", wrong results left out" * wrong))
             lines += [geomean_cells(row) for row in means]
         return lines
 
@@ -94,14 +94,14 @@ def compiler_cells(row: Row, name: str | None = None) -> list[Cell]:
     ]
 
 
-def generation_lines(row: Row) -> list[Heading]:
+def generation_lines(row: Row) -> list[Spanning]:
     """Return the line under a compiler's row that has the figures of generation; none where there are none."""
     parts = [
         f"{words[0]}{_text(name, row[name])}{words[1]}"
         for name, words in GENERATION_WORDS.items()
         if not is_missing(row.get(name))
     ]
-    return [Heading(f"   {' · '.join(parts)}", style="dim")] if parts else []
+    return [Spanning(f"   {' · '.join(parts)}", style="dim")] if parts else []
 
 
 def geomean_line(row: Row) -> str:
