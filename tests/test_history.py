@@ -17,7 +17,7 @@ import synthetic
 from test_command_line import command, said
 
 from orchestrator.records import JobResult, JobSpec, PluginSpec
-from orchestrator.reporting.history_text import causes
+from orchestrator.reporting.history_view import causes
 from orchestrator.results import history, snapshot, tables
 from orchestrator.results.changes import Figure
 from orchestrator.results.history import Series, Wanted
@@ -395,7 +395,7 @@ def test_many_series_are_counted_and_those_that_moved_are_shown(days: Days, caps
 
 
 def verb_listed() -> int:
-    from orchestrator.reporting.history_text import LISTED
+    from orchestrator.reporting.history_view import LISTED
 
     return LISTED
 
@@ -403,9 +403,9 @@ def verb_listed() -> int:
 def test_long_series_show_their_newest_points_and_those_that_moved(
     days: Days, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from orchestrator.reporting import history_text
+    from orchestrator.reporting import history_view
 
-    monkeypatch.setattr(history_text, "POINTS", 3)
+    monkeypatch.setattr(history_view, "POINTS", 3)
     for speedup in (1.2, 1.2, 1.8, 1.8, 1.8, 1.8, 1.8, 1.8):
         days.add({"Bert": speedup})
     text = said(capsys, "history")[1]

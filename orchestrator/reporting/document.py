@@ -8,7 +8,7 @@ else: a page has room for `PAGE` times as many rows as a terminal, and both say 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Protocol
 
@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from orchestrator import markdown
-from orchestrator.reporting.layout import Cell, Spanning, console, cut, grid, item, natural_width, paragraph, plain
+from orchestrator.reporting.layout import GAP, Cell, Spanning, console, cut, grid, item, natural_width, paragraph, plain
 from orchestrator.words import more, plural, some
 
 LISTED = 20
@@ -55,24 +55,29 @@ def show(document: Document, out: Console | None = None) -> None:
 
 
 def to_markdown(document: Document) -> str:
-    """Return a document as Markdown. Items that follow each other are one list."""
-    parts = [[f"## {markdown.text(document.title)}"]]
-    for listed, pieces in groupby(
-        (*document.conclusion, *document.body), lambda piece: isinstance(piece, (Item, Side))
-    ):
-        found = [made for piece in pieces if (made := piece.markdown())]
-        parts += [[line for made in found for line in made]] if listed and found else found
-    return "\n\n".join("\n".join(part) for part in parts) + "\n"
+    """Return a document as Markdown."""
+    pieces = (*document.conclusion, *document.body)
+    return "\n\n".join([f"## {markdown.text(document.title)}", *_paragraphs(pieces)]) + "\n"
+
+
+def _paragraphs(pieces: Iterable[Piece]) -> list[str]:
+    """Return pieces as Markdown. Items that follow each other are one list."""
+    made = []
+    for listed, group in groupby(pieces, lambda piece: isinstance(piece, (Item, Side))):
+        texts = ["\n".join(lines) for piece in group if (lines := piece.markdown())]
+        made += ["\n".join(texts)] if listed else texts
+    return made
 
 
 @dataclass(frozen=True)
 class Heading:
-    """aside: something lesser about the part; above: an empty line above it, in a terminal."""
+    """aside: something lesser about the part; above: an empty line above it, in a terminal; short: cut to one line."""
 
     text: str
     aside: str = ""
     style: str = "bold"
     above: bool = True
+    short: bool = False
 
     def lines(self, width: int) -> Iterator[Text]:
         if self.above:
@@ -80,7 +85,8 @@ class Heading:
         if self.aside:
             yield Text.assemble((plain(self.text), self.style), (f"  ({plain(self.aside)})", "dim"))
         else:
-            yield Text(paragraph(plain(self.text), width, ""), self.style)
+            text = plain(self.text)
+            yield Text(f" {cut(text, width - 2)} " if self.short else paragraph(text, width, ""), self.style)
 
     def markdown(self) -> list[str]:
         aside = f" ({markdown.text(self.aside)})" if self.aside else ""
@@ -240,8 +246,8 @@ class Table:
     """Rows of cells, some below a heading that spans all columns.
 
     On a page such headings are a column of their own, `group`. last: rows below the cut, such as means; figures: the
-    columns set right on a page; repeated: so many columns begin each block where all together are too wide, 0 to fold
-    cells instead; stacked: a cell's second part goes below its first where all is too wide.
+    columns set right on a page. Where all is too wide cells are folded, or with `stacked` their second parts go below
+    the first, with `cut_last` the last column is cut, with `repeated` there are blocks that begin with so many columns.
     """
 
     titles: Sequence[str]
@@ -255,6 +261,7 @@ class Table:
     above: bool = False
     stacked: bool = False
     repeated: int = 0
+    cut_last: bool = False
 
     def lines(self, width: int) -> Iterator[Text]:
         rows = self._cut(self.most)
@@ -306,7 +313,7 @@ class Table:
     ) -> Iterator[tuple[Sequence[str], Sequence[Sequence[Cell] | Spanning]]]:
         first, others = range(self.repeated), list(range(self.repeated, len(self.titles)))
         if not self.repeated:
-            yield self.titles, rows
+            yield self.titles, self._with_short_ends(rows, width) if self.cut_last else rows
             return
         while others:
             taken = len(others)
@@ -314,6 +321,16 @@ class Table:
                 taken -= 1
             yield self._columns(rows, [*first, *others[:taken]])
             others = others[taken:]
+
+    def _with_short_ends(
+        self, rows: Sequence[Sequence[Cell] | Spanning], width: int
+    ) -> list[Sequence[Cell] | Spanning]:
+        others = natural_width(*self._columns(rows, range(len(self.titles) - 1)))
+        left = max(width - others - GAP, len(self.titles[-1]))
+        return [
+            row if isinstance(row, Spanning) else [*row[:-1], replace(row[-1], first=cut(row[-1].first, left))]
+            for row in rows
+        ]
 
     def _columns(
         self, rows: Sequence[Sequence[Cell] | Spanning], chosen: Sequence[int]
@@ -389,6 +406,5 @@ class Folded:
             yield from piece.lines(width)
 
     def markdown(self) -> list[str]:
-        made = [lines for piece in self.body if (lines := piece.markdown())]
-        body = "\n\n".join("\n".join(lines) for lines in made)
-        return markdown.details(self.summary, body.split("\n")) if made else []
+        body = "\n\n".join(_paragraphs(self.body))
+        return markdown.details(self.summary, body.split("\n")) if body else []

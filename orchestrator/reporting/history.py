@@ -35,12 +35,12 @@ def main(argv: Sequence[str]) -> int:
         series = build(found.snapshots, asked.metric)
     if asked.svg:
         _plot(Path(asked.svg), series, asked.metric)
-    if asked.form:
-        _write(asked.form, series, found, asked.metric)
-    else:
-        from orchestrator.reporting import history_text
+    if asked.form in (None, "md"):
+        from orchestrator.reporting import history_view
 
-        history_text.show(series, found, asked.metric, asked.root)
+        output.render(asked.form, history_view.document(series, found, asked.metric, asked.root))
+    else:
+        _write(asked.form, series, found, asked.metric)
     return 0
 
 
@@ -85,8 +85,6 @@ def _write(form: str, series: Sequence[Series], found: Read, metric: str) -> Non
     which = ("machine", "series", "sweep", "created_s", "origin", "metric")
     seen = ("status", "value", "value_low", "value_high", "rounds", "before", "ratio", "ratio_low", "ratio_high", "p")
     columns: tuple[str, ...] = (*which, *IDENTITY, *seen, "change", "causes", "disturbed", "reason")
-    if form == "md":
-        columns = ("machine", "series", "sweep", "value", "value_low", "value_high", "status", "change", "causes")
     lost = ({"sweep": sweep, "reason": reason} for sweep, reason in found.unreadable)
     tables = {"history": Table.of(columns, (_row(one, point, metric) for one in series for point in one.points))}
     if form == "json" or found.unreadable:
@@ -95,7 +93,7 @@ def _write(form: str, series: Sequence[Series], found: Read, metric: str) -> Non
 
 
 def _row(series: Series, point: SeriesPoint, metric: str) -> dict[str, Any]:
-    from orchestrator.reporting.history_text import causes
+    from orchestrator.reporting.history_view import causes
     from orchestrator.results.history import title
 
     figure, change = point.row.figures.get(metric), point.change

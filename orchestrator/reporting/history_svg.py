@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from html import escape
 
-from orchestrator.reporting.history_text import causes, scale
+from orchestrator.reporting.history_view import causes, scale
 from orchestrator.reporting.layout import plain
 from orchestrator.results.history import Series, SeriesPoint, title
 from orchestrator.results.metrics import COLUMNS

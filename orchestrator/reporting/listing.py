@@ -12,6 +12,7 @@ from orchestrator.errors import UsageError
 from orchestrator.reporting import output
 
 if TYPE_CHECKING:
+    from orchestrator.reporting.document import Document
     from orchestrator.results.listing import Listed
 
 NEWEST = 20
@@ -34,10 +35,10 @@ def main(argv: Sequence[str]) -> int:
     paths = listing.folders(roots(asked.root))
     chosen = paths if asked.all or asked.form in ("json", "csv") else paths[:NEWEST]
     sweeps = [listing.look(path) for path in chosen]
-    if asked.form:
-        output.write(asked.form, {"sweeps": tables.Table.of(listing.COLUMNS, (sweep.row() for sweep in sweeps))})
+    if asked.form in (None, "md"):
+        output.render(asked.form, _document(sweeps, len(paths) - len(sweeps), asked.root))
     else:
-        _show(sweeps, len(paths) - len(sweeps), asked.root)
+        output.write(asked.form, {"sweeps": tables.Table.of(listing.COLUMNS, (sweep.row() for sweep in sweeps))})
     return 0
 
 
@@ -49,35 +50,35 @@ def roots(named: Sequence[str] | None) -> list[Path]:
     return [Path(root) for root in named or ("outputs",)]
 
 
-def _show(sweeps: Sequence[Listed], others: int, named: Sequence[str] | None) -> None:
-    from rich.text import Text
-
-    from orchestrator.reporting.layout import Cell, age, console, cut, grid, natural_width, paragraph, plain
+def _document(sweeps: Sequence[Listed], others: int, named: Sequence[str] | None) -> Document:
+    from orchestrator.reporting.document import Document, Folded, Item, Paragraph, Piece, Table
+    from orchestrator.reporting.layout import Cell, age
     from orchestrator.reporting.report import shown
     from orchestrator.results.listing import DAMAGED, FINISHED, RUNNING
 
-    out = console()
     if not sweeps:
-        out.print(f"There are no sweeps below {', '.join(named or ('outputs',))}.")
-        return
+        return Document(
+            "Sweeps", [Paragraph(f"There are no sweeps below {', '.join(named or ('outputs',))}.", wrap=False)]
+        )
     now, several = time.time(), len(named or ()) > 1
-    names = [plain(shown(sweep.folder) if several else sweep.name) for sweep in sweeps]
+    names = [shown(sweep.folder) if several else sweep.name for sweep in sweeps]
     styles = {RUNNING: "green", FINISHED: "", DAMAGED: "red"}
     rows = [
         [Cell(title), Cell(sweep.state, style=styles.get(sweep.state, "yellow")), Cell(_progress(sweep))]
         + [Cell(str(sweep.failed) if sweep.failed else "", style="red")]
-        + [Cell("" if sweep.sweep is None else age(now - sweep.sweep.created))]
+        + [Cell("" if sweep.sweep is None else age(now - sweep.sweep.created)), Cell(_what(sweep))]
         for title, sweep in zip(names, sweeps, strict=True)
     ]
-    left = max(out.width - natural_width(TITLES[:-1], rows) - 2, len(TITLES[-1]))
-    full = [[*row, Cell(cut(_what(sweep), left))] for row, sweep in zip(rows, sweeps, strict=True)]
-    for line in grid(TITLES, full, out.width, stacked=False):
-        out.print(line, no_wrap=True, overflow="ellipsis")
-    for title, sweep in zip(names, sweeps, strict=True):
-        if sweep.state == DAMAGED:
-            out.print(Text(paragraph(f"{title} is damaged: {sweep.reason}", out.width)), soft_wrap=True)
-    if others:
-        out.print(f"and {others:,} older: --all shows them")
+    pieces: list[Piece] = [Table(TITLES, rows, figures=(2, 3, 4), most=None, cut_last=True)]
+    damaged = [(title, sweep) for title, sweep in zip(names, sweeps, strict=True) if sweep.state == DAMAGED]
+    pieces += [Paragraph(f"{title} is damaged: {sweep.reason}") for title, sweep in damaged]
+    commands = [
+        Item(title, str(sweep.row()["command"]), command=True)
+        for title, sweep in zip(names, sweeps, strict=True)
+        if sweep.sweep is not None
+    ]
+    pieces.append(Folded("Commands", commands))
+    return Document("Sweeps", [*pieces, Paragraph(f"and {others:,} older: --all shows them" if others else "")])
 
 
 def _progress(sweep: Listed) -> str:

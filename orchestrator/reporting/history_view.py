@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
 from rich.text import Text
 
-from orchestrator.reporting.layout import console, cut, paragraph, plain
+from orchestrator import markdown
+from orchestrator.reporting.document import PAGE, Document, Heading, Listing, Paragraph, Piece
+from orchestrator.reporting.layout import cut, paragraph, plain
 from orchestrator.results.comparison import COUNTED, MetricChange
 from orchestrator.results.history import Read, Series, SeriesPoint, title
 from orchestrator.results.metrics import COLUMNS
 from orchestrator.words import more, plural
 
 LISTED, POINTS, CAUSES = 20, 60, 6
-"""So many series, points of all of them, and causes of a change are shown; the others are counted."""
+"""So many series, points of all of them, and causes of a change a terminal shows; the others are counted."""
 FEWEST = 3
 """So many points of a series are shown in any case, the newest; and as many more that moved."""
 NARROWEST, WIDEST = 10, 60
@@ -24,61 +26,96 @@ NARROWEST, WIDEST = 10, 60
 NAME = 32
 FIRST = ("packages.", "torch.", "driver", "gpu", "git.commit", "git.", "orchestrator")
 """Causes that are named first, by the beginning of their keys."""
-MARKS, PLAIN_MARKS = "├─●┤", "|-o|"
+MARKS = "├─●┤"
 
 
-def show(series: Sequence[Series], found: Read, metric: str, named: Sequence[str] | None) -> None:
-    """Print series below their machines, what the marks mean, and what could not be read. named: the roots."""
-    out = console()
-    moving = [one for one in series if one.moved]
-    chosen = {id(one) for one in sorted(series, key=lambda one: not one.moved)[:LISTED]}
-    machine = None
-    for one in series:
-        if id(one) not in chosen:
-            continue
-        if machine != one.machine:
-            machine = one.machine
-            out.print(Text(f" {plain(title(machine))} ", "bold reverse"), no_wrap=True, overflow="ellipsis")
-        _show_series(out, one, metric, max(FEWEST, POINTS // len(chosen)))
-    if len(series) > LISTED:
-        out.print(f"and {len(series) - LISTED:,} series more: --model, --compiler choose; --json and --csv have all")
+def document(series: Sequence[Series], found: Read, metric: str, named: Sequence[str] | None) -> Document:
+    """Return series below their machines, what the marks mean, and what could not be read. named: the roots."""
+    moving = sum(one.moved for one in series)
     points = [point for one in series for point in one.points]
-    if points:
-        marks = _marks(out)
-        legend = f"{marks[2]} value, {marks[0]}{marks[1] * 2}{marks[3]} its 95 % interval, on one scale for each series"
-        legend += "; * measured under disturbance" * any(point.row.disturbed for point in points)
-        legend += "; r a rerun" * any(point.sweep.origin for point in points)
-        out.print(Text(paragraph(legend, out.width), "dim"), soft_wrap=True)
+    legend = f"{MARKS[2]} value, {MARKS[0]}{MARKS[1] * 2}{MARKS[3]} its 95 % interval, on one scale for each series"
+    legend += "; * measured under disturbance" * any(point.row.disturbed for point in points)
+    legend += "; r a rerun" * any(point.sweep.origin for point in points)
     where = ", ".join(named or ("outputs",))
-    count = len(found.snapshots)
-    summary = f"{plural(count, 'sweep')} below {where}: {metric} of {len(series)} series, {len(moving)} moved."
+    summary = (
+        f"{plural(len(found.snapshots), 'sweep')} below {where}: {metric} of {len(series)} series, {moving} moved."
+    )
     summary += f" {len(found.unreadable)} cannot be read:" * bool(found.unreadable)
-    out.print(Text(paragraph(summary, out.width, indent="")), soft_wrap=True)
-    for sweep, reason in found.unreadable[:LISTED]:
-        out.print(Text(paragraph(plain(f"  {sweep}: {reason}"), out.width)), soft_wrap=True)
-    for line in more(len(found.unreadable), LISTED):
-        out.print(f"  {line}")
+    unreadable = Listing([f"{sweep}: {reason}" for sweep, reason in found.unreadable], indent="  ", rest="")
+    return Document(
+        "History",
+        [_All(series, metric), Paragraph(legend if points else "", "dim"), Paragraph(summary), unreadable],
+    )
 
 
-def _show_series(out: Console, series: Series, metric: str, most: int) -> None:
-    """Print one line per point: sweep, value, plot, change; below a point that moved, what else changed."""
-    out.print(Text(plain(series.label), "bold"), soft_wrap=True)
-    points = _chosen(series.points, most)
-    if len(points) < len(series.points):
-        out.print(f"  {len(series.points) - len(points)} other points are in --json and --csv")
-    cells = [("sweep", metric, "change", "")] + [_cells(point, metric) for point in points]
-    widths = [max(len(row[i]) for row in cells) for i in range(3)]
-    width = min(out.width - 2 - sum(widths) - 3 * 2, WIDEST)
-    low, high = scale(points)
-    plots = [_axis(low, high, metric, width), *(_plot(point, low, high, width, _marks(out)) for point in points)]
-    for row, plot, point in zip(cells, plots, (None, *points), strict=True):
-        line = Text(f"  {row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  ", "" if point else "dim")
-        line.append(f"{plot:<{width}}  " if width >= NARROWEST else "", "" if point else "dim")
-        line.append(row[2], row[3] if point else "dim")
-        line.rstrip()
-        out.print(line, no_wrap=True, overflow="ellipsis")
-        if point is not None and point.causes is not None:
-            out.print(Text(paragraph(f"    {_why(point)}", out.width, indent="      ")), soft_wrap=True)
+@dataclass(frozen=True)
+class _All:
+    """Series below their machines; where they are too many, those that moved."""
+
+    series: Sequence[Series]
+    metric: str
+
+    def lines(self, width: int) -> Iterator[Text]:
+        for piece in self._pieces(1):
+            yield from piece.lines(width)
+
+    def markdown(self) -> list[str]:
+        return "\n\n".join("\n".join(piece.markdown()) for piece in self._pieces(PAGE)).split("\n")
+
+    def _pieces(self, times: int) -> Iterator[Piece]:
+        most = LISTED * times
+        chosen = {id(one) for one in sorted(self.series, key=lambda one: not one.moved)[:most]}
+        machine = None
+        for one in self.series:
+            if id(one) not in chosen:
+                continue
+            if machine != one.machine:
+                machine = one.machine
+                yield Heading(title(machine), style="bold reverse", above=False, short=True)
+            yield _Points(one, self.metric, max(FEWEST, times * POINTS // len(chosen)))
+        if len(self.series) > most:
+            rest = f"and {len(self.series) - most:,} series more: --model, --compiler choose"
+            yield Paragraph(f"{rest}; --json and --csv have all", wrap=False)
+
+
+@dataclass(frozen=True)
+class _Points:
+    """One line per point: sweep, value, plot, change; below a point that moved, what else changed."""
+
+    series: Series
+    metric: str
+    most: int
+
+    def lines(self, width: int) -> Iterator[Text]:
+        yield Text(plain(self.series.label), "bold")
+        points = _chosen(self.series.points, self.most)
+        yield from (Text(f"  {left}") for left in self._left(points))
+        cells = [("sweep", self.metric, "change", "")] + [_cells(point, self.metric) for point in points]
+        widths = [max(len(row[i]) for row in cells) for i in range(3)]
+        room = min(width - 2 - sum(widths) - 3 * 2, WIDEST)
+        low, high = scale(points)
+        plots = [_axis(low, high, self.metric, room), *(_plot(point, low, high, room) for point in points)]
+        for row, plot, point in zip(cells, plots, (None, *points), strict=True):
+            line = Text(f"  {row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  ", "" if point else "dim")
+            line.append(f"{plot:<{room}}  " if room >= NARROWEST else "", "" if point else "dim")
+            line.append(row[2], row[3] if point else "dim")
+            line.rstrip()
+            line.truncate(width, overflow="ellipsis")
+            yield line
+            if point is not None and point.causes is not None:
+                yield Text(paragraph(f"    {_why(point)}", width, indent="      "))
+
+    def markdown(self) -> list[str]:
+        points = _chosen(self.series.points, self.most)
+        rows = [[*_cells(point, self.metric)[:3], "" if point.causes is None else _why(point)] for point in points]
+        cells = [[markdown.text(text) if text else "" for text in row] for row in rows]
+        left = ["", *self._left(points)] if len(points) < len(self.series.points) else []
+        titles = ["sweep", markdown.text(self.metric), "change", ""]
+        return [f"**{markdown.text(self.series.label)}**", "", *markdown.table(titles, cells), *left]
+
+    def _left(self, points: Sequence[SeriesPoint]) -> list[str]:
+        left = len(self.series.points) - len(points)
+        return [f"{left} other points are in --json and --csv"] if left else []
 
 
 def _chosen(points: Sequence[SeriesPoint], most: int) -> list[SeriesPoint]:
@@ -134,7 +171,7 @@ def _axis(low: float, high: float, metric: str, width: int) -> str:
     return ends[0] + " " * (width - len(ends[0]) - len(ends[1])) + ends[1] if low < high else ""
 
 
-def _plot(point: SeriesPoint, low: float, high: float, width: int, marks: str) -> str:
+def _plot(point: SeriesPoint, low: float, high: float, width: int) -> str:
     """Return a dot with whiskers where the value and its interval lie between `low` and `high`."""
     if point.value is None or width < NARROWEST:
         return ""
@@ -146,21 +183,13 @@ def _plot(point: SeriesPoint, low: float, high: float, width: int, marks: str) -
         place(v if v is not None else point.value or 0.0) for v in (point.low, point.value, point.high)
     )
     line = [" "] * width
-    line[left : right + 1] = marks[1] * (right + 1 - left)
+    line[left : right + 1] = MARKS[1] * (right + 1 - left)
     if left < middle:
-        line[left] = marks[0]
+        line[left] = MARKS[0]
     if right > middle:
-        line[right] = marks[3]
-    line[middle] = marks[2]
+        line[right] = MARKS[3]
+    line[middle] = MARKS[2]
     return "".join(line)
-
-
-def _marks(out: Console) -> str:
-    try:
-        MARKS.encode(out.encoding)
-    except UnicodeEncodeError:
-        return PLAIN_MARKS
-    return MARKS
 
 
 def causes(found: Mapping[str, tuple[Any, Any]] | None, most: int, width: int = NAME) -> list[str]:
