@@ -226,7 +226,7 @@ def _show(hydra: Hydra, asked: Namespace, parser: ArgumentParser) -> bool:
 def _sweep(hydra: Hydra, asked: Namespace, arguments: Sequence[str]) -> int:
     """Plan, show the plan, run, collect. The tables are made whatever stopped the run."""
     from orchestrator.execution.sweeper import as_written
-    from orchestrator.reporting.report import shown
+    from orchestrator.reporting.commands import shown
     from orchestrator.reporting.terminal import show_plan
     from orchestrator.reporting.watch import run_and_finish, run_watched
 

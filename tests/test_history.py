@@ -334,7 +334,7 @@ def test_json_csv_and_markdown_have_the_same_points(days: Days, capsys: pytest.C
         (row["sweep"], row["value"], row["change"] or "") for row in (first, second)
     ]
     markdown = said(capsys, "history", "--md")[1]
-    assert "| 2026-01-02/10-00-00 | 1.000 | 0.972 | 1.03 | pass | worse | `packages.torch 2.12.0 -> 2.13.0;" in markdown
+    assert "| 1.00x [0.97, 1.03] | -16.7 % worse | worse: packages.torch 2.12.0 -> 2.13.0;" in markdown
 
 
 def test_filters_metrics_and_the_newest(days: Days, capsys: pytest.CaptureFixture[str]) -> None:

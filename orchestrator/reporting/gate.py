@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.errors import UsageError
 from orchestrator.reporting import output
-from orchestrator.reporting.report import shown
+from orchestrator.reporting.commands import shown
 
 if TYPE_CHECKING:
     from orchestrator.results.gate import Judgement

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str]) -> int:
     """Run `python -m orchestrator import`. Raises UsageError for files that cannot be read, without a trace of them."""
     asked = _parser().parse_args(argv)
-    from orchestrator.reporting.report import collect, shown
+    from orchestrator.reporting.commands import shown
+    from orchestrator.reporting.finish import collect
     from orchestrator.results import dynamobench_files, dynamobench_import
     from orchestrator.results.dynamobench_files import Given
     from orchestrator.results.imported import write

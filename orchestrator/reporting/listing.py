@@ -51,9 +51,9 @@ def roots(named: Sequence[str] | None) -> list[Path]:
 
 
 def _document(sweeps: Sequence[Listed], others: int, named: Sequence[str] | None) -> Document:
+    from orchestrator.reporting.commands import shown
     from orchestrator.reporting.document import Document, Folded, Item, Paragraph, Piece, Table
     from orchestrator.reporting.layout import Cell, age
-    from orchestrator.reporting.report import shown
     from orchestrator.results.listing import DAMAGED, FINISHED, RUNNING
 
     if not sweeps:

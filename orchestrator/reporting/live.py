@@ -13,7 +13,7 @@ from pathlib import Path
 
 from orchestrator.records import NOT_RUN
 from orchestrator.reporting import html
-from orchestrator.reporting.report import collect, exit_code, write_page
+from orchestrator.reporting.finish import collect, exit_code, write_page
 from orchestrator.results.load import SweepResults
 from orchestrator.results.tables import Tables
 from orchestrator.store import SweepFolder

@@ -1,17 +1,15 @@
-"""Collect a sweep: write its tables and its page, and show them. At the end of a sweep, and as the verb `report`."""
+"""The verb `report`: tables and page of a sweep, again or in another form."""
 
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import UsageError
-from orchestrator.records import HARMLESS, INFRASTRUCTURE, NOT_RUN
 from orchestrator.reporting import output
+from orchestrator.reporting.finish import collect, exit_code, finish
 from orchestrator.store import SweepFolder, find_sweep
 
 if TYPE_CHECKING:
@@ -21,76 +19,6 @@ if TYPE_CHECKING:
 TABLES = ("summary", "overview", "performance", "accuracy", "jobs")
 OF_SOME = ("self_test",)
 """Tables that only some sweeps have."""
-
-
-def finish(folder: SweepFolder) -> int:
-    """Write tables and page of a sweep and show the summary. Returns the exit code: 1 if a job failed or was not run.
-
-    A pure function of the folder: can be repeated, also while the sweep still runs. Raises UsageError when the folder
-    is not a sweep.
-    """
-    from orchestrator.reporting.terminal import show_summary
-
-    results, tables = collect(folder)
-    show_summary(tables, shown(folder), next_command(results))
-    sys.stdout.flush()  # the page of 10,000 rows takes seconds: nobody waits for it to read the summary
-    write_page(results, tables)
-    return exit_code(results, tables)
-
-
-def collect(folder: SweepFolder) -> tuple[SweepResults, Tables]:
-    """Read the sweep and write tables/. A folder that cannot be written (someone else's, a full disk) is only read."""
-    from orchestrator.results import exports, load, tables
-
-    with load.uncollected():
-        results = load.load(folder)
-        made = tables.build(results)
-    try:
-        exports.write(folder, made)
-    except OSError as error:
-        print(f"The tables could not be written: {error}", file=sys.stderr)
-    return results, made
-
-
-def write_page(results: SweepResults, tables: Tables, *, running: bool = False) -> None:
-    """Write report.html, after everything else: whatever prevents it, tables and summary are there."""
-    from orchestrator.reporting import html
-
-    try:
-        html.write(results.folder, results, tables, running=running)
-    except OSError as error:
-        print(f"The page could not be written: {error}", file=sys.stderr)
-
-
-def exit_code(results: SweepResults, tables: Tables) -> int:
-    """Return 0 if every planned job ended well or cannot be done here, else 1.
-
-    The jobs of a self-test are judged by its checks: some of them have to fail.
-    """
-    from orchestrator.results import self_test
-    from orchestrator.results.gpu_seen import SUITE
-
-    suites = (self_test.SUITE, SUITE)
-    judged = [outcome for outcome in results.outcomes if outcome.job.workload.suite not in suites]
-    checked = all(row["result"] in HARMLESS for row in tables.self_test.rows)
-    return int(not (checked and all(outcome.status in HARMLESS for outcome in judged)))
-
-
-def shown(folder: SweepFolder) -> str:
-    """Return the folder's path, relative to the working directory where it lies below."""
-    here = Path.cwd()
-    return str(folder.root.relative_to(here)) if folder.root.is_relative_to(here) else str(folder.root)
-
-
-def next_command(results: SweepResults) -> str:
-    """Return what to run next: the rest of the sweep (it knows its own command), or the table for a text."""
-    from orchestrator.planning.overrides import value
-
-    unfinished = [outcome for outcome in results.outcomes if outcome.status in (NOT_RUN, INFRASTRUCTURE)]
-    place = shown(results.folder)
-    if unfinished and not results.sweep.imported:
-        return f"python -m orchestrator {shlex.quote(f'resume={value(place)}')}"
-    return f"python -m orchestrator report {shlex.quote(place)} --md"
 
 
 def main(argv: Sequence[str]) -> int:

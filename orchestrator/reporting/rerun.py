@@ -136,8 +136,8 @@ def _rerun(asked: argparse.Namespace, replay: _Replay, argv: Sequence[str]) -> t
     from orchestrator.execution.scheduler import Settings
     from orchestrator.planning.trust import foreign
     from orchestrator.reporting import reproduced
+    from orchestrator.reporting.commands import shown
     from orchestrator.reporting.conditions import show_conditions
-    from orchestrator.reporting.report import shown
     from orchestrator.reporting.terminal import show_plan
     from orchestrator.reporting.trust import allow, tell
     from orchestrator.reporting.watch import INTERRUPTED, run_and_finish, run_stored

@@ -9,9 +9,9 @@ from orchestrator.planning import machine, provenance
 from orchestrator.planning.resume import Asked, with_execution
 from orchestrator.planning.trust import foreign
 from orchestrator.records import NOT_RUN
+from orchestrator.reporting.commands import shown
 from orchestrator.reporting.conditions import show_conditions
 from orchestrator.reporting.layout import console
-from orchestrator.reporting.report import shown
 from orchestrator.reporting.terminal import show_plan
 from orchestrator.reporting.trust import allow, tell
 from orchestrator.reporting.watch import run_and_finish, run_stored

@@ -40,17 +40,26 @@ def main(argv: Sequence[str]) -> int:
     from orchestrator.results import details
 
     folder, sweep, graph, jobs = resolve(asked.what, Path(asked.root), asked.only)
+    person = asked.form in (None, "md")
     if jobs is None:
         if asked.log:
             parser.error("--log goes with a job: SWEEP:JOB")
-        return show_sweep.show(folder, sweep, graph, asked.form)
-    if len(jobs) > 1:
-        return show_sweep.list_jobs(folder, jobs, asked.form)
-    found = details.read(folder, sweep, graph, jobs[0])
-    if asked.form in (None, "md"):
-        output.render(asked.form, show_job.document(found, asked.log))
+        results, listed = show_sweep.read(folder, sweep, graph)
+        if person:
+            output.render(asked.form, show_sweep.document(results, listed))
+        else:
+            output.write(asked.form, show_sweep.tables(results, listed, asked.form), "jobs")
+    elif len(jobs) > 1:
+        if asked.form is None:
+            output.render(None, show_sweep.some_jobs(folder, jobs))
+        else:
+            output.write(asked.form, show_sweep.job_tables(folder, jobs))
     else:
-        show_job.write(asked.form, found, asked.log)
+        found = details.read(folder, sweep, graph, jobs[0])
+        if person:
+            output.render(asked.form, show_job.document(found, asked.log))
+        else:
+            output.write(asked.form, show_job.tables(found, asked.form, asked.log))
     return 0
 
 

@@ -11,11 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.records import HARMLESS, SUCCESSES
-from orchestrator.reporting import output
+from orchestrator.reporting.commands import shown
 from orchestrator.reporting.document import Document, Item, Piece, Status, Verbatim
 from orchestrator.reporting.document import Table as Lines
 from orchestrator.reporting.layout import Cell, age, duration, plain
-from orchestrator.reporting.report import shown
 from orchestrator.reporting.show_sweep import brief, environment_items, pairs, seconds
 from orchestrator.results import configuration, details, snapshot
 from orchestrator.results.load import lines
@@ -33,8 +32,8 @@ LOG_BYTES = 16 << 20
 LEVELS = "▁▂▃▄▅▆▇█"
 
 
-def write(form: str, found: JobDetails, whole_log: bool) -> None:
-    """Write all of it as JSON or CSV (key, value)."""
+def tables(found: JobDetails, form: str, whole_log: bool) -> dict[str, Table]:
+    """Return all of it for JSON or CSV (key, value)."""
     key_value = ("key", "value")
     facts = dict(configuration.flatten(found.outcome.facts))
     environment = {} if found.outcome.result is None else snapshot.flat_environment(found.outcome.result.environment)
@@ -44,7 +43,7 @@ def write(form: str, found: JobDetails, whole_log: bool) -> None:
         about |= found.config
         about |= {f"facts.{key}": value for key, value in facts.items()}
         about |= {f"environment.{key}": value for key, value in environment.items()}
-    tables = {
+    return {
         "about": Table.of(key_value, pairs(about, form)),
         "config": Table.of(key_value, pairs(found.config, form)),
         "samples": Table.of(SAMPLES, (_sample_row(one) for one in details.summaries(found.outcome))),
@@ -53,7 +52,6 @@ def write(form: str, found: JobDetails, whole_log: bool) -> None:
         "edges": Table.of(("relation", "job", "status", "series"), (_edge_row(edge) for edge in found.edges)),
         "files": Table.of(("file", "bytes"), ({"file": plain(file), "bytes": size} for file, size in found.files)),
     }
-    output.write(form, tables)
 
 
 SAMPLES = ("metric", "unit", "count", "median", "quartile_low", "quartile_high", "minimum", "maximum")

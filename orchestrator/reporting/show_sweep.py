@@ -11,10 +11,9 @@ from typing import Any
 
 from orchestrator.files import files_below
 from orchestrator.records import HARMLESS, NOT_RUN, JobSpec
-from orchestrator.reporting import output
+from orchestrator.reporting.commands import next_command, shown
 from orchestrator.reporting.document import Document, Heading, Item, Listing, Paragraph, Piece, Verbatim
 from orchestrator.reporting.layout import age, cut, duration, plain
-from orchestrator.reporting.report import next_command, shown
 from orchestrator.results import configuration, listing, snapshot
 from orchestrator.results.configuration import literal
 from orchestrator.results.listing import RUNNING, Listed
@@ -34,20 +33,16 @@ JOBS = (
 )
 
 
-def show(folder: SweepFolder, sweep: Sweep, graph: JobGraph, form: str | None) -> int:
-    """Show a sweep, or write it in a form. Returns the exit code."""
+def read(folder: SweepFolder, sweep: Sweep, graph: JobGraph) -> tuple[SweepResults, Listed]:
+    """Read all that is shown of a sweep."""
     with uncollected():
         outcomes = tuple(outcome(job, folder.read_result(job.id)) for job in graph.jobs)
-    results = SweepResults(folder, sweep, outcomes)
     listed = listing.of(folder, sweep, graph, Counter(found.status for found in outcomes))
-    if form in (None, "md"):
-        output.render(form, document(results, listed))
-    else:
-        output.write(form, _tables(results, listed, form), "jobs")
-    return 0
+    return SweepResults(folder, sweep, outcomes), listed
 
 
-def _tables(results: SweepResults, listed: Listed, form: str) -> dict[str, Table]:
+def tables(results: SweepResults, listed: Listed, form: str) -> dict[str, Table]:
+    """Return all of it for JSON or CSV."""
     key_value = ("key", "value")
     row = {key: value for key, value in listed.row().items() if value is not None}
     about = row | {f"jobs.{status}": count for status, count in listed.statuses.items()}
@@ -229,16 +224,19 @@ def clean(value: Any) -> Any:
     return {plain(key): clean(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
-def list_jobs(folder: SweepFolder, jobs: Sequence[JobSpec], form: str | None) -> int:
-    """List the jobs that --only matches."""
-    listed = jobs if form else jobs[: 2 * LISTED]
-    found = [outcome(job, folder.read_result(job.id)) for job in listed]
-    if form:
-        output.write(form, {"jobs": Table.of(JOBS, (job_row(folder, one) for one in found))})
-        return 0
+def some_jobs(folder: SweepFolder, jobs: Sequence[JobSpec]) -> Document:
+    """Return the jobs that --only matches, and how to see one of them."""
+    found = [outcome(job, folder.read_result(job.id)) for job in jobs[: 2 * LISTED]]
     texts = [f"{one.job.id[:8]}  {one.status:<13} {brief(one.job)}" for one in found]
-    command = f"python -m orchestrator show {shlex.quote(shown(folder))}:{jobs[0].id}"
-    pieces: list[Piece] = [Verbatim(texts, short=True, indent="")]
-    pieces += [Paragraph(text) for text in more(len(jobs), len(found))]
-    output.render(None, Document("Jobs", [*pieces, Paragraph(command, wrap=False)]))
-    return 0
+    pieces: list[Piece] = [
+        Verbatim(texts, short=True, indent=""),
+        *(Paragraph(text) for text in more(len(jobs), len(found))),
+        Paragraph(f"python -m orchestrator show {shlex.quote(shown(folder))}:{jobs[0].id}", wrap=False),
+    ]
+    return Document("Jobs", pieces)
+
+
+def job_tables(folder: SweepFolder, jobs: Sequence[JobSpec]) -> dict[str, Table]:
+    """Return the jobs that --only matches as a table."""
+    rows = (job_row(folder, outcome(job, folder.read_result(job.id))) for job in jobs)
+    return {"jobs": Table.of(JOBS, rows)}

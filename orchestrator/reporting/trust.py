@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from orchestrator.errors import UsageError
 from orchestrator.execution.ownership import is_own
+from orchestrator.reporting.commands import shown
 from orchestrator.reporting.layout import plain
-from orchestrator.reporting.report import shown
 from orchestrator.store import SweepFolder
 from orchestrator.words import more
 

@@ -10,8 +10,8 @@ from orchestrator.execution.observer import Observer
 from orchestrator.execution.scheduler import Settings
 from orchestrator.execution.shard import run_shard
 from orchestrator.records import JobResult, JobSpec
+from orchestrator.reporting.finish import finish
 from orchestrator.reporting.progress import Progress
-from orchestrator.reporting.report import finish
 from orchestrator.store import JobGraph, SweepFolder
 
 INTERRUPTED = 130
