@@ -15,6 +15,7 @@ from orchestrator.reporting.document import (
     Commands,
     Document,
     Folded,
+    Grid,
     Heading,
     Item,
     Listing,
@@ -23,8 +24,6 @@ from orchestrator.reporting.document import (
     Remark,
     Remarks,
     Side,
-    Status,
-    Table,
     Verbatim,
     show,
     to_markdown,
@@ -64,8 +63,8 @@ def test_no_line_that_is_wrapped_or_cut_is_wider_than_the_terminal(width: int) -
     lines = printed(
         Paragraph("word " * 60),
         Listing(["word " * 60]),
-        Table(("name", "x", "what"), rows, indent="  "),
-        Table(("name", "x", "what"), rows[1:], cut_last=True),
+        Grid(("name", "x", "what"), rows, indent="  "),
+        Grid(("name", "x", "what"), rows[1:], cut_last=True),
         Item("name", "word " * 60),
         Item("name", "word " * 60, cut=True),
         Verbatim(["word " * 60], short=True),
@@ -84,18 +83,18 @@ def test_commands_are_never_wrapped() -> None:
 
 def test_columns_that_are_too_many_come_in_blocks_that_begin_alike() -> None:
     rows = [[Cell("row"), *(Cell(f"value-{i}") for i in range(8))]]
-    lines = printed(Table(["", *"ABCDEFGH"], rows, repeated=2))
+    lines = printed(Grid(["", *"ABCDEFGH"], rows, repeated=2))
     heads = [line.split() for line in lines if line.strip().startswith("A")]
     assert heads == [["A", "B", "C", "D"], ["A", "E", "F", "G"], ["A", "H"]]
-    assert page(Table(["", *"ABCDEFGH"], rows, repeated=2)).count("value-") == 8
+    assert page(Grid(["", *"ABCDEFGH"], rows, repeated=2)).count("value-") == 8
 
 
 @pytest.mark.parametrize(
     "piece",
     [
         Listing([f"text {i}" for i in range(100)], most=5),
-        Table(("name",), [[Cell(f"text {i}")] for i in range(100)], most=5),
-        Table(
+        Grid(("name",), [[Cell(f"text {i}")] for i in range(100)], most=5),
+        Grid(
             ("name",),
             [row for i in range(100) for row in (Spanning(f"group {i}"), [Cell(f"text {i}")], [Cell("more")])],
             most=5,
@@ -111,7 +110,7 @@ def test_what_is_left_out_is_counted_and_a_page_has_more(piece: Piece) -> None:
 
 def test_headings_across_a_table_are_a_column_of_a_page() -> None:
     rows = [Spanning("Bert"), [Cell("  speed-up"), Cell("2.00x"), Cell()], [Cell("  latency"), Cell("1 ms"), Cell()]]
-    table = Table(("", "A", "nothing"), rows, [[Cell("mean"), Cell("3"), Cell()]], group="row", figures=(1,))
+    table = Grid(("", "A", "nothing"), rows, [[Cell("mean"), Cell("3"), Cell()]], group="row", figures=(1,))
     assert printed(table) == ["            A", "Bert", "  speed-up  2.00x", "  latency   1 ms", "mean        3"]
     assert table.markdown() == [
         "| row |  | A |",
@@ -143,8 +142,7 @@ def test_nothing_that_is_shown_is_markup() -> None:
         Item(EVIL, EVIL),
         Item(EVIL, EVIL, command=True),
         Side("A", EVIL, EVIL, EVIL),
-        Status(EVIL, EVIL, ""),
-        Table((EVIL, "x"), [Spanning(EVIL), [Cell(EVIL, EVIL), Cell("1")]], group=EVIL),
+        Grid((EVIL, "x"), [Spanning(EVIL), [Cell(EVIL, EVIL), Cell("1")]], group=EVIL),
         Remarks(EVIL, [Remark([EVIL], [EVIL], EVIL)]),
         Commands(EVIL, ["```", "</details>"], EVIL),
         Verbatim(["```", EVIL]),

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from orchestrator.records import SUCCESSES
-from orchestrator.reporting.document import Commands, Document, Heading, Listing, Paragraph, Piece, Side, Table
+from orchestrator.reporting.document import Commands, Document, Grid, Heading, Listing, Paragraph, Piece, Side
 from orchestrator.reporting.layout import Cell, Spanning
 from orchestrator.results.attribution import STATUS, Attribution, Shared, shared
 from orchestrator.results.comparison import BETTER, CHANGED, NOISE, WORSE, Comparison
@@ -83,7 +83,7 @@ def _results(comparison: Comparison, everything: bool) -> list[Piece]:
     ]
 
 
-def _table(found: Sequence[Difference], last: Sequence[Sequence[Cell] | Spanning]) -> Table:
+def _table(found: Sequence[Difference], last: Sequence[Sequence[Cell] | Spanning]) -> Grid:
     """Return the rows that differ, with a line for each figure, and `last` below them."""
     rows: list[Sequence[Cell] | Spanning] = []
     for label, block in groupby(found, key=lambda line: line.label):
@@ -91,7 +91,7 @@ def _table(found: Sequence[Difference], last: Sequence[Sequence[Cell] | Spanning
         rows.append(Spanning(f"  {label}{f' {DISTURBED}' if figures[0].disturbed else ''}"))
         rows += map(_cells, figures)
     titles = ("", "A", "B", "B / A [95 %]", "")
-    return Table(titles, rows, last, group="row", figures=(1, 2), above=True)
+    return Grid(titles, rows, last, group="row", figures=(1, 2), above=True)
 
 
 def _cells(line: Difference) -> list[Cell]:

@@ -114,21 +114,6 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Status:
-    """What something is called, and how it ended."""
-
-    name: str
-    status: str
-    style: str
-
-    def lines(self, width: int) -> Iterator[Text]:
-        yield Text(f"{plain(self.name)}: ", "bold").append(self.status, self.style)
-
-    def markdown(self) -> list[str]:
-        return [f"**{markdown.text(self.name)}: {markdown.text(self.status)}**"]
-
-
-@dataclass(frozen=True)
 class Paragraph:
     """strong: bold on a page; above: an empty line above it, in a terminal; wrap: False for a line of any length."""
 
@@ -242,7 +227,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Table:
+class Grid:
     """Rows of cells, some below a heading that spans all columns.
 
     On a page such headings are a column of their own, `group`. last: rows below the cut, such as means; figures: the

@@ -9,8 +9,7 @@ from typing import Any
 from rich.text import Text
 
 from orchestrator.records import SUCCESSES
-from orchestrator.reporting import document
-from orchestrator.reporting.document import LISTED, Heading, Item, Piece
+from orchestrator.reporting.document import LISTED, Grid, Heading, Item, Piece
 from orchestrator.reporting.layout import Cell, cut, natural_width
 from orchestrator.results.exports import NOT_FOR_READING
 from orchestrator.results.metrics import COLUMNS, MISSING
@@ -46,7 +45,7 @@ class _Findings:
         titles = [_title(name) for name in self.columns]
         cells = [[Cell(cut(text, WIDEST)) for text in row] for row in texts]
         if cells and natural_width(titles, cells) <= width:
-            yield from document.Table(titles, cells).lines(width)
+            yield from Grid(titles, cells).lines(width)
         else:
             for number, row in enumerate(texts, start=1):
                 pairs = zip(titles, row, strict=True)
@@ -59,7 +58,7 @@ class _Findings:
         titles = [_title(name) for name in self.columns]
         cells = [[Cell(COLUMNS[name].text(row[name])) for name in self.columns] for row in self.rows]
         figures = [i for i, name in enumerate(self.columns) if COLUMNS[name].kind != "text"]
-        return document.Table(titles, cells, figures=figures, rest=f": tables/{self.name}.csv").markdown()
+        return Grid(titles, cells, figures=figures, rest=f": tables/{self.name}.csv").markdown()
 
 
 def without_figures(table: Table) -> Iterator[tuple[str, str]]:

@@ -31,20 +31,19 @@ def main(argv: Sequence[str]) -> int:
         from orchestrator.reporting import acceptance
 
         accepted = acceptance.accept(Path(asked.against), after, chosen, today, force=asked.force)
-        if asked.form in (None, "md"):
-            output.render(asked.form, acceptance.document(accepted))
-        else:
-            output.write(asked.form, judgement.tables(accepted.judgement, "accepted"), "gate")
+        output.present(
+            asked.form,
+            lambda: acceptance.document(accepted),
+            lambda: judgement.tables(accepted.judgement, "accepted"),
+            "gate",
+        )
         return 0
     before, _ = _read_baseline(asked.against, Path(asked.root))
     found = gate.gate(before, after, chosen, today, sweep)
     if asked.junit:
         _write_junit(Path(asked.junit), found)
-    if asked.form in (None, "md"):
-        names = _named(asked.against, before), _named(asked.ref, after)
-        output.render(asked.form, judgement.document(found, names))
-    else:
-        output.write(asked.form, judgement.tables(found), "gate")
+    names = _named(asked.against, before), _named(asked.ref, after)
+    output.present(asked.form, lambda: judgement.document(found, names), lambda: judgement.tables(found), "gate")
     return int(not found.passed)
 
 

@@ -15,6 +15,7 @@ from orchestrator.reporting.listing import roots
 
 if TYPE_CHECKING:
     from orchestrator.results.history import Read, Series, SeriesPoint
+    from orchestrator.results.tables import Table
 
 
 def main(argv: Sequence[str]) -> int:
@@ -35,12 +36,13 @@ def main(argv: Sequence[str]) -> int:
         series = build(found.snapshots, asked.metric)
     if asked.svg:
         _plot(Path(asked.svg), series, asked.metric)
-    if asked.form in (None, "md"):
-        from orchestrator.reporting import history_view
+    from orchestrator.reporting import history_view
 
-        output.render(asked.form, history_view.document(series, found, asked.metric, asked.root))
-    else:
-        _write(asked.form, series, found, asked.metric)
+    output.present(
+        asked.form,
+        lambda: history_view.document(series, found, asked.metric, asked.root),
+        lambda: _tables(asked.form, series, found, asked.metric),
+    )
     return 0
 
 
@@ -78,18 +80,18 @@ def _plot(file: Path, series: Sequence[Series], metric: str) -> None:
         raise UsageError(f"--svg {file}: it cannot be written: {error.strerror}") from error
 
 
-def _write(form: str, series: Sequence[Series], found: Read, metric: str) -> None:
+def _tables(form: str, series: Sequence[Series], found: Read, metric: str) -> dict[str, Table]:
+    from orchestrator.results import tables
     from orchestrator.results.naming import IDENTITY
-    from orchestrator.results.tables import Table
 
     which = ("machine", "series", "sweep", "created_s", "origin", "metric")
     seen = ("status", "value", "value_low", "value_high", "rounds", "before", "ratio", "ratio_low", "ratio_high", "p")
     columns: tuple[str, ...] = (*which, *IDENTITY, *seen, "change", "causes", "disturbed", "reason")
     lost = ({"sweep": sweep, "reason": reason} for sweep, reason in found.unreadable)
-    tables = {"history": Table.of(columns, (_row(one, point, metric) for one in series for point in one.points))}
+    made = {"history": tables.Table.of(columns, (_row(one, point, metric) for one in series for point in one.points))}
     if form == "json" or found.unreadable:
-        tables["unreadable"] = Table.of(("sweep", "reason"), lost)
-    output.write(form, tables)
+        made["unreadable"] = tables.Table.of(("sweep", "reason"), lost)
+    return made
 
 
 def _row(series: Series, point: SeriesPoint, metric: str) -> dict[str, Any]:

@@ -35,10 +35,11 @@ def main(argv: Sequence[str]) -> int:
     paths = listing.folders(roots(asked.root))
     chosen = paths if asked.all or asked.form in ("json", "csv") else paths[:NEWEST]
     sweeps = [listing.look(path) for path in chosen]
-    if asked.form in (None, "md"):
-        output.render(asked.form, _document(sweeps, len(paths) - len(sweeps), asked.root))
-    else:
-        output.write(asked.form, {"sweeps": tables.Table.of(listing.COLUMNS, (sweep.row() for sweep in sweeps))})
+    output.present(
+        asked.form,
+        lambda: _document(sweeps, len(paths) - len(sweeps), asked.root),
+        lambda: {"sweeps": tables.Table.of(listing.COLUMNS, (sweep.row() for sweep in sweeps))},
+    )
     return 0
 
 
@@ -52,7 +53,7 @@ def roots(named: Sequence[str] | None) -> list[Path]:
 
 def _document(sweeps: Sequence[Listed], others: int, named: Sequence[str] | None) -> Document:
     from orchestrator.reporting.commands import shown
-    from orchestrator.reporting.document import Document, Folded, Item, Paragraph, Piece, Table
+    from orchestrator.reporting.document import Document, Folded, Grid, Item, Paragraph, Piece
     from orchestrator.reporting.layout import Cell, age
     from orchestrator.results.listing import DAMAGED, FINISHED, RUNNING
 
@@ -69,7 +70,7 @@ def _document(sweeps: Sequence[Listed], others: int, named: Sequence[str] | None
         + [Cell("" if sweep.sweep is None else age(now - sweep.sweep.created)), Cell(_what(sweep))]
         for title, sweep in zip(names, sweeps, strict=True)
     ]
-    pieces: list[Piece] = [Table(TITLES, rows, figures=(2, 3, 4), most=None, cut_last=True)]
+    pieces: list[Piece] = [Grid(TITLES, rows, figures=(2, 3, 4), most=None, cut_last=True)]
     damaged = [(title, sweep) for title, sweep in zip(names, sweeps, strict=True) if sweep.state == DAMAGED]
     pieces += [Paragraph(f"{title} is damaged: {sweep.reason}") for title, sweep in damaged]
     commands = [

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from orchestrator.reporting.diff_view import DISTURBED, STYLES, cut, figure
-from orchestrator.reporting.document import LISTED, Document, Heading, Listing, Paragraph, Piece, Side, Table
+from orchestrator.reporting.document import LISTED, Document, Grid, Heading, Listing, Paragraph, Piece, Side
 from orchestrator.reporting.layout import Cell
 from orchestrator.results import matrix as many
 from orchestrator.results.comparison import BETTER, CHANGED, WORSE
@@ -58,7 +58,7 @@ def _rows(made: many.Matrix, everything: bool) -> list[Piece]:
     return [
         Heading(named(made.metric), f"{plural(len(made.lines) - len(made.changed), 'row')} the same in all"),
         Listing([_against(side, tally(one)) for side, one in zip(made.sides[1:], made.comparisons, strict=True)]),
-        Table(["", *made.sides], rows, means, figures=figures, repeated=2),
+        Grid(["", *made.sides], rows, means, figures=figures, repeated=2),
         Paragraph(_meanings([cell for _, cells in shown[:LISTED] for cell in cells]), "dim", "  "),
     ]
 

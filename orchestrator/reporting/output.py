@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -47,6 +47,19 @@ def render(form: str | None, document: Document) -> None:
         show(document)
     else:
         emit(to_markdown(document))
+
+
+def present(
+    form: str | None,
+    document: Callable[[], Document],
+    tables: Callable[[], Mapping[str, Table]],
+    main: str | None = None,
+) -> None:
+    """Print what a verb found: a document for people and with --md, with --json and --csv tables."""
+    if form in (None, "md"):
+        render(form, document())
+    else:
+        write(str(form), tables(), main)
 
 
 def emit(text: str) -> None:

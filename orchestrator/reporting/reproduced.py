@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from orchestrator.reporting.document import Document, Heading, Paragraph, Table
+from orchestrator.reporting.document import Document, Grid, Heading, Paragraph
 from orchestrator.reporting.layout import Cell, Spanning
 from orchestrator.results.naming import IDENTITY, WORKLOAD
 from orchestrator.results.reproduced import (
@@ -40,7 +40,7 @@ def document(found: Sequence[Reproduction]) -> Document:
     rows = [reproduction.before.names for reproduction in found]
     shared = [str(rows[0][name]) for name in SHARED if len({row[name] for row in rows}) == 1]
     heading = Heading(" · ".join(["rerun", *shared]), style="bold reverse")
-    table = Table(("row", "", "now / then"), _lines(found), group="model", most=LISTED, rest=": --csv has them all")
+    table = Grid(("row", "", "now / then"), _lines(found), group="model", most=LISTED, rest=": --csv has them all")
     return Document("Rerun", [heading, table], [told])
 
 

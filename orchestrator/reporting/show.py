@@ -40,26 +40,20 @@ def main(argv: Sequence[str]) -> int:
     from orchestrator.results import details
 
     folder, sweep, graph, jobs = resolve(asked.what, Path(asked.root), asked.only)
-    person = asked.form in (None, "md")
+    form = asked.form
     if jobs is None:
         if asked.log:
             parser.error("--log goes with a job: SWEEP:JOB")
-        results, listed = show_sweep.read(folder, sweep, graph)
-        if person:
-            output.render(asked.form, show_sweep.document(results, listed))
-        else:
-            output.write(asked.form, show_sweep.tables(results, listed, asked.form), "jobs")
+        seen = show_sweep.read(folder, sweep, graph)
+        output.present(form, lambda: show_sweep.document(*seen), lambda: show_sweep.tables(*seen, form), "jobs")
+    elif len(jobs) > 1 and form is None:
+        output.render(None, show_sweep.some_jobs(folder, jobs))
     elif len(jobs) > 1:
-        if asked.form is None:
-            output.render(None, show_sweep.some_jobs(folder, jobs))
-        else:
-            output.write(asked.form, show_sweep.job_tables(folder, jobs))
+        output.write(form, show_sweep.job_tables(folder, jobs))
     else:
-        found = details.read(folder, sweep, graph, jobs[0])
-        if person:
-            output.render(asked.form, show_job.document(found, asked.log))
-        else:
-            output.write(asked.form, show_job.tables(found, asked.form, asked.log))
+        job = details.read(folder, sweep, graph, jobs[0])
+        whole = asked.log
+        output.present(form, lambda: show_job.document(job, whole), lambda: show_job.tables(job, form, whole))
     return 0
 
 

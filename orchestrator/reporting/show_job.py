@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.records import HARMLESS, SUCCESSES
 from orchestrator.reporting.commands import shown
-from orchestrator.reporting.document import Document, Item, Piece, Status, Verbatim
-from orchestrator.reporting.document import Table as Lines
+from orchestrator.reporting.document import Document, Grid, Item, Paragraph, Piece, Verbatim
 from orchestrator.reporting.layout import Cell, age, duration, plain
 from orchestrator.reporting.show_sweep import brief, environment_items, pairs, seconds
 from orchestrator.results import configuration, details, snapshot
@@ -112,9 +111,10 @@ def _edge_row(edge: details.Edge) -> dict[str, Any]:
 def document(found: JobDetails, whole_log: bool) -> Document:
     """Return what it was, what became of it, what it saw, and how to run it again."""
     job, outcome, result = found.job, found.outcome, found.outcome.result
+    style = "bold green" if outcome.status in SUCCESSES else "bold red"
     files = [f"{file} {size} bytes" for file, size in found.files]
     pieces: list[Piece] = [
-        Status(job.title, outcome.status, "bold green" if outcome.status in SUCCESSES else "bold red"),
+        Paragraph(f"{job.title}: {outcome.status}", style, strong=True, wrap=False),
         Item("job", f"{job.id} of {found.folder.name}"),
         *([Item("run", _run(found))] if result is not None else []),
         *_why(found, whole_log),
@@ -175,7 +175,7 @@ def _samples(found: JobDetails) -> list[Piece]:
     if not summaries:
         return []
     titles = ("samples", "count", "median", "IQR", "min", "max", "in time order")
-    pieces: list[Piece] = [_table(titles, [_sample_cells(summary) for summary in summaries], range(1, 6))]
+    pieces: list[Piece] = [_grid(titles, [_sample_cells(summary) for summary in summaries], range(1, 6))]
     speedup = round_speedup(found.outcome)
     if speedup is not None:
         ends = f" [{speedup.low:.3f}, {speedup.high:.3f}] (in-process)" if speedup.low and speedup.high else ""
@@ -183,8 +183,8 @@ def _samples(found: JobDetails) -> list[Piece]:
     return pieces
 
 
-def _table(titles: Sequence[str], rows: Sequence[Sequence[Cell]], figures: Sequence[int]) -> Lines:
-    return Lines(titles, rows, figures=figures, most=None, indent="  ")
+def _grid(titles: Sequence[str], rows: Sequence[Sequence[Cell]], figures: Sequence[int]) -> Grid:
+    return Grid(titles, rows, figures=figures, most=None, indent="  ")
 
 
 def _sample_cells(summary: Summary) -> list[Cell]:
@@ -228,7 +228,7 @@ def _memory(found: JobDetails) -> list[Piece]:
         [Cell(f"{what} {phase}"), *(Cell("" if level is None else f"{level:.1f}") for level in levels)]
         for what, phase, *levels in found.memory()
     ]
-    pieces: list[Piece] = [_table(("memory, MiB", "start", "peak", "end"), rows, (1, 2, 3))] if rows else []
+    pieces: list[Piece] = [_grid(("memory, MiB", "start", "peak", "end"), rows, (1, 2, 3))] if rows else []
     base = found.base
     return pieces + ([Item("before model", f"{base:.1f} MiB ({found.memory_source})")] if base is not None else [])
 
@@ -267,7 +267,10 @@ def _tensors(tensors: Sequence[Mapping[str, Any]]) -> list[Piece]:
     ]
     titles = ("tensor", "", "rule", "max error", "RMSE", "limit", "cosine")
     failed = sum(one.get("passed") is False for one in tensors)
-    return [_table(titles, rows, (3, 4, 5, 6)), Item("tensors", f"{len(tensors)} compared, {failed} failed")]
+    return [
+        _grid(titles, rows, (3, 4, 5, 6)),
+        Item("tensors", f"{len(tensors)} compared, {failed} failed"),
+    ]
 
 
 def _figure(value: Any) -> str:

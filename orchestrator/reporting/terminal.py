@@ -16,12 +16,12 @@ from orchestrator.reporting import document, findings
 from orchestrator.reporting.document import (
     LISTED,
     Document,
+    Grid,
     Heading,
     Item,
     Listing,
     Paragraph,
     Piece,
-    Table,
     Verbatim,
 )
 from orchestrator.reporting.layout import Cell, duration
@@ -84,7 +84,7 @@ def final(tables: Tables, folder: str, next_command: str) -> Document:
     pieces: list[Piece] = []
     for section in sections(summary, overview):
         pieces.append(Heading(section.title(several_seeds), style="bold reverse"))
-        pieces.append(Table(TITLES, section.table(), most=None, stacked=True))
+        pieces.append(Grid(TITLES, section.table(), most=None, stacked=True))
     for name, found in tables.findings.items():
         pieces += findings.pieces(name, found)
     if not summary and not tables.findings:
@@ -190,7 +190,7 @@ def _self_test(checks: Sequence[Mapping[str, Any]]) -> list[Piece]:
     style = "bold" if checks[-1]["result"] == PASS else "bold red"
     return [
         Heading("self-test", style="bold reverse", above=False),
-        Table(("check", "", "expected", "found"), rows, most=None),
+        Grid(("check", "", "expected", "found"), rows, most=None),
         Paragraph(checks[-1]["found"], style),
     ]
 

@@ -40,24 +40,6 @@ NOT_FOR_READING = frozenset(
     | {name for name in COLUMNS if name.endswith("_count") and name != "geomean_count"}
 )
 
-WHOLE = frozenset(
-    {"sides", "totals", "configuration", "results", "geometric_means", "attribution", "shared", "facts"}
-    | {
-        "sweeps",
-        "about",
-        "failures",
-        "disturbed",
-        "slowest",
-        "samples",
-        "edges",
-        "files",
-        "history",
-        "unreadable",
-        "options",
-    }
-)
-"""Tables of verbs that have few columns, all of them for reading."""
-
 IN_OTHER_TABLES = {  # the Markdown summary says what performance.md and accuracy.md detail
     "summary": frozenset(
         {*COUNTERS, *DEVICE, *JUDGEMENT, "own_memory_mib", "compile_peak_memory_mib", "children_peak_memory_mib"}
@@ -130,7 +112,7 @@ def _json(value: Any) -> str:
 def to_markdown(name: str, table: Table) -> str:
     """Return a heading, what all rows have in common, and a table of the columns that hold something."""
     content = table.rows
-    hidden = frozenset() if name in WHOLE else NOT_FOR_READING | IN_OTHER_TABLES.get(name, frozenset())
+    hidden = NOT_FOR_READING | IN_OTHER_TABLES.get(name, frozenset())
     shown = [column for column in table.columns if column not in hidden]
     shown = [column for column in shown if any(row[column] is not None for row in content)]
     constant = [c for c in shown if c in IDENTITY and c not in ("model", "compiler") and _constant(c, content)]
