@@ -7,6 +7,7 @@ else: a page has room for `PAGE` times as many rows as a terminal, and both say 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -22,6 +23,8 @@ from orchestrator.words import more, plural, some
 LISTED = 20
 """So many of a list are shown on a terminal."""
 PAGE = 3
+MOST_LINES = 100_000
+"""So many lines of a log, the last, are on a page: a page is made in memory."""
 
 
 class Piece(Protocol):
@@ -196,7 +199,7 @@ class Verbatim:
             yield line
 
     def markdown(self) -> list[str]:
-        texts = list(self.texts)
+        texts = deque(self.texts, MOST_LINES)
         return markdown.fence(texts) if texts else []
 
 
