@@ -268,6 +268,9 @@ class Measure(Protocol):
     `default_batch_size: ClassVar[int]`, which stands for the suite's where none is asked for, and, where it compares
     results, `deterministic: ClassVar[bool] = True`: on CUDA its process is made deterministic as that of a judged one.
     One with the options `tolerance`, `cosine` and `larger_multiplier` gets the suite's.
+
+    One that finds more than samples declares its tables, `TABLES: ClassVar[Mapping[str, TableSpec]]`
+    (`orchestrator.columns`), and leaves their rows with `context.find`. Every output has them.
     """
 
     kind: ClassVar[str]

@@ -17,7 +17,6 @@ import synthetic
 from test_command_line import command, said
 
 from orchestrator.records import JobResult, JobSpec, PluginSpec
-from orchestrator.reporting import history as verb
 from orchestrator.reporting.history_text import causes
 from orchestrator.results import history, snapshot, tables
 from orchestrator.results.changes import Figure
@@ -467,12 +466,19 @@ def test_a_damaged_baseline_file_is_named(days: Days, tmp_path: Path, capsys: py
     assert "1 sweep below outputs" in said(capsys, "history", "bad.json")[1]
 
 
-@pytest.mark.parametrize("arguments", [["--last", "0"], ["--last", "x"], ["--metric", "speed"]], ids=str)
+@pytest.mark.parametrize("arguments", [["--last", "0"], ["--last", "x"]], ids=str)
 @pytest.mark.usefixtures("days")
 def test_wrong_options_end_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         said(capsys, "history", *arguments)
     assert arguments[0] in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("days")
+def test_a_metric_that_no_sweep_has_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, told = said(capsys, "history", "--metric", "speed")
+    assert code == 2
+    assert "did you mean 'speedup'" in told
 
 
 # -- the parts
@@ -495,10 +501,6 @@ def test_the_likeliest_causes_come_first_and_the_others_are_counted() -> None:
     ]
     assert causes(found, 1) == ["packages.torch 2.12 -> 2.13", "and 4 more"]
     assert causes(None, 3) == []
-
-
-def test_the_names_of_metrics_are_those_that_can_be_judged() -> None:
-    assert verb.METRICS == history.METRICS
 
 
 def test_jobs_of_other_measures_are_no_points(days: Days) -> None:

@@ -62,8 +62,7 @@ def _table(found: Sequence[Line]) -> list[str]:
         return []
     rows = [markdown_row(["row", "figure", "A", "B", "B / A [95 %]", ""]), "|---|---|---:|---:|---|---|"]
     for line in found[:LISTED]:
-        cells = [line.label + f" {DISTURBED}" * bool(line.disturbed), words.named(line.metric)]
-        cells += [figure(line.metric, value) for value in (line.before, line.after)]
+        cells = [line.label + f" {DISTURBED}" * bool(line.disturbed), *words.figures_of(line)]
         cells += [words.ratio_of(line), words.word(line.metric, line.word)]
         rows.append(markdown_row(map(escape, cells)))
     more = [f"and {len(found) - LISTED:,} more lines (`--json` has all)", ""] if len(found) > LISTED else []

@@ -107,10 +107,11 @@ def _table(out: Console, found: Sequence[Line], last: Sequence[list[Cell] | Head
 
 
 def _cells(line: Line) -> list[Cell]:
+    name, before, after = words.figures_of(line)
     return [
-        Cell(f"    {words.named(line.metric)}"),
-        Cell(figure(line.metric, line.before)),
-        Cell(figure(line.metric, line.after)),
+        Cell(f"    {name}"),
+        Cell(before),
+        Cell(after),
         Cell(words.ratio_of(line)),
         Cell(words.word(line.metric, line.word), style=STYLES.get(line.word, "")),
     ]

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from orchestrator.columns import Column
 from orchestrator.records import SUCCESSES
 from orchestrator.results.attribution import STATUS, Attribution, Shared, shared
 from orchestrator.results.comparison import BETTER, CHANGED, NOISE, WORSE, Comparison
@@ -55,13 +56,22 @@ def named(metric: str) -> str:
     return NAMES[metric][0] if metric in NAMES else metric.replace("_", " ")
 
 
-def figure(metric: str, value: Any) -> str:
-    """Return a value with its unit; a status as it is."""
+def figure(metric: str, value: Any, column: Column | None = None) -> str:
+    """Return a value with its unit; a status as it is. column: of a figure that is not built in."""
     if value is None:
         return NO_FIGURE
     if isinstance(value, str):
         return value
-    return f"{COLUMNS[metric].text(value)}{NAMES[metric][1] if metric in NAMES else ''}"
+    column = column or COLUMNS[metric]
+    unit = NAMES[metric][1] if metric in NAMES else f" {column.heading[1]}".rstrip()
+    return f"{column.text(value)}{unit}"
+
+
+def figures_of(line: Line) -> tuple[str, str, str]:
+    """Return a line's figure by name, before and after."""
+    column = None if line.change is None else line.change.column
+    name = named(line.metric) if column is None or column.name in COLUMNS else column.words
+    return name, figure(line.metric, line.before, column), figure(line.metric, line.after, column)
 
 
 def ratio(value: float | None, low: float | None, high: float | None) -> str:

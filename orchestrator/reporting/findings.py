@@ -8,10 +8,11 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from orchestrator.columns import Column
 from orchestrator.records import SUCCESSES
 from orchestrator.reporting.layout import Cell, grid, item, natural_width
 from orchestrator.results.exports import NOT_FOR_READING
-from orchestrator.results.metrics import COLUMNS, MISSING
+from orchestrator.results.metrics import MISSING
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.tables import Table
 
@@ -27,12 +28,12 @@ def show(out: Console, name: str, table: Table) -> None:
     """Print one table: what all rows have in common in its heading, then the rows, then what could not be done."""
     found = [row for row in table.rows if _has_figures(table, row)]
     columns, shared = shown_columns(table, found)
-    common = " · ".join(COLUMNS[name].text(found[0][name]) for name in shared) if found else ""
+    common = " · ".join(table.column(name).text(found[0][name]) for name in shared) if found else ""
     out.print()
     out.print(Text(" · ".join(part for part in (name.replace("_", " "), common) if part), "bold reverse"))
-    texts = [[COLUMNS[name].text(row[name]) for name in columns] for row in found[:LISTED]]
+    texts = [[table.column(name).text(row[name]) for name in columns] for row in found[:LISTED]]
     cells = [[Cell(_cut(text)) for text in row] for row in texts]
-    titles = [_title(name) for name in columns]
+    titles = [_title(table.column(name)) for name in columns]
     if cells and natural_width(titles, cells) <= out.width:
         for line in grid(titles, cells, out.width, stacked=False):
             out.print(line)
@@ -70,9 +71,9 @@ def _has_figures(table: Table, row: Row) -> bool:
     return any(row[name] is not None for name in table.columns if name not in about)
 
 
-def _title(name: str) -> str:
-    column = COLUMNS[name]
-    return f"{column.words}, {column.unit}" if column.unit not in ("", "1") else column.words
+def _title(column: Column) -> str:
+    words, unit = column.heading
+    return f"{words}, {unit}" if unit else words
 
 
 def _cut(text: str) -> str:

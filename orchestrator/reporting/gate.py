@@ -26,17 +26,19 @@ def main(argv: Sequence[str]) -> int:
     """Run `python -m orchestrator gate`. Returns 0 if it passes, else 1; raises UsageError for bad input."""
     asked = _arguments(argv)
     from orchestrator.results import gate, rules
+    from orchestrator.results.limits import limits_of
 
-    chosen = rules.read(Path(asked.rules)) if asked.rules else rules.Rules()
     today = rules.date(asked.today, "--today") if asked.today else datetime.datetime.now(datetime.UTC).date()
     after, sweep = _read(asked.ref, Path(asked.root))
+    before = after if asked.accept else _read_baseline(asked.against, Path(asked.root))[0]
+    metrics = limits_of({**after.columns, **before.columns})
+    chosen = rules.read(Path(asked.rules), metrics) if asked.rules else rules.Rules(defaults=metrics)
     if asked.accept:
         from orchestrator.reporting import acceptance
 
         accepted = acceptance.accept(Path(asked.against), after, chosen, today, force=asked.force)
         acceptance.show(asked.form, accepted)
         return 0
-    before, _ = _read_baseline(asked.against, Path(asked.root))
     judgement = gate.gate(before, after, chosen, today, sweep)
     if asked.junit:
         _write_junit(Path(asked.junit), judgement)

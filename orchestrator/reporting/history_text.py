@@ -9,10 +9,10 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from orchestrator.columns import Column
 from orchestrator.reporting.layout import console, cut, paragraph, plain
-from orchestrator.results.comparison import COUNTED, MetricChange
-from orchestrator.results.history import Point, Read, Series, title
-from orchestrator.results.metrics import COLUMNS
+from orchestrator.results.comparison import MetricChange
+from orchestrator.results.history import Point, Read, Series, column_of, title
 
 LISTED, POINTS, CAUSES = 20, 60, 6
 """So many series, points of all of them, and causes of a change are shown; the others are counted."""
@@ -28,7 +28,7 @@ MARKS, PLAIN_MARKS = "├─●┤", "|-o|"
 
 def show(series: Sequence[Series], found: Read, metric: str, named: Sequence[str] | None) -> None:
     """Print series below their machines, what the marks mean, and what could not be read. named: the roots."""
-    out = console()
+    out, column = console(), column_of(series, metric)
     moving = [one for one in series if one.moved]
     chosen = {id(one) for one in sorted(series, key=lambda one: not one.moved)[:LISTED]}
     machine = None
@@ -38,7 +38,7 @@ def show(series: Sequence[Series], found: Read, metric: str, named: Sequence[str
         if machine != one.machine:
             machine = one.machine
             out.print(Text(f" {plain(title(machine))} ", "bold reverse"), no_wrap=True, overflow="ellipsis")
-        _show_series(out, one, metric, max(FEWEST, POINTS // len(chosen)))
+        _show_series(out, one, column, max(FEWEST, POINTS // len(chosen)))
     if len(series) > LISTED:
         out.print(f"and {len(series) - LISTED:,} series more: --model, --compiler choose; --json and --csv have all")
     points = [point for one in series for point in one.points]
@@ -59,17 +59,17 @@ def show(series: Sequence[Series], found: Read, metric: str, named: Sequence[str
         out.print(f"  and {len(found.unreadable) - LISTED} more")
 
 
-def _show_series(out: Console, series: Series, metric: str, most: int) -> None:
+def _show_series(out: Console, series: Series, column: Column, most: int) -> None:
     """Print one line per point: sweep, value, plot, change; below a point that moved, what else changed."""
     out.print(Text(plain(series.label), "bold"), soft_wrap=True)
     points = _chosen(series.points, most)
     if len(points) < len(series.points):
         out.print(f"  {len(series.points) - len(points)} other points are in --json and --csv")
-    cells = [("sweep", metric, "change", "")] + [_cells(point, metric) for point in points]
+    cells = [("sweep", column.name, "change", "")] + [_cells(point, column) for point in points]
     widths = [max(len(row[i]) for row in cells) for i in range(3)]
     width = min(out.width - 2 - sum(widths) - 3 * 2, WIDEST)
     low, high = scale(points)
-    plots = [_axis(low, high, metric, width), *(_plot(point, low, high, width, _marks(out)) for point in points)]
+    plots = [_axis(low, high, column, width), *(_plot(point, low, high, width, _marks(out)) for point in points)]
     for row, plot, point in zip(cells, plots, (None, *points), strict=True):
         line = Text(f"  {row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  ", "" if point else "dim")
         line.append(f"{plot:<{width}}  " if width >= NARROWEST else "", "" if point else "dim")
@@ -86,23 +86,23 @@ def _chosen(points: Sequence[Point], most: int) -> list[Point]:
     return [point for point in points if id(point) in kept]
 
 
-def _cells(point: Point, metric: str) -> tuple[str, str, str, str]:
+def _cells(point: Point, column: Column) -> tuple[str, str, str, str]:
     """Return sweep, value with interval, change, and the style of the change."""
     mark = " r" if point.sweep.origin else ""
-    value = point.row.status if point.value is None else _value(metric, point.value)
+    value = point.row.status if point.value is None else _value(column, point.value)
     if point.low is not None and point.high is not None:
-        value += f" [{_number(metric, point.low)}, {_number(metric, point.high)}]"
+        value += f" [{column.text(point.low)}, {column.text(point.high)}]"
     change = point.change
-    words = [_percent(metric, change)] if change is not None else []
+    words = [_percent(column, change)] if change is not None else []
     words += [str(point.word)] if point.moved else []
     style = {"better": "green", "worse": "red", "changed": "yellow"}.get(point.word or "", "dim")
     return cut(plain(point.sweep.name), NAME) + mark, value + "*" * bool(point.row.disturbed), " ".join(words), style
 
 
-def _percent(metric: str, change: MetricChange) -> str:
+def _percent(column: Column, change: MetricChange) -> str:
     """Return the size of a change: relative, or for a count both counts."""
-    if metric in COUNTED or change.ratio is None:
-        return f"{_number(metric, change.before)} -> {_number(metric, change.after)}"
+    if column.kind == "count" or change.ratio is None:
+        return f"{column.text(change.before)} -> {column.text(change.after)}"
     return f"{round((change.ratio - 1) * 100, 1) + 0.0:+.1f} %"  # + 0.0: no "-0.0"
 
 
@@ -114,12 +114,8 @@ def _why(point: Point) -> str:
     return plain(f"{point.word}: {'; '.join(words)}")
 
 
-def _number(metric: str, value: float) -> str:
-    return COLUMNS[metric].text(value)
-
-
-def _value(metric: str, value: float) -> str:
-    return _number(metric, value) + "x" * (metric == "speedup")
+def _value(column: Column, value: float) -> str:
+    return column.text(value) + "x" * (column.name == "speedup")
 
 
 def scale(points: Sequence[Point]) -> tuple[float, float]:
@@ -128,8 +124,8 @@ def scale(points: Sequence[Point]) -> tuple[float, float]:
     return (min(seen), max(seen)) if seen else (0.0, 0.0)
 
 
-def _axis(low: float, high: float, metric: str, width: int) -> str:
-    ends = _value(metric, low), _value(metric, high)
+def _axis(low: float, high: float, column: Column, width: int) -> str:
+    ends = _value(column, low), _value(column, high)
     return ends[0] + " " * (width - len(ends[0]) - len(ends[1])) + ends[1] if low < high else ""
 
 

@@ -57,7 +57,7 @@ def _rows(out: Console, made: many.Matrix, everything: bool) -> None:
         say(out, [f"{side} against A: {', '.join(parts) or 'the same'}"])
     labels = Labels([(row.names, row.names) for row, _ in made.lines])
     rows = [
-        [Cell(f"  {labels.of(row.names, row.names)}"), *(_cell(made.metric, cell) for cell in cells)]
+        [Cell(f"  {labels.of(row.names, row.names)}"), *(_cell(made, cell) for cell in cells)]
         for row, cells in shown[:LISTED]
     ]
     if len(shown) > LISTED:
@@ -75,9 +75,10 @@ def _rows(out: Console, made: many.Matrix, everything: bool) -> None:
         say(out, [f"against A, beyond noise: {', '.join(meanings)}"], "dim")
 
 
-def _cell(metric: str, cell: many.Cell) -> Cell:
+def _cell(made: many.Matrix, cell: many.Cell) -> Cell:
     mark = MARKS.get(cell.word, "") + DISTURBED * cell.disturbed
-    return Cell(" ".join(filter(None, (figure(metric, cell.value), mark))), style=STYLES.get(cell.word, ""))
+    text = figure(made.metric, cell.value, made.column)
+    return Cell(" ".join(filter(None, (text, mark))), style=STYLES.get(cell.word, ""))
 
 
 def _blocks(out: Console, sides: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
@@ -107,7 +108,7 @@ def to_markdown(made: many.Matrix, everything: bool) -> str:
     lines += [f"- {side}: {escape(one.name)}" for side, one in zip(made.sides, made.snapshots, strict=True)]
     lines += ["", markdown_row(["row", *made.sides]), markdown_row(["---", *["---:"] * len(made.sides)])]
     for row, cells in shown:
-        texts = (_cell(made.metric, cell).first for cell in cells)
+        texts = (_cell(made, cell).first for cell in cells)
         lines.append(markdown_row([escape(labels.of(row.names, row.names)), *texts]))
     for compiler, count, means in made.means:
         name = f"geometric mean, {compiler}, {plural(count, 'row')}"

@@ -111,7 +111,7 @@ def _findings(tables: Tables, most: int) -> list[list[str]]:
             *columns,
             *(["reason"] if "reason" in found.columns and any(r["reason"] for r in found.rows) else []),
         ]
-        lines = [[code(COLUMNS[column].text(row[column])) for column in columns] for row in found.rows[:most]]
+        lines = [[code(found.column(column).text(row[column])) for column in columns] for row in found.rows[:most]]
         titles = [column.replace("_", " ") for column in columns]
         body = table(titles, lines, left=len(columns)) + more(len(lines), len(found.rows), "rows")
         parts.append(details(f"{name.replace('_', ' ')}: {plural(len(found.rows), 'row')}", body))

@@ -23,8 +23,8 @@ from orchestrator.store import JobGraph, Sweep, SweepFolder
 
 TAIL_BYTES = 64 * 1024
 LONGEST_LINE = 1 << 20
-SHOWN_APART = ("memory", "accuracy", "graph_break_reasons")
-"""Facts that are tables of their own."""
+SHOWN_APART = ("memory", "accuracy", "graph_break_reasons", "tables")
+"""Facts that are tables of their own, or say what those are."""
 OTHER_KEYS = ("round", "status", "job")
 """What `parse_only` knows besides `orchestrator.planning.matching.KEYS`."""
 

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from orchestrator.columns import Column
 from orchestrator.files import write_text
 from orchestrator.records import SCHEMA_VERSION
 from orchestrator.results.accuracy import JUDGEMENT
@@ -85,12 +86,12 @@ def to_csv(table: Table) -> str:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(table.columns)
     for row in table.rows:
-        writer.writerow([_csv_cell(name, value) for name, value in row.items()])
+        writer.writerow([_csv_cell(table.column(name), value) for name, value in row.items()])
     return file.getvalue()
 
 
-def _csv_cell(name: str, value: Any) -> Any:
-    if isinstance(value, str) and COLUMNS[name].kind == "text" and value.startswith(FORMULA):
+def _csv_cell(column: Column, value: Any) -> Any:
+    if isinstance(value, str) and column.kind == "text" and value.startswith(FORMULA):
         return "'" + value
     return value
 
@@ -100,11 +101,9 @@ def to_json(tables: Mapping[str, Table]) -> str:
 
     Figures that JSON has no word for are the strings "nan", "inf" and "-inf".
     """
-    used = [name for name in COLUMNS if any(name in table.columns for table in tables.values())]
-    columns = {
-        name: {"unit": COLUMNS[name].unit or None, "better": COLUMNS[name].better, "doc": COLUMNS[name].doc}
-        for name in used
-    }
+    known = {**COLUMNS, **{name: column for table in tables.values() for name, column in table.own.items()}}
+    used = [column for name, column in known.items() if any(name in table.columns for table in tables.values())]
+    columns = {one.name: {"unit": one.unit or None, "better": one.better, "doc": one.doc} for one in used}
     described = _block("{", (f"{_json(name)}: {_json(column)}" for name, column in columns.items()), "}", 1)
     listed = (f"{_json(name)}: {_block('[', map(_json_row, table.rows), ']', 2)}" for name, table in tables.items())
     parts = (f'"schema": {SCHEMA_VERSION}', f'"columns": {described}', f'"tables": {_block("{", listed, "}", 1)}')
@@ -139,14 +138,14 @@ def to_markdown(name: str, table: Table) -> str:
     constant = [c for c in shown if c in IDENTITY and c not in ("model", "compiler") and _constant(c, content)]
     lines = [f"## {name.capitalize().replace('_', ' ')}", ""]
     if constant:
-        words = (_markdown_cell(column, COLUMNS[column].text(content[0][column])) for column in constant)
+        words = (_markdown_cell(table.column(name), content[0][name]) for name in constant)
         lines += [", ".join(f"{column} {word}" for column, word in zip(constant, words, strict=True)), ""]
     shown = [column for column in shown if column not in constant]
     if not shown:
         return "\n".join([*lines, "No rows.", ""])
-    lines.append(markdown_row(_heading(column) for column in shown))
-    lines.append(markdown_row("---" if COLUMNS[column].kind == "text" else "---:" for column in shown))
-    lines += [markdown_row(_markdown_cell(c, COLUMNS[c].text(row[c])) for c in shown) for row in content]
+    lines.append(markdown_row(_heading(table.column(name)) for name in shown))
+    lines.append(markdown_row("---" if table.column(name).kind == "text" else "---:" for name in shown))
+    lines += [markdown_row(_markdown_cell(table.column(name), row[name]) for name in shown) for row in content]
     return "\n".join([*lines, ""])
 
 
@@ -154,9 +153,9 @@ def _constant(column: str, content: Sequence[Mapping[str, Any]]) -> bool:
     return len(content) > 1 and all(row[column] == content[0][column] for row in content)
 
 
-def _heading(column: str) -> str:
-    found = COLUMNS[column]
-    return f"{found.words} ({found.unit})" if found.unit not in ("", "1") else found.words
+def _heading(column: Column) -> str:
+    words, unit = column.heading
+    return f"{words} ({unit})" if unit else words
 
 
 def markdown_code(text: str) -> str:
@@ -173,8 +172,9 @@ def markdown_row(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _markdown_cell(column: str, text: str) -> str:
+def _markdown_cell(column: Column, value: Any) -> str:
     """Return a cell. A text that Markdown would make a link, a picture, a mention or bold of stands as code."""
-    if COLUMNS[column].kind == "text" and MARKUP.search(text):
+    text = column.text(value)
+    if column.kind == "text" and MARKUP.search(text):
         return markdown_code(text)
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

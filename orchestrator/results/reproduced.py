@@ -97,7 +97,7 @@ def verdicts(before: Snapshot, after: Snapshot) -> list[Verdict]:
 def in_words(metric: MetricChange) -> str:
     """Return a change of a metric in words: "latency 2.03x [1.98, 2.09]", "graph breaks 0 -> 1"."""
     name = label(metric.metric)
-    if metric.ratio is None or COLUMNS[metric.metric].kind == "count":
+    if metric.ratio is None or metric.column.kind == "count":
         return f"{name} {metric.before:g} -> {metric.after:g}"
     text = COLUMNS["ratio"].text
     interval = f" [{text(metric.low)}, {text(metric.high)}]" if metric.low is not None else ""

@@ -8,8 +8,8 @@
     new_rows: judge       # or ignore: a new row that failed is no failure
     environment: warn     # or fail, ignore: what to do about figures of another machine, or of other packages
 
-Limits are those of `orchestrator.results.comparison.LIMITS`, changed by `thresholds`, then by the models and then by
-the compilers that match, each in the order of the file.
+Limits are those of `orchestrator.results.limits`, of the built-in figures and of those that measures declare, changed
+by `thresholds`, then by the models and then by the compilers that match, each in the order of the file.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ import yaml
 from orchestrator.errors import UsageError, did_you_mean
 from orchestrator.files import WORD, read_bytes
 from orchestrator.planning.matching import KEYS, Names, matches
-from orchestrator.results.comparison import COUNTED, LIMITS, Limit
 from orchestrator.results.configuration import compiler_name
+from orchestrator.results.limits import DEFAULTS, EXACT, Limit
 from orchestrator.results.snapshot import Row
 
 STATUS = "status"
@@ -38,8 +38,6 @@ LARGEST = 1 << 20
 """Bytes of a rules file."""
 SHOWN = 80
 """So many characters of a wrong value are shown."""
-EXACT = Limit(threshold=0.0, alone=0.0)
-DEFAULTS: Mapping[str, Limit] = {**LIMITS, **dict.fromkeys(COUNTED, EXACT)}
 
 Sizes = Mapping[str, float]
 """Those of `SIZES` that the file gives."""
@@ -76,7 +74,7 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """`models` and `compilers`: glob -> changes of the limits of the rows that match."""
+    """`defaults`: metric -> its limit; `models` and `compilers`: glob -> changes of it in the rows that match."""
 
     thresholds: Changes = field(default_factory=dict)
     models: Mapping[str, Changes] = field(default_factory=dict)
@@ -84,13 +82,14 @@ class Rules:
     flaky: tuple[Entry, ...] = ()
     new_rows: str = JUDGE
     environment: str = WARN
+    defaults: Mapping[str, Limit] = field(default_factory=lambda: DEFAULTS)
 
     def limits(self, row: Names) -> dict[str, Limit]:
         """Return metric -> limit of a row that is called so, without the metrics that are off."""
-        limits: dict[str, Limit | None] = dict(DEFAULTS)
+        limits: dict[str, Limit | None] = dict(self.defaults)
         for changes in self._changes(row):
             for metric, sizes in changes.items():
-                limits[metric] = None if sizes is None else changed(limits[metric] or DEFAULTS[metric], sizes)
+                limits[metric] = None if sizes is None else changed(limits[metric] or self.defaults[metric], sizes)
         return {metric: limit for metric, limit in limits.items() if limit is not None}
 
     def _changes(self, row: Names) -> list[Changes]:
@@ -122,8 +121,11 @@ def called(row: Row) -> Names:
     }
 
 
-def read(path: Path) -> Rules:
-    """Read a rules file. Raises UsageError, naming file and key, for whatever is not as above."""
+def read(path: Path, defaults: Mapping[str, Limit] = DEFAULTS) -> Rules:
+    """Read a rules file. `defaults`: the metrics that there are, with their limits.
+
+    Raises UsageError, naming file and key, for whatever is not as above.
+    """
     try:
         data = yaml.load(read_bytes(path, LARGEST).decode(), Loader=_Loader)
     except yaml.YAMLError as error:
@@ -132,10 +134,10 @@ def read(path: Path) -> Rules:
         raise UsageError(f"{path}{place}: not YAML: {getattr(error, 'problem', None) or error}") from error
     except (OSError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, or a date that is none
         raise UsageError(f"{path} cannot be read: {error}") from error
-    return parse({} if data is None else data, str(path))
+    return parse({} if data is None else data, str(path), defaults)
 
 
-def parse(data: Any, where: str) -> Rules:
+def parse(data: Any, where: str, defaults: Mapping[str, Limit] = DEFAULTS) -> Rules:
     """Return the rules that a YAML file holds. Raises UsageError."""
     _keys(data, SECTIONS, where)
     data = {key: value for key, value in data.items() if value is not None}  # a section may be empty
@@ -146,28 +148,29 @@ def parse(data: Any, where: str) -> Rules:
         if data.get(key, known[0]) not in known:
             raise UsageError(f"{where}: {key}: {_shown(data[key])} is none of {', '.join(known)}")
     return Rules(
-        thresholds=_changes(data.get("thresholds", {}), f"{where}: thresholds"),
-        models=_by_name(data.get("models", {}), f"{where}: models"),
-        compilers=_by_name(data.get("compilers", {}), f"{where}: compilers"),
-        flaky=tuple(_entry(entry, f"{where}: flaky[{i}]") for i, entry in enumerate(flaky)),
+        thresholds=_changes(data.get("thresholds", {}), f"{where}: thresholds", defaults),
+        models=_by_name(data.get("models", {}), f"{where}: models", defaults),
+        compilers=_by_name(data.get("compilers", {}), f"{where}: compilers", defaults),
+        flaky=tuple(_entry(entry, f"{where}: flaky[{i}]", defaults) for i, entry in enumerate(flaky)),
+        defaults=defaults,
         **{key: data.get(key, known[0]) for key, known in CHOICES.items()},
     )
 
 
-def _by_name(data: Any, where: str) -> dict[str, Changes]:
+def _by_name(data: Any, where: str, defaults: Mapping[str, Limit]) -> dict[str, Changes]:
     _map(data, where)
-    return {str(name): _changes(own, f"{where}: {name}") for name, own in data.items()}
+    return {str(name): _changes(own, f"{where}: {name}", defaults) for name, own in data.items()}
 
 
-def _changes(data: Any, where: str) -> Changes:
-    _keys(data, DEFAULTS, where, "metric")
-    return {metric: _sizes(metric, value, f"{where}: {metric}") for metric, value in data.items()}
+def _changes(data: Any, where: str, defaults: Mapping[str, Limit]) -> Changes:
+    _keys(data, defaults, where, "metric")
+    return {metric: _sizes(defaults[metric], value, f"{where}: {metric}") for metric, value in data.items()}
 
 
-def _sizes(metric: str, value: Any, where: str) -> Sizes | None:
+def _sizes(limit: Limit, value: Any, where: str) -> Sizes | None:
     if value is False or value == "off":  # YAML 1.1 reads a plain off as false
         return None
-    if metric in COUNTED:
+    if limit == EXACT:
         raise UsageError(f"{where}: counts are compared exactly: write off, or leave it out, not {_shown(value)}")
     sizes = value if isinstance(value, Mapping) else {"threshold": value}
     _keys(sizes, SIZES, where)
@@ -179,7 +182,7 @@ def _sizes(metric: str, value: Any, where: str) -> Sizes | None:
     return {key: float(size) for key, size in sizes.items()}
 
 
-def _entry(data: Any, where: str) -> Entry:
+def _entry(data: Any, where: str, defaults: Mapping[str, Limit]) -> Entry:
     _keys(data, (*KEYS, "metric", "reason", "expires"), where)
     rule = {key: value for key, value in data.items() if key in KEYS}
     if not rule:
@@ -191,8 +194,8 @@ def _entry(data: Any, where: str) -> Entry:
     metrics = data.get("metric", [])
     metrics = tuple(map(str, metrics if isinstance(metrics, list) else [metrics]))
     for metric in metrics:
-        if not any(mark in metric for mark in "*?[") and metric not in (*DEFAULTS, STATUS):
-            raise UsageError(f"{where}: unknown metric '{metric}': {did_you_mean(metric, (*DEFAULTS, STATUS))}")
+        if not any(mark in metric for mark in "*?[") and metric not in (*defaults, STATUS):
+            raise UsageError(f"{where}: unknown metric '{metric}': {did_you_mean(metric, (*defaults, STATUS))}")
     reason = data.get("reason")
     if not isinstance(reason, str) or not reason.strip():
         raise UsageError(f"{where}: reason: say in a text why this is flaky, best with a link")
