@@ -126,6 +126,20 @@ class Decoding(Protocol):
         """
 
 
+class Costed(Protocol):
+    """A plug-in that says what it costs, for the estimate before a sweep, and for even shards. No plug-in has to.
+
+    cost_factor: of a compiler its compile time in that of inductor (0: it does not compile); of a mode the compile
+    time in that of inference; of an observed measure its time in that of one compilation and ten steps. It may be a
+    property. A mode may have besides `step_size(workload) -> (tokens, calls)`: with so many tokens is the model called
+    in one step, the whole batch, and so many calls of one token each are among them. Without it: the input, one call.
+    """
+
+    @property
+    def cost_factor(self) -> float:
+        """Seconds, as a share of what is usual."""
+
+
 class Builder(Protocol):
     """Builds one model of a suite. Options are the entry's `build` keys in the suite's YAML.
 

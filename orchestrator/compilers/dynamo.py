@@ -20,6 +20,19 @@ from orchestrator.errors import did_you_mean
 from orchestrator.plugins import Compiled, Forward, Program, Unsupported
 from orchestrator.records import Workload
 
+BACKEND_COSTS: Mapping[str, float] = {
+    "eager": 0.12,
+    "ts": 0.12,
+    "aot_eager": 0.2,
+    "aot_eager_decomp_partition": 0.25,
+    "cudagraphs": 0.3,
+}
+MODE_COSTS: Mapping[str, float] = {"max-autotune": 1.4, "max-autotune-no-cudagraphs": 1.4}
+OPTION_COSTS: Mapping[str, float] = {"cpp_wrapper": 1.4, "freezing": 1.2}
+"""Compile time in that of inductor as it is (docs/measuring.md); so are the next two."""
+DYNAMIC_COST = 1.9
+COMPILED_AUTOGRAD_COST = 1.3
+
 CUDA_GRAPHS = "CUDA graphs need device=cuda; on the CPU torch runs this silently as something else"
 
 
@@ -53,6 +66,15 @@ class TorchCompile:
                 raise ValueError(f"module '{module}' is not imported: {did_you_mean(module, dynamo_backends.MODULES)}")
         if "compiled_autograd" in self.dynamo:
             raise ValueError("dynamo.compiled_autograd alone changes nothing: set compiled_autograd=true")
+
+    @property
+    def cost_factor(self) -> float:
+        factor = BACKEND_COSTS.get(self.backend, 1.0) * MODE_COSTS.get(self.mode or "", 1.0)
+        factor *= DYNAMIC_COST if self.dynamic else 1.0
+        factor *= COMPILED_AUTOGRAD_COST if self.compiled_autograd else 1.0
+        for key, value in self.options.items():
+            factor *= OPTION_COSTS.get(key, 1.0) if value else 1.0
+        return factor
 
     @property
     def changes_model(self) -> bool:

@@ -31,6 +31,7 @@ class Export:
 
     PRELOAD: ClassVar[tuple[str, ...]] = ("torch.export", "torch._export", "torch._dynamo")
     changes_model: ClassVar[bool] = False
+    cost_factor: ClassVar[float] = 0.1
     fixed_inputs: ClassVar[bool] = True
 
     strict: bool = False
@@ -54,6 +55,7 @@ class AOTInductor:
 
     PRELOAD: ClassVar[tuple[str, ...]] = ("torch.export", "torch._dynamo", "torch._inductor.compile_fx")
     changes_model: ClassVar[bool] = False
+    cost_factor: ClassVar[float] = 2.0
     fixed_inputs: ClassVar[bool] = True
     owns_state: ClassVar[bool] = True
 

@@ -40,6 +40,7 @@ class LargestBatch:
     """
 
     kind: ClassVar[str] = OBSERVED
+    cost_factor: ClassVar[float] = 12.0  # doublings to some hundred, and as many halvings; each compiles
     works_in_children: ClassVar[bool] = True  # a context of this process's own would take memory from the tries
     TABLES: ClassVar[Mapping[str, TableSpec]] = {
         "largest_batch": TableSpec(

@@ -51,8 +51,10 @@ def some(texts: Sequence[str], where: str = "--json has all") -> list[str]:
     return [*texts[:LISTED], *([f"and {len(texts) - LISTED:,} more ({where})"] if len(texts) > LISTED else [])]
 
 
-def named(metric: str) -> str:
-    """Return a metric's name for people."""
+def named(metric: str, column: Column | None = None) -> str:
+    """Return a metric's name for people. column: of a figure that is not built in."""
+    if column is not None and metric not in COLUMNS:
+        return column.words
     return NAMES[metric][0] if metric in NAMES else metric.replace("_", " ")
 
 
@@ -70,8 +72,7 @@ def figure(metric: str, value: Any, column: Column | None = None) -> str:
 def figures_of(line: Line) -> tuple[str, str, str]:
     """Return a line's figure by name, before and after."""
     column = None if line.change is None else line.change.column
-    name = named(line.metric) if column is None or column.name in COLUMNS else column.words
-    return name, figure(line.metric, line.before, column), figure(line.metric, line.after, column)
+    return named(line.metric, column), figure(line.metric, line.before, column), figure(line.metric, line.after, column)
 
 
 def ratio(value: float | None, low: float | None, high: float | None) -> str:

@@ -50,7 +50,7 @@ def _keys(out: Console, name: str, sides: Sequence[str], keys: Mapping[str, Sequ
 
 def _rows(out: Console, made: many.Matrix, everything: bool) -> None:
     shown = made.lines if everything else made.changed
-    title(out, named(made.metric), f"{plural(len(made.lines) - len(made.changed), 'row')} the same in all")
+    title(out, named(made.metric, made.column), f"{plural(len(made.lines) - len(made.changed), 'row')} the same in all")
     for side, comparison in zip(made.sides[1:], made.comparisons, strict=True):
         counts = tally(comparison)
         parts = [f"{counts[what]:,} {what}" for what in (WORSE, BETTER, CHANGED, MISSING, NEW) if counts[what]]
@@ -104,7 +104,7 @@ def to_markdown(made: many.Matrix, everything: bool) -> str:
     """Return the matrix as one table, rows by sweeps, below what the letters stand for."""
     shown = made.lines if everything else made.changed
     labels = Labels([(row.names, row.names) for row, _ in made.lines])
-    lines = [f"## {named(made.metric).capitalize()}", ""]
+    lines = [f"## {named(made.metric, made.column).capitalize()}", ""]
     lines += [f"- {side}: {escape(one.name)}" for side, one in zip(made.sides, made.snapshots, strict=True)]
     lines += ["", markdown_row(["row", *made.sides]), markdown_row(["---", *["---:"] * len(made.sides)])]
     for row, cells in shown:
