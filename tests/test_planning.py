@@ -508,7 +508,8 @@ def test_costs_rank_as_measured() -> None:
 
 
 def test_cost_of_a_step_is_that_of_its_matrix_products() -> None:
-    workload = dataclasses.replace(job("Bert", 0).workload, batch_size=1, sequence_length=128)
+    mode = PluginSpec(name="inference", target="orchestrator.modes.inference.Inference")
+    workload = dataclasses.replace(job("Bert", 0).workload, mode=mode, batch_size=1, sequence_length=128)
     assert cost.step_s(workload, 110, training=False) == pytest.approx(2 * 110e6 * 128 / 6e10)
     assert cost.step_s(workload, 110, training=True) == pytest.approx(3 * 2 * 110e6 * 128 / 6e10)
 

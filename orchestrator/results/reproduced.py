@@ -96,7 +96,7 @@ def verdicts(before: Snapshot, after: Snapshot) -> list[Verdict]:
 
 def in_words(metric: MetricChange) -> str:
     """Return a change of a metric in words: "latency 2.03x [1.98, 2.09]", "graph breaks 0 -> 1"."""
-    name = label(metric.metric)
+    name = label(metric.metric) if metric.metric in COLUMNS else metric.column.words
     if metric.ratio is None or metric.column.kind == "count":
         return f"{name} {metric.before:g} -> {metric.after:g}"
     text = COLUMNS["ratio"].text
@@ -115,7 +115,7 @@ def tables(found: Sequence[Verdict]) -> dict[str, Table]:
     """Return the verdicts, and every figure that both sweeps have, as tables."""
     metrics = [
         {**verdict.before.names, **vars(metric), "ratio_low": metric.low, "ratio_high": metric.high}
-        | {"change": metric.word}
+        | {"metric": metric.metric, "change": metric.word}
         for verdict in found
         for metric in verdict.pair.metrics
     ]
