@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator import columns
 from orchestrator.errors import UsageError, did_you_mean
 from orchestrator.files import check_json
 from orchestrator.planning import schema
@@ -89,7 +90,7 @@ class PointReader:
             compiler=self._compiler(conf),
             mode=mode,
             training=bool(mode_plugin.training),
-            measure=self._plugin(conf, "measure")[0],
+            measure=self._measure(conf),
             dtype=_one_of("dtype.name", conf["dtype"]["name"], DTYPES),
             device=_device(conf["device"]),
             batch_size=_at_least_1("batch_size", conf["batch_size"]),
@@ -124,6 +125,15 @@ class PointReader:
         if key not in self._quantized:
             self._quantized[key] = combined(compiler, quantization)
         return self._quantized[key]
+
+    def _measure(self, conf: Json) -> PluginSpec:
+        """Return the measure. Raises UsageError, too, where its class declares tables that are none."""
+        spec, plugin = self._plugin(conf, "measure")
+        try:
+            columns.to_json(getattr(plugin, "TABLES", {}))
+        except ValueError as error:
+            raise UsageError(f"{spec.target}: {error}") from error
+        return spec
 
     def _plugin(self, conf: Json, group: str) -> tuple[PluginSpec, Any]:
         chosen = conf[group]

@@ -14,7 +14,7 @@ from typing import Any
 
 from orchestrator.columns import MOST_TABLES, Column, Derived, TableSpec, from_json
 from orchestrator.errors import UsageError
-from orchestrator.plugins import ALLOWED_PACKAGES, resolve
+from orchestrator.plugins import resolve
 from orchestrator.results.load import Outcome, fact, items, once
 from orchestrator.results.metrics import COLUMNS, MIB, MS, US, is_number
 from orchestrator.results.naming import IDENTITY
@@ -48,8 +48,8 @@ class Declared:
 
 
 def is_ours(target: str) -> bool:
-    """Return whether a plug-in is one of this package."""
-    return target.startswith(tuple(f"{package}." for package in ALLOWED_PACKAGES))
+    """Return whether a measure is one of this package."""
+    return target.startswith("orchestrator.measures.")
 
 
 @functools.cache
