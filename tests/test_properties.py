@@ -440,9 +440,8 @@ def test_any_file_name_is_read_or_is_none(name: str) -> None:
 def test_any_only_is_a_rule_or_a_usage_error(good: Path, text: str) -> None:
     graph = SweepFolder(good / "outputs" / "2026-01-01" / "10-00-00").read_graph()
     with only(UsageError):
-        details.select(
-            SweepFolder(good), graph.jobs, {k: v for k, v in details.parse_only(text).items() if k != "status"}
-        )
+        rule = matching.parse_only(text, details.ONLY)
+        details.select(SweepFolder(good), graph.jobs, {k: v for k, v in rule.items() if k != "status"})
     with only(UsageError):
         replay.matching(graph, [text])
     for key in matching.KEYS:
