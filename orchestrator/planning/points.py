@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.errors import UsageError, did_you_mean
-from orchestrator.files import check_json
+from orchestrator.files import checked
 from orchestrator.planning import schema
 from orchestrator.planning.matching import check_exclude
 from orchestrator.planning.quantized import NONE, combined
@@ -199,7 +199,7 @@ def _check_values(conf: Json) -> None:
     """Refuse what no sweep folder can hold: it would be found out when the folder is read."""
     for key, value in conf.items():
         try:
-            check_json(value)
+            checked(value)
         except ValueError as error:
             raise UsageError(f"{key}: {error}") from error
     for group in ("suite", "compiler", "mode", "measure"):
