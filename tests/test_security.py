@@ -748,3 +748,45 @@ def test_a_real_accuracy_job_makes_no_connection_and_unpickles_only_its_own_cach
     # safetensors reads and writes tensors itself: nothing of Python's, and so no pickle, opens a file there
     of_tensors = [path for path in in_references if path not in folders and Path(path).name != "reference.json"]
     assert of_tensors == []
+
+
+# -- what goes out
+
+ESCAPE = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e\rX"
+
+
+def with_escapes(value: Any) -> Any:
+    """Return a JSON value with an escape sequence in every text of it that is not compared with others."""
+    if isinstance(value, dict):
+        return {key: item if key in KEPT else with_escapes(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [with_escapes(item) for item in value]
+    return value + ESCAPE if isinstance(value, str) else value
+
+
+KEPT = ("id", "job_id", "status", "schema", "device", "kind", "launcher", "needs", "workload", "compiler", "measure")
+
+
+def test_no_text_of_a_sweep_reaches_the_terminal_as_an_escape(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In results, plan, header, log and lock, and in names of files and folders."""
+    folder = hostile.sweep(tmp_path / "outputs" / "2026-01-01" / f"10{ESCAPE}")
+    jobs = folder.read_graph().jobs
+    baseline = tmp_path / "away"
+    baseline.mkdir()
+    lines = verbs(folder, baseline)[:-1]  # its `import` has nothing to read
+    rewrite(folder.sweep_file, with_escapes)
+    rewrite(folder.plan_file, lambda plan: {**plan, "records": with_escapes(plan["records"])})
+    for job in jobs:
+        if folder.result_file(job.id).exists():
+            rewrite(folder.result_file(job.id), with_escapes)
+        folder.job(job.id).mkdir(exist_ok=True)
+        folder.log_file(job.id).write_text(f"before {ESCAPE} after\n")
+        (folder.job(job.id) / f"file{ESCAPE}").write_text("")
+    folder.lock.write_text(ESCAPE)
+    for arguments in [*lines, ["rerun", str(folder), "--dry-run"], ["rerun", str(folder)], [f"resume={folder}"]]:
+        assert main(arguments) in (0, 1, 2), arguments
+        said = capsys.readouterr()
+        strange = [character for character in said.out + said.err if not character.isprintable() and character != "\n"]
+        assert strange == [], arguments
