@@ -342,7 +342,9 @@ def test_a_pipe_does_not_make_a_reader_wait(tmp_path: Path, name: str) -> None:
     file = folder.root / name if name in ("lock", "plan.json", "sweep.json") else folder.job(job) / name
     file.unlink(missing_ok=True)
     os.mkfifo(file)
-    lines = [["report", str(folder)], ["ls", "--root", str(tmp_path / "outputs")], ["show", f"{folder}:{job}", "--log"]]
+    place = str(folder)
+    lines = [["report", place], ["ls", "--root", str(tmp_path / "outputs")], ["show", f"{place}:{job}", "--log"]]
+    lines += [["gate", place, "--against", place], ["rerun", place, "--trust"], [f"resume={place}", "--trust"]]
     done = subprocess.run(
         [sys.executable, "-m", "fakes.verbs", json.dumps(lines)],
         cwd=tmp_path,

@@ -82,10 +82,9 @@ def _flock(path: Path, kind: int) -> Iterator[None]:
 
 
 def _opened(path: Path) -> TextIO:
-    """Open the lock file, which is made if need be: never what a link names, for it is truncated. Raises UsageError."""
-    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    """Open the lock file, which is made if need be. Raises UsageError."""
     try:
-        return open(os.open(path, flags, 0o644), "a+")
+        return open(path, "a+", encoding="utf-8")
     except OSError as error:
         raise UsageError(
             f"{path.parent} cannot be run: {path.name} in it cannot be opened for writing ({error.strerror}); "

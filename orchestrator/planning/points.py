@@ -135,7 +135,7 @@ class PointReader:
 
 
 def _quantizes(conf: Json | None) -> bool:
-    """Return whether a composed `quantization` names one; a sweep of an older version has none.
+    """Return whether a composed `quantization` names one; a point may have none.
 
     Raises UsageError when its name and its target do not go together: rows would be called what they are not.
     """

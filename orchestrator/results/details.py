@@ -63,7 +63,7 @@ class Details:
 
     @property
     def point(self) -> tuple[str, ...]:
-        """The overrides of the grid point that asked for it; () where the sweep is older than their record."""
+        """The overrides of the grid point that asked for it; () where it was imported."""
         at = self.job.point
         return self.sweep.grid[at] if at is not None and at < len(self.sweep.grid) else ()
 
