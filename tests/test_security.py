@@ -15,6 +15,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -434,6 +435,26 @@ def test_a_small_plan_cannot_become_large_tables(tmp_path: Path) -> None:
     folder.plan_file.write_text(json.dumps({**plan, "records": {**plan["records"], "large": options}, "jobs": jobs}))
     with pytest.raises(UsageError, match="in a table, over"):
         folder.read_graph()
+
+
+def test_a_result_is_cut_to_what_a_table_can_hold_or_refused(tmp_path: Path) -> None:
+    """A message of 12 MB, which took half a minute to wrap; samples of twenty thousand metrics."""
+    folder = hostile.sweep(tmp_path / "sweep")
+    job = folder.read_graph().jobs[3].id
+    long = "x" * (12 << 20)
+    rewrite(folder.result_file(job), lambda result: result["failure"].update(message=long))
+    begun = time.process_time()
+    assert main(["report", str(folder)]) == 1
+    assert main(["show", f"{folder}:{job}"]) == 0
+    assert main(["diff", str(folder), str(folder), "--all"]) == 0
+    assert time.process_time() - begun < 20.0
+    result = folder.read_result(job)
+    assert isinstance(result, JobResult)
+    assert result.failure is not None
+    assert len(result.failure.message) == limits.MESSAGE + 1
+    one = {"metric": "m", "unit": "s", "better": "lower", "values": [1.0]}
+    rewrite(folder.result_file(job), lambda result: result.update(samples=[one] * 20_000))
+    assert "metrics" in str(folder.read_result(job))
 
 
 # -- whose sweep is it
