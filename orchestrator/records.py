@@ -157,7 +157,7 @@ class JobSpec:
     `id` is a hash of everything that can change the numbers (`job_id`); `launcher` is "fork" or "subprocess";
     `env` are environment variables added to the worker's; `timeout_s` bounds the whole process, in seconds;
     `cost_s` is the planner's estimate, in seconds; `point` is the grid point of the sweep that asked for it, or for
-    what needs it (its place among `store.Sweep.points`); `kind` is one of `KINDS`, None in plans of older versions;
+    what needs it (its place among `store.Sweep.points`); `kind` is one of `KINDS`, None where it was imported;
     `disk_bytes` is what it leaves on the disk for the jobs that need it, at least, in the planner's estimate.
     """
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from orchestrator.compilers import dynamo_backends
 from orchestrator.compilers.captured import inference_only
 from orchestrator.compilers.packages import require
-from orchestrator.compilers.torch_config import checked, foreign
+from orchestrator.compilers.torch_config import checked
 from orchestrator.errors import did_you_mean
 from orchestrator.plugins import Compiled, Forward, Program, Unsupported, trains
 from orchestrator.records import Workload
@@ -116,10 +116,6 @@ class TorchCompile:
 
             for key, value in checked(config, self.dynamo).items():
                 setattr(config, key, value)
-
-    def foreign_code(self) -> list[str]:
-        """Return the options of inductor and dynamo that may name a program, a file or a server."""
-        return (foreign(self.options) if self.backend == "inductor" else []) + foreign(self.dynamo)
 
     def cuda_graphs(self, workload: Workload) -> bool:
         """Return whether CUDA graphs are asked for: by the back-end, a mode of inductor's, or an option."""

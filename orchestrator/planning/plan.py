@@ -20,6 +20,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator import limits
 from orchestrator.errors import UsageError
 from orchestrator.planning import cost
 from orchestrator.planning.machine import Machine
@@ -46,7 +47,6 @@ from orchestrator.records import (
     job_id,
 )
 from orchestrator.store import JobGraph
-from orchestrator.validity import MOST_JOBS
 
 EAGER_COMPILER = PluginSpec(name=EAGER, target="orchestrator.compilers.eager.Eager")
 REFERENCE = PluginSpec(name=REFERENCE_MEASURE, target="orchestrator.measures.reference.Reference")
@@ -176,8 +176,8 @@ class _Planner:
             return self.jobs[key]
         if asked:
             self._asked.add(key)
-        if len(self.jobs) >= MOST_JOBS:
-            raise UsageError(f"these are over {MOST_JOBS:,} jobs: sweep less at a time, or fewer rounds")
+        if len(self.jobs) >= limits.JOBS:
+            raise UsageError(f"these are over {limits.JOBS:,} jobs: sweep less at a time, or fewer rounds")
         job = JobSpec(
             id=key,
             workload=workload.record,

@@ -74,6 +74,7 @@ def _read(reference: str, root: Path) -> tuple[Snapshot, str | None]:
     if os.path.isfile(reference):
         return snapshot.read(Path(reference)), None
     folder, _ = sources.find(reference, root)
+    folder.check()
     running = holder(folder)
     if running is not None:
         raise UsageError(f"{shown(folder)} still runs ({running}): wait for its end, then run this again")

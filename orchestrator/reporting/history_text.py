@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from orchestrator.reporting.layout import console, cut, paragraph, plain
+from orchestrator.reporting.layout import console, cut, paragraph
 from orchestrator.results.comparison import COUNTED, MetricChange
 from orchestrator.results.history import Read, Series, SeriesPoint, title
 from orchestrator.results.metrics import COLUMNS
@@ -38,7 +38,7 @@ def show(series: Sequence[Series], found: Read, metric: str, named: Sequence[str
             continue
         if machine != one.machine:
             machine = one.machine
-            out.print(Text(f" {plain(title(machine))} ", "bold reverse"), no_wrap=True, overflow="ellipsis")
+            out.print(Text(f" {title(machine)} ", "bold reverse"), no_wrap=True, overflow="ellipsis")
         _show_series(out, one, metric, max(FEWEST, POINTS // len(chosen)))
     if len(series) > LISTED:
         out.print(f"and {len(series) - LISTED:,} series more: --model, --compiler choose; --json and --csv have all")
@@ -55,14 +55,14 @@ def show(series: Sequence[Series], found: Read, metric: str, named: Sequence[str
     summary += f" {len(found.unreadable)} cannot be read:" * bool(found.unreadable)
     out.print(Text(paragraph(summary, out.width, indent="")), soft_wrap=True)
     for sweep, reason in found.unreadable[:LISTED]:
-        out.print(Text(paragraph(plain(f"  {sweep}: {reason}"), out.width)), soft_wrap=True)
+        out.print(Text(paragraph(f"  {sweep}: {reason}", out.width)), soft_wrap=True)
     for line in more(len(found.unreadable), LISTED):
         out.print(f"  {line}")
 
 
 def _show_series(out: Console, series: Series, metric: str, most: int) -> None:
     """Print one line per point: sweep, value, plot, change; below a point that moved, what else changed."""
-    out.print(Text(plain(series.label), "bold"), soft_wrap=True)
+    out.print(Text(series.label, "bold"), soft_wrap=True)
     points = _chosen(series.points, most)
     if len(points) < len(series.points):
         out.print(f"  {len(series.points) - len(points)} other points are in --json and --csv")
@@ -97,7 +97,7 @@ def _cells(point: SeriesPoint, metric: str) -> tuple[str, str, str, str]:
     words = [_percent(metric, change)] if change is not None else []
     words += [str(point.word)] if point.moved else []
     style = {"better": "green", "worse": "red", "changed": "yellow"}.get(point.word or "", "dim")
-    return cut(plain(point.sweep.name), NAME) + mark, value + "*" * bool(point.row.disturbed), " ".join(words), style
+    return cut(point.sweep.name, NAME) + mark, value + "*" * bool(point.row.disturbed), " ".join(words), style
 
 
 def _percent(metric: str, change: MetricChange) -> str:
@@ -112,7 +112,7 @@ def _why(point: SeriesPoint) -> str:
     words = causes(point.causes, CAUSES) or ["nothing that is recorded changed"]
     words = [point.row.reason] * bool(point.row.reason) + words
     words += [f"measured under disturbance ({cut(point.row.disturbed, 60)})"] * bool(point.row.disturbed)
-    return plain(f"{point.word}: {'; '.join(words)}")
+    return f"{point.word}: {'; '.join(words)}"
 
 
 def _number(metric: str, value: float) -> str:
@@ -179,5 +179,5 @@ def _short(value: Any, width: int) -> str:
     """Return a value that was recorded, for people: hashes with eight digits, lists that have one value as that."""
     if isinstance(value, (list, tuple)):
         return cut(", ".join(_short(item, width) for item in value), width)
-    text = "null" if value is None else plain(str(value))
+    text = "null" if value is None else str(value)
     return text[:8] if re.fullmatch("[0-9a-f]{40,}", text) and width == NAME else cut(text, width)

@@ -151,7 +151,7 @@ def compare(
 
 
 def _known(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return what differs; nothing where one side knows nothing (a table, a sweep of an older version)."""
+    """Return what differs; nothing where one side knows nothing (a table)."""
     return differing(before, after) if before and after else {}
 
 

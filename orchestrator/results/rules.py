@@ -22,8 +22,9 @@ from typing import Any
 
 import yaml
 
+from orchestrator import limits
 from orchestrator.errors import UsageError, did_you_mean
-from orchestrator.files import WORD, read_bytes
+from orchestrator.files import read_bytes
 from orchestrator.planning.matching import KEYS, Names, matches
 from orchestrator.plugins import trains
 from orchestrator.records import PluginSpec
@@ -36,8 +37,6 @@ WARN, FAIL, IGNORE, JUDGE = "warn", "fail", "ignore", "judge"
 CHOICES = {"new_rows": (JUDGE, IGNORE), "environment": (WARN, FAIL, IGNORE)}
 SECTIONS = ("thresholds", "models", "compilers", "flaky", *CHOICES)
 SIZES = ("threshold", "alone", "floor")
-LARGEST = 1 << 20
-"""Bytes of a rules file."""
 SHOWN = 80
 """So many characters of a wrong value are shown."""
 EXACT = Limit(threshold=0.0, alone=0.0)
@@ -129,7 +128,7 @@ def called(row: Row) -> Names:
 def read(path: Path) -> Rules:
     """Read a rules file. Raises UsageError, naming file and key, for whatever is not as above."""
     try:
-        data = yaml.load(read_bytes(path, LARGEST).decode(), Loader=_Loader)
+        data = yaml.load(read_bytes(path, limits.RULES).decode(), Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark is not None else ""
@@ -176,7 +175,7 @@ def _sizes(metric: str, value: Any, where: str) -> Sizes | None:
     sizes = value if isinstance(value, Mapping) else {"threshold": value}
     _keys(sizes, SIZES, where)
     for key, size in sizes.items():
-        number = isinstance(size, (int, float)) and not isinstance(size, bool) and -WORD < size < WORD
+        number = isinstance(size, (int, float)) and not isinstance(size, bool) and -limits.WORD < size < limits.WORD
         if not number or size < 0 or (key != "floor" and size > 1):
             unit = "in the metric's unit" if key == "floor" else "relative, between 0 and 1 (0.03 is 3 %), or off"
             raise UsageError(f"{where}: {_shown(size)} is no {key}: it is {unit}")
@@ -255,7 +254,7 @@ class _Loader(yaml.SafeLoader):
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         value = super().construct_object(node, deep)
-        if type(value) is int and not -WORD < value < WORD:
+        if type(value) is int and not -limits.WORD < value < limits.WORD:
             raise yaml.MarkedYAMLError(problem="a number with over 18 digits", problem_mark=node.start_mark)
         return value
 

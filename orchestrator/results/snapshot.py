@@ -15,9 +15,9 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
+from orchestrator import limits
 from orchestrator.errors import UsageError
 from orchestrator.files import read_json, write_json
-from orchestrator.migrations import migrated
 from orchestrator.records import PASS, RAN_EAGER, REFERENCE_MEASURE, SCHEMA_VERSION, STATUSES, from_json, to_json
 from orchestrator.results.changes import Figure
 from orchestrator.results.configuration import JobConfigs, flatten, settings
@@ -38,7 +38,7 @@ from orchestrator.results.performance import (
     round_speedup,
 )
 from orchestrator.store import Sweep, SweepFolder
-from orchestrator.validity import LARGEST_RECORD, check_name, check_time
+from orchestrator.validity import check_name, check_time, without_schema
 
 KIND = "orchestrator snapshot"
 NOT_ENVIRONMENT = ("conf",)
@@ -247,7 +247,7 @@ def read(path: Path) -> Snapshot:
             f"{path} is no snapshot of a sweep: `orchestrator gate REF --against {path} --accept` makes one"
         )
     try:
-        data = migrated("snapshot", data)
+        data = without_schema(data)
     except ValueError as error:
         raise UsageError(f"{path} {error}") from error
     try:
@@ -272,13 +272,8 @@ def check_rows(rows: Sequence[Row]) -> None:
             if not isinstance(name, (str, int, float, NoneType)):
                 raise ValueError(f"rows[{i}].names.{column}: expected a text or a number")
             if isinstance(name, str):
-                check_name(name, column, LARGEST_RECORD)  # labels say in which options two rows differ
+                check_name(name, column, limits.RECORD)  # labels say in which options two rows differ
         for metric, seen in row.figures.items():
             values, halves = seen.values, seen.halves
             if not values or not all(map(is_figure, values)) or not all(0 <= h <= WIDEST for h in halves):
                 raise ValueError(f"rows[{i}].figures.{metric}: expected positive numbers")
-
-
-def is_snapshot(path: Path) -> bool:
-    """Tell whether a file may be a snapshot, by its name."""
-    return path.is_file() and path.suffix == ".json"
