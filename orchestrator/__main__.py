@@ -46,6 +46,7 @@ VERBS = {
 
 OK, USAGE, DEFECT, INTERRUPTED = 0, 2, 3, 130
 TRACEBACK_VARIABLE = "ORCHESTRATOR_TRACEBACK"
+IN_PROCESS = "--in-process"
 CONFIG_NAME = "config"
 OF_A_GROUP = 160
 """Characters of a group's options in --help."""
@@ -91,7 +92,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `| head`: no one reads any more, and Python's own flush at exit must not complain
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
-    except Exception as error:  # noqa: BLE001 - the one net: nobody sees a traceback
+    except Exception as error:
+        if IN_PROCESS in arguments:  # it may be the job's own, and somebody looks at it with a debugger
+            raise
         print("\n".join(printable(_defect(error))), file=sys.stderr)
         return DEFECT
 

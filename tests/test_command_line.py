@@ -225,6 +225,9 @@ def test_a_defect_ends_with_3_and_one_message_that_says_how_to_report_it(
     monkeypatch.setenv("ORCHESTRATOR_TRACEBACK", "1")
     assert main(["ls"]) == 3
     assert "in fails" in capsys.readouterr().err
+    monkeypatch.setattr("orchestrator.reporting.rerun.main", fails)
+    with pytest.raises(ZeroDivisionError):  # a job's own, for a debugger
+        main(["rerun", "--in-process"])
 
 
 def test_ctrl_c_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
