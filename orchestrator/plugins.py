@@ -347,14 +347,11 @@ def resolve(target: str) -> type:
 
 
 def trains(mode: PluginSpec) -> bool:
-    """Return whether a mode's steps differentiate the model: its class says so; its name, where that is not to be had.
+    """Return whether a mode's steps differentiate the model, by its class. Who reads a sweep asks the job instead.
 
-    Nothing is raised: who reads a sweep may not have, or not allow, the package of its modes.
+    Raises UsageError when the class is not to be had (`resolve`).
     """
-    try:
-        return bool(resolve(mode.target).training)  # type: ignore[attr-defined]
-    except Exception:  # noqa: BLE001 - whatever the import of somebody's module raises
-        return mode.name.startswith("training")
+    return bool(resolve(mode.target).training)  # type: ignore[attr-defined]
 
 
 def check_options(spec: PluginSpec, where: str) -> None:

@@ -195,6 +195,7 @@ class _Planner:
             disk_bytes=cost.reference_bytes(workload.record, model.params_m, point.training)
             if kind == REFERENCE_KIND
             else 0.0,
+            training=point.training,
         )
         self.jobs[key] = job
         place, name = self._place(workload, kind), compiler.record.name
@@ -210,7 +211,7 @@ class _Planner:
         self, point: Point, model: Model, workload: _Known, compiler: _Known, measure: _Known
     ) -> tuple[bool, Verdict | None]:
         """Return (is the job excluded, the verdict that the suite has on it)."""
-        job = names(workload.record, compiler.record, measure.record)
+        job = names(workload.record, compiler.record, measure.record, point.training)
         return any(matches(rule, job) for rule in point.exclude), model.verdict(job)
 
     def _workload(self, point: Point, model: Model, *, judged: bool, batch_size: int | None = None) -> _Known:

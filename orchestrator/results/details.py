@@ -171,7 +171,8 @@ def select(folder: SweepFolder, jobs: Sequence[JobSpec], rule: Mapping[str, list
     """Return the jobs that match all of `rule`; values are globs."""
 
     def known(job: JobSpec) -> dict[str, tuple[Any, ...]]:
-        return {**names(job.workload, job.compiler, job.measure), "round": (job.round,), "job": (job.id,)}
+        called = names(job.workload, job.compiler, job.measure, job.is_training)
+        return {**called, "round": (job.round,), "job": (job.id,)}
 
     quick = {key: value for key, value in rule.items() if key != "status"}
     found = [job for job in jobs if matches(quick, known(job))]

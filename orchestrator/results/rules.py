@@ -26,8 +26,6 @@ from orchestrator import limits
 from orchestrator.errors import UsageError, did_you_mean
 from orchestrator.files import read_bytes
 from orchestrator.planning.matching import KEYS, Names, matches
-from orchestrator.plugins import trains
-from orchestrator.records import PluginSpec
 from orchestrator.results.comparison import COUNTED, LIMITS, Limit
 from orchestrator.results.configuration import compiler_name
 from orchestrator.results.snapshot import Row
@@ -109,8 +107,7 @@ def changed(limit: Limit, sizes: Sizes) -> Limit:
 def called(row: Row) -> Names:
     """Return what a row is called, by the keys of rules: names as they are configured and as tables show them."""
     config, names = row.config, row.names
-    mode = PluginSpec(name=str(config.get("mode")), target=str(config.get("mode.target")))
-    kind = "training" if trains(mode) else mode.target.rpartition(".")[2].lower()
+    kind = str(config.get("mode.target")).rpartition(".")[2].lower()
     device = str(config.get("device"))
     return {
         "suite": (config.get("suite"),),
