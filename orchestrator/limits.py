@@ -7,7 +7,7 @@ from __future__ import annotations
 
 HEADER = 4 << 20
 """Bytes of sweep.json."""
-PLAN = 32 << 20
+PLAN = 128 << 20
 """Bytes of plan.json. Of 10,000 jobs it has 5 MB; parsed, a file may take 25 times its size."""
 RESULT = 16 << 20
 """Bytes of a result or a job. Ours have 10 kB, with every sample that was taken."""
@@ -20,7 +20,7 @@ LOCK = 4096
 LOG_LINE = 1 << 20
 """Bytes of a line of a log that is shown at once."""
 
-JOBS = 50_000
+JOBS = 250_000
 """Of one sweep: its tables are made in memory, of some 10 kB a job."""
 ROUNDS = 100_000
 METRICS = 10_000

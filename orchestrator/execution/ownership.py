@@ -17,6 +17,7 @@ import secrets
 import tempfile
 from pathlib import Path
 
+from orchestrator import limits
 from orchestrator.files import read_bytes, write_text
 from orchestrator.store import SweepFolder
 
@@ -43,7 +44,7 @@ def _signature(store: SweepFolder) -> str:
     key = read_bytes(_key_file())
     if len(key) != KEY_BYTES:
         raise ValueError("the key is damaged")
-    parts = [hashlib.sha256(read_bytes(file)).digest() for file in (store.plan_file, store.sweep_file)]
+    parts = [hashlib.sha256(read_bytes(file, limits.PLAN)).digest() for file in (store.plan_file, store.sweep_file)]
     return hmac.new(key, b"".join(parts), "sha256").hexdigest()
 
 
