@@ -58,6 +58,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps pillow timm torchvision
+	$(BIN)/python -m orchestrator.suites.torchvision_operators  # PyPI's is a CUDA build, and transformers imports it too
 	touch $@
 
 clean:

@@ -28,9 +28,6 @@ PRELOADED = ("torch", "torch._dynamo", "torch._inductor.compile_fx", "transforme
 
 def preloads(job: JobSpec) -> tuple[str, ...]:
     """Stands in for `orchestrator.worker.run.preloads`: what the fork server imports before the job."""
-    from orchestrator.suites.torchvision_operators import define_missing
-
-    define_missing()
     return PRELOADED
 
 

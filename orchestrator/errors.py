@@ -12,8 +12,15 @@ import errno
 import re
 from collections.abc import Iterable, Iterator
 
+from orchestrator.words import some
+
 ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])|\x9b[0-?]*[ -/]*[@-~]")
 """Colours, cursor movements, window titles (ECMA-48): left out as a whole, for their letters say nothing."""
+
+CONTROLS = re.compile(
+    f"{ESCAPES.pattern}|[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]"
+)
+"""Besides, all controls but tab and newline, and what turns the direction of writing."""
 
 
 class UsageError(Exception):
@@ -23,6 +30,11 @@ class UsageError(Exception):
 def in_one_line(error: BaseException) -> str:
     """Return the type of an error and the first line of its message."""
     return f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[0]}"
+
+
+def without_escapes(text: str) -> str:
+    """Return a text that can do nothing to a terminal. Its lines stay."""
+    return CONTROLS.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def printable(text: str) -> list[str]:
@@ -41,8 +53,7 @@ def did_you_mean(value: str, known: Iterable[str]) -> str:
     lowered = {name.lower(): name for name in names}
     near = difflib.get_close_matches(str(value).lower(), list(lowered), n=1, cutoff=0.6)
     hint = f"did you mean '{lowered[near[0]]}'? " if near else ""
-    shown = ", ".join(names[:12]) + (f", and {len(names) - 12} more" if len(names) > 12 else "")
-    return f"{hint}Available: {shown or 'none'}"
+    return f"{hint}Available: {some(names, 12) or 'none'}"
 
 
 OUT_OF_MEMORY_WORDS = (
@@ -107,6 +118,10 @@ OF_ITS_OWN = (
     "the model makes a tensor of a dtype of its own: make it with dtype=x.dtype, or take dtype=amp_bfloat16 or float32"
 )
 NO_KERNEL = "this device has no such operator in that dtype: let the model compute it in float32, or take dtype=float32"
+OVERWRITTEN = (
+    "the next replay of a CUDA graph writes where this result is: where a model keeps what it returned, as "
+    "cache=dynamic does, take mode.options.cache=static, or a compiler without CUDA graphs (inductor)"
+)
 REMEDIES: tuple[tuple[str, bool | None, str], ...] = (
     ("does not require grad and does not have a grad_fn", False, NO_GRADIENTS),
     (
@@ -118,6 +133,7 @@ REMEDIES: tuple[tuple[str, bool | None, str], ...] = (
     ("expected scalar type", None, OF_ITS_OWN),
     ("not implemented for 'Half'", None, NO_KERNEL),
     ("not implemented for 'BFloat16'", None, NO_KERNEL),
+    ("output of CUDAGraphs that has been overwritten", None, OVERWRITTEN),
 )
 """Words of a message of torch's, the steps that it is about (with gradients, without, None: both), what to do."""
 

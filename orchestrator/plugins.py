@@ -8,9 +8,8 @@ Names are resolved only inside the allowed packages: reading a sweep that someon
 plug-ins of your own, name their packages in the environment variable ORCHESTRATOR_PLUGIN_PACKAGES (separated by
 commas); a sweep cannot set it.
 
-A plug-in whose options can make it run code that is not in those packages (a file of the user's, a program, a model
-from a hub) has a method `foreign_code() -> list[str]`: one phrase for each such thing that its options name. Before a
-sweep that someone sent is run again a person is asked about them (`orchestrator.planning.trust`).
+Options may make a plug-in run code that is not in those packages: a file of the user's, a program. So before a sweep
+that someone sent is run again a person is asked, and shown all of them (`orchestrator.planning.trust`).
 """
 
 from __future__ import annotations
@@ -364,6 +363,14 @@ def resolve(target: str) -> type:
     return plugin
 
 
+def trains(mode: PluginSpec) -> bool:
+    """Return whether a mode's steps differentiate the model, by its class. Who reads a sweep asks the job instead.
+
+    Raises UsageError when the class is not to be had (`resolve`).
+    """
+    return bool(resolve(mode.target).training)  # type: ignore[attr-defined]
+
+
 def check_options(spec: PluginSpec, where: str) -> None:
     """Raise UsageError when `spec.options` lacks a key that the plug-in needs, or has one that it does not know.
 
@@ -423,9 +430,3 @@ def instantiate(spec: PluginSpec) -> Any:
     """Build the plug-in object from its spec. Raises UsageError as `resolve` and `check_options` do."""
     check_options(spec, spec.name)
     return resolve(spec.target)(**spec.options)
-
-
-def foreign_code(plugin: Any) -> list[str]:
-    """Return what of a plug-in's options runs code that is not of the allowed packages, in its own words."""
-    says: Callable[[], list[str]] | None = getattr(plugin, "foreign_code", None)
-    return [] if says is None else says()

@@ -15,18 +15,15 @@ from fakes.leftovers import MARK, left
 
 from orchestrator.execution.devices import VARIABLE as LOCKS
 from orchestrator.store import SweepFolder
-from orchestrator.suites.torchvision_operators import define_missing
 
 
 def pytest_configure() -> None:
-    """Make signals what they are in a terminal, let torchvision be imported (as a worker does), and give the tests of
-    this process devices of their own.
+    """Make signals what they are in a terminal, and give the tests of this process devices of their own.
 
     A shell starts what runs in its background with SIGINT ignored; commands under test would inherit that. Sweeps of
     tests that run side by side would wait for each other, and for those of people.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    define_missing()
     os.environ[LOCKS] = tempfile.mkdtemp(prefix="orchestrator-locks-")
     # sweeps of tests are noted as this user's own (`orchestrator.execution.ownership`), and not in their home
     os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="orchestrator-state-")

@@ -49,7 +49,7 @@ def results(root: Path, models: int = 250) -> load.SweepResults:
     return load.SweepResults(SweepFolder(root), sweep, tuple(outcomes))
 
 
-def _workload(chance: random.Random, workload: Workload) -> list[load.Outcome]:
+def _workload(chance: random.Random, workload: Workload) -> list[load.JobOutcome]:
     outcomes = []
     eager_s = 10 ** chance.uniform(-3, 0)
     peak = 10 ** chance.uniform(1.7, 3.3)

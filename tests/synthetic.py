@@ -16,7 +16,10 @@ from typing import Any
 
 from orchestrator.records import (
     EAGER,
+    JUDGED,
     PASS,
+    REFERENCE_KIND,
+    TIMED,
     Failure,
     JobResult,
     JobSpec,
@@ -96,6 +99,7 @@ def job(
         timeout_s=600.0,
         cost_s=cost_s,
         verdict=verdict,
+        kind={"accuracy": JUDGED, "reference": REFERENCE_KIND}.get(measure, TIMED),
     )
 
 
@@ -113,10 +117,11 @@ def performance_result(
     pair_method: str = "interleaved",
     measured: Mapping[str, str] | None = None,
     later: tuple[int, float] | None = None,
+    work: Any = None,
 ) -> JobResult:
     """Return a passing result. `latency` in seconds: all samples, or the value of 20 equal ones.
 
-    later: compilations after the first call, and their seconds.
+    later: compilations after the first call, and their seconds. work: the fact of this name.
     """
     values = [latency] * 20 if isinstance(latency, float) else list(latency)
     samples = [Samples(metric="latency", unit="s", better="lower", values=tuple(values))]
@@ -142,6 +147,8 @@ def performance_result(
         facts["counters"] = dict(counters or {"graphs": 1, "graph_breaks": 0, "captured_calls": 50, "fallbacks": 0})
     if measured:
         facts["measured"] = dict(measured)
+    if work is not None:
+        facts["work"] = work
     if later:
         facts["later_compilations"] = {"count": later[0], "seconds": later[1]}
     return JobResult(job_id=spec.id, status=PASS, samples=tuple(samples), facts=facts, started=1000.0, ended=1012.0)

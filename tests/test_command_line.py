@@ -202,6 +202,43 @@ def test_help_is_one_screen_with_verbs_groups_and_exit_codes(capsys: pytest.Capt
         assert word in out
 
 
+# -- what nobody foresaw
+
+
+def test_a_defect_ends_with_3_and_one_message_that_says_how_to_report_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(argv: object) -> int:
+        raise ZeroDivisionError("one \x1b[2Jby nought")
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.delenv("ORCHESTRATOR_TRACEBACK", raising=False)
+    monkeypatch.setattr("orchestrator.reporting.listing.main", fails)
+    assert main(["ls"]) == 3
+    error = capsys.readouterr().err
+    (file,) = tmp_path.iterdir()
+    assert error.startswith("orchestrator: ZeroDivisionError: one by nought\n")
+    assert str(file) in error
+    assert "report it" in error
+    assert "Traceback" not in error
+    assert "in fails" in file.read_text()
+    monkeypatch.setenv("ORCHESTRATOR_TRACEBACK", "1")
+    assert main(["ls"]) == 3
+    assert "in fails" in capsys.readouterr().err
+    monkeypatch.setattr("orchestrator.reporting.rerun.main", fails)
+    with pytest.raises(ZeroDivisionError):  # a job's own, for a debugger
+        main(["rerun", "--in-process"])
+
+
+def test_ctrl_c_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def stopped(argv: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("orchestrator.reporting.listing.main", stopped)
+    assert main(["ls"]) == 130
+    assert capsys.readouterr().err == "Interrupted.\n"
+
+
 # -- what is refused
 
 

@@ -309,7 +309,7 @@ def test_facts_of_jobs() -> None:
     changed = {"accuracy": {"tensors": [{"name": "logits", "rmse": 3.0}, {"name": "loss.x", "rmse": 1.0}]}}
     changed |= {"graph_break_reasons": ["print"], "noise": {"wall_s": 1.0}, "cache": "warm"}
     new = dataclasses.replace(result, facts=facts | changed, environment={"gpu": {"name": "H200"}}, ended=2000.0)
-    before, after = (job_facts.Outcome(spec, "pass", "", one) for one in (old, new))
+    before, after = (job_facts.JobOutcome(spec, "pass", "", one) for one in (old, new))
     differ, same = job_facts.differing_facts(before, after)
     assert differ == {
         "accuracy.tensors.logits.rmse": (2.0, 3.0),
@@ -656,7 +656,7 @@ def test_limits_and_metrics(here: Path, said: Said) -> None:
         (["latest", "latest", "--config-only", "--metric", "speedup"], "--config-only shows no figures"),
         (["latest", "latest", "latest", "--metric", "speedup", "--metric", "status"], "one --metric"),
         (["latest", "nothing"], "'nothing' names no sweep"),
-        (["latest:zz", "latest"], "'zz' names no job"),
+        (["latest:zz", "latest"], "no job has an id that begins with 'zz'"),
         (["latest", "outputs/2026-01-01/00-00-00/plan.json"], "plan.json holds neither"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -223,6 +223,20 @@ def test_report_again_gives_the_same_tables(tmp_path: Path) -> None:
     assert {file.name: file.read_bytes() for file in latest(tmp_path).tables.iterdir()} == tables
 
 
+def test_rows_have_what_a_step_achieves_without_a_share_of_what_no_sheet_says(tmp_path: Path) -> None:
+    """Two layers of 32 features, 4 samples: 2 x 4 x 32 x 32 FLOPs each; weights, biases, input and result, once."""
+    run(tmp_path, *FAKES, "suite=perceptrons", "suite.models=[one]", "compiler=eager,identity", "measure=glance",
+        "rounds=1")  # fmt: skip
+    found = table(tmp_path, "performance")
+    assert sorted(found["compiler"]) == ["eager", "identity"]
+    for _, row in found.iterrows():
+        assert row["step_gflop"] * 1e9 == pytest.approx(2 * 2 * 4 * 32 * 32)
+        assert row["achieved_gflop_per_s"] == pytest.approx(row["step_gflop"] / row["latency_ms"] * 1e3)
+        assert row["step_mib"] * 2**20 == pytest.approx(4 * (2 * (32 * 32 + 32) + 2 * 4 * 32))
+        assert row["achieved_gb_per_s"] == pytest.approx(row["step_mib"] * 2**20 / row["latency_ms"] / 1e6)
+    assert found[["mfu_percent", "of_bandwidth_percent", "peak_source"]].isna().all(axis=None)
+
+
 def test_a_result_cut_short_is_one_row_and_is_run_again_on_resume(tmp_path: Path) -> None:
     arguments = [*FAKES, "suite=perceptrons", "compiler=eager,identity", "measure=glance", "rounds=1"]
     run(tmp_path, *arguments)

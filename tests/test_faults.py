@@ -375,3 +375,12 @@ def test_who_is_refused_shows_no_tables_of_another_run(store: SweepFolder) -> No
 
     with pytest.raises(InUse, match="process 17"):
         run_and_finish(store, refused)
+
+
+def test_a_result_that_a_cuda_graph_overwrites_is_told_with_what_to_take_instead() -> None:
+    """The message is torch's own, of the version that is installed."""
+    from torch._inductor.cudagraph_trees import CUDAGraphTreeManager
+
+    message = CUDAGraphTreeManager.format_dealloc_msg("model.py:3")
+    _, failure = classify(wrapped(RuntimeError(message)), "steady", "inductor_reduce_overhead", training=False)
+    assert "mode.options.cache=static" in failure.message

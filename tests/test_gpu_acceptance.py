@@ -430,6 +430,8 @@ def test_what_the_device_had_to_do_with_it(tmp_path: Path, capsys: pytest.Captur
     assert (launches["launch_bound"], gemm["launch_bound"]) == ("yes", None)
     assert launches["back_to_back_ms"] == pytest.approx(2.0)
     assert launches["samples_per_second"] == pytest.approx(16 / 0.002)
+    compiled = next(row for row in rows if row["model"] == "launches" and not str(row["compiler"]).startswith("eager"))
+    assert (launches["back_to_back_speedup"], compiled["back_to_back_speedup"]) == (None, pytest.approx(1.0))
     assert gemm["energy_per_step_j"] == pytest.approx(650.0 * 3 / 1900)
     assert gemm["mean_power_w"] == pytest.approx(650.0)
     report.finish(folder)

@@ -8,7 +8,8 @@ import pytest
 from hydra_loader import loader
 
 from orchestrator.errors import UsageError
-from orchestrator.planning.grid import expand, normalise, parse, quoted, swept_values
+from orchestrator.planning.grid import expand, normalise, parse, swept_values
+from orchestrator.planning.overrides import quoted
 
 LOADER = loader()
 

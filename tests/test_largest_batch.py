@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from test_export import orchestrator
 
 from orchestrator import precision
 from orchestrator.compilers.eager import Eager
+from orchestrator.measures import largest_batch
 from orchestrator.measures.context import Context
 from orchestrator.measures.largest_batch import LargestBatch, search
 from orchestrator.modes.inference import Inference
@@ -192,7 +194,7 @@ def test_the_upper_bound_is_no_finding_about_memory(tmp_path: Path) -> None:
     ("build", "does", "status", "reason"),
     [
         ({"mib_per_sample": 1, "breaks_at": 4}, "pass", EAGER_FAIL_TO_RUN, "at batch size 4: ValueError: a batch of 4"),
-        ({"mib_per_sample": 1}, "segfault", CRASH, "at batch size 2: ended with signal SIGSEGV"),
+        ({"mib_per_sample": 1}, "segfault", CRASH, "at batch size 2: killed by SIGSEGV"),
         ({"mib_per_sample": 1}, "hang", TIMEOUT, "at batch size 2: no result after 5 s"),
     ],
     ids=["error", "crash", "time-out"],
@@ -306,3 +308,12 @@ def test_the_table_has_mib_and_a_line_for_what_failed(sweep: SweepFolder) -> Non
     assert rows[0]["memory_at_largest_mib"] == 3.0
     assert rows[0]["memory_budget_mib"] == 2048.0
     assert rows[-1]["status"] == "fail_to_run"
+
+
+def test_where_nvml_cannot_say_what_is_free_torch_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the price of a context of this process, which then is no longer free for the tries."""
+    monkeypatch.setattr(largest_batch, "free_memory", lambda device: None)
+    monkeypatch.setattr(largest_batch.precision, "check", lambda workload: None)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (70 << 30, 80 << 30))
+    seen = SimpleNamespace(workload=SimpleNamespace(device="cuda:0"), device=torch.device("cuda", 0))
+    assert largest_batch._free_on_device(seen) == 70 << 30  # type: ignore[arg-type]

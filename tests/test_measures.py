@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 import torch
 
+from orchestrator.compilers.dynamo import TorchCompile
 from orchestrator.compilers.eager import Eager
+from orchestrator.measures import performance
 from orchestrator.measures.accuracy import Accuracy
 from orchestrator.measures.context import Context
 from orchestrator.measures.performance import Performance, _block, relative_half_width
@@ -22,6 +24,7 @@ from orchestrator.measures.reference import Reference
 from orchestrator.modes.inference import Inference
 from orchestrator.modes.training import Training
 from orchestrator.plugins import Program
+from orchestrator.probes.clock import stopwatch
 from orchestrator.probes.memory import MemoryProbe
 from orchestrator.records import (
     EAGER_TWO_RUNS_DIFFER,
@@ -134,7 +137,7 @@ def test_eager_performance_has_latencies_and_memory_and_no_pairs(tmp_path: Path,
     assert seen.facts["parameters"] == 16 * 32 + 32 + 64 + 32 * 4 + 4
     assert seen.facts["parameter_bytes"] == 4 * seen.facts["parameters"]
     memory = seen.facts["memory"]
-    assert list(memory["phases"]) == ["build", "compile", "warmup", "steady"]
+    assert list(memory["phases"]) == ["build", "compile", "warmup", "steady", "work"]
     assert all(phase["peak"] >= phase["start"] > 0 for phase in memory["phases"].values())
 
 
@@ -331,3 +334,58 @@ def test_a_step_that_must_be_made_ready_is_not_called_back_to_back(tmp_path: Pat
     seen = context(tmp_path, Eager(), "eager")
     QUICK._back_to_back(seen, Ready(), 0.02)
     assert "back_to_back" not in samples(seen)
+
+
+class Queue:
+    """A device that works on while the host goes on: each step takes it so many seconds, one after the other."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.free_at = seconds, 0.0
+
+    def step(self) -> None:
+        self.free_at = max(self.free_at, time.perf_counter()) + self.seconds
+
+    def synchronize(self, *_: object) -> None:
+        time.sleep(max(0.0, self.free_at - time.perf_counter()))
+
+
+@pytest.mark.parametrize(("host", "share"), [(0.0, (0.0, 0.2)), (0.02, (0.8, 1.0))])
+def test_a_device_of_its_own_has_enqueue_times_and_steps_back_to_back(
+    host: float, share: tuple[float, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = Queue(0.02)
+
+    def step() -> None:
+        queue.step()
+        time.sleep(host)
+
+    monkeypatch.setattr(torch.accelerator, "synchronize", queue.synchronize)
+    seen = context(tmp_path, Eager(), "eager")
+    seen.device = torch.device("xpu")
+    QUICK._steady(seen, stopwatch(seen.device), step, step)
+    found = {name: statistics.median(values) for name, values in samples(seen).items()}
+    assert found["latency"] == pytest.approx(0.02, rel=0.2)
+    assert share[0] <= found["enqueue"] / found["latency"] <= share[1]
+    assert found["back_to_back"] == pytest.approx(0.02, rel=0.2)
+    assert seen.facts["clock_overhead_s"] < 0.002
+
+
+@pytest.mark.parametrize(
+    ("recorded", "asked", "why", "note"),
+    [
+        (2, True, [], None),
+        (0, True, ["a mutated input"], "no CUDA graph was recorded: a mutated input"),
+        (0, True, [], "no CUDA graph was recorded: the log may say why"),
+        (0, False, ["a mutated input"], None),
+    ],
+)
+def test_a_compiler_without_the_cuda_graphs_that_it_is_asked_for_says_so(
+    recorded: int, asked: bool, why: list[str], note: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(performance.counters, "recorded_graphs", lambda: recorded)
+    monkeypatch.setattr(performance.counters, "cudagraph_skips", lambda: why)
+    compiler = TorchCompile(mode="reduce-overhead") if asked else TorchCompile()
+    seen = context(tmp_path, compiler, "inductor", device="cuda:0")
+    performance._tell_graphs(seen)
+    assert seen.facts["cudagraphs"] == {"recorded": recorded, "skipped_because": why}
+    assert seen.facts.get("notes") == (None if note is None else [note])

@@ -24,7 +24,7 @@ from orchestrator.measures.performance import Performance
 from orchestrator.measures.reference import Reference
 from orchestrator.modes.generate import Decode, Generate, Prefill
 from orchestrator.modes.inference import Inference
-from orchestrator.modes.token_by_token import Run, TokenClock
+from orchestrator.modes.token_by_token import TokenClock, TokenLoop
 from orchestrator.modes.training import Training
 from orchestrator.plugins import Outcome, Program, Unsupported, check_inputs
 from orchestrator.probes.memory import MemoryProbe
@@ -143,7 +143,7 @@ def test_logits_are_those_of_one_forward_pass_over_all_tokens(model: str, cache:
     decoded = Decode(**options).observe(made, made.model, load)["output.logits"]
     prefilled = Prefill(**options).observe(made, made.model, load)["output.logits"]
     own: Any = made.model.model
-    drawn = Run(made, made.model, load, cache, NEW).drawn_tokens()
+    drawn = TokenLoop(made, made.model, load, cache, NEW).drawn_tokens()
     prompt = made.inputs["input_ids"]
     with torch.no_grad():
         if own.config.is_encoder_decoder:
@@ -337,6 +337,17 @@ def test_performance_has_the_figures_of_generation(tmp_path: Path) -> None:
         assert 0 < between < first + (NEW - 1) * between < whole
     assert seen.facts["tokens"] == {"kind": "output", "per_step": BATCH * NEW}
     assert len(found["pair_latency"]) == 4
+
+
+def test_a_generation_reads_the_model_for_every_token_and_decode_for_one(tmp_path: Path) -> None:
+    def moved(mode: Any) -> int:
+        seen = context(tmp_path, builder("llama_tiny"), mode)
+        assert QUICK.run(seen).status == PASS
+        return int(seen.facts["work"]["bytes"])
+
+    two, three, four = (moved(Generate(tokens)) for tokens in (2, 3, 4))
+    assert four - three == pytest.approx(three - two, rel=0.01)
+    assert four - three == pytest.approx(moved(Decode(4)), rel=0.1)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from fakes import nvml
 from orchestrator.probes import counters, energy, gpu, noise
 from orchestrator.probes.clock import overhead, stopwatch
 from orchestrator.probes.energy import EnergyProbe
+from orchestrator.probes.environment import gpu_environment
 from orchestrator.probes.memory import MemoryProbe
 
 MB = 1_000_000
@@ -210,6 +211,48 @@ def test_a_slice_of_a_gpu_is_found_and_has_its_gpus_clocks(monkeypatch: pytest.M
     state = noise.NoiseProbe(GPU).facts(1, [1.0])["noise"]["gpu"]
     assert (state["sm_clock_mhz"], state["other_processes"]) == (1410, [])
     assert state["busy_percent"] is None  # of the whole GPU: says nothing of a slice
+
+
+SET = {"power_limit_w": 700.0, "max_sm_clock_mhz": 1980, "max_memory_clock_mhz": 2619, "ecc": True, "mig": False}
+
+
+@pytest.mark.parametrize(
+    ("unsupported", "lost"),
+    [
+        (set(), {}),
+        ({"nvmlDeviceGetEccMode", "nvmlDeviceGetMigMode"}, {"ecc": None, "mig": None}),
+        ({"nvmlDeviceGetEnforcedPowerLimit"}, {"power_limit_w": None}),
+    ],
+)
+def test_what_an_administrator_has_set_is_a_part_of_the_environment(
+    unsupported: set[str], lost: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nvml.Driver(unsupported=unsupported).install(monkeypatch)
+    properties = SimpleNamespace(uuid=nvml.UUID, name="H100", total_memory=80 << 30, major=9, minor=0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    seen = gpu_environment(GPU)["gpu"]
+    assert {name: seen[name] for name in SET} == SET | lost
+    assert (seen["uuid"], seen["name"], seen["capability"]) == (f"GPU-{nvml.UUID}", "H100", "9.0")
+    assert gpu_environment(torch.device("cuda", 1)) == {}, "there is no second one"
+
+
+def test_a_device_that_nvml_does_not_know_has_no_settings_and_no_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    nvml.Driver(is_slice=True).install(monkeypatch)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid="another"))
+    assert gpu.settings(GPU) == {}
+    assert gpu.process_memory(GPU) is None
+    assert noise.NoiseProbe(GPU).facts(1, [1.0])["noise"]["gpu"] == {"unreadable": "NVML does not know this device"}
+
+
+def test_without_a_driver_or_the_right_to_see_processes_nothing_is_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    nvml.Driver({4711: 1 << 30}, unsupported={"nvmlDeviceGetComputeRunningProcesses"}).install(monkeypatch)
+    assert gpu.process_memory(GPU) is None
+    seen = noise.NoiseProbe(GPU).facts(1, [1.0])
+    assert (seen["noise"]["gpu"]["other_processes"], seen["disturbed"]) == (None, [])
+    nvml.Driver(unsupported={"nvmlInit"}).install(monkeypatch)
+    assert gpu.find(GPU) is None
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
@@ -21,6 +23,7 @@ from orchestrator.execution.orphans import MARK
 from orchestrator.execution.processes import Event, Launch, Processes
 from orchestrator.records import JobResult, JobSpec, PluginSpec
 from orchestrator.store import SweepFolder
+from orchestrator.worker import server
 from orchestrator.worker.process import BY_EXEC
 
 pytestmark = pytest.mark.usefixtures("mark")
@@ -200,6 +203,38 @@ def test_a_job_that_runs_by_exec_says_so_in_its_facts(store: SweepFolder, mark: 
     assert note.startswith("started by exec, not as a fork: what every job needs initialised CUDA")
 
 
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (0, ""),
+        (server.CUDA_ERROR_NOT_INITIALIZED, "something that was imported has touched CUDA, which no fork survives"),
+        (None, ""),  # no driver: the job itself says so
+    ],
+)
+def test_a_fork_asks_the_driver_itself_whether_it_can_use_cuda(
+    answer: int | None, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def library(name: str) -> Any:
+        assert name == "libcuda.so.1"
+        if answer is None:
+            raise OSError(name)
+        return SimpleNamespace(cuInit=lambda flags: answer)
+
+    monkeypatch.setattr(server.ctypes, "CDLL", library)
+    assert server._a_fork_cannot() == bool(answer)
+    assert server._why_no_fork_has_cuda() == why
+
+
+def test_a_fork_that_dies_or_hangs_when_it_initialises_cuda_cannot_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_a_fork_cannot", lambda: os.kill(os.getpid(), signal.SIGKILL))
+    assert server._why_no_fork_has_cuda() == f"a fork that initialised CUDA ended with {-signal.SIGKILL}"
+    monkeypatch.setattr(server, "_a_fork_cannot", lambda: time.sleep(60))
+    monkeypatch.setattr(server, "PROBE_S", 0.2)
+    assert server._why_no_fork_has_cuda() == "a fork that initialised CUDA did not end within 0 s"
+    monkeypatch.setattr(server, "_cuda_is_initialised", lambda: True)
+    assert server._why_no_fork_has_cuda().startswith("what every job needs initialised CUDA")
+
+
 def test_a_server_that_cannot_start_says_why(store: SweepFolder, mark: str) -> None:
     with Processes(worker_environment(), "no.such:entry", preload=()) as processes:
         job = make_job("a")
@@ -264,13 +299,12 @@ def test_a_stopped_process_is_told_from_one_that_is_slow(processes: Processes, s
     job = make_job("a", "hang")
     start(processes, store, job)
     wait_for(processes, job, "running")
-    assert processes.stopped(job.id) is None
+    assert not processes.stopped(job.id)
     server = processes.server_pid("fork")
     assert server is not None
     os.kill(server, signal.SIGSTOP)
-    while processes.stopped(job.id) is None:  # a moment later
+    while not processes.stopped(job.id):  # a moment later
         time.sleep(0.01)
-    assert processes.stopped(job.id) == "the worker server"
     processes.kill(job.id)
     assert wait_for(processes, job, "lost").message
     assert left(mark) == []

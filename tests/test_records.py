@@ -59,7 +59,7 @@ RESULT = JobResult(
     status="crash",
     samples=(Samples(metric="latency", unit="s", better="lower", values=(0.1, 2.0)),),
     facts={"memory": {"base": 1, "cuda": None}},
-    failure=Failure(kind="crash", phase="steady", message="SIGSEGV", detail="é\n\x00"),
+    failure=Failure(kind="crash", phase="steady", message="SIGSEGV", detail="é\n"),
     environment={"torch": "2.13"},
     started=1.5,
     ended=2.5,

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 from test_planning import MACHINE, execution, needs, point, short, suite
 
 from orchestrator.errors import UsageError
 from orchestrator.planning import replay
+from orchestrator.planning.matching import parse_only
 from orchestrator.planning.plan import plan
 from orchestrator.planning.points import Point
-from orchestrator.records import JobSpec
-from orchestrator.store import JobGraph
+from orchestrator.records import JobSpec, PluginSpec
+from orchestrator.results import details
+from orchestrator.store import JobGraph, SweepFolder
 
 
 def graph_of(rounds: int = 3, models: tuple[str, ...] = ("Bert", "T5"), **keys: object) -> JobGraph:
@@ -125,13 +128,34 @@ def test_only_that_matches_nothing(expression: str, message: str) -> None:
 def test_a_job_is_named_by_the_beginning_of_its_id() -> None:
     graph = graph_of()
     job = graph.jobs[7]
-    assert replay.named(graph, job.id[:12]) == job
+    assert replay.named(graph.jobs, job.id[:12]) == job
     with pytest.raises(UsageError, match="no job has an id that begins with 'xyz'"):
-        replay.named(graph, "xyz")
+        replay.named(graph.jobs, "xyz")
     twins = [dataclasses.replace(job, id=f"{number}{job.id[1:]}") for number in (7, 7)]
     twins[1] = dataclasses.replace(twins[1], id=twins[1].id[:-1] + "x")
     with pytest.raises(UsageError, match="names 2 jobs"):
-        replay.named(JobGraph(tuple(twins)), "7")
+        replay.named(twins, "7")
+
+
+def test_a_mode_that_trains_is_training_whatever_its_name(tmp_path: Path) -> None:
+    """`rerun --only` and `show --only` choose the same jobs."""
+    mode = PluginSpec(name="finetune", target="elsewhere.Finetune")
+    named = [
+        dataclasses.replace(job, workload=dataclasses.replace(job.workload, mode=mode), training=True)
+        for job in graph_of().jobs
+    ]
+    graph = JobGraph(tuple(job for job in named if job.measure.name != "reference"))
+    shown = details.select(SweepFolder(tmp_path), graph.jobs, parse_only("mode=training"))
+    assert {job.id for job in shown} == replay.matching(graph, ["mode=training"]) == {job.id for job in graph.jobs}
+    assert details.select(SweepFolder(tmp_path), graph.jobs, parse_only("mode=inference")) == []
+
+
+@pytest.mark.parametrize(("name", "answer"), [("training_adamw", True), ("finetune", False), ("inference", False)])
+def test_a_mode_of_which_the_plan_does_not_say_whether_it_trains_is_known_by_its_name(name: str, answer: bool) -> None:
+    mode = PluginSpec(name=name, target="orchestrator.modes.training.Training")
+    (job, *_) = graph_of().jobs
+    workload = dataclasses.replace(job.workload, mode=mode)
+    assert dataclasses.replace(job, workload=workload, training=None).is_training is answer
 
 
 # -- rounds

@@ -18,6 +18,7 @@ import synthetic
 from test_end_to_end import ENVIRONMENT, FAKES, latest, run, start
 
 from orchestrator.__main__ import main
+from orchestrator.execution.ownership import claim
 from orchestrator.records import HARMLESS, JobResult, JobSpec
 from orchestrator.reporting.reproduced import conclusion
 from orchestrator.results import reproduced
@@ -30,8 +31,8 @@ from orchestrator.results.reproduced import (
     REPAIRED,
     REPRODUCED,
     UNFINISHED,
-    Verdict,
-    verdicts,
+    Reproduction,
+    reproductions,
 )
 from orchestrator.results.snapshot import of_folder
 from orchestrator.store import SweepFolder, find_sweep, find_sweeps
@@ -63,9 +64,11 @@ def _result(job: JobSpec, outcome: Outcome) -> JobResult | None:
     return synthetic.performance_result(job, latency=outcome)
 
 
-def judged(tmp_path: Path, before: dict[str, Sequence[Outcome]], after: dict[str, Sequence[Outcome]]) -> list[Verdict]:
+def judged(
+    tmp_path: Path, before: dict[str, Sequence[Outcome]], after: dict[str, Sequence[Outcome]]
+) -> list[Reproduction]:
     sides = [of_folder(sweep(tmp_path / name, rows)) for name, rows in (("before", before), ("after", after))]
-    return verdicts(sides[0], sides[1])
+    return reproductions(sides[0], sides[1])
 
 
 ROUNDS = ((0.1,), (0.1, 0.101, 0.0995), (0.1, 0.101, 0.0995, 0.1002, 0.0998))
@@ -123,7 +126,7 @@ def test_the_last_line_counts_each_kind(tmp_path: Path) -> None:
     slow: dict[str, Sequence[Outcome]] = {name: [0.3] for name in "abcdefg"}
     line = conclusion(judged(tmp_path / "slow", {name: [0.1] for name in "abcdefg"}, slow))
     assert line.startswith("not reproduced: 7 of 7 rows: a ")
-    assert line.endswith("; and 4 more")
+    assert line.endswith(" and 4 more")
     assert "\n" not in line
     assert "nothing to compare" in conclusion([])
 
@@ -134,7 +137,7 @@ def test_a_changed_row_that_was_disturbed_says_so(tmp_path: Path) -> None:
         made = synthetic.SyntheticSweep(tmp_path / name)
         made.performance("a", "eager", latency=latency, disturbed=disturbed)
         sides.append(of_folder(made.write()))
-    (found,) = verdicts(sides[0], sides[1])
+    (found,) = reproductions(sides[0], sides[1])
     assert found.difference == "latency 2.50x (disturbed)"
 
 
@@ -144,7 +147,7 @@ def test_rows_of_options_are_called_as_in_the_first_sweep(tmp_path: Path) -> Non
         both.performance("a", synthetic.compiler("inductor", dynamic=dynamic))
     one = synthetic.SyntheticSweep(tmp_path / "one")
     one.performance("a", synthetic.compiler("inductor", dynamic=True))
-    (found,) = verdicts(of_folder(both.write()), of_folder(one.write()))
+    (found,) = reproductions(of_folder(both.write()), of_folder(one.write()))
     assert found.row()["compiler"] == "inductor(dynamic=true)"
 
 
@@ -376,6 +379,7 @@ def pretend_same(folder: SweepFolder, cwd: Path) -> None:
 
     data["environment"] |= {"git": provenance.environment(machine.detect())["git"]}
     folder.sweep_file.write_text(json.dumps(data))
+    claim(folder)
 
 
 @pytest.mark.parametrize(
@@ -479,6 +483,7 @@ def test_a_job_whose_reference_failed_is_not_run_in_process(tmp_path: Path) -> N
     plan = folder.plan_file.read_text()
     assert '"width": 32' in plan
     folder.plan_file.write_text(plan.replace('"width": 32', '"width": -1'))
+    claim(folder)
     done = said("rerun", f"latest:{job.id}", "--in-process", cwd=tmp_path)
     assert done.returncode == 1, done.stdout
     assert "In this process" not in done.stdout
@@ -535,6 +540,7 @@ def test_resume_needs_no_configuration_and_takes_execution(paced: Path) -> None:
     data["argv"] = ["experiment=gone", "suite=gone"]
     data["environment"]["packages"]["torch"] = "1.0"
     folder.sweep_file.write_text(json.dumps(data))
+    claim(folder)
     dry = said("resume=latest", "dry_run=true", cwd=paced)
     assert dry.returncode == 0, dry.stderr
     assert not folder.result_file(lost).exists()
@@ -561,6 +567,7 @@ def test_what_a_launcher_ran_is_launched_again_unless_it_is_said_to_run_here(pac
     data = json.loads(folder.sweep_file.read_text())
     data["argv"] = [*PACED, "hydra/launcher=absent", "execution.shards=5"]
     folder.sweep_file.write_text(json.dumps(data))
+    claim(folder)
     done = said("resume=latest", "--trust", cwd=paced)
     assert done.returncode == 2
     assert "unknown hydra/launcher 'absent'" in done.stderr
@@ -574,6 +581,7 @@ def test_a_measures_own_time_out_stays_on_resume(paced: Path) -> None:
     plan = json.loads(folder.plan_file.read_text())
     plan["jobs"][1]["timeout_s"] = 50.0
     folder.plan_file.write_text(json.dumps(plan))
+    claim(folder)
     lose_one(folder)
     assert said("resume=latest", "execution.timeout_s=77", cwd=paced).returncode == 0
     assert [job.timeout_s for job in folder.read_graph().jobs][:3] == [77.0, 50.0, 77.0]

@@ -11,12 +11,13 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import synthetic
 
 from orchestrator.errors import UsageError
-from orchestrator.records import STATUSES, JobResult, Need, Samples, Verdict
+from orchestrator.records import RAN_EAGER, STATUSES, JobResult, Need, Samples, Verdict
 from orchestrator.results import exports, load, tables
 from orchestrator.results.metrics import COLUMNS, MISSING, significant
 from orchestrator.results.naming import distinguish
@@ -182,6 +183,58 @@ def test_performance_row_has_the_known_figures(sweep: synthetic.SyntheticSweep) 
     assert eager_row["compiler"] == "eager"
     for name in ("speedup", "verdict", "compile_latency_cold_s", "compression_ratio", "eager_latency_ms"):
         assert eager_row[name] is None
+
+
+WORK = {"flops": 2e9, "bytes": 10**8, "peak_flop_per_s": 1e12, "peak_source": "a sheet", "peak_bytes_per_s": 1e11}
+UTILISATION = ("step_gflop", "achieved_gflop_per_s", "mfu_percent", "achieved_gb_per_s", "of_bandwidth_percent")
+
+
+@pytest.mark.parametrize(
+    ("work", "eager", "compiled"),
+    [
+        (WORK, (2.0, 20.0, 2.0, 1.0, 1.0), (2.0, 40.0, 4.0, 2.0, 2.0)),
+        (
+            WORK | {"peak_flop_per_s": None, "peak_source": None, "peak_bytes_per_s": None},
+            (2.0, 20.0, None, 1.0, None),
+            (2.0, 40.0, None, 2.0, None),
+        ),
+        (WORK | {"flops": 0}, (None, None, None, 1.0, 1.0), (None, None, None, 2.0, 2.0)),
+        ({}, (None,) * 5, (None,) * 5),
+        ("no work", (None,) * 5, (None,) * 5),
+    ],
+)
+def test_what_a_step_achieves_is_eagers_work_over_each_compilers_own_time(
+    work: Any, eager: tuple[Any, ...], compiled: tuple[Any, ...], tmp_path: Path
+) -> None:
+    made = synthetic.SyntheticSweep(tmp_path)
+    first = made.performance("A", "eager", 0, latency=0.1, work=work)
+    made.performance("A", "inductor", 0, baseline=first, latency=0.05, pairs=[(0.1, 0.05)] * 20)
+    found = {row["compiler"]: row for row in rows(build(made.write()).performance)}
+    for name, expected in (("eager", eager), ("inductor", compiled)):
+        row = found[name]
+        assert tuple(row[key] for key in UTILISATION) == pytest.approx(expected), name
+        assert row["peak_source"] == (work.get("peak_source") if isinstance(work, dict) else None)
+
+
+@pytest.mark.parametrize(("measured", "expected"), [(None, 4.0), ({RAN_EAGER: "a limit"}, None)])
+def test_a_ratio_of_steps_back_to_back_has_no_clock_in_it(
+    measured: dict[str, str] | None, expected: float | None, tmp_path: Path
+) -> None:
+    """A clock of 15 us in a step of 20 and of 5 us: the latencies' ratio is 1.75."""
+
+    def queued(result: JobResult, seconds: float) -> JobResult:
+        more = Samples(metric="back_to_back", unit="s", better="lower", values=(seconds,) * 5)
+        return replace(result, samples=(*result.samples, more))
+
+    made = synthetic.SyntheticSweep(tmp_path)
+    job = synthetic.job(synthetic.workload("A"), "eager")
+    made.add(job, queued(synthetic.performance_result(job, latency=35e-6), 20e-6))
+    other = synthetic.job(synthetic.workload("A"), "inductor", needs=[Need(job=job.id, kind="baseline")])
+    pairs = [(35e-6, 20e-6)] * 20
+    result = synthetic.performance_result(other, latency=20e-6, pairs=pairs, measured=measured)
+    made.add(other, queued(result, 5e-6))
+    found = {row["compiler"]: row["back_to_back_speedup"] for row in rows(build(made.write()).performance)}
+    assert found == {"eager": None, "inductor": None if expected is None else pytest.approx(expected)}
 
 
 def test_one_round_is_labelled_in_process(sweep: synthetic.SyntheticSweep) -> None:

@@ -166,9 +166,9 @@ def test_sources_are_sweeps_jobs_and_files(tmp_path: Path) -> None:
         (row,) = sources.read(reference, root).rows
         assert row.jobs == (job,)
         assert row.figures["speedup"].values == pytest.approx((2,))
-    with pytest.raises(UsageError, match="'zz' names no job"):
+    with pytest.raises(UsageError, match="no job has an id that begins with 'zz'"):
         sources.read("latest:zz", root)
-    with pytest.raises(UsageError, match="names no job"):
+    with pytest.raises(UsageError, match="no job has an id that begins with ''"):
         sources.read("latest:", root)
 
 

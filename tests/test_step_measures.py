@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_measures import Broken, NetBuilder, context
+from test_measures import QUICK, Broken, NetBuilder, context
 
 from orchestrator.compilers.dynamo import TorchCompile
 from orchestrator.compilers.eager import Eager
@@ -27,9 +27,9 @@ from orchestrator.modes.training import Training
 from orchestrator.plugins import Program, Unsupported
 from orchestrator.probes import peaks
 from orchestrator.probes.allocated import _resident_level, level_of
-from orchestrator.probes.dispatch import DTYPES, OperatorCounter, TrafficCounter, log_text, text
+from orchestrator.probes.dispatch import DTYPES, OperatorCounter, TouchedBytes, TrafficCounter, log_text, text
 from orchestrator.probes.lines import LineTracer
-from orchestrator.probes.peaks import peak
+from orchestrator.probes.peaks import bandwidth, peak
 from orchestrator.records import PASS, PluginSpec, Workload
 from orchestrator.suites.huggingface import HuggingFaceModel
 
@@ -489,6 +489,70 @@ def test_a_peak_is_that_of_the_whole_name(
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
     found = peak(torch.device("cuda", 0), dtype)
     assert (None if found is None else found.flop_per_s / 1e12) == tflop
+
+
+def test_every_device_with_a_peak_has_a_bandwidth_by_its_whole_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert peaks.PEAKS.keys() == peaks.BANDWIDTH.keys()
+    assert bandwidth(CPU) is None
+    for name, expected in (
+        ("NVIDIA H100 80GB HBM3", 3.35e12),
+        ("NVIDIA GeForce RTX 4090", 1.008e12),
+        ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", None),
+    ):
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda device, name=name: name)
+        assert bandwidth(torch.device("cuda", 0)) == expected
+
+
+def test_what_a_step_has_to_read_is_each_tensor_once_and_of_a_table_its_rows() -> None:
+    table, weight, unused = torch.nn.Embedding(1000, 16), torch.nn.Linear(16, 8, bias=False), torch.nn.Linear(9, 9)
+    tokens = torch.randint(0, 1000, (4,))
+    with torch.no_grad(), TouchedBytes([table.weight, weight.weight, *unused.parameters(), tokens]) as touched:
+        found = table(tokens)
+        weight(found) + weight(found)
+    once = 4 * 16 * 4 + 16 * 8 * 4 + 4 * 8
+    assert touched.bytes == once
+    touched.again()
+    with torch.no_grad(), touched:
+        weight.weight[:2].sum() + weight.weight[1:3].sum()
+        weight.weight.t().view_as(weight.weight.t())
+        assert touched.bytes == once + 2 * 2 * 16 * 4
+        weight.weight[2:].sum() + weight.weight[:7].sum()
+    assert touched.bytes == once + 16 * 8 * 4, "parts that overlap are no more than the whole"
+
+
+@pytest.mark.parametrize(("mode", "flops", "moved"), [
+    (Inference(), 2 * 8 * (16 * 32 + 32 * 4), 4 * (16 * 32 + 32 + 4 * 32 + 32 * 4 + 4 + 8 * 16 + 8 * 4 + 1) + 8 * 8),
+    (Training(), 2 * 8 * (2 * 16 * 32 + 3 * 32 * 4), None),
+])  # fmt: skip
+def test_the_baseline_says_what_its_step_has_to_do(tmp_path: Path, mode: Any, flops: int, moved: int | None) -> None:
+    seen = context(tmp_path, Eager(), "eager", mode)
+    assert QUICK.run(seen).status == PASS
+    work = seen.facts["work"]
+    assert work["flops"] == flops
+    assert moved is None or work["bytes"] == moved
+    assert work["peak_flop_per_s"] is work["peak_bytes_per_s"] is work["peak_source"] is None, "a CPU has no data sheet"
+    assert list(seen.facts["memory"]["phases"])[-1] == "work", "after all that is timed, and in no phase of it"
+
+
+def test_only_the_baseline_counts(tmp_path: Path) -> None:
+    seen = context(tmp_path, TorchCompile(backend="eager"), "dynamo_eager")
+    assert QUICK.run(seen).status == PASS
+    assert "work" not in seen.facts
+
+
+def test_a_step_that_cannot_be_counted_keeps_its_times_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> Any:
+        raise AssertionError("no formula for these shapes")
+
+    monkeypatch.setattr(flops, "counter_of_flops", refuse)
+    seen = context(tmp_path, Eager(), "eager")
+    assert QUICK.run(seen).status == PASS
+    assert seen.facts["work"] == {}
+    why = "the step's FLOPs and bytes could not be counted: AssertionError: no formula for these shapes"
+    assert seen.facts["notes"] == [why]
+    assert any(samples.metric == "latency" for samples in seen.samples)
 
 
 def test_convolutions_have_the_peak_of_tf32_where_torch_computes_them_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,9 +18,6 @@ from orchestrator.records import STATUSES, PluginSpec, Workload
 from orchestrator.suites.dropout import silence
 from orchestrator.suites.huggingface import HuggingFaceModel
 from orchestrator.suites.inputs import draw
-from orchestrator.suites.torchvision_operators import define_missing
-
-define_missing()  # tests import model classes without a worker
 
 CONF = Path(__file__).parents[1] / "conf" / "suite"
 TARGET = "orchestrator.suites.huggingface.HuggingFaceModel"

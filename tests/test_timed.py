@@ -352,3 +352,36 @@ def test_what_is_not_finite_is_named_with_its_place_and_number() -> None:
     assert not_finite(torch.ones(2, dtype=torch.float8_e4m3fn)) == ""
     assert not_finite(torch.ones(2).to_sparse()) == ""
     assert not_finite(None) == ""
+
+
+@pytest.mark.parametrize("small", [False, True])
+def test_what_tensorrt_leaves_to_torch_is_counted(tmp_path: Path, small: bool) -> None:
+    """A back-end that runs everything, or nothing, by the operator of TensorRT's runtime, registered in its name."""
+    library = torch.library.Library("tensorrt", "DEF")
+    try:
+        library.define("execute_engine(Tensor[] inputs) -> Tensor[]")
+        graphs: list[Any] = []
+        library.impl("execute_engine", lambda inputs: list(graphs[0](*inputs)), "CPU")
+
+        def backend(graph: Any, _: Any) -> Any:
+            graphs.append(graph)
+            return graph if small else lambda *inputs: torch.ops.tensorrt.execute_engine(list(inputs))
+
+        class Planted(Eager):
+            def compile(self, program: Program, workload: Workload) -> Any:
+                return torch.compile(program.model, backend=backend)
+
+        seen = context(tmp_path, Planted(), "tensorrt")
+        assert QUICK.run(seen).status == PASS
+    finally:
+        library._destroy()
+        torch._dynamo.reset()
+    found = seen.facts["tensorrt"]
+    if not small:
+        assert found == {"engines": 1, "operators_in_torch": 0}
+        assert "notes" not in seen.facts
+        return
+    assert found["engines"] == 0
+    assert found["operators_in_torch"] >= 4
+    said = f"no engine of TensorRT's ran: the step's {found['operators_in_torch']} operators are torch's"
+    assert said in seen.facts["notes"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,6 @@ from orchestrator.plugins import Program, Unsupported
 from orchestrator.records import PluginSpec, Workload
 from orchestrator.suites import timm as suite
 from orchestrator.suites.timm import TimmModel
-from orchestrator.suites.torchvision_operators import define_missing
-
-define_missing()  # tests build models without a worker
 
 CONF = Path(__file__).parents[1] / "conf" / "suite"
 UPSTREAM = """
@@ -169,7 +168,14 @@ def test_a_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
         built("test_vit")
 
 
-# -- through the command: the workers have the remedy for torchvision
+# -- through the command: the workers have the remedy for torchvision, and so has the environment that `make` makes
+
+
+@present
+def test_what_imports_torchvision_works_in_the_environment_that_make_makes() -> None:
+    code = "import sys; assert 'torch' not in sys.modules; from transformers import AlbertForPreTraining as a; print(a)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "AlbertForPreTraining" in done.stdout, done.stderr
 
 
 @pytest.mark.slow

@@ -15,10 +15,7 @@ from orchestrator.__main__ import main
 from orchestrator.errors import UsageError
 from orchestrator.plugins import Program, Unsupported
 from orchestrator.records import PluginSpec, Workload
-from orchestrator.suites.torchvision_operators import define_missing
 from orchestrator.suites.transformers_model import TransformersModel
-
-define_missing()
 
 BERT = {"vocab_size": 96, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 64}
 T5 = {"vocab_size": 96, "d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 1, "num_heads": 2}

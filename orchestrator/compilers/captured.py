@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.plugins import Forward, Program, Unsupported, resolve
+from orchestrator.plugins import Forward, Program, Unsupported, trains
 from orchestrator.precision import autocast
 from orchestrator.records import Workload
 
@@ -18,14 +18,9 @@ if TYPE_CHECKING:
     import torch
 
 
-def is_training(workload: Workload) -> bool:
-    """Return whether the workload's steps differentiate the model."""
-    return bool(getattr(resolve(workload.mode.target), "training", True))
-
-
 def inference_only(workload: Workload, why: str) -> None:
     """Raise Unsupported for a mode that trains."""
-    if is_training(workload):
+    if trains(workload.mode):
         raise Unsupported(f"{why}: inference only, not mode={workload.mode.name}")
 
 
@@ -39,7 +34,7 @@ def as_in_a_step(program: Program, workload: Workload, *, cached_casts: bool = T
     """
     import torch
 
-    training = is_training(workload)
+    training = trains(workload.mode)
     program.model.train(training)
     written = [*program.model.buffers(), *program.inputs.values()]  # by a model that writes into them
     kept = [(tensor, tensor.detach().clone()) for tensor in written]

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from orchestrator.compilers import dynamo_backends
-from orchestrator.compilers.captured import inference_only, is_training
+from orchestrator.compilers.captured import inference_only
 from orchestrator.compilers.packages import require
-from orchestrator.compilers.torch_config import checked, foreign
+from orchestrator.compilers.torch_config import checked
 from orchestrator.errors import did_you_mean
-from orchestrator.plugins import Compiled, Forward, Program, Unsupported
+from orchestrator.plugins import Compiled, Forward, Program, Unsupported, trains
 from orchestrator.records import Workload
 
 BACKEND_COSTS: Mapping[str, float] = {
@@ -93,9 +93,9 @@ class TorchCompile:
         dynamo_backends.check(self.backend)
         if not on_cuda and (self.backend == "cudagraphs" or self._wants_cuda_graphs()):
             raise Unsupported(CUDA_GRAPHS)
-        if self.changes_model and is_training(workload):
+        if self.changes_model and trains(workload.mode):
             raise Unsupported("freezing turns parameters into constants: inference only")
-        if self.compiled_autograd and not is_training(workload):
+        if self.compiled_autograd and not trains(workload.mode):
             raise Unsupported("compiled autograd compiles the backward pass: training only, as mode=training")
         if self.dynamo:
             from torch._dynamo import config
@@ -138,10 +138,6 @@ class TorchCompile:
 
             for key, value in checked(config, self.dynamo).items():
                 setattr(config, key, value)
-
-    def foreign_code(self) -> list[str]:
-        """Return the options of inductor and dynamo that may name a program, a file or a server."""
-        return (foreign(self.options) if self.backend == "inductor" else []) + foreign(self.dynamo)
 
     def cuda_graphs(self, workload: Workload) -> bool:
         """Return whether CUDA graphs are asked for: by the back-end, a mode of inductor's, or an option."""

@@ -9,13 +9,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.errors import says_out_of_memory
 from orchestrator.execution.devices import Turn
-from orchestrator.execution.processes import exit_words
+from orchestrator.exits import cause
 from orchestrator.records import (
-    CRASH,
     INFRASTRUCTURE,
-    OUT_OF_MEMORY,
     TIMEOUT,
     Failure,
     JobResult,
@@ -25,9 +22,6 @@ from orchestrator.store import SweepFolder, Unreadable
 from orchestrator.system import oom_kills
 
 LOG_TAIL_BYTES = 4000
-
-SENT = {-signal.SIGTERM: "SIGTERM", -signal.SIGHUP: "SIGHUP", -signal.SIGINT: "SIGINT", 128 + signal.SIGINT: "SIGINT"}
-"""Exit codes after signals by which people and batch systems end processes; nothing that is measured sends them."""
 
 
 @dataclass
@@ -47,7 +41,7 @@ class Attempt:
     log_start: int  # size of the log before this attempt, in bytes
     oom_kills: int  # what `oom_kills` said before
     running: bool = False  # it has executed its first instruction
-    killed: str = ""  # why the scheduler killed it: "timeout", "hang", "stopped: ..." or ""
+    killed: str = ""  # why the scheduler killed it: "timeout", "stopped", "hang" or ""
 
 
 def result_of_death(
@@ -89,23 +83,13 @@ def _cause(attempt: Attempt, code: int | None, message: str, log: str) -> tuple[
     """Return the status and the one-line reason. A status of death is also the kind of its failure."""
     if attempt.killed == "timeout":
         return TIMEOUT, f"no result after {attempt.job.timeout_s:g} s (timeout_s): killed"
-    if attempt.killed.startswith("stopped"):
-        return INFRASTRUCTURE, f"no result after {attempt.job.timeout_s:g} s (timeout_s): {attempt.killed}"
+    if attempt.killed == "stopped":  # by somebody else: that says nothing of the job
+        return INFRASTRUCTURE, f"no result after {attempt.job.timeout_s:g} s: it was stopped (SIGSTOP, or a debugger)"
     if attempt.killed == "hang":
         return INFRASTRUCTURE, "the process did not begin to run: killed"
     if code is None:
         return INFRASTRUCTURE, message or "the worker server died"
-    if code == -signal.SIGKILL and oom_kills() > attempt.oom_kills:
-        return OUT_OF_MEMORY, "killed by the kernel's out-of-memory killer"
-    if code in SENT:
-        return INFRASTRUCTURE, f"ended by {SENT[code]}, which somebody sent"
-    if says_out_of_memory(log):
-        return OUT_OF_MEMORY, f"ended with {exit_words(code)} after memory could not be allocated (see its log)"
-    if code == os.EX_TEMPFAIL:  # `orchestrator.worker.process`: what was raised is not the job's fault
-        return INFRASTRUCTURE, log.rstrip().rpartition("\n")[2] or "the worker could not write its result"
-    if code < 0:
-        return CRASH, f"killed by {exit_words(code)}"
-    return CRASH, f"ended with {exit_words(code)} and no result"
+    return cause(code, log, oom_killed=oom_kills() > attempt.oom_kills)
 
 
 def _log_tail(path: Path, start: int) -> str:

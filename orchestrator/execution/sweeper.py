@@ -31,6 +31,7 @@ from orchestrator.planning import grid, machine, provenance
 from orchestrator.planning.compose import compose
 from orchestrator.planning.composer import Composer
 from orchestrator.planning.matching import check_values
+from orchestrator.planning.overrides import quoted
 from orchestrator.planning.plan import plan
 from orchestrator.planning.points import Point, PointReader
 from orchestrator.planning.resume import expect_same
@@ -152,7 +153,7 @@ class GraphSweeper(Sweeper):
             task_function=functools.partial(run_shard, observer=observer) if here else run_shard,
             config=self._config,
         )
-        folder = grid.quoted(str(planned.folder))
+        folder = quoted(str(planned.folder))
         place = f"hydra.sweep.dir={folder}"  # Hydra composes anew for each: it would make up another folder
         batch = [[place, f"shard_job={{folder:{folder},index:{index},of:{count}}}"] for index in range(count)]
         returns = launcher.launch(batch, initial_job_idx=0)

@@ -33,6 +33,7 @@ from orchestrator.measures.reference import (
 from orchestrator.plugins import Outcome, facts_of
 from orchestrator.probes import counters
 from orchestrator.records import COMPARISON_ERROR, FAIL_ACCURACY, INFRASTRUCTURE, JUDGED, PASS, RANDOM
+from orchestrator.words import some
 
 if TYPE_CHECKING:
     import torch
@@ -174,12 +175,12 @@ class Judgement:
             if isinstance(arbiter, str) and arbiter.startswith("eager: "):
                 reasons.setdefault(arbiter.removeprefix("eager: "), []).append(record["name"])
         without = "" if stored_why is None else f" ({stored_why})"
-        words = [f"{_some(names)}: {reason}{without}" for reason, names in reasons.items()]
+        words = [f"{some(names, 3)}: {reason}{without}" for reason, names in reasons.items()]
         if found.fp64.startswith(IN_FLOAT32):
             words.append(f"float32 stands in for float64 ({found.fp64.removeprefix(IN_FLOAT32)})")
         if found.same_inputs:
             words.append("every call had the same inputs: they do not depend on the seed, and none are floating")
-        words += [f"not compared: {_some(found.not_compared)}"] if found.not_compared else []
+        words += [f"not compared: {some(found.not_compared, 3)}"] if found.not_compared else []
         if self._owns_state and any(name.startswith("buffer.") for names in found.names for name in names):
             words.append("buffers: the compiled code keeps its own, which cannot be read")
         words += [f"calls left out, which eager cannot do: {found.calls_left_out}"] if found.calls_left_out else []
@@ -194,7 +195,7 @@ class Judgement:
             return Outcome(COMPARISON_ERROR, "there is nothing to compare: the model returned no tensor")
         random = set(self._stored.found.random)
         if wrong and not self._same_stream and all(record["name"] in random for record in wrong):
-            names = _some([record["name"] for record in wrong])
+            names = some((record["name"] for record in wrong), 3)
             return Outcome(
                 RANDOM, f"cannot be judged: {names}: random, and this compiler draws other numbers than eager"
             )
@@ -280,8 +281,3 @@ def _badness(record: Record) -> tuple[int, float]:
     if verdict == 0 and isinstance(rmse, float) and isinstance(limit, float) and limit > 0:
         return verdict, rmse / limit
     return verdict, 0.0
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more

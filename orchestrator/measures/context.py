@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.plugins import Adapting, Builder, Compiler, Mode, Program
 from orchestrator.precision import cast
 from orchestrator.probes.memory import MemoryProbe
-from orchestrator.records import EAGER, JobSpec, Samples, Workload
+from orchestrator.records import JobSpec, Samples, Workload
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +47,7 @@ class Context:
     @property
     def is_eager(self) -> bool:
         """True for the baseline itself; an identity compiler under another name is compared with it like any other."""
-        return self.job.compiler.name == EAGER
+        return self.job.is_eager
 
     @property
     def measured(self) -> dict[str, str]:

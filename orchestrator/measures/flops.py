@@ -16,11 +16,12 @@ from orchestrator import columns
 from orchestrator.columns import TableSpec
 from orchestrator.measures.context import Context
 from orchestrator.measures.eager import eager_step
+from orchestrator.measures.timed import tensors
 from orchestrator.plugins import Outcome, Program
 from orchestrator.precision import autocast
 from orchestrator.probes.clock import make_ready, stopwatch
 from orchestrator.probes.noise import NoiseProbe, relative_iqr, wait_for_quiet
-from orchestrator.probes.peaks import peak
+from orchestrator.probes.peaks import bandwidth, peak
 from orchestrator.records import OBSERVED, PASS
 
 if TYPE_CHECKING:
@@ -40,13 +41,11 @@ class Flops:
     TABLES: ClassVar[Mapping[str, TableSpec]] = {
         "flops": TableSpec(
             (
-                columns.number("step_gflop", "floating-point operations of one eager step / 10^9", "GFLOP"),
+                "step_gflop",
                 columns.count("parameters", "parameters of the model"),
                 columns.duration("step_ms", "median of one step"),
                 columns.percent("step_iqr_percent", "interquartile range of the step in % of its median", "lower"),
-                columns.number(
-                    "achieved_gflop_per_s", "floating-point operations of the eager step / step", "GFLOP/s", "higher"
-                ),
+                "achieved_gflop_per_s",
                 columns.duration("eager_step_ms", "median of one eager step"),
                 columns.percent(
                     "eager_step_iqr_percent", "interquartile range of the eager step in % of its median", "lower"
@@ -71,7 +70,7 @@ class Flops:
                     "higher",
                 ),
                 columns.percent("of_peak_percent", "achieved / peak", "higher"),
-                columns.text("peak_source", "where the peak is from"),
+                "peak_source",
                 "disturbed",
             )
         ),
@@ -186,6 +185,47 @@ def count(step: Callable[[], Any]) -> tuple[FlopCounterMode, int]:
     with traffic:
         step()
     return counter, traffic.bytes
+
+
+def work_of(context: Context, program: Program, step: Callable[[], Any]) -> dict[str, Any]:
+    """Return what one eager step has to do at least, and what the device can: a fact of the baseline's, "work".
+
+    flops: torch's count. bytes: parameters, buffers and inputs that operators work on, and the results, once in each
+    call of the model. peak_flop_per_s, peak_source, peak_bytes_per_s: of the data sheet, None where there is none.
+    Where the step cannot be counted there is nothing, and a note why. It calls `step` once more: nothing may be timed,
+    and no memory measured, after it.
+    """
+    with context.phase("work"):
+        make_ready(step)
+        try:
+            counter, moved = _counted(program, step)
+        except Exception as error:  # noqa: BLE001 - formulas refuse shapes and operators: the times that were taken stand
+            context.note(f"the step's FLOPs and bytes could not be counted: {type(error).__name__}: {error}")
+            return {}
+    flops = counter.get_total_flops()
+    best = peak(context.device, context.workload.dtype, convolutions(counter) / flops) if flops else None
+    return {
+        "flops": flops,
+        "bytes": moved,
+        "peak_flop_per_s": None if best is None else best.flop_per_s,
+        "peak_source": None if best is None else best.source,
+        "peak_bytes_per_s": bandwidth(context.device),
+    }
+
+
+def _counted(program: Program, step: Callable[[], Any]) -> tuple[FlopCounterMode, int]:
+    from orchestrator.probes.dispatch import TouchedBytes
+
+    read = [*program.model.parameters(), *program.model.buffers(), *(found for _, found in tensors(program.inputs))]
+    touched = TouchedBytes(read)
+    hook = program.model.register_forward_pre_hook(lambda *_: touched.again())
+    try:
+        with (counter := counter_of_flops()), touched:
+            result = step()
+    finally:
+        hook.remove()
+    written = sum(found.nbytes for _, found in tensors(result) if not touched.knows(found))
+    return counter, touched.bytes + written
 
 
 def counter_of_flops() -> FlopCounterMode:

@@ -25,7 +25,7 @@ from orchestrator.measures.eager import artifact, eager_only, eager_step
 from orchestrator.plugins import Outcome
 from orchestrator.probes.allocated import Level, level_of
 from orchestrator.probes.clock import no_garbage_collection
-from orchestrator.probes.lines import LineTracer, Step
+from orchestrator.probes.lines import ExecutedLine, LineTracer
 from orchestrator.records import OBSERVED, PASS
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class MemoryByLine:
         self._leave(context, steps, level, _snapshot(context, step))
         return Outcome(PASS)
 
-    def _leave(self, context: Context, steps: Sequence[Step], level: Level, snapshot: str | None) -> None:
+    def _leave(self, context: Context, steps: Sequence[ExecutedLine], level: Level, snapshot: str | None) -> None:
         lines = by_line(steps)
         path, name = artifact(context, "memory_by_line.csv")
         write_text(Path(path), _sequence(steps))
@@ -155,7 +155,7 @@ def modules_of(model: torch.nn.Module) -> list[str]:
     return own or names
 
 
-def by_line(steps: Iterable[Step]) -> dict[tuple[str, int], _Line]:
+def by_line(steps: Iterable[ExecutedLine]) -> dict[tuple[str, int], _Line]:
     """Return (file, line) -> what it did. Parts of one execution (before and after a traced call) are one."""
     lines: dict[tuple[str, int], _Line] = {}
     for step in steps:
@@ -169,7 +169,7 @@ def by_line(steps: Iterable[Step]) -> dict[tuple[str, int], _Line]:
     return lines
 
 
-def _sequence(steps: Iterable[Step]) -> str:
+def _sequence(steps: Iterable[ExecutedLine]) -> str:
     """Return the steps as CSV, in the order in which they ran."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

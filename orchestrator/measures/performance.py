@@ -20,6 +20,7 @@ from typing import Any, ClassVar, TypeVar
 from orchestrator.errors import is_out_of_memory
 from orchestrator.measures.context import Context
 from orchestrator.measures.eager import Inside, really_eager
+from orchestrator.measures.flops import work_of
 from orchestrator.measures.timed import Dynamo, Inputs, Last, NotFinite, beside_eager, finite, threads_as_asked
 from orchestrator.plugins import Forward, Outcome, Preparing, Program, Recording, facts_of, wants_cuda_graphs
 from orchestrator.probes import counters
@@ -112,6 +113,8 @@ class Performance:
             finite(context, "the pairs", dynamo.look(step), _calls(context))
             dynamo.after("pairs")
             threads_as_asked(context)
+        else:
+            context.facts["work"] = work_of(context, program, step)
 
     def _first_call(self, context: Context, timed: Timed, program: Program) -> tuple[Step, Any]:
         """Compile and call once: the first call's latency contains all that compiling costs, ahead of time or not.

@@ -5,7 +5,7 @@ What is not as the row says goes into the facts as `measured`: one of `records.M
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.measures.context import Context
@@ -241,9 +241,21 @@ class Dynamo:
             return step()
         with profile() as profiler:
             result = step()
+        self._tell_engines(profiler.function_events or ())
         for kind, why in self._without_compiled_code(compilations.regions(profiler.function_events or ())).items():
             self._context.measured.setdefault(kind, why)
         return result
+
+    def _tell_engines(self, events: Iterable[Any]) -> None:
+        """Count what TensorRT runs, where its operator is registered: graphs too small for it stay in torch."""
+        import torch
+
+        if not hasattr(torch.ops.tensorrt, "execute_engine"):
+            return
+        self._context.facts["tensorrt"] = found = compilations.engines(events)
+        if not found["engines"]:
+            ran = found["operators_in_torch"]
+            self._context.note(f"no engine of TensorRT's ran: the step's {ran} operators are torch's")
 
     def _asked(self) -> bool:
         """Return whether dynamo is at work: by the compiler's word, or because frames went through it."""

@@ -19,8 +19,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.errors import says_out_of_memory
-from orchestrator.records import CRASH, OUT_OF_MEMORY, TIMEOUT, JobResult, JobSpec
+from orchestrator.exits import cause
+from orchestrator.records import TIMEOUT, JobResult, JobSpec
 from orchestrator.store import SweepFolder
 from orchestrator.system import oom_kills
 
@@ -85,13 +85,9 @@ class Tries:
             return Seen(result.status, result.failure.message if result.failure else "", result)
         if code is None:
             return Seen(TIMEOUT, f"no result after {self._timeout_s:g} s (measure.options.try_timeout_s): killed", None)
-        if code == -signal.SIGKILL and oom_kills() > killed_before:
-            return Seen(OUT_OF_MEMORY, "killed by the kernel's out-of-memory killer", None)
         log = self._folder.log_file(job.id).read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace")
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        if says_out_of_memory(log):
-            return Seen(OUT_OF_MEMORY, f"ended with {how} after memory could not be allocated (see its log)", None)
-        return Seen(CRASH, f"ended with {how} and no result", None)
+        status, reason = cause(code, log, oom_killed=oom_kills() > killed_before)
+        return Seen(status, reason, None)
 
     def _run(self, job_id: str) -> int | None:
         """Return the exit code of the job's process, None when it was killed for its time-out."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from orchestrator.modes.token_by_token import Run, Step, TokenClock
+from orchestrator.modes.token_by_token import Step, TokenClock, TokenLoop
 from orchestrator.plugins import Forward, Program
 from orchestrator.precision import check_name
 from orchestrator.probes.observed import named_outputs
@@ -45,9 +45,9 @@ class _Phase:
         if self.new_tokens < 1:
             raise ValueError(f"new_tokens={self.new_tokens}: it must be at least 1")
 
-    def run(self, program: Program, forward: Forward, workload: Workload) -> Run:
+    def run(self, program: Program, forward: Forward, workload: Workload) -> TokenLoop:
         """Return the calls of the model, its cache allocated and filled with the prompt, without compiler."""
-        return Run(program, forward, workload, self.cache, self.new_tokens)
+        return TokenLoop(program, forward, workload, self.cache, self.new_tokens)
 
 
 @dataclass(frozen=True)

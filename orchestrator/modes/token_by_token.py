@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
 
 
-class Run:
+class TokenLoop:
     """The calls of one model through one cache. All of them belong inside `surroundings`.
 
     The cache is allocated by a call of the model itself, so that no compiled code contains the allocation (it would be
@@ -211,7 +211,7 @@ class Step:
 
     def __init__(
         self,
-        run: Run,
+        run: TokenLoop,
         prepare: Callable[[], None],
         call: Callable[[], Any],
         tokens: Mapping[str, Any],

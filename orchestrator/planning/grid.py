@@ -11,11 +11,12 @@ from typing import Any
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from orchestrator.errors import UsageError, did_you_mean
 from orchestrator.planning.compose import explained
+from orchestrator.planning.overrides import quoted
 
 OPEN_MAPS = re.compile(r"(suite\.(catalog|common)|(compiler|quantization|mode|measure)\.options|execution\.env)\.")
 FREE_TEXT = ("resume", "suite.filter", "suite.exclude")
@@ -44,11 +45,6 @@ def normalise(override: str) -> str:
     if key in FREE_TEXT and value and value != "null" and value[0] not in "'\"":
         return f"{key}={quoted(value)}"
     return override
-
-
-def quoted(text: str) -> str:
-    """Return `text` as one value of Hydra's override grammar, whatever characters it has."""
-    return QuotedString(text, Quote.single).with_quotes()
 
 
 def swept_values(overrides: Sequence[str], key: str, loader: ConfigLoader) -> list[str]:

@@ -6,6 +6,7 @@ A rule is a map; it matches when all its keys do. A value is a literal, a glob (
 from __future__ import annotations
 
 import fnmatch
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -18,8 +19,8 @@ Names = Mapping[str, tuple[Any, ...]]
 """What a job is called, by key: cuda:1 is also cuda, training_adamw is also training."""
 
 
-def names(workload: Workload, training: bool, compiler: PluginSpec, measure: PluginSpec) -> Names:
-    """Return what a job of these is called."""
+def names(workload: Workload, compiler: PluginSpec, measure: PluginSpec, training: bool) -> Names:
+    """Return what a job of these is called. training: whether its mode trains."""
     kind = "training" if training else "inference"
     return {
         "suite": (workload.suite,),
@@ -67,11 +68,26 @@ def check_values(exclude: Sequence[Json], known: Mapping[str, Collection[str]]) 
                     )
 
 
-def check_keys(rule: Json, where: str) -> None:
+def check_keys(rule: Json, where: str, known: Collection[str] = KEYS) -> None:
     """Raise UsageError for a key that no job has."""
     for key in rule:
-        if key not in KEYS:
-            raise UsageError(f"{where}: unknown key '{key}': {did_you_mean(str(key), KEYS)}")
+        if key not in known:
+            raise UsageError(f"{where}: unknown key '{key}': {did_you_mean(str(key), known)}")
+
+
+def parse_only(text: str, known: Collection[str] = KEYS) -> dict[str, list[str]]:
+    """Read what `--only` has, "model=Bert*,compiler=inductor"; a key that is given twice matches either value.
+
+    Raises UsageError for what is no such list, or a key that is not `known`.
+    """
+    rule: dict[str, list[str]] = defaultdict(list)
+    for part in text.split(","):
+        key, equals, value = part.strip().partition("=")
+        if not equals or not value:
+            raise UsageError(f"--only {text}: write key=value,key=value, as in model=T5*,compiler=inductor")
+        rule[key].append(value)
+    check_keys(rule, f"--only {text}", known)
+    return dict(rule)
 
 
 def _matches_one(wanted: Any, found: tuple[Any, ...]) -> bool:

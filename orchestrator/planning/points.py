@@ -10,7 +10,7 @@ from typing import Any
 
 from orchestrator import columns
 from orchestrator.errors import UsageError, did_you_mean
-from orchestrator.files import check_json
+from orchestrator.files import checked
 from orchestrator.planning import schema
 from orchestrator.planning.matching import check_exclude
 from orchestrator.planning.quantized import NONE, combined
@@ -145,7 +145,7 @@ class PointReader:
 
 
 def _quantizes(conf: Json | None) -> bool:
-    """Return whether a composed `quantization` names one; a sweep of an older version has none.
+    """Return whether a composed `quantization` names one; a point may have none.
 
     Raises UsageError when its name and its target do not go together: rows would be called what they are not.
     """
@@ -209,7 +209,7 @@ def _check_values(conf: Json) -> None:
     """Refuse what no sweep folder can hold: it would be found out when the folder is read."""
     for key, value in conf.items():
         try:
-            check_json(value)
+            checked(value)
         except ValueError as error:
             raise UsageError(f"{key}: {error}") from error
     for group in ("suite", "compiler", "mode", "measure"):

@@ -8,10 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from orchestrator.errors import UsageError, did_you_mean
-from orchestrator.planning.matching import Names, check_keys, matches, names
+from orchestrator.planning.matching import Names, matches, names, parse_only
 from orchestrator.planning.rounds import is_timed, turn
-from orchestrator.plugins import resolve
-from orchestrator.records import EAGER, REFERENCE_MEASURE, JobSpec, Need, fingerprint, job_id
+from orchestrator.records import REFERENCE_MEASURE, JobSpec, Need, fingerprint, job_id
 from orchestrator.store import JobGraph
 
 
@@ -28,7 +27,7 @@ def closed(graph: JobGraph, chosen: Iterable[str]) -> JobGraph:
         if job.id not in wanted:
             wanted.add(job.id)
             waiting += [need.job for need in job.needs if need.kind != "round" and need.job in jobs]
-            waiting += [] if job.compiler.name == EAGER else list(_earlier_rounds(job, jobs))[-1:]
+            waiting += [] if job.is_eager else list(_earlier_rounds(job, jobs))[-1:]
     return JobGraph(tuple(_with_needs(job, jobs, wanted) for job in graph.jobs if job.id in wanted))
 
 
@@ -51,16 +50,15 @@ def _earlier_rounds(job: JobSpec, jobs: Mapping[str, JobSpec]) -> Iterator[str]:
         job = jobs[before]
 
 
-def named(graph: JobGraph, prefix: str) -> JobSpec:
+def named(jobs: Iterable[JobSpec], prefix: str) -> JobSpec:
     """Return the one job whose id begins with `prefix`. Raises UsageError when there is none, or several."""
-    found = [job for job in graph.jobs if prefix and job.id.startswith(prefix)]
+    known = list(jobs)
+    found = [job for job in known if prefix and job.id.startswith(prefix)]
     if len(found) == 1:
         return found[0]
     if found:
         raise UsageError(f"'{prefix}' names {len(found)} jobs: {', '.join(f'{j.id} ({j.title})' for j in found[:5])}")
-    raise UsageError(
-        f"no job has an id that begins with '{prefix}': {did_you_mean(prefix, [j.id for j in graph.jobs])}"
-    )
+    raise UsageError(f"no job has an id that begins with '{prefix}': {did_you_mean(prefix, [j.id for j in known])}")
 
 
 def matching(graph: JobGraph, expressions: Sequence[str]) -> set[str]:
@@ -70,33 +68,19 @@ def matching(graph: JobGraph, expressions: Sequence[str]) -> set[str]:
     matches either value. References are not looked at: they have no row. Raises UsageError for an expression that is
     none, or matches nothing.
     """
-    training: dict[str, bool] = {}
-    rows: list[tuple[str, Names]] = []
-    for job in graph.jobs:
-        if job.measure.name != REFERENCE_MEASURE:
-            target = job.workload.mode.target
-            if target not in training:
-                training[target] = bool(getattr(resolve(target), "training", False))
-            rows.append((job.id, names(job.workload, training[target], job.compiler, job.measure)))
+    rows = [
+        (job.id, names(job.workload, job.compiler, job.measure, job.is_training))
+        for job in graph.jobs
+        if job.measure.name != REFERENCE_MEASURE
+    ]
     chosen: set[str] = set()
     for expression in expressions:
-        rule = _rule(expression)
+        rule = parse_only(expression)
         found = {name for name, called in rows if matches(rule, called)}
         if not found:
             raise UsageError(f"--only {expression}: {_why_nothing(rule, [called for _, called in rows])}")
         chosen |= found
     return chosen
-
-
-def _rule(expression: str) -> dict[str, list[str]]:
-    rule: dict[str, list[str]] = defaultdict(list)
-    for part in expression.split(","):
-        key, equals, value = part.strip().partition("=")
-        if not equals or not value:
-            raise UsageError(f"--only {expression}: write key=value,key=value, as in model=T5*,compiler=inductor")
-        rule[key].append(value)
-    check_keys(rule, f"--only {expression}")
-    return dict(rule)
 
 
 def _why_nothing(rule: Mapping[str, list[str]], rows: Sequence[Names]) -> str:

@@ -15,6 +15,7 @@ from orchestrator.planning.points import check_execution
 from orchestrator.planning.schema import Config, ExecutionConf
 from orchestrator.records import JobSpec, to_json
 from orchestrator.store import JobGraph, Sweep, SweepFolder
+from orchestrator.words import plural
 
 LISTED = 3
 OF_THE_JOBS = ("launcher", "env")
@@ -98,7 +99,7 @@ def expect_same(folder: SweepFolder, graph: JobGraph) -> None:
     if not gone and not new:
         return
     counts = [
-        f"{len(jobs)} job{'s' if len(jobs) > 1 else ''} only in {where}, such as '{jobs[0].title}'"
+        f"{plural(len(jobs), 'job')} only in {where}, such as '{jobs[0].title}'"
         for where, jobs in (("its stored plan", gone), ("this command", new))
         if jobs
     ]
@@ -106,7 +107,7 @@ def expect_same(folder: SweepFolder, graph: JobGraph) -> None:
     changed = f" What changed: {', '.join(changes[:LISTED])}." if changes else ""
     raise UsageError(
         f"this command is not the sweep that {folder} holds: {'; '.join(counts)}.{changed} "
-        f"'resume={folder.root.parent.name}/{folder.root.name}' alone repeats the command of that sweep"
+        f"'resume={folder.name}' alone repeats the command of that sweep"
     )
 
 

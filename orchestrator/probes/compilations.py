@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,8 @@ KEPT = 100_000
 """Compilations that are remembered. torch keeps the last 64 otherwise (DEFAULT_COMPILATION_METRICS_LIMIT, 2.13)."""
 LONGEST = 200
 """Characters of a reason that are kept: what tells one from another stands at the beginning."""
+ENGINE = "tensorrt::execute_engine"
+"""The operator by which torch_tensorrt's runtime in C++ runs an engine."""
 
 _ADDRESS = re.compile(r" ?(at )?0x[0-9a-fA-F]{6,}")
 _INSTALLED = re.compile(r"[^\s(]*/site-packages/")
@@ -97,6 +99,28 @@ def frame_number(compile_id: str | None) -> str:
 def regions(events: Iterable[Any]) -> set[str]:
     """Return the ids of the compilations whose code ran under torch's profiler."""
     return {found.group(1) for event in events if (found := _REGION.match(event.name))}
+
+
+def engines(events: Iterable[Any]) -> dict[str, int]:
+    """Return how many of TensorRT's engines ran under torch's profiler, and how many operators of torch's beside them.
+
+    Operators that others call are not counted. TensorRT's runtime in Python has no operator, and is not seen.
+    """
+    events = list(events)
+    own = [event for event in events if event.name.startswith("aten::")]
+    return {
+        "engines": sum(event.name == ENGINE for event in events),
+        "operators_in_torch": sum(not any(map(_runs_others, _callers(event))) for event in own),
+    }
+
+
+def _runs_others(event: Any) -> bool:
+    return bool(event.name == ENGINE or event.name.startswith("aten::"))
+
+
+def _callers(event: Any) -> Iterator[Any]:
+    while (event := event.cpu_parent) is not None:
+        yield event
 
 
 def short_reason(reason: str) -> str:

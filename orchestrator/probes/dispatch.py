@@ -69,6 +69,60 @@ class TrafficCounter(TorchDispatchMode):
         return results
 
 
+class TouchedBytes(TorchDispatchMode):
+    """Sums the bytes of those of `tensors` that operators work on, each once: what any code has to read of them.
+
+    Of a table in which rows are looked up, those rows; of a part of a tensor, the part. What a call writes into them is
+    not counted again. After `again()`, which a step of several calls of a model asks for, all are to be read anew.
+    """
+
+    def __init__(self, tensors: Iterable[torch.Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._sizes = {at: storage.nbytes() for storage in map(_storage, tensors) if (at := storage.data_ptr())}
+        self._seen: dict[int, dict[tuple[Any, ...], int]] = defaultdict(dict)
+        self._before = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        results = func(*args, **(kwargs or {}))
+        if not getattr(func, "is_view", False):
+            limit = sum(map(_bytes_of, _tensors(results))) if func in LOOK_UPS else None
+            for tensor in _tensors((args, kwargs or {})):
+                self._see(tensor, limit)
+        return results
+
+    def _see(self, tensor: torch.Tensor, limit: int | None) -> None:
+        if not self.knows(tensor):
+            return
+        part = (tensor.storage_offset(), tuple(tensor.shape), limit)
+        size = _bytes_of(tensor)
+        self._seen[_storage(tensor).data_ptr()][part] = size if limit is None else min(size, limit)
+
+    def knows(self, tensor: torch.Tensor) -> bool:
+        """Return whether a tensor lies in the memory of one of those that are looked for."""
+        return tensor.layout is torch.strided and _storage(tensor).data_ptr() in self._sizes
+
+    def again(self) -> None:
+        """Count from now on what has been seen once more."""
+        self._before = self.bytes
+        self._seen.clear()
+
+    @property
+    def bytes(self) -> int:
+        """Parts that overlap are no more than the whole."""
+        return self._before + sum(min(sum(parts.values()), self._sizes[at]) for at, parts in self._seen.items())
+
+
+LOOK_UPS = frozenset(
+    {
+        torch.ops.aten.embedding.default,
+        torch.ops.aten.index_select.default,
+        torch.ops.aten.index.Tensor,
+        torch.ops.aten.gather.default,
+    }
+)
+"""Operators that read no more of a tensor than they return."""
+
+
 def is_compute(operator: Any) -> bool:
     """Return whether an operator does work: no view, no constructor (nothing that takes no tensor, nothing `_like`)."""
     schema = getattr(operator, "_schema", None)
@@ -138,6 +192,10 @@ def _leaves(value: Any, wanted: Callable[[Any], bool]) -> Iterator[Any]:
         items: Iterable[Any] = value.values() if isinstance(value, Mapping) else value
         for item in items:
             yield from _leaves(item, wanted)
+
+
+def _storage(tensor: torch.Tensor) -> torch.UntypedStorage:
+    return tensor.untyped_storage()
 
 
 def _bytes_of(tensor: torch.Tensor) -> int:

@@ -19,7 +19,7 @@ OUTSIDE: Line = (None, 0)
 
 
 @dataclass(frozen=True)
-class Step:
+class ExecutedLine:
     """One executed line, or the part of it before, between or after the traced functions that it calls, in order.
 
     `difference` is what it changed the level by, `level` the level after it, both in bytes.
@@ -63,13 +63,13 @@ class LineTracer:
             sys.settrace(before)
             self._account()
 
-    def steps(self) -> Iterator[Step]:
+    def steps(self) -> Iterator[ExecutedLine]:
         """Yield what was seen, in order, outside included; a line that calls a traced one is there in parts."""
         lines = list(self._lines)
         for place in range(0, self._length, 3):
             entry, difference, level = self._sequence[place : place + 3]
             code, line = lines[entry >> 1]
-            yield Step(None if code is None else code.co_filename, line, bool(entry & 1), difference, level)
+            yield ExecutedLine(None if code is None else code.co_filename, line, bool(entry & 1), difference, level)
 
     def _call(self, frame: FrameType, event: str, argument: object) -> Callable[..., Any] | None:
         name = frame.f_globals.get("__name__", "")

@@ -42,7 +42,10 @@ class Accepted:
             if row.status not in HARMLESS:
                 text = f"{row.status}: {one_line(row.reason)}" if row.reason else row.status
                 yield Case(
-                    name=titles[id(row)], row=row, expected=True, findings=(Finding(level=FAIL, kind="", text=text),)
+                    name=titles[id(row)],
+                    row=row,
+                    expected=True,
+                    findings=(Finding(level=FAIL, kind="", text=text),),
                 )
 
     @property

@@ -9,12 +9,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orchestrator.reporting.markdown import code, details, more, plural, table
+from orchestrator.reporting.markdown import code, details, not_shown, table
 from orchestrator.results.attention import MARKS
 from orchestrator.results.load import SweepResults
 from orchestrator.results.metrics import COLUMNS, MISSING
 from orchestrator.results.overview import SECTION
 from orchestrator.results.tables import Tables
+from orchestrator.words import plural
 
 Row = Mapping[str, Any]
 Collected = tuple[SweepResults, Tables]
@@ -51,8 +52,8 @@ def _means(sweeps: Sequence[Collected], most: int) -> list[str]:
             values = [_mean(rows.get(key), *mean) for rows in found]
             if any(value != MISSING for value in values):
                 lines.append([*(code(key[i]) for i in own), title, *values])
-    titles = [*(names[i] for i in own), "", *(code(_name(results)) for results, _ in sweeps)]
-    return table(titles, lines[:most], left=len(own) + 1) + more(len(lines[:most]), len(lines), "lines")
+    titles = [*(names[i] for i in own), "", *(code(results.folder.name) for results, _ in sweeps)]
+    return table(titles, lines[:most], left=len(own) + 1) + not_shown(len(lines[:most]), len(lines), "lines")
 
 
 def _mean(row: Row | None, name: str, count: str, unit: str) -> str:
@@ -68,18 +69,18 @@ def _newly_flagged(before: Collected, after: Collected, most: int) -> list[str]:
     found = [(was, row, mark) for was, row in pairs for mark in MARKS if mark in _marks(row) - _marks(was)]
     gone = sum(len(_marks(was) - _marks(row)) for was, row in pairs)
     told = (
-        f"{plural(len(found), 'new flag')} since {_name(before[0])}, {gone} of its flags no longer; "
+        f"{plural(len(found), 'new flag')} since {before[0].folder.name}, {gone} of its flags no longer; "
         f"{plural(len(pairs), 'row')} in both"
     )
     if not found:
-        return [f"{told.replace(_name(before[0]), code(_name(before[0])))}."]
+        return [f"{told.replace(before[0].folder.name, code(before[0].folder.name))}."]
     lines = []
     for was, row, mark in found[:most]:
         column = MARKS[mark].column
         texts = [_text(one[column], column) for one in (was, row)]
         lines.append([MARKS[mark].rule, code(row["model"]), code(row["compiler"]), *texts])
     body = table(("rule", "model", "compiler", "before", "now"), lines, left=3)
-    return details(told, [*body, *more(len(lines), len(found), "flags")])
+    return details(told, [*body, *not_shown(len(lines), len(found), "flags")])
 
 
 def _by(names: Sequence[str], rows: Sequence[Row]) -> dict[tuple[Any, ...], Row]:
@@ -87,10 +88,6 @@ def _by(names: Sequence[str], rows: Sequence[Row]) -> dict[tuple[Any, ...], Row]
     keys = [tuple(row[name] for name in names) for row in rows]
     count = Counter(keys)
     return {key: row for key, row in zip(keys, rows, strict=True) if count[key] == 1}
-
-
-def _name(results: SweepResults) -> str:
-    return f"{results.folder.root.parent.name}/{results.folder.root.name}"
 
 
 def _text(value: Any, column: str) -> str:

@@ -6,6 +6,7 @@ from rich.text import Text
 
 from orchestrator.reporting.layout import console, paragraph
 from orchestrator.results.conditions import Conditions
+from orchestrator.words import more
 
 LISTED = 20
 
@@ -19,5 +20,5 @@ def show_conditions(found: Conditions, heading: str, style: str = "") -> None:
     out.print(Text(paragraph(f"{heading} ({found.same} others are the same):", out.width), style), soft_wrap=True)
     for line in found.lines()[:LISTED]:
         out.print(Text(paragraph(f"  {line}", out.width, indent="    "), style), soft_wrap=True)
-    if len(found.differing) > LISTED:
-        out.print(Text(f"  and {len(found.differing) - LISTED} more", style))
+    for line in more(len(found.differing), LISTED):
+        out.print(Text(f"  {line}", style))

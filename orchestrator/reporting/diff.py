@@ -15,10 +15,10 @@ from orchestrator.reporting import output
 if TYPE_CHECKING:
     from orchestrator.columns import Column
     from orchestrator.results.comparison import Comparison
-    from orchestrator.results.limits import Limit
-    from orchestrator.results.load import Outcome
+    from orchestrator.results.load import JobOutcome
     from orchestrator.results.matching import Keys
     from orchestrator.results.snapshot import Snapshot
+    from orchestrator.results.thresholds import Limit
 
 OFF = ("off", "false")
 
@@ -62,7 +62,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
 def _limits(changes: Sequence[str] | None, columns: Mapping[str, Column]) -> dict[str, Limit]:
     """Return the limits with those of --threshold. Raises UsageError."""
     from orchestrator.results import rules
-    from orchestrator.results.limits import limits_of
+    from orchestrator.results.thresholds import limits_of
 
     wanted: dict[str, float | str] = {}
     for change in changes or ():
@@ -83,7 +83,9 @@ def _metrics(asked: argparse.Namespace, known: Sequence[str]) -> list[str]:
     return asked.metric or []
 
 
-def _two(asked: argparse.Namespace, sides: Sequence[tuple[Snapshot, Outcome | None]], limits: dict[str, Limit]) -> int:
+def _two(
+    asked: argparse.Namespace, sides: Sequence[tuple[Snapshot, JobOutcome | None]], limits: dict[str, Limit]
+) -> int:
     from orchestrator.results import difference, difference_tables
     from orchestrator.results.configuration_changes import configuration_changes
 
@@ -110,7 +112,7 @@ def _two(asked: argparse.Namespace, sides: Sequence[tuple[Snapshot, Outcome | No
 
 
 def _compare(
-    sides: Sequence[tuple[Snapshot, Outcome | None]], limits: dict[str, Limit], metrics: Sequence[str]
+    sides: Sequence[tuple[Snapshot, JobOutcome | None]], limits: dict[str, Limit], metrics: Sequence[str]
 ) -> Comparison:
     from orchestrator.results.comparison import compare, differing
     from orchestrator.results.job_facts import environment
@@ -126,7 +128,7 @@ def _compare(
     return dataclasses.replace(found, environment={**found.environment, **theirs})
 
 
-def _facts(old: Outcome | None, new: Outcome | None) -> tuple[Keys, int] | None:
+def _facts(old: JobOutcome | None, new: JobOutcome | None) -> tuple[Keys, int] | None:
     """Return the facts in which two jobs differ, and how many they do not; None where sweeps are compared."""
     from orchestrator.results.job_facts import differing_facts
 

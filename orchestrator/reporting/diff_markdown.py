@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from orchestrator.reporting import diff_words as words
-from orchestrator.reporting.diff_words import DISTURBED, figure, plural
+from orchestrator.reporting.diff_words import DISTURBED, figure
 from orchestrator.reporting.judgement import escape
 from orchestrator.results.comparison import Comparison
 from orchestrator.results.configuration_changes import KeyChange
-from orchestrator.results.difference import MISSING, NEW, Labels, Line, lines, means
+from orchestrator.results.difference import MISSING, NEW, Difference, Labels, lines, means
 from orchestrator.results.exports import markdown_row
 from orchestrator.results.matching import Keys
+from orchestrator.words import more, plural
 
 LISTED = 60
 """So many lines of the table are shown; a comment on a pull request has an end."""
@@ -57,7 +58,7 @@ def _bullets(texts: Iterable[str]) -> list[str]:
     return [*listed, ""] if listed else []
 
 
-def _table(found: Sequence[Line]) -> list[str]:
+def _table(found: Sequence[Difference]) -> list[str]:
     if not found:
         return []
     rows = [markdown_row(["row", "figure", "A", "B", "B / A [95 %]", ""]), "|---|---|---:|---:|---|---|"]
@@ -65,8 +66,8 @@ def _table(found: Sequence[Line]) -> list[str]:
         cells = [line.label + f" {DISTURBED}" * bool(line.disturbed), *words.figures_of(line)]
         cells += [words.ratio_of(line), words.word(line.metric, line.word)]
         rows.append(markdown_row(map(escape, cells)))
-    more = [f"and {len(found) - LISTED:,} more lines (`--json` has all)", ""] if len(found) > LISTED else []
-    return [*rows, "", *more]
+    left = more(len(found), LISTED, " lines (`--json` has all)")
+    return [*rows, "", *left, *[""] * len(left)]
 
 
 def _means(comparison: Comparison) -> list[str]:

@@ -10,12 +10,13 @@ from rich.text import Text
 
 from orchestrator.records import SUCCESSES
 from orchestrator.reporting import diff_words as words
-from orchestrator.reporting.diff_words import DISTURBED, LISTED, figure, plural
+from orchestrator.reporting.diff_words import DISTURBED, LISTED, figure
 from orchestrator.reporting.layout import Cell, Heading, console, grid, paragraph
 from orchestrator.results.comparison import BETTER, WORSE, Comparison
 from orchestrator.results.configuration_changes import KeyChange
-from orchestrator.results.difference import MISSING, NEW, Labels, Line, lines, means
+from orchestrator.results.difference import MISSING, NEW, Difference, Labels, lines, means
 from orchestrator.results.matching import Keys
+from orchestrator.words import plural
 
 STYLES = {WORSE: "red", MISSING: "red", BETTER: "green"}
 
@@ -78,7 +79,7 @@ def _sides(out: Console, comparison: Comparison) -> None:
             say(out, [f"only here: {words.cut(' '.join(own))}"], "dim", indent="   ")
 
 
-def _results(out: Console, comparison: Comparison, found: Sequence[Line]) -> None:
+def _results(out: Console, comparison: Comparison, found: Sequence[Difference]) -> None:
     say(out, [words.totals(comparison)])
     both = [line for line in found if line.word not in (MISSING, NEW)]
     _table(out, both, _means(comparison))
@@ -91,7 +92,7 @@ def _results(out: Console, comparison: Comparison, found: Sequence[Line]) -> Non
     say(out, words.notes(comparison, both), "dim")
 
 
-def _table(out: Console, found: Sequence[Line], last: Sequence[list[Cell] | Heading]) -> None:
+def _table(out: Console, found: Sequence[Difference], last: Sequence[list[Cell] | Heading]) -> None:
     """Print the rows that differ, with a line for each figure, and `last` below them."""
     blocks = [(label, list(block)) for label, block in groupby(found, key=lambda line: line.label)]
     rows: list[list[Cell] | Heading] = []
@@ -106,7 +107,7 @@ def _table(out: Console, found: Sequence[Line], last: Sequence[list[Cell] | Head
             out.print(text, no_wrap=True, overflow="ellipsis")
 
 
-def _cells(line: Line) -> list[Cell]:
+def _cells(line: Difference) -> list[Cell]:
     name, before, after = words.figures_of(line)
     return [
         Cell(f"    {name}"),

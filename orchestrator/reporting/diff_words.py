@@ -12,11 +12,12 @@ from orchestrator.results.attribution import STATUS, Attribution, Shared, shared
 from orchestrator.results.comparison import BETTER, CHANGED, NOISE, WORSE, Comparison
 from orchestrator.results.configuration import ABSENT
 from orchestrator.results.configuration_changes import KeyChange, Values, paste_lines
-from orchestrator.results.difference import MISSING, NEW, Line, still_failing, tally
+from orchestrator.results.difference import MISSING, NEW, Difference, still_failing, tally
 from orchestrator.results.difference_tables import value_text, values_text
 from orchestrator.results.matching import is_complete
-from orchestrator.results.metrics import COLUMNS, MIB, is_number
+from orchestrator.results.metrics import COLUMNS, MIB, is_number, named
 from orchestrator.results.metrics import MISSING as NO_FIGURE
+from orchestrator.words import more, plural
 
 LISTED = 20
 """So many rows, keys and facts are shown of each kind; the others are counted, and stand in --json."""
@@ -26,20 +27,7 @@ MANY = 8
 """Of an axis with more values before and after only those are named that come or go."""
 PASTED = 1000
 """No line of overrides is longer."""
-NAMES = {
-    "speedup": ("speed-up", "x"),
-    "latency_ms": ("latency", " ms"),
-    "compile_latency_cold_s": ("compile, cold", " s"),
-    "compile_latency_warm_s": ("compile, warm", " s"),
-    "compile_latency_s": ("compile", " s"),
-    "own_memory_mib": ("memory", " MiB"),
-}
-"""Metric -> its name for people, and its unit."""
 DISTURBED = "*"
-
-
-def plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" + ("s" if count != 1 else "")
 
 
 def cut(text: str) -> str:
@@ -48,14 +36,7 @@ def cut(text: str) -> str:
 
 def some(texts: Sequence[str], where: str = "--json has all") -> list[str]:
     """Return the first texts, and how many more there are."""
-    return [*texts[:LISTED], *([f"and {len(texts) - LISTED:,} more ({where})"] if len(texts) > LISTED else [])]
-
-
-def named(metric: str, column: Column | None = None) -> str:
-    """Return a metric's name for people. column: of a figure that is not built in."""
-    if column is not None and metric not in COLUMNS:
-        return column.words
-    return NAMES[metric][0] if metric in NAMES else metric.replace("_", " ")
+    return [*texts[:LISTED], *more(len(texts), LISTED, f" ({where})")]
 
 
 def figure(metric: str, value: Any, column: Column | None = None) -> str:
@@ -65,11 +46,10 @@ def figure(metric: str, value: Any, column: Column | None = None) -> str:
     if isinstance(value, str):
         return value
     column = column or COLUMNS[metric]
-    unit = NAMES[metric][1] if metric in NAMES else f" {column.heading[1]}".rstrip()
-    return f"{column.text(value)}{unit}"
+    return column.text(value) + {"": "", "1": "", "x": "x"}.get(column.unit, f" {column.unit}")
 
 
-def figures_of(line: Line) -> tuple[str, str, str]:
+def figures_of(line: Difference) -> tuple[str, str, str]:
     """Return a line's figure by name, before and after."""
     column = None if line.change is None else line.change.column
     return named(line.metric, column), figure(line.metric, line.before, column), figure(line.metric, line.after, column)
@@ -82,7 +62,7 @@ def ratio(value: float | None, low: float | None, high: float | None) -> str:
     return f"{value:.3f}" + (f" [{low:.3f}, {high:.3f}]" if low is not None and high is not None else "")
 
 
-def ratio_of(line: Line) -> str:
+def ratio_of(line: Difference) -> str:
     return "" if line.change is None else ratio(line.change.ratio, line.change.low, line.change.high)
 
 
@@ -163,7 +143,7 @@ def totals(comparison: Comparison) -> str:
     return "; ".join(filter(None, (both, others)))
 
 
-def reasons(found: Iterable[Line]) -> list[str]:
+def reasons(found: Iterable[Difference]) -> list[str]:
     """Say why a row fails, or failed before."""
     told = [line for line in found if line.metric == STATUS and line.reason and line.word not in (MISSING, NEW)]
     return some(
@@ -171,7 +151,7 @@ def reasons(found: Iterable[Line]) -> list[str]:
     )
 
 
-def lonely(found: Iterable[Line], what: str) -> list[str]:
+def lonely(found: Iterable[Difference], what: str) -> list[str]:
     """Name the rows that are missing or new, with the reason of those that fail."""
     rows = [line for line in found if line.word == what]
     failing = [line.after not in (None, *SUCCESSES) for line in rows]
@@ -180,7 +160,7 @@ def lonely(found: Iterable[Line], what: str) -> list[str]:
     )
 
 
-def notes(comparison: Comparison, found: Sequence[Line]) -> list[str]:
+def notes(comparison: Comparison, found: Sequence[Difference]) -> list[str]:
     """Say what one must know to read the figures; only what applies."""
     said = []
     for metric in ("latency_ms", "own_memory_mib"):

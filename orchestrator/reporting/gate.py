@@ -26,7 +26,7 @@ def main(argv: Sequence[str]) -> int:
     """Run `python -m orchestrator gate`. Returns 0 if it passes, else 1; raises UsageError for bad input."""
     asked = _arguments(argv)
     from orchestrator.results import gate, rules
-    from orchestrator.results.limits import limits_of
+    from orchestrator.results.thresholds import limits_of
 
     today = rules.date(asked.today, "--today") if asked.today else datetime.datetime.now(datetime.UTC).date()
     after, sweep = _read(asked.ref, Path(asked.root))
@@ -76,6 +76,7 @@ def _read(reference: str, root: Path) -> tuple[Snapshot, str | None]:
     if os.path.isfile(reference):
         return snapshot.read(Path(reference)), None
     folder, _ = sources.find(reference, root)
+    folder.check()
     running = holder(folder)
     if running is not None:
         raise UsageError(f"{shown(folder)} still runs ({running}): wait for its end, then run this again")

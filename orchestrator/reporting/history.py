@@ -12,10 +12,10 @@ from orchestrator.errors import UsageError
 from orchestrator.files import write_text
 from orchestrator.reporting import output
 from orchestrator.reporting.listing import roots
-from orchestrator.results.limits import METRICS
+from orchestrator.results.thresholds import METRICS
 
 if TYPE_CHECKING:
-    from orchestrator.results.history import Point, Read, Series
+    from orchestrator.results.history import Read, Series, SeriesPoint
 
 
 def main(argv: Sequence[str]) -> int:
@@ -94,7 +94,7 @@ def _write(form: str, series: Sequence[Series], found: Read, metric: str) -> Non
     output.write(form, tables)
 
 
-def _row(series: Series, point: Point, metric: str) -> dict[str, Any]:
+def _row(series: Series, point: SeriesPoint, metric: str) -> dict[str, Any]:
     from orchestrator.reporting.history_text import causes
     from orchestrator.results.history import title
 

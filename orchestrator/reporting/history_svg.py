@@ -8,7 +8,7 @@ from html import escape
 from orchestrator.columns import Column
 from orchestrator.reporting.history_text import causes, scale
 from orchestrator.reporting.layout import plain
-from orchestrator.results.history import Point, Series, column_of, title
+from orchestrator.results.history import Series, SeriesPoint, column_of, title
 
 WIDTH, LEFT, RIGHT = 860, 70, 20
 PANEL, TOP, PLOT = 130, 44, 66
@@ -53,7 +53,7 @@ def _panel(series: Series, column: Column, top: float) -> str:
     return "\n".join(parts)
 
 
-def _dot(point: Point, x: float, y: Callable[[float], float]) -> str:
+def _dot(point: SeriesPoint, x: float, y: Callable[[float], float]) -> str:
     assert point.value is not None
     colour = COLOURS.get(point.word or "", QUIET)
     whisker = ""
@@ -67,7 +67,7 @@ def _failed(x: float, y: float) -> str:
     return _line(x - 4, y - 4, x + 4, y + 4, red) + _line(x - 4, y + 4, x + 4, y - 4, red)
 
 
-def _about(point: Point, column: Column) -> str:
+def _about(point: SeriesPoint, column: Column) -> str:
     value = point.row.status if point.value is None else column.text(point.value)
     words = [f"{point.sweep.name}: {value}", *([point.word] if point.word else []), *causes(point.causes, 6)]
     return escape(plain("; ".join(words)))

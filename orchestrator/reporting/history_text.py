@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.text import Text
 
 from orchestrator.columns import Column
-from orchestrator.reporting.layout import console, cut, paragraph, plain
+from orchestrator.reporting.layout import console, cut, paragraph
 from orchestrator.results.comparison import MetricChange
-from orchestrator.results.history import Point, Read, Series, column_of, title
+from orchestrator.results.history import Read, Series, SeriesPoint, column_of, title
+from orchestrator.words import more, plural
 
 LISTED, POINTS, CAUSES = 20, 60, 6
 """So many series, points of all of them, and causes of a change are shown; the others are counted."""
@@ -37,7 +38,7 @@ def show(series: Sequence[Series], found: Read, metric: str, named: Sequence[str
             continue
         if machine != one.machine:
             machine = one.machine
-            out.print(Text(f" {plain(title(machine))} ", "bold reverse"), no_wrap=True, overflow="ellipsis")
+            out.print(Text(f" {title(machine)} ", "bold reverse"), no_wrap=True, overflow="ellipsis")
         _show_series(out, one, column, max(FEWEST, POINTS // len(chosen)))
     if len(series) > LISTED:
         out.print(f"and {len(series) - LISTED:,} series more: --model, --compiler choose; --json and --csv have all")
@@ -50,18 +51,18 @@ def show(series: Sequence[Series], found: Read, metric: str, named: Sequence[str
         out.print(Text(paragraph(legend, out.width), "dim"), soft_wrap=True)
     where = ", ".join(named or ("outputs",))
     count = len(found.snapshots)
-    summary = f"{count} sweep{'s' * (count != 1)} below {where}: {metric} of {len(series)} series, {len(moving)} moved."
+    summary = f"{plural(count, 'sweep')} below {where}: {metric} of {len(series)} series, {len(moving)} moved."
     summary += f" {len(found.unreadable)} cannot be read:" * bool(found.unreadable)
     out.print(Text(paragraph(summary, out.width, indent="")), soft_wrap=True)
     for sweep, reason in found.unreadable[:LISTED]:
-        out.print(Text(paragraph(plain(f"  {sweep}: {reason}"), out.width)), soft_wrap=True)
-    if len(found.unreadable) > LISTED:
-        out.print(f"  and {len(found.unreadable) - LISTED} more")
+        out.print(Text(paragraph(f"  {sweep}: {reason}", out.width)), soft_wrap=True)
+    for line in more(len(found.unreadable), LISTED):
+        out.print(f"  {line}")
 
 
 def _show_series(out: Console, series: Series, column: Column, most: int) -> None:
     """Print one line per point: sweep, value, plot, change; below a point that moved, what else changed."""
-    out.print(Text(plain(series.label), "bold"), soft_wrap=True)
+    out.print(Text(series.label, "bold"), soft_wrap=True)
     points = _chosen(series.points, most)
     if len(points) < len(series.points):
         out.print(f"  {len(series.points) - len(points)} other points are in --json and --csv")
@@ -80,13 +81,13 @@ def _show_series(out: Console, series: Series, column: Column, most: int) -> Non
             out.print(Text(paragraph(f"    {_why(point)}", out.width, indent="      ")), soft_wrap=True)
 
 
-def _chosen(points: Sequence[Point], most: int) -> list[Point]:
+def _chosen(points: Sequence[SeriesPoint], most: int) -> list[SeriesPoint]:
     """Return the newest points, and the newest of those that moved."""
     kept = {id(point) for point in points[-most:]} | {id(p) for p in [p for p in points if p.moved][-most:]}
     return [point for point in points if id(point) in kept]
 
 
-def _cells(point: Point, column: Column) -> tuple[str, str, str, str]:
+def _cells(point: SeriesPoint, column: Column) -> tuple[str, str, str, str]:
     """Return sweep, value with interval, change, and the style of the change."""
     mark = " r" if point.sweep.origin else ""
     value = point.row.status if point.value is None else _value(column, point.value)
@@ -96,7 +97,7 @@ def _cells(point: Point, column: Column) -> tuple[str, str, str, str]:
     words = [_percent(column, change)] if change is not None else []
     words += [str(point.word)] if point.moved else []
     style = {"better": "green", "worse": "red", "changed": "yellow"}.get(point.word or "", "dim")
-    return cut(plain(point.sweep.name), NAME) + mark, value + "*" * bool(point.row.disturbed), " ".join(words), style
+    return cut(point.sweep.name, NAME) + mark, value + "*" * bool(point.row.disturbed), " ".join(words), style
 
 
 def _percent(column: Column, change: MetricChange) -> str:
@@ -106,19 +107,19 @@ def _percent(column: Column, change: MetricChange) -> str:
     return f"{round((change.ratio - 1) * 100, 1) + 0.0:+.1f} %"  # + 0.0: no "-0.0"
 
 
-def _why(point: Point) -> str:
+def _why(point: SeriesPoint) -> str:
     """Return what else changed where a point moved, the reason of a failure, and whether it was disturbed."""
     words = causes(point.causes, CAUSES) or ["nothing that is recorded changed"]
     words = [point.row.reason] * bool(point.row.reason) + words
     words += [f"measured under disturbance ({cut(point.row.disturbed, 60)})"] * bool(point.row.disturbed)
-    return plain(f"{point.word}: {'; '.join(words)}")
+    return f"{point.word}: {'; '.join(words)}"
 
 
 def _value(column: Column, value: float) -> str:
     return column.text(value) + "x" * (column.name == "speedup")
 
 
-def scale(points: Sequence[Point]) -> tuple[float, float]:
+def scale(points: Sequence[SeriesPoint]) -> tuple[float, float]:
     """Return the ends of the scale: all values and intervals are within."""
     seen = [v for point in points for v in (point.low, point.value, point.high) if v is not None]
     return (min(seen), max(seen)) if seen else (0.0, 0.0)
@@ -129,7 +130,7 @@ def _axis(low: float, high: float, column: Column, width: int) -> str:
     return ends[0] + " " * (width - len(ends[0]) - len(ends[1])) + ends[1] if low < high else ""
 
 
-def _plot(point: Point, low: float, high: float, width: int, marks: str) -> str:
+def _plot(point: SeriesPoint, low: float, high: float, width: int, marks: str) -> str:
     """Return a dot with whiskers where the value and its interval lie between `low` and `high`."""
     if point.value is None or width < NARROWEST:
         return ""
@@ -167,12 +168,12 @@ def causes(found: Mapping[str, tuple[Any, Any]] | None, most: int, width: int = 
     changed = found or {}
     order = sorted(changed, key=likelihood)
     words = [f"{key} {' -> '.join(_short(value, width) for value in changed[key])}" for key in order[:most]]
-    return words + [f"and {len(order) - most} more"] * (len(order) > most)
+    return words + more(len(order), most)
 
 
 def _short(value: Any, width: int) -> str:
     """Return a value that was recorded, for people: hashes with eight digits, lists that have one value as that."""
     if isinstance(value, (list, tuple)):
         return cut(", ".join(_short(item, width) for item in value), width)
-    text = "null" if value is None else plain(str(value))
+    text = "null" if value is None else str(value)
     return text[:8] if re.fullmatch("[0-9a-f]{40,}", text) and width == NAME else cut(text, width)

@@ -23,6 +23,7 @@ from orchestrator.files import write_text
 from orchestrator.reporting import charts
 from orchestrator.reporting.charts.chart import ON_DARK, series_scales
 from orchestrator.reporting.page_data import document
+from orchestrator.results.naming import is_eager
 from orchestrator.store import SweepFolder
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def write_file(file: Path, sweeps: Sequence[tuple[SweepResults, Tables]], *, run
 def page(sweeps: Sequence[tuple[SweepResults, Tables]], place: Path, *, running: bool = False) -> str:
     """Return the page that will lie in the folder `place`. Same folders in, same bytes out."""
     data = document(sweeps, place, running=running)
-    compilers = sorted({row["compiler"] for row in data["overview"]}, key=lambda name: (name != "eager", name))
+    compilers = sorted({row["compiler"] for row in data["overview"]}, key=lambda name: (not is_eager(name), name))
     style = _asset("report.css")
     scripts = [_script(f"vendor/{name}.min.js") for name in LIBRARIES] + [_script(f"{name}.js") for name in SCRIPTS]
     parts = {

@@ -15,7 +15,7 @@ from typing import Any
 from orchestrator.records import HARMLESS, NOT_RUN, Samples
 from orchestrator.reporting.columnar import rounded
 from orchestrator.results.accuracy import badness
-from orchestrator.results.load import Outcome, SweepResults, items, lines
+from orchestrator.results.load import JobOutcome, SweepResults, items, lines
 from orchestrator.results.metrics import MS
 from orchestrator.store import SweepFolder
 
@@ -45,7 +45,7 @@ class Interned:
         return self._numbers[text]
 
 
-class Details:
+class DetailTexts:
     """texts: the details of each job as JSON, None where there is nothing or no room for them; complete: no such."""
 
     def __init__(self, results: SweepResults, records: Interned, budget: int) -> None:
@@ -63,7 +63,7 @@ class Details:
             budget -= len(text) + text.count('"')  # it becomes a string in the page's JSON, its quotes escaped
             self.texts[number] = text
 
-    def _of(self, outcome: Outcome) -> dict[str, Any]:
+    def _of(self, outcome: JobOutcome) -> dict[str, Any]:
         result = outcome.result
         assert result is not None
         many = len(self._results.outcomes) > MANY_JOBS
@@ -105,7 +105,7 @@ def plain(value: Any) -> Any:
     return rounded(value) if isinstance(value, float) else value
 
 
-def _importance(outcome: Outcome) -> int:
+def _importance(outcome: JobOutcome) -> int:
     if outcome.status not in HARMLESS and outcome.status != NOT_RUN:
         return 0
     return 1 if items(outcome.facts, "disturbed") else 2

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from orchestrator.results.exports import markdown_code
 from orchestrator.results.gate import FAIL, FLAKY, KNOWN, NEW, NOTICE, WARNING, Case, Judgement
 from orchestrator.results.load import one_line
+from orchestrator.words import more, plural, some
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,14 +37,14 @@ def headline(judgement: Judgement) -> str:
     rows = sum(case.expected for case in failed)
     others = len(failed) - rows
     aside = [
-        _plural(sum(case.result == FLAKY for case in judgement.cases), "flaky row"),
-        _plural(sum(case.result == KNOWN for case in expected), "accepted failure"),
-        _plural(sum(case.result == WARNING for case in judgement.cases), "warning"),
+        plural(sum(case.result == FLAKY for case in judgement.cases), "flaky row"),
+        plural(sum(case.result == KNOWN for case in expected), "accepted failure"),
+        plural(sum(case.result == WARNING for case in judgement.cases), "warning"),
     ]
-    words = [f"{rows} of {_plural(len(expected), 'expected row')}" if rows else ""]
-    words += [_plural(others, "other failure") if others else ""]
+    words = [f"{rows} of {plural(len(expected), 'expected row')}" if rows else ""]
+    words += [plural(others, "other failure") if others else ""]
     verdict = (
-        f"FAIL: {' and '.join(filter(None, words))}" if failed else f"PASS: {_plural(len(expected), 'expected row')}"
+        f"FAIL: {' and '.join(filter(None, words))}" if failed else f"PASS: {plural(len(expected), 'expected row')}"
     )
     noted = ", ".join(text for text in aside if not text.startswith("0 "))
     return f"{verdict} ({noted})" if noted else verdict
@@ -102,11 +103,11 @@ def listed(out: Console, title: str, found: Sequence[Group], style: str = "bold"
     lines = [Text(title, style)]
     for names, texts, command in found[:LISTED]:
         lines += [Text(paragraph(f"  {name}", out.width, "    ")) for name in names[:NAMES]]
-        lines += [Text(f"  and {len(names) - NAMES:,} more rows")] if len(names) > NAMES else []
+        lines += [Text(f"  {line}") for line in more(len(names), NAMES, " rows")]
         lines += [Text(paragraph(f"    {text}", out.width, "      ")) for text in texts]
         lines += [Text.assemble("    ", (command, "dim"))] if command else []
     rest = sum(len(names) for names, *_ in found[LISTED:])
-    lines += [Text(f"  and {rest:,} more: --json and --csv have all")] if rest else []
+    lines += [Text(f"  {line}") for line in more(rest, 0, ": --json and --csv have all")]
     for line in lines:
         out.print(line, soft_wrap=True)
 
@@ -134,15 +135,15 @@ def table(found: Sequence[Group]) -> list[str]:
         code = f"<br>{markdown_code(command)}" if command else ""
         rows.append(f"| {escape(name)} | {escape(texts)}{code} |")
     rest = sum(len(names) for names, *_ in found[LISTED_MARKDOWN:])
-    more = [f"| and {rest:,} more | |"] if rest else []
-    return ["| row | found |", "|---|---|", *rows, *more, ""]
+    left = [f"| {line} | |" for line in more(rest, 0)]
+    return ["| row | found |", "|---|---|", *rows, *left, ""]
 
 
 def _plain(found: Iterable[Group]) -> list[tuple[str, str, str]]:
     """Return (names, command, texts) as one text each."""
     return [
         (
-            ", ".join(names[:NAMES]) + (f" and {len(names) - NAMES:,} more rows" if len(names) > NAMES else ""),
+            some(names, NAMES, what=" rows"),
             command,
             ". ".join(texts),
         )
@@ -155,7 +156,3 @@ def escape(text: str) -> str:
     no issue by a #number. Nothing in it can do anything to a terminal."""
     plain = "".join(f"\\{c}" if c in SPECIAL else c for c in one_line(text))
     return re.sub(r"@|#(?=\d)", "\\g<0>\u200b", plain)
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" + ("s" if count != 1 else "")

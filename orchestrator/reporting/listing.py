@@ -52,7 +52,7 @@ def roots(named: Sequence[str] | None) -> list[Path]:
 def _show(sweeps: Sequence[Listed], others: int, named: Sequence[str] | None) -> None:
     from rich.text import Text
 
-    from orchestrator.reporting.layout import Cell, age, console, cut, grid, natural_width, paragraph, plain
+    from orchestrator.reporting.layout import Cell, age, console, cut, grid, natural_width, paragraph
     from orchestrator.reporting.report import shown
     from orchestrator.results.listing import DAMAGED, FINISHED, RUNNING
 
@@ -61,7 +61,7 @@ def _show(sweeps: Sequence[Listed], others: int, named: Sequence[str] | None) ->
         out.print(f"There are no sweeps below {', '.join(named or ('outputs',))}.")
         return
     now, several = time.time(), len(named or ()) > 1
-    names = [plain(shown(sweep.folder) if several else sweep.name) for sweep in sweeps]
+    names = [shown(sweep.folder) if several else sweep.name for sweep in sweeps]
     styles = {RUNNING: "green", FINISHED: "", DAMAGED: "red"}
     rows = [
         [Cell(title), Cell(sweep.state, style=styles.get(sweep.state, "yellow")), Cell(_progress(sweep))]
@@ -94,6 +94,4 @@ def _what(sweep: Listed) -> str:
 
 def origin(folder: str) -> str:
     """Return the name of the sweep that lies, or lay, in a folder."""
-    from orchestrator.reporting.layout import plain
-
-    return plain("/".join(Path(folder).parts[-2:]))
+    return "/".join(Path(folder).parts[-2:])

@@ -38,10 +38,6 @@ def details(summary: str, body: Sequence[str]) -> list[str]:
     return ["<details>", f"<summary>{line}</summary>", "", *body, "", "</details>"]
 
 
-def more(shown: int, total: int, what: str) -> list[str]:
+def not_shown(shown: int, total: int, what: str) -> list[str]:
     """Return the line that says how many are not shown, if any."""
     return ["", f"{total - shown:,} more {what} are not shown."] if shown < total else []
-
-
-def plural(count: int, word: str) -> str:
-    return f"{count:,} {word}" + "s" * (count != 1)

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from orchestrator.reporting.diff_text import STYLES, say, title
-from orchestrator.reporting.diff_words import DISTURBED, LISTED, cut, figure, named, plural
+from orchestrator.reporting.diff_words import DISTURBED, LISTED, cut, figure
 from orchestrator.reporting.judgement import escape
 from orchestrator.reporting.layout import Cell, console, grid, natural_width
 from orchestrator.results import matrix as many
@@ -17,6 +17,8 @@ from orchestrator.results.comparison import BETTER, CHANGED, WORSE
 from orchestrator.results.difference import MISSING, NEW, Labels, tally
 from orchestrator.results.difference_tables import value_text
 from orchestrator.results.exports import markdown_row
+from orchestrator.results.metrics import named
+from orchestrator.words import more, plural
 
 MARKS = {WORSE: "!", BETTER: "+", CHANGED: "~", NEW: "new"}
 
@@ -44,8 +46,7 @@ def _keys(out: Console, name: str, sides: Sequence[str], keys: Mapping[str, Sequ
             owners.setdefault(cut(value_text(value)), []).append(side)
         said = ", ".join(f"{value} ({' '.join(those)})" for value, those in owners.items())
         say(out, [f"{key}: {said}"])
-    if len(keys) > LISTED:
-        say(out, [f"and {len(keys) - LISTED:,} more (--json has all)"])
+    say(out, more(len(keys), LISTED, " (--json has all)"))
 
 
 def _rows(out: Console, made: many.Matrix, everything: bool) -> None:
@@ -60,8 +61,8 @@ def _rows(out: Console, made: many.Matrix, everything: bool) -> None:
         [Cell(f"  {labels.of(row.names, row.names)}"), *(_cell(made, cell) for cell in cells)]
         for row, cells in shown[:LISTED]
     ]
-    if len(shown) > LISTED:
-        rows.append([Cell(f"  and {len(shown) - LISTED:,} more (--json has all)"), *[Cell()] * len(made.sides)])
+    for line in more(len(shown), LISTED, " (--json has all)"):
+        rows.append([Cell(f"  {line}"), *[Cell()] * len(made.sides)])
     for compiler, count, means in made.means:
         name = f"  geometric mean, {compiler}, {plural(count, 'row')}"
         rows.append([Cell(name), *(Cell(figure(made.metric, mean)) for mean in means)])
@@ -75,7 +76,7 @@ def _rows(out: Console, made: many.Matrix, everything: bool) -> None:
         say(out, [f"against A, beyond noise: {', '.join(meanings)}"], "dim")
 
 
-def _cell(made: many.Matrix, cell: many.Cell) -> Cell:
+def _cell(made: many.Matrix, cell: many.MatrixCell) -> Cell:
     mark = MARKS.get(cell.word, "") + DISTURBED * cell.disturbed
     text = figure(made.metric, cell.value, made.column)
     return Cell(" ".join(filter(None, (text, mark))), style=STYLES.get(cell.word, ""))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.columns import Column
-from orchestrator.records import EAGER, HARMLESS, NOT_RUN, SUCCESSES
+from orchestrator.records import HARMLESS, NOT_RUN, SUCCESSES
 from orchestrator.reporting.columnar import pack, rounded
 from orchestrator.reporting.job_details import Interned
 from orchestrator.reporting.page_jobs import JobsOfSweep
@@ -26,6 +26,7 @@ from orchestrator.results.attention import MARKS, failures, flagged
 from orchestrator.results.configuration import settings
 from orchestrator.results.load import WORST_FIRST, SweepResults, fact
 from orchestrator.results.metrics import COLUMNS
+from orchestrator.results.naming import is_eager
 from orchestrator.results.overview import OVERVIEW
 from orchestrator.results.tables import JOBS, SUMMARY, Table, Tables
 
@@ -128,7 +129,7 @@ def listed(table: Table) -> dict[str, Any]:
 
 def unique_names(sweeps: Sequence[SweepResults]) -> list[str]:
     """Return the names by which people call the sweeps, with a number where two are called the same."""
-    names = [f"{results.folder.root.parent.name}/{results.folder.root.name}" for results in sweeps]
+    names = [results.folder.name for results in sweeps]
     return [f"{name} ({i})" if names.count(name) > 1 else name for i, name in enumerate(names, start=1)]
 
 
@@ -140,7 +141,7 @@ def short_names(names: Sequence[str]) -> list[str]:
 
 def series(summary: Sequence[Mapping[str, Any]], sweeps: Sequence[str]) -> list[str]:
     """Return what colour and shape tell apart: compilers, eager first, and in several sweeps compiler and sweep."""
-    compilers = sorted({row["compiler"] for row in summary}, key=lambda name: (name.partition("(")[0] != EAGER, name))
+    compilers = sorted({row["compiler"] for row in summary}, key=lambda name: (not is_eager(name), name))
     if len(sweeps) == 1:
         return compilers
     present = {(row["compiler"], row["sweep"]) for row in summary}

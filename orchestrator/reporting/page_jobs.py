@@ -11,9 +11,9 @@ import numpy as np
 
 from orchestrator.records import PASS
 from orchestrator.reporting.columnar import rounded
-from orchestrator.reporting.job_details import Details, Interned
+from orchestrator.reporting.job_details import DetailTexts, Interned
 from orchestrator.results.configuration import compiler_config, plugin_config, workload_config
-from orchestrator.results.load import Outcome, SweepResults, fact, figure
+from orchestrator.results.load import JobOutcome, SweepResults, fact, figure
 from orchestrator.results.memory import cuda_peak
 from orchestrator.results.metrics import MIB, MS
 from orchestrator.results.naming import IDENTITY
@@ -46,7 +46,7 @@ class JobsOfSweep:
     ) -> None:
         self.outcomes = results.outcomes
         self.row_of = _owners(tables, first_row)
-        self.details = Details(results, records, budget)
+        self.details = DetailTexts(results, records, budget)
         self._records = records
         self._known: dict[int, int] = {}
         self.rows = [
@@ -64,7 +64,7 @@ class JobsOfSweep:
         ]
         self.memory = self._memory(len(tables.summary.rows), first_row)
 
-    def _config(self, outcome: Outcome) -> dict[str, int]:
+    def _config(self, outcome: JobOutcome) -> dict[str, int]:
         job = outcome.job
         return {
             "workload": self._once(job.workload, workload_config),
@@ -128,7 +128,7 @@ def _identity(row: Row) -> tuple[Any, ...]:
     return tuple(row[name] for name in IDENTITY)
 
 
-def _quantiles(outcome: Outcome) -> list[Any] | None:
+def _quantiles(outcome: JobOutcome) -> list[Any] | None:
     values = seconds(outcome, "latency")
     if not values:
         return None

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import UsageError
-from orchestrator.records import EAGER
 from orchestrator.reporting.charts import compilation, heat_map, memory, peak, speedup
 from orchestrator.reporting.charts.chart import Chart
 from orchestrator.results.dynamobench import word
+from orchestrator.results.naming import is_eager, telling
 from orchestrator.results.overview import SECTION
 from orchestrator.results.tables import Tables
 
@@ -60,15 +60,15 @@ def export(tables: Tables, folder: Path, form: str) -> list[str]:
 def _sections(summary: Sequence[Row]) -> dict[tuple[str, ...], list[Row]]:
     """Return the rows that may be compared; seed and threads are in a key only where they tell sections apart."""
     sections: dict[tuple[str, ...], list[Row]] = defaultdict(list)
-    telling = [name for name in SECTION if name in SECTION[:4] or len({row[name] for row in summary}) > 1]
+    shown = [*SECTION[:4], *telling(summary, SECTION[4:])]
     for row in summary:
-        sections[tuple(WORDS.get(name, "") + str(row[name]) for name in telling)].append(row)
+        sections[tuple(WORDS.get(name, "") + str(row[name]) for name in shown)].append(row)
     return sections
 
 
 def _charts(rows: Sequence[Row]) -> list[tuple[Chart, Sequence[Row]]]:
     """Return the charts, each with the rows that it shows: eager only where it has a figure of its own."""
-    compiled = [row for row in rows if not _is_eager(row["compiler"])]
+    compiled = [row for row in rows if not is_eager(row["compiler"])]
     everyone, compilers = _series(rows), _series(compiled)
     return [
         (speedup.chart(compilers), compiled),
@@ -80,11 +80,7 @@ def _charts(rows: Sequence[Row]) -> list[tuple[Chart, Sequence[Row]]]:
 
 
 def _series(rows: Sequence[Row]) -> list[str]:
-    return sorted({row["compiler"] for row in rows}, key=lambda name: (not _is_eager(name), name))
-
-
-def _is_eager(compiler: str) -> bool:
-    return compiler.partition("(")[0] == EAGER
+    return sorted({row["compiler"] for row in rows}, key=lambda name: (not is_eager(name), name))
 
 
 def _filled(chart: Chart, rows: Sequence[Row], section: str) -> tuple[dict[str, Any] | None, int]:
@@ -120,8 +116,10 @@ def _workloads(rows: Sequence[Row]) -> list[str]:
     for row in rows:
         for name in names:
             seen[row["model"], name].add(row[name])
-    telling = [name for name in names if any(len(values) > 1 for (_, own), values in seen.items() if own == name)]
-    return [" · ".join([row["model"], *(f"{WORDS[n]}{row[n]}" for n in telling if row[n] is not None)]) for row in rows]
+    differing = [name for name in names if any(len(values) > 1 for (_, own), values in seen.items() if own == name)]
+    return [
+        " · ".join([row["model"], *(WORDS[n] + str(row[n]) for n in differing if row[n] is not None)]) for row in rows
+    ]
 
 
 def _rank(rows: Sequence[Row], order: str, name: str) -> tuple[float, str]:

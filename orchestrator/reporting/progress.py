@@ -21,6 +21,7 @@ from orchestrator.records import HARMLESS, JobResult, JobSpec
 from orchestrator.reporting.layout import console, duration, paragraph
 from orchestrator.results.load import one_line
 from orchestrator.store import JobGraph, SweepFolder
+from orchestrator.words import more, plural
 
 REFRESH_PER_SECOND = 1
 SHOWN = 8
@@ -100,7 +101,7 @@ class Progress:
         if at_once or not running:
             what = "stopping"
         else:
-            what = f"waiting for {running} running job{'s' if running != 1 else ''}; press Ctrl-C again to kill"
+            what = f"waiting for {plural(running, 'running job')}; press Ctrl-C again to kill"
         self._say(f"Interrupted: {what}. Resume later with resume=latest.", "yellow")
 
     def remaining_s(self) -> float:
@@ -123,8 +124,7 @@ class Progress:
             lines.append(Text(f"  {duration(now - since):>6}  {phase:<10} {job.title}"))
         if self._waiting is not None:
             lines.append(Text(f"  waiting for {one_line(self._waiting)}", "yellow"))
-        hidden = len(self._running) - SHOWN
-        lines += [Text(f"  and {hidden} more")] if hidden > 0 else []
+        lines += [Text(f"  {line}") for line in more(len(self._running), SHOWN)]
         for line in lines:
             line.truncate(self.out.width, overflow="ellipsis")
         return Group(*lines)

@@ -12,18 +12,20 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from orchestrator.records import EAGER, PASS, SUCCESSES
+from orchestrator.records import PASS, SUCCESSES
 from orchestrator.reporting.changed_since import changes
 from orchestrator.reporting.findings import shown_columns
-from orchestrator.reporting.markdown import code, details, more, plural, table
+from orchestrator.reporting.markdown import code, details, not_shown, table
 from orchestrator.results import snapshot
 from orchestrator.results.attention import MARKS, failures, flagged
 from orchestrator.results.load import SweepResults
 from orchestrator.results.metrics import COLUMNS, MISSING
+from orchestrator.results.naming import is_eager, telling
 from orchestrator.results.overview import SECTION
 from orchestrator.results.performance import MEASURED_EAGER
 from orchestrator.results.statistics import FASTER, SLOWER
 from orchestrator.results.tables import Tables
+from orchestrator.words import plural, some
 
 LIMIT = 65_536
 """Characters of a comment; GitHub refuses longer ones."""
@@ -68,19 +70,18 @@ def _document(sweep: Collected, before: Sequence[Collected], most: int) -> str:
 
 
 def _headline(results: SweepResults, summary: Sequence[Row]) -> str:
-    root = results.folder.root
     statuses = Counter(
         row[measure] for row in summary for measure in ("performance", "accuracy") if row[measure] is not None
     )
     passed = sum(statuses[status] for status in SUCCESSES)
     bad = ", ".join(f"{count} {code(status)}" for status, count in statuses.most_common() if status not in SUCCESSES)
     found = f"{passed} of {plural(sum(statuses.values()), 'result')} passed" + (f"; {bad}" if bad else "")
-    return f"Sweep {code(f'{root.parent.name}/{root.name}')}, {plural(len(summary), 'row')}: {found}."
+    return f"Sweep {code(results.folder.name)}, {plural(len(summary), 'row')}: {found}."
 
 
 def _executive(tables: Tables, most: int) -> list[str]:
     """Return the table of means: one row for each suite and compiler; what all rows share stands above it."""
-    rows = [row for row in tables.overview.rows if row["compiler"].partition("(")[0] != EAGER or _failed(row)]
+    rows = [row for row in tables.overview.rows if not is_eager(row["compiler"]) or _failed(row)]
     if not rows:
         return []
     common = [name for name in SECTION if len({row[name] for row in tables.overview.rows}) == 1]
@@ -98,7 +99,7 @@ def _executive(tables: Tables, most: int) -> list[str]:
         for row in rows[:most]
     ]
     shared = " · ".join(f"{name.replace('_', ' ')} {code(rows[0][name])}" for name in common)
-    body = table(titles, lines, left=len(own) + 1) + more(len(lines), len(rows), "rows")
+    body = table(titles, lines, left=len(own) + 1) + not_shown(len(lines), len(rows), "rows")
     return [*([shared, ""] if shared else []), *body, "", f"<sub>{NOTES}</sub>"]
 
 
@@ -113,7 +114,7 @@ def _findings(tables: Tables, most: int) -> list[list[str]]:
         ]
         lines = [[code(found.column(column).text(row[column])) for column in columns] for row in found.rows[:most]]
         titles = [column.replace("_", " ") for column in columns]
-        body = table(titles, lines, left=len(columns)) + more(len(lines), len(found.rows), "rows")
+        body = table(titles, lines, left=len(columns)) + not_shown(len(lines), len(found.rows), "rows")
         parts.append(details(f"{name.replace('_', ' ')}: {plural(len(found.rows), 'row')}", body))
     return parts
 
@@ -151,7 +152,7 @@ def _warnings(summary: Sequence[Row], most: int) -> list[str]:
     for flag in flags[:most]:
         mark, row = MARKS[flag.mark], summary[flag.row]
         lines.append([mark.rule.replace(" ", "&nbsp;"), *_who(row), _figure(row, mark.column)])
-    body = table(("rule", *WHO, "found"), lines, left=len(WHO) + 1) + more(len(lines), len(flags), "flags")
+    body = table(("rule", *WHO, "found"), lines, left=len(WHO) + 1) + not_shown(len(lines), len(flags), "flags")
     return ["### Warnings", "", *details(told, body)]
 
 
@@ -177,11 +178,11 @@ def _failures(summary: Sequence[Row], most: int) -> list[str]:
     lines = []
     for group in groups[:most]:
         rows = list(dict.fromkeys(f"{summary[i]['model']} {summary[i]['compiler']}" for i in group.rows))
-        named = ", ".join(map(code, rows[:3])) + (f" and {len(rows) - 3} more" if len(rows) > 3 else "")
+        named = some(map(code, rows), 3)
         lines.append([code(group.status), group.measure, str(len(group.rows)), named, code(group.reason)])
     body = table(("status", "measure", "rows", "such as", "reason"), lines, left=5)
     total = plural(sum(len(group.rows) for group in groups), "result")
-    return ["### Failures", "", *details(total, [*body, *more(len(lines), len(groups), "reasons")])]
+    return ["### Failures", "", *details(total, [*body, *not_shown(len(lines), len(groups), "reasons")])]
 
 
 def _sections(summary: Sequence[Row], most: int) -> list[list[str]]:
@@ -189,13 +190,13 @@ def _sections(summary: Sequence[Row], most: int) -> list[list[str]]:
     groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in summary:
         groups[tuple(row[name] for name in SECTION)].append(row)
-    several = [name for name in SECTION[4:] if len({row[name] for row in summary}) > 1]
+    several = telling(summary, SECTION[4:])
     made = []
     for key, rows in list(groups.items())[:most]:
         named = dict(zip(SECTION, key, strict=True))
         title = " · ".join([*(str(part) for part in key[:4]), *(f"{name} {named[name]}" for name in several)])
         made.append(_section(title, rows, most))
-    return [*made, *([more(most, len(groups), "sections")] if len(groups) > most else [])]
+    return [*made, *([not_shown(most, len(groups), "sections")] if len(groups) > most else [])]
 
 
 OWN = {"compiler": "", "batch_size": "batch ", "sequence_length": "length "}
@@ -208,11 +209,11 @@ DISTURBED = "\\* something else used the machine meanwhile."
 def _section(title: str, rows: Sequence[Row], most: int) -> list[str]:
     """Return the section's table. Eager is a column; it has rows of its own where it failed or stands alone."""
     shown = [row for row in rows if not _is_baseline(row)] or rows
-    own = [name for name in OWN if len({row[name] for row in shown}) > 1]
+    own = telling(shown, OWN)
     same = "".join(f", {OWN[name]}{shown[0][name]}" for name in OWN if name not in own and shown[0][name])
     lines = [[code(row["model"]), *(_own(row, name) for name in own), *_row(row)] for row in shown[:most]]
     titles = ("model", *(OWN[name].strip() or name for name in own), *TITLES)
-    body = table(titles, lines, left=2 if "compiler" in own else 1) + more(len(lines), len(shown), "rows")
+    body = table(titles, lines, left=2 if "compiler" in own else 1) + not_shown(len(lines), len(shown), "rows")
     starred = ["", DISTURBED] if any(row["disturbed"] for row in shown[:most]) else []
     weaker = sorted({row["weaker"] for row in shown[:most] if row["weaker"]})
     starred += ["", f"~ judged by weaker rules: {'; '.join(map(code, weaker[:MOST_REASONS]))}"] if weaker else []
@@ -220,7 +221,7 @@ def _section(title: str, rows: Sequence[Row], most: int) -> list[str]:
 
 
 def _is_baseline(row: Row) -> bool:
-    return bool(row["compiler"].partition("(")[0] == EAGER and row["performance"] == PASS)
+    return is_eager(row["compiler"]) and bool(row["performance"] == PASS)
 
 
 def _own(row: Row, name: str) -> str:
@@ -258,5 +259,5 @@ def _build(results: SweepResults, most: int) -> list[str]:
         **snapshot.environment(sweep, results.outcomes),
     }
     lines = [[code(key), code(value)] for key, value in known.items() if value not in (None, "")]
-    body = table(("", ""), lines[:most], left=2) + more(len(lines[:most]), len(lines), "lines")
+    body = table(("", ""), lines[:most], left=2) + not_shown(len(lines[:most]), len(lines), "lines")
     return details("Build summary", body)

@@ -84,7 +84,7 @@ def shown(folder: SweepFolder) -> str:
 
 def next_command(results: SweepResults) -> str:
     """Return what to run next: the rest of the sweep (it knows its own command), or the table for a text."""
-    from orchestrator.results.reproduce import value
+    from orchestrator.planning.overrides import value
 
     unfinished = [outcome for outcome in results.outcomes if outcome.status in (NOT_RUN, INFRASTRUCTURE)]
     place = shown(results.folder)

@@ -17,10 +17,11 @@ from orchestrator.results.reproduced import (
     REPAIRED,
     REPRODUCED,
     UNFINISHED,
-    Verdict,
+    Reproduction,
     in_words,
     names,
 )
+from orchestrator.words import more, plural, some
 
 LISTED = 40
 NAMED = 3
@@ -31,55 +32,55 @@ EVIDENCE = (LATENCY, "speedup")
 """What is shown of a row that is reproduced, for its interval: the first that it has."""
 
 
-def show_verdicts(found: Sequence[Verdict]) -> None:
+def show_reproductions(found: Sequence[Reproduction]) -> None:
     """Print one line a row, under its model, models with what is not reproduced first; then the conclusion."""
     out = console()
     if found:
-        rows = [verdict.before.names for verdict in found]
+        rows = [reproduction.before.names for reproduction in found]
         shared = [str(rows[0][name]) for name in SHARED if len({row[name] for row in rows}) == 1]
         out.print()
         out.print(Text(" · ".join(["rerun", *shared]), "bold reverse"))
         for line in grid(("row", "", "now / then"), _lines(found), out.width, stacked=False):
             out.print(line, no_wrap=True, overflow="ellipsis")
-        if len(found) > LISTED:
-            out.print(f"and {len(found) - LISTED} more rows: --csv has them all")
+        for left in more(len(found), LISTED, " rows: --csv has them all"):
+            out.print(left)
         out.print()
-    good = all(verdict.word not in (CHANGED, UNFINISHED) for verdict in found)
+    good = all(reproduction.word not in (CHANGED, UNFINISHED) for reproduction in found)
     out.print(Text(conclusion(found), "bold" if good else "bold red"), soft_wrap=True)
 
 
-def _lines(found: Sequence[Verdict]) -> list[list[Cell] | Heading]:
-    rows = [verdict.before.names for verdict in found]
+def _lines(found: Sequence[Reproduction]) -> list[list[Cell] | Heading]:
+    rows = [reproduction.before.names for reproduction in found]
     workloads = names(rows, ("model",), among=WORKLOAD)
     others = names(rows, ("compiler",), among=[name for name in IDENTITY if name not in WORKLOAD])
-    groups: dict[str, list[tuple[str, Verdict]]] = defaultdict(list)
-    for workload, other, verdict in zip(workloads, others, found, strict=True):
-        groups[workload].append((other, verdict))
+    groups: dict[str, list[tuple[str, Reproduction]]] = defaultdict(list)
+    for workload, other, reproduction in zip(workloads, others, found, strict=True):
+        groups[workload].append((other, reproduction))
     lines: list[list[Cell] | Heading] = []
     left = LISTED
     for workload, group in sorted(groups.items(), key=lambda item: all(v.word == REPRODUCED for _, v in item[1])):
         lines += [Heading(workload)] if left > 0 else []
-        for other, verdict in group[: max(left, 0)]:
-            first, *more = verdict.differences or [_evidence(verdict)]
-            lines.append([Cell(f" {other}"), Cell(verdict.word, style=_style(verdict)), Cell(first)])
+        for other, reproduction in group[: max(left, 0)]:
+            first, *more = reproduction.differences or [_evidence(reproduction)]
+            lines.append([Cell(f" {other}"), Cell(reproduction.word, style=_style(reproduction)), Cell(first)])
             lines += [[Cell(), Cell(), Cell(text)] for text in more]
         left -= len(group)
     return lines
 
 
-def conclusion(found: Sequence[Verdict]) -> str:
+def conclusion(found: Sequence[Reproduction]) -> str:
     """Return the last line: how many rows are reproduced, or which are not and what changed in them."""
     if not found:
         return "nothing to compare: what was run is no row of a table (references have none)"
-    of = f"of {len(found)} row{'s' if len(found) != 1 else ''}"
-    changed = [verdict for verdict in found if verdict.word == CHANGED]
+    of = f"of {plural(len(found), 'row')}"
+    changed = [reproduction for reproduction in found if reproduction.word == CHANGED]
     if changed:
-        called = names([verdict.before.names for verdict in found], NAME)
+        called = names([reproduction.before.names for reproduction in found], NAME)
         listed = [f"{name} {v.headline}" for name, v in zip(called, found, strict=True) if v.word == CHANGED]
-        parts = [f"not reproduced: {len(changed)} {of}: {_some(listed)}"]
+        parts = [f"not reproduced: {len(changed)} {of}: {some(listed, NAMED, '; ')}"]
     else:
-        parts = [f"reproduced: {sum(verdict.word in (REPRODUCED, FAILS_AGAIN) for verdict in found)} {of}"]
-    counts = Counter(verdict.word for verdict in found)
+        parts = [f"reproduced: {sum(reproduction.word in (REPRODUCED, FAILS_AGAIN) for reproduction in found)} {of}"]
+    counts = Counter(reproduction.word for reproduction in found)
     words = (FAILS_AGAIN, REPAIRED, FIRST, UNFINISHED)
     return "; ".join(parts + [f"{counts[word]} {_number(word, counts[word])}" for word in words if counts[word]])
 
@@ -89,17 +90,12 @@ def _number(word: str, count: int) -> str:
     return word if count == 1 else word.replace("fails", "fail").replace("passes", "pass")
 
 
-def _evidence(verdict: Verdict) -> str:
+def _evidence(reproduction: Reproduction) -> str:
     """Return the headline figure of a row without changes, or its status."""
-    metrics = {metric.metric: metric for metric in verdict.pair.metrics}
+    metrics = {metric.metric: metric for metric in reproduction.pair.metrics}
     shown = next((in_words(metrics[name]) for name in EVIDENCE if name in metrics), None)
-    return shown or verdict.after.status
+    return shown or reproduction.after.status
 
 
-def _style(verdict: Verdict) -> str:
-    return {REPRODUCED: "", CHANGED: "red", FAILS_AGAIN: "yellow", UNFINISHED: "yellow"}.get(verdict.word, "green")
-
-
-def _some(texts: Sequence[str]) -> str:
-    more = f"; and {len(texts) - NAMED} more" if len(texts) > NAMED else ""
-    return "; ".join(texts[:NAMED]) + more
+def _style(reproduction: Reproduction) -> str:
+    return {REPRODUCED: "", CHANGED: "red", FAILS_AGAIN: "yellow", UNFINISHED: "yellow"}.get(reproduction.word, "green")

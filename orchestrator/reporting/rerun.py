@@ -19,13 +19,14 @@ from orchestrator.errors import UsageError, printable
 from orchestrator.records import HARMLESS
 from orchestrator.reporting import output
 from orchestrator.store import JobGraph, SweepFolder, new_folder
+from orchestrator.words import some
 
 if TYPE_CHECKING:
     from orchestrator.execution.scheduler import Settings
     from orchestrator.records import JobSpec
     from orchestrator.results.conditions import Conditions
     from orchestrator.results.load import SweepResults
-    from orchestrator.results.reproduced import Verdict
+    from orchestrator.results.reproduced import Reproduction
     from orchestrator.results.tables import Table
 
 OK, FAILED = 0, 1
@@ -71,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--strict", action="store_true", help="refuse when the environment is not what it was")
     add("--dry-run", action="store_true", help="show the plan and what differs from then, run nothing")
     add("--in-process", action="store_true", help="with --job: run it in this process, for a debugger")
-    add("--trust", action="store_true", help="run what it names that is not ours: a user's models, variables")
+    add("--trust", action="store_true", help="run it without a question, though someone else made it")
     return parser
 
 
@@ -87,13 +88,12 @@ def _plan(asked: argparse.Namespace) -> _Replay:
     if results.sweep.imported:
         raise UsageError(f"{folder} was imported: its runs were made elsewhere, there is nothing to run again")
     whole = JobGraph(tuple(outcome.job for outcome in results.outcomes))
-    alone = replay.named(whole, job or asked.job) if job or asked.job else None
+    alone = replay.named(whole.jobs, job or asked.job) if job or asked.job else None
     _check(asked, alone, job)
     here = provenance.environment(machine.detect())
     found = conditions(results, here)
     if asked.strict and found.differing:
-        more = f", and {len(found.differing) - 5} more" if len(found.differing) > 5 else ""
-        raise UsageError(f"--strict: the environment is not what it was: {'; '.join(found.lines()[:5])}{more}")
+        raise UsageError(f"--strict: the environment is not what it was: {some(found.lines(), 5, '; ')}")
     return _Replay(results, _chosen(asked, results, whole, alone), alone, here, found)
 
 
@@ -134,10 +134,10 @@ def _nothing(replay: _Replay) -> tuple[int, dict[str, Table]]:
 
 def _rerun(asked: argparse.Namespace, replay: _Replay, argv: Sequence[str]) -> tuple[int, dict[str, Table]]:
     from orchestrator.execution.scheduler import Settings
-    from orchestrator.planning.trust import foreign
+    from orchestrator.planning.trust import would_run
     from orchestrator.reporting.conditions import show_conditions
     from orchestrator.reporting.report import shown
-    from orchestrator.reporting.reproduced import show_verdicts
+    from orchestrator.reporting.reproduced import show_reproductions
     from orchestrator.reporting.terminal import show_plan
     from orchestrator.reporting.trust import allow, tell
     from orchestrator.reporting.watch import INTERRUPTED, run_and_finish, run_stored
@@ -150,7 +150,7 @@ def _rerun(asked: argparse.Namespace, replay: _Replay, argv: Sequence[str]) -> t
     print(" ".join(printable(heading)))
     show_conditions(replay.conditions, "What differs from then")
     settings = Settings.of(replay.old.sweep.points)
-    theirs = foreign(replay.graph.jobs, settings.online)
+    theirs = would_run(replay.graph.jobs, settings.online)
     if not asked.dry_run:
         allow(replay.old.folder, theirs, asked.trust)
     folder = None if asked.dry_run else _write(replay, Path(asked.root), argv)
@@ -162,10 +162,10 @@ def _rerun(asked: argparse.Namespace, replay: _Replay, argv: Sequence[str]) -> t
         return run_and_finish(folder, lambda: _in_process(folder, replay, settings)), {}
     code = run_and_finish(folder, lambda: run_stored(folder, replay.graph, settings))
     found, failing = _compare(replay.old, folder)
-    show_verdicts(found)
+    show_reproductions(found)
     if code != INTERRUPTED:  # the tables' own code is that of a sweep: here a failure may be what was to be seen again
         bad_words = (CHANGED, UNFINISHED, FAILS_AGAIN) if asked.failed else (CHANGED, UNFINISHED)
-        bad = any(verdict.word in bad_words for verdict in found)
+        bad = any(row.word in bad_words for row in found)
         code = FAILED if bad or failing else OK
     return code, {**tables(found), "environment": replay.conditions.table()}
 
@@ -235,13 +235,13 @@ def _in_process(folder: SweepFolder, replay: _Replay, settings: Settings) -> boo
     return False
 
 
-def _compare(old: SweepResults, folder: SweepFolder) -> tuple[list[Verdict], bool]:
-    """Return the verdicts on the rows, and whether a job failed that did not fail before."""
+def _compare(old: SweepResults, folder: SweepFolder) -> tuple[list[Reproduction], bool]:
+    """Return what became of the rows, and whether a job failed that did not fail before."""
     from orchestrator.results import snapshot
     from orchestrator.results.load import load
-    from orchestrator.results.reproduced import verdicts
+    from orchestrator.results.reproduced import reproductions
 
     new = load(folder)
     fine = {outcome.job.id for outcome in old.outcomes if outcome.status in HARMLESS}
     failing = any(outcome.job.id in fine and outcome.status not in HARMLESS for outcome in new.outcomes)
-    return verdicts(snapshot.of_results(old), snapshot.of_results(new)), failing
+    return reproductions(snapshot.of_results(old), snapshot.of_results(new)), failing

@@ -54,6 +54,7 @@ def main(argv: Sequence[str]) -> int:
 def resolve(reference: str, root: Path, only: str | None) -> tuple[SweepFolder, Sweep, JobGraph, list[JobSpec] | None]:
     """Return the sweep that is named, and the jobs of it that are; None for all. Raises UsageError."""
     from orchestrator.planning import replay
+    from orchestrator.planning.matching import parse_only
     from orchestrator.results import details, sources
 
     try:
@@ -65,9 +66,9 @@ def resolve(reference: str, root: Path, only: str | None) -> tuple[SweepFolder, 
             raise UsageError(f"{error}{also}") from error
         folder, beginning = found, reference
     sweep, graph = folder.read_sweep(), folder.read_graph()
-    jobs = None if beginning is None else [replay.named(graph, beginning)]
+    jobs = None if beginning is None else [replay.named(graph.jobs, beginning)]
     if only is not None:
-        jobs = details.select(folder, jobs or graph.jobs, details.parse_only(only))
+        jobs = details.select(folder, jobs or graph.jobs, parse_only(only, details.ONLY))
         if not jobs:
             raise UsageError(f"--only {only}: none of the {len(graph.jobs)} jobs of {folder} matches")
     return folder, sweep, graph, jobs

@@ -15,18 +15,18 @@ from rich.text import Text
 
 from orchestrator.records import HARMLESS, SUCCESSES
 from orchestrator.reporting import output
-from orchestrator.reporting.layout import Cell, age, console, cut, duration, grid, item, plain
+from orchestrator.reporting.layout import Cell, age, console, cut, duration, grid, item
 from orchestrator.reporting.report import shown
 from orchestrator.reporting.show_sweep import brief, pairs, print_environment, seconds
 from orchestrator.results import configuration, details, snapshot
-from orchestrator.results.listing import name
 from orchestrator.results.load import lines
 from orchestrator.results.metrics import MIB, MS, significant
 from orchestrator.results.performance import round_speedup
 from orchestrator.results.tables import Table
+from orchestrator.words import more
 
 if TYPE_CHECKING:
-    from orchestrator.results.details import Details, Summary
+    from orchestrator.results.details import JobDetails, Summary
 
 LISTED, LOG_LINES, DETAIL_LINES, SPARKS = 10, 20, 40, 16
 LOG_BYTES = 16 << 20
@@ -34,7 +34,7 @@ LOG_BYTES = 16 << 20
 LEVELS, PLAIN_LEVELS = "▁▂▃▄▅▆▇█", "_.-=+*#@"
 
 
-def write(form: str, found: Details, whole_log: bool) -> None:
+def write(form: str, found: JobDetails, whole_log: bool) -> None:
     """Write all of it as JSON, CSV (key, value) or Markdown."""
     key_value = ("key", "value")
     facts = dict(configuration.flatten(found.outcome.facts))
@@ -52,7 +52,7 @@ def write(form: str, found: Details, whole_log: bool) -> None:
         "facts": Table.of(key_value, pairs(facts, form)),
         "environment": Table.of(key_value, pairs(environment, form)),
         "edges": Table.of(("relation", "job", "status", "series"), (_edge_row(edge) for edge in found.edges)),
-        "files": Table.of(("file", "bytes"), ({"file": plain(file), "bytes": size} for file, size in found.files)),
+        "files": Table.of(("file", "bytes"), ({"file": file, "bytes": size} for file, size in found.files)),
     }
     output.write(form, tables)
 
@@ -60,11 +60,11 @@ def write(form: str, found: Details, whole_log: bool) -> None:
 SAMPLES = ("metric", "unit", "count", "median", "quartile_low", "quartile_high", "minimum", "maximum")
 
 
-def _about(found: Details) -> dict[str, Any]:
+def _about(found: JobDetails) -> dict[str, Any]:
     outcome, result, failure = found.outcome, found.outcome.result, _failure(found)
     return {
         "job": found.job.id,
-        "sweep": name(found.folder),
+        "sweep": found.folder.name,
         "folder": str(found.folder.job(found.job.id)),
         "title": found.job.title,
         "status": outcome.status,
@@ -83,11 +83,11 @@ def _about(found: Details) -> dict[str, Any]:
     }
 
 
-def _failure(found: Details) -> Any:
+def _failure(found: JobDetails) -> Any:
     return found.outcome.result.failure if found.outcome.result is not None else None
 
 
-def rerun_command(found: Details) -> str:
+def rerun_command(found: JobDetails) -> str:
     """Return the command that repeats exactly this job, from the configuration that the sweep has stored."""
     return f"python -m orchestrator rerun {shlex.quote(f'{shown(found.folder)}:{found.job.id}')}"
 
@@ -95,8 +95,8 @@ def rerun_command(found: Details) -> str:
 def _sample_row(summary: Summary) -> dict[str, Any]:
     values = summary.samples.values
     return {
-        "metric": plain(summary.samples.metric),
-        "unit": plain(summary.samples.unit),
+        "metric": summary.samples.metric,
+        "unit": summary.samples.unit,
         "count": len(values),
         "median": summary.median,
         "quartile_low": summary.low,
@@ -109,15 +109,15 @@ def _sample_row(summary: Summary) -> dict[str, Any]:
 def _edge_row(edge: details.Edge) -> dict[str, Any]:
     job = edge.other.job
     relation = f"{'needs' if edge.needs else 'needed by'} ({edge.kind})"
-    return {"relation": plain(relation), "job": job.id, "status": edge.other.status, "series": plain(job.title)}
+    return {"relation": relation, "job": job.id, "status": edge.other.status, "series": job.title}
 
 
-def show(found: Details, whole_log: bool) -> None:
+def show(found: JobDetails, whole_log: bool) -> None:
     """Print it for people."""
     out, job, outcome = console(), found.job, found.outcome
     style = "bold green" if outcome.status in SUCCESSES else "bold red"
-    out.print(Text(f"{plain(job.title)}: ", "bold").append(outcome.status, style), soft_wrap=True)
-    item(out, "job", f"{job.id} of {plain(name(found.folder))}")
+    out.print(Text(f"{job.title}: ", "bold").append(outcome.status, style), soft_wrap=True)
+    item(out, "job", f"{job.id} of {found.folder.name}")
     if outcome.result is not None:
         begun = outcome.result.started
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(begun))
@@ -126,7 +126,7 @@ def show(found: Details, whole_log: bool) -> None:
         item(out, "run", words)
     _why(out, found, whole_log)
     if found.point:
-        item(out, "grid point", plain(" ".join(map(shlex.quote, found.point))), whole=True)
+        item(out, "grid point", " ".join(map(shlex.quote, found.point)), whole=True)
     _config(out, found.config)
     _samples(out, found)
     _memory(out, found)
@@ -135,22 +135,21 @@ def show(found: Details, whole_log: bool) -> None:
     if outcome.result is not None:
         print_environment(out, snapshot.flat_environment(outcome.result.environment))
     _edges(out, found.edges)
-    files = [f"{plain(file)} {size} bytes" for file, size in found.files]
-    more = [f"and {len(files) - LISTED} more"] * (len(files) > LISTED)
+    files = [f"{file} {size} bytes" for file, size in found.files]
     item(out, "folder", shown(found.folder) + f"/jobs/{job.id}", wrap=False)
-    item(out, "files", ", ".join(files[:LISTED] + more) or "none")
+    item(out, "files", ", ".join(files[:LISTED] + more(len(files), LISTED)) or "none")
     _log(out, found, whole_log)
     item(out, "again, as then", rerun_command(found), wrap=False)
     if outcome.status not in HARMLESS:
         item(out, "debug", f"{rerun_command(found)} --in-process", wrap=False)
-    item(out, "as of today", plain(found.command), wrap=False)
+    item(out, "as of today", found.command, wrap=False)
 
 
-def _why(out: Console, found: Details, whole: bool) -> None:
+def _why(out: Console, found: JobDetails, whole: bool) -> None:
     """Print the reason of a failure, its phase, and the end of its traceback unless the log ends so too."""
     failure = _failure(found)
     if found.outcome.reason:
-        phase = f" (in phase {plain(failure.phase)}, {plain(failure.kind)})" if failure and failure.phase else ""
+        phase = f" (in phase {failure.phase}, {failure.kind})" if failure and failure.phase else ""
         item(out, "reason", found.outcome.reason + phase)
     detail = lines(failure.detail) if failure else []
     if not detail or (not whole and detail[-1:] == found.end_of_log()[-1:]):
@@ -171,10 +170,10 @@ def _config(out: Console, config: Mapping[str, Any]) -> None:
         group = group if group in ("compiler", "quantization", "measure", "mode", "execution") else "workload"
         groups.setdefault(group, []).append(configuration.override(key, value))
     for group, words in groups.items():
-        item(out, group, plain(" ".join(shlex.quote(word) for word in words)), whole=True)
+        item(out, group, " ".join(shlex.quote(word) for word in words), whole=True)
 
 
-def _samples(out: Console, found: Details) -> None:
+def _samples(out: Console, found: JobDetails) -> None:
     """Print one line per metric: count, median, quartiles, ends, and how it went over time."""
     summaries = details.summaries(found.outcome)
     if not summaries:
@@ -198,7 +197,7 @@ def _sample_cells(summary: Summary, levels: str) -> list[Cell]:
 
     spread = "" if summary.low is None or summary.high is None else text(summary.high - summary.low)
     values = samples.values
-    texts = [plain(samples.metric), str(len(values)), f"{text(summary.median)} {unit}".strip(), spread]
+    texts = [samples.metric, str(len(values)), f"{text(summary.median)} {unit}".strip(), spread]
     texts += [text(min(values, default=None)), text(max(values, default=None))]
     return [Cell(one) for one in (*texts, sparkline(values, SPARKS, levels) if len(values) > 1 else "")]
 
@@ -207,7 +206,7 @@ def _unit(unit: str, typical: float | None) -> tuple[float, str]:
     """Return how samples are shown: (factor, unit)."""
     if unit == "s" and typical is not None and abs(typical) < 1:
         return MS, "ms"
-    return {"bytes": (MIB, "MiB"), "1": (1.0, "")}.get(unit, (1.0, plain(unit)))
+    return {"bytes": (MIB, "MiB"), "1": (1.0, "")}.get(unit, (1.0, unit))
 
 
 def sparkline(values: Sequence[float], width: int, levels: str = LEVELS) -> str:
@@ -233,9 +232,9 @@ def _levels(out: Console) -> str:
     return LEVELS
 
 
-def _memory(out: Console, found: Details) -> None:
+def _memory(out: Console, found: JobDetails) -> None:
     rows = [
-        [Cell(plain(f"{what} {phase}")), *(Cell("" if level is None else f"{level:.1f}") for level in levels)]
+        [Cell(f"{what} {phase}"), *(Cell("" if level is None else f"{level:.1f}") for level in levels)]
         for what, phase, *levels in found.memory()
     ]
     if rows:
@@ -243,10 +242,10 @@ def _memory(out: Console, found: Details) -> None:
             out.print(Text("  ") + line, no_wrap=True, overflow="ellipsis")
     base = found.base
     if base is not None:
-        item(out, "before model", f"{base:.1f} MiB ({plain(found.memory_source)})")
+        item(out, "before model", f"{base:.1f} MiB ({found.memory_source})")
 
 
-def _facts(out: Console, found: Details) -> None:
+def _facts(out: Console, found: JobDetails) -> None:
     """Print all other facts, an item for each that has parts; graph breaks with their reasons."""
     groups: dict[str, list[str]] = {}
     for key, value in found.facts().items():
@@ -257,11 +256,11 @@ def _facts(out: Console, found: Details) -> None:
             text = significant(value) if isinstance(value, float) else str(value)
             groups.setdefault(group if dot else "facts", []).append(f"{rest if dot else key} {text}")
     for group, words in groups.items():
-        item(out, plain(group), plain(", ".join(words)))
+        item(out, group, ", ".join(words))
     for reason, count in found.graph_breaks()[:LISTED]:
-        item(out, "graph break", plain(f"{count} x {reason}"))
-    if len(found.graph_breaks()) > LISTED:
-        item(out, "", f"and {len(found.graph_breaks()) - LISTED} more reasons: --json")
+        item(out, "graph break", f"{count} x {reason}")
+    for line in more(len(found.graph_breaks()), LISTED, " reasons: --json"):
+        item(out, "", line)
 
 
 def _tensors(out: Console, tensors: Sequence[Mapping[str, Any]]) -> None:
@@ -271,9 +270,9 @@ def _tensors(out: Console, tensors: Sequence[Mapping[str, Any]]) -> None:
     columns = ("max_abs_error", "rmse", "limit", "cosine")
     rows = [
         [
-            Cell(plain(str(one.get("name")))),
+            Cell(str(one.get("name"))),
             Cell("pass" if one.get("passed") else "FAIL"),
-            Cell(plain(str(one.get("rule")))),
+            Cell(str(one.get("rule"))),
         ]
         + [Cell(_figure(one.get(column))) for column in columns]
         for one in tensors[:LISTED]
@@ -287,7 +286,7 @@ def _tensors(out: Console, tensors: Sequence[Mapping[str, Any]]) -> None:
 
 def _figure(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return plain(str(value)) if value is not None else ""
+        return str(value) if value is not None else ""
     return significant(float(value), 4)
 
 
@@ -296,15 +295,15 @@ def _edges(out: Console, edges: Sequence[details.Edge]) -> None:
         mine = [edge for edge in edges if edge.needs is needs]
         for number, edge in enumerate(mine[:LISTED]):
             job = edge.other.job
-            text = f"{plain(edge.kind)}: {edge.other.status} {job.id[:8]}  {brief(job)}"
+            text = f"{edge.kind}: {edge.other.status} {job.id[:8]}  {brief(job)}"
             item(out, title if number == 0 else "", cut(text, out.width - 16), wrap=False)
         if len(mine) > LISTED:
             counts = Counter(edge.other.status for edge in mine[LISTED:])
             words = ", ".join(f"{status} {count}" for status, count in counts.items())
-            item(out, "", f"and {len(mine) - LISTED} more: {words}")
+            item(out, "", more(len(mine), LISTED, f": {words}")[0])
 
 
-def _log(out: Console, found: Details, whole: bool) -> None:
+def _log(out: Console, found: JobDetails, whole: bool) -> None:
     if whole:
         item(out, "log", "")
         for line in found.log():

@@ -20,10 +20,11 @@ from orchestrator.reporting.report import next_command, shown
 from orchestrator.results import configuration, listing, snapshot
 from orchestrator.results.configuration import literal
 from orchestrator.results.listing import RUNNING, Listed
-from orchestrator.results.load import Outcome, SweepResults, items, lines, outcome, uncollected
+from orchestrator.results.load import JobOutcome, SweepResults, items, outcome, uncollected
 from orchestrator.results.performance import measured
 from orchestrator.results.tables import Table
 from orchestrator.store import JobGraph, Sweep, SweepFolder
+from orchestrator.words import more, plural
 
 LISTED, SLOWEST = 20, 5
 LONGEST = 200
@@ -73,32 +74,32 @@ def disk(folder: SweepFolder) -> int:
     return sum(size for _, size in files_below(folder.root))
 
 
-def failures(outcomes: Iterable[Outcome]) -> list[Outcome]:
+def failures(outcomes: Iterable[JobOutcome]) -> list[JobOutcome]:
     """Return the jobs that failed by themselves, not for a job that they need."""
     failed = [found for found in outcomes if found.status not in HARMLESS | {NOT_RUN}]
     return [found for found in failed if not _depends(found)]
 
 
-def _depends(found: Outcome) -> bool:
+def _depends(found: JobOutcome) -> bool:
     return found.result is not None and found.result.failure is not None and found.result.failure.kind == "dependency"
 
 
 def _show_sweep(results: SweepResults, listed: Listed) -> None:
     out, sweep = console(), results.sweep
     out.print(Text(f"{plain(listed.name)}: {listed.state}", "bold"), soft_wrap=True)
-    item(out, "command", plain(listed.row()["command"]), wrap=False)
+    item(out, "command", listed.row()["command"], wrap=False)
     item(out, "folder", f"{shown(results.folder)}  ({disk(results.folder) / 2**20:.1f} MiB)", wrap=False)
     total = sum(took for found in results.outcomes if (took := seconds(found)) is not None)
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(sweep.created))
     item(out, "planned", f"{when}, {age(time.time() - sweep.created)} ago; its jobs took {duration(total)}")
     if sweep.origin:
-        item(out, "repeats", plain(sweep.origin), wrap=False)
+        item(out, "repeats", sweep.origin, wrap=False)
     if listed.holder:
         item(out, "run by", listed.holder)
     item(out, "what", _axes([found.job for found in results.outcomes]))
     settings = [_setting(key, values) for key, values in configuration.settings(sweep.points).items()]
     if settings:
-        item(out, "settings", plain(" ".join(settings)), whole=True)
+        item(out, "settings", " ".join(settings), whole=True)
     print_environment(out, snapshot.environment(sweep, results.outcomes))
     words = [f"{status} {count:,}" for status, count in listed.statuses.most_common()]
     item(out, "jobs", f"{listed.planned:,}: {', '.join(words)}")
@@ -120,7 +121,7 @@ def _axes(jobs: Sequence[JobSpec]) -> str:
     )
     words = [", ".join(map(plain, dict.fromkeys(values))) for values in axes]
     models = len({(job.workload.suite, job.workload.model) for job in jobs})
-    return "; ".join([words[0], f"{models} model{'s' * (models != 1)}", *words[1:]])
+    return "; ".join([words[0], f"{plural(models, 'model')}", *words[1:]])
 
 
 def _setting(key: str, values: Sequence[Any]) -> str:
@@ -137,10 +138,10 @@ def print_environment(out: Console, environment: Mapping[str, Any]) -> None:
         short = text[:8] if is_hash else cut(text, LONGEST)
         parts.setdefault(part if dot else "machine", []).append(f"{rest if dot else key} {short}")
     for part, words in parts.items():
-        item(out, plain(part), plain(", ".join(words)))
+        item(out, part, ", ".join(words))
 
 
-def _slowest(out: Console, outcomes: Sequence[Outcome]) -> None:
+def _slowest(out: Console, outcomes: Sequence[JobOutcome]) -> None:
     timed = sorted(((took, found) for found in outcomes if (took := seconds(found))), key=lambda pair: -pair[0])
     for number, (took, found) in enumerate(timed[:SLOWEST]):
         text = f"{duration(took)}  {found.job.id[:8]}  {brief(found.job)}"
@@ -150,28 +151,28 @@ def _slowest(out: Console, outcomes: Sequence[Outcome]) -> None:
 def _failures(out: Console, results: SweepResults) -> None:
     failed = failures(results.outcomes)
     if failed:
-        out.print(Text(f"{len(failed):,} failure{'s' * (len(failed) != 1)}:", "bold red"))
+        out.print(Text(f"{plural(len(failed), 'failure')}:", "bold red"))
     for found in failed[:LISTED]:
         log = results.folder.log_file(found.job.id).relative_to(results.folder.root)
         reason = found.reason or "no reason was given"
-        text = f"  {found.status}: {plain(found.job.title)}: {reason} ({shown(results.folder)}/{log})"
+        text = f"  {found.status}: {found.job.title}: {reason} ({shown(results.folder)}/{log})"
         out.print(Text(paragraph(text, out.width, indent="    ")), soft_wrap=True)
-    if len(failed) > LISTED:
-        out.print(f"  and {len(failed) - LISTED:,} more: --csv")
+    for line in more(len(failed), LISTED, ": --csv"):
+        out.print(f"  {line}")
     others = sum(map(_depends, results.outcomes))
     if others:
-        out.print(f"  {others:,} job{'s' * (others != 1)} could not run for a failure of a job that they need")
+        out.print(f"  {plural(others, 'job')} could not run for a failure of a job that they need")
 
 
-def _disturbed(out: Console, outcomes: Sequence[Outcome]) -> None:
+def _disturbed(out: Console, outcomes: Sequence[JobOutcome]) -> None:
     disturbed = [(found, reasons) for found in outcomes if (reasons := items(found.facts, "disturbed"))]
     if disturbed:
-        out.print(Text(f"{len(disturbed):,} job{'s' * (len(disturbed) != 1)} disturbed:", "bold yellow"))
+        out.print(Text(f"{plural(len(disturbed), 'job')} disturbed:", "bold yellow"))
     for found, reasons in disturbed[:SLOWEST]:
-        text = f"  {plain(found.job.title)}: {plain('; '.join(map(str, reasons)))}"
+        text = f"  {found.job.title}: {'; '.join(map(str, reasons))}"
         out.print(Text(paragraph(text, out.width, indent="    ")), soft_wrap=True)
-    if len(disturbed) > SLOWEST:
-        out.print(f"  and {len(disturbed) - SLOWEST:,} more: --csv")
+    for line in more(len(disturbed), SLOWEST, ": --csv"):
+        out.print(f"  {line}")
 
 
 def next_commands(results: SweepResults, listed: Listed) -> list[str]:
@@ -188,11 +189,10 @@ def next_commands(results: SweepResults, listed: Listed) -> list[str]:
 def brief(job: JobSpec) -> str:
     """Return a job's title with what tells it from its neighbours first: lines are cut at the end."""
     w = job.workload
-    words = f"{w.model} {job.compiler.name} {job.measure.name} #{job.round} ({w.mode.name} {w.dtype} {w.device})"
-    return plain(words)
+    return f"{w.model} {job.compiler.name} {job.measure.name} #{job.round} ({w.mode.name} {w.dtype} {w.device})"
 
 
-def job_row(folder: SweepFolder, found: Outcome) -> dict[str, Any]:
+def job_row(folder: SweepFolder, found: JobOutcome) -> dict[str, Any]:
     """Return the row of a job in a table with `JOBS`."""
     job, result = found.job, found.result
     w = job.workload
@@ -206,17 +206,17 @@ def job_row(folder: SweepFolder, found: Outcome) -> dict[str, Any]:
         "round": job.round,
         "status": found.status,
         "reason": found.reason,
-        "phase": plain(result.failure.phase) if result is not None and result.failure is not None else None,
+        "phase": result.failure.phase if result is not None and result.failure is not None else None,
         "attempt": result.attempt if result is not None else None,
         "started_s": result.started if result is not None else None,
         "duration_s": seconds(found),
-        "measured": plain(measured([found])),
+        "measured": measured([found]),
         "disturbed": plain("; ".join(map(str, items(found.facts, "disturbed")))),
         "log": str(folder.log_file(job.id).relative_to(folder.root)) if found.status != NOT_RUN else None,
     }
 
 
-def seconds(found: Outcome) -> float | None:
+def seconds(found: JobOutcome) -> float | None:
     """Return how long the job's process ran."""
     return None if found.result is None else found.result.ended - found.result.started
 
@@ -225,19 +225,10 @@ def pairs(values: Mapping[str, Any], form: str) -> list[dict[str, Any]]:
     """Return rows of (key, value). Where the form has no lists they are JSON texts; Markdown leaves out what is not."""
 
     def shown(value: Any) -> Any:
-        return json.dumps(value) if form != "json" and isinstance(value, (list, dict)) else clean(value)
+        return json.dumps(value) if form != "json" and isinstance(value, (list, dict)) else value
 
     wanted = {key: value for key, value in values.items() if form != "md" or value not in (None, "")}
-    return [{"key": plain(key), "value": shown(value)} for key, value in wanted.items()]
-
-
-def clean(value: Any) -> Any:
-    """Return a value whose texts can do nothing to a terminal."""
-    if isinstance(value, str):
-        return "\n".join(lines(value))
-    if isinstance(value, (list, tuple)):
-        return [clean(item) for item in value]
-    return {plain(key): clean(item) for key, item in value.items()} if isinstance(value, dict) else value
+    return [{"key": key, "value": shown(value)} for key, value in wanted.items()]
 
 
 def list_jobs(folder: SweepFolder, jobs: Sequence[JobSpec], form: str | None) -> int:
@@ -250,7 +241,7 @@ def list_jobs(folder: SweepFolder, jobs: Sequence[JobSpec], form: str | None) ->
     out = console()
     for one in found:
         out.print(Text(cut(f"{one.job.id[:8]}  {one.status:<13} {brief(one.job)}", out.width)), soft_wrap=True)
-    if len(jobs) > len(found):
-        out.print(f"and {len(jobs) - len(found):,} more")
+    for line in more(len(jobs), len(found)):
+        out.print(line)
     out.print(Text(f"python -m orchestrator show {shlex.quote(shown(folder))}:{jobs[0].id}"), soft_wrap=True)
     return 0

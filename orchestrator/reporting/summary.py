@@ -10,9 +10,11 @@ from typing import Any
 from orchestrator.records import EAGER, FAIL_ACCURACY, NOT_RUN, PASS, SUCCESSES
 from orchestrator.reporting.layout import Cell, Heading
 from orchestrator.results.metrics import COLUMNS, is_missing
+from orchestrator.results.naming import is_eager
 from orchestrator.results.overview import SECTION
 from orchestrator.results.performance import MEASURED_EAGER
 from orchestrator.results.statistics import FASTER, SLOWER, THRESHOLD
+from orchestrator.words import plural
 
 Row = Mapping[str, Any]
 
@@ -104,7 +106,7 @@ def generation_lines(row: Row) -> list[Heading]:
 
 def geomean_line(row: Row) -> str:
     models = len(str(row["geomean_models"]).split(", "))
-    what = f"{models} model" + "s" * (models != 1)
+    what = plural(models, "model")
     if row["geomean_count"] != models:
         what = f"{row['geomean_count']} workloads of {what}"
     return f"geometric mean over {what} that all compilers ran"
@@ -135,7 +137,7 @@ def _speedup(row: Row, flagged: bool) -> Cell:
             return Cell(status, style="" if status in SUCCESSES else "red")
         if row["verdict"] == MEASURED_EAGER:
             return Cell(MEASURED_EAGER + FLAG, partly if incomplete else "", style="red")
-        word = "baseline" if row["compiler"].partition("(")[0] == EAGER else "—"
+        word = "baseline" if is_eager(row["compiler"]) else "—"
         return Cell(word, partly if incomplete else "", style="dim")
     ends = [_text("speedup", row[name]) for name in ("speedup_low", "speedup_high")]
     interval = f" [{ends[0]}, {ends[1]}]" if row["speedup_low"] is not None else ""

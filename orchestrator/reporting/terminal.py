@@ -7,7 +7,7 @@ same. Reasons are never cut off.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -17,6 +17,7 @@ from orchestrator import system
 from orchestrator.records import HARMLESS, NOT_RUN, PASS, JobSpec
 from orchestrator.reporting.layout import Cell, console, duration, grid, item, natural_width, paragraph
 from orchestrator.store import JobGraph
+from orchestrator.words import more, plural, some
 
 if TYPE_CHECKING:
     from orchestrator.results.tables import Tables
@@ -29,7 +30,7 @@ def show_plan(graph: JobGraph, folder: str, dry_run: bool) -> None:
     """Print how many jobs of which kinds will run, how long that may take, and where the results will be."""
     out = console()
     estimate = sum(job.cost_s for job in graph.jobs if job.verdict is None)
-    title = f"Plan: {_plural(len(graph.jobs), 'job')}, about {duration(estimate)} one after the other"
+    title = f"Plan: {plural(len(graph.jobs), 'job')}, about {duration(estimate)} one after the other"
     out.print(Text(title, "bold"))
     axes: tuple[tuple[str, Callable[[JobSpec], str]], ...] = (
         ("suite", lambda job: job.workload.suite),
@@ -57,8 +58,8 @@ def show_plan(graph: JobGraph, folder: str, dry_run: bool) -> None:
     if dry_run:
         for job in graph.jobs[:LISTED]:
             out.print(Text(f"    {job.title}"), overflow="ellipsis", no_wrap=True)
-        if len(graph.jobs) > LISTED:
-            out.print(f"    and {len(graph.jobs) - LISTED} more")
+        for line in more(len(graph.jobs), LISTED):
+            out.print(f"    {line}")
         out.print("Dry run: nothing was started.")
     else:
         item(out, "folder", folder, wrap=False)
@@ -102,8 +103,8 @@ def _notes(out: Console, summary: Sequence[Mapping[str, Any]]) -> None:
     for row in measured[:LISTED]:
         mark = "! " * ("measured" in (row["flags"] or "").split(", "))
         _note(out, f"{mark}{_row_name(row)} was measured: {row['measured']}")
-    if len(measured) > LISTED:
-        _note(out, f"and {len(measured) - LISTED} more rows: see the column 'measured'")
+    for line in more(len(measured), LISTED, " rows: see the column 'measured'"):
+        _note(out, line)
     if any(row["interval"] == "in-process" for row in summary):
         _note(
             out,
@@ -125,27 +126,27 @@ def _notes(out: Console, summary: Sequence[Mapping[str, Any]]) -> None:
         if row["weaker"]:
             weaker[row["weaker"]].append(_row_name(row))
     for text, names in list(weaker.items())[:LISTED]:
-        _note(out, f"{WEAKER} judged by weaker rules: {_some(names, 2)}: {text}")
-    if len(weaker) > LISTED:
-        _note(out, f"{WEAKER} and {len(weaker) - LISTED} more reasons: see the column 'weaker'")
+        _note(out, f"{WEAKER} judged by weaker rules: {some(names, 2)}: {text}")
+    for line in more(len(weaker), LISTED, " reasons: see the column 'weaker'"):
+        _note(out, f"{WEAKER} {line}")
     bound = [_row_name(row) for row in summary if row["launch_bound"]]
     if bound:
-        _note(out, f"Launch-bound, the device waits for Python: {_some(bound, 3)} (docs/gpu.md).")
+        _note(out, f"Launch-bound, the device waits for Python: {some(bound, 3)} (docs/gpu.md).")
     disturbed = [row for row in summary if row["disturbed"]]
     for row in disturbed[:LISTED]:
-        reasons = _some(row["disturbed"].split("; "), 2)  # a busy machine gives one for every round
+        reasons = some(row["disturbed"].split("; "), 2)  # a busy machine gives one for every round
         _note(out, f"* {_row_name(row)} was disturbed: {reasons}")
-    if len(disturbed) > LISTED:
-        _note(out, f"* and {len(disturbed) - LISTED} more rows were disturbed: see the column 'disturbed'")
+    for line in more(len(disturbed), LISTED, " rows were disturbed: see the column 'disturbed'"):
+        _note(out, f"* {line}")
     noted: dict[str, list[str]] = {}
     for row in summary:
         for text in (row["notes"] or "").split("; "):
             noted.setdefault(text, []).append(_row_name(row))
     noted.pop("", None)
     for text, rows in list(noted.items())[:LISTED]:
-        _note(out, f"{_some(rows, 2)}: {text}")
-    if len(noted) > LISTED:
-        _note(out, f"and {len(noted) - LISTED} more notes: see the column 'notes'")
+        _note(out, f"{some(rows, 2)}: {text}")
+    for line in more(len(noted), LISTED, " notes: see the column 'notes'"):
+        _note(out, line)
 
 
 def _failures(out: Console, summary: Sequence[Mapping[str, Any]], jobs: Sequence[Mapping[str, Any]]) -> None:
@@ -158,21 +159,21 @@ def _failures(out: Console, summary: Sequence[Mapping[str, Any]], jobs: Sequence
     ]
     failed = [entry for entry in rows if entry[2] not in HARMLESS]
     if failed:
-        out.print(Text(f"{_plural(len(failed), 'failure')}:", "bold red"))
+        out.print(Text(f"{plural(len(failed), 'failure')}:", "bold red"))
     for row, measure, status, reason, log in failed[:LISTED]:
         _note(out, f"{status}: {_row_name(row)} {measure}: {reason or 'no reason was given'} ({log})", indent="  ")
-    if len(failed) > LISTED:
-        out.print(f"  and {len(failed) - LISTED} more: tables/jobs.csv")
+    for line in more(len(failed), LISTED, ": tables/jobs.csv"):
+        out.print(f"  {line}")
     by_reason: dict[tuple[str, str], list[str]] = defaultdict(list)
     for row, measure, status, reason, _ in rows:
         if status in HARMLESS:
             by_reason[status, reason].append(f"{_row_name(row)} {measure}")
     for (status, reason), names in list(by_reason.items())[:LISTED]:
-        _note(out, f"{status}: {_some(names, 3)}: {reason or 'no reason was given'}")
+        _note(out, f"{status}: {some(names, 3)}: {reason or 'no reason was given'}")
     waiting = sum(job["status"] == NOT_RUN for job in jobs)
     if waiting:
         reasons = Counter(str(job["reason"]) for job in jobs if job["status"] == NOT_RUN)
-        _note(out, f"{_plural(waiting, 'job')} not run: {_some([f'{r} ({n})' for r, n in reasons.most_common()], 3)}")
+        _note(out, f"{plural(waiting, 'job')} not run: {some([f'{r} ({n})' for r, n in reasons.most_common()], 3)}")
 
 
 def _self_test(out: Console, checks: Sequence[Mapping[str, Any]]) -> None:
@@ -197,7 +198,7 @@ def _shared(graph: JobGraph) -> str:
     for kind, name in (("baseline", "baseline"), ("reference", "reference")):
         needed = [need.job for job in graph.jobs for need in job.needs if need.kind == kind]
         if needed:
-            words.append(f"{_plural(len(set(needed)), name)} for {_plural(len(needed), 'job')}")
+            words.append(f"{plural(len(set(needed)), name)} for {plural(len(needed), 'job')}")
     return ", ".join(words)
 
 
@@ -207,7 +208,7 @@ def _print_counts(out: Console, name: str, counts: Counter[str]) -> None:
         item(out, name, next(iter(counts)))
         return
     words = [f"{value} {count}" for value, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
-    item(out, f"{len(counts)} {name}s", _some(words, 8))
+    item(out, f"{len(counts)} {name}s", some(words, 8))
 
 
 def _note(out: Console, text: str, indent: str = "") -> None:
@@ -217,13 +218,3 @@ def _note(out: Console, text: str, indent: str = "") -> None:
 
 def _row_name(row: Mapping[str, Any]) -> str:
     return f"{row['model']} {row['mode']} {row['dtype']} {row['device']} {row['compiler']}"
-
-
-def _some(words: Iterable[str], most: int) -> str:
-    listed = list(words)
-    more = f" and {len(listed) - most} more" if len(listed) > most else ""
-    return ", ".join(listed[:most]) + more
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" + ("s" if count != 1 else "")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from orchestrator.results.load import Outcome, fact, figure, items, worst
+from orchestrator.results.load import JobOutcome, fact, figure, items, worst
 
 Row = dict[str, Any]
 JUDGEMENT = (
@@ -15,7 +15,7 @@ JUDGEMENT = (
 )
 
 
-def accuracy_row(outcomes: Sequence[Outcome]) -> Row:
+def accuracy_row(outcomes: Sequence[JobOutcome]) -> Row:
     """Return the figures of one workload and compiler: the worst outcome's (there is one round)."""
     outcome = worst(outcomes)
     tensors = [tensor for tensor in items(outcome.facts, "accuracy", "tensors") if isinstance(tensor, dict)]
@@ -49,7 +49,7 @@ def badness(tensor: Row) -> tuple[bool, float, float]:
     return (tensor.get("passed") is False, _or_infinity(relative), _or_infinity(error or 0.0))
 
 
-def _call(outcome: Outcome, deciding: Row) -> str | None:
+def _call(outcome: JobOutcome, deciding: Row) -> str | None:
     """Return which call of the series decides, and with which inputs, as "2 of 3 (fresh 1)"."""
     calls, place = items(outcome.facts, "accuracy", "calls"), deciding.get("call")
     if type(place) is not int or not 0 <= place < len(calls):

@@ -16,7 +16,7 @@ import yaml
 
 from orchestrator.records import SUCCESSES, JobSpec
 from orchestrator.results.dynamobench import word
-from orchestrator.results.load import Outcome, SweepResults, fact, figure, items, one_line
+from orchestrator.results.load import JobOutcome, SweepResults, fact, figure, items, one_line
 from orchestrator.results.naming import measure_kind
 
 MEASURE = "largestbatch"
@@ -90,7 +90,7 @@ def _text(suite: str, name: str, chosen: Mapping[str, Mapping[str, _Found]], hea
     return "".join(f"# {one_line(line)}\n" for line in header) + body
 
 
-def _sizes(outcome: Outcome, points: Sequence[Any]) -> Iterator[_Found]:
+def _sizes(outcome: JobOutcome, points: Sequence[Any]) -> Iterator[_Found]:
     if outcome.status not in SUCCESSES:
         return
     for row in items(outcome.facts, "findings", "largest_batch"):
@@ -120,7 +120,7 @@ def _notes(sizes: Sequence[_Found]) -> Iterator[str]:
         yield f"{chosen.text}: more than {chosen.size} may fit: {chosen.bounded_by} ended the search"
 
 
-def _budget(outcome: Outcome) -> str:
+def _budget(outcome: JobOutcome) -> str:
     row = items(outcome.facts, "findings", "largest_batch")[0]
     budget = figure(row, "memory_budget_bytes")
     memory = "an unknown budget" if budget is None else f"{budget / GIB:.2f} GiB"

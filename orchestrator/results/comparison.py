@@ -16,12 +16,12 @@ from orchestrator.columns import Column
 from orchestrator.records import SUCCESSES
 from orchestrator.results.attribution import Attribution, attribute
 from orchestrator.results.changes import Change, Figure, changes, holm
-from orchestrator.results.limits import COUNTED, LIMITS, Limit, limits_of
 from orchestrator.results.load import WORST_FIRST
 from orchestrator.results.matching import Keys, by_names, is_complete, pairs
 from orchestrator.results.matching import differing as differing
 from orchestrator.results.matching import named_keys as named_keys
 from orchestrator.results.snapshot import Row, Snapshot
+from orchestrator.results.thresholds import COUNTED, LIMITS, Limit, limits_of
 
 BETTER, WORSE, CHANGED, NOISE = "better", "worse", "changed", "within noise"
 ALPHA = 0.05
@@ -133,7 +133,7 @@ def compare(
 
 
 def _known(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return what differs; nothing where one side knows nothing (a table, a sweep of an older version)."""
+    """Return what differs; nothing where one side knows nothing (a table)."""
     return differing(before, after) if before and after else {}
 
 

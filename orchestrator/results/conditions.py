@@ -11,6 +11,7 @@ from orchestrator.results import snapshot
 from orchestrator.results.load import SweepResults
 from orchestrator.results.matching import differing
 from orchestrator.results.tables import Table
+from orchestrator.words import some
 
 LISTED = 5
 COLUMNS = ("key", "before", "after")
@@ -52,8 +53,4 @@ def _change(then: Any, now: Any) -> str:
         return f"{then} -> {now}"
     before, after = Counter(old), Counter(new)  # two GPUs of a kind are not one
     sides = {"only then": [*(before - after).elements()], "only now": [*(after - before).elements()]}
-    return "; ".join(f"{word} {_some(items)}" for word, items in sides.items() if items) or "in another order"
-
-
-def _some(items: list[str]) -> str:
-    return ", ".join(items[:LISTED]) + (f" and {len(items) - LISTED} more" if len(items) > LISTED else "")
+    return "; ".join(f"{word} {some(items, LISTED)}" for word, items in sides.items() if items) or "in another order"

@@ -9,10 +9,10 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from orchestrator.planning.overrides import OTHER_TYPE
+from orchestrator.planning.overrides import value as quoted
 from orchestrator.planning.quantized import parts
 from orchestrator.records import JobSpec, PluginSpec, Workload
-from orchestrator.results.reproduce import OTHER_TYPE
-from orchestrator.results.reproduce import value as quoted
 
 Flat = Mapping[str, Any]
 """Key of the configuration -> scalar, or list."""

@@ -15,7 +15,7 @@ from typing import Any
 from orchestrator.columns import MOST_TABLES, Column, Derived, TableSpec, from_json
 from orchestrator.errors import UsageError
 from orchestrator.plugins import resolve
-from orchestrator.results.load import Outcome, fact, items, once
+from orchestrator.results.load import JobOutcome, fact, items, once
 from orchestrator.results.metrics import COLUMNS, MIB, MS, US, is_number
 from orchestrator.results.naming import IDENTITY
 
@@ -63,7 +63,7 @@ def of_class(target: str) -> Mapping[str, Described]:
 
 
 @once
-def declared(outcome: Outcome) -> Declared:
+def declared(outcome: JobOutcome) -> Declared:
     """Return the tables of a job."""
     tables = dict(of_class(outcome.job.measure.target))
     stored, left = (fact(outcome.facts, key) for key in ("tables", "findings"))
@@ -77,7 +77,7 @@ def declared(outcome: Outcome) -> Declared:
     return Declared(tables, tuple(refused.values()))
 
 
-def rows(outcome: Outcome, table: str) -> list[Mapping[str, Any]]:
+def rows(outcome: JobOutcome, table: str) -> list[Mapping[str, Any]]:
     """Return the rows that a job left of a table, as they are in its result."""
     return [row for row in items(outcome.facts, "findings", table) if isinstance(row, Mapping)]
 
@@ -94,7 +94,7 @@ def value(row: Mapping[str, Any], column: Column) -> Any:
     return found if isinstance(found, (int, float)) or found in ("nan", "inf", "-inf") else None
 
 
-def compared(outcome: Outcome) -> Iterator[tuple[Column, float]]:
+def compared(outcome: JobOutcome) -> Iterator[tuple[Column, float]]:
     """Yield the figures of a job that are compared between sweeps, each name once: of tables with one row."""
     seen = set()
     for name, spec in declared(outcome).tables.items():

@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.errors import UsageError, did_you_mean
+from orchestrator import limits
 from orchestrator.files import files_below
 from orchestrator.planning.matching import KEYS, matches, names
 from orchestrator.records import JobSpec, Samples
 from orchestrator.results.configuration import JobConfigs, flatten
 from orchestrator.results.listing import status
-from orchestrator.results.load import Outcome, fact, figure, items, lines, outcome
+from orchestrator.results.load import JobOutcome, fact, figure, items, lines, outcome
 from orchestrator.results.metrics import MIB
 from orchestrator.results.reproduce import Commands
 from orchestrator.results.statistics import spread
 from orchestrator.store import JobGraph, Sweep, SweepFolder
 
 TAIL_BYTES = 64 * 1024
-LONGEST_LINE = 1 << 20
 SHOWN_APART = ("memory", "accuracy", "graph_break_reasons", "tables")
 """Facts that are tables of their own, or say what those are."""
-OTHER_KEYS = ("round", "status", "job")
-"""What `parse_only` knows besides `orchestrator.planning.matching.KEYS`."""
+ONLY = (*KEYS, "round", "status", "job")
+"""Keys by which `select` chooses."""
 
 
 @dataclass(frozen=True)
@@ -35,16 +33,16 @@ class Edge:
 
     needs: bool
     kind: str
-    other: Outcome
+    other: JobOutcome
 
 
 @dataclass(frozen=True)
-class Details:
+class JobDetails:
     """One job of a sweep that was read."""
 
     folder: SweepFolder
     sweep: Sweep
-    outcome: Outcome
+    outcome: JobOutcome
     edges: tuple[Edge, ...]
 
     @property
@@ -59,14 +57,11 @@ class Details:
     @property
     def files(self) -> list[tuple[str, int]]:
         """Files in the job's folder with their bytes, sorted by name."""
-        try:
-            return sorted(files_below(self.folder.inside(self.folder.result_file(self.job.id)).parent))
-        except OSError:  # its folder is a link
-            return []
+        return sorted(files_below(self.folder.job(self.job.id)))
 
     @property
     def point(self) -> tuple[str, ...]:
-        """The overrides of the grid point that asked for it; () where the sweep is older than their record."""
+        """The overrides of the grid point that asked for it; () where it was imported."""
         at = self.job.point
         return self.sweep.grid[at] if at is not None and at < len(self.sweep.grid) else ()
 
@@ -120,12 +115,12 @@ class Details:
     def log(self, most: int | None = None) -> Iterator[str]:
         """Yield the lines of the log, fit for a terminal; none where there is no log that can be read.
 
-        All of them, or those of its last `most` bytes. A line that does not end comes in pieces of `LONGEST_LINE`.
+        All of them, or those of its last `most` bytes. A line that does not end comes in pieces of `limits.LOG_LINE`.
         """
-        with contextlib.suppress(OSError), self.folder.open_log(self.job.id) as file:
+        with contextlib.suppress(OSError), open(self.folder.log_file(self.job.id), "rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(0 if most is None else max(size - most, 0))
-            while text := file.readline(LONGEST_LINE):
+            while text := file.readline(limits.LOG_LINE):
                 yield from lines(text.decode(errors="replace"))
 
     def end_of_log(self) -> list[str]:
@@ -144,7 +139,7 @@ class Summary:
     high: float | None
 
 
-def summaries(found: Outcome) -> list[Summary]:
+def summaries(found: JobOutcome) -> list[Summary]:
     """Summarise all samples of a job. Nothing is left out of them."""
     if found.result is None:
         return []
@@ -159,44 +154,25 @@ def _summary(samples: Samples) -> Summary:
     return Summary(samples, seen.median, seen.low, seen.high)
 
 
-def read(folder: SweepFolder, sweep: Sweep, graph: JobGraph, job: JobSpec) -> Details:
+def read(folder: SweepFolder, sweep: Sweep, graph: JobGraph, job: JobSpec) -> JobDetails:
     """Read one job of a sweep, and what became of the jobs that it has edges with."""
     by_id = {other.id: other for other in graph.jobs}
 
-    def found(other: JobSpec) -> Outcome:
+    def found(other: JobSpec) -> JobOutcome:
         return outcome(other, folder.read_result(other.id))
 
     edges = [Edge(True, need.kind, found(by_id[need.job])) for need in job.needs if need.job in by_id]
     for other in graph.jobs:
         edges += [Edge(False, need.kind, found(other)) for need in other.needs if need.job == job.id]
-    return Details(folder, sweep, found(job), tuple(edges))
-
-
-def parse_only(text: str) -> dict[str, list[str]]:
-    """Read "model=Bert*,compiler=inductor"; a key that is given twice matches either value.
-
-    Raises UsageError for what is no such list, or a key that no job has.
-    """
-    rule: dict[str, list[str]] = defaultdict(list)
-    for part in text.split(","):
-        key, equals, value = part.strip().partition("=")
-        if not equals or not value:
-            raise UsageError(f"--only {text}: write key=value,key=value, as in model=T5*,compiler=inductor")
-        if key not in (*KEYS, *OTHER_KEYS):
-            raise UsageError(f"--only {text}: unknown key '{key}': {did_you_mean(key, (*KEYS, *OTHER_KEYS))}")
-        rule[key].append(value)
-    return dict(rule)
+    return JobDetails(folder, sweep, found(job), tuple(edges))
 
 
 def select(folder: SweepFolder, jobs: Sequence[JobSpec], rule: Mapping[str, list[str]]) -> list[JobSpec]:
-    """Return the jobs that match all of `rule`; values are globs.
-
-    Whether a mode is training is taken from its name: nothing that a folder names is imported to read it.
-    """
+    """Return the jobs that match all of `rule`; values are globs."""
 
     def known(job: JobSpec) -> dict[str, tuple[Any, ...]]:
-        own = names(job.workload, job.workload.mode.name.startswith("training"), job.compiler, job.measure)
-        return {**own, "round": (job.round,), "job": (job.id,)}
+        called = names(job.workload, job.compiler, job.measure, job.is_training)
+        return {**called, "round": (job.round,), "job": (job.id,)}
 
     quick = {key: value for key, value in rule.items() if key != "status"}
     found = [job for job in jobs if matches(quick, known(job))]

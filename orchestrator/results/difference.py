@@ -12,7 +12,7 @@ from orchestrator.records import FAIL_ACCURACY, HARMLESS
 from orchestrator.results.attribution import STATUS
 from orchestrator.results.comparison import BETTER, CHANGED, NOISE, WORSE, Comparison, Matched, MetricChange
 from orchestrator.results.matching import Keys
-from orchestrator.results.naming import IDENTITY
+from orchestrator.results.naming import IDENTITY, telling, unique
 from orchestrator.results.snapshot import Row
 from orchestrator.results.statistics import geometric_mean
 
@@ -27,7 +27,7 @@ ALWAYS, OFTEN = ("model", "compiler"), ("mode", "dtype", "device")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class Difference:
     """One thing that is another in a row: a figure, the status ("status"), or that the row is missing or new.
 
     label: the row's name among those of the comparison; change: the figure, None for a status; disturbed: evidence.
@@ -68,12 +68,13 @@ class Labels:
     """Names of rows that tell them apart, as short as that allows. Where a name has changed: `float16 -> float32`."""
 
     def __init__(self, both: Sequence[tuple[Names, Names]]) -> None:
-        seen = {column: {_arrow(old, new, column) for old, new in both} for column in ("suite", *OFTEN)}
-        self.columns = [*ALWAYS[:1], *(column for column in OFTEN if len(seen[column]) > 1), *ALWAYS[1:], "measure"]
-        self.common = [next(iter(values)) for values in seen.values() if len(values) == 1]
-        self._sharing: dict[str, list[tuple[Names, Names]]] = defaultdict(list)
-        for old, new in both:
-            self._sharing[self._short(old, new)].append((old, new))
+        rows = [_arrows(old, new) for old, new in both]
+        differing = telling(rows, ("suite", *OFTEN))
+        self.columns = [*ALWAYS[:1], *(column for column in OFTEN if column in differing), *ALWAYS[1:], "measure"]
+        self.common = [rows[0][column] for column in ("suite", *OFTEN) if rows and column not in differing]
+        others = [column for column in IDENTITY if column not in self.columns]
+        made = unique([self._short(row) for row in rows], rows, others)
+        self._labels = {tuple(row.values()): label for row, label in zip(rows, made, strict=True)}
 
     @classmethod
     def of_comparison(cls, comparison: Comparison) -> Labels:
@@ -82,17 +83,15 @@ class Labels:
 
     def of(self, old: Names, new: Names) -> str:
         """Return the label of a row by its names before and after."""
-        short = self._short(old, new)
-        same = self._sharing[short]
-        if len(same) < 2:
-            return short
-        others = [column for column in IDENTITY if column not in self.columns]
-        telling = [column for column in others if len({_arrow(*pair, column) for pair in same}) > 1]
-        return " ".join([short, *(f"{column}={_arrow(old, new, column)}" for column in telling)])
+        return self._labels[tuple(_arrows(old, new).values())]
 
-    def _short(self, old: Names, new: Names) -> str:
-        words = [_arrow(old, new, column) for column in self.columns]
+    def _short(self, row: Mapping[str, str]) -> str:
+        words = [row[column] for column in self.columns]
         return " ".join(words[:-1] if words[-1] == "performance" else words)
+
+
+def _arrows(old: Names, new: Names) -> dict[str, str]:
+    return {column: _arrow(old, new, column) for column in IDENTITY}
 
 
 def _arrow(old: Names, new: Names, column: str) -> str:
@@ -100,7 +99,7 @@ def _arrow(old: Names, new: Names, column: str) -> str:
     return before if before == after else f"{before} -> {after}"
 
 
-def lines(comparison: Comparison, labels: Labels, everything: bool = False) -> list[Line]:
+def lines(comparison: Comparison, labels: Labels, everything: bool = False) -> list[Difference]:
     """Return what differs, the worst rows first; with `everything` also what is within noise."""
     blocks = []
     for pair in comparison.matched:
@@ -114,7 +113,7 @@ def lines(comparison: Comparison, labels: Labels, everything: bool = False) -> l
     return [line for _, block in sorted(blocks, key=lambda pair: pair[0]) for line in block]
 
 
-def _of_pair(pair: Matched, labels: Labels, everything: bool) -> list[Line]:
+def _of_pair(pair: Matched, labels: Labels, everything: bool) -> list[Difference]:
     shown = [metric for metric in pair.metrics if everything or metric.word != NOISE]
     status = pair.status_change or (NOISE if everything else None)
     if not shown and status is None:
@@ -129,18 +128,18 @@ def _of_pair(pair: Matched, labels: Labels, everything: bool) -> list[Line]:
     found = []
     if status is not None:
         reason = new.reason or old.reason
-        found.append(Line(**base, metric=STATUS, before=old.status, after=new.status, word=status, reason=reason))
+        found.append(Difference(**base, metric=STATUS, before=old.status, after=new.status, word=status, reason=reason))
     for metric in shown:
         word = metric.word
         found.append(
-            Line(**base, metric=metric.metric, before=metric.before, after=metric.after, word=word, change=metric)
+            Difference(**base, metric=metric.metric, before=metric.before, after=metric.after, word=word, change=metric)
         )
     return found
 
 
-def _of_one(row: Row, labels: Labels, word: str) -> Line:
+def _of_one(row: Row, labels: Labels, word: str) -> Difference:
     gone = word == MISSING
-    return Line(
+    return Difference(
         names=row.names,
         label=labels.of(row.names, row.names),
         metric=STATUS,
@@ -152,7 +151,7 @@ def _of_one(row: Row, labels: Labels, word: str) -> Line:
     )
 
 
-def _severity(block: Sequence[Line]) -> tuple[Any, ...]:
+def _severity(block: Sequence[Difference]) -> tuple[Any, ...]:
     """Order rows: by their worst line, status before figures, large changes before small ones."""
     worst = min(ORDER.index(line.word) for line in block)
     those = [line for line in block if ORDER.index(line.word) == worst]

@@ -10,7 +10,7 @@ from orchestrator.results.attribution import Attribution, shared
 from orchestrator.results.comparison import BETTER, CHANGED, NOISE, WORSE, Comparison, Matched
 from orchestrator.results.configuration import ABSENT, literal
 from orchestrator.results.configuration_changes import KeyChange, Values
-from orchestrator.results.difference import MISSING, NEW, Labels, Line, lines, means, tally
+from orchestrator.results.difference import MISSING, NEW, Difference, Labels, lines, means, tally
 from orchestrator.results.matching import Keys
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.tables import Table
@@ -117,7 +117,7 @@ def value_text(value: Any) -> str:
     return value if isinstance(value, str) and value else literal(value)
 
 
-def _result(line: Line) -> dict[str, Any]:
+def _result(line: Difference) -> dict[str, Any]:
     change = line.change
     figures = {} if change is None else {"ratio": change.ratio, "ratio_low": change.low, "ratio_high": change.high}
     return {

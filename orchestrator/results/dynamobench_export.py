@@ -124,9 +124,10 @@ def _compiler(row: Joined) -> str:
 
 
 def _scope(row: Joined) -> tuple[str, str, str]:
-    """Return dtype, mode and device as a file's name says them: training_adamw is their "training", too."""
-    workload = row.families[0].rounds[0].job.workload
-    kind = workload.mode.target.rpartition(".")[2].lower()
+    """Return dtype, mode and device as a file's name says them: every mode that trains is their "training"."""
+    job = row.families[0].rounds[0].job
+    workload = job.workload
+    kind = "training" if job.is_training else workload.mode.target.rpartition(".")[2].lower()
     mode = kind if kind in MODES else word(workload.mode.name)
     return dynamobench.dtype_of(workload.dtype), mode, workload.device.partition(":")[0]
 

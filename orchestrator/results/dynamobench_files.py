@@ -13,12 +13,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from orchestrator import limits
 from orchestrator.errors import UsageError
-from orchestrator.files import open_file, read_bytes
+from orchestrator.files import read_bytes
 from orchestrator.records import FAIL_TO_RUN, PASS
 from orchestrator.results.dynamobench import TESTINGS, FileName, parse_name, status_of
 from orchestrator.results.exports import FORMULA
-from orchestrator.validity import LAST_SECOND, check_device, check_name
+from orchestrator.validity import check_device, check_name
 
 HEADERLESS: Mapping[int, tuple[str, ...]] = {
     4: ("dev", "name", "batch_size", "accuracy"),
@@ -44,7 +45,7 @@ class Given:
 
 
 @dataclass(frozen=True)
-class Line:
+class CsvLine:
     """One row of a file: its cells by column, without those that it lacks."""
 
     number: int
@@ -69,7 +70,7 @@ class Source:
 
     path: Path
     name: FileName
-    lines: Sequence[Line]
+    lines: Sequence[CsvLine]
     seen: float
 
 
@@ -105,7 +106,7 @@ def read(path: Path, given: Given) -> tuple[Source, list[str]]:
     columns, body = _header(path, table)
     if not _ends_with_newline(path) and body and len(body[-1][1]) < len(columns):
         notes.append(f"{path}, line {body.pop()[0]}: cut off in the middle, left out")
-    rows: dict[tuple[str, ...], Line] = {}
+    rows: dict[tuple[str, ...], CsvLine] = {}
     twice = []
     for number, cells in body:
         if len(cells) > len(columns):
@@ -113,7 +114,7 @@ def read(path: Path, given: Given) -> tuple[Source, list[str]]:
                 f"{path}, line {number}: {len(cells)} cells under a header of {len(columns)}: which is which cannot be "
                 "known; delete the line, or complete the header"
             )
-        line = Line(number, {c: _unquoted(cell) for c, cell in zip(columns, cells, strict=False)})
+        line = CsvLine(number, {c: _unquoted(cell) for c, cell in zip(columns, cells, strict=False)})
         if not line.text("name"):
             raise UsageError(f"{path}, line {number}: the row names no model (column 'name'); delete the line")
         _check_names(path, line)
@@ -124,7 +125,7 @@ def read(path: Path, given: Given) -> tuple[Source, list[str]]:
         notes.append(f"{path}: {len(twice)} rows stand there twice, the later one counts (line {_list(twice)})")
     testing = _testing(path, columns)
     name = _name(path, testing, given)
-    seen = min(max(path.stat().st_mtime, 0.0), LAST_SECOND - 1)
+    seen = min(max(path.stat().st_mtime, 0.0), limits.LAST_SECOND - 1)
     return Source(path, name, tuple(rows.values()), seen), notes
 
 
@@ -142,7 +143,7 @@ def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
         raise UsageError(f"{path} cannot be read as CSV: {error}; repair it or leave it out") from error
 
 
-def _check_names(path: Path, line: Line) -> None:
+def _check_names(path: Path, line: CsvLine) -> None:
     for column in ("dev", "name", "tag"):
         try:
             check_name(line.text(column), column)
@@ -193,7 +194,7 @@ def _checked(path: Path, name: FileName) -> FileName:
     return name
 
 
-def verdict(source: Source, line: Line) -> tuple[str, str]:
+def outcome_of(source: Source, line: CsvLine) -> tuple[str, str]:
     """Return our status of a row, and the word or figure that says so.
 
     Zeros and empty cells are runs that failed for a reason that the file does not tell: `fail_to_run`.
@@ -219,7 +220,7 @@ def _unquoted(cell: str) -> str:
 
 
 def _ends_with_newline(path: Path) -> bool:
-    with open_file(path) as file:
+    with open(path, "rb") as file:
         file.seek(-1, 2)
         return file.read(1) in (b"\n", b"\r")
 

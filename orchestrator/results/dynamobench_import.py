@@ -33,7 +33,7 @@ from orchestrator.records import (
     job_id,
 )
 from orchestrator.results.dynamobench import COMPILERS, COUNTERS, GB, status_of
-from orchestrator.results.dynamobench_files import Line, Source, verdict
+from orchestrator.results.dynamobench_files import CsvLine, Source, outcome_of
 from orchestrator.results.imported import Imported
 from orchestrator.results.load import GIVEN
 
@@ -86,10 +86,10 @@ class _Reader:
             notes.append("batch size 0: the files have none for these rows")
         return Imported(tuple(self.jobs.values()), self.results, notes)
 
-    def _row(self, source: Source, line: Line) -> None:
+    def _row(self, source: Source, line: CsvLine) -> None:
         testing = source.name.testing
         workload, compiler = self._workload(source, line), self._compiler(source, line)
-        status, word = verdict(source, line)
+        status, word = outcome_of(source, line)
         if status not in SUCCESSES and word not in ("", "0") and not _known(word):
             self.words[word] += 1
         measure = self._plugin(testing, testing.capitalize())
@@ -108,7 +108,7 @@ class _Reader:
             source, job, status, samples, facts, _failure(status, word, f"{source.path.name}, line {line.number}")
         )
 
-    def _eager(self, source: Source, line: Line, workload: Printed, measure: Printed) -> str | None:
+    def _eager(self, source: Source, line: CsvLine, workload: Printed, measure: Printed) -> str | None:
         """Add what this row says of eager as one more round of it; return its job, None when it says nothing."""
         latency = eager_latency(line)
         memory = _memory(line.number_of("eager_peak_mem"), workload[0].device)
@@ -170,7 +170,7 @@ class _Reader:
             )
         )
 
-    def _workload(self, source: Source, line: Line) -> Printed:
+    def _workload(self, source: Source, line: CsvLine) -> Printed:
         name = source.name
         device = line.text("dev") or name.device
         device = "cuda:0" if device == "cuda" else device  # which of several, a file does not say
@@ -191,7 +191,7 @@ class _Reader:
             self.workloads[key] = (workload, fingerprint(workload))
         return self.workloads[key]
 
-    def _compiler(self, source: Source, line: Line) -> Printed:
+    def _compiler(self, source: Source, line: CsvLine) -> Printed:
         tag = line.text("tag")
         tag = "" if _known(tag) or tag in ("0", "0.0000") else tag
         return self._plugin(OURS.get(source.name.compiler, source.name.compiler), "Compiler", tag)
@@ -221,17 +221,17 @@ def _batch_sizes(sources: Sequence[Source]) -> dict[tuple[str, ...], int]:
     return {key: next(iter(sizes)) for key, sizes in seen.items() if len(sizes) == 1}
 
 
-def _model(source: Source, line: Line) -> tuple[str, ...]:
+def _model(source: Source, line: CsvLine) -> tuple[str, ...]:
     n = source.name
     return (n.suite, n.dtype, n.mode, n.device, n.testing, line.text("name"))
 
 
-def _batch_size(line: Line) -> int:
+def _batch_size(line: CsvLine) -> int:
     size = line.number_of("batch_size")
     return int(size) if size is not None and size > 0 else 0
 
 
-def eager_latency(line: Line) -> float | None:
+def eager_latency(line: CsvLine) -> float | None:
     """Return eager's median in ms: its column where there is one, else speed-up x abs_latency, which is how it is
     defined."""
     known = line.number_of("eager_latency")
@@ -245,7 +245,7 @@ def _samples(metric: str, milliseconds: float | None) -> tuple[Samples, ...]:
     return (Samples(metric=metric, unit="s", better="lower", values=(milliseconds / 1e3,)),)
 
 
-def _facts(line: Line, device: str) -> dict[str, Any]:
+def _facts(line: CsvLine, device: str) -> dict[str, Any]:
     """Return the facts of a performance row that passed. A ratio or a peak of 0 was not measured."""
     given = {
         "speedup": line.number_of("speedup"),
@@ -269,7 +269,7 @@ def _memory(gigabytes: float | None, device: str) -> dict[str, Any]:
     return {"memory": {"source": TARGET, "base": 0, "phases": {"steady": {"peak": size}}, "cuda": cuda}}
 
 
-def _counters(line: Line) -> dict[str, Any]:
+def _counters(line: CsvLine) -> dict[str, Any]:
     counted = {ours: line.number_of(theirs) for theirs, ours in COUNTERS.items()}
     counters = {ours: int(value) for ours, value in counted.items() if value is not None}
     return {"counters": counters} if counters else {}

@@ -73,7 +73,6 @@ IN_OTHER_TABLES = {  # the Markdown summary says what performance.md and accurac
 def write(folder: SweepFolder, tables: Tables) -> None:
     """Write tables/<name>.{csv,md,json}, each atomically. Raises OSError when it is no folder to write into."""
     folder.tables.mkdir(exist_ok=True)
-    folder.inside(folder.tables / "any")
     for name, table in tables.named().items():
         write_text(folder.tables / f"{name}.csv", to_csv(table))
         write_text(folder.tables / f"{name}.md", to_markdown(name, table))

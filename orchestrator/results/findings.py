@@ -14,7 +14,7 @@ from typing import Any
 from orchestrator.columns import NAME, Column
 from orchestrator.records import REFERENCE_MEASURE
 from orchestrator.results.declared import ABOUT, BUILT_IN, Described, declared, is_ours, of_class, rows, value
-from orchestrator.results.load import Outcome, one_line
+from orchestrator.results.load import JobOutcome, one_line
 from orchestrator.results.naming import IDENTITY, measure_kind
 
 Row = dict[str, Any]
@@ -35,12 +35,12 @@ class Findings:
         )
 
 
-def findings(outcomes: Sequence[Outcome], about: Callable[[Outcome], Row]) -> Findings:
+def findings(outcomes: Sequence[JobOutcome], about: Callable[[JobOutcome], Row]) -> Findings:
     """Return the tables of a sweep. `about` returns a job's identity and the columns of `ABOUT`."""
     found = Findings()
     specs: dict[str, Described] = {}
-    members: dict[str, list[Outcome]] = defaultdict(list)
-    measures: dict[str, list[Outcome]] = defaultdict(list)
+    members: dict[str, list[JobOutcome]] = defaultdict(list)
+    measures: dict[str, list[JobOutcome]] = defaultdict(list)
     for outcome in outcomes:
         measures[outcome.job.measure.target].append(outcome)
     for target, measured in sorted(measures.items()):
@@ -63,7 +63,7 @@ def findings(outcomes: Sequence[Outcome], about: Callable[[Outcome], Row]) -> Fi
     return found
 
 
-def _of_measure(target: str, measured: Sequence[Outcome], found: Findings) -> dict[str, Described]:
+def _of_measure(target: str, measured: Sequence[JobOutcome], found: Findings) -> dict[str, Described]:
     """Return the tables of one measure: those of its class, or of all its jobs' results together."""
     specs = dict(of_class(target))
     for outcome in measured:
@@ -87,14 +87,14 @@ def _clash(name: str, spec: Described, others: dict[str, Described]) -> str:
     return ""
 
 
-def _is_shown_nowhere(outcome: Outcome) -> bool:
+def _is_shown_nowhere(outcome: JobOutcome) -> bool:
     """Return whether a foreign measure left nothing that any table has: then one says what became of its jobs."""
     measure = outcome.job.measure
     known = is_ours(measure.target) or measure_kind(measure) in (*BUILT_IN, REFERENCE_MEASURE)
     return not known and NAME.fullmatch(measure.name) is not None and measure.name not in BUILT_IN
 
 
-def _rows(name: str, spec: Described, outcome: Outcome, about: Row) -> Iterator[Row]:
+def _rows(name: str, spec: Described, outcome: JobOutcome, about: Row) -> Iterator[Row]:
     own = declared(outcome).tables.get(name)
     left = rows(outcome, name) if own is not None and own.means(spec) else []
     if not left:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 import shlex
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,13 +18,14 @@ from orchestrator.records import HARMLESS, INFRASTRUCTURE, NOT_RUN, PASS, SUCCES
 from orchestrator.results import rules as written
 from orchestrator.results.comparison import WORSE, Matched, MetricChange, judge
 from orchestrator.results.configuration import override
-from orchestrator.results.limits import Limit
 from orchestrator.results.load import one_line
 from orchestrator.results.matching import differing, named_keys, pairs
 from orchestrator.results.metrics import COLUMNS
-from orchestrator.results.naming import IDENTITY
+from orchestrator.results.naming import unique
 from orchestrator.results.rules import STATUS, Entry, Rules
 from orchestrator.results.snapshot import Row, Snapshot
+from orchestrator.results.thresholds import Limit
+from orchestrator.words import some
 
 FAIL, FLAKY, WARNING, KNOWN, NEW, NOTICE = "fail", "flaky", "warning", "known", "new", "notice"
 LEVELS = (FAIL, FLAKY, WARNING, KNOWN, NEW, NOTICE)
@@ -273,15 +274,8 @@ def measured_with(before: Snapshot, after: Snapshot) -> dict[str, tuple[object, 
 
 def titles(rows: Sequence[Row]) -> dict[int, str]:
     """Return id(row) -> a name that no other of the rows has, as far as the columns tell them apart."""
-    sharing: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        sharing[row.title].append(row)
-    made = {}
-    for title, same in sharing.items():
-        others = [key for key in IDENTITY if len({str(row.names[key]) for row in same}) > 1] if len(same) > 1 else []
-        for row in same:
-            made[id(row)] = one_line(" ".join([title, *(f"{key}={row.names[key]}" for key in others)]))
-    return made
+    made = unique([row.title for row in rows], [row.names for row in rows])
+    return {id(row): one_line(title) for row, title in zip(rows, made, strict=True)}
 
 
 def _about(name: str, level: str, kind: str, text: str) -> Case:
@@ -315,15 +309,12 @@ def _measured(pair: Matched) -> str:
 
 
 def _disturbance(pair: Matched) -> str:
-    """Return what disturbed a row, for a person who must decide whether to believe its figures; "" if nothing did."""
-    after, before = (_some(row.disturbed.split("; ")) for row in (pair.after, pair.before))
+    """Return what disturbed a row, for a person who must decide whether to believe its figures; "" if nothing did.
+
+    Only the first reasons: a busy machine gives one for every round.
+    """
+    after, before = (one_line(some(row.disturbed.split("; "), 2, "; ")) for row in (pair.after, pair.before))
     return (f"; disturbed: {after}" if after else "") + (f"; the baseline was disturbed: {before}" if before else "")
-
-
-def _some(reasons: Sequence[str], most: int = 2) -> str:
-    """Return the first of several reasons: a busy machine gives one for every round."""
-    more = f" and {len(reasons) - most} more" if len(reasons) > most else ""
-    return one_line("; ".join(reasons[:most])) + more
 
 
 def _because(row: Row) -> str:
@@ -332,9 +323,7 @@ def _because(row: Row) -> str:
 
 def _keys(differs: Mapping[str, tuple[object, object]]) -> str:
     """Return "threads 1 -> 3, dtype float32 -> float16 and 2 more"."""
-    shown = [f"{key} {_text(old)} -> {_text(new)}" for key, (old, new) in differs.items()]
-    more = f" and {len(shown) - LISTED_KEYS} more" if len(shown) > LISTED_KEYS else ""
-    return one_line(", ".join(shown[:LISTED_KEYS])) + more
+    return one_line(some((f"{key} {_text(old)} -> {_text(new)}" for key, (old, new) in differs.items()), LISTED_KEYS))
 
 
 def _text(value: object) -> str:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from orchestrator.records import FAIL_ACCURACY, HARMLESS, PASS, UNSUPPORTED
 from orchestrator.results import gpu_memory, gpu_times
 from orchestrator.results.gpu_seen import ANOTHER, HIDDEN, SUITE, Seen, in_range
-from orchestrator.results.load import Outcome, fact, figure, items
+from orchestrator.results.load import JobOutcome, fact, figure, items
 from orchestrator.results.metrics import MIB
 from orchestrator.results.naming import measure_kind
 from orchestrator.results.self_test import BROKEN, Check, Row, ended, families, other_jobs
@@ -29,8 +29,8 @@ RECORDED = ("cudagraphs", "recorded")
 """Where a result says how many CUDA graphs were recorded."""
 
 
-def checks(outcomes: Iterable[Outcome], performance: Iterable[Row]) -> list[Check]:
-    """Return the checks of a sweep's acceptance run, the verdict last; none when the suite is not in the sweep.
+def checks(outcomes: Iterable[JobOutcome], performance: Iterable[Row]) -> list[Check]:
+    """Return the checks of a sweep's acceptance run, the conclusion last; none when the suite is not in the sweep.
 
     `performance`: the rows of the performance table. Jobs of other suites in such a sweep are a part of it.
     """
@@ -44,7 +44,7 @@ def checks(outcomes: Iterable[Outcome], performance: Iterable[Row]) -> list[Chec
         return [Check("this GPU machine", "a CUDA device", text, False, "")]
     seen = Seen(outcomes, families(outcomes, performance))
     found = sorted((check for judge in JUDGES for check in judge(seen)), key=_number)
-    return [*found, _verdict(found, seen)]
+    return [*found, _conclusion(found, seen)]
 
 
 def _number(check: Check) -> int:
@@ -53,7 +53,7 @@ def _number(check: Check) -> int:
     return int(first) if first.isdecimal() else 1000
 
 
-def _verdict(found: Sequence[Check], seen: Seen) -> Check:
+def _conclusion(found: Sequence[Check], seen: Seen) -> Check:
     failed = [check.name for check in found if not check.passed]
     passed = sum(check.passed and not check.word for check in found)
     counts = f"{passed} of {len(found)} checks passed"
@@ -194,7 +194,7 @@ def _others(seen: Seen) -> list[Check]:
     return other_jobs([outcome for outcome in own if not _has_to_fail(outcome)])
 
 
-def _has_to_fail(outcome: Outcome) -> bool:
+def _has_to_fail(outcome: JobOutcome) -> bool:
     return outcome.job.workload.model in FAILING or outcome.job.compiler.target.endswith(f".{STALE}")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from orchestrator.records import HARMLESS, OUT_OF_MEMORY, PASS
 from orchestrator.results.gpu_seen import ANOTHER, Seen, about, in_range
-from orchestrator.results.load import Outcome, figure, items
+from orchestrator.results.load import JobOutcome, figure, items
 from orchestrator.results.metrics import MIB
 from orchestrator.results.self_test import Check, ended, risen
 from orchestrator.results.statistics import UNPAIRED
@@ -46,7 +46,7 @@ def _memory(seen: Seen) -> list[Check]:
     return found
 
 
-def _more_on_device(one: Outcome, other: Outcome) -> float | None:
+def _more_on_device(one: JobOutcome, other: JobOutcome) -> float | None:
     """Return by how many MiB the device was fuller in one job, by the best figure that both have."""
     for key in DEVICE_BYTES:
         sides = [figure(outcome.facts, "memory", "cuda", "steady", key) for outcome in (one, other)]
@@ -77,7 +77,7 @@ def _shortage(seen: Seen) -> list[Check]:
     ]
 
 
-def _largest(outcome: Outcome) -> float | None:
+def _largest(outcome: JobOutcome) -> float | None:
     rows = items(outcome.facts, "findings", "largest_batch")
     return figure(rows[0], "largest_batch_size") if rows else None
 

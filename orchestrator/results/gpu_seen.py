@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestrator.records import EAGER, UNSUPPORTED
-from orchestrator.results.load import Outcome, fact
+from orchestrator.results.load import JobOutcome, fact
 from orchestrator.results.naming import measure_kind
-from orchestrator.results.self_test import BROKEN, Check, Family
+from orchestrator.results.self_test import BROKEN, Check, TimedFamily
 
 SUITE = "gpu_acceptance"
 ANOTHER = "this figure would mislead on this machine: please report it with report.html"
@@ -22,10 +22,10 @@ HIDDEN = "a container: NVML has the host's process ids"
 class Seen:
     """All outcomes of the sweep, and the families of its performance jobs."""
 
-    outcomes: Sequence[Outcome]
-    families: Sequence[Family]
+    outcomes: Sequence[JobOutcome]
+    families: Sequence[TimedFamily]
 
-    def family(self, model: str, compiler: str = EAGER, **workload: str) -> Family | None:
+    def family(self, model: str, compiler: str = EAGER, **workload: str) -> TimedFamily | None:
         for family in self.families:
             load = family.rounds[0].job.workload
             wanted = all(getattr(load, key) == value for key, value in workload.items())
@@ -33,7 +33,7 @@ class Seen:
                 return family
         return None
 
-    def jobs(self, model: str, kind: str) -> list[Outcome]:
+    def jobs(self, model: str, kind: str) -> list[JobOutcome]:
         """Return the jobs of a model and a kind of measure (`measure_kind`), in plan order."""
         return [
             outcome
@@ -62,7 +62,7 @@ class Seen:
         return any(name in self.device for name in HOPPER)
 
 
-def own_families(seen: Seen) -> list[Family]:
+def own_families(seen: Seen) -> list[TimedFamily]:
     return [family for family in seen.families if family.rounds[0].job.workload.suite == SUITE]
 
 

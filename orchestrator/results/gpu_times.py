@@ -9,7 +9,7 @@ from orchestrator.records import EAGER, UNSUPPORTED
 from orchestrator.results.gpu_seen import ANOTHER, Seen, about, in_range, of_hopper, own_families
 from orchestrator.results.load import figure, items
 from orchestrator.results.metrics import MS
-from orchestrator.results.self_test import BROKEN, QUIET, Check, Family, ended, same, slower
+from orchestrator.results.self_test import BROKEN, QUIET, Check, TimedFamily, ended, same, slower
 
 OVERHEAD_US = 60.0  # of a latency over the time between events around the same kernel
 EMPTY_US = 100.0  # of an empty step
@@ -116,7 +116,7 @@ def _arithmetic(seen: Seen) -> list[Check]:
     return found
 
 
-def _under_load(seen: Seen, family: Family) -> list[Check]:
+def _under_load(seen: Seen, family: TimedFamily) -> list[Check]:
     power, clock = family.row.get("mean_power_w"), figure(family.rounds[0].facts, "noise", "gpu", "sm_clock_mhz")
     return [
         in_range("19 SM clock", clock, CLOCK_MHZ, float("inf"), "{} MHz", family.trouble, ANOTHER),

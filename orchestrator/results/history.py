@@ -27,14 +27,13 @@ from orchestrator.results import snapshot
 from orchestrator.results.changes import Figure
 from orchestrator.results.comparison import NOISE, Matched, MetricChange, judge, own_limits
 from orchestrator.results.configuration import ABSENT, compiler_name
-from orchestrator.results.limits import METRICS, Limit
-from orchestrator.results.listing import name
 from orchestrator.results.load import load
 from orchestrator.results.matching import differing
 from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.naming import distinguish, measure_kind
 from orchestrator.results.snapshot import Row, Snapshot
 from orchestrator.results.statistics import IN_PROCESS, Estimate, over_rounds
+from orchestrator.results.thresholds import METRICS, Limit
 from orchestrator.store import SweepFolder
 
 OF_EAGER = ("latency_ms", "own_memory_mib")
@@ -47,7 +46,7 @@ NO_POINT = HARMLESS | UNFINISHED
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point:
+class SeriesPoint:
     """One row of one sweep. `value` is None where it failed; `low` and `high` where there is no interval.
 
     change: against the last point before it that has a value; status_change: against the point before it;
@@ -80,7 +79,7 @@ class Series:
     machine: Mapping[str, Any]
     label: str
     config: Mapping[str, Any]
-    points: tuple[Point, ...]
+    points: tuple[SeriesPoint, ...]
 
     @property
     def moved(self) -> bool:
@@ -135,7 +134,7 @@ def read(folders: Iterable[Path], files: Iterable[Path], wanted: Wanted) -> Read
         try:
             results = load(SweepFolder(path), wanted.job)
         except UsageError as error:
-            found.unreadable.append((name(SweepFolder(path)), str(error)))
+            found.unreadable.append((SweepFolder(path).name, str(error)))
             continue
         found.snapshots.append(snapshot.of_results(results))
     for file in files:
@@ -172,7 +171,7 @@ def build(snapshots: Iterable[Snapshot], metric: str) -> list[Series]:
 
     snapshots: oldest first.
     """
-    points: dict[tuple[str, str], list[Point]] = defaultdict(list)
+    points: dict[tuple[str, str], list[SeriesPoint]] = defaultdict(list)
     configs: dict[str, Mapping[str, Any]] = {}
     for one in snapshots:
         rows = {}
@@ -222,9 +221,9 @@ def _estimate(value: float, half: float | None) -> Estimate:
 def _points(
     sweep: Snapshot,
     rows: Mapping[tuple[str, str], Row],
-    before: Mapping[tuple[str, str], Sequence[Point]],
+    before: Mapping[tuple[str, str], Sequence[SeriesPoint]],
     metric: str,
-) -> list[Point]:
+) -> list[SeriesPoint]:
     """Return the points of one sweep, judged together against the last ones of their series."""
     points = [_point(sweep, row, metric) for row in rows.values()]
     last = [next((p for p in reversed(before.get(key, ())) if p.value is not None), None) for key in rows]
@@ -251,15 +250,15 @@ def _points(
     return found
 
 
-def _point(sweep: Snapshot, row: Row, metric: str) -> Point:
+def _point(sweep: Snapshot, row: Row, metric: str) -> SeriesPoint:
     figure = row.figures.get(metric)
     if figure is None:
-        return Point(sweep=sweep, row=row, value=row.counts.get(metric), low=None, high=None)
+        return SeriesPoint(sweep=sweep, row=row, value=row.counts.get(metric), low=None, high=None)
     low, high = interval(figure)
-    return Point(sweep=sweep, row=row, value=figure.middle, low=low, high=high)
+    return SeriesPoint(sweep=sweep, row=row, value=figure.middle, low=low, high=high)
 
 
-def _status_change(before: Point, after: Point) -> str | None:
+def _status_change(before: SeriesPoint, after: SeriesPoint) -> str | None:
     """A row whose rounds have not all been run has no worse status: it is unfinished."""
     if {before.row.status, after.row.status} & UNFINISHED:
         return None

@@ -7,7 +7,7 @@ from typing import Any
 
 from orchestrator.results.comparison import differing
 from orchestrator.results.configuration import ABSENT, flatten
-from orchestrator.results.load import Outcome, one_line
+from orchestrator.results.load import JobOutcome, one_line
 from orchestrator.results.matching import Keys
 from orchestrator.results.metrics import is_number
 from orchestrator.results.snapshot import flat_environment
@@ -17,20 +17,20 @@ NEAR = 0.01
 """Numbers that differ by less, relative to the larger, are the same for a person."""
 
 
-def environment(outcome: Outcome) -> dict[str, Any]:
+def environment(outcome: JobOutcome) -> dict[str, Any]:
     """Return where the job itself ran, flat; empty without a result."""
     seen = {} if outcome.result is None else flat_environment(outcome.result.environment)
     return {key: value for key, value in seen.items() if key.rpartition(".")[2] not in OF_A_JOB}
 
 
-def differing_facts(before: Outcome, after: Outcome) -> tuple[Keys, int]:
+def differing_facts(before: JobOutcome, after: JobOutcome) -> tuple[Keys, int]:
     """Return the facts that differ, and how many are the same or nearly so."""
     old, new = dict(_facts(before)), dict(_facts(after))
     found = {key: pair for key, pair in differing(old, new).items() if not _near(*pair)}
     return found, len(old.keys() | new.keys()) - len(found)
 
 
-def _facts(outcome: Outcome) -> Iterator[tuple[str, Any]]:
+def _facts(outcome: JobOutcome) -> Iterator[tuple[str, Any]]:
     yield "status", outcome.status
     yield "round", outcome.job.round
     if outcome.reason:

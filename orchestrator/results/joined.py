@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.records import EAGER
 from orchestrator.results import snapshot
-from orchestrator.results.load import Outcome, SweepResults
+from orchestrator.results.load import JobOutcome, SweepResults
 from orchestrator.results.tables import Tables
 
 
@@ -20,9 +19,9 @@ class Family:
     or where the job failed that it needed; "" where it did not, or nobody knows.
     """
 
-    rounds: tuple[Outcome, ...]
+    rounds: tuple[JobOutcome, ...]
     record: snapshot.Row
-    blamed: Outcome
+    blamed: JobOutcome
     phase: str
 
 
@@ -36,7 +35,7 @@ class Joined:
 
     @property
     def is_eager(self) -> bool:
-        return any(family.rounds[0].job.compiler.name == EAGER for family in self.families)
+        return any(family.rounds[0].job.is_eager for family in self.families)
 
     @property
     def families(self) -> tuple[Family, ...]:
@@ -63,7 +62,7 @@ def joined(results: SweepResults, tables: Tables) -> list[Joined]:
     return [Joined(row, family(row["job"]), family(row["accuracy_job"])) for row in tables.summary.rows]
 
 
-def failed_phase(outcome: Outcome, outcomes: Mapping[str, Outcome]) -> str:
+def failed_phase(outcome: JobOutcome, outcomes: Mapping[str, JobOutcome]) -> str:
     """Return the phase in which a job failed, or the job whose failure kept it from starting; "" for neither."""
     failure = outcome.result.failure if outcome.result is not None else None
     if failure is None or failure.kind != "dependency":

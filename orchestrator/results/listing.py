@@ -41,7 +41,7 @@ class Listed:
 
     @property
     def name(self) -> str:
-        return name(self.folder)
+        return self.folder.name
 
     @property
     def planned(self) -> int:
@@ -81,11 +81,6 @@ class Listed:
             "holder": self.holder,
             "command": command(self.sweep),
         }
-
-
-def name(folder: SweepFolder) -> str:
-    """Return how a sweep is called: "<date>/<time>"."""
-    return f"{folder.root.parent.name}/{folder.root.name}"
 
 
 def command(sweep: Sweep) -> str:

@@ -59,7 +59,7 @@ WORST_FIRST = (
 
 
 @dataclass(frozen=True)
-class Outcome:
+class JobOutcome:
     """One planned job and its result. `result` is None when there is none that can be read; `reason` is one line.
 
     `derived` keeps figures that were computed from the result, and the "baseline": the outcome of its eager job.
@@ -82,7 +82,7 @@ class SweepResults:
 
     folder: SweepFolder
     sweep: Sweep
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[JobOutcome, ...]
 
     def __post_init__(self) -> None:
         by_id = {outcome.job.id: outcome for outcome in self.outcomes}
@@ -120,20 +120,20 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def outcome(job: JobSpec, result: JobResult | Unreadable | None) -> Outcome:
+def outcome(job: JobSpec, result: JobResult | Unreadable | None) -> JobOutcome:
     """Return what became of one job. A verdict that is known when planning stands even before its file is written."""
     if isinstance(result, Unreadable):
-        return Outcome(job, NOT_RUN, f"result file cannot be read: {one_line(result.reason)}", None)
+        return JobOutcome(job, NOT_RUN, f"result file cannot be read: {one_line(result.reason)}", None)
     if result is None and job.verdict is not None:
-        return Outcome(job, job.verdict.status, one_line(job.verdict.reason), None)
+        return JobOutcome(job, job.verdict.status, one_line(job.verdict.reason), None)
     if result is None:
-        return Outcome(job, NOT_RUN, "no result yet", None)
+        return JobOutcome(job, NOT_RUN, "no result yet", None)
     if result.status not in STATUSES:
-        return Outcome(job, NOT_RUN, f"result file has the unknown status '{one_line(result.status)}'", None)
-    return Outcome(job, result.status, one_line(result.failure.message) if result.failure else "", result)
+        return JobOutcome(job, NOT_RUN, f"result file has the unknown status '{one_line(result.status)}'", None)
+    return JobOutcome(job, result.status, one_line(result.failure.message) if result.failure else "", result)
 
 
-def worst(outcomes: Iterable[Outcome]) -> Outcome:
+def worst(outcomes: Iterable[JobOutcome]) -> JobOutcome:
     """Return the outcome with the worst status, the first of several: later rounds only repeat its reason."""
     return min(outcomes, key=lambda outcome: WORST_FIRST.index(outcome.status))
 
@@ -167,11 +167,11 @@ def items(facts: Any, *path: str) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def once(read: Callable[[Outcome], Derived]) -> Callable[[Outcome], Derived]:
+def once(read: Callable[[JobOutcome], Derived]) -> Callable[[JobOutcome], Derived]:
     """Derive a figure of an outcome once, and keep it there: several tables ask for it."""
 
     @functools.wraps(read)
-    def kept(outcome: Outcome) -> Derived:
+    def kept(outcome: JobOutcome) -> Derived:
         if read.__name__ not in outcome.derived:
             outcome.derived[read.__name__] = read(outcome)
         return typing.cast(Derived, outcome.derived[read.__name__])

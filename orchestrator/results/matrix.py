@@ -16,13 +16,13 @@ from orchestrator.results.configuration import ABSENT
 from orchestrator.results.configuration_changes import Values, configuration_changes
 from orchestrator.results.difference import MISSING, NEW, ORDER, computed, wrong_results
 from orchestrator.results.difference_tables import totals, values_text
-from orchestrator.results.limits import LIMITS, Limit
 from orchestrator.results.metrics import is_number
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.performance import COUNTERS
 from orchestrator.results.snapshot import Row, Snapshot
 from orchestrator.results.statistics import geometric_mean
 from orchestrator.results.tables import Table
+from orchestrator.results.thresholds import LIMITS, Limit
 
 METRICS = (*LIMITS, "compile_latency_s", *COUNTERS, STATUS)
 """What a matrix can show, besides the figures that measures declare."""
@@ -31,7 +31,7 @@ Key = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Cell:
+class MatrixCell:
     """value: the metric, or the status where there is no figure, None where the row is missing; word: what became of
     it since the first sweep, "" in that sweep itself."""
 
@@ -51,7 +51,7 @@ class Matrix:
     metric: str
     snapshots: Sequence[Snapshot]
     comparisons: Sequence[Comparison]
-    lines: Sequence[tuple[Row, Sequence[Cell]]]
+    lines: Sequence[tuple[Row, Sequence[MatrixCell]]]
     configuration: Mapping[str, Sequence[str]]
     environment: Mapping[str, Sequence[Any]]
     column: Column | None = None
@@ -80,7 +80,7 @@ class Matrix:
         ]
 
     @property
-    def changed(self) -> list[tuple[Row, Sequence[Cell]]]:
+    def changed(self) -> list[tuple[Row, Sequence[MatrixCell]]]:
         """Return the lines in which some cell is not as in the first sweep, the worst first."""
         ranks = [
             min((ORDER.index(cell.word) for cell in cells if cell.word), default=len(ORDER)) for _, cells in self.lines
@@ -93,19 +93,19 @@ def matrix(snapshots: Sequence[Snapshot], metric: str, limits: Mapping[str, Limi
     """Compare `metric` and the status of all snapshots with the first. Rows without either are left out."""
     comparisons = [compare(snapshots[0], other, limits, metrics=[metric]) for other in snapshots[1:]]
     rows: dict[Key, Row] = {}
-    cells: dict[Key, list[Cell]] = {}
+    cells: dict[Key, list[MatrixCell]] = {}
     for row in snapshots[0].rows:
         rows[_key(row)] = row
         cells[_key(row)] = [_cell(row, metric, "")]
     for number, comparison in enumerate(comparisons, start=1):
         found = {_key(pair.before): _cell(pair.after, metric, _word(pair, metric)) for pair in comparison.matched}
-        found |= {_key(row): Cell(None, MISSING) for row in comparison.missing}
+        found |= {_key(row): MatrixCell(None, MISSING) for row in comparison.missing}
         for row in comparison.new:
             rows.setdefault(_key(row), row)
-            cells.setdefault(_key(row), [Cell(None, "")] * number)
+            cells.setdefault(_key(row), [MatrixCell(None, "")] * number)
             found[_key(row)] = _cell(row, metric, NEW)
         for key, line in cells.items():
-            line.append(found.get(key, Cell(None, "")))
+            line.append(found.get(key, MatrixCell(None, "")))
     return Matrix(
         metric=metric,
         snapshots=snapshots,
@@ -165,10 +165,10 @@ def _key(row: Row) -> Key:
     return (row.kind, *(str(row.names.get(column)) for column in IDENTITY))
 
 
-def _cell(row: Row, metric: str, word: str) -> Cell:
+def _cell(row: Row, metric: str, word: str) -> MatrixCell:
     figure = row.figures[metric].middle if metric in row.figures else row.counts.get(metric)
     value = row.status if figure is None and (metric == STATUS or row.status not in SUCCESSES) else figure
-    return Cell(value, word, bool(row.disturbed))
+    return MatrixCell(value, word, bool(row.disturbed))
 
 
 def _word(pair: Any, metric: str) -> str:
@@ -178,7 +178,7 @@ def _word(pair: Any, metric: str) -> str:
     return next((change.word for change in pair.metrics if change.metric == metric), NOISE)
 
 
-def _worth(cells: Iterable[Cell], metric: str) -> bool:
+def _worth(cells: Iterable[MatrixCell], metric: str) -> bool:
     """Tell whether a line belongs in the matrix: it has a figure, or a failure of what would have had one."""
     return metric == STATUS or any(cell.value is not None for cell in cells)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from orchestrator.records import PASS
 from orchestrator.results import metrics
-from orchestrator.results.load import GIVEN, Outcome, fact, figure, is_figure, once
+from orchestrator.results.load import GIVEN, JobOutcome, fact, figure, is_figure, once
 
 Row = dict[str, Any]
 REPEATED = ("warmup", "steady")
@@ -33,7 +33,7 @@ class Memory:
 
 
 @once
-def memory_of(outcome: Outcome) -> Memory:
+def memory_of(outcome: JobOutcome) -> Memory:
     """Read the peak of the device: the CUDA allocator's where there is one, the process's elsewhere.
 
     The allocator's is over warm-up and steady phase together: CUDA graphs are recorded in the one, and only replayed in
@@ -51,7 +51,7 @@ def memory_of(outcome: Outcome) -> Memory:
 
 
 def cuda_peak(memory: Any, phase: str) -> float | None:
-    """Return the peak of a phase in bytes, as the allocator and its graph pools have it; older results lack these."""
+    """Return the peak of a phase in bytes, as the allocator and its graph pools have it, or the allocator alone."""
     found = figure(memory, "cuda", phase, "peak")
     return figure(memory, "cuda", phase, "allocated") if found is None else found
 
@@ -70,7 +70,7 @@ class DeviceMemory:
 
 
 @once
-def device_memory_of(outcome: Outcome) -> DeviceMemory | None:
+def device_memory_of(outcome: JobOutcome) -> DeviceMemory | None:
     """Read what the driver says of the device; None on the CPU and where it says nothing."""
     memory = fact(outcome.facts, "memory")
     for key, source in (("process", "NVML"), ("device", "mem_get_info")):
@@ -81,7 +81,7 @@ def device_memory_of(outcome: Outcome) -> DeviceMemory | None:
     return None
 
 
-def memory_row(passed: Sequence[Outcome], baselines: Mapping[str, Outcome]) -> Row:
+def memory_row(passed: Sequence[JobOutcome], baselines: Mapping[str, JobOutcome]) -> Row:
     """Return the columns of memory; `baselines`: job id of a round -> its eager job."""
     theirs = [b for o in passed if (b := baselines.get(o.job.id)) is not None and b.status == PASS]
     sides = [[memory_of(outcome) for outcome in side] for side in (passed, theirs)]
@@ -118,7 +118,7 @@ def memory_row(passed: Sequence[Outcome], baselines: Mapping[str, Outcome]) -> R
     }
 
 
-def hidden_bytes(passed: Sequence[Outcome], eager: Sequence[Outcome]) -> float | None:
+def hidden_bytes(passed: Sequence[JobOutcome], eager: Sequence[JobOutcome]) -> float | None:
     """Return how many bytes more than eager's lie outside of torch's allocator; None where that is little, or unknown.
 
     Then a ratio of what the allocator has would compare a part of one side with all of the other.
@@ -130,7 +130,7 @@ def hidden_bytes(passed: Sequence[Outcome], eager: Sequence[Outcome]) -> float |
     return more if more > max(HIDDEN_BYTES, HIDDEN_SHARE * statistics.median(d.own for d in mine)) else None
 
 
-def grown_note(passed: Sequence[Outcome]) -> list[str]:
+def grown_note(passed: Sequence[JobOutcome]) -> list[str]:
     """Return what a row has to say where the steady phase did not give back what it allocated: nothing, or one note.
 
     Python's collector is off meanwhile: what only it frees stays.
@@ -146,7 +146,7 @@ def grown_note(passed: Sequence[Outcome]) -> list[str]:
     return [f"{rise * metrics.MIB:.0f} MiB were not given back in the steady phase, in which Python's collector is off"]
 
 
-def hidden_note(passed: Sequence[Outcome], eager: Sequence[Outcome]) -> list[str]:
+def hidden_note(passed: Sequence[JobOutcome], eager: Sequence[JobOutcome]) -> list[str]:
     """Return what a row has to say of memory that torch's allocator does not know: nothing, or one note."""
     more = hidden_bytes(passed, eager)
     if more is None:
@@ -159,7 +159,7 @@ def _ratio(eager: float | None, compiled: float | None, sources: Sequence[str]) 
     return eager / compiled if eager and compiled and len(set(sources)) == 1 else None
 
 
-def _present(read: Callable[[Outcome], float | None], outcomes: Sequence[Outcome]) -> list[float]:
+def _present(read: Callable[[JobOutcome], float | None], outcomes: Sequence[JobOutcome]) -> list[float]:
     return [value for outcome in outcomes if (value := read(outcome)) is not None]
 
 

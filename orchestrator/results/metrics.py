@@ -201,6 +201,10 @@ _COLUMNS = (
     ),
     text("launch_bound", "yes: the enqueue time is over 80 % of the latency, so Python and launches are what is timed"),
     duration("back_to_back_ms", "time of a step among up to 100 that are enqueued together and waited for once"),
+    _ratio(
+        "back_to_back_speedup",
+        "eager's back_to_back_ms / the compiler's, of separate processes: without the clock's own time in short steps",
+    ),
     number(
         "samples_per_second",
         "batch size / time of a step: back to back where there is that, else the latency",
@@ -214,6 +218,27 @@ _COLUMNS = (
         "lower",
     ),
     number("mean_power_w", "energy of the steady state / its duration", "W"),
+    number("step_gflop", "floating-point operations of one eager step / 10^9", "GFLOP"),
+    number(
+        "achieved_gflop_per_s",
+        "floating-point operations of the eager step / step (performance: / latency)",
+        "GFLOP/s",
+        "higher",
+    ),
+    percent("mfu_percent", "achieved_gflop_per_s in % of what the device's data sheet gives in this dtype", "higher"),
+    text("peak_source", "where the peak is from"),
+    number(
+        "step_mib",
+        "parameters, buffers, inputs that the eager step works on, and results, once a call: the least that is moved",
+        "MiB",
+    ),
+    number(
+        "achieved_gb_per_s",
+        "step_mib / latency: a lower bound, for what is between is not counted; of a cache, above the memory's",
+        "GB/s",
+        "higher",
+    ),
+    percent("of_bandwidth_percent", "achieved_gb_per_s in % of the memory bandwidth in the data sheet", "higher"),
     duration("first_call_s", "first call, compilation included"),
     duration("compile_latency_s", "first call minus median latency of this process"),
     text("cache", "state of the private compile cache at the start: cold, warm, none (eager)"),
@@ -301,3 +326,18 @@ _COLUMNS = (
 )
 
 COLUMNS = {column.name: column for column in _COLUMNS}
+
+IN_A_SENTENCE = {
+    "speedup": "speed-up",
+    "compile_latency_cold_s": "compile, cold",
+    "compile_latency_warm_s": "compile, warm",
+    "compile_latency_s": "compile",
+    "own_memory_mib": "memory",
+}
+"""Metric -> its name in a sentence, where that is not its heading."""
+
+
+def named(metric: str, column: Column | None = None) -> str:
+    """Return a metric's name in a sentence. column: of a figure that is not built in."""
+    known = COLUMNS.get(metric, column)
+    return IN_A_SENTENCE.get(metric) or (metric.replace("_", " ") if known is None else known.words)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from orchestrator.records import DEFAULT_PRECISION, EAGER, JobSpec, PluginSpec, Workload, fingerprint
@@ -99,12 +99,34 @@ def measure_kind(measure: PluginSpec) -> str:
     return measure.target.rpartition(".")[2].lower()
 
 
+def is_eager(label: str) -> bool:
+    """Return whether a row's label of the compiler, as `eager` or `eager(OMP_NUM_THREADS=2)`, is that of eager."""
+    return label.partition("(")[0] == EAGER
+
+
 def row_order(row: Mapping[str, Any]) -> Key:
     """Sort key of table rows: by workload, eager before its compilers. Absent lengths come first."""
     keys = ("suite", "mode", "dtype", "device", "seed", "threads", "model", "batch_size", "sequence_length")
     label = str(row["compiler"])
-    rest = (label.partition("(")[0] != EAGER, label, str(row["measure"]), str(row["launcher"]), str(row["variant"]))
+    rest = (not is_eager(label), label, str(row["measure"]), str(row["launcher"]), str(row["variant"]))
     return (*((row[key] is not None, row[key] if row[key] is not None else 0) for key in keys), *rest)
+
+
+def telling(rows: Sequence[Mapping[str, Any]], columns: Iterable[str] = IDENTITY) -> list[str]:
+    """Return the columns that tell rows apart: those in which they differ."""
+    return [column for column in columns if len({str(row.get(column)) for row in rows}) > 1]
+
+
+def unique(labels: Sequence[str], rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = IDENTITY) -> list[str]:
+    """Return a label for each row; to one that several rows have is added what tells those apart."""
+    sharing: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for label, row in zip(labels, rows, strict=True):
+        sharing[label].append(row)
+    added = {label: telling(same, columns) for label, same in sharing.items()}
+    return [
+        " ".join([label, *(f"{column}={row.get(column)}" for column in added[label])])
+        for label, row in zip(labels, rows, strict=True)
+    ]
 
 
 def distinguish(named: Named) -> dict[Any, str]:

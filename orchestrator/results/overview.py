@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from orchestrator.records import EAGER, FAIL_ACCURACY, SUCCESSES
+from orchestrator.records import FAIL_ACCURACY, SUCCESSES
+from orchestrator.results.naming import is_eager
 from orchestrator.results.statistics import geometric_mean
 
 Row = dict[str, Any]
@@ -33,7 +34,7 @@ def _section(rows: Sequence[Row]) -> list[Row]:
     by_compiler: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         by_compiler[row["compiler"]].append(row)
-    compilers = sorted(by_compiler, key=lambda name: (name.partition("(")[0] != EAGER, name))
+    compilers = sorted(by_compiler, key=lambda name: (not is_eager(name), name))
     shared = common(by_compiler)
     head = {name: rows[0][name] for name in SECTION}
     return [head | {"compiler": name} | _figures(by_compiler[name], shared) for name in compilers]

@@ -6,9 +6,9 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from orchestrator.records import EAGER, INFRASTRUCTURE, LAUNCH_BOUND, MARKED, MEASURED, NOT_RUN, PASS, RAN_EAGER
+from orchestrator.records import INFRASTRUCTURE, LAUNCH_BOUND, MARKED, MEASURED, NOT_RUN, PASS, RAN_EAGER
 from orchestrator.results import metrics
-from orchestrator.results.load import GIVEN, LARGEST, Outcome, fact, figure, is_figure, items, once, worst
+from orchestrator.results.load import GIVEN, LARGEST, JobOutcome, fact, figure, is_figure, items, once, worst
 from orchestrator.results.memory import grown_note, hidden_note, memory_row
 from orchestrator.results.statistics import (
     FASTER,
@@ -41,12 +41,16 @@ GENERATION = ("time_to_first_token_ms", "inter_token_latency_ms", "tokens_per_se
 WIDEST = 50.0
 """Half-width of an interval, in logarithms: exp of it is that many digits."""
 DEVICE = (
-    *("enqueue_ms", "launch_bound", "back_to_back_ms", "samples_per_second"),
+    *("enqueue_ms", "launch_bound", "back_to_back_ms", "back_to_back_speedup", "samples_per_second"),
     *("energy_per_step_j", "mean_power_w"),
+    *("step_gflop", "achieved_gflop_per_s", "mfu_percent", "peak_source"),
+    *("step_mib", "achieved_gb_per_s", "of_bandwidth_percent"),
 )
 """Columns of what the device had to do with it; on the CPU only some have a value."""
 SHORTEST_S = 0.2
 """Counters of energy are brought up to date every 10 to 100 ms: of less time than this nothing is said."""
+GIGA = 1e9
+QUEUED = "back_to_back"
 CLOCK_SHARE = 0.02
 """Of a step: the row says from here on that the clock itself is in its times."""
 FIRST_CALLS, LIKE_LATER = 5, 1.5
@@ -58,14 +62,14 @@ MEASURED_EAGER = "measured: eager"
 NOT_ITS_FAULT = frozenset({PASS, NOT_RUN, INFRASTRUCTURE})
 
 
-def measured_of(outcome: Outcome) -> Mapping[str, str]:
+def measured_of(outcome: JobOutcome) -> Mapping[str, str]:
     """Return what was timed in a round, where it is not what its row says: one of `records.MEASURED` -> why."""
     found = fact(outcome.facts, "measured")
     return {kind: str(found[kind]) for kind in MEASURED if kind in found} if isinstance(found, dict) else {}
 
 
 @once
-def round_speedup(outcome: Outcome) -> Estimate | None:
+def round_speedup(outcome: JobOutcome) -> Estimate | None:
     """Return the speed-up of one round from its pairs; None for eager, and where a job has no valid pairs.
 
     Also None where the compiler's calls ran in eager.
@@ -83,7 +87,7 @@ def round_speedup(outcome: Outcome) -> Estimate | None:
     return one_round(calm_pair_logs(eager, compiled))
 
 
-def seconds(outcome: Outcome, metric: str) -> Sequence[float]:
+def seconds(outcome: JobOutcome, metric: str) -> Sequence[float]:
     """Return the samples of a time of a round that passed; none if one of them is no figure (`is_figure`)."""
     samples = outcome.result.sample(metric) if outcome.result is not None and outcome.status == PASS else None
     if samples is None or not samples.values or not (is_figure(min(samples.values)) and is_figure(max(samples.values))):
@@ -92,13 +96,13 @@ def seconds(outcome: Outcome, metric: str) -> Sequence[float]:
 
 
 @once
-def latency_of(outcome: Outcome) -> float | None:
+def latency_of(outcome: JobOutcome) -> float | None:
     """Return the median latency of a round that passed, in seconds."""
     values = seconds(outcome, "latency")
     return statistics.median(values) if values else None
 
 
-def compile_latency_of(outcome: Outcome) -> float | None:
+def compile_latency_of(outcome: JobOutcome) -> float | None:
     """Return what the first calls cost over later ones, in seconds; None for eager, which compiles nothing.
 
     On CUDA less what they cost its baseline: libraries and kernels are loaded there too, whoever calls them first.
@@ -107,7 +111,7 @@ def compile_latency_of(outcome: Outcome) -> float | None:
     if given is not None:
         return given
     cost = _first_calls(outcome)
-    if cost is None or outcome.job.compiler.name == EAGER:
+    if cost is None or outcome.job.is_eager:
         return None
     if not outcome.job.workload.device.startswith("cuda"):
         return cost
@@ -115,7 +119,7 @@ def compile_latency_of(outcome: Outcome) -> float | None:
     return cost - ((_first_calls(baseline) if baseline is not None else None) or 0.0)
 
 
-def _first_calls(outcome: Outcome) -> float | None:
+def _first_calls(outcome: JobOutcome) -> float | None:
     """Return the first call minus the median, and the same of those right behind it that are as unlike the later ones.
 
     CUDA graphs are recorded in the second call, TorchScript's profiling executor compiles in the second and third. The
@@ -132,7 +136,9 @@ def _first_calls(outcome: Outcome) -> float | None:
     return cost
 
 
-def performance_row(rounds: Sequence[Outcome], baselines: Mapping[str, Outcome], threshold: float = THRESHOLD) -> Row:
+def performance_row(
+    rounds: Sequence[JobOutcome], baselines: Mapping[str, JobOutcome], threshold: float = THRESHOLD
+) -> Row:
     """Return the figures of one workload and compiler over its rounds.
 
     `baselines`: job id of a round -> its eager job. There are figures when a round passed and none failed by itself
@@ -155,12 +161,14 @@ def performance_row(rounds: Sequence[Outcome], baselines: Mapping[str, Outcome],
     }
     row |= _times(passed, eager, threshold) | memory_row(passed, baselines) | _compilation(passed)
     row |= _generation(passed, row["latency_ms"]) | _device(passed, row["latency_ms"])
+    row["back_to_back_speedup"] = _queued_speedup(passed, eager)
+    row |= _utilisation([*passed, *eager], row["latency_ms"])
     marked = any(MARKED & measured_of(outcome).keys() for outcome in rounds)
     row["flags"] = ", ".join([*flags(row), *["measured"] * marked])
     return row
 
 
-def _times(passed: Sequence[Outcome], eager: Sequence[Outcome], threshold: float) -> Row:
+def _times(passed: Sequence[JobOutcome], eager: Sequence[JobOutcome], threshold: float) -> Row:
     latencies = _present(latency_of, passed)
     spreads = [spread(values) for outcome in passed if (values := seconds(outcome, "latency"))]
     row: Row = {
@@ -197,24 +205,18 @@ def _times(passed: Sequence[Outcome], eager: Sequence[Outcome], threshold: float
     }
 
 
-def _generation(passed: Sequence[Outcome], latency_ms: float | None) -> Row:
-    def over_rounds_ms(metric: str) -> float | None:
-        return _median([statistics.median(v) for outcome in passed if (v := seconds(outcome, metric))], metrics.MS)
-
+def _generation(passed: Sequence[JobOutcome], latency_ms: float | None) -> Row:
     tokens = next(iter(_present(lambda outcome: figure(outcome.facts, "tokens", "per_step"), passed)), None)
     return {
-        "time_to_first_token_ms": over_rounds_ms("time_to_first_token"),
-        "inter_token_latency_ms": over_rounds_ms("inter_token_latency"),
+        "time_to_first_token_ms": _over_rounds_ms(passed, "time_to_first_token"),
+        "inter_token_latency_ms": _over_rounds_ms(passed, "inter_token_latency"),
         "tokens_per_second": tokens / (latency_ms / metrics.MS) if tokens and latency_ms else None,
     }
 
 
-def _device(passed: Sequence[Outcome], latency_ms: float | None) -> Row:
+def _device(passed: Sequence[JobOutcome], latency_ms: float | None) -> Row:
     """What the device had to do with it: enqueue time, steps back to back, energy."""
-    enqueue, queued = (
-        _median([statistics.median(v) for outcome in passed if (v := seconds(outcome, metric))], metrics.MS)
-        for metric in ("enqueue", "back_to_back")
-    )
+    enqueue, queued = _over_rounds_ms(passed, "enqueue"), _over_rounds_ms(passed, QUEUED)
     step_ms = queued or latency_ms
     energy = [found for outcome in passed if (found := _energy(outcome)) is not None]
     return {
@@ -227,7 +229,38 @@ def _device(passed: Sequence[Outcome], latency_ms: float | None) -> Row:
     }
 
 
-def _energy(outcome: Outcome) -> tuple[float, float, float] | None:
+def _queued_speedup(passed: Sequence[JobOutcome], eager: Sequence[JobOutcome]) -> float | None:
+    """Return eager's time of a step back to back / the compiler's: the clock is in neither, other processes are."""
+    if not passed or passed[0].job.is_eager or any(RAN_EAGER in measured_of(one) for one in passed):
+        return None
+    theirs, own = _over_rounds_ms(eager, QUEUED), _over_rounds_ms(passed, QUEUED)
+    return theirs / own if theirs and own else None
+
+
+def _utilisation(counted: Sequence[JobOutcome], latency_ms: float | None) -> Row:
+    """How fast the eager step's work gets done, and which share of the device's peaks that is.
+
+    `counted`: jobs of which one says what the work is: eager's.
+    """
+    work = next((found for one in counted if figure(found := fact(one.facts, "work"), "bytes") is not None), None)
+    flops, least, peak, bandwidth = (
+        figure(work, key) for key in ("flops", "bytes", "peak_flop_per_s", "peak_bytes_per_s")
+    )
+    seconds_of_step = latency_ms / metrics.MS if latency_ms else None
+    speed, moved = (amount / seconds_of_step if amount and seconds_of_step else None for amount in (flops, least))
+    source = fact(work, "peak_source")
+    return {
+        "step_gflop": flops / GIGA if flops else None,
+        "achieved_gflop_per_s": speed / GIGA if speed else None,
+        "mfu_percent": 100 * speed / peak if speed and peak else None,
+        "peak_source": source if isinstance(source, str) else None,
+        "step_mib": least * metrics.MIB if least else None,
+        "achieved_gb_per_s": moved / GIGA if moved else None,
+        "of_bandwidth_percent": 100 * moved / bandwidth if moved and bandwidth else None,
+    }
+
+
+def _energy(outcome: JobOutcome) -> tuple[float, float, float] | None:
     """Return joules, seconds and steps of a steady state: of the GPU's board where it is one, else of the CPU."""
     noise = fact(outcome.facts, "noise")
     if outcome.job.workload.device != "cpu":
@@ -241,7 +274,7 @@ def _energy(outcome: Outcome) -> tuple[float, float, float] | None:
     return joules, time_s, steps
 
 
-def _compilation(passed: Sequence[Outcome]) -> Row:
+def _compilation(passed: Sequence[JobOutcome]) -> Row:
     cold, warm = _cached(passed, "cold"), _cached(passed, "warm")
     row: Row = {
         "compile_latency_cold_s": _median(cold),
@@ -268,7 +301,7 @@ def flags(row: Row) -> list[str]:
     return [name for name, marked in marks.items() if marked]
 
 
-def measured(rounds: Sequence[Outcome]) -> str:
+def measured(rounds: Sequence[JobOutcome]) -> str:
     """Return what was timed in any of the rounds, where it is not what the row says, with the first one's reason."""
     found: dict[str, str] = {}
     for outcome in rounds:
@@ -276,7 +309,7 @@ def measured(rounds: Sequence[Outcome]) -> str:
     return "; ".join(f"{kind}: {found[kind]}" for kind in MEASURED if kind in found)
 
 
-def disturbances(rounds: Sequence[Outcome]) -> list[str]:
+def disturbances(rounds: Sequence[JobOutcome]) -> list[str]:
     """Return why the rounds that ran are not to be trusted fully, with the round's number where there are several."""
     prefix = "round {}: " if len(rounds) > 1 else ""
     return [
@@ -286,7 +319,7 @@ def disturbances(rounds: Sequence[Outcome]) -> list[str]:
     ]
 
 
-def notes(rounds: Sequence[Outcome]) -> list[str]:
+def notes(rounds: Sequence[JobOutcome]) -> list[str]:
     """Return what must be known to read the figures: what the jobs say themselves, and how far the power cap held."""
     found = [str(note) for outcome in rounds for note in items(outcome.facts, "notes")]
     states = [fact(outcome.facts, "noise", "gpu") for outcome in rounds]
@@ -303,16 +336,21 @@ def notes(rounds: Sequence[Outcome]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def clock_overhead_of(outcome: Outcome) -> float | None:
+def clock_overhead_of(outcome: JobOutcome) -> float | None:
     """Return what the clock finds for a step that does nothing, in seconds."""
     return figure(outcome.facts, "clock_overhead_s")
 
 
-def _present(read: Callable[[Outcome], float | None], outcomes: Sequence[Outcome]) -> list[float]:
+def _over_rounds_ms(rounds: Sequence[JobOutcome], metric: str) -> float | None:
+    """Return the median over rounds of the medians of a time."""
+    return _median([statistics.median(v) for outcome in rounds if (v := seconds(outcome, metric))], metrics.MS)
+
+
+def _present(read: Callable[[JobOutcome], float | None], outcomes: Sequence[JobOutcome]) -> list[float]:
     return [value for outcome in outcomes if (value := read(outcome)) is not None]
 
 
-def _cached(passed: Sequence[Outcome], cache: str) -> list[float]:
+def _cached(passed: Sequence[JobOutcome], cache: str) -> list[float]:
     return _present(compile_latency_of, [outcome for outcome in passed if fact(outcome.facts, "cache") == cache])
 
 

@@ -8,11 +8,11 @@ measure. (`rerun` needs no configuration at all.)
 from __future__ import annotations
 
 import argparse
-import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from orchestrator.planning.overrides import value
 from orchestrator.planning.quantized import NONE, parts
 from orchestrator.records import REFERENCE_MEASURE, JobSpec, PluginSpec, Workload
 from orchestrator.results.load import fact
@@ -35,12 +35,8 @@ NEUTRAL: Mapping[str, tuple[Any, str]] = {
 """Keys that shape a sweep -> the value that shapes nothing, and how it is written."""
 JUDGED = ("accuracy", REFERENCE_MEASURE)
 """Kinds of measures that have one round, whatever is asked for; of others one may say it needlessly."""
-BEFORE_A_QUOTE = re.compile(r"(\\*)('|\Z)")
 OF_A_MEASURE = ("measure", "batch_size", "rounds")
 """What may differ between the measures of one command."""
-
-OTHER_TYPE = re.compile(r"|null|true|false|[+-]?(inf|nan|[0-9][0-9_.]*(e[+-]?[0-9]+)?|\.[0-9]+)", re.IGNORECASE)
-"""Text that Hydra's grammar would take for something else than text."""
 
 Words = dict[str, str]
 """Key -> its override, in the order in which they are written."""
@@ -57,8 +53,8 @@ class Commands:
     def of(self, measured: Sequence[Sequence[JobSpec]]) -> str:
         """Return the command of a row: its jobs (all rounds), for each of its measures, quoted for a POSIX shell.
 
-        Two commands, where no one command could run both measures. In a sweep of an older version, whose jobs do not
-        know their grid point, what was swept besides the row's names is left out.
+        Two commands, where no one command could run both measures. Where jobs do not know their grid point (they were
+        imported), what was swept besides the row's names is left out.
         """
         points = [max(jobs, key=lambda job: job.round).point for jobs in measured]
         if not self._points or any(point is None or point >= len(self._points) for point in points):
@@ -84,7 +80,7 @@ class Commands:
         given = {_key(override): override for override in overrides}
         fixed = "experiment" in given or "--config-name" in self._flags
         plugins = _names(job.compiler, job.measure)
-        asked = {key: fact(conf, key, "name") or NONE for key in plugins}  # NONE: a sweep older than quantisation
+        asked = {key: fact(conf, key, "name") for key in plugins}
         foreign = {key for key, own in plugins.items() if own != asked[key]}
         as_needed = bool(foreign) and (fixed or job.measure.name == REFERENCE_MEASURE)
         w = job.workload
@@ -225,16 +221,6 @@ def _of_workload(w: Workload) -> Words:
         "seed": f"seed={w.seed}",
         "threads": f"threads={w.threads}",
     }
-
-
-def value(text: str) -> str:
-    """Return a string as Hydra's grammar reads it: quoted where it is more than a plain word.
-
-    In quotes a backslash is itself, but for those in front of a quote, or of the closing one: they are doubled.
-    """
-    if all((c.isascii() and c.isalnum()) or c in "_-./:" for c in text) and not OTHER_TYPE.fullmatch(text):
-        return text
-    return "'" + BEFORE_A_QUOTE.sub(lambda found: found[1] * 2 + ("\\'" if found[2] else ""), text) + "'"
 
 
 def _fixes_something_else(override: str) -> bool:

@@ -1,4 +1,4 @@
-"""Did a rerun find again what the sweep before it found? One verdict for every row that was run again."""
+"""Did a rerun find again what the sweep before it found? One answer for every row that was run again."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 from orchestrator.records import HARMLESS, NOT_RUN
 from orchestrator.results.comparison import Matched, MetricChange, judge
-from orchestrator.results.metrics import COLUMNS
-from orchestrator.results.naming import IDENTITY
+from orchestrator.results.metrics import COLUMNS, named
+from orchestrator.results.naming import IDENTITY, telling
 from orchestrator.results.snapshot import Row, Snapshot
 from orchestrator.results.tables import Table
 
@@ -26,7 +26,7 @@ METRICS = (*IDENTITY, "metric", "before", "after", "ratio", "ratio_low", "ratio_
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Reproduction:
     """A row that was run again: before and after, and one of the words above."""
 
     pair: Matched
@@ -83,20 +83,20 @@ class Verdict:
         }
 
 
-def verdicts(before: Snapshot, after: Snapshot) -> list[Verdict]:
-    """Return one verdict for each row of the rerun `after`, in its order; the jobs of a row have their old ids."""
+def reproductions(before: Snapshot, after: Snapshot) -> list[Reproduction]:
+    """Return one reproduction for each row of the rerun `after`, in its order; the jobs of a row have their old ids."""
     rows = {job: row for row in before.rows for job in row.jobs}
     pairs = []
     for row in after.rows:
         old = next((rows[job] for job in row.jobs if job in rows), None)
         if old is not None:
             pairs.append(Matched(before=old, after=row, keys={}))
-    return [Verdict(pair) for pair in judge(pairs)]
+    return [Reproduction(pair) for pair in judge(pairs)]
 
 
 def in_words(metric: MetricChange) -> str:
     """Return a change of a metric in words: "latency 2.03x [1.98, 2.09]", "graph breaks 0 -> 1"."""
-    name = label(metric.metric) if metric.metric in COLUMNS else metric.column.words
+    name = named(metric.metric, metric.column)
     if metric.ratio is None or metric.column.kind == "count":
         return f"{name} {metric.before:g} -> {metric.after:g}"
     text = COLUMNS["ratio"].text
@@ -104,31 +104,25 @@ def in_words(metric: MetricChange) -> str:
     return f"{name} {text(metric.ratio)}x{interval}"
 
 
-def label(metric: str) -> str:
-    """Return a metric's name without its unit: "latency", "own memory"."""
-    for suffix in ("_ms", "_s", "_mib"):
-        metric = metric.removesuffix(suffix)
-    return metric.replace("_", " ")
-
-
-def tables(found: Sequence[Verdict]) -> dict[str, Table]:
-    """Return the verdicts, and every figure that both sweeps have, as tables."""
+def tables(found: Sequence[Reproduction]) -> dict[str, Table]:
+    """Return the reproductions, and every figure that both sweeps have, as tables."""
     metrics = [
-        {**verdict.before.names, **vars(metric), "ratio_low": metric.low, "ratio_high": metric.high}
+        {**reproduction.before.names, **vars(metric), "ratio_low": metric.low, "ratio_high": metric.high}
         | {"metric": metric.metric, "change": metric.word}
-        for verdict in found
-        for metric in verdict.pair.metrics
+        for reproduction in found
+        for metric in reproduction.pair.metrics
     ]
     return {
-        "rerun": Table.of(ROWS, (verdict.row() for verdict in found)),
+        "rerun": Table.of(ROWS, (reproduction.row() for reproduction in found)),
         "metrics": Table.of(METRICS, metrics),
     }
 
 
 def names(rows: Sequence[Mapping[str, Any]], always: Sequence[str], among: Sequence[str] = IDENTITY) -> list[str]:
     """Return a name for each row: the columns `always`, and those `among` which differ from row to row."""
-    differing = [name for name in among if name in always or len({str(row[name]) for row in rows}) > 1]
-    return [" ".join(_word(name, row[name]) for name in differing if row[name] is not None) for row in rows]
+    differing = telling(rows, among)
+    shown = [name for name in among if name in always or name in differing]
+    return [" ".join(_word(name, row[name]) for name in shown if row[name] is not None) for row in rows]
 
 
 def _word(column: str, value: Any) -> str:

@@ -8,8 +8,8 @@
     new_rows: judge       # or ignore: a new row that failed is no failure
     environment: warn     # or fail, ignore: what to do about figures of another machine, or of other packages
 
-Limits are those of `orchestrator.results.limits`, of the built-in figures and of those that measures declare, changed
-by `thresholds`, then by the models and then by the compilers that match, each in the order of the file.
+Limits are those of `orchestrator.results.thresholds`, of the built-in figures and of those that measures declare,
+changed by `thresholds`, then by the models and then by the compilers that match, each in the order of the file.
 """
 
 from __future__ import annotations
@@ -22,20 +22,19 @@ from typing import Any
 
 import yaml
 
+from orchestrator import limits
 from orchestrator.errors import UsageError, did_you_mean
-from orchestrator.files import WORD, read_bytes
+from orchestrator.files import read_bytes
 from orchestrator.planning.matching import KEYS, Names, matches
 from orchestrator.results.configuration import compiler_name
-from orchestrator.results.limits import DEFAULTS, EXACT, Limit
 from orchestrator.results.snapshot import Row
+from orchestrator.results.thresholds import DEFAULTS, EXACT, Limit
 
 STATUS = "status"
 WARN, FAIL, IGNORE, JUDGE = "warn", "fail", "ignore", "judge"
 CHOICES = {"new_rows": (JUDGE, IGNORE), "environment": (WARN, FAIL, IGNORE)}
 SECTIONS = ("thresholds", "models", "compilers", "flaky", *CHOICES)
 SIZES = ("threshold", "alone", "floor")
-LARGEST = 1 << 20
-"""Bytes of a rules file."""
 SHOWN = 80
 """So many characters of a wrong value are shown."""
 
@@ -107,13 +106,14 @@ def changed(limit: Limit, sizes: Sizes) -> Limit:
 def called(row: Row) -> Names:
     """Return what a row is called, by the keys of rules: names as they are configured and as tables show them."""
     config, names = row.config, row.names
+    kind = str(config.get("mode.target")).rpartition(".")[2].lower()
     device = str(config.get("device"))
     return {
         "suite": (config.get("suite"),),
         "model": (config.get("suite.models"), names.get("model")),
         "compiler": (compiler_name(config), names.get("compiler")),
         "measure": (config.get("measure"), names.get("measure"), row.kind),
-        "mode": (config.get("mode"), names.get("mode"), str(config.get("mode.target")).rpartition(".")[2].lower()),
+        "mode": (config.get("mode"), names.get("mode"), kind),
         "dtype": (config.get("dtype"),),
         "device": (device, device.partition(":")[0]),
         "batch_size": (config.get("batch_size"),),
@@ -127,7 +127,7 @@ def read(path: Path, defaults: Mapping[str, Limit] = DEFAULTS) -> Rules:
     Raises UsageError, naming file and key, for whatever is not as above.
     """
     try:
-        data = yaml.load(read_bytes(path, LARGEST).decode(), Loader=_Loader)
+        data = yaml.load(read_bytes(path, limits.RULES).decode(), Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark is not None else ""
@@ -175,7 +175,7 @@ def _sizes(limit: Limit, value: Any, where: str) -> Sizes | None:
     sizes = value if isinstance(value, Mapping) else {"threshold": value}
     _keys(sizes, SIZES, where)
     for key, size in sizes.items():
-        number = isinstance(size, (int, float)) and not isinstance(size, bool) and -WORD < size < WORD
+        number = isinstance(size, (int, float)) and not isinstance(size, bool) and -limits.WORD < size < limits.WORD
         if not number or size < 0 or (key != "floor" and size > 1):
             unit = "in the metric's unit" if key == "floor" else "relative, between 0 and 1 (0.03 is 3 %), or off"
             raise UsageError(f"{where}: {_shown(size)} is no {key}: it is {unit}")
@@ -254,7 +254,7 @@ class _Loader(yaml.SafeLoader):
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         value = super().construct_object(node, deep)
-        if type(value) is int and not -WORD < value < WORD:
+        if type(value) is int and not -limits.WORD < value < limits.WORD:
             raise yaml.MarkedYAMLError(problem="a number with over 18 digits", problem_mark=node.start_mark)
         return value
 

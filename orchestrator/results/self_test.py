@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.records import EAGER, HARMLESS, PASS, PluginSpec
-from orchestrator.results.load import Outcome, fact, figure, items
+from orchestrator.results.load import JobOutcome, fact, figure, items
 from orchestrator.results.metrics import MIB, MS
-from orchestrator.results.naming import measure_kind
+from orchestrator.results.naming import measure_kind, telling
 from orchestrator.results.statistics import NOISE, SLOWER
+from orchestrator.words import plural
 
 SUITE = "self_test"
 PLANTED = "planted failure of the self-test"
@@ -64,11 +65,11 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Family:
+class TimedFamily:
     """The rounds of one performance job and their row in the performance table; `name` tells it from others."""
 
     name: str
-    rounds: Sequence[Outcome]
+    rounds: Sequence[JobOutcome]
     row: Row
 
     @property
@@ -85,8 +86,8 @@ class Family:
         return f"{self.row['status']}: {self.row['reason']}" if self.row["status"] != PASS else "no such figure"
 
 
-def checks(outcomes: Iterable[Outcome], performance: Iterable[Row]) -> list[Check]:
-    """Return the checks of a sweep's self-test, the verdict last; none when the suite is not in the sweep.
+def checks(outcomes: Iterable[JobOutcome], performance: Iterable[Row]) -> list[Check]:
+    """Return the checks of a sweep's self-test, the conclusion last; none when the suite is not in the sweep.
 
     `performance`: the rows of the performance table.
     """
@@ -94,13 +95,13 @@ def checks(outcomes: Iterable[Outcome], performance: Iterable[Row]) -> list[Chec
     if not own:
         return []
     own_families = families(own, performance)
-    judges: Sequence[Callable[[Family], Check | None]] = (same, slower, _peak, _sleep)
+    judges: Sequence[Callable[[TimedFamily], Check | None]] = (same, slower, _peak, _sleep)
     found = [check for judge in judges for family in own_families if (check := judge(family)) is not None]
     found += [*_failure(own), *other_jobs([outcome for outcome in own if not _fails(outcome)]), *_noise(own)]
-    return [*found, verdict(found)]
+    return [*found, conclusion(found)]
 
 
-def verdict(found: Sequence[Check]) -> Check:
+def conclusion(found: Sequence[Check]) -> Check:
     """Return the last check: can this machine be trusted, and if not, which checks say so, and what to do."""
     failed = [check for check in found if not check.passed]
     missing = [part for part in PARTS if not any(check.name.startswith(part) for check in found)]
@@ -117,37 +118,26 @@ def verdict(found: Sequence[Check]) -> Check:
     return Check("this machine", "every check passed", text, not failed, "")
 
 
-def families(own: Sequence[Outcome], performance: Iterable[Row]) -> list[Family]:
+def families(own: Sequence[JobOutcome], performance: Iterable[Row]) -> list[TimedFamily]:
     """Group performance jobs by what their rounds share, in plan order."""
-    rounds: dict[str, list[Outcome]] = defaultdict(list)
+    rounds: dict[str, list[JobOutcome]] = defaultdict(list)
     for outcome in own:
         if measure_kind(outcome.job.measure) == "performance":
             rounds[outcome.job.family].append(outcome)
     rows = {row["job"]: row for row in performance}
-    families = []
-    for group in rounds.values():
-        row = next(rows[outcome.job.id] for outcome in group if outcome.job.id in rows)
-        families.append(Family(f"{row['model']}{_where(own, row)}", group, row))
-    return families
-
-
-def _where(own: Sequence[Outcome], row: Row) -> str:
-    """Return what tells a row's workload from others of its model, "" where nothing has to."""
-    loads = [outcome.job.workload for outcome in own]
-    values = {
-        "mode": {load.mode.name for load in loads},
-        "dtype": {load.dtype for load in loads},
-        "device": {load.device for load in loads},
-    }
-    words = [str(row[name]) for name, several in values.items() if len(several) > 1]
-    return f" ({' '.join(words)})" if words else ""
+    found = [next(rows[one.job.id] for one in group if one.job.id in rows) for group in rounds.values()]
+    shown = telling(found, ("mode", "dtype", "device"))
+    return [
+        TimedFamily(row["model"] + f" ({' '.join(str(row[name]) for name in shown)})" * bool(shown), group, row)
+        for group, row in zip(rounds.values(), found, strict=True)
+    ]
 
 
 def _is(spec: PluginSpec, name: str) -> bool:
     return spec.target.rpartition(".")[2] == name
 
 
-def same(family: Family) -> Check | None:
+def same(family: TimedFamily) -> Check | None:
     """A/A: eager under another name is neither faster nor slower than eager."""
     if not _is(family.compiler, "Eager") or family.compiler.name == EAGER or family.model.options.get("kind") == "fail":
         return None
@@ -156,7 +146,7 @@ def same(family: Family) -> Check | None:
     return Check(f"A/A {family.name}", "1 in the interval", _speedup(family), passed, AGAIN)
 
 
-def slower(family: Family) -> Check | None:
+def slower(family: TimedFamily) -> Check | None:
     """A planted slow-down is found."""
     if not family.compiler.target.endswith("Slowdown") or family.model.options.get("kind") == "fail":
         return None
@@ -166,7 +156,7 @@ def slower(family: Family) -> Check | None:
     return Check(f"slow-down {100 * fraction:g} % {family.name}", expected, _speedup(family), passed, QUIET)
 
 
-def _speedup(family: Family) -> str:
+def _speedup(family: TimedFamily) -> str:
     row = family.row
     if row.get("speedup") is None:
         return family.trouble
@@ -176,7 +166,7 @@ def _speedup(family: Family) -> str:
     return f"{row['speedup']:.3f}x [{row['speedup_low']:.3f}, {row['speedup_high']:.3f}]{word}"
 
 
-def _peak(family: Family) -> Check | None:
+def _peak(family: TimedFamily) -> Check | None:
     """The steady state's peak over its start is what the step allocates; the worst round counts."""
     if family.model.options.get("kind") != "allocate" or not _is(family.compiler, "Eager"):
         return None
@@ -196,7 +186,7 @@ def _peak(family: Family) -> Check | None:
     return Check(name, expected, f"{peak * MIB:.1f} MiB ({percent:+.2f} %)", abs(percent) <= PEAK_PERCENT, advice)
 
 
-def risen(outcome: Outcome) -> float | None:
+def risen(outcome: JobOutcome) -> float | None:
     """Return by how many bytes memory rose during the steady state: the allocator's on CUDA, else the process's."""
     memory = fact(outcome.facts, "memory")
     steady = fact(memory, "cuda", "steady") or fact(memory, "phases", "steady")
@@ -205,7 +195,7 @@ def risen(outcome: Outcome) -> float | None:
     return None if peak is None or start is None else peak - start
 
 
-def _sleep(family: Family) -> Check | None:
+def _sleep(family: TimedFamily) -> Check | None:
     """A known wait is never found shorter than it is; what is over is the overhead of our clock and of the call."""
     if family.model.options.get("kind") != "sleep" or not _is(family.compiler, "Eager"):
         return None
@@ -219,19 +209,19 @@ def _sleep(family: Family) -> Check | None:
     return Check(name, expected, f"{latency_ms:.2f} ms, {1000 * (latency_ms - known_ms):.0f} µs over", passed, QUIET)
 
 
-def _failure(own: Sequence[Outcome]) -> list[Check]:
+def _failure(own: Sequence[JobOutcome]) -> list[Check]:
     """What must fail has failed, and says why."""
     planted = [outcome for outcome in own if _fails(outcome)]
     if not planted:
         return []
-    rows = f"{len(planted)} row" + "s" * (len(planted) != 1)
+    rows = plural(len(planted), "row")
     wrong = [o for o in planted if o.status in HARMLESS or o.result is None or PLANTED not in o.reason]
     first = wrong[0] if wrong else planted[0]
     found = f"{len(wrong)} otherwise: {first.status} {first.reason}".rstrip() if wrong else f"{rows}: {first.status}"
     return [Check("planted failure", f"{rows}, its message", found, not wrong, BROKEN)]
 
 
-def other_jobs(others: Sequence[Outcome]) -> list[Check]:
+def other_jobs(others: Sequence[JobOutcome]) -> list[Check]:
     """Nothing is hurt but what has to fail: `others` are all that has not."""
     bad = [outcome for outcome in others if outcome.status not in HARMLESS]
     found = f"{len(others) - len(bad)} of {len(others)}"
@@ -240,15 +230,15 @@ def other_jobs(others: Sequence[Outcome]) -> list[Check]:
     return [Check("other jobs", "all pass", found, not bad, BROKEN)] if others else []
 
 
-def ended(outcome: Outcome) -> str:
+def ended(outcome: JobOutcome) -> str:
     return f"{outcome.status}: {outcome.reason}" if outcome.reason else outcome.status
 
 
-def _fails(outcome: Outcome) -> bool:
+def _fails(outcome: JobOutcome) -> bool:
     return outcome.job.workload.builder.options.get("kind") == "fail"
 
 
-def _noise(own: Sequence[Outcome]) -> list[Check]:
+def _noise(own: Sequence[JobOutcome]) -> list[Check]:
     """How quiet the machine was while our jobs were timed."""
     timed = [o for o in own if measure_kind(o.job.measure) == "performance" and not _fails(o) and o.status == PASS]
     if not timed:

@@ -15,16 +15,15 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
+from orchestrator import limits
 from orchestrator.columns import Column
 from orchestrator.errors import UsageError
 from orchestrator.files import read_json, write_json
-from orchestrator.migrations import migrated
 from orchestrator.records import PASS, RAN_EAGER, REFERENCE_MEASURE, SCHEMA_VERSION, STATUSES, from_json, to_json
 from orchestrator.results.changes import Figure
 from orchestrator.results.configuration import JobConfigs, flatten, settings
 from orchestrator.results.declared import compared
-from orchestrator.results.limits import METRICS
-from orchestrator.results.load import Outcome, SweepResults, fact, figure, is_figure, uncollected, worst
+from orchestrator.results.load import JobOutcome, SweepResults, fact, figure, is_figure, uncollected, worst
 from orchestrator.results.load import load as load_folder
 from orchestrator.results.memory import memory_of
 from orchestrator.results.metrics import COLUMNS, MIB, MS
@@ -40,8 +39,9 @@ from orchestrator.results.performance import (
     measured_of,
     round_speedup,
 )
+from orchestrator.results.thresholds import METRICS
 from orchestrator.store import Sweep, SweepFolder
-from orchestrator.validity import LARGEST_RECORD, check_name, check_time
+from orchestrator.validity import check_name, check_time, without_schema
 
 KIND = "orchestrator snapshot"
 NOT_ENVIRONMENT = ("conf",)
@@ -130,7 +130,7 @@ def of_results(results: SweepResults, name: str | None = None) -> Snapshot:
     )
 
 
-def environment(sweep: Sweep, outcomes: Sequence[Outcome] = ()) -> dict[str, Any]:
+def environment(sweep: Sweep, outcomes: Sequence[JobOutcome] = ()) -> dict[str, Any]:
     """Return where a sweep was measured, flat: its header, and what its workers know better or alone.
 
     They may have run on another machine than the one that planned; on several, all are named.
@@ -160,7 +160,7 @@ def flat_environment(header: Mapping[str, Any]) -> dict[str, Any]:
 
 def _rows(results: SweepResults) -> list[Row]:
     naming, configs = Naming(outcome.job for outcome in results.outcomes), JobConfigs()
-    families: dict[Any, list[Outcome]] = defaultdict(list)
+    families: dict[Any, list[JobOutcome]] = defaultdict(list)
     for outcome in results.outcomes:
         if outcome.job.measure.name != REFERENCE_MEASURE:  # no row: accuracy jobs show its failure
             families[naming.family(outcome.job)].append(outcome)
@@ -186,7 +186,7 @@ def _rows(results: SweepResults) -> list[Row]:
     return rows
 
 
-def figures(rounds: Sequence[Outcome]) -> dict[str, Figure]:
+def figures(rounds: Sequence[JobOutcome]) -> dict[str, Figure]:
     """Return metric -> its value in each round that passed; nothing when a round failed by itself.
 
     Units are those of the tables. A metric that a round lacks is left out of that round; values that are not positive
@@ -216,7 +216,7 @@ def figures(rounds: Sequence[Outcome]) -> dict[str, Figure]:
     }
 
 
-def _of_round(outcome: Outcome) -> list[tuple[str, float | None]]:
+def _of_round(outcome: JobOutcome) -> list[tuple[str, float | None]]:
     latency, compiling, own = latency_of(outcome), compile_latency_of(outcome), memory_of(outcome).own
     cache = fact(outcome.facts, "cache")
     return [
@@ -226,7 +226,7 @@ def _of_round(outcome: Outcome) -> list[tuple[str, float | None]]:
     ]
 
 
-def counts(rounds: Sequence[Outcome]) -> dict[str, int]:
+def counts(rounds: Sequence[JobOutcome]) -> dict[str, int]:
     """Return metric -> its median over the rounds that passed; nothing when a round failed by itself."""
     if not _sound(rounds):
         return {}
@@ -243,12 +243,12 @@ def counts(rounds: Sequence[Outcome]) -> dict[str, int]:
     return {name: round(statistics.median(values)) for name, values in seen.items()}
 
 
-def declared_columns(rounds: Sequence[Outcome]) -> dict[str, Column]:
+def declared_columns(rounds: Sequence[JobOutcome]) -> dict[str, Column]:
     """Return what the figures are that are not built in."""
     return {column.name: column for outcome in rounds for column, _ in compared(outcome) if column.name not in METRICS}
 
 
-def _sound(rounds: Sequence[Outcome]) -> bool:
+def _sound(rounds: Sequence[JobOutcome]) -> bool:
     return all(outcome.status in NOT_ITS_FAULT for outcome in rounds)
 
 
@@ -280,7 +280,7 @@ def read(path: Path) -> Snapshot:
             f"{path} is no snapshot of a sweep: `orchestrator gate REF --against {path} --accept` makes one"
         )
     try:
-        data = migrated("snapshot", data)
+        data = without_schema(data)
     except ValueError as error:
         raise UsageError(f"{path} {error}") from error
     try:
@@ -305,7 +305,7 @@ def check_rows(rows: Sequence[Row]) -> None:
             if not isinstance(name, (str, int, float, NoneType)):
                 raise ValueError(f"rows[{i}].names.{column}: expected a text or a number")
             if isinstance(name, str):
-                check_name(name, column, LARGEST_RECORD)  # labels say in which options two rows differ
+                check_name(name, column, limits.RECORD)  # labels say in which options two rows differ
         for metric, declared in row.columns.items():
             if metric != declared.name or metric in METRICS or declared.kind == "text":
                 raise ValueError(f"rows[{i}].columns.{metric}: expected a figure that is not built in")

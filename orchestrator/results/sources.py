@@ -6,10 +6,11 @@ import dataclasses
 import os
 from pathlib import Path
 
-from orchestrator.errors import UsageError, did_you_mean
+from orchestrator.errors import UsageError
 from orchestrator.files import read_json
+from orchestrator.planning.replay import named
 from orchestrator.results import snapshot, table_files
-from orchestrator.results.load import Outcome, SweepResults, load
+from orchestrator.results.load import JobOutcome, SweepResults, load
 from orchestrator.results.snapshot import Snapshot
 from orchestrator.store import SweepFolder, find_sweep
 
@@ -27,14 +28,14 @@ def read(reference: str, root: Path) -> Snapshot:
     return read_with_job(reference, root)[0]
 
 
-def read_with_job(reference: str, root: Path) -> tuple[Snapshot, Outcome | None]:
+def read_with_job(reference: str, root: Path) -> tuple[Snapshot, JobOutcome | None]:
     """Return the snapshot, and where `reference` names one job, what became of it. Raises UsageError."""
     path = Path(reference)
     if os.path.isfile(path) and path.name not in JOB_FILES:
         return _file(path), None
     folder, job = find(reference, root)
     results = load(folder)
-    name = f"{folder.root.parent.name}/{folder.root.name}"
+    name = folder.name
     if job is None:
         return snapshot.of_results(results, name), None
     one = only(results, job)
@@ -70,9 +71,5 @@ def find(reference: str, root: Path) -> tuple[SweepFolder, str | None]:
 
 def only(results: SweepResults, job: str) -> SweepResults:
     """Return the results of the one job whose id begins with `job`. Raises UsageError when it is none, or several."""
-    found = tuple(outcome for outcome in results.outcomes if job and outcome.job.id.startswith(job))
-    if len(found) != 1:
-        known = [outcome.job.id for outcome in results.outcomes]
-        advice = f"{len(found)} jobs begin so" if found else did_you_mean(job, known)
-        raise UsageError(f"'{job}' names no job of {results.folder}: {advice}")
-    return dataclasses.replace(results, outcomes=found)
+    chosen = named((outcome.job for outcome in results.outcomes), job)
+    return dataclasses.replace(results, outcomes=tuple(one for one in results.outcomes if one.job is chosen))

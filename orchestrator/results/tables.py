@@ -25,7 +25,7 @@ from orchestrator.records import NOT_RUN, SUCCESSES, JobSpec
 from orchestrator.results import gpu_acceptance, self_test
 from orchestrator.results.accuracy import JUDGEMENT, accuracy_row
 from orchestrator.results.findings import findings
-from orchestrator.results.load import WORST_FIRST, Outcome, SweepResults, fact, figure, items, lines
+from orchestrator.results.load import WORST_FIRST, JobOutcome, SweepResults, fact, figure, items, lines
 from orchestrator.results.memory import memory_of
 from orchestrator.results.metrics import COLUMNS, MS, is_missing
 from orchestrator.results.naming import IDENTITY, Key, Naming, measure_kind, row_order
@@ -219,9 +219,9 @@ class _Builder:
             if need.kind == "baseline" and need.job in self.by_id
         }
 
-    def families(self, kind: str, figures: Any) -> list[tuple[Outcome, Row]]:
+    def families(self, kind: str, figures: Any) -> list[tuple[JobOutcome, Row]]:
         """Return one row per job family of the measure `kind`, with its first outcome, sorted."""
-        groups: dict[Key, list[Outcome]] = defaultdict(list)
+        groups: dict[Key, list[JobOutcome]] = defaultdict(list)
         for outcome in self.results.outcomes:
             if measure_kind(outcome.job.measure) == kind:
                 groups[self.naming.family(outcome.job)].append(outcome)
@@ -233,15 +233,15 @@ class _Builder:
             rows.append((first, row | {"log": self.log(row["job"]), "command": self.command([first])}))
         return sorted(rows, key=lambda pair: row_order(pair[1]))
 
-    def performance(self, rounds: Sequence[Outcome]) -> Row:
+    def performance(self, rounds: Sequence[JobOutcome]) -> Row:
         return performance_row(rounds, self.baselines, self.threshold)
 
-    def summary(self, performance: list[tuple[Outcome, Row]], accuracy: list[tuple[Outcome, Row]]) -> list[Row]:
+    def summary(self, performance: list[tuple[JobOutcome, Row]], accuracy: list[tuple[JobOutcome, Row]]) -> list[Row]:
         """Join on what decides correctness: accuracy may run at another batch size or with other threads.
 
         An equal one is preferred. Accuracy that belongs to no performance row is a row of its own.
         """
-        judged: dict[Key, list[tuple[Outcome, Row]]] = defaultdict(list)
+        judged: dict[Key, list[tuple[JobOutcome, Row]]] = defaultdict(list)
         for outcome, row in accuracy:
             judged[self.naming.except_batch(outcome.job)].append((outcome, row))
         rows, used = [], set()
@@ -253,7 +253,7 @@ class _Builder:
         rows += [self._summary_row(None, pair) for pair in accuracy if id(pair[1]) not in used]
         return sorted(rows, key=row_order)
 
-    def _summary_row(self, timed: tuple[Outcome, Row] | None, judged: tuple[Outcome, Row] | None) -> Row:
+    def _summary_row(self, timed: tuple[JobOutcome, Row] | None, judged: tuple[JobOutcome, Row] | None) -> Row:
         pairs = [pair for pair in (timed, judged) if pair is not None]
         base = pairs[0][1]
         row = {name: base[name] for name in IDENTITY}
@@ -272,7 +272,7 @@ class _Builder:
             marks += ["accuracy"] if figures["status"] not in SUCCESSES else []
         return row | {"flags": ", ".join(marks), "command": self.command([pair[0] for pair in pairs])}
 
-    def job(self, outcome: Outcome) -> Row:
+    def job(self, outcome: JobOutcome) -> Row:
         """Return the row of one job: what was seen in this process."""
         result, facts = outcome.result, outcome.facts
         latency, compilation = latency_of(outcome), compile_latency_of(outcome)
@@ -300,7 +300,7 @@ class _Builder:
             "log": self.log_path(outcome.job.id) if outcome.status != NOT_RUN else None,
         }
 
-    def about(self, outcome: Outcome) -> Row:
+    def about(self, outcome: JobOutcome) -> Row:
         """Return what was run in one job, what became of it, and where to look."""
         return self.naming.identity(outcome.job) | {
             "status": outcome.status,
@@ -325,7 +325,7 @@ class _Builder:
     def log_path(self, job_id: str) -> str:
         return self.results.folder.log_name(job_id)
 
-    def command(self, measured: Sequence[Outcome]) -> str:
+    def command(self, measured: Sequence[JobOutcome]) -> str:
         return self.commands.of([self.rounds[outcome.job.id] for outcome in measured])
 
 

@@ -34,7 +34,7 @@ ATTENTION_MASK: Rule = {"shape": PER_TOKEN, "low": 1, "high": 2}
 
 
 @dataclass(frozen=True)
-class Family:
+class ClassFamily:
     """Labels, inputs beside (or instead of) the main one, and config values of the classes whose name ends alike."""
 
     labels: Rules
@@ -45,38 +45,38 @@ class Family:
 # Left None, the first forward pass writes the problem type into the config, and a compiled model then recompiles.
 _CLASSIFICATION = {"problem_type": "single_label_classification"}
 
-FAMILIES: Mapping[str, Family] = {
-    "ForCausalLM": Family({"labels": TOKENS}),
-    "ForMaskedLM": Family({"labels": TOKENS}),
-    "LMHeadModel": Family({"labels": TOKENS}),
-    "ModelWithLMHead": Family({"labels": TOKENS}),
-    "ForConditionalGeneration": Family({"labels": TOKENS}, inputs={"decoder_input_ids": "input_ids"}),
-    "ForQuestionAnswering": Family(
+FAMILIES: Mapping[str, ClassFamily] = {
+    "ForCausalLM": ClassFamily({"labels": TOKENS}),
+    "ForMaskedLM": ClassFamily({"labels": TOKENS}),
+    "LMHeadModel": ClassFamily({"labels": TOKENS}),
+    "ModelWithLMHead": ClassFamily({"labels": TOKENS}),
+    "ForConditionalGeneration": ClassFamily({"labels": TOKENS}, inputs={"decoder_input_ids": "input_ids"}),
+    "ForQuestionAnswering": ClassFamily(
         {
             "start_positions": {"shape": ["batch"], "high": "sequence"},
             "end_positions": {"shape": ["batch"], "high": "sequence"},
         }
     ),
-    "ForSequenceClassification": Family({"labels": CLASSES}, config=_CLASSIFICATION),
-    "ForImageClassification": Family({"labels": CLASSES}, config=_CLASSIFICATION),
-    "ForTokenClassification": Family({"labels": {"shape": PER_TOKEN, "high": "num_labels"}}),
-    "ForMultipleChoice": Family(
+    "ForSequenceClassification": ClassFamily({"labels": CLASSES}, config=_CLASSIFICATION),
+    "ForImageClassification": ClassFamily({"labels": CLASSES}, config=_CLASSIFICATION),
+    "ForTokenClassification": ClassFamily({"labels": {"shape": PER_TOKEN, "high": "num_labels"}}),
+    "ForMultipleChoice": ClassFamily(
         {"labels": {"shape": ["batch"], "high": CHOICES}},
         inputs={"input_ids": {"shape": ["batch", CHOICES, "sequence"], "high": "vocab_size"}},
     ),
-    "ForNextSentencePrediction": Family({"labels": YES_OR_NO}),
-    "ForPreTraining": Family(
+    "ForNextSentencePrediction": ClassFamily({"labels": YES_OR_NO}),
+    "ForPreTraining": ClassFamily(
         {"labels": TOKENS, "next_sentence_label": YES_OR_NO, "sentence_order_label": YES_OR_NO},
     ),
-    "ElectraForPreTraining": Family({"labels": {"shape": PER_TOKEN, "high": 2}}),  # replaced token or not
-    "LxmertForPreTraining": Family({"labels": TOKENS, "matched_label": YES_OR_NO}, inputs=VISUAL),
-    "LxmertForQuestionAnswering": Family({"labels": {"shape": ["batch"], "high": "num_qa_labels"}}, inputs=VISUAL),
+    "ElectraForPreTraining": ClassFamily({"labels": {"shape": PER_TOKEN, "high": 2}}),  # replaced token or not
+    "LxmertForPreTraining": ClassFamily({"labels": TOKENS, "matched_label": YES_OR_NO}, inputs=VISUAL),
+    "LxmertForQuestionAnswering": ClassFamily({"labels": {"shape": ["batch"], "high": "num_qa_labels"}}, inputs=VISUAL),
     # 16 labels fit the 49 frames of one second (16,000 samples), repeats included; 0 is the blank.
-    "ForCTC": Family({"labels": {"shape": ["batch", 16], "low": 1, "high": "vocab_size"}}),
+    "ForCTC": ClassFamily({"labels": {"shape": ["batch", 16], "low": 1, "high": "vocab_size"}}),
 }
 
 
-def family_of(class_name: str) -> Family:
+def family_of(class_name: str) -> ClassFamily:
     """Return the family of a class. Raises ValueError that names the options to set when no name's end matches."""
     ends = [end for end in FAMILIES if class_name.endswith(end)]
     if not ends:

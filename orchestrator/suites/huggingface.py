@@ -21,7 +21,7 @@ from orchestrator.plugins import Program, Unsupported
 from orchestrator.records import Workload
 from orchestrator.suites.decoding import decoding_of
 from orchestrator.suites.dropout import silence
-from orchestrator.suites.families import ATTENTION_MASK, MAIN_INPUTS, Family, family_of
+from orchestrator.suites.families import ATTENTION_MASK, MAIN_INPUTS, ClassFamily, family_of
 from orchestrator.suites.inputs import Rules, draw
 
 if TYPE_CHECKING:
@@ -92,16 +92,16 @@ class HuggingFaceModel:
         decoding = decoding_of(model, functools.partial(_check_length, model))
         return Program(NamedOutputs(model.float()), inputs, _loss, decoding)
 
-    def _chosen(self, workload: Workload) -> tuple[Any, Any, Family]:
+    def _chosen(self, workload: Workload) -> tuple[Any, Any, ClassFamily]:
         """Return the class, its config, and what its name says about labels and inputs."""
         name = self.class_name or workload.builder.name
         model_class, family = find_class(name), self._family(name)
         return model_class, configure(model_class, {**family.config, **self.config}), family
 
-    def _family(self, class_name: str) -> Family:
-        return Family(self.labels) if self.labels is not None else family_of(class_name)
+    def _family(self, class_name: str) -> ClassFamily:
+        return ClassFamily(self.labels) if self.labels is not None else family_of(class_name)
 
-    def _rules(self, model: Any, family: Family, workload: Workload) -> Rules:
+    def _rules(self, model: Any, family: ClassFamily, workload: Workload) -> Rules:
         main = model.main_input_name
         rules = {main: MAIN_INPUTS.get(main), **family.inputs, **self.inputs}
         if rules[main] is None:

@@ -19,7 +19,7 @@ from orchestrator.errors import UsageError
 from orchestrator.plugins import Unsupported
 from orchestrator.records import Json, Workload
 from orchestrator.suites import user_files
-from orchestrator.suites.families import Family
+from orchestrator.suites.families import ClassFamily
 from orchestrator.suites.huggingface import HuggingFaceModel, configure, find_class
 
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -74,7 +74,7 @@ class TransformersModel(HuggingFaceModel):
         except (Unsupported, ValueError):
             return ()  # `build` says so, in a row
 
-    def _chosen(self, workload: Workload) -> tuple[Any, Any, Family]:
+    def _chosen(self, workload: Workload) -> tuple[Any, Any, ClassFamily]:
         if self.model is None:
             return super()._chosen(workload)
         stored = self._stored(self.model)
@@ -85,12 +85,12 @@ class TransformersModel(HuggingFaceModel):
             raise ValueError(f"{self.model} is a config of '{stored['model_type']}', but {name} takes one of '{takes}'")
         return model_class, configure(model_class, {**family.config, **self.config}, stored), family
 
-    def _family(self, class_name: str) -> Family:
+    def _family(self, class_name: str) -> ClassFamily:
         """Return the class's family; one without labels where there is no rule: then it can be run, but not trained."""
         try:
             return super()._family(class_name)
         except ValueError:
-            return Family({})
+            return ClassFamily({})
 
     def _stored(self, model: str) -> Mapping[str, Any]:
         """Return what the config's file says. Raises Unsupported or ValueError for what nothing can be built from."""

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import columns
-from orchestrator.compilers.captured import is_training
-from orchestrator.errors import UsageError, is_device_failure, is_disk_failure, is_out_of_memory, remedy
-from orchestrator.plugins import Outcome, Unsupported, check_inputs, instantiate
+from orchestrator.errors import is_device_failure, is_disk_failure, is_out_of_memory, remedy
+from orchestrator.plugins import Outcome, Unsupported, check_inputs, instantiate, trains
 from orchestrator.plugins import preloads as preloads_of
 from orchestrator.records import (
     EAGER,
@@ -76,7 +75,7 @@ def run_job(folder: str, job_id: str, *, reraise: bool = False) -> None:
             kind = "wrong_result" if status == FAIL_ACCURACY else "error"
             failure = Failure(kind=kind, phase=seen.phase, message=outcome.reason)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the process border
-        status, failure = classify(error, seen.phase, job.compiler.name, training=_trains(job))
+        status, failure = classify(error, seen.phase, job.compiler.name, training=trains(job.workload.mode))
         if cache is not None and _was_removed(store.cache(job.family), cache):
             message = f"its compile cache {store.cache(job.family)} was removed while it ran ({failure.message})"
             status, failure = INFRASTRUCTURE, replace(failure, kind=INFRASTRUCTURE, message=message)
@@ -187,9 +186,9 @@ def modules(job: JobSpec) -> tuple[str, ...]:
     They are imported before anything is measured, under both launchers: their import is neither compile latency nor
     the model's memory.
     """
-    from orchestrator.suites.torchvision_operators import define_missing
+    from orchestrator.suites.torchvision_operators import define_when_imported
 
-    define_missing()  # before anything of the job's could import torchvision
+    define_when_imported()
     found: list[str] = []
     for spec in (job.workload.builder, job.workload.mode, job.compiler, job.measure):
         found += preloads_of(instantiate(spec), job.workload)
@@ -218,14 +217,6 @@ def classify(error: Exception | SystemExit, phase: str, compiler: str, *, traini
     else:
         status = FAIL_TO_RUN
     return status, Failure(kind="error", phase=phase, message=line, detail=detail)
-
-
-def _trains(job: JobSpec) -> bool:
-    """Return whether the job's steps differentiate; False where its mode is not allowed here, which the job says."""
-    try:
-        return is_training(job.workload)
-    except UsageError:
-        return False
 
 
 def _exit(error: SystemExit) -> str:

@@ -75,6 +75,20 @@ class Driver:
         assert handle == "slice"
         return "gpu"
 
+    def nvmlDeviceGetEnforcedPowerLimit(self, handle: str) -> int:
+        return 700_000
+
+    def nvmlDeviceGetMaxClockInfo(self, handle: str, clock: int) -> int:
+        import pynvml
+
+        return {pynvml.NVML_CLOCK_SM: 1980, pynvml.NVML_CLOCK_MEM: 2619}[clock]
+
+    def nvmlDeviceGetEccMode(self, handle: str) -> list[int]:
+        return [1, 0]
+
+    def nvmlDeviceGetMigMode(self, handle: str) -> list[int]:
+        return [int(self.is_slice), 0]
+
     def nvmlDeviceGetMemoryInfo(self, handle: str) -> Any:
         return SimpleNamespace(free=self.free, total=80 * GIB)
 

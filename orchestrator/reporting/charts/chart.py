@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.records import EAGER
+from orchestrator.results.naming import is_eager
 
 Spec = dict[str, Any]
 
@@ -85,7 +85,7 @@ def series_scales(series: Sequence[str]) -> tuple[Spec, Spec]:
 
 def compiled(series: Sequence[str]) -> list[str]:
     """Return the series that are not eager."""
-    return [name for name in series if name.partition(" · ")[0].partition("(")[0] != EAGER]
+    return [name for name in series if not is_eager(name.partition(" · ")[0])]
 
 
 def band(series: Sequence[str]) -> Spec:
