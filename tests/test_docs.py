@@ -10,10 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import synthetic
-from test_end_to_end import ENVIRONMENT, FAKES, HERE, run
+from support import synthetic
+from support.command import ENVIRONMENT, FAKES, ROOT, run
 
-ROOT = HERE.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_measures import context
+from support.measuring import context
 
 from orchestrator.compilers.dynamo import TorchCompile
 from orchestrator.compilers.eager import Eager

@@ -9,13 +9,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import synthetic
 import torch
 import yaml
 from fakes import nvml
 from fakes.sweeps import make_job
-from hydra_loader import loader
-from test_export import orchestrator
+from support import synthetic
+from support.command import orchestrator
+from support.plans import loader
 
 from orchestrator import precision
 from orchestrator.compilers.eager import Eager

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import synthetic
-from hydra_loader import loader
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
+from support import synthetic
+from support.plans import loader
 
 from orchestrator.__main__ import main
 from orchestrator.errors import UsageError, printable

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from test_planning import MACHINE, execution, needs, point, short, suite
+from support.points import MACHINE, execution, needs, point, short, suite
 
 from orchestrator.errors import UsageError
 from orchestrator.planning import replay

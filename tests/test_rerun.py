@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import synthetic
-from test_end_to_end import ENVIRONMENT, FAKES, latest, run, start
+from support import synthetic
+from support.command import ENVIRONMENT, FAKES, latest, run, start
 
 from orchestrator.__main__ import main
 from orchestrator.execution.ownership import claim

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import synthetic
+from support import synthetic
 
 from orchestrator.__main__ import main
 from orchestrator.errors import UsageError

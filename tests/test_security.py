@@ -20,13 +20,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import hostile
 import pytest
-import synthetic
 import yaml
-from audit import Audit
-from hostile import PAYLOAD, rewrite
-from test_end_to_end import ENVIRONMENT, FAKES, latest, run, start
+from support import hostile, synthetic
+from support.audit import Audit
+from support.command import ENVIRONMENT, FAKES, latest, run, start
+from support.hostile import PAYLOAD, rewrite
 
 import orchestrator
 from orchestrator import limits

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_records import JOB, RESULT, WORKLOAD
+from support.example_records import JOB, RESULT, WORKLOAD
 
 from orchestrator.errors import UsageError
 from orchestrator.files import write_json, write_text
