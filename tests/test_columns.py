@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import synthetic
-from test_planning import point
+from support import synthetic
+from support.points import point
 
 from orchestrator import columns
 from orchestrator.columns import Column, TableSpec
