@@ -22,7 +22,7 @@ from orchestrator.results import tables
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-import large
+from support import large
 
 BYTES, READY_MS, FILTER_MS = 15_000_000, 3000, 1000
 REPEATS = 3

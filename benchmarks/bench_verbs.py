@@ -2,8 +2,8 @@
 
     python benchmarks/bench_verbs.py [--jobs 200,10000] [--folder FOLDER]
 
-The sweeps are synthetic (`tests/synthetic.py`), with as many samples as real ones of slow models; the commands are
-real, from the start of the interpreter to their exit. Prints the median of three; exit code 1 when a limit is not kept.
+The sweeps are synthetic (`tests/support/synthetic.py`), with as many samples as real ones of slow models; the commands
+are real, from the start of the interpreter to their exit. Prints the median of three; exit code 1: a limit is not kept.
 `report` for people prints its tables as fast, and then writes the page, which has a benchmark of its own.
 """
 
@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-import synthetic  # noqa: E402 - it lies beside the tests
+from support import synthetic  # noqa: E402 - it lies beside the tests
 
 LIMITS = {200: 1.0, 10_000: 5.0}
 COMPILERS, ROUNDS, SAMPLES, PAIRS = 4, 2, 30, 30

@@ -6,9 +6,11 @@ where they are used: a verb's --help needs none of them. torch is never imported
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
+import tempfile
 import textwrap
 import traceback
 from argparse import ArgumentParser, Namespace
@@ -17,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orchestrator
-from orchestrator.errors import UsageError, did_you_mean, printable
+from orchestrator.errors import UsageError, did_you_mean, in_one_line, printable
 from orchestrator.store import find_sweep
 
 if TYPE_CHECKING:
@@ -42,8 +44,9 @@ VERBS = {
 }
 """verb -> (module whose main(argv) it is, what it does)."""
 
-OK, USAGE, INTERRUPTED = 0, 2, 130
+OK, USAGE, DEFECT, INTERRUPTED = 0, 2, 3, 130
 TRACEBACK_VARIABLE = "ORCHESTRATOR_TRACEBACK"
+IN_PROCESS = "--in-process"
 CONFIG_NAME = "config"
 OF_A_GROUP = 160
 """Characters of a group's options in --help."""
@@ -68,12 +71,13 @@ Verbs:
 {verbs}
 
 Flags:  --cfg job  --info  --config-dir DIR  --trust  --hydra-help  --version
-Exit code: 0 fine, 1 failed jobs, 2 usage, 130 after Ctrl-C or SIGTERM. {traceback}=1 shows where an error comes from.
+Exit code: 0 fine, 1 failed jobs, 2 usage, 3 a defect of orchestrator, 130 after Ctrl-C or SIGTERM.
+{traceback}=1 shows where an error comes from.
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line; return its exit code: 0 fine, 1 failed jobs, 2 usage, 130 interrupted."""
+    """Run a command line; return its exit code: 0 fine, 1 failed jobs, 2 usage, 3 a defect of ours, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         return _dispatch(arguments)
@@ -88,6 +92,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `| head`: no one reads any more, and Python's own flush at exit must not complain
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
+    except Exception as error:
+        if IN_PROCESS in arguments:  # it may be the job's own, and somebody looks at it with a debugger
+            raise
+        print("\n".join(printable(_defect(error))), file=sys.stderr)
+        return DEFECT
+
+
+def _defect(error: Exception) -> str:
+    """Return what to say of an exception that nobody foresaw. Its traceback goes to a file, or to stderr if asked."""
+    place = f"{TRACEBACK_VARIABLE}=1 shows where it comes from"
+    if os.environ.get(TRACEBACK_VARIABLE):
+        traceback.print_exc()
+        place = "the traceback is above"
+    else:
+        with contextlib.suppress(OSError):
+            handle, name = tempfile.mkstemp(prefix="orchestrator-", suffix=".traceback")
+            with open(handle, "w", encoding="utf-8", errors="replace") as file:
+                file.write(traceback.format_exc())
+            place = f"the traceback is in {name}"
+    return (
+        f"orchestrator: {in_one_line(error)}\n"
+        f"This is a defect of orchestrator, not of your command: {place}. Please report it with that, the command line "
+        "and what `python -m orchestrator --version` says, where you got orchestrator from."
+    )
 
 
 def command() -> int:
@@ -135,7 +163,7 @@ def _hydra(arguments: list[str]) -> int:
     from orchestrator.execution.hydra_plugin import register, search_path
 
     parser = get_args_parser()
-    parser.add_argument("--trust", action="store_true", help="with resume=: run what the sweep names that is not ours")
+    parser.add_argument("--trust", action="store_true", help="with resume=: run what someone else made, unasked")
     parser.prog, parser.usage = "orchestrator", "python -m orchestrator [key=value ...] [flags]   (--help says more)"
     asked = _parse(parser, arguments)
     if not (asked.help or asked.cfg or asked.info or asked.hydra_help or asked.shell_completion):

@@ -17,6 +17,11 @@ from orchestrator.words import some
 ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])|\x9b[0-?]*[ -/]*[@-~]")
 """Colours, cursor movements, window titles (ECMA-48): left out as a whole, for their letters say nothing."""
 
+CONTROLS = re.compile(
+    f"{ESCAPES.pattern}|[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]"
+)
+"""Besides, all controls but tab and newline, and what turns the direction of writing."""
+
 
 class UsageError(Exception):
     """Bad input: the message names the thing, the value and what to write instead."""
@@ -25,6 +30,11 @@ class UsageError(Exception):
 def in_one_line(error: BaseException) -> str:
     """Return the type of an error and the first line of its message."""
     return f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[0]}"
+
+
+def without_escapes(text: str) -> str:
+    """Return a text that can do nothing to a terminal. Its lines stay."""
+    return CONTROLS.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def printable(text: str) -> list[str]:

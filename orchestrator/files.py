@@ -2,31 +2,26 @@
 
 A reader sees the old content or the new, never half of it, whenever the writer dies.
 
-What is read may have been written by anyone: sweeps, baselines and tables are exchanged between people. So nothing is
-opened but regular files (a pipe would block for ever, a device may never end), nothing larger than a limit is read, and
-of JSON nothing is taken that no file of ours has: NaN, numbers that fit no machine word, lists a thousand deep.
+What is read may have been written by anyone: sweeps, baselines and tables are exchanged between people. So nothing
+larger than a limit is read (`orchestrator.limits`), and of JSON nothing is taken that no file of ours has: NaN, numbers
+that fit no machine word, lists a thousand deep, texts that move a terminal's cursor.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import math
 import os
 import shutil
-import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, NoReturn
 
-LARGEST = 256 << 20
-"""Bytes of a file that is read whole. The plan of 10,000 jobs has 5 MB; parsed, a file may take 25 times its size."""
-DEEPEST = 64
-"""Levels of lists and objects in each other."""
-WORD = 2**63
-"""Integers are smaller, as in a column of a table."""
+from orchestrator import limits
+from orchestrator.errors import without_escapes
+
 NUMBERS = frozenset({int, float})
 
 
@@ -54,89 +49,72 @@ def write_text(path: Path, text: str) -> None:
         raise
 
 
-def open_file(path: Path, *, linked: bool = True) -> BinaryIO:
-    """Open a regular file for reading, in bytes. Anything else is an OSError that says so, at once.
-
-    `linked=False`: nor may it be a symbolic link, which can name any file of the reader's.
-    """
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if linked else os.O_NOFOLLOW)
-    try:
-        descriptor = os.open(path, flags)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise OSError(errno.ELOOP, "it is a symbolic link", str(path)) from error
-        raise
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "it is no regular file", str(path))
-    return open(descriptor, "rb")
+def read_bytes(path: Path, most: int = limits.FILE) -> bytes:
+    """Return what a file holds; ValueError when that is more than `most` bytes."""
+    with open(path, "rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"it has more than {most:,} bytes, and no more are read")
+    return content
 
 
-def read_bytes(path: Path, most: int = LARGEST, *, linked: bool = True) -> bytes:
-    """Return what a regular file holds; ValueError when that is more than `most` bytes. `linked`: as `open_file`."""
-    with open_file(path, linked=linked) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > most:
-            raise ValueError(f"it has {size:,} bytes, and no more than {most:,} are read")
-        return file.read()
+def read_json(path: Path, most: int = limits.FILE) -> Any:
+    """Read a JSON file of at most `most` bytes, as `checked` returns it.
 
-
-def read_json(path: Path, most: int = LARGEST, *, linked: bool = True) -> Any:
-    """Read a JSON file. ValueError when it is none (UnicodeDecodeError included), or not one of `check_json`.
-
-    `most` and `linked`: as `read_bytes`.
+    ValueError when it is none (UnicodeDecodeError included).
     """
     try:
-        value = json.loads(read_bytes(path, most, linked=linked), parse_constant=_no_number)
+        value = json.loads(read_bytes(path, most), parse_constant=_no_number)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
-    check_json(value)
+    return checked(value)
+
+
+def checked(value: Any, depth: int = 0) -> Any:
+    """Return a JSON value (the same, changed) whose texts are of some length, and can do nothing to a terminal.
+
+    Raises ValueError for what would become a wrong figure or a traceback somewhere: nested too deeply; a number that is
+    infinite (1e999 is read so) or an integer that fits no machine word; half of a character.
+    """
+    kind = type(value)
+    if kind is not dict and kind is not list:
+        return _scalar(value)
+    if depth > limits.DEEPEST:
+        raise ValueError(f"nested more than {limits.DEEPEST} deep")
+    if kind is dict:
+        if not all(map(str.isprintable, value)):
+            value = {_scalar(key): item for key, item in value.items()}
+        places = value.items()
+    elif value and NUMBERS.issuperset(map(type, value)):  # samples: at the speed of C
+        _scalar(min(value))
+        _scalar(max(value))
+        return value
+    else:
+        places = enumerate(value)
+    for place, item in places:
+        new = checked(item, depth + 1) if type(item) in (dict, list) else _scalar(item)
+        if new is not item:
+            value[place] = new
     return value
 
 
-def check_json(value: Any, depth: int = 0) -> None:
-    """Raise ValueError for a JSON value that would become a wrong figure or a traceback somewhere.
-
-    Nested over `DEEPEST`; a number that is infinite (1e999 is read so) or an integer over `WORD`; half of a character.
-    """
-    if depth > DEEPEST:
-        raise ValueError(f"nested more than {DEEPEST} deep")
-    kind = type(value)
-    if kind is dict:
-        for key in value:
-            _check_scalar(key)
-        value = value.values()
-    elif kind is not list:
-        _check_scalar(value)
-        return
-    elif value and NUMBERS.issuperset(map(type, value)):  # samples: at the speed of C
-        _check_scalar(min(value))
-        _check_scalar(max(value))
-        return
-    for item in value:
-        if type(item) in (dict, list):
-            check_json(item, depth + 1)
-        else:
-            _check_scalar(item)
-
-
-def _check_scalar(value: Any) -> None:
+def _scalar(value: Any) -> Any:
     kind = type(value)
     if kind is str:
-        if not value.isascii():
-            _check_text(value)
-    elif kind is float:
-        if not math.isfinite(value):
-            _no_number(str(value))
-    elif kind is int and not -WORD < value < WORD:
+        return value if value.isprintable() and len(value) <= limits.RECORD else _text(value)
+    if kind is float and not math.isfinite(value):
+        _no_number(str(value))
+    if kind is int and not -limits.WORD < value < limits.WORD:
         raise ValueError(f"an integer of {value.bit_length()} bits is no figure")
+    return value
 
 
-def _check_text(text: str) -> None:
+def _text(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise ValueError(f"a text has half of a character: {text[:40]!r}") from error
+    return without_escapes(text if len(text) <= limits.RECORD else text[: limits.RECORD] + "…")
 
 
 def _no_number(word: str) -> NoReturn:

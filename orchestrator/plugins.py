@@ -8,9 +8,8 @@ Names are resolved only inside the allowed packages: reading a sweep that someon
 plug-ins of your own, name their packages in the environment variable ORCHESTRATOR_PLUGIN_PACKAGES (separated by
 commas); a sweep cannot set it.
 
-A plug-in whose options can make it run code that is not in those packages (a file of the user's, a program, a model
-from a hub) has a method `foreign_code() -> list[str]`: one phrase for each such thing that its options name. Before a
-sweep that someone sent is run again a person is asked about them (`orchestrator.planning.trust`).
+Options may make a plug-in run code that is not in those packages: a file of the user's, a program. So before a sweep
+that someone sent is run again a person is asked, and shown all of them (`orchestrator.planning.trust`).
 """
 
 from __future__ import annotations
@@ -124,6 +123,20 @@ class Decoding(Protocol):
 
         Raises Unsupported where a layer's state cannot be set back.
         """
+
+
+class Costed(Protocol):
+    """A plug-in that says what it costs, for the estimate before a sweep, and for even shards. No plug-in has to.
+
+    cost_factor: of a compiler its compile time in that of inductor (0: it does not compile); of a mode the compile
+    time in that of inference; of an observed measure its time in that of one compilation and ten steps. It may be a
+    property. A mode may have besides `step_size(workload) -> (tokens, calls)`: with so many tokens is the model called
+    in one step, the whole batch, and so many calls of one token each are among them. Without it: the input, one call.
+    """
+
+    @property
+    def cost_factor(self) -> float:
+        """Seconds, as a share of what is usual."""
 
 
 class Builder(Protocol):
@@ -268,6 +281,9 @@ class Measure(Protocol):
     `default_batch_size: ClassVar[int]`, which stands for the suite's where none is asked for, and, where it compares
     results, `deterministic: ClassVar[bool] = True`: on CUDA its process is made deterministic as that of a judged one.
     One with the options `tolerance`, `cosine` and `larger_multiplier` gets the suite's.
+
+    One that finds more than samples declares its tables, `TABLES: ClassVar[Mapping[str, TableSpec]]`
+    (`orchestrator.columns`), and leaves their rows with `context.find`. Every output has them.
     """
 
     kind: ClassVar[str]
@@ -348,14 +364,11 @@ def resolve(target: str) -> type:
 
 
 def trains(mode: PluginSpec) -> bool:
-    """Return whether a mode's steps differentiate the model: its class says so; its name, where that is not to be had.
+    """Return whether a mode's steps differentiate the model, by its class. Who reads a sweep asks the job instead.
 
-    Nothing is raised: who reads a sweep may not have, or not allow, the package of its modes.
+    Raises UsageError when the class is not to be had (`resolve`).
     """
-    try:
-        return bool(resolve(mode.target).training)  # type: ignore[attr-defined]
-    except Exception:  # noqa: BLE001 - whatever the import of somebody's module raises
-        return mode.name.startswith("training")
+    return bool(resolve(mode.target).training)  # type: ignore[attr-defined]
 
 
 def check_options(spec: PluginSpec, where: str) -> None:
@@ -417,9 +430,3 @@ def instantiate(spec: PluginSpec) -> Any:
     """Build the plug-in object from its spec. Raises UsageError as `resolve` and `check_options` do."""
     check_options(spec, spec.name)
     return resolve(spec.target)(**spec.options)
-
-
-def foreign_code(plugin: Any) -> list[str]:
-    """Return what of a plug-in's options runs code that is not of the allowed packages, in its own words."""
-    says: Callable[[], list[str]] | None = getattr(plugin, "foreign_code", None)
-    return [] if says is None else says()

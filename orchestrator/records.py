@@ -157,8 +157,9 @@ class JobSpec:
     `id` is a hash of everything that can change the numbers (`job_id`); `launcher` is "fork" or "subprocess";
     `env` are environment variables added to the worker's; `timeout_s` bounds the whole process, in seconds;
     `cost_s` is the planner's estimate, in seconds; `point` is the grid point of the sweep that asked for it, or for
-    what needs it (its place among `store.Sweep.points`); `kind` is one of `KINDS`, None in plans of older versions;
-    `disk_bytes` is what it leaves on the disk for the jobs that need it, at least, in the planner's estimate.
+    what needs it (its place among `store.Sweep.points`); `kind` is one of `KINDS`, None where it was imported;
+    `disk_bytes` is what it leaves on the disk for the jobs that need it, at least, in the planner's estimate;
+    `training` says whether its mode differentiates the model, None where nobody has asked its class.
     """
 
     id: str
@@ -175,6 +176,12 @@ class JobSpec:
     point: int | None = None
     kind: str | None = None
     disk_bytes: float = 0.0
+    training: bool | None = None
+
+    @property
+    def is_training(self) -> bool:
+        """Whether its mode trains: as planned, or by its name; who reads a sweep imports nothing of it."""
+        return self.workload.mode.name.startswith("training") if self.training is None else self.training
 
     @property
     def is_eager(self) -> bool:

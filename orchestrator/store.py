@@ -2,6 +2,7 @@
 
     outputs/2026-11-21/10-31-07/
       sweep.json            what was asked, where, with what: argv, overrides, points, environment, git state
+      owner                 signature of plan and header, by which a user knows a sweep of their own
       lock                  held while the sweep runs, and by whom (lock.<n>: a shard)
       plan.json             the job graph, each record stored once and referred to by its fingerprint
       conf/                 copy of the configuration folders that were composed
@@ -15,23 +16,23 @@ A file is written whole or not at all (`orchestrator.files`). A result file that
 says so.
 
 A folder may come from anyone. Ids are names of folders in it, and are checked (`orchestrator.validity`) before they
-become paths; symbolic links inside it are not followed, neither for reading nor for writing: what a sweep says stays
-in it.
+become paths. Its header is what everybody reads first, and before that the folder is walked once: one with a symbolic
+link, a pipe or a device where we read or write is refused (`SweepFolder.check`). So what a sweep says stays in it.
 """
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
+from orchestrator import limits
 from orchestrator.errors import UsageError
-from orchestrator.files import LARGEST, open_file, read_json, write_json
-from orchestrator.migrations import migrated
+from orchestrator.files import read_json, write_json
 from orchestrator.packing import pack, unpack
 from orchestrator.records import (
     SCHEMA_VERSION,
@@ -47,14 +48,13 @@ from orchestrator.validity import (
     check_plugin,
     check_result,
     check_workload,
+    without_schema,
 )
 
-LARGEST_RESULT = 64 << 20
-"""Bytes of a result or a job that is read: ours have 10 kB, with every sample that was taken."""
 _RESULT_HEAD = re.compile(rb'\{\s*"schema": %d,\s*"job_id": "(\w+)",\s*"status": "(\w+)",' % SCHEMA_VERSION)
 _HEAD_BYTES = 200
 _TAIL = b"\n}\n"
-_OWN = re.compile(r"(sweep\.json|plan\.json|report\.html|lock(\.\d+)?|conf|jobs|tables|references|caches)")
+_OWN = re.compile(r"(sweep\.json|plan\.json|owner|report\.html|lock(\.\d+)?|conf|jobs|tables|references|caches)")
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Sweep:
     created: float
     environment: Any = field(default_factory=dict)
     origin: str | None = None  # the folder of the sweep that this one reruns, or what it was imported from
-    grid: tuple[tuple[str, ...], ...] = ()  # the overrides of each grid point, single values; () in older sweeps
+    grid: tuple[tuple[str, ...], ...] = ()  # the overrides of each grid point, single values; () where it was imported
 
     @property
     def imported(self) -> bool:
@@ -97,6 +97,7 @@ class SweepFolder:
         self.root = Path(root).absolute()
         self.sweep_file = self.root / "sweep.json"
         self.plan_file = self.root / "plan.json"
+        self.owner = self.root / "owner"
         self.lock = self.root / "lock"
         self.conf = self.root / "conf"
         self.jobs = self.root / "jobs"
@@ -147,46 +148,35 @@ class SweepFolder:
         """Private compile-cache folder of a job family (the rounds of one job)."""
         return self.caches / check_id(family)
 
-    # -- links
-
-    def inside(self, path: Path) -> Path:
-        """Return the path of a file or folder in here. Raises OSError when a folder on the way to it is a link."""
-        root, folder = len(str(self.root)), os.path.dirname(path)
-        while len(folder) > root:
-            if os.path.islink(folder):
-                raise OSError(errno.ELOOP, "it is a symbolic link, and may lead out of the sweep", folder)
-            folder = os.path.dirname(folder)
-        return path
-
-    def open_log(self, job_id: str) -> BinaryIO:
-        """Open a job's log for reading. Raises OSError when it is no regular file in here."""
-        return open_file(self.inside(self.log_file(job_id)), linked=False)
-
     def end_of_log(self, job_id: str, most: int) -> bytes | None:
         """Return the last `most` bytes of a job's log, None when there is no log that can be read."""
         try:
-            with self.open_log(job_id) as file:
+            with open(self.log_file(job_id), "rb") as file:
                 file.seek(max(file.seek(0, os.SEEK_END) - most, 0))
                 return file.read(most)
         except OSError:
             return None
 
-    def refuse_links(self) -> None:
-        """Raise UsageError when a file or folder in which jobs write is a link, a pipe, a device: before they run."""
-        shared = [self.root, self.jobs, self.references, self.caches]
-        waiting = [folder for folder in shared if folder.is_dir() and not folder.is_symlink()]
+    def check(self) -> None:
+        """Raise UsageError when anything that we read or write in here is neither a file nor a folder.
+
+        What jobs made for themselves (artifacts, caches) is not looked into: we do not read it.
+        """
+        waiting = [str(self.root)]
         while waiting:
             folder = waiting.pop()
-            for entry in _entries(folder):
-                if folder == self.root and not _OWN.fullmatch(entry.name):
-                    continue
-                if not (entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False)):
-                    raise UsageError(
-                        f"{entry.path} is a symbolic link, or no file: a job could write elsewhere through it. "
-                        "orchestrator never makes one: remove it, if you trust this folder at all"
-                    )
-                if folder == self.jobs and entry.is_dir(follow_symlinks=False):
-                    waiting.append(Path(entry.path))
+            with contextlib.suppress(OSError):  # it is gone, or cannot be read: then its files cannot be either
+                for entry in list(os.scandir(folder)):
+                    if folder == str(self.root) and not _OWN.fullmatch(entry.name):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        if entry.name != "artifacts" and folder != str(self.caches):
+                            waiting.append(entry.path)
+                    elif not entry.is_file(follow_symlinks=False):
+                        raise UsageError(
+                            f"{entry.path} is a symbolic link, or no file, and may lead out of the sweep. "
+                            "orchestrator never makes one: remove it, if you trust this folder at all"
+                        )
 
     # -- sweep and plan
 
@@ -197,8 +187,9 @@ class SweepFolder:
         write_json(self.sweep_file, {"schema": SCHEMA_VERSION, **to_json(sweep)})
 
     def read_sweep(self) -> Sweep:
-        """Raises UsageError when the folder is not a sweep, cannot be read, or is of another schema version."""
-        data = _read_part(self.sweep_file, "sweep")
+        """Raises UsageError as `check`, and when the folder is no sweep, is damaged, or of another schema version."""
+        self.check()
+        data = _read_part(self.sweep_file, "sweep", limits.HEADER)
         try:
             sweep = from_json(Sweep, data)
             check_header(sweep.points, sweep.grid, sweep.environment, sweep.created)
@@ -208,7 +199,7 @@ class SweepFolder:
 
     def read_graph(self) -> JobGraph:
         """Raises UsageError as `read_sweep`."""
-        data = _read_part(self.plan_file, "plan")
+        data = _read_part(self.plan_file, "plan", limits.PLAN)
         try:
             return JobGraph(unpack(data))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -217,7 +208,7 @@ class SweepFolder:
     # -- jobs and results
 
     def write_job(self, job: JobSpec) -> None:
-        self.inside(self.job_file(job.id)).parent.mkdir(parents=True, exist_ok=True)
+        self.job(job.id).mkdir(parents=True, exist_ok=True)
         write_json(self.job_file(job.id), {"schema": SCHEMA_VERSION, **to_json(job)})
 
     def read_job(self, job_id: str) -> JobSpec:
@@ -228,15 +219,15 @@ class SweepFolder:
         return job
 
     def write_result(self, result: JobResult) -> None:
-        self.inside(self.result_file(result.job_id)).parent.mkdir(parents=True, exist_ok=True)
+        self.job(result.job_id).mkdir(parents=True, exist_ok=True)
         write_json(self.result_file(result.job_id), {"schema": SCHEMA_VERSION, **to_json(result)})
 
     def read_result(self, job_id: str) -> JobResult | Unreadable | None:
         """Return the result, None when there is none, or `Unreadable` when the file is cut short or not ours."""
         path = self.result_file(job_id)
         try:
-            data = read_json(self.inside(path), LARGEST_RESULT, linked=False)
-            result = check_result(from_json(JobResult, migrated("result", data)))
+            data = without_schema(read_json(path, limits.RESULT))
+            result = check_result(from_json(JobResult, data))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, AttributeError) as error:
@@ -252,7 +243,7 @@ class SweepFolder:
         samples. Any other is read in full.
         """
         try:
-            with open_file(self.inside(self.result_file(job_id)), linked=False) as file:
+            with open(self.result_file(job_id), "rb") as file:
                 head = file.read(_HEAD_BYTES)
                 file.seek(-len(_TAIL), os.SEEK_END)
                 tail = file.read()
@@ -267,7 +258,7 @@ class SweepFolder:
 
 def read_job(path: Path) -> JobSpec:
     """Read one job.json. Raises UsageError when it is missing, damaged or of another schema version."""
-    data = _read_part(path, "job", LARGEST_RESULT)
+    data = _read_part(path, "job", limits.RESULT)
     try:
         job = check_job(from_json(JobSpec, data))
         check_workload(job.workload)
@@ -327,21 +318,14 @@ def find_sweep(reference: str, root: Path) -> SweepFolder:
     return hits[0]
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
+def _read_part(path: Path, what: str, most: int) -> dict[str, Any]:
     try:
-        return list(os.scandir(folder))
-    except OSError as error:
-        raise UsageError(f"{folder} cannot be read: {error}") from error
-
-
-def _read_part(path: Path, what: str, most: int = LARGEST) -> dict[str, Any]:
-    try:
-        data = read_json(path, most, linked=False)
+        data = read_json(path, most)
     except FileNotFoundError:
         raise UsageError(f"{path.parent} is not a {what} folder: it has no {path.name}") from None
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from error
     try:
-        return migrated(what, data)
+        return without_schema(data)
     except ValueError as error:
         raise UsageError(f"{path} {error}") from error

@@ -9,27 +9,39 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from orchestrator.records import KINDS, NEED_REQUIRES_SUCCESS, STATUSES, JobResult, JobSpec, PluginSpec, Workload
+from orchestrator import limits
+from orchestrator.records import (
+    KINDS,
+    NEED_REQUIRES_SUCCESS,
+    SCHEMA_VERSION,
+    STATUSES,
+    JobResult,
+    JobSpec,
+    PluginSpec,
+    Workload,
+)
 
 ID = re.compile(r"[0-9a-f]{8,64}")
 """Of a job or a family: it is the name of a folder. Ours have 16 hexadecimal digits."""
 DEVICE = re.compile(r"[a-z][a-z0-9_]*(:[0-9]{1,3})?")
 """Ours are "cpu" and "cuda:1"; files of other tools have others."""
 LAUNCHERS = ("fork", "subprocess")
-LONGEST_NAME = 1000
-"""Characters of a name: of a suite, a model, a compiler, ... It stands in every row of every table."""
-LARGEST_RECORD = 256 << 10
-"""Characters of a workload or a plug-in with all its options, as JSON. Those of Hugging Face have 2,000."""
-LARGEST_PLAN = 2 << 30
-"""Characters of a plan in which every job had records of its own: what a small file of many jobs, which all refer to a
-few large records, would become in tables."""
-MOST_ROUNDS = 100_000
-MOST_JOBS = 250_000
-"""Of one sweep: its tables are made in memory, of some 10 kB a job."""
-LAST_SECOND = 1e11
-"""Times are between 1970 and the year 5138: others have no date."""
+
+
+def without_schema(data: Any) -> dict[str, Any]:
+    """Return the JSON object of a file of this schema version without its "schema"; ValueError for any other."""
+    version = data.get("schema") if isinstance(data, dict) else None
+    if type(version) is not int:
+        raise ValueError("has no schema version: it is damaged, or was not written by orchestrator")
+    if version != SCHEMA_VERSION:
+        age, remedy = ("a newer", "upgrade") if version > SCHEMA_VERSION else ("an older", "use the one that wrote it")
+        raise ValueError(
+            f"was written by {age} orchestrator (schema version {version}); this one reads {SCHEMA_VERSION}: {remedy}"
+        )
+    return {key: value for key, value in data.items() if key != "schema"}
 
 
 def check_id(text: str) -> str:
@@ -39,7 +51,7 @@ def check_id(text: str) -> str:
     return text
 
 
-def check_name(text: str, what: str, longest: int = LONGEST_NAME) -> None:
+def check_name(text: str, what: str, longest: int = limits.NAME) -> None:
     """A name is one line of characters that can be seen: nothing in it moves a cursor or turns a line around."""
     if len(text) > longest:
         raise ValueError(f"the name of a {what} has {len(text):,} characters, over {longest:,}")
@@ -72,7 +84,7 @@ def check_job(job: JobSpec) -> JobSpec:
     check_id(job.id)
     if job.launcher not in LAUNCHERS:
         raise ValueError(f"job {job.id} has the launcher {job.launcher[:40]!r}; there are {', '.join(LAUNCHERS)}")
-    if not 0 <= job.round < MOST_ROUNDS:
+    if not 0 <= job.round < limits.ROUNDS:
         raise ValueError(f"job {job.id} has the round {job.round}")
     if job.point is not None and job.point < 0:
         raise ValueError(f"job {job.id} has the grid point {job.point}")
@@ -95,8 +107,8 @@ def check_job(job: JobSpec) -> JobSpec:
 
 def check_order(jobs: Sequence[JobSpec]) -> None:
     """Ids are unique, and every job stands behind those of the plan that it needs: so there are no circles."""
-    if len(jobs) > MOST_JOBS:
-        raise ValueError(f"it has {len(jobs):,} jobs, over {MOST_JOBS:,}")
+    if len(jobs) > limits.JOBS:
+        raise ValueError(f"it has {len(jobs):,} jobs, over {limits.JOBS:,}")
     place = {job.id: number for number, job in enumerate(jobs)}
     if len(place) < len(jobs):
         raise ValueError("two jobs have the same id")
@@ -109,11 +121,11 @@ def check_order(jobs: Sequence[JobSpec]) -> None:
 def check_sizes(records: Mapping[str, int], references: Iterable[str]) -> None:
     """`records`: key -> characters; `references`: the keys that jobs refer to, once for every time that they do."""
     largest = max(records, key=lambda key: records[key], default=None)
-    if largest is not None and records[largest] > LARGEST_RECORD:
-        raise ValueError(f"record {largest} has {records[largest]:,} characters, over {LARGEST_RECORD:,}")
+    if largest is not None and records[largest] > limits.RECORD:
+        raise ValueError(f"record {largest} has {records[largest]:,} characters, over {limits.RECORD:,}")
     total = sum(records[key] for key in references)
-    if total > LARGEST_PLAN:
-        raise ValueError(f"its jobs would have {total:,} characters in a table, over {LARGEST_PLAN:,}")
+    if total > limits.RECORDS:
+        raise ValueError(f"its jobs would have {total:,} characters in a table, over {limits.RECORDS:,}")
 
 
 def check_header(points: Sequence[Any], grid: Sequence[Sequence[str]], environment: Any, created: float) -> None:
@@ -126,18 +138,23 @@ def check_header(points: Sequence[Any], grid: Sequence[Sequence[str]], environme
     gpus = environment.get("gpus") or []
     if type(gpus) is not list or not all(type(gpu) is dict for gpu in gpus):
         raise ValueError("the gpus of its environment are no list of objects")
-    if any(sum(map(len, own)) > LARGEST_RECORD for own in grid):
-        raise ValueError(f"the overrides of a grid point have over {LARGEST_RECORD:,} characters")
+    if any(sum(map(len, own)) > limits.RECORD for own in grid):
+        raise ValueError(f"the overrides of a grid point have over {limits.RECORD:,} characters")
     check_time(created)
 
 
 def check_result(result: JobResult) -> JobResult:
-    """Return a result whose times are dates."""
+    """Return a result whose times are dates, and whose message fits a table."""
     check_time(result.started)
     check_time(result.ended)
-    return result
+    if len(result.samples) > limits.METRICS:
+        raise ValueError(f"it has samples of {len(result.samples):,} metrics, over {limits.METRICS:,}")
+    failure = result.failure
+    if failure is not None and len(failure.message) > limits.MESSAGE:
+        failure = replace(failure, message=failure.message[: limits.MESSAGE] + "…")
+    return replace(result, failure=failure) if failure is not result.failure else result
 
 
 def check_time(seconds: float) -> None:
-    if not 0 <= seconds < LAST_SECOND:
+    if not 0 <= seconds < limits.LAST_SECOND:
         raise ValueError(f"{seconds:g} is no time, in seconds since 1970")

@@ -40,3 +40,18 @@ def test_importing_plugins_imports_nothing_heavy() -> None:
 
 def test_the_records_and_the_store_import_nothing_heavy() -> None:
     assert imported_by("import orchestrator.records, orchestrator.store, orchestrator.worker.run") == set()
+
+
+TESTS = Path(__file__).parent
+
+
+@pytest.mark.parametrize("path", sorted(TESTS.rglob("*.py")), ids=lambda path: str(path.relative_to(TESTS)))
+def test_no_file_in_tests_imports_a_test_module(path: Path) -> None:
+    """What tests share is in `tests/support`, or in the plug-ins `fakes` and the campaign `chaos`."""
+    names = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names.append(node.module or "")
+    assert not [name for name in names if name.split(".")[-1].startswith("test_")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import synthetic
+from support import synthetic
 
 from orchestrator.results import load, tables
 from orchestrator.results.attention import Flag, failures, flagged

@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from support.command import command, said
 
 from orchestrator.__main__ import main
 from orchestrator.store import SweepFolder, find_sweep
@@ -20,32 +21,12 @@ REPOSITORY = Path(__file__).parent.parent
 MAIN = ["compiler=eager,inductor", "dtype=float16"]
 
 
-def command(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the real command in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "orchestrator", *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "200", **environment},
-        check=False,
-    )
-
-
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory, far from the checkout."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     return tmp_path
-
-
-def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """Run the command in this process; return (exit code, stdout, stderr)."""
-    code = main(arguments)
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
 
 
 def jobs(text: str) -> int:
@@ -200,6 +181,43 @@ def test_help_is_one_screen_with_verbs_groups_and_exit_codes(capsys: pytest.Capt
     assert len(out.splitlines()) < 45
     for word in ("report ", "compiler ", "inductor_compiled_autograd", "dry_run=true", "resume=latest", "Exit code"):
         assert word in out
+
+
+# -- what nobody foresaw
+
+
+def test_a_defect_ends_with_3_and_one_message_that_says_how_to_report_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(argv: object) -> int:
+        raise ZeroDivisionError("one \x1b[2Jby nought")
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.delenv("ORCHESTRATOR_TRACEBACK", raising=False)
+    monkeypatch.setattr("orchestrator.reporting.listing.main", fails)
+    assert main(["ls"]) == 3
+    error = capsys.readouterr().err
+    (file,) = tmp_path.iterdir()
+    assert error.startswith("orchestrator: ZeroDivisionError: one by nought\n")
+    assert str(file) in error
+    assert "report it" in error
+    assert "Traceback" not in error
+    assert "in fails" in file.read_text()
+    monkeypatch.setenv("ORCHESTRATOR_TRACEBACK", "1")
+    assert main(["ls"]) == 3
+    assert "in fails" in capsys.readouterr().err
+    monkeypatch.setattr("orchestrator.reporting.rerun.main", fails)
+    with pytest.raises(ZeroDivisionError):  # a job's own, for a debugger
+        main(["rerun", "--in-process"])
+
+
+def test_ctrl_c_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def stopped(argv: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("orchestrator.reporting.listing.main", stopped)
+    assert main(["ls"]) == 130
+    assert capsys.readouterr().err == "Interrupted.\n"
 
 
 # -- what is refused

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
-from test_end_to_end import run, table
-from test_measures import QUICK, NetBuilder
+from support.command import run, table
+from support.judging import CONF, context, judged, option, workload
+from support.measuring import QUICK, NetBuilder
 
 from orchestrator.compilers import dynamo_backends, onnx_runtime
 from orchestrator.compilers.captured import as_in_a_step
@@ -29,21 +29,10 @@ from orchestrator.compilers.packages import present, require
 from orchestrator.compilers.quantized import Quantized
 from orchestrator.compilers.torchscript import JitTrace
 from orchestrator.errors import UsageError
-from orchestrator.measures.accuracy import Accuracy
-from orchestrator.measures.context import Context
-from orchestrator.measures.reference import Reference
-from orchestrator.plugins import Compiled, Outcome, Program, Unsupported, instantiate, wants_cuda_graphs
-from orchestrator.probes.memory import MemoryProbe
-from orchestrator.records import PASS, JobSpec, PluginSpec, Workload
+from orchestrator.plugins import Compiled, Program, Unsupported, instantiate, wants_cuda_graphs
+from orchestrator.records import PASS, PluginSpec
 
-CONF = Path(__file__).parent.parent / "conf"
 CPU_ONLY = pytest.mark.skipif(torch.cuda.is_available(), reason="asks what is refused without a GPU")
-
-
-def option(group: str, name: str) -> PluginSpec:
-    """Read an option of a group as the planner would, without Hydra."""
-    conf = yaml.safe_load((CONF / group / f"{name}.yaml").read_text())
-    return PluginSpec(name=conf["name"], target=conf["target"], options=conf["options"])
 
 
 COMPILERS = sorted(file.stem for file in (CONF / "compiler").glob("*.yaml"))
@@ -73,36 +62,6 @@ def _a_process_like_a_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         yield
     torch._dynamo.config.load_config(dynamo)
     torch.use_deterministic_algorithms(deterministic)
-
-
-def workload(mode: str = "inference", dtype: str = "float32", device: str = "cpu") -> Workload:
-    return Workload(
-        suite="tests", builder=PluginSpec(name="net", target="tests.net"), mode=option("mode", mode), dtype=dtype,
-        device=device, batch_size=8, sequence_length=None, seed=1, threads=1,
-    )  # fmt: skip
-
-
-def context(tmp_path: Path, compiler: Any, load: Workload) -> Context:
-    """Return what a measure gets in a worker, for the network of the measures' own tests."""
-    job = JobSpec(
-        id="job", workload=load, compiler=PluginSpec(name="tested", target="tests.tested"),
-        measure=PluginSpec(name="accuracy", target="tests.accuracy"), round=0, launcher="fork", env={}, needs=(),
-        timeout_s=60, cost_s=1,
-    )  # fmt: skip
-    device = torch.device("cpu")
-    return Context(
-        job=job, device=device, builder=NetBuilder(), mode=instantiate(load.mode), compiler=compiler, folder=tmp_path,
-        reference=tmp_path / "reference", references=[tmp_path / "reference"], memory=MemoryProbe(device),
-        entered=lambda phase: None,
-    )  # fmt: skip
-
-
-def judged(tmp_path: Path, compiler: Any, load: Workload, **rule: Any) -> tuple[Outcome, Context]:
-    """Check the compiler, and judge it by eager's outputs, loss, gradients and buffers."""
-    compiler.check(load)
-    assert Reference().run(context(tmp_path, Eager(), load)).status == PASS
-    seen = context(tmp_path, compiler, load)
-    return Accuracy(tolerance=1e-3, **rule).run(seen), seen
 
 
 def named(names: set[str]) -> list[Any]:

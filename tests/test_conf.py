@@ -7,43 +7,22 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from hydra_loader import loader
 from omegaconf import OmegaConf
+from support.plans import LOADER, composed, planned
 
 from orchestrator.errors import UsageError
 from orchestrator.planning.compose import compose
 from orchestrator.planning.composer import Composer
-from orchestrator.planning.grid import expand, normalise
-from orchestrator.planning.machine import Machine
-from orchestrator.planning.plan import plan
 from orchestrator.planning.points import PointReader
 from orchestrator.plugins import PACKAGES_VARIABLE
 from orchestrator.records import OBSERVED
-from orchestrator.store import JobGraph
 
 REPOSITORY = Path(__file__).parent.parent
 FILES = [file.relative_to(REPOSITORY / "conf") for file in sorted((REPOSITORY / "conf").glob("*/**/*.yaml"))]
 OPTIONS = [f"{file.parts[0]}={'/'.join(file.with_suffix('').parts[1:])}" for file in FILES]
 EXPERIMENTS = sorted((REPOSITORY / "experiments").glob("*.yaml"))
-MACHINE = Machine(cores=2, cuda_devices=0)
-LOADER = loader()
 NAMED = {"suite=transformers": "suite.models=[BertForMaskedLM]", "suite=user": "suite.models=[models.py:Net]"}
 """Suites that have no models of their own -> one that they take."""
-
-
-def composed(*overrides: str, user: str | None = None) -> dict[str, Any]:
-    source = LOADER if user is None else loader(user)
-    normal = [normalise(override) for override in overrides]
-    return Composer(source, compose(source, "config", normal)).point(normal)
-
-
-def planned(*overrides: str) -> JobGraph:
-    """Plan what the command would: with the axes that configuration and experiments set."""
-    master = compose(LOADER, "config", list(overrides))
-    shape = [OmegaConf.to_container(master[key]) for key in ("grids", "zip")]
-    points = expand(overrides, dict(master.hydra.sweeper.params), *shape, LOADER)
-    composer, reader = Composer(LOADER, master), PointReader()
-    return plan([reader.read(composer.point(point)) for point in points], MACHINE)
 
 
 @pytest.mark.parametrize("option", OPTIONS)

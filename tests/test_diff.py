@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import synthetic
-from test_end_to_end import FAKES, run
+from support import synthetic
+from support.command import FAKES, run
 
 from orchestrator.__main__ import main
 from orchestrator.errors import UsageError

@@ -6,13 +6,13 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-import synthetic
-from test_end_to_end import ENVIRONMENT, FAKES, HERE, run
+from support import synthetic
+from support.command import ENVIRONMENT, FAKES, ROOT, run
 
-ROOT = HERE.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -107,3 +107,11 @@ def test_make_sweep_is_the_main_command() -> None:
         ["make", "--dry-run", "sweep"], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=True
     ).stdout
     assert "python -m orchestrator -m compiler=eager,inductor dtype=float16" in printed
+
+
+def test_the_way_to_a_data_frame_gives_one(folder: Path) -> None:
+    (code,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "report.md").read_text(), re.M | re.S)
+    (sweep,) = folder.glob("outputs/*/*")
+    code = re.sub(r'"outputs/[^"]*"', repr(str(sweep)), code) + "print(type(frame).__name__, len(frame))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT)
+    assert done.stdout.startswith("DataFrame ")

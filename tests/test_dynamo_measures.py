@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_measures import context
+from support.measuring import context
 
 from orchestrator.compilers.dynamo import TorchCompile
 from orchestrator.compilers.eager import Eager
@@ -20,7 +20,7 @@ from orchestrator.measures.batch_invariance import BatchInvariance
 from orchestrator.measures.cache_lookup import CacheLookup
 from orchestrator.measures.coverage import Coverage
 from orchestrator.measures.dynamic_shapes import DynamicShapes
-from orchestrator.measures.explain import BREAK, LEFT, Explain
+from orchestrator.measures.explain import BREAK, LEFT, Explain, by_reason
 from orchestrator.measures.minify import Minify, keep, operators
 from orchestrator.measures.recompilations import Recompilations
 from orchestrator.modes.inference import Inference
@@ -28,7 +28,6 @@ from orchestrator.modes.training import Training
 from orchestrator.plugins import Forward, Program, Unsupported
 from orchestrator.probes.compilations import short_reason
 from orchestrator.records import FAIL_ACCURACY, FAIL_TO_RUN, PASS, PASS_DUE_TO_SKIP, Workload
-from orchestrator.results.findings import by_reason
 from orchestrator.worker.run import classify
 
 NO_OP = TorchCompile(backend="eager")

@@ -13,46 +13,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
-
-from orchestrator.store import SweepFolder, find_sweep
-
-HERE = Path(__file__).parent
-FAKES = ["--config-dir", str(HERE / "fakes" / "conf")]
-ENVIRONMENT = {
-    **os.environ,
-    "HF_HUB_OFFLINE": "1",
-    "ORCHESTRATOR_PLUGIN_PACKAGES": "fakes",
-    "PYTHONPATH": f"{HERE.parent}{os.pathsep}{HERE}",
-    "COLUMNS": "120",
-}
-
-
-def start(cwd: Path, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "orchestrator", *arguments],
-        cwd=cwd,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def run(cwd: Path, *arguments: str, code: int = 0) -> str:
-    process = start(cwd, *arguments)
-    output, _ = process.communicate(timeout=900)
-    assert process.returncode == code, output
-    return output
-
-
-def latest(cwd: Path) -> SweepFolder:
-    return find_sweep("latest", cwd / "outputs")
-
-
-def table(cwd: Path, name: str) -> pd.DataFrame:
-    return pd.read_csv(latest(cwd).tables / f"{name}.csv")
+from support.command import FAKES, latest, run, start, table
 
 
 def test_the_main_command_shrunk(tmp_path: Path) -> None:

@@ -14,7 +14,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
-import synthetic
+from support import synthetic
+from support.command import orchestrator
+from support.dynamobench import COUNTERS, GOLDEN, load_of, timed
 
 from orchestrator.records import Need
 from orchestrator.results import dynamobench
@@ -24,62 +26,6 @@ from orchestrator.results.tables import build
 from orchestrator.store import SweepFolder
 
 HERE = Path(__file__).parent
-GOLDEN = HERE / "golden" / "dynamobench"
-COUNTERS = {
-    "captured_calls": 310,
-    "graphs": 2,
-    "fallbacks": 0,
-    "graph_breaks": 1,
-    "unique_graph_breaks": 1,
-    "autograd_captures": 0,
-    "autograd_compiles": 0,
-    "cudagraph_skips": 3,
-    "recompiles": 0,
-}
-
-
-def orchestrator(cwd: Path, *arguments: str, code: int = 0) -> str:
-    """Run the command, and return what it printed."""
-    environment = {**os.environ, "PYTHONPATH": str(HERE.parent), "COLUMNS": "120"}
-    done = subprocess.run(
-        [sys.executable, "-m", "orchestrator", *arguments],
-        cwd=cwd,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == code, done.stdout
-    assert "Traceback" not in done.stdout
-    return done.stdout
-
-
-def load_of(model: str, **changes: Any) -> Any:
-    fields = {"suite": "huggingface", "dtype": "amp_float16", "device": "cuda:0", "mode": "training", "batch_size": 16}
-    return synthetic.workload(model, **{**fields, **changes})
-
-
-def on_cuda(result: Any, allocated: int, counters: dict[str, int] | None = None) -> Any:
-    """Return the result with what a GPU's allocator says instead of the process."""
-    memory = {**result.facts["memory"], "cuda": {"steady": {"allocated": allocated}}}
-    facts = {**result.facts, "memory": memory} | ({"counters": counters} if counters else {})
-    return dataclasses.replace(result, facts=facts)
-
-
-def timed(
-    sweep: synthetic.SyntheticSweep, workload: Any, compiler: str, eager_s: float, speedup: float, **figures: Any
-) -> None:
-    """Add an eager and a compiled job: 8 GB of memory for eager, 6.4 GB compiled."""
-    eager = synthetic.job(workload, "eager")
-    if eager.id not in {job.id for job in sweep.jobs}:
-        sweep.add(
-            eager, on_cuda(synthetic.performance_result(eager, latency=eager_s, first_call=eager_s), 8_000_000_000)
-        )
-    spec = synthetic.job(workload, compiler, needs=[Need(job=eager.id, kind="baseline")])
-    pairs = [(eager_s, eager_s / speedup)] * 20
-    result = synthetic.performance_result(spec, latency=eager_s / speedup, pairs=pairs, **figures)
-    sweep.add(spec, on_cuda(result, 6_400_000_000, COUNTERS))
 
 
 def failed(sweep: synthetic.SyntheticSweep, spec: Any, status: str, phase: str = "compile") -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import synthetic
-from test_export import orchestrator
+from support import synthetic
+from support.command import orchestrator
 
 pytest.importorskip("mlflow", reason="mlflow-skinny (extra mlflow) is not installed")
 pytest.importorskip("sqlalchemy", reason="sqlalchemy (extra mlflow) is not installed")

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-import synthetic
-from test_export import orchestrator
+from support import synthetic
+from support.command import orchestrator
 
 vl_convert = pytest.importorskip("vl_convert", reason="vl-convert-python (extra plots) is not installed")
 

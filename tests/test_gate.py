@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import synthetic
 from markdown_it import MarkdownIt
+from support import synthetic
 
 from orchestrator.__main__ import main
 from orchestrator.errors import UsageError

@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import golden_sweeps
 import pytest
+from support import golden_sweeps
 
 from orchestrator.__main__ import VERBS, main
 from orchestrator.planning import provenance

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import synthetic
-from synthetic import MIB, SyntheticSweep
-from test_conf import planned
-from test_end_to_end import start
+from support import synthetic
+from support.command import start
+from support.plans import planned
+from support.synthetic import MIB, SyntheticSweep
 
 from orchestrator.records import PASS, Failure, JobResult, JobSpec, Samples
 from orchestrator.reporting import report

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 import torch
-from test_known import WORKLOAD
-from test_measures import context as context_of
+from support.example_records import KNOWN
+from support.measuring import context as context_of
 
 from orchestrator.compilers.eager import Eager
 from orchestrator.compilers.planted import DeviceSlowdown, OutsideAllocator, StaleGraph
@@ -264,7 +264,7 @@ def kernels(seen: Context, monkeypatch: pytest.MonkeyPatch) -> Cuda:
 
 
 def on_cuda(**changes: Any) -> Workload:
-    return dataclasses.replace(WORKLOAD, device="cuda:0", **changes)
+    return dataclasses.replace(KNOWN, device="cuda:0", **changes)
 
 
 def test_the_planted_kernel_is_a_fraction_of_the_models_own_time(kernels: Cuda) -> None:
@@ -315,7 +315,7 @@ class Graph:
 def test_a_stale_graph_is_right_once_and_wrong_ever_after(kernels: Cuda, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
     monkeypatch.setattr(torch.cuda, "graph", lambda graph: nullcontext(graph))
-    program = KnownModel(kind="matmul", width=8, layers=1).build(WORKLOAD, dropout=False)
+    program = KnownModel(kind="matmul", width=8, layers=1).build(KNOWN, dropout=False)
     forward = StaleGraph().compile(program, on_cuda())
     x = program.inputs["x"]
     right = program.model(x=x)["y"]
@@ -341,7 +341,7 @@ def test_memory_outside_the_allocator_is_the_drivers(code: int, kernels: Cuda, m
     driver = Driver(code)
     monkeypatch.setattr("ctypes.CDLL", lambda name: driver)
     monkeypatch.setattr(torch, "zeros", lambda *_, device: device)
-    program = KnownModel(kind="matmul", width=8).build(WORKLOAD, dropout=False)
+    program = KnownModel(kind="matmul", width=8).build(KNOWN, dropout=False)
     if code:
         with pytest.raises(RuntimeError, match="cuMemAlloc of 1000 bytes failed: CUDA driver error 2"):
             OutsideAllocator(bytes=1000).compile(program, on_cuda())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hydra_loader import loader
+from support.plans import loader
 
 from orchestrator.errors import UsageError
 from orchestrator.planning.grid import expand, normalise, parse, swept_values

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import synthetic
-from test_command_line import command, said
+from support import synthetic
+from support.command import command, said
 
 from orchestrator.records import JobResult, JobSpec, PluginSpec
 from orchestrator.reporting.history_view import causes
@@ -466,12 +466,19 @@ def test_a_damaged_baseline_file_is_named(days: Days, tmp_path: Path, capsys: py
     assert "1 sweep below outputs" in said(capsys, "history", "bad.json")[1]
 
 
-@pytest.mark.parametrize("arguments", [["--last", "0"], ["--last", "x"], ["--metric", "speed"]], ids=str)
+@pytest.mark.parametrize("arguments", [["--last", "0"], ["--last", "x"]], ids=str)
 @pytest.mark.usefixtures("days")
 def test_wrong_options_end_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         said(capsys, "history", *arguments)
     assert arguments[0] in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("days")
+def test_a_metric_that_no_sweep_has_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, told = said(capsys, "history", "--metric", "speed")
+    assert code == 2
+    assert "did you mean 'speedup'" in told
 
 
 # -- the parts

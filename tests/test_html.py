@@ -14,10 +14,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import large
 import pytest
-import synthetic
-from test_end_to_end import ENVIRONMENT
+from support import large, synthetic
+from support.command import ENVIRONMENT
+from support.pages import HOSTILE, made
 
 from orchestrator.errors import UsageError
 from orchestrator.records import Samples
@@ -26,7 +26,6 @@ from orchestrator.results import load, tables
 from orchestrator.store import SweepFolder
 
 ASSETS = Path(html.__file__).parent / "assets"
-HOSTILE = "<script>alert(1)</script>"
 MOST_BYTES = 15_000_000
 
 
@@ -39,11 +38,6 @@ def unpack(packed: dict[str, Any], length: int) -> list[Any]:
     if "words" in packed:
         return [None if i < 0 else packed["words"][i] for i in packed["index"]]
     return [None if parts is None else " ".join(packed["parts"][i] for i in parts) for parts in packed["lists"]]
-
-
-def made(folder: SweepFolder, **options: Any) -> str:
-    results = load.load(folder)
-    return html.page([(results, tables.build(results))], folder.root, **options)
 
 
 def blocks(page: str) -> dict[str, Any]:

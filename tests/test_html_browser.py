@@ -15,10 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import large
 import pytest
-import synthetic
-from test_html import HOSTILE, made
+from support import large, synthetic
+from support.pages import HOSTILE, made
 
 from orchestrator.reporting import html
 from orchestrator.results import load, tables

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import synthetic
-from test_export import GOLDEN, load_of, orchestrator, timed
+from support import synthetic
+from support.command import orchestrator
+from support.dynamobench import GOLDEN, load_of, timed
 
 from orchestrator.records import STATUSES
 from orchestrator.results import snapshot

@@ -18,8 +18,8 @@ from typing import Any
 import numpy
 import pytest
 import torch
-from test_compilers import context as context_of
-from test_compilers import option, workload
+from support.judging import context as context_of
+from support.judging import option, workload
 from torch import nn
 from torch.nn import functional
 

@@ -7,28 +7,16 @@ from typing import Any
 
 import pytest
 import torch
+from support.example_records import KNOWN
 
 from orchestrator.compilers.planted import DeviceSlowdown, NeedsTwin, OutsideAllocator, Slowdown, StaleGraph
 from orchestrator.measures.gpu_checks import GpuChecks
 from orchestrator.plugins import Program, Unsupported
-from orchestrator.records import PluginSpec, Workload
 from orchestrator.suites.known import KnownModel
-
-WORKLOAD = Workload(
-    suite="self_test",
-    builder=PluginSpec(name="m", target="orchestrator.suites.known.KnownModel"),
-    mode=PluginSpec(name="inference", target="x"),
-    dtype="float32",
-    device="cpu",
-    batch_size=2,
-    sequence_length=None,
-    seed=1,
-    threads=1,
-)
 
 
 def build(**options: Any) -> Program:
-    return KnownModel(**options).build(WORKLOAD, dropout=False)
+    return KnownModel(**options).build(KNOWN, dropout=False)
 
 
 def call(program: Program) -> Any:
@@ -74,7 +62,7 @@ def test_unknown_kind_is_named() -> None:
 
 def test_planted_slowdown_is_as_long_as_it_says() -> None:
     program = build(kind="sleep", seconds=0.05)
-    forward = Slowdown(fraction=0.5).compile(program, WORKLOAD)
+    forward = Slowdown(fraction=0.5).compile(program, KNOWN)
     ratios = []
     for _ in range(5):
         eager = seconds(lambda: call(program))
@@ -122,21 +110,21 @@ def test_memory_per_sample_grows_with_the_batch(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("kind", ["cuda_sleep", "hold", "full"])
 def test_what_is_of_cuda_says_so_elsewhere(kind: str) -> None:
     known = KnownModel(kind=kind)
-    known.load(WORKLOAD)
+    known.load(KNOWN)
     with pytest.raises(ValueError, match=f"kind={kind} is of CUDA devices, not of cpu"):
-        known.build(WORKLOAD, dropout=False)
+        known.build(KNOWN, dropout=False)
 
 
 @pytest.mark.parametrize("planted", [DeviceSlowdown(), OutsideAllocator(), StaleGraph()])
 def test_what_is_planted_on_cuda_is_unsupported_elsewhere(planted: Any) -> None:
     with pytest.raises(Unsupported, match="not on cpu"):
-        planted.check(WORKLOAD)
+        planted.check(KNOWN)
 
 
 def test_a_twin_is_asked_for_and_the_model_left_as_it_is() -> None:
     program = build(kind="matmul", width=8)
     assert NeedsTwin.changes_model
-    assert NeedsTwin().compile(program, WORKLOAD) is program.model
+    assert NeedsTwin().compile(program, KNOWN) is program.model
 
 
 def test_an_unknown_check_of_the_gpu_is_named() -> None:

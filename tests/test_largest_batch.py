@@ -9,13 +9,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import synthetic
 import torch
 import yaml
 from fakes import nvml
 from fakes.sweeps import make_job
-from hydra_loader import loader
-from test_export import orchestrator
+from support import synthetic
+from support.command import orchestrator
+from support.plans import loader
 
 from orchestrator import precision
 from orchestrator.compilers.eager import Eager
@@ -32,7 +32,7 @@ from orchestrator.plugins import PACKAGES_VARIABLE, Outcome
 from orchestrator.probes.memory import MemoryProbe, available
 from orchestrator.records import CRASH, EAGER_FAIL_TO_RUN, OUT_OF_MEMORY, PASS, TIMEOUT, JobSpec, PluginSpec, Workload
 from orchestrator.results.batch_sizes import export
-from orchestrator.results.findings import tables
+from orchestrator.results.findings import findings
 from orchestrator.results.load import load
 from orchestrator.store import SweepFolder
 from orchestrator.worker.run import run_job
@@ -299,9 +299,12 @@ def test_a_sweep_without_sizes_says_what_to_run(tmp_path: Path) -> None:
 
 
 def test_the_table_has_mib_and_a_line_for_what_failed(sweep: SweepFolder) -> None:
-    made = tables(load(sweep).outcomes, lambda outcome: {"status": outcome.status, "model": outcome.job.workload.model})
+    def about(outcome: Any) -> dict[str, Any]:
+        return {"status": outcome.status, "model": outcome.job.workload.model}
+
+    made = findings(load(sweep).outcomes, about).tables
     columns, rows = made["largest_batch"]
-    assert "memory_at_largest_mib" in columns
+    assert "memory_at_largest_mib" in [getattr(column, "name", column) for column in columns]
     assert rows[0]["memory_at_largest_mib"] == 3.0
     assert rows[0]["memory_budget_mib"] == 2048.0
     assert rows[-1]["status"] == "fail_to_run"

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import synthetic
-from test_command_line import command, said
+from support import synthetic
+from support.command import command, said
 
 from orchestrator.errors import UsageError
 from orchestrator.execution import lock

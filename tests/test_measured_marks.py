@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import synthetic
+from support import synthetic
 
 from orchestrator.records import EAGER, INPUTS_SET_BACK, NOT_FINITE, PASS, RAN_EAGER, RAN_PARTLY_EAGER
 from orchestrator.reporting import page_data

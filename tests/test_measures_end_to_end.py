@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_end_to_end import ENVIRONMENT, latest, run, table
+from support.command import ENVIRONMENT, latest, run, table
 
 TINY = ("suite=tiny", "rounds=1")
 

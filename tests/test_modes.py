@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-import synthetic
 import torch
 from fakes.sweeps import make_job
 from omegaconf import OmegaConf
-from test_end_to_end import run, table
+from support import synthetic
+from support.command import run, table
 
 from orchestrator.compilers.dynamo import TorchCompile
 from orchestrator.compilers.eager import Eager

@@ -6,11 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
-from test_end_to_end import HERE, run
+from support.command import ROOT, run
 
 from orchestrator.planning.options import options
 
-ROOT = HERE.parent
 CONF = ROOT / "conf"
 
 

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-import synthetic
-from synthetic import SyntheticSweep
-from test_conf import planned
+from support import synthetic
+from support.plans import planned
+from support.synthetic import SyntheticSweep
 
 from orchestrator.errors import UsageError
 from orchestrator.modes.inference import Inference
 from orchestrator.plugins import Unsupported
 from orchestrator.precision import SETTINGS, use
-from orchestrator.records import PluginSpec, Workload
+from orchestrator.records import PluginSpec, Workload, to_json
 from orchestrator.results.load import load
 from orchestrator.results.tables import build
 
 SET = """
-import sys, torch
-sys.path.insert(0, {tests!r})
-from test_precision import asking
+import json, torch
 from orchestrator.precision import use
+from orchestrator.records import Workload, from_json
 torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = {before}
-use(asking({precision!r}), judged={judged})
+use(from_json(Workload, json.loads({workload!r})), judged={judged})
 b = torch.backends
 print(b.cuda.matmul.allow_tf32, b.cudnn.allow_tf32, b.cuda.matmul.allow_fp16_accumulation, b.cudnn.benchmark)
 """
@@ -54,7 +54,7 @@ def asking(precision: str, device: str = "cuda:0") -> Workload:
 )
 def test_what_is_set_in_torch(precision: str, judged: bool, before: bool, after: str) -> None:
     """In a process of its own: these are settings of the whole process."""
-    code = SET.format(tests=str(Path(__file__).parent), precision=precision, judged=judged, before=before)
+    code = SET.format(workload=json.dumps(to_json(asking(precision))), judged=judged, before=before)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == after
 

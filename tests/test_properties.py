@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -19,14 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import synthetic
-from hydra_loader import loader
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
+from support import synthetic
+from support.plans import loader
 
 from orchestrator.__main__ import main
 from orchestrator.errors import UsageError, printable
-from orchestrator.files import check_json, read_json
+from orchestrator.files import checked, read_json
 from orchestrator.planning import grid, matching, replay, resume
 from orchestrator.planning.compose import compose
 from orchestrator.planning.composer import Composer
@@ -129,7 +130,7 @@ PLAIN = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(UTF8, inner, max_size=4),
     max_leaves=10,
 )
-"""What JSON can hold and `check_json` lets through: it gets further than the strange values, and does other harm."""
+"""What JSON can hold and `checked` lets through: it gets further than the strange values, and does other harm."""
 STRANGE = st.one_of(VALUES, PLAIN, st.sampled_from([63, 65, 400]).map(deep))
 
 
@@ -209,11 +210,13 @@ def test_a_changed_result_is_a_record_or_a_value_error(value: Any) -> None:
 
 @many
 @given(st.dictionaries(UTF8, PLAIN, max_size=4))
-def test_what_a_worker_can_write_is_read_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, facts: Any) -> None:
+def test_what_a_worker_can_write_is_read_back_but_for_escapes(
+    tmp_path_factory: pytest.TempPathFactory, facts: Any
+) -> None:
     folder = SweepFolder(_place(tmp_path_factory) / "plain")
     result = JobResult(job_id=JOB.id, status="pass", facts=facts, started=1.0, ended=2.0)
     folder.write_result(result)
-    assert folder.read_result(JOB.id) == result
+    assert folder.read_result(JOB.id) == dataclasses.replace(result, facts=checked(copy.deepcopy(facts)))
 
 
 @many
@@ -230,7 +233,7 @@ def test_any_file_is_json_or_a_value_error(tmp_path_factory: pytest.TempPathFact
     file.write_bytes(content)
     with only(ValueError):
         value = read_json(file)
-        check_json(value)
+        assert checked(value) == value
         json.dumps(value, allow_nan=False).encode()
 
 
@@ -440,9 +443,8 @@ def test_any_file_name_is_read_or_is_none(name: str) -> None:
 def test_any_only_is_a_rule_or_a_usage_error(good: Path, text: str) -> None:
     graph = SweepFolder(good / "outputs" / "2026-01-01" / "10-00-00").read_graph()
     with only(UsageError):
-        details.select(
-            SweepFolder(good), graph.jobs, {k: v for k, v in details.parse_only(text).items() if k != "status"}
-        )
+        rule = matching.parse_only(text, details.ONLY)
+        details.select(SweepFolder(good), graph.jobs, {k: v for k, v in rule.items() if k != "status"})
     with only(UsageError):
         replay.matching(graph, [text])
     for key in matching.KEYS:

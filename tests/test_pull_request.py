@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import synthetic
 from markdown_it import MarkdownIt
-from test_export import orchestrator
+from support import synthetic
+from support.command import orchestrator
 
 from orchestrator.markdown import code
 from orchestrator.reporting import pull_request

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import synthetic
 import torch
-from test_compilers import context, judged, option, workload
-from test_conf import MACHINE, composed, planned
-from test_end_to_end import run, table
-from test_planning import point
+from support import synthetic
+from support.command import run, table
+from support.judging import context, judged, option, workload
+from support.plans import MACHINE, composed, planned
+from support.points import point
 
 from orchestrator.compilers.packages import present
 from orchestrator.compilers.quantization import TorchAO
@@ -307,7 +307,7 @@ def test_a_model_without_linear_layers_is_not_called_quantised() -> None:
 
 
 def test_eager_is_timed_on_a_model_of_its_own(tmp_path: Path) -> None:
-    from test_measures import QUICK
+    from support.measuring import QUICK
 
     seen = context(tmp_path, quantized("qint8_dynamic"), workload())
     assert seen.compiler.changes_model

@@ -7,63 +7,17 @@ import json
 from typing import Any
 
 import pytest
+from support.example_records import EAGER, JOB, PERFORMANCE, RESULT, WORKLOAD
 
 from orchestrator.records import (
     STATUSES,
-    Failure,
-    JobResult,
     JobSpec,
-    Need,
     PluginSpec,
-    Samples,
-    Verdict,
     Workload,
     fingerprint,
     from_json,
     job_id,
     to_json,
-)
-
-WORKLOAD = Workload(
-    suite="quick",
-    builder=PluginSpec(
-        name="m", target="orchestrator.suites.x.Y", options={"config": {"layers": 2, "list": [1, None]}}
-    ),
-    mode=PluginSpec(name="inference", target="orchestrator.modes.inference.Inference"),
-    dtype="float16",
-    device="cuda:1",
-    batch_size=2,
-    sequence_length=None,
-    seed=1337,
-    threads=1,
-)
-EAGER = PluginSpec(name="eager", target="orchestrator.compilers.eager.Eager")
-PERFORMANCE = PluginSpec(
-    name="performance", target="orchestrator.measures.performance.Performance", options={"pairs": 3}
-)
-JOB = JobSpec(
-    id="0123456789abcdef",
-    workload=WORKLOAD,
-    compiler=EAGER,
-    measure=PERFORMANCE,
-    round=2,
-    launcher="fork",
-    env={"A": "1"},
-    needs=(Need(job="fedcba9876543210", kind="round"),),
-    timeout_s=10.5,
-    cost_s=3.0,
-    verdict=Verdict(status="unsupported", reason="gone"),
-)
-RESULT = JobResult(
-    job_id=JOB.id,
-    status="crash",
-    samples=(Samples(metric="latency", unit="s", better="lower", values=(0.1, 2.0)),),
-    facts={"memory": {"base": 1, "cuda": None}},
-    failure=Failure(kind="crash", phase="steady", message="SIGSEGV", detail="é\n\x00"),
-    environment={"torch": "2.13"},
-    started=1.5,
-    ended=2.5,
-    attempt=2,
 )
 
 

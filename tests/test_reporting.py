@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import synthetic
 from rich.console import Console
+from support import synthetic
 
 from orchestrator.errors import UsageError
 from orchestrator.records import Verdict

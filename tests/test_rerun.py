@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import synthetic
-from test_end_to_end import ENVIRONMENT, FAKES, latest, run, start
+from support import synthetic
+from support.command import ENVIRONMENT, FAKES, latest, run, start
 
 from orchestrator.__main__ import main
+from orchestrator.execution.ownership import claim
 from orchestrator.records import HARMLESS, JobResult, JobSpec
 from orchestrator.reporting.reproduced import conclusion
 from orchestrator.results import reproduced
@@ -378,6 +379,7 @@ def pretend_same(folder: SweepFolder, cwd: Path) -> None:
 
     data["environment"] |= {"git": provenance.environment(machine.detect())["git"]}
     folder.sweep_file.write_text(json.dumps(data))
+    claim(folder)
 
 
 @pytest.mark.parametrize(
@@ -481,6 +483,7 @@ def test_a_job_whose_reference_failed_is_not_run_in_process(tmp_path: Path) -> N
     plan = folder.plan_file.read_text()
     assert '"width": 32' in plan
     folder.plan_file.write_text(plan.replace('"width": 32', '"width": -1'))
+    claim(folder)
     done = said("rerun", f"latest:{job.id}", "--in-process", cwd=tmp_path)
     assert done.returncode == 1, done.stdout
     assert "In this process" not in done.stdout
@@ -537,6 +540,7 @@ def test_resume_needs_no_configuration_and_takes_execution(paced: Path) -> None:
     data["argv"] = ["experiment=gone", "suite=gone"]
     data["environment"]["packages"]["torch"] = "1.0"
     folder.sweep_file.write_text(json.dumps(data))
+    claim(folder)
     dry = said("resume=latest", "dry_run=true", cwd=paced)
     assert dry.returncode == 0, dry.stderr
     assert not folder.result_file(lost).exists()
@@ -563,6 +567,7 @@ def test_what_a_launcher_ran_is_launched_again_unless_it_is_said_to_run_here(pac
     data = json.loads(folder.sweep_file.read_text())
     data["argv"] = [*PACED, "hydra/launcher=absent", "execution.shards=5"]
     folder.sweep_file.write_text(json.dumps(data))
+    claim(folder)
     done = said("resume=latest", "--trust", cwd=paced)
     assert done.returncode == 2
     assert "unknown hydra/launcher 'absent'" in done.stderr
@@ -576,6 +581,7 @@ def test_a_measures_own_time_out_stays_on_resume(paced: Path) -> None:
     plan = json.loads(folder.plan_file.read_text())
     plan["jobs"][1]["timeout_s"] = 50.0
     folder.plan_file.write_text(json.dumps(plan))
+    claim(folder)
     lose_one(folder)
     assert said("resume=latest", "execution.timeout_s=77", cwd=paced).returncode == 0
     assert [job.timeout_s for job in folder.read_graph().jobs][:3] == [77.0, 50.0, 77.0]

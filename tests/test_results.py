@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import synthetic
+from support import synthetic
 
 from orchestrator.errors import UsageError
 from orchestrator.records import RAN_EAGER, STATUSES, JobResult, Need, Samples, Verdict

@@ -436,10 +436,7 @@ def test_a_server_that_is_stopped_or_ended_costs_one_attempt(
     assert [one.status for one in results(store, jobs)] == [PASS, PASS]
 
 
-def test_a_server_that_is_stopped_between_two_jobs_is_soon_found_out(
-    store: SweepFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("orchestrator.execution.scheduler.LOOK_S", 0.5)
+def test_a_server_that_is_stopped_between_two_jobs_costs_the_time_in_which_one_must_begin(store: SweepFolder) -> None:
     jobs = [make_job(name) for name in "ab"]
 
     class Stops(sweeps.Recorder):
@@ -450,7 +447,7 @@ def test_a_server_that_is_stopped_between_two_jobs_is_soon_found_out(
 
     begin = time.monotonic()
     with Processes(worker_environment(), sweeps.ENTRY, preload=()) as processes:
-        Scheduler(store, jobs, Settings(), Stops(), processes).run()
+        Scheduler(store, jobs, Settings(hang_s=5.0), Stops(), processes).run()
     assert time.monotonic() - begin < 30.0
     assert [(one.status, one.attempt) for one in results(store, jobs)] == [(PASS, 1), (PASS, 2)]
 

@@ -15,28 +15,29 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import hostile
 import pytest
-import synthetic
 import yaml
-from audit import Audit
-from hostile import PAYLOAD, rewrite
-from test_end_to_end import ENVIRONMENT, FAKES, latest, run, start
+from support import hostile, synthetic
+from support.audit import Audit
+from support.command import ENVIRONMENT, FAKES, latest, run, start
+from support.hostile import PAYLOAD, rewrite
 
 import orchestrator
+from orchestrator import limits
 from orchestrator.__main__ import main
 from orchestrator.errors import UsageError
 from orchestrator.execution.environment import job_environment, worker_environment
 from orchestrator.execution.ownership import claim, is_own
 from orchestrator.execution.scheduler import Settings
 from orchestrator.execution.shard import run_shard
-from orchestrator.planning.trust import HARMLESS_VARIABLES, foreign
+from orchestrator.planning.trust import would_run
 from orchestrator.records import JobResult, PluginSpec, Verdict
-from orchestrator.store import SweepFolder, Unreadable
+from orchestrator.store import SweepFolder
 
 ROOT = Path(orchestrator.__file__).parent
 READERS = ("report", "diff", "history", "ls", "show", "gate", "export")
@@ -256,47 +257,49 @@ def link(path: Path, target: Path) -> None:
     path.symlink_to(target)
 
 
-def test_nothing_is_read_through_a_link(tmp_path: Path, secret: Path, capsys: pytest.CaptureFixture[str]) -> None:
+PLACES_READ: dict[str, Callable[[SweepFolder], Path]] = {
+    "a log": lambda folder: folder.log_file(folder.read_graph().jobs[3].id),
+    "a result": lambda folder: folder.result_file(folder.read_graph().jobs[0].id),
+    "a job": lambda folder: folder.job(folder.read_graph().jobs[0].id),
+    "jobs": lambda folder: folder.jobs,
+    "conf": lambda folder: folder.conf / "secret.yaml",
+    "plan": lambda folder: folder.plan_file,
+    "header": lambda folder: folder.sweep_file,
+    "tables": lambda folder: folder.tables,
+    "the page": lambda folder: folder.page,
+}
+
+
+@pytest.mark.parametrize("place", PLACES_READ)
+def test_nothing_is_read_or_written_through_a_link(
+    tmp_path: Path, secret: Path, place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A log that is a link to a private file would stand in the report, and the report is sent back."""
-    folder = hostile.sweep(tmp_path / "sweep")
-    jobs = folder.read_graph().jobs
-    link(folder.log_file(jobs[3].id), secret)
-    link(folder.result_file(jobs[0].id), secret)
-    assert main(["report", str(folder)]) == 1
-    assert main(["show", f"{folder}:{jobs[3].id}", "--log"]) == 0
-    assert main(["export", "mlflow", str(tmp_path / "runs"), str(folder)]) == 0
-    out = capsys.readouterr().out
-    assert "it is a symbolic link" in folder.tables.joinpath("jobs.csv").read_text()
-    assert SECRET not in out + folder.page.read_text()
-    assert [file for file in (tmp_path / "runs").rglob("*") if file.is_file() and SECRET in file.read_text()] == []
-    assert isinstance(folder.read_result(jobs[0].id), Unreadable)
-
-
-@pytest.mark.parametrize("where", ["jobs", "job"])
-def test_nothing_is_read_through_a_folder_that_is_a_link(tmp_path: Path, where: str) -> None:
-    folder, other = hostile.sweep(tmp_path / "sweep"), hostile.sweep(tmp_path / "other")
-    job = folder.read_graph().jobs[0].id
-    link(folder.jobs if where == "jobs" else folder.job(job), other.jobs if where == "jobs" else other.job(job))
-    assert isinstance(folder.read_result(job), Unreadable)
-    assert folder.read_status(job) is None
-    assert folder.end_of_log(job, 10) is None
-    with pytest.raises(OSError, match="symbolic link"):
-        folder.write_job(folder.read_graph().jobs[0])
-
-
-def test_nothing_is_written_through_a_link(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = hostile.sweep(tmp_path / "sweep")
+    folder = hostile.sweep(tmp_path / "outputs" / "2026-01-01" / "10-00-00")
+    job = folder.read_graph().jobs[3].id
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    page = tmp_path / "page"
-    page.write_text("mine")
-    link(folder.tables, elsewhere)
-    link(folder.page, page)
-    assert main(["report", str(folder)]) == 1
-    assert "The tables could not be written" in capsys.readouterr().err
+    target = PLACES_READ[place](folder)
+    link(target, elsewhere if target.is_dir() or place == "tables" else secret)
+    name = str(folder)
+    for arguments in (
+        ["report", name],
+        ["show", f"{name}:{job}", "--log"],
+        ["diff", name, name],
+        ["gate", name, "--against", name],
+        ["rerun", name, "--trust"],
+        ["export", "mlflow", str(tmp_path / "runs"), name],
+        [f"resume={name}", "--trust"],
+    ):
+        assert main(arguments) == 2, arguments
+    assert main(["ls", "--root", str(tmp_path / "outputs")]) == 0
+    assert main(["history", "--root", str(tmp_path / "outputs")]) in (0, 1, 2)
+    said = capsys.readouterr()
+    assert "is a symbolic link" in said.err
+    assert SECRET not in said.out + said.err
+    assert secret.read_text() == SECRET
     assert list(elsewhere.iterdir()) == []
-    assert page.read_text() == "mine"
-    assert not folder.page.is_symlink()
+    assert not (tmp_path / "runs").exists()
 
 
 def _in_job(name: str) -> Callable[[SweepFolder], Path]:
@@ -339,7 +342,9 @@ def test_a_pipe_does_not_make_a_reader_wait(tmp_path: Path, name: str) -> None:
     file = folder.root / name if name in ("lock", "plan.json", "sweep.json") else folder.job(job) / name
     file.unlink(missing_ok=True)
     os.mkfifo(file)
-    lines = [["report", str(folder)], ["ls", "--root", str(tmp_path / "outputs")], ["show", f"{folder}:{job}", "--log"]]
+    place = str(folder)
+    lines = [["report", place], ["ls", "--root", str(tmp_path / "outputs")], ["show", f"{place}:{job}", "--log"]]
+    lines += [["gate", place, "--against", place], ["rerun", place, "--trust"], [f"resume={place}", "--trust"]]
     done = subprocess.run(
         [sys.executable, "-m", "fakes.verbs", json.dumps(lines)],
         cwd=tmp_path,
@@ -353,19 +358,14 @@ def test_a_pipe_does_not_make_a_reader_wait(tmp_path: Path, name: str) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_rerun_copies_no_file_that_a_link_names(tmp_path: Path, secret: Path) -> None:
+def test_a_rerun_copies_configuration_and_nothing_else(tmp_path: Path) -> None:
     from orchestrator.planning.provenance import copy_stored_conf
 
     folder = hostile.sweep(tmp_path / "sweep")
-    link(folder.conf / "secret.yaml", secret)
     (folder.conf / "large.yaml").write_bytes(b"#" * (2 << 20))
     (folder.conf / "program.py").write_text("")
-    os.mkfifo(folder.conf / "pipe.yaml")
     copy_stored_conf(folder.conf, tmp_path / "copy")
     assert [file.name for file in (tmp_path / "copy").iterdir()] == ["config.yaml"]
-    link(folder.conf, tmp_path / "copy")
-    copy_stored_conf(folder.conf, tmp_path / "another")
-    assert not (tmp_path / "another").exists()
 
 
 # -- sizes
@@ -413,9 +413,10 @@ def test_large_files_are_not_read_whole(tmp_path: Path, name: str) -> None:
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     if name == "result.json":
-        assert "no more than 67,108,864 are read" in folder.tables.joinpath("jobs.csv").read_text()
+        assert f"it has more than {limits.RESULT:,} bytes" in folder.tables.joinpath("jobs.csv").read_text()
     if name in ("plan.json", "sweep.json"):
-        assert "no more than 268,435,456 are read" in done.stderr
+        most = limits.PLAN if name == "plan.json" else limits.HEADER
+        assert f"it has more than {most:,} bytes" in done.stderr
 
 
 def test_a_small_plan_cannot_become_large_tables(tmp_path: Path) -> None:
@@ -435,29 +436,64 @@ def test_a_small_plan_cannot_become_large_tables(tmp_path: Path) -> None:
         folder.read_graph()
 
 
+def test_a_result_is_cut_to_what_a_table_can_hold_or_refused(tmp_path: Path) -> None:
+    """A message of 12 MB, which took half a minute to wrap; samples of twenty thousand metrics."""
+    folder = hostile.sweep(tmp_path / "sweep")
+    job = folder.read_graph().jobs[3].id
+    long = "x" * (12 << 20)
+    rewrite(folder.result_file(job), lambda result: result["failure"].update(message=long))
+    begun = time.process_time()
+    assert main(["report", str(folder)]) == 1
+    assert main(["show", f"{folder}:{job}"]) == 0
+    assert main(["diff", str(folder), str(folder), "--all"]) == 0
+    assert time.process_time() - begun < 20.0
+    result = folder.read_result(job)
+    assert isinstance(result, JobResult)
+    assert result.failure is not None
+    assert len(result.failure.message) == limits.MESSAGE + 1
+    one = {"metric": "m", "unit": "s", "better": "lower", "values": [1.0]}
+    rewrite(folder.result_file(job), lambda result: result.update(samples=[one] * 20_000))
+    assert "metrics" in str(folder.read_result(job))
+
+
 # -- whose sweep is it
 
 
-def test_a_folder_is_ones_own_until_it_is_copied_moved_or_replaced(tmp_path: Path) -> None:
+def test_a_folder_is_ones_own_wherever_it_is_until_plan_or_header_change(tmp_path: Path) -> None:
     folder = hostile.sweep(tmp_path / "sweep")
     assert not is_own(folder)
     claim(folder)
     assert is_own(folder)
     assert is_own(SweepFolder(folder.root / ".." / "sweep"))
-    shutil.copytree(folder.root, tmp_path / "copy")
-    assert not is_own(SweepFolder(tmp_path / "copy"))
-    content = folder.plan_file.read_bytes()
-    folder.plan_file.unlink()
-    folder.plan_file.write_bytes(content)
-    assert not is_own(folder)
+    moved = SweepFolder(tmp_path / "moved")
+    folder.root.rename(moved.root)
+    assert is_own(moved)
+    for file in (moved.plan_file, moved.sweep_file):
+        content = file.read_bytes()
+        file.write_bytes(content + b" ")
+        assert not is_own(moved)
+        file.write_bytes(content)
+        assert is_own(moved)
+    moved.owner.write_text("0" * 64)
+    assert not is_own(moved)
+
+
+def test_another_users_folder_is_not_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever made it has signed it, with another key."""
+    folder = hostile.sweep(tmp_path / "sweep")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "theirs"))
     claim(folder)
-    folder.root.rename(tmp_path / "moved")
-    assert not is_own(SweepFolder(tmp_path / "moved"))
-    shutil.copytree(tmp_path / "moved", folder.root)
-    assert not is_own(folder), "the path is right, and the inode of its plan is not"
+    assert is_own(folder)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "mine"))
+    assert not is_own(folder)
+    claim(hostile.sweep(tmp_path / "another"))
+    assert not is_own(folder)
+    (tmp_path / "theirs" / "orchestrator" / "key").write_bytes(b"")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "theirs"))
+    assert not is_own(folder)
 
 
-def test_where_no_note_can_be_written_every_sweep_is_someone_elses(
+def test_where_no_key_can_be_written_every_sweep_is_someone_elses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file" / "below"))
@@ -467,25 +503,28 @@ def test_where_no_note_can_be_written_every_sweep_is_someone_elses(
     assert not is_own(folder)
 
 
-def test_notes_are_for_their_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_is_for_its_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     claim(hostile.sweep(tmp_path / "sweep"))
-    assert stat.S_IMODE((tmp_path / "state" / "orchestrator" / "own").stat().st_mode) == 0o700
+    key = tmp_path / "state" / "orchestrator" / "key"
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert stat.S_IMODE(key.parent.stat().st_mode) == 0o700
+    assert [file.name for file in key.parent.iterdir()] == ["key"]
 
 
-def test_compile_caches_that_someone_sent_are_removed_and_ones_own_are_used(tmp_path: Path) -> None:
-    """They hold pickles and shared libraries."""
-    for own in (False, True):
-        made = synthetic.SyntheticSweep(tmp_path / str(own))
-        job = made.add(synthetic.job("Bert", "inductor", verdict=Verdict(status="unsupported", reason="gone")))
-        folder = made.write()
-        poison = folder.cache(job.family) / "inductor" / "poison"
-        poison.parent.mkdir(parents=True)
-        poison.write_bytes(b"cos\nsystem\n(S'false'\ntR.")
-        if own:
-            claim(folder)
-        run_shard(str(folder), 0, 1, Settings(keep_caches=True))
-        assert poison.exists() is own
+@pytest.mark.parametrize("own", [False, True])
+def test_compile_caches_that_lie_in_a_folder_are_removed_before_anything_runs(tmp_path: Path, own: bool) -> None:
+    """They hold pickles and shared libraries; one's own folder may have been away and come back with others in it."""
+    made = synthetic.SyntheticSweep(tmp_path)
+    job = made.add(synthetic.job("Bert", "inductor", verdict=Verdict(status="unsupported", reason="gone")))
+    folder = made.write()
+    poison = folder.cache(job.family) / "inductor" / "poison"
+    poison.parent.mkdir(parents=True)
+    poison.write_bytes(b"cos\nsystem\n(S'false'\ntR.")
+    if own:
+        claim(folder)
+    run_shard(str(folder), 0, 1, Settings(keep_caches=True))
+    assert not poison.exists()
 
 
 def test_what_a_job_left_besides_its_log_is_gone_when_it_runs_again(tmp_path: Path) -> None:
@@ -503,119 +542,50 @@ def test_what_a_job_left_besides_its_log_is_gone_when_it_runs_again(tmp_path: Pa
 # -- what a stored sweep would run
 
 
-def _job(**changes: Any) -> Any:
-    return synthetic.job("Bert", "inductor", **changes)
-
-
 def _with(options: dict[str, Any], target: str = "orchestrator.compilers.dynamo.TorchCompile") -> Any:
     return synthetic.job("Bert", PluginSpec(name="c", target=target, options=options))
 
 
-@pytest.mark.parametrize(
-    "variable",
-    [
-        *("LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONHOME", "PYTHONINSPECT"),
-        *("ORCHESTRATOR_PLUGIN_PACKAGES", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "CXX", "CC", "PATH", "HOME"),
-        *("HF_HUB_OFFLINE", "HF_ENDPOINT", "OMP_TOOL_LIBRARIES", "TORCH_LOGS_OUT", "TORCH_TRACE", "BASH_ENV", "TMPDIR"),
-        *(
-            "GIT_SSH_COMMAND",
-            "CUDA_INJECTION64_PATH",
-            "NSYS_X",
-            "http_proxy",
-            "MALLOC_TRACE",
-            "GLIBC_TUNABLES",
-            "KMP_X",
-        ),
-    ],
-)
-def test_variables_that_can_name_code_or_the_network_need_trust(variable: str) -> None:
-    assert variable not in HARMLESS_VARIABLES
-    assert any(variable in phrase for phrase in foreign([_job(env={variable: "1"})], False))
-
-
-def test_harmless_variables_need_none_unless_they_name_a_place() -> None:
-    assert foreign([_job(env={"OMP_NUM_THREADS": "2", "PYTORCH_ALLOC_CONF": "expandable_segments:True"})], False) == ()
-    assert foreign([_job(env={"OMP_NUM_THREADS": "/tmp/x"})], False) != ()
+@pytest.mark.parametrize("variable", ["LD_PRELOAD", "PYTHONPATH", "ORCHESTRATOR_PLUGIN_PACKAGES", "OMP_NUM_THREADS"])
+def test_every_variable_is_shown(variable: str) -> None:
+    (first, *_) = would_run([synthetic.job("Bert", "inductor", env={variable: "/tmp/x"})], False)
+    assert first == f"the environment variable {variable}='/tmp/x'"
 
 
 @pytest.mark.parametrize(
-    ("options", "needs_trust"),
+    "options",
     [
-        ({"options": {"max_autotune": True, "triton.cudagraphs": False, "cpp.threads": 2}, "dynamic": True}, False),
-        ({"options": {"max_autotune_gemm_backends": "ATEN,CPP"}}, False),
-        ({"backend": "aot_eager"}, False),
-        ({"options": {"cpp.cxx": "gcc"}}, True),
-        ({"options": {"cpp.cxx": [None, "/tmp/evil"]}}, True),
-        ({"options": {"cuda.cuda_cxx": "nvcc"}}, True),
-        ({"options": {"post_grad_custom_post_pass": "evil"}}, True),
-        ({"options": {"trace.debug_dir": "somewhere"}}, True),
-        ({"options": {"aot_inductor.output_path": "x"}}, True),
-        ({"options": {"fx_graph_remote_cache": True}}, True),
-        ({"backend": "../evil.py:compile"}, True),
-        ({"backend": "package.module:compile"}, True),
+        {"options": {"cpp.cxx": [None, "/tmp/evil"]}},
+        {"options": {"trace.enabled": True}},
+        {"options": {"fx_graph_remote_cache": True}},
+        {"backend": "../evil.py:compile"},
+        {"backend": "package.module:compile"},
     ],
     ids=str,
 )
-def test_options_that_can_name_code_need_trust(options: dict[str, Any], needs_trust: bool) -> None:
-    assert bool(foreign([_with(options)], False)) is needs_trust
+def test_every_class_is_shown_with_its_options(options: dict[str, Any]) -> None:
+    shown = would_run([_with(options)], False)
+    assert f"compiler 'c': orchestrator.compilers.dynamo.TorchCompile {json.dumps(options)}" in shown
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        "models/net.py:Net",
-        "package.module:factory",
-        "someone/model",
-        "https://x.y/z",
-        "~/x",
-        "./x",
-        "C:\\x",
-        "a.so",
-        "m.pkl",
-    ],
-)
-def test_texts_that_look_like_places_need_trust_in_every_plug_in(value: str) -> None:
-    target = "orchestrator.suites.huggingface.HuggingFaceModel"
-    assert foreign([_with({"class_name": value}, target)], False) != ()
-    assert foreign([_with({"config": {"attn_implementation": value}}, target)], False) != ()
-    assert foreign([_with({"config": {"list": [{value: 1}]}}, target)], False) != ()
+def test_what_is_unusual_stands_above_a_hundred_models_of_a_kind() -> None:
+    jobs = [synthetic.job(f"M{number}", "inductor") for number in range(100)]
+    shown = would_run([*jobs, _with({"model": "evil.py:Net"}, "orchestrator.suites.user.UserModel")], True)
+    assert shown[0] == "the network (online=true)"
+    assert any("evil.py:Net" in phrase for phrase in shown[:6])
 
 
-def test_a_file_is_named_with_its_hash(tmp_path: Path) -> None:
-    file = tmp_path / "net.py"
-    file.write_text("class Net: ...\n")
-    (phrase,) = foreign(
-        [_with({"class_name": f"{file}:Net"}, "orchestrator.suites.huggingface.HuggingFaceModel")], False
-    )
-    assert "SHA-256 4bb4aabf" in phrase or "SHA-256 " in phrase
-    import hashlib
-
-    assert hashlib.sha256(file.read_bytes()).hexdigest() in phrase
+def test_the_network_is_shown() -> None:
+    job = synthetic.job("Bert", "inductor")
+    assert set(would_run([job], True)) - set(would_run([job], False)) == {"the network (online=true)"}
 
 
-def test_the_network_needs_trust() -> None:
-    assert foreign([_job()], True) == ("the network (online=true)",)
-    assert foreign([_job()], False) == ()
-
-
-def test_our_own_suites_and_compilers_need_no_trust() -> None:
-    """Or people would learn to write --trust."""
-    from hydra_loader import loader
-
-    from orchestrator.planning.compose import compose
-    from orchestrator.planning.composer import Composer
-    from orchestrator.planning.machine import Machine
-    from orchestrator.planning.plan import plan
-    from orchestrator.planning.points import PointReader
-
-    found = loader()
-    compilers = found.get_group_options("compiler")
-    points = []
-    for overrides in [[f"compiler={name}"] for name in compilers] + [["suite=huggingface"], ["suite=tiny"]]:
-        composer = Composer(found, compose(found, "config", []))
-        points.append(PointReader().read(composer.point([*overrides, ["measure=performance", "accuracy"][0]])))
-    asked = foreign(plan(points, Machine(cores=2, cuda_devices=0)).jobs, False)
-    assert asked == ()
+def test_nothing_is_imported_to_show_what_would_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = hostile.sweep(tmp_path / "sweep")
+    monkeypatch.setenv("ORCHESTRATOR_PLUGIN_PACKAGES", PAYLOAD)
+    monkeypatch.syspath_prepend(str(folder))
+    assert any(PAYLOAD in phrase for phrase in would_run(folder.read_graph().jobs, False))
+    assert PAYLOAD not in sys.modules
 
 
 # -- asking
@@ -647,9 +617,10 @@ def said(cwd: Path, *arguments: str) -> str:
 
 
 def _copy(swept: Path, there: Path) -> SweepFolder:
-    """Return the sweep as someone else gets it, without its result."""
+    """Return the sweep as if someone else had made it: signed with their key. It lacks its result."""
     folder = SweepFolder(there / "received")
     shutil.copytree(latest(swept).root, folder.root)
+    folder.owner.write_text("0" * 64)
     (job,) = folder.read_graph().jobs
     folder.result_file(job.id).unlink()
     return folder
@@ -659,7 +630,7 @@ def test_a_sweep_that_someone_sent_is_not_run_without_trust(swept: Path, tmp_pat
     folder = _copy(swept, tmp_path)
     for arguments in ([f"resume={folder}"], ["rerun", str(folder)], ["rerun", str(folder), "--json"]):
         refused = run(tmp_path, *arguments, code=2)
-        assert "was not made here by you" in refused
+        assert "was not made by you" in refused
         assert "the environment variable ANYTHING='x'" in refused
         assert "--trust" in refused
         assert not (tmp_path / "outputs").exists()
@@ -677,7 +648,9 @@ def test_ones_own_sweep_is_resumed_and_rerun_without_a_question(swept: Path, tmp
     run(tmp_path, f"resume={folder}")
     run(tmp_path, f"resume={folder}", "execution.retries=2")
     run(tmp_path, f"resume={folder}")
-    assert "1 of its 1 jobs" in said(tmp_path, "rerun", str(folder))
+    moved = tmp_path / "moved"
+    shutil.copytree(folder.root, moved)
+    assert "1 of its 1 jobs" in said(tmp_path, "rerun", str(moved))
 
 
 @pytest.mark.parametrize(("answer", "code"), [("n\n", 2), ("\n", 2), ("y\n", 0)])
@@ -797,3 +770,52 @@ def test_a_real_accuracy_job_makes_no_connection_and_unpickles_only_its_own_cach
     # safetensors reads and writes tensors itself: nothing of Python's, and so no pickle, opens a file there
     of_tensors = [path for path in in_references if path not in folders and Path(path).name != "reference.json"]
     assert of_tensors == []
+
+
+# -- what goes out
+
+ESCAPE = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202eX"
+
+
+def with_escapes(value: Any) -> Any:
+    """Return a JSON value with an escape sequence in every text of it that is not compared with others."""
+    if isinstance(value, dict):
+        return {key: item if key in KEPT else with_escapes(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [with_escapes(item) for item in value]
+    return value + ESCAPE if isinstance(value, str) else value
+
+
+KEPT = ("id", "job_id", "status", "schema", "device", "kind", "launcher", "needs", "workload", "compiler", "measure")
+
+
+def test_no_text_of_a_sweep_reaches_the_terminal_as_an_escape(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In results, plan, header, log and lock, and in names of files and folders."""
+    folder = hostile.sweep(tmp_path / "outputs" / "2026-01-01" / f"10{ESCAPE}")
+    jobs = folder.read_graph().jobs
+    baseline = tmp_path / "away"
+    baseline.mkdir()
+    lines = verbs(folder, baseline)[:-1]  # its `import` has nothing to read
+    rewrite(folder.sweep_file, with_escapes)
+    rewrite(folder.plan_file, lambda plan: {**plan, "records": with_escapes(plan["records"])})
+    for job in jobs:
+        if folder.result_file(job.id).exists():
+            rewrite(folder.result_file(job.id), with_escapes)
+        folder.job(job.id).mkdir(exist_ok=True)
+        folder.log_file(job.id).write_text(f"before {ESCAPE} after\n")
+        (folder.job(job.id) / f"file{ESCAPE}").write_text("")
+    folder.lock.write_text(ESCAPE)
+    for arguments in lines:
+        assert main(arguments) in ((0, 2) if arguments[0] == "export" else (0, 1)), arguments
+        quiet(capsys, arguments)
+    for arguments in (["rerun", str(folder), "--dry-run"], ["rerun", str(folder)], [f"resume={folder}"]):
+        assert main(arguments) in (0, 2), arguments
+        quiet(capsys, arguments)
+
+
+def quiet(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    said = capsys.readouterr()
+    strange = [character for character in said.out + said.err if not character.isprintable() and character != "\n"]
+    assert strange == [], arguments

@@ -11,9 +11,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
-import synthetic
-from synthetic import MIB, SyntheticSweep
-from test_end_to_end import latest, start
+from support import synthetic
+from support.command import latest, start
+from support.synthetic import MIB, SyntheticSweep
 
 from orchestrator.errors import UsageError
 from orchestrator.probes import noise

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import synthetic
-from test_command_line import command, said
-from test_end_to_end import FAKES, run
+from support import synthetic
+from support.command import FAKES, command, run, said
 
 from orchestrator.execution import lock
 from orchestrator.records import Failure, JobResult, JobSpec, Need, PluginSpec, Samples

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-import synthetic
+from support import synthetic
 
 from orchestrator import system
 from orchestrator.errors import UsageError

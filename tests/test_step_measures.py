@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_measures import QUICK, Broken, NetBuilder, context
+from support.measuring import QUICK, Broken, NetBuilder, context
 
 from orchestrator.compilers.dynamo import TorchCompile
 from orchestrator.compilers.eager import Eager

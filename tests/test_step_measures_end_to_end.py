@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from test_end_to_end import latest, run, table
+from support.command import latest, run, table
 
 
 def test_the_measures_of_a_step_have_tables_and_files(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_records import JOB, RESULT, WORKLOAD
+from support.example_records import JOB, RESULT, WORKLOAD
 
 from orchestrator.errors import UsageError
 from orchestrator.files import write_json, write_text
@@ -162,9 +162,9 @@ FREE = dataclasses.replace(JOB, needs=(), verdict=None)
         ({"verdict": Verdict(status="fine", reason="")}, "unknown status 'fine'"),
         ({"needs": (Need(job="0" * 16, kind="other"),)}, "unknown kind 'other'"),
         ({"env": {"A=B": "1"}}, "no name of an environment variable"),
-        ({"env": {"A": "\x1b[2J"}}, "cannot be printed"),
+        ({"env": {"A": "two\nlines"}}, "cannot be printed"),
         ({"compiler": PluginSpec(name="a\nb", target="x")}, "cannot be printed"),
-        ({"workload": dataclasses.replace(WORKLOAD, suite="\u202eetius")}, "cannot be printed"),
+        ({"workload": dataclasses.replace(WORKLOAD, suite="\u200bquick")}, "cannot be printed"),
         ({"workload": dataclasses.replace(WORKLOAD, device="../x")}, "no device"),
         ({"workload": dataclasses.replace(WORKLOAD, batch_size=-1)}, "not negative"),
     ],

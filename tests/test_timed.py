@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_measures import QUICK, context, samples
+from support.measuring import QUICK, context, samples
 
 from orchestrator.compilers.dynamo import TorchCompile
 from orchestrator.compilers.eager import Eager

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from omegaconf import OmegaConf
-from test_end_to_end import run, table
+from support.command import run, table
 
 from orchestrator.plugins import Program, Unsupported
 from orchestrator.records import PluginSpec, Workload

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_measures import Broken, context, run_reference
+from support.measuring import Broken, context, run_reference
 
 from orchestrator.compilers.eager import Eager
 from orchestrator.measures.tolerance import Tolerance, distance, over_all

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_conf import planned
+from support.plans import planned
 
 from orchestrator.plugins import Program, Unsupported
 from orchestrator.records import PluginSpec, Workload

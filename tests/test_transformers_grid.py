@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from test_conf import planned
-from test_end_to_end import run, table
+from support.command import run, table
+from support.plans import planned
 
 from orchestrator.__main__ import main
 from orchestrator.errors import UsageError

@@ -15,10 +15,23 @@ from typing import Any, ClassVar
 from orchestrator.compilers import dynamo_backends
 from orchestrator.compilers.captured import inference_only
 from orchestrator.compilers.packages import require
-from orchestrator.compilers.torch_config import checked, foreign
+from orchestrator.compilers.torch_config import checked
 from orchestrator.errors import did_you_mean
 from orchestrator.plugins import Compiled, Forward, Program, Unsupported, trains
 from orchestrator.records import Workload
+
+BACKEND_COSTS: Mapping[str, float] = {
+    "eager": 0.12,
+    "ts": 0.12,
+    "aot_eager": 0.2,
+    "aot_eager_decomp_partition": 0.25,
+    "cudagraphs": 0.3,
+}
+MODE_COSTS: Mapping[str, float] = {"max-autotune": 1.4, "max-autotune-no-cudagraphs": 1.4}
+OPTION_COSTS: Mapping[str, float] = {"cpp_wrapper": 1.4, "freezing": 1.2}
+"""Compile time in that of inductor as it is (docs/measuring.md); so are the next two."""
+DYNAMIC_COST = 1.9
+COMPILED_AUTOGRAD_COST = 1.3
 
 CUDA_GRAPHS = "CUDA graphs need device=cuda; on the CPU torch runs this silently as something else"
 
@@ -53,6 +66,15 @@ class TorchCompile:
                 raise ValueError(f"module '{module}' is not imported: {did_you_mean(module, dynamo_backends.MODULES)}")
         if "compiled_autograd" in self.dynamo:
             raise ValueError("dynamo.compiled_autograd alone changes nothing: set compiled_autograd=true")
+
+    @property
+    def cost_factor(self) -> float:
+        factor = BACKEND_COSTS.get(self.backend, 1.0) * MODE_COSTS.get(self.mode or "", 1.0)
+        factor *= DYNAMIC_COST if self.dynamic else 1.0
+        factor *= COMPILED_AUTOGRAD_COST if self.compiled_autograd else 1.0
+        for key, value in self.options.items():
+            factor *= OPTION_COSTS.get(key, 1.0) if value else 1.0
+        return factor
 
     @property
     def changes_model(self) -> bool:
@@ -116,10 +138,6 @@ class TorchCompile:
 
             for key, value in checked(config, self.dynamo).items():
                 setattr(config, key, value)
-
-    def foreign_code(self) -> list[str]:
-        """Return the options of inductor and dynamo that may name a program, a file or a server."""
-        return (foreign(self.options) if self.backend == "inductor" else []) + foreign(self.dynamo)
 
     def cuda_graphs(self, workload: Workload) -> bool:
         """Return whether CUDA graphs are asked for: by the back-end, a mode of inductor's, or an option."""

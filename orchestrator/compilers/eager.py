@@ -14,6 +14,7 @@ class Eager:
     """Calls the model itself. Under another name than "eager" it is the A/A test of the harness: speed-up 1."""
 
     changes_model: ClassVar[bool] = False
+    cost_factor: ClassVar[float] = 0.0
 
     def check(self, workload: Workload) -> None:
         """Eager runs everywhere."""

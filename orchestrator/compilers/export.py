@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from orchestrator.compilers.captured import as_in_a_step, for_these_inputs, inference_only
 from orchestrator.compilers.dynamo import check_cpp_compiler, check_cuda_toolkit, check_triton
-from orchestrator.compilers.torch_config import checked, foreign
+from orchestrator.compilers.torch_config import checked
 from orchestrator.plugins import Compiled, Forward, Program
 from orchestrator.records import Workload
 
@@ -31,6 +31,7 @@ class Export:
 
     PRELOAD: ClassVar[tuple[str, ...]] = ("torch.export", "torch._export", "torch._dynamo")
     changes_model: ClassVar[bool] = False
+    cost_factor: ClassVar[float] = 0.1
     fixed_inputs: ClassVar[bool] = True
 
     strict: bool = False
@@ -54,14 +55,11 @@ class AOTInductor:
 
     PRELOAD: ClassVar[tuple[str, ...]] = ("torch.export", "torch._dynamo", "torch._inductor.compile_fx")
     changes_model: ClassVar[bool] = False
+    cost_factor: ClassVar[float] = 2.0
     fixed_inputs: ClassVar[bool] = True
     owns_state: ClassVar[bool] = True
 
     options: Mapping[str, Any] = field(default_factory=dict)
-
-    def foreign_code(self) -> list[str]:
-        """Return the options that may name a program, a file or a server."""
-        return foreign(self.options)
 
     def check(self, workload: Workload) -> None:
         from torch._inductor import config

@@ -51,6 +51,7 @@ class OnnxRuntime:
     """
 
     changes_model: ClassVar[bool] = False
+    cost_factor: ClassVar[float] = 0.3
     fixed_inputs: ClassVar[bool] = True
 
     exporter: str = "dynamo"

@@ -39,6 +39,7 @@ class OpenVINOBackend:
 
     PRELOAD: ClassVar[tuple[str, ...]] = ("torch._dynamo", "torch._inductor.compile_fx")
     changes_model: ClassVar[bool] = False
+    cost_factor: ClassVar[float] = 0.2
 
     aot_autograd: bool = True
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -80,6 +81,7 @@ class OpenVINOConvert:
 
     PRELOAD: ClassVar[tuple[str, ...]] = ("torch.export", "torch._dynamo")
     changes_model: ClassVar[bool] = False
+    cost_factor: ClassVar[float] = 0.2
     fixed_inputs: ClassVar[bool] = True
 
     capture: str = "export"

@@ -12,7 +12,6 @@ from orchestrator.plugins import (
     Compiler,
     Forward,
     Program,
-    foreign_code,
     instantiate,
     preloads,
     through_dynamo,
@@ -60,9 +59,6 @@ class Quantized:
     @property
     def through_dynamo(self) -> bool:
         return through_dynamo(self._compiler)
-
-    def foreign_code(self) -> list[str]:
-        return foreign_code(self._quantization) + foreign_code(self._compiler)
 
     def preload_modules(self, workload: Workload) -> tuple[str, ...]:
         return preloads(self._quantization, workload) + preloads(self._compiler, workload)

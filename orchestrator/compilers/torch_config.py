@@ -8,12 +8,6 @@ from typing import Any
 from orchestrator.errors import did_you_mean
 from orchestrator.plugins import Unsupported
 
-WORDS = frozenset(
-    {"max_autotune_gemm_backends", "max_autotune_conv_backends", "max_autotune_gemm_search_space"}
-    | {"max_autotune_flex_search_space"}
-)
-"""Options of inductor whose values are words that only choose among what it has itself."""
-
 
 def checked(config: Any, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options as flat keys of a configuration module: {triton: {cudagraphs: true}} is "triton.cudagraphs".
@@ -32,22 +26,6 @@ def checked(config: Any, options: Mapping[str, Any]) -> dict[str, Any]:
             found[key] = float(value)
         elif isinstance(kind, type) and kind is not type(None) and not isinstance(value, kind):
             raise ValueError(f"{config.__name__}.{key} is a {kind.__name__}, not {value!r}")
-    return found
-
-
-def foreign(options: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Return the options that may name a program, a file or a server: a phrase each (`orchestrator.plugins`).
-
-    Some keys name the C++ compiler that is started (cpp.cxx), folders that are written (trace.debug_dir), functions
-    that are called, and caches elsewhere. Numbers and switches do not, but for those of caches elsewhere.
-    """
-    found = []
-    for name, value in options.items():
-        key = f"{prefix}{name}".replace("-", "_")
-        if isinstance(value, Mapping):
-            found += foreign(value, f"{key}.")
-        elif "remote" in key or not (isinstance(value, (bool, int, float)) or value is None or key in WORDS):
-            found.append(f"torch's option {key}={value!r:.80}")
     return found
 
 

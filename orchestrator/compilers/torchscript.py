@@ -25,6 +25,7 @@ class JitTrace:
     """
 
     changes_model: ClassVar[bool] = False
+    cost_factor: ClassVar[float] = 0.06
     fixed_inputs: ClassVar[bool] = True
 
     optimization: str = "none"

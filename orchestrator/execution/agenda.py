@@ -23,8 +23,6 @@ from orchestrator.records import (
 SHAREABLE_KINDS = frozenset({JUDGED, REFERENCE_KIND})
 """What of a job does not change when other jobs run beside it. Any other kind times something, or may, and gets the
 machine to itself."""
-SHAREABLE = frozenset({"orchestrator.measures.accuracy.Accuracy", "orchestrator.measures.reference.Reference"})
-"""Measures (their targets) of these kinds, for plans of versions in which a job did not say its kind."""
 
 
 def gist(result: JobResult) -> JobResult:
@@ -97,6 +95,4 @@ class Agenda:
 
 
 def is_shareable(job: JobSpec) -> bool:
-    if job.kind is not None:
-        return job.kind in SHAREABLE_KINDS
-    return job.measure.target in SHAREABLE
+    return job.kind in SHAREABLE_KINDS

@@ -41,7 +41,7 @@ class Attempt:
     log_start: int  # size of the log before this attempt, in bytes
     oom_kills: int  # what `oom_kills` said before
     running: bool = False  # it has executed its first instruction
-    killed: str = ""  # why the scheduler killed it: "timeout", "hang", "stopped: ..." or ""
+    killed: str = ""  # why the scheduler killed it: "timeout", "stopped", "hang" or ""
 
 
 def result_of_death(
@@ -83,8 +83,8 @@ def _cause(attempt: Attempt, code: int | None, message: str, log: str) -> tuple[
     """Return the status and the one-line reason. A status of death is also the kind of its failure."""
     if attempt.killed == "timeout":
         return TIMEOUT, f"no result after {attempt.job.timeout_s:g} s (timeout_s): killed"
-    if attempt.killed.startswith("stopped"):
-        return INFRASTRUCTURE, f"no result after {attempt.job.timeout_s:g} s (timeout_s): {attempt.killed}"
+    if attempt.killed == "stopped":  # by somebody else: that says nothing of the job
+        return INFRASTRUCTURE, f"no result after {attempt.job.timeout_s:g} s: it was stopped (SIGSTOP, or a debugger)"
     if attempt.killed == "hang":
         return INFRASTRUCTURE, "the process did not begin to run: killed"
     if code is None:

@@ -21,7 +21,7 @@ import getpass
 import os
 import stat
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from orchestrator.errors import UsageError
@@ -184,24 +184,7 @@ def _write(descriptor: int, note: str) -> None:
 def _holder(descriptor: int) -> str:
     """Return who has the lock, as it says itself; of several that share it, the last that came."""
     note = os.pread(descriptor, NOTE_LENGTH, 0).decode(errors="replace")
-    note = " ".join("".join(c if c.isprintable() else " " for c in note).split())
-    holders = list(_lockers(os.fstat(descriptor)))
-    if not holders or any(note.startswith(f"process {pid} ") for pid in holders):
-        return note or "another process"
-    return f"process {holders[0]}"  # the one that wrote the note has left, another that shared it has not
-
-
-def _lockers(file: os.stat_result) -> Iterator[int]:
-    """Yield the processes that hold a lock on a file, as far as the kernel tells (proc_locks(5))."""
-    try:
-        lines = Path("/proc/locks").read_text().splitlines()
-    except OSError:
-        return
-    inode = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:{file.st_ino}"
-    for line in lines:
-        words = line.split()
-        if len(words) >= 6 and words[1] == "FLOCK" and words[5] == inode and words[4].isdigit() and words[4] != "0":
-            yield int(words[4])
+    return " ".join("".join(c if c.isprintable() else " " for c in note).split()) or "another process"
 
 
 def _user() -> str:

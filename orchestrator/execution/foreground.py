@@ -37,7 +37,7 @@ def prepared(store: SweepFolder, jobs: Sequence[JobSpec], job: JobSpec, settings
             file.unlink(missing_ok=True)
         remove(store.artifacts(job.id))
         if job.measure.name == REFERENCE_MEASURE:
-            remove(store.inside(store.reference(job.id)))
+            remove(store.reference(job.id))
         before = dict(os.environ)
         temporary = Path(folders.enter_context(tempfile.TemporaryDirectory(prefix="orchestrator-")))
         os.environ.update(

@@ -11,14 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+from orchestrator import limits
 from orchestrator.errors import UsageError
-from orchestrator.files import open_file, read_bytes
+from orchestrator.files import read_bytes
 from orchestrator.store import SweepFolder
 
 PATIENCE_S = 0.2
 """How long a lock is tried for: a reader that asks who has it (`holder`) has it for some microseconds."""
-LONGEST = 4096
-"""Bytes of what a lock says of its holder."""
 
 
 class InUse(UsageError):
@@ -46,7 +45,7 @@ def holder(store: SweepFolder) -> str | None:
     """
     for path in (store.lock, *sorted(store.root.glob(f"{store.lock.name}.*"))):
         try:
-            with open_file(path, linked=False) as file:
+            with open(path, "rb") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return _holder(path)
@@ -57,7 +56,7 @@ def holder(store: SweepFolder) -> str | None:
 
 def _holder(path: Path) -> str:
     try:
-        return read_bytes(path, LONGEST, linked=False).decode(errors="replace").strip() or "another process"
+        return read_bytes(path, limits.LOCK).decode(errors="replace").strip() or "another process"
     except (OSError, ValueError):
         return "another process"
 
@@ -83,10 +82,9 @@ def _flock(path: Path, kind: int) -> Iterator[None]:
 
 
 def _opened(path: Path) -> TextIO:
-    """Open the lock file, which is made if need be: never what a link names, for it is truncated. Raises UsageError."""
-    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    """Open the lock file, which is made if need be. Raises UsageError."""
     try:
-        return open(os.open(path, flags, 0o644), "a+")
+        return open(path, "a+", encoding="utf-8")
     except OSError as error:
         raise UsageError(
             f"{path.parent} cannot be run: {path.name} in it cannot be opened for writing ({error.strerror}); "

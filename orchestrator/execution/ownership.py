@@ -1,71 +1,66 @@
-"""Which sweep folders this user made here: a note outside of them, because a folder can say anything about itself.
+"""Which sweep folders this user made: their plan and header are signed with a key that only this user has.
 
-A sweep that was sent by someone may name code to run (a user's model, variables such as LD_PRELOAD) or bring compile
-caches, which are pickles and shared libraries. So it is resumed and rerun with more care than one's own. One's own is
-known by a note in the user's state folder: the path of the sweep folder, and inode and change time of its plan and
-header. A folder that was unpacked, copied or moved does not fit its note: a kernel gives every new file its own change
-time, and no archive can set one.
+A sweep that was sent by someone may name code to run (a user's model, variables such as LD_PRELOAD). So a person is
+asked before it is run again; one's own is not asked about, wherever it was moved to. The signature is an HMAC over
+plan.json and sweep.json, in the file `owner` beside them; the key lies in the user's state folder, and never leaves it.
 
-Where no note can be written, every sweep counts as someone else's: more is asked then, and nothing is lost.
+Where there is no key and none can be made, every sweep counts as someone else's: more is asked, and nothing is lost.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import hmac
 import os
+import secrets
+import tempfile
 from pathlib import Path
-from typing import Any
 
-from orchestrator.files import read_json, write_json
+from orchestrator import limits
+from orchestrator.files import read_bytes, write_text
 from orchestrator.store import SweepFolder
 
 STATE_VARIABLE = "XDG_STATE_HOME"
-LONGEST = 64 << 10
-"""Bytes of a note."""
-MANY = 1000
-"""With so many notes, those of folders that are gone are removed."""
+KEY_BYTES = 32
 
 
 def claim(store: SweepFolder) -> None:
-    """Note that this user has just written plan and header of the folder, here."""
-    with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: a user without a home
-        notes = _notes()
-        notes.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _tidy(notes)
-        write_json(_note(store), _about(store))
+    """Sign plan and header of the folder, which this user has just written."""
+    with contextlib.suppress(OSError, ValueError, RuntimeError):  # RuntimeError: a user without a home
+        _make_key(_key_file())
+        write_text(store.owner, _signature(store) + "\n")
 
 
 def is_own(store: SweepFolder) -> bool:
-    """Tell whether this user wrote plan and header of the folder, here, and nobody has put others in their place."""
+    """Tell whether plan and header of the folder are as this user wrote them."""
     try:
-        return bool(read_json(_note(store), LONGEST) == _about(store))
+        return hmac.compare_digest(read_bytes(store.owner).strip(), _signature(store).encode())
     except (OSError, ValueError, RuntimeError):
         return False
 
 
-def _notes() -> Path:
+def _signature(store: SweepFolder) -> str:
+    key = read_bytes(_key_file())
+    if len(key) != KEY_BYTES:
+        raise ValueError("the key is damaged")
+    parts = [hashlib.sha256(read_bytes(file, limits.PLAN)).digest() for file in (store.plan_file, store.sweep_file)]
+    return hmac.new(key, b"".join(parts), "sha256").hexdigest()
+
+
+def _key_file() -> Path:
     state = os.environ.get(STATE_VARIABLE)
     return (
-        (Path(state) if state and os.path.isabs(state) else Path.home() / ".local" / "state") / "orchestrator" / "own"
+        (Path(state) if state and os.path.isabs(state) else Path.home() / ".local" / "state") / "orchestrator" / "key"
     )
 
 
-def _note(store: SweepFolder) -> Path:
-    return (
-        _notes() / f"{hashlib.sha256(os.path.realpath(store.root).encode(errors='surrogateescape')).hexdigest()}.json"
-    )
-
-
-def _about(store: SweepFolder) -> dict[str, Any]:
-    files = [os.lstat(file) for file in (store.plan_file, store.sweep_file)]
-    return {"folder": os.path.realpath(store.root), "files": [[one.st_ino, one.st_ctime_ns] for one in files]}
-
-
-def _tidy(notes: Path) -> None:
-    """Remove the notes of folders that are gone, once there are many."""
-    files = list(notes.glob("*.json"))
-    for file in files if len(files) > MANY else ():
-        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            if not os.path.isdir(read_json(file, LONGEST)["folder"]):
-                file.unlink()
+def _make_key(file: Path) -> None:
+    """Make the user's key, where there is none: whole at once, readable by the user alone."""
+    if file.exists():
+        return
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=file.parent)  # of mode 0600
+    with open(handle, "wb") as made:
+        made.write(secrets.token_bytes(KEY_BYTES))
+    os.rename(name, file)

@@ -118,13 +118,10 @@ class _Server:
         if pid is None or _is_stopped(self.process.pid):
             self.process.kill()
 
-    def stopped(self, job: str) -> str | None:
-        """Return which process of the job, or that has it, somebody has stopped (SIGSTOP, a debugger); None: none."""
-        if _is_stopped(self.process.pid):
-            return "the worker server"
+    def stopped(self, job: str) -> bool:
+        """Tell whether somebody has stopped the job's process, one of its children, or this server."""
         pid = self.jobs.get(job)
-        family = [] if pid is None else _family(pid)
-        return next((f"process {one} of the job" for one in family if _is_stopped(one)), None)
+        return any(map(_is_stopped, [self.process.pid, *([] if pid is None else _family(pid))]))
 
     def close(self) -> str:
         """End the server, its workers and what they left; return how it ended, with the end of what it printed."""
@@ -213,9 +210,9 @@ class Processes:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGUSR1)
 
-    def stopped(self, job: str) -> str | None:
-        """Return which process that the job depends on was stopped by somebody, in words; None when none was."""
-        return next((server.stopped(job) for server in self._servers.values() if job in server.jobs), None)
+    def stopped(self, job: str) -> bool:
+        """Tell whether somebody has stopped a process that the job depends on (SIGSTOP, a debugger)."""
+        return any(server.stopped(job) for server in self._servers.values() if job in server.jobs)
 
     def kill(self, job: str) -> None:
         """Kill the job's process and all of its group; "exited" or "lost" follows."""

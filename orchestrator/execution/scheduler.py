@@ -43,7 +43,6 @@ from orchestrator.system import oom_kills
 
 DUMP_S = 0.2  # for a process that is killed for its time-out to write its stacks into its log
 KILL_S = 30.0  # for a killed process group to be gone; then its server is killed too
-LOOK_S = 10.0  # between looks whether what should begin was stopped by somebody
 POLL_S = 0.1  # between looks at a device that somebody else has: the kernel tells nobody that it is free
 SMALLEST = {"parallel": 1}
 
@@ -183,7 +182,7 @@ class Scheduler:
             turn=turn,
             began=time.time(),
             clock=now,
-            deadline=now + min(self._settings.hang_s, LOOK_S),
+            deadline=now + self._settings.hang_s,
             log_start=0,
             oom_kills=oom_kills(),
         )
@@ -212,7 +211,7 @@ class Scheduler:
             file.unlink(missing_ok=True)
         remove(self._store.artifacts(job.id))
         if job.measure.name == REFERENCE_MEASURE:
-            remove(self._store.inside(self._store.reference(job.id)))
+            remove(self._store.reference(job.id))
         with contextlib.suppress(FileNotFoundError):
             attempt.log_start = self._store.log_file(job.id).stat().st_size
         return job_environment(self._scratch.fresh_cache(job), self._temporary.fresh(job), job)
@@ -241,17 +240,12 @@ class Scheduler:
                 self._processes.kill_server(attempt.job.id)
                 attempt.deadline = math.inf
                 continue
-            stopped = self._processes.stopped(attempt.job.id)
-            hangs = attempt.clock + self._settings.hang_s
-            if stopped is None and not attempt.running and now < hangs:
-                attempt.deadline = min(now + LOOK_S, hangs)
-                continue
-            if stopped is not None:  # by somebody else: that says nothing of the job
-                attempt.killed = f"stopped: {stopped} was stopped (SIGSTOP, or a debugger): killed"
+            if attempt.running:
+                attempt.killed = "stopped" if self._processes.stopped(attempt.job.id) else "timeout"
             else:
-                attempt.killed = "timeout" if attempt.running else "hang"
+                attempt.killed = "hang"
             attempt.deadline = now + KILL_S
-            if attempt.running and stopped is None:
+            if attempt.killed == "timeout":
                 self._processes.dump(attempt.job.id)
                 time.sleep(DUMP_S)
             self._processes.kill(attempt.job.id)

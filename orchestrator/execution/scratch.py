@@ -41,8 +41,6 @@ class Scratch:
                 if job.id in waiting:
                     self._users[folder].add(job.id)
         for parent in (store.caches, store.references):
-            if parent.is_symlink():
-                continue  # it leads out of the sweep, to folders that only bear such names
             for left in list(parent.glob("*")):
                 if left.name.endswith(TRASH):
                     remove_tree(left)
@@ -53,7 +51,7 @@ class Scratch:
 
     def fresh_cache(self, job: JobSpec) -> Path:
         """Return the cache folder of the job's family, empty when this is the family's first round. Raises OSError."""
-        cache = self._store.inside(self._store.cache(job.family))
+        cache = self._store.cache(job.family)
         if job.round == 0:
             remove(cache)
         cache.mkdir(parents=True, exist_ok=True)
@@ -68,8 +66,6 @@ class Scratch:
 
     @staticmethod
     def _remove(folder: Path) -> None:
-        if folder.parent.is_symlink():
-            return
         remove(folder)
         with contextlib.suppress(OSError):  # it has others in it, or never was
             folder.parent.rmdir()
@@ -81,13 +77,14 @@ class Scratch:
 
 
 def drop_caches(store: SweepFolder, jobs: Iterable[JobSpec]) -> None:
-    """Remove the compile caches of these jobs that lie in a folder which someone else may have filled.
+    """Remove the compile caches of these jobs that an earlier run has left.
 
-    A cache holds pickles and shared libraries, which compilers load: whoever wrote it runs as whoever uses it. The jobs
-    then start cold, and say so.
+    A cache holds pickles and shared libraries, which compilers load: whoever wrote it runs as whoever uses it. So no
+    run uses one that it has not made itself, whoever made the folder: nobody can tell what was put there meanwhile. A
+    later round of a sweep that is resumed then starts cold, and says so.
     """
     for family in {job.family for job in jobs} if store.caches.is_dir() else ():
-        remove(store.inside(store.cache(family)))
+        remove(store.cache(family))
 
 
 def remove(folder: Path) -> None:

@@ -9,7 +9,6 @@ from orchestrator.execution import orphans
 from orchestrator.execution.environment import worker_environment
 from orchestrator.execution.lock import locked
 from orchestrator.execution.observer import Observer, PlainObserver
-from orchestrator.execution.ownership import is_own
 from orchestrator.execution.processes import Processes
 from orchestrator.execution.scheduler import Scheduler, Settings
 from orchestrator.execution.scratch import drop_caches
@@ -27,21 +26,19 @@ def run_shard(
 ) -> None:
     """Run the jobs of shard `shard` (0 <= shard < of) of a sweep folder that have no valid result yet.
 
-    Those with the ids `leave` are left to someone else. Compile caches in a folder that this user did not make are
-    removed, not used.
+    Those with the ids `leave` are left to someone else. Compile caches of an earlier run are removed, not used.
     Returns when they are done or an interrupt stopped them; the folder tells which. Raises UsageError when the
     folder cannot be read or written, or someone else is running it.
     """
     if not 0 <= shard < of:
         raise UsageError(f"there is no shard {shard} of {of}")
     store = SweepFolder(folder)
-    store.refuse_links()
+    store.check()
     shards = [store.read_graph().jobs] if of == 1 else cut(store.read_graph(), of)
     jobs = [job for job in shards[shard] if job.id not in leave]
     run = orphans.of_run(folder, shard, of)
     with locked(store, shard, of):
-        if not is_own(store):
-            drop_caches(store, jobs)
+        drop_caches(store, jobs)
         orphans.kill(run)  # of a run that was killed with its server: they would disturb what is timed now
         with Processes({**worker_environment(settings.online), orphans.MARK: run}) as processes:
             Scheduler(store, jobs, settings, observer or PlainObserver(), processes).run()

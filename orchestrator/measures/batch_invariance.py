@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from orchestrator import precision
+from orchestrator import columns, precision
+from orchestrator.columns import TableSpec
 from orchestrator.measures.context import Context
 from orchestrator.measures.distances import in_json
 from orchestrator.measures.reference import make_deterministic
@@ -44,6 +45,22 @@ class BatchInvariance:
     kind: ClassVar[str] = OBSERVED
     default_batch_size: ClassVar[int] = 8
     deterministic: ClassVar[bool] = True
+    TABLES: ClassVar[Mapping[str, TableSpec]] = {
+        "batch_invariance": TableSpec(
+            (
+                columns.count("slice_batch_size", "the first so many samples of the batch, on their own"),
+                "tensors",
+                "tensors_failed",
+                "worst_tensor",
+                "max_abs_error",
+                columns.number("eager_max_abs_error", "the same difference of that tensor in eager"),
+                columns.text(
+                    "left_out",
+                    "outputs that are not checked, with their shapes for all samples and for half: none has one batch",
+                ),
+            )
+        ),
+    }
 
     def run(self, context: Context) -> Outcome:
         if context.mode.training:

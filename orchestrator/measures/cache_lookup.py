@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import bisect
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from orchestrator import columns
+from orchestrator.columns import TableSpec
 from orchestrator.measures.compiled import compiled_step
 from orchestrator.measures.context import Context
 from orchestrator.measures.shapes import positive
@@ -28,6 +30,19 @@ class CacheLookup:
     """calls: steps under the profiler, after `warm_up` without it."""
 
     kind: ClassVar[str] = OBSERVED
+    TABLES: ClassVar[Mapping[str, TableSpec]] = {
+        "cache_lookup": TableSpec(
+            (
+                columns.duration(
+                    "cache_lookup_us", "dynamo's search for compiled code in one step, all frames; median of the steps"
+                ),
+                columns.duration("cache_lookup_low_us", "a quarter of the steps took less"),
+                columns.duration("cache_lookup_high_us", "a quarter of the steps took more"),
+                columns.number("lookups", "look-ups in one step", "1", "lower"),
+                "calls",
+            )
+        ),
+    }
 
     calls: int = 20
     warm_up: int = 3

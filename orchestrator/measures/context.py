@@ -94,9 +94,10 @@ class Context:
             notes.append(text)
 
     def find(self, table: str, **row: Any) -> None:
-        """Keep one row of a table of this measure's own (`orchestrator.results.findings`): texts, numbers, None.
+        """Keep one row of a table that this measure's class declares in `TABLES`: texts, numbers, None.
 
-        Seconds and bytes, under keys that end with `_s` and `_bytes`: the table makes ms and MiB of them.
+        Seconds and bytes stand under keys that end with `_s` and `_bytes`, where the column ends with `_ms`, `_us` or
+        `_mib`: the table makes those of them.
         """
         self.facts.setdefault("findings", {}).setdefault(table, []).append(row)
 

@@ -10,10 +10,12 @@ In training the graphs go through AOTAutograd, so that their backward graphs are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from orchestrator import columns
+from orchestrator.columns import TableSpec
 from orchestrator.measures.compiled import dynamo_compiler
 from orchestrator.measures.context import Context
 from orchestrator.plugins import Outcome
@@ -34,6 +36,22 @@ class Coverage:
     """warm_up: steps before the one that is looked at, in which everything is captured."""
 
     kind: ClassVar[str] = OBSERVED
+    TABLES: ClassVar[Mapping[str, TableSpec]] = {
+        "coverage": TableSpec(
+            (
+                "graphs",
+                columns.count("graph_calls", "calls of captured graphs in one step, forward and backward", "lower"),
+                columns.count(
+                    "captured_operators", "top-level aten operators of one step that ran in captured graphs", "higher"
+                ),
+                columns.count("operators", "top-level aten operators of one step"),
+                columns.percent("captured_operators_percent", "captured operators / all", "higher"),
+                columns.duration("captured_time_ms", "time of the captured operators, on the host, under the profiler"),
+                columns.duration("operator_time_ms", "time of all operators, on the host, under the profiler"),
+                columns.percent("captured_time_percent", "time of captured operators / of all", "higher"),
+            )
+        ),
+    }
 
     warm_up: int = 2
 

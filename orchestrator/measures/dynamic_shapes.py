@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from orchestrator import columns
+from orchestrator.columns import TableSpec
 from orchestrator.measures.compare import Strictness
 from orchestrator.measures.context import Context
 from orchestrator.measures.shapes import Shape, build_inputs, positive
@@ -50,6 +52,28 @@ class DynamicShapes(Strictness):
     """
 
     kind: ClassVar[str] = OBSERVED
+    TABLES: ClassVar[Mapping[str, TableSpec]] = {
+        "dynamic_shapes": TableSpec(
+            (
+                columns.count("shape_batch_size", "batch size of this shape"),
+                columns.count("shape_sequence_length", "tokens per sample of this shape"),
+                columns.text(
+                    "compilation", "new; reused from an earlier shape; or none: dynamo's recompile limit was reached"
+                ),
+                "first_call_s",
+                "eager_latency_ms",
+                columns.percent("eager_latency_spread_percent", "IQR of the eager calls in % of their median", "lower"),
+                "latency_ms",
+                "latency_spread_percent",
+                "calls",
+                "speedup",
+                "recompiles",
+                "graphs",
+                "accuracy",
+                "fp64",
+            )
+        ),
+    }
 
     batch_sizes: Sequence[int] = ()
     sequence_lengths: Sequence[int] = ()

@@ -6,10 +6,13 @@ more, forward only, with options of its own. Frames that dynamo gave up altogeth
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from orchestrator import columns
+from orchestrator.columns import Derived, Rows, TableSpec
 from orchestrator.measures.compiled import compiled_step
 from orchestrator.measures.context import Context
 from orchestrator.plugins import Outcome, Unsupported
@@ -21,12 +24,56 @@ BREAK, LEFT = "graph break", "left to eager"
 Broken = tuple[str, str, str]
 """What became of it, why, where."""
 
+BREAK_REASON = columns.text("break_reason", "why dynamo ended a graph, without addresses and advice")
+EFFECT = columns.text("effect", "graph break, or left to eager: the frame is not compiled at all")
+USER_STACK = columns.text("user_stack", "lines of the model's code, innermost first")
+
+
+def by_reason(rows: Rows) -> Iterator[dict[str, Any]]:
+    """Yield one row per reason of graph breaks, those of most models first, with one place as an example."""
+    groups: dict[tuple[Any, Any], list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        if row.get("break_reason") is not None:
+            groups[row["break_reason"], row["effect"]].append(row)
+    reasons = [
+        {
+            "break_reason": reason,
+            "effect": effect,
+            "models": len({(row["suite"], row["model"]) for row in found}),
+            "count": sum(row["count"] or 0 for row in found),
+            "user_stack": found[0]["user_stack"],
+        }
+        for (reason, effect), found in groups.items()
+    ]
+    yield from sorted(reasons, key=lambda row: (-row["models"], -row["count"], row["break_reason"]))
+
 
 @dataclass(frozen=True)
 class Explain:
     """Leaves tables `explain`, one row, and `graph_breaks`, one row per reason and place in the model's code."""
 
     kind: ClassVar[str] = OBSERVED
+    TABLES: ClassVar[Mapping[str, TableSpec]] = {
+        "explain": TableSpec(
+            (
+                "graphs",
+                "graph_breaks",
+                "unique_graph_breaks",
+                "captured_calls",
+                "fallbacks",
+                "recompiles",
+                columns.count("guards", "guards of all compilations", "lower"),
+                columns.duration("dynamo_time_s", "time in all compilations, what the back-end takes included"),
+                "first_call_s",
+            )
+        ),
+        "graph_breaks": TableSpec(
+            (BREAK_REASON, EFFECT, USER_STACK, "count"),
+            over_the_sweep={
+                "graph_break_reasons": Derived((BREAK_REASON, EFFECT, "models", "count", USER_STACK), by_reason)
+            },
+        ),
+    }
 
     def run(self, context: Context) -> Outcome:
         if context.is_eager:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from orchestrator import columns
+from orchestrator.columns import TableSpec
 from orchestrator.measures.context import Context
 from orchestrator.measures.eager import eager_step
 from orchestrator.measures.timed import tensors
@@ -36,6 +38,51 @@ class Flops:
     """
 
     kind: ClassVar[str] = OBSERVED
+    TABLES: ClassVar[Mapping[str, TableSpec]] = {
+        "flops": TableSpec(
+            (
+                "step_gflop",
+                columns.count("parameters", "parameters of the model"),
+                columns.duration("step_ms", "median of one step"),
+                columns.percent("step_iqr_percent", "interquartile range of the step in % of its median", "lower"),
+                "achieved_gflop_per_s",
+                columns.duration("eager_step_ms", "median of one eager step"),
+                columns.percent(
+                    "eager_step_iqr_percent", "interquartile range of the eager step in % of its median", "lower"
+                ),
+                columns.number(
+                    "eager_achieved_gflop_per_s",
+                    "floating-point operations of the eager step / eager step",
+                    "GFLOP/s",
+                    "higher",
+                ),
+                columns.count("step_samples", "timed steps of each kind"),
+                columns.number(
+                    "intensity_flop_per_byte",
+                    "floating-point operations / bytes that eager operators read and write, each tensor once for each "
+                    "operator",
+                    "FLOP/byte",
+                ),
+                columns.number(
+                    "peak_gflop_per_s",
+                    "what the device's data sheet gives for dense matrices in this dtype",
+                    "GFLOP/s",
+                    "higher",
+                ),
+                columns.percent("of_peak_percent", "achieved / peak", "higher"),
+                "peak_source",
+                "disturbed",
+            )
+        ),
+        "flops_by_module": TableSpec(
+            (
+                columns.text("module", "path of the module in the model"),
+                columns.text("operator_names", "operators with counted floating-point operations"),
+                columns.number("forward_gflop", "those of a module's forward pass alone", "GFLOP"),
+                "share_percent",
+            )
+        ),
+    }
 
     calls: int = 10
     warmup: int = 3

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from orchestrator import precision
+from orchestrator import columns, precision
+from orchestrator.columns import TableSpec
 from orchestrator.measures.context import Context
 from orchestrator.measures.eager import ARTIFACTS
 from orchestrator.measures.tries import Seen, Tries
@@ -39,7 +40,33 @@ class LargestBatch:
     """
 
     kind: ClassVar[str] = OBSERVED
+    cost_factor: ClassVar[float] = 12.0  # doublings to some hundred, and as many halvings; each compiles
     works_in_children: ClassVar[bool] = True  # a context of this process's own would take memory from the tries
+    TABLES: ClassVar[Mapping[str, TableSpec]] = {
+        "largest_batch": TableSpec(
+            (
+                columns.count(
+                    "largest_batch_size", "the largest batch size that fits into the memory budget", "higher"
+                ),
+                columns.count(
+                    "too_large_batch_size",
+                    "the smallest that was tried and does not fit; none where the upper bound fits",
+                ),
+                columns.text("bounded_by", "memory; or the option that ended the search, and more may fit"),
+                columns.count("tries", "batch sizes that were tried, each in a fresh process"),
+                columns.memory(
+                    "memory_at_largest_mib", "peak of the process at the largest batch size (on CUDA: of the allocator)"
+                ),
+                columns.memory(
+                    "memory_budget_mib", "what a try could have (on the CPU RLIMIT_DATA, on CUDA the allocator)"
+                ),
+                columns.text("memory_budget_source", "where the budget is from"),
+                columns.text(
+                    "too_large_because", "what the allocator said at the smallest batch size that does not fit"
+                ),
+            )
+        ),
+    }
 
     start: int | None = None
     upper: int = 1024

@@ -12,11 +12,13 @@ import io
 import linecache
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from orchestrator import columns
+from orchestrator.columns import TableSpec
 from orchestrator.files import write_text
 from orchestrator.measures.context import Context
 from orchestrator.measures.eager import artifact, eager_only, eager_step
@@ -43,6 +45,14 @@ class _Line:
     current: int = 0
 
 
+EXECUTIONS = columns.count("executions", "how often it ran in one step")
+INCREASE_MIB = columns.memory(
+    "increase_mib", "sum of what it allocated and kept, over the executions that left more than there was"
+)
+CUMULATIVE_MIB = columns.memory("cumulative_mib", "sum of what it allocated less what it freed, over all executions")
+CURRENT_MIB = columns.memory("current_mib", "highest level after it")
+
+
 @dataclass(frozen=True)
 class MemoryByLine:
     """modules: names of modules or packages whose lines are looked at; none: the modules that define the model's parts.
@@ -51,6 +61,36 @@ class MemoryByLine:
     """
 
     kind: ClassVar[str] = OBSERVED
+    TABLES: ClassVar[Mapping[str, TableSpec]] = {
+        "memory_by_line": TableSpec(
+            (
+                columns.text("source_file", "file, relative to where it was imported from"),
+                columns.count("source_line", "line number"),
+                columns.text("source", "the line"),
+                EXECUTIONS,
+                INCREASE_MIB,
+                CUMULATIVE_MIB,
+                CURRENT_MIB,
+            )
+        ),
+        "memory_by_line_totals": TableSpec(
+            (
+                columns.count("lines", "lines that ran"),
+                EXECUTIONS,
+                INCREASE_MIB,
+                CUMULATIVE_MIB,
+                CURRENT_MIB,
+                columns.memory("outside_mib", "what changed outside the traced modules: backward, optimizer, results"),
+                columns.text(
+                    "level_source",
+                    "what the level is: bytes that the C library has given out, resident set, CUDA allocator",
+                ),
+                columns.count("resolution_bytes", "smallest change that the level shows"),
+                "file",
+                columns.text("snapshot", "file with the CUDA allocator's history, for pytorch.org/memory_viz"),
+            )
+        ),
+    }
 
     modules: Sequence[str] = ()
 

@@ -19,11 +19,13 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from orchestrator import columns
+from orchestrator.columns import TableSpec
 from orchestrator.measures import whole_model
 from orchestrator.measures.compiled import dynamo_compiler
 from orchestrator.measures.context import Context
@@ -79,6 +81,17 @@ class Minify:
     """
 
     kind: ClassVar[str] = OBSERVED
+    TABLES: ClassVar[Mapping[str, TableSpec]] = {
+        "minify": TableSpec(
+            (
+                "file",
+                columns.count("operators_before", "operators of the graph that is wrong"),
+                columns.count("operators_after", "operators of the script's graph", "lower"),
+                columns.text("reproduces", "yes or no: the script was run, and shows the failure"),
+                columns.duration("minify_s", "time of the minifier"),
+            )
+        ),
+    }
 
     repro_tolerance: float = 1e-3
     seconds: float = 1200.0

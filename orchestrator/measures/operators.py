@@ -7,10 +7,14 @@ file it leaves is the one that PyTorch's `--log-operator-inputs` writes, and tha
 from __future__ import annotations
 
 import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from orchestrator import columns
+from orchestrator.columns import Derived, Rows, TableSpec
 from orchestrator.files import write_text
 from orchestrator.measures.context import Context
 from orchestrator.measures.eager import artifact, eager_only, eager_step
@@ -18,12 +22,45 @@ from orchestrator.plugins import Outcome
 from orchestrator.probes.clock import make_ready
 from orchestrator.records import OBSERVED, PASS
 
+DISTINCT_INPUTS = columns.count("distinct_inputs", "different operators and inputs")
+
+
+def by_operator(rows: Rows) -> Iterator[dict[str, Any]]:
+    """Yield one row per operator over all jobs, most calls first: models that call it, kinds of inputs, calls."""
+    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        if row.get("operator") is not None:
+            groups[row["operator"]].append(row)
+    found: list[dict[str, Any]] = [
+        {
+            "operator": operator,
+            "models": len({(row["suite"], row["model"]) for row in calls}),
+            "distinct_inputs": len({row["inputs"] for row in calls}),
+            "count": sum(row["count"] or 0 for row in calls),
+        }
+        for operator, calls in groups.items()
+    ]
+    yield from sorted(found, key=lambda row: (-row["count"], row["operator"]))
+
 
 @dataclass(frozen=True)
 class Operators:
     """everything: views and constructors too, which do no work; PyTorch's own log leaves them out."""
 
     kind: ClassVar[str] = OBSERVED
+    TABLES: ClassVar[Mapping[str, TableSpec]] = {
+        "operators": TableSpec(
+            (
+                "operator",
+                columns.text("inputs", "its positional and named inputs: T(shape, dtype, stride) is a tensor"),
+                "count",
+            ),
+            over_the_sweep={
+                "operators_over_models": Derived(("operator", "models", DISTINCT_INPUTS, "count"), by_operator)
+            },
+        ),
+        "operator_totals": TableSpec(("distinct_operators", DISTINCT_INPUTS, "count", "file")),
+    }
 
     everything: bool = False
 

@@ -5,10 +5,13 @@ The trace is Chrome JSON (ui.perfetto.dev, chrome://tracing). The table has its 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from orchestrator import columns
+from orchestrator.columns import TableSpec
 from orchestrator.measures.context import Context
 from orchestrator.measures.eager import artifact
 from orchestrator.plugins import Outcome, Unsupported
@@ -24,6 +27,11 @@ NO_KERNELS = (
     "NVreg_RestrictProfilingToAdminUsers=0, in a container --cap-add=SYS_ADMIN), or another profiler is at work"
 )
 
+SELF_CPU_MS = columns.duration(
+    "self_cpu_ms", "time on the CPU without that of the operators that it calls, all profiled steps"
+)
+SELF_CUDA_MS = columns.duration("self_cuda_ms", "time of its kernels, all profiled steps")
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -34,6 +42,12 @@ class Profile:
     """
 
     kind: ClassVar[str] = OBSERVED
+    TABLES: ClassVar[Mapping[str, TableSpec]] = {
+        "profile": TableSpec(("operator", "count", SELF_CPU_MS, SELF_CUDA_MS, "share_percent")),
+        "profile_totals": TableSpec(
+            (columns.count("steps", "profiled steps"), "distinct_operators", SELF_CPU_MS, SELF_CUDA_MS, "file", "bytes")
+        ),
+    }
 
     steps: int = 3
     warmup: int = 3

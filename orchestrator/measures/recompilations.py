@@ -8,10 +8,12 @@ metrics; `torch._dynamo.utils.CompileProfiler`, which once said so, is gone).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from orchestrator import columns
+from orchestrator.columns import TableSpec
 from orchestrator.measures.context import Context
 from orchestrator.measures.shapes import Shape, build_inputs, positive
 from orchestrator.plugins import Outcome, Unsupported
@@ -24,6 +26,17 @@ class Recompilations:
     """calls: steps with the workload's inputs, and then with inputs of each of `batch_sizes`."""
 
     kind: ClassVar[str] = OBSERVED
+    TABLES: ClassVar[Mapping[str, TableSpec]] = {
+        "recompilations": TableSpec(
+            (
+                "recompiles",
+                columns.text("recompile_reason", "the guard that failed, of the newest of the earlier compilations"),
+                columns.text("user_frame", "the function that was compiled, and where it begins"),
+                columns.count("compilations", "compilations in all, backward graphs included"),
+                "calls",
+            )
+        ),
+    }
 
     calls: int = 3
     batch_sizes: Sequence[int] = ()

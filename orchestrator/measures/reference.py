@@ -195,6 +195,7 @@ def _stored(
             left |= watch.last()
         store.write(place, left)
         names.append(list(left))
+        del left  # before the next call makes its own
     return Found(
         calls=calls,
         drawn=drawn,
@@ -224,8 +225,7 @@ def _in(context: Context, calls: list[Call], dtype: str) -> str:
         inputs = inputs_of(program.inputs, calls, fresh)
         watch = Watch(context, program, program.model, replace(context.workload, dtype=dtype))
         for place, call in enumerate(calls):
-            left = watch.call(call, inputs[call.inputs])
-            store.write(place, left | (watch.last() if place == len(calls) - 1 else {}))
+            store.write(place, watch.call(call, inputs[call.inputs]) | (watch.last() if call is calls[-1] else {}))
     except (RuntimeError, MemoryError, NotImplementedError, TypeError, ValueError) as error:
         if NOT_DETERMINISTIC in str(error):
             raise
@@ -247,6 +247,7 @@ def _differing(context: Context, found: Found, inputs: Mapping[str, Tensors]) ->
             left |= watch.last()
         for record in differing(store.read(place, found.names[place]), left):
             unstable.setdefault(record["name"], record | {"call": place})
+        del left
     return list(unstable.values())
 
 

@@ -8,10 +8,13 @@ has no row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from orchestrator import columns
+from orchestrator.columns import Derived, Rows, TableSpec
 from orchestrator.errors import did_you_mean
 from orchestrator.measures.accuracy import Accuracy, Judgement, Stored
 from orchestrator.measures.calls import Tensors, Watch, drawn_so_far, fresh_inputs, inputs_of
@@ -26,6 +29,61 @@ if TYPE_CHECKING:
 
 FAULT, HONEST = "fault", "honest"
 
+PLANT = columns.text("plant", "what was planted: a fault, or an honest variation")
+PLANT_KIND = columns.text("plant_kind", "fault (must be found) or honest (must pass)")
+PLANTS = columns.count("plants", "faults that were planted")
+
+
+def by_rules(rows: Rows) -> Iterator[dict[str, Any]]:
+    """Yield per dtype and mode which share of planted faults each set of rules finds, and of variations it accuses."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        if row.get("plant") is not None:
+            groups[_precision(row), row["mode"]].append(row)
+    for (dtype, mode), found in sorted(groups.items()):
+        faults, honest = ([row for row in found if row["plant_kind"] == kind] for kind in ("fault", "honest"))
+        yield {
+            "dtype": dtype,
+            "mode": mode,
+            "models": len({(row["suite"], row["model"]) for row in found}),
+            "plants": len(faults),
+            "found_scaled_percent": _share(faults, "scaled_says"),
+            "found_dynamo_percent": _share(faults, "dynamo_says"),
+            "honest": len(honest),
+            "accused_scaled_percent": _share(honest, "scaled_says"),
+            "accused_dynamo_percent": _share(honest, "dynamo_says"),
+        }
+
+
+def misjudged(rows: Rows) -> Iterator[dict[str, Any]]:
+    """Yield, per plant, in how many models our rules say the wrong thing, and in which; the most frequent first."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        if row.get("plant") is not None:
+            groups[row["plant"], row["plant_kind"]].append(row)
+    found: list[dict[str, Any]] = []
+    for (plant, kind), planted in groups.items():
+        wrong = [row for row in planted if (row["scaled_says"] == PASS) != (kind == "honest")]
+        places: dict[str, int] = defaultdict(int)
+        for row in wrong:
+            places[f"{row['model']} {_precision(row)} {row['mode']}"] += 1
+        where = ", ".join(f"{place} ({count})" if count > 1 else place for place, count in places.items())
+        found.append(
+            {"plant": plant, "plant_kind": kind, "plants": len(planted), "misjudged": len(wrong), "where": where}
+        )
+    yield from sorted((row for row in found if row["misjudged"]), key=lambda row: (-row["misjudged"], row["plant"]))
+
+
+def _precision(row: dict[str, Any]) -> str:
+    """Return the dtype, and the quantisation where there is one."""
+    quantization = row["compiler"].partition("+")[2]
+    return f"{row['dtype']} {quantization}" if quantization else str(row["dtype"])
+
+
+def _share(rows: Rows, column: str) -> float | None:
+    """Return how many of the rows, in %, a set of rules does not let pass."""
+    return 100 * sum(row[column] != PASS for row in rows) / len(rows) if rows else None
+
 
 @dataclass(frozen=True)
 class Sensitivity(Strictness):
@@ -37,6 +95,52 @@ class Sensitivity(Strictness):
 
     kind: ClassVar[str] = JUDGED
     PRELOAD: ClassVar[tuple[str, ...]] = Accuracy.PRELOAD
+    TABLES: ClassVar[Mapping[str, TableSpec]] = {
+        "sensitivity": TableSpec(
+            (
+                PLANT,
+                PLANT_KIND,
+                columns.count("plant_place", "which tensor, element or layer: the number that they are drawn from"),
+                columns.text("scaled_says", "status of the plant by our rules"),
+                columns.text("dynamo_says", "status of the plant by the rules of torch._dynamo.utils.same"),
+                columns.text("scaled_why", "what our rules say of it"),
+            ),
+            over_the_sweep={
+                "sensitivity_shares": Derived(
+                    (
+                        "dtype",
+                        "mode",
+                        "models",
+                        PLANTS,
+                        columns.percent("found_scaled_percent", "faults that our rules find", "higher"),
+                        columns.percent("found_dynamo_percent", "faults that dynamo's rules find", "higher"),
+                        columns.count("honest", "honest variations that were planted"),
+                        columns.percent(
+                            "accused_scaled_percent", "honest variations that our rules do not let pass", "lower"
+                        ),
+                        columns.percent(
+                            "accused_dynamo_percent", "honest variations that dynamo's rules do not let pass", "lower"
+                        ),
+                    ),
+                    by_rules,
+                ),
+                "sensitivity_misses": Derived(
+                    (
+                        PLANT,
+                        PLANT_KIND,
+                        PLANTS,
+                        columns.count(
+                            "misjudged",
+                            "faults that our rules let pass, or honest variations that they do not",
+                            "lower",
+                        ),
+                        columns.text("where", "model, dtype and mode of those"),
+                    ),
+                    misjudged,
+                ),
+            },
+        ),
+    }
 
     calls: int | None = None
     places: int = 3

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from orchestrator import columns
+from orchestrator.columns import TableSpec
 from orchestrator.errors import is_out_of_memory
 from orchestrator.measures.accuracy import Stored, observe_compiled
 from orchestrator.measures.context import Context
@@ -22,6 +24,12 @@ from orchestrator.records import COMPARISON_ERROR, JUDGED, PASS
 if TYPE_CHECKING:
     import torch
 
+ELEMENTS = columns.count("elements", "numbers compared")
+RELATIVE_MAX = columns.number("relative_max", "largest |reference - result| / (1 + |reference|)", "1", "lower")
+RELATIVE_MEAN = columns.number("relative_mean", "mean of it over all elements", "1", "lower")
+RELATIVE_STD = columns.number("relative_std", "standard deviation of it over all elements", "1", "lower")
+RMSE_RATIO = columns.number("rmse_ratio", "RMSE to fp64 / that of eager: 1 is as far from it as eager is", "x")
+
 
 @dataclass(frozen=True)
 class Tolerance:
@@ -29,6 +37,39 @@ class Tolerance:
     compiled."""
 
     kind: ClassVar[str] = JUDGED
+    TABLES: ClassVar[Mapping[str, TableSpec]] = {
+        "tolerance": TableSpec(
+            (
+                "tensors",
+                ELEMENTS,
+                RELATIVE_MAX,
+                RELATIVE_MEAN,
+                RELATIVE_STD,
+                "worst_tensor",
+                "max_abs_error",
+                "rmse",
+                "reference_rmse",
+                RMSE_RATIO,
+                "cosine",
+                "fp64",
+            )
+        ),
+        "tolerance_tensors": TableSpec(
+            (
+                "tensor",
+                columns.text("tensor_dtype", "dtype of the compiled tensor, and of eager's where it is another"),
+                ELEMENTS,
+                RELATIVE_MAX,
+                RELATIVE_MEAN,
+                RELATIVE_STD,
+                "max_abs_error",
+                "rmse",
+                "reference_rmse",
+                RMSE_RATIO,
+                "cosine",
+            )
+        ),
+    }
 
     def run(self, context: Context) -> Outcome:
         stored = Stored.of(context)

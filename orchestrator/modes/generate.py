@@ -90,6 +90,9 @@ class Decode(_Phase):
     to the prompt's end before each step.
     """
 
+    def step_size(self, workload: Workload) -> tuple[int, int]:
+        return workload.batch_size, 0
+
     def step(self, program: Program, forward: Forward, workload: Workload) -> Step:
         run = self.run(program, forward, workload)
         token = run.drawn_tokens()[:, :1]
@@ -126,7 +129,13 @@ class Generate(_Phase):
     is not wrong that takes the other one of two tokens whose logits are equal but for rounding.
     """
 
+    cost_factor: ClassVar[float] = 2.0  # graphs of the prompt, and of one token
+
     compare_tokens: bool = False
+
+    def step_size(self, workload: Workload) -> tuple[int, int]:
+        prompt = workload.batch_size * (workload.sequence_length or 1)
+        return prompt + workload.batch_size * self.new_tokens, self.new_tokens
 
     def step(self, program: Program, forward: Forward, workload: Workload) -> Step:
         run = self.run(program, forward, workload)

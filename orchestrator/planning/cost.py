@@ -1,15 +1,21 @@
 """Seconds that a job will take, roughly: for the estimate before a sweep, and to cut it into even shards.
 
 Figures from a machine with AVX2 and one thread, torch 2.13 (docs/measuring.md). Off by a factor of two or three on
-any one model; ratios between jobs, which is what sharding needs, are better than that.
+any one model; ratios between jobs, which is what sharding needs, are better than that. What a plug-in takes more or
+less than usual it says itself (`orchestrator.plugins.Costed`).
 """
 
 from __future__ import annotations
 
+import functools
+import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
+from orchestrator.errors import UsageError
 from orchestrator.planning.quantized import parts
+from orchestrator.plugins import instantiate, resolve
 from orchestrator.records import PluginSpec, Workload
 
 CPU_FLOPS = 6e10  # per thread, float32, in matrix products: 110 M parameters x 128 tokens x 2 in 0.5 s
@@ -19,47 +25,21 @@ FLOAT64_PENALTY = 2.0
 INPUTS, CALLS = 2, 3  # of a series that is judged, and its calls
 TRAINING_STEP = 3.0  # backward is twice a forward
 TRAINING_COMPILE = 2.5
-GRAPHS: Mapping[str, float] = {"Generate": 2.0}  # of the prompt, and of one token
 CALL_S = 5e-3  # of the model with one token: what Python alone takes
 WARM_COMPILE = 0.3  # with the compile cache of an earlier round
 START = {"fork": 0.5, "subprocess": 6.0}  # until the first phase
 OBSERVED_STEPS = 10
-TRIES: Mapping[str, float] = {"LargestBatch": 12.0}  # doublings to some hundred, and as many halvings; each compiles
 DEFAULT_PARAMS_M = 100.0
 
 COMPILE_BASE, COMPILE_PER_MILLION = 12.0, 0.15  # inductor, inference: 12 s for a tiny BERT, 30 s for GPT-2
-BACKENDS: Mapping[str, float] = {
-    "eager": 0.12,
-    "ts": 0.12,
-    "aot_eager": 0.2,
-    "aot_eager_decomp_partition": 0.25,
-    "cudagraphs": 0.3,
-    "inductor": 1.0,
-}
-MODES: Mapping[str, float] = {"max-autotune": 1.4, "max-autotune-no-cudagraphs": 1.4}
-OPTIONS: Mapping[str, float] = {"cpp_wrapper": 1.4, "freezing": 1.2}
-DYNAMIC = 1.9
-COMPILED_AUTOGRAD = 1.3
-AHEAD: Mapping[str, float] = {
-    "JitTrace": 0.06,
-    "Export": 0.1,
-    "OnnxRuntime": 0.3,
-    "OpenVINOBackend": 0.2,
-    "OpenVINOConvert": 0.2,
-    "AOTInductor": 2.0,
-}
-"""Class of a compiler that is not torch.compile -> its share of inductor's time (docs/compilers.md)."""
 QUANTIZED = 1.3  # quantising, and compiling what it adds to the graph
 
 
 def step_s(workload: Workload, params_m: float | None, training: bool) -> float:
     """Return the seconds of one eager step; of a generation all of it."""
     tokens, calls = workload.batch_size * (workload.sequence_length or 1), 0
-    if _class_of(workload.mode) == "Decode":
-        tokens = workload.batch_size
-    elif _class_of(workload.mode) == "Generate":
-        calls = int(workload.mode.options.get("new_tokens", 0))
-        tokens += workload.batch_size * calls
+    if hasattr(_class(workload.mode.target), "step_size"):
+        tokens, calls = instantiate(workload.mode).step_size(workload)
     operations = 2e6 * (params_m or DEFAULT_PARAMS_M) * tokens * (TRAINING_STEP if training else 1.0)
     if workload.device.startswith("cuda"):
         return operations / CUDA_FLOPS + calls * CALL_S
@@ -69,29 +49,38 @@ def step_s(workload: Workload, params_m: float | None, training: bool) -> float:
     return operations * slower / (CPU_FLOPS * workload.threads) + calls * CALL_S
 
 
-def _class_of(plugin: PluginSpec) -> str:
-    return plugin.target.rpartition(".")[2]
+def factor(plugin: PluginSpec, default: float) -> float:
+    """Return the `cost_factor` that a plug-in declares (`orchestrator.plugins.Costed`), else the default.
+
+    Raises UsageError for one that is no number, or is negative.
+    """
+    return _factor(plugin.target, json.dumps(plugin.options, sort_keys=True, default=str), default, plugin.name)
+
+
+@functools.lru_cache(1024)
+def _factor(target: str, options: str, default: float, name: str) -> float:
+    found = getattr(_class(target), "cost_factor", default)
+    if isinstance(found, property):
+        found = instantiate(PluginSpec(name=name, target=target, options=json.loads(options))).cost_factor
+    if type(found) not in (int, float) or not 0 <= found < math.inf:
+        raise UsageError(f"{target}.cost_factor is {found!r:.80}: write a number, 1.0 for what takes as long as usual")
+    return float(found)
+
+
+@functools.cache
+def _class(target: str) -> type:
+    return resolve(target)
 
 
 def compile_s(compiler: PluginSpec, workload: Workload, params_m: float | None, training: bool) -> float:
-    """Return the seconds of a cold compilation; 0 for eager."""
+    """Return the seconds of a cold compilation; 0 for eager. What declares no factor takes as long as inductor."""
     base, quantization = parts(compiler)
-    kind, seconds = _class_of(base), COMPILE_BASE + COMPILE_PER_MILLION * (params_m or DEFAULT_PARAMS_M)
-    if kind == "Eager":
+    share = factor(base, 1.0)
+    if share == 0:
         return 0.0 if quantization is None else 1.0
+    seconds = COMPILE_BASE + COMPILE_PER_MILLION * (params_m or DEFAULT_PARAMS_M)
     seconds *= QUANTIZED if quantization is not None else 1.0
-    seconds *= TRAINING_COMPILE if training else GRAPHS.get(_class_of(workload.mode), 1.0)
-    return seconds * (AHEAD[kind] if kind in AHEAD else _of_dynamo(base.options))
-
-
-def _of_dynamo(options: Mapping[str, Any]) -> float:
-    """Return the share of inductor's time that `torch.compile` takes with these options."""
-    factor = BACKENDS.get(options.get("backend", "inductor"), 1.0) * MODES.get(options.get("mode") or "", 1.0)
-    factor *= DYNAMIC if options.get("dynamic") else 1.0
-    factor *= COMPILED_AUTOGRAD if options.get("compiled_autograd") else 1.0
-    for key, value in (options.get("options") or {}).items():
-        factor *= OPTIONS.get(key, 1.0) if value else 1.0
-    return factor
+    return seconds * factor(workload.mode, TRAINING_COMPILE if training else 1.0) * share
 
 
 def performance_s(step: float, compiling: float, round: int, settings: Mapping[str, Any]) -> float:
@@ -118,7 +107,7 @@ def accuracy_s(step: float, compiling: float) -> float:
 
 def observed_s(step: float, compiling: float, measure: PluginSpec) -> float:
     """Return the seconds of a job that is neither timed nor judged: compile, some steps, perhaps several times."""
-    return TRIES.get(_class_of(measure), 1.0) * (compiling + OBSERVED_STEPS * step)
+    return factor(measure, 1.0) * (compiling + OBSERVED_STEPS * step)
 
 
 def reference_bytes(workload: Workload, params_m: float | None, training: bool) -> float:

@@ -11,7 +11,6 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from orchestrator.errors import UsageError, did_you_mean
-from orchestrator.plugins import trains
 from orchestrator.records import Json, PluginSpec, Workload
 
 KEYS = ("suite", "model", "compiler", "measure", "mode", "dtype", "device", "batch_size", "sequence_length")
@@ -20,9 +19,9 @@ Names = Mapping[str, tuple[Any, ...]]
 """What a job is called, by key: cuda:1 is also cuda, training_adamw is also training."""
 
 
-def names(workload: Workload, compiler: PluginSpec, measure: PluginSpec) -> Names:
-    """Return what a job of these is called."""
-    kind = "training" if trains(workload.mode) else "inference"
+def names(workload: Workload, compiler: PluginSpec, measure: PluginSpec, training: bool) -> Names:
+    """Return what a job of these is called. training: whether its mode trains."""
+    kind = "training" if training else "inference"
     return {
         "suite": (workload.suite,),
         "model": (workload.model,),

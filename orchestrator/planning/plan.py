@@ -20,6 +20,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator import limits
 from orchestrator.errors import UsageError
 from orchestrator.planning import cost
 from orchestrator.planning.machine import Machine
@@ -46,7 +47,6 @@ from orchestrator.records import (
     job_id,
 )
 from orchestrator.store import JobGraph
-from orchestrator.validity import MOST_JOBS
 
 EAGER_COMPILER = PluginSpec(name=EAGER, target="orchestrator.compilers.eager.Eager")
 REFERENCE = PluginSpec(name=REFERENCE_MEASURE, target="orchestrator.measures.reference.Reference")
@@ -176,8 +176,8 @@ class _Planner:
             return self.jobs[key]
         if asked:
             self._asked.add(key)
-        if len(self.jobs) >= MOST_JOBS:
-            raise UsageError(f"these are over {MOST_JOBS:,} jobs: sweep less at a time, or fewer rounds")
+        if len(self.jobs) >= limits.JOBS:
+            raise UsageError(f"these are over {limits.JOBS:,} jobs: sweep less at a time, or fewer rounds")
         job = JobSpec(
             id=key,
             workload=workload.record,
@@ -195,6 +195,7 @@ class _Planner:
             disk_bytes=cost.reference_bytes(workload.record, model.params_m, point.training)
             if kind == REFERENCE_KIND
             else 0.0,
+            training=point.training,
         )
         self.jobs[key] = job
         place, name = self._place(workload, kind), compiler.record.name
@@ -210,7 +211,7 @@ class _Planner:
         self, point: Point, model: Model, workload: _Known, compiler: _Known, measure: _Known
     ) -> tuple[bool, Verdict | None]:
         """Return (is the job excluded, the verdict that the suite has on it)."""
-        job = names(workload.record, compiler.record, measure.record)
+        job = names(workload.record, compiler.record, measure.record, point.training)
         return any(matches(rule, job) for rule in point.exclude), model.verdict(job)
 
     def _workload(self, point: Point, model: Model, *, judged: bool, batch_size: int | None = None) -> _Known:

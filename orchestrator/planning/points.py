@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator import columns
 from orchestrator.errors import UsageError, did_you_mean
-from orchestrator.files import check_json
+from orchestrator.files import checked
 from orchestrator.planning import schema
 from orchestrator.planning.matching import check_exclude
 from orchestrator.planning.quantized import NONE, combined
@@ -89,7 +90,7 @@ class PointReader:
             compiler=self._compiler(conf),
             mode=mode,
             training=bool(mode_plugin.training),
-            measure=self._plugin(conf, "measure")[0],
+            measure=self._measure(conf),
             dtype=_one_of("dtype.name", conf["dtype"]["name"], DTYPES),
             device=_device(conf["device"]),
             batch_size=_at_least_1("batch_size", conf["batch_size"]),
@@ -125,6 +126,15 @@ class PointReader:
             self._quantized[key] = combined(compiler, quantization)
         return self._quantized[key]
 
+    def _measure(self, conf: Json) -> PluginSpec:
+        """Return the measure. Raises UsageError, too, where its class declares tables that are none."""
+        spec, plugin = self._plugin(conf, "measure")
+        try:
+            columns.to_json(getattr(plugin, "TABLES", {}))
+        except ValueError as error:
+            raise UsageError(f"{spec.target}: {error}") from error
+        return spec
+
     def _plugin(self, conf: Json, group: str) -> tuple[PluginSpec, Any]:
         chosen = conf[group]
         key = fingerprint(chosen)
@@ -135,7 +145,7 @@ class PointReader:
 
 
 def _quantizes(conf: Json | None) -> bool:
-    """Return whether a composed `quantization` names one; a sweep of an older version has none.
+    """Return whether a composed `quantization` names one; a point may have none.
 
     Raises UsageError when its name and its target do not go together: rows would be called what they are not.
     """
@@ -199,7 +209,7 @@ def _check_values(conf: Json) -> None:
     """Refuse what no sweep folder can hold: it would be found out when the folder is read."""
     for key, value in conf.items():
         try:
-            check_json(value)
+            checked(value)
         except ValueError as error:
             raise UsageError(f"{key}: {error}") from error
     for group in ("suite", "compiler", "mode", "measure"):

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-import stat
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import orchestrator
-from orchestrator import system
-from orchestrator.files import files_below, read_bytes
+from orchestrator import limits, system
+from orchestrator.files import files_below
 from orchestrator.planning.machine import Machine
 
 GIT_SECONDS = 10
 DEPTHS = ("*.yaml", "*/*.yaml", "*/*/*.yaml")
 """What is copied of a configuration folder: no deeper, for `--config-dir .` would copy every sweep in ./outputs."""
-LARGEST_CONF = 1 << 20
-"""Bytes of a stored configuration file that is copied to a rerun's folder."""
 
 
 def environment(machine: Machine) -> dict[str, Any]:
@@ -76,15 +72,13 @@ def copy_conf(sources: Iterable[tuple[str, Path]], target: Path) -> dict[str, An
 def copy_stored_conf(stored: Path, target: Path) -> None:
     """Copy the YAML files of one sweep's conf/ to that of another. Raises OSError.
 
-    No links, which may name any file of the reader's, and nothing else that `copy_conf` would not have put there.
+    Nothing that `copy_conf` would not have put there.
     """
-    for name, size in files_below(stored) if not stored.is_symlink() else ():
+    for name, size in files_below(stored):
         path = Path(name)
-        regular = stat.S_ISREG(os.lstat(stored / path).st_mode)
-        if regular and path.suffix == ".yaml" and len(path.parts) <= len(DEPTHS) + 1 and size <= LARGEST_CONF:
-            content = read_bytes(stored / path, linked=False)
+        if path.suffix == ".yaml" and len(path.parts) <= len(DEPTHS) + 1 and size <= limits.RULES:
             (target / path.parent).mkdir(parents=True, exist_ok=True)
-            (target / path).write_bytes(content)
+            shutil.copyfile(stored / path, target / path)
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -69,7 +69,7 @@ def matching(graph: JobGraph, expressions: Sequence[str]) -> set[str]:
     none, or matches nothing.
     """
     rows = [
-        (job.id, names(job.workload, job.compiler, job.measure))
+        (job.id, names(job.workload, job.compiler, job.measure, job.is_training))
         for job in graph.jobs
         if job.measure.name != REFERENCE_MEASURE
     ]

@@ -8,7 +8,7 @@ import hashlib
 
 from orchestrator.errors import UsageError, did_you_mean
 from orchestrator.plugins import resolve
-from orchestrator.records import EAGER, JUDGED, KINDS, REFERENCE_MEASURE, TIMED, JobSpec, PluginSpec
+from orchestrator.records import EAGER, JUDGED, KINDS, TIMED, JobSpec, PluginSpec
 
 OF_THE_SUITE = frozenset({"tolerance", "cosine", "larger_multiplier"})
 """Options of a measure that a suite's models have."""
@@ -37,12 +37,9 @@ def has_tolerance(measure: PluginSpec) -> bool:
 def is_timed(job: JobSpec) -> bool:
     """True for a job that has rounds, unless its verdict is known beforehand.
 
-    The job says its kind, so that who only reads a sweep need not import the class that it names. Plans of versions
-    that did not say it had only timed ones, judged ones, which have a tolerance, and references.
+    The job says its kind, so that who only reads a sweep need not import the class that it names.
     """
-    if job.kind is not None:
-        return job.kind == TIMED
-    return job.measure.name != REFERENCE_MEASURE and "tolerance" not in job.measure.options
+    return job.kind == TIMED
 
 
 def turn(workload: str, compiler: str, name: str, round: int) -> tuple[int, bytes]:

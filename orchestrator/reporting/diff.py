@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import gc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +13,12 @@ from orchestrator.errors import UsageError, did_you_mean
 from orchestrator.reporting import output
 
 if TYPE_CHECKING:
-    from orchestrator.results.comparison import Comparison, Limit
+    from orchestrator.columns import Column
+    from orchestrator.results.comparison import Comparison
     from orchestrator.results.load import JobOutcome
     from orchestrator.results.matching import Keys
     from orchestrator.results.snapshot import Snapshot
+    from orchestrator.results.thresholds import Limit
 
 OFF = ("off", "false")
 
@@ -24,11 +26,12 @@ OFF = ("off", "false")
 def main(argv: Sequence[str]) -> int:
     """Run `python -m orchestrator diff`. Returns 1 if a row is worse or missing; raises UsageError for bad input."""
     asked = _arguments(argv)
-    limits = _limits(asked.threshold)
     from orchestrator.results import sources
 
     sides = [sources.read_with_job(reference, Path(asked.root)) for reference in asked.references]
     gc.freeze()  # what was read stays: the garbage collector need not look at millions of objects again
+    columns = {name: column for snapshot, _ in reversed(sides) for name, column in snapshot.columns.items()}
+    limits = _limits(asked.threshold, columns)
     if len(sides) > 2:
         return _many(asked, [snapshot for snapshot, _ in sides], limits)
     return _two(asked, sides, limits)
@@ -56,9 +59,10 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     return asked
 
 
-def _limits(changes: Sequence[str] | None) -> dict[str, Limit]:
+def _limits(changes: Sequence[str] | None, columns: Mapping[str, Column]) -> dict[str, Limit]:
     """Return the limits with those of --threshold. Raises UsageError."""
     from orchestrator.results import rules
+    from orchestrator.results.thresholds import limits_of
 
     wanted: dict[str, float | str] = {}
     for change in changes or ():
@@ -69,7 +73,7 @@ def _limits(changes: Sequence[str] | None) -> dict[str, Limit]:
             equals = ""
         if not equals:
             raise UsageError(f"--threshold {change}: write METRIC=SIZE, as speedup=0.03 for 3 %, or METRIC=off")
-    return rules.parse({"thresholds": wanted}, "--threshold").limits({})
+    return rules.parse({"thresholds": wanted}, "--threshold", limits_of(columns)).limits({})
 
 
 def _metrics(asked: argparse.Namespace, known: Sequence[str]) -> list[str]:
@@ -130,7 +134,8 @@ def _facts(old: JobOutcome | None, new: JobOutcome | None) -> tuple[Keys, int] |
 def _many(asked: argparse.Namespace, snapshots: Sequence[Snapshot], limits: dict[str, Limit]) -> int:
     from orchestrator.results import difference, matrix
 
-    metric = (_metrics(asked, matrix.METRICS) or ["speedup"])[0]
+    known = dict.fromkeys((*matrix.METRICS, *(name for one in snapshots for name in one.columns)))
+    metric = (_metrics(asked, list(known)) or ["speedup"])[0]
     made = matrix.matrix(snapshots, metric, limits)
     if asked.form in (None, "md"):
         from orchestrator.reporting import matrix_view

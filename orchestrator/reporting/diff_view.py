@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+from orchestrator.columns import Column
 from orchestrator.records import SUCCESSES
 from orchestrator.reporting.document import Commands, Document, Grid, Heading, Listing, Paragraph, Piece, Side
 from orchestrator.reporting.layout import Cell, Spanning
@@ -96,10 +97,11 @@ def _table(found: Sequence[Difference], last: Sequence[Sequence[Cell] | Spanning
 
 def _cells(line: Difference) -> list[Cell]:
     ratio = "" if line.change is None else _ratio(line.change.ratio, line.change.low, line.change.high)
+    column = None if line.change is None else line.change.column
     return [
-        Cell(f"    {named(line.metric)}"),
-        Cell(figure(line.metric, line.before)),
-        Cell(figure(line.metric, line.after)),
+        Cell(f"    {named(line.metric, column)}"),
+        Cell(figure(line.metric, line.before, column)),
+        Cell(figure(line.metric, line.after, column)),
         Cell(ratio),
         Cell(_word(line.metric, line.word), style=STYLES.get(line.word, "")),
     ]
@@ -119,13 +121,13 @@ def cut(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
-def figure(metric: str, value: Any) -> str:
-    """Return a value with its unit; a status as it is."""
+def figure(metric: str, value: Any, column: Column | None = None) -> str:
+    """Return a value with its unit; a status as it is. column: of a figure that is not built in."""
     if value is None:
         return NO_FIGURE
     if isinstance(value, str):
         return value
-    column = COLUMNS[metric]
+    column = column or COLUMNS[metric]
     return column.text(value) + {"": "", "1": "", "x": "x"}.get(column.unit, f" {column.unit}")
 
 

@@ -8,11 +8,12 @@ from typing import Any
 
 from rich.text import Text
 
+from orchestrator.columns import Column
 from orchestrator.records import SUCCESSES
 from orchestrator.reporting.document import LISTED, Grid, Heading, Item, Piece
 from orchestrator.reporting.layout import Cell, cut, natural_width
 from orchestrator.results.exports import NOT_FOR_READING
-from orchestrator.results.metrics import COLUMNS, MISSING
+from orchestrator.results.metrics import MISSING
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.tables import Table
 
@@ -26,9 +27,9 @@ def pieces(name: str, table: Table) -> list[Piece]:
     """Return one table: what all rows have in common in its heading, then the rows, then what could not be done."""
     found = [row for row in table.rows if _has_figures(table, row)]
     columns, shared = shown_columns(table, found)
-    common = " · ".join(COLUMNS[name].text(found[0][name]) for name in shared) if found else ""
+    common = " · ".join(table.column(name).text(found[0][name]) for name in shared) if found else ""
     heading = " · ".join(part for part in (name.replace("_", " "), common) if part)
-    made: list[Piece] = [Heading(heading, style="bold reverse"), _Findings(name, columns, found)]
+    made: list[Piece] = [Heading(heading, style="bold reverse"), _Findings(name, [*map(table.column, columns)], found)]
     return made + [Item(status, told) for status, told in without_figures(table)]
 
 
@@ -37,12 +38,12 @@ class _Findings:
     """Rows as a table; in a terminal that is too narrow as items, of columns the last would be cut off."""
 
     name: str
-    columns: Sequence[str]
+    columns: Sequence[Column]
     rows: Sequence[Row]
 
     def lines(self, width: int) -> Iterator[Text]:
-        texts = [[COLUMNS[name].text(row[name]) for name in self.columns] for row in self.rows[:LISTED]]
-        titles = [_title(name) for name in self.columns]
+        texts = [[column.text(row[column.name]) for column in self.columns] for row in self.rows[:LISTED]]
+        titles = [*map(_title, self.columns)]
         cells = [[Cell(cut(text, WIDEST)) for text in row] for row in texts]
         if cells and natural_width(titles, cells) <= width:
             yield from Grid(titles, cells).lines(width)
@@ -55,9 +56,9 @@ class _Findings:
             yield from Item("more", f"{len(self.rows) - LISTED} rows: tables/{self.name}.csv").lines(width)
 
     def markdown(self) -> list[str]:
-        titles = [_title(name) for name in self.columns]
-        cells = [[Cell(COLUMNS[name].text(row[name])) for name in self.columns] for row in self.rows]
-        figures = [i for i, name in enumerate(self.columns) if COLUMNS[name].kind != "text"]
+        titles = [*map(_title, self.columns)]
+        cells = [[Cell(column.text(row[column.name])) for column in self.columns] for row in self.rows]
+        figures = [i for i, column in enumerate(self.columns) if column.kind != "text"]
         return Grid(titles, cells, figures=figures, rest=f": tables/{self.name}.csv").markdown()
 
 
@@ -85,6 +86,6 @@ def _has_figures(table: Table, row: Row) -> bool:
     return any(row[name] is not None for name in table.columns if name not in about)
 
 
-def _title(name: str) -> str:
-    column = COLUMNS[name]
-    return f"{column.words}, {column.unit}" if column.unit not in ("", "1") else column.words
+def _title(column: Column) -> str:
+    words, unit = column.heading
+    return f"{words}, {unit}" if unit else words

@@ -36,6 +36,8 @@ def collect(folder: SweepFolder) -> tuple[SweepResults, Tables]:
     with load.uncollected():
         results = load.load(folder)
         made = tables.build(results)
+    for reason in made.refused:
+        print(reason, file=sys.stderr)
     try:
         exports.write(folder, made)
     except OSError as error:

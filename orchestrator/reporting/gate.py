@@ -23,10 +23,13 @@ def main(argv: Sequence[str]) -> int:
     asked = _arguments(argv)
     from orchestrator.reporting import judgement
     from orchestrator.results import gate, rules
+    from orchestrator.results.thresholds import limits_of
 
-    chosen = rules.read(Path(asked.rules)) if asked.rules else rules.Rules()
     today = rules.date(asked.today, "--today") if asked.today else datetime.datetime.now(datetime.UTC).date()
     after, sweep = _read(asked.ref, Path(asked.root))
+    before = after if asked.accept else _read_baseline(asked.against, Path(asked.root))[0]
+    metrics = limits_of({**after.columns, **before.columns})
+    chosen = rules.read(Path(asked.rules), metrics) if asked.rules else rules.Rules(defaults=metrics)
     if asked.accept:
         from orchestrator.reporting import acceptance
 
@@ -38,7 +41,6 @@ def main(argv: Sequence[str]) -> int:
             "gate",
         )
         return 0
-    before, _ = _read_baseline(asked.against, Path(asked.root))
     found = gate.gate(before, after, chosen, today, sweep)
     if asked.junit:
         _write_junit(Path(asked.junit), found)
@@ -77,6 +79,7 @@ def _read(reference: str, root: Path) -> tuple[Snapshot, str | None]:
     if os.path.isfile(reference):
         return snapshot.read(Path(reference)), None
     folder, _ = sources.find(reference, root)
+    folder.check()
     running = holder(folder)
     if running is not None:
         raise UsageError(f"{shown(folder)} still runs ({running}): wait for its end, then run this again")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from html import escape
 
+from orchestrator.columns import Column
 from orchestrator.reporting.history_view import causes, scale
 from orchestrator.reporting.layout import plain
-from orchestrator.results.history import Series, SeriesPoint, title
-from orchestrator.results.metrics import COLUMNS
+from orchestrator.results.history import Series, SeriesPoint, column_of, title
 
 WIDTH, LEFT, RIGHT = 860, 70, 20
 PANEL, TOP, PLOT = 130, 44, 66
@@ -19,7 +19,8 @@ QUIET = "#57606a"
 
 def svg(series: Sequence[Series], metric: str) -> str:
     """Return the document. Moved points are coloured, failed ones are crosses; each says what it is when pointed at."""
-    panels = [_panel(one, metric, number * PANEL) for number, one in enumerate(series)]
+    column = column_of(series, metric)
+    panels = [_panel(one, column, number * PANEL) for number, one in enumerate(series)]
     height = max(len(panels), 1) * PANEL
     return "\n".join(
         [
@@ -32,7 +33,7 @@ def svg(series: Sequence[Series], metric: str) -> str:
     )
 
 
-def _panel(series: Series, metric: str, top: float) -> str:
+def _panel(series: Series, column: Column, top: float) -> str:
     low, high = scale(series.points)
     step = (WIDTH - LEFT - RIGHT) / max(len(series.points), 1)
 
@@ -40,15 +41,15 @@ def _panel(series: Series, metric: str, top: float) -> str:
         return top + TOP + (PLOT * (high - value) / (high - low) if high > low else PLOT / 2)
 
     parts = [
-        _text(LEFT, top + 18, f"{series.label}: {metric}", "bold"),
+        _text(LEFT, top + 18, f"{series.label}: {column.name}", "bold"),
         _text(LEFT, top + 34, title(series.machine), "normal", QUIET),
-        *(_text(8, y(end) + 4, COLUMNS[metric].text(end), "normal", QUIET) for end in dict.fromkeys((low, high))),
+        *(_text(8, y(end) + 4, column.text(end), "normal", QUIET) for end in dict.fromkeys((low, high))),
         _line(LEFT, top + TOP + PLOT + 8, WIDTH - RIGHT, top + TOP + PLOT + 8, "#d0d7de"),
     ]
     for number, point in enumerate(series.points):
         x = LEFT + (number + 0.5) * step
         marks = _failed(x, top + TOP + PLOT) if point.value is None else _dot(point, x, y)
-        parts.append(f"<g><title>{_about(point, metric)}</title>{marks}</g>")
+        parts.append(f"<g><title>{_about(point, column)}</title>{marks}</g>")
     return "\n".join(parts)
 
 
@@ -66,8 +67,8 @@ def _failed(x: float, y: float) -> str:
     return _line(x - 4, y - 4, x + 4, y + 4, red) + _line(x - 4, y + 4, x + 4, y - 4, red)
 
 
-def _about(point: SeriesPoint, metric: str) -> str:
-    value = point.row.status if point.value is None else COLUMNS[metric].text(point.value)
+def _about(point: SeriesPoint, column: Column) -> str:
+    value = point.row.status if point.value is None else column.text(point.value)
     words = [f"{point.sweep.name}: {value}", *([point.word] if point.word else []), *causes(point.causes, 6)]
     return escape(plain("; ".join(words)))
 

@@ -10,11 +10,11 @@ from typing import Any
 from rich.text import Text
 
 from orchestrator import markdown
+from orchestrator.columns import Column
 from orchestrator.reporting.document import PAGE, Document, Heading, Listing, Paragraph, Piece
 from orchestrator.reporting.layout import cut, paragraph, plain
-from orchestrator.results.comparison import COUNTED, MetricChange
-from orchestrator.results.history import Read, Series, SeriesPoint, title
-from orchestrator.results.metrics import COLUMNS
+from orchestrator.results.comparison import MetricChange
+from orchestrator.results.history import Read, Series, SeriesPoint, column_of, title
 from orchestrator.words import more, plural
 
 LISTED, POINTS, CAUSES = 20, 60, 6
@@ -44,7 +44,12 @@ def document(series: Sequence[Series], found: Read, metric: str, named: Sequence
     unreadable = Listing([f"{sweep}: {reason}" for sweep, reason in found.unreadable], indent="  ", rest="")
     return Document(
         "History",
-        [_All(series, metric), Paragraph(legend if points else "", "dim"), Paragraph(summary), unreadable],
+        [
+            _All(series, column_of(series, metric)),
+            Paragraph(legend if points else "", "dim"),
+            Paragraph(summary),
+            unreadable,
+        ],
     )
 
 
@@ -53,7 +58,7 @@ class _All:
     """Series below their machines; where they are too many, those that moved."""
 
     series: Sequence[Series]
-    metric: str
+    column: Column
 
     def lines(self, width: int) -> Iterator[Text]:
         for piece in self._pieces(1):
@@ -72,7 +77,7 @@ class _All:
             if machine != one.machine:
                 machine = one.machine
                 yield Heading(title(machine), style="bold reverse", above=False, short=True)
-            yield _Points(one, self.metric, max(FEWEST, times * POINTS // len(chosen)))
+            yield _Points(one, self.column, max(FEWEST, times * POINTS // len(chosen)))
         if len(self.series) > most:
             rest = f"and {len(self.series) - most:,} series more: --model, --compiler choose"
             yield Paragraph(f"{rest}; --json and --csv have all", wrap=False)
@@ -83,18 +88,18 @@ class _Points:
     """One line per point: sweep, value, plot, change; below a point that moved, what else changed."""
 
     series: Series
-    metric: str
+    column: Column
     most: int
 
     def lines(self, width: int) -> Iterator[Text]:
         yield Text(plain(self.series.label), "bold")
         points = _chosen(self.series.points, self.most)
         yield from (Text(f"  {left}") for left in self._left(points))
-        cells = [("sweep", self.metric, "change", "")] + [_cells(point, self.metric) for point in points]
+        cells = [("sweep", self.column.name, "change", "")] + [_cells(point, self.column) for point in points]
         widths = [max(len(row[i]) for row in cells) for i in range(3)]
         room = min(width - 2 - sum(widths) - 3 * 2, WIDEST)
         low, high = scale(points)
-        plots = [_axis(low, high, self.metric, room), *(_plot(point, low, high, room) for point in points)]
+        plots = [_axis(low, high, self.column, room), *(_plot(point, low, high, room) for point in points)]
         for row, plot, point in zip(cells, plots, (None, *points), strict=True):
             line = Text(f"  {row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  ", "" if point else "dim")
             line.append(f"{plot:<{room}}  " if room >= NARROWEST else "", "" if point else "dim")
@@ -107,10 +112,10 @@ class _Points:
 
     def markdown(self) -> list[str]:
         points = _chosen(self.series.points, self.most)
-        rows = [[*_cells(point, self.metric)[:3], "" if point.causes is None else _why(point)] for point in points]
+        rows = [[*_cells(point, self.column)[:3], "" if point.causes is None else _why(point)] for point in points]
         cells = [[markdown.text(text) if text else "" for text in row] for row in rows]
         left = ["", *self._left(points)] if len(points) < len(self.series.points) else []
-        titles = ["sweep", markdown.text(self.metric), "change", ""]
+        titles = ["sweep", markdown.text(self.column.name), "change", ""]
         return [f"**{markdown.text(self.series.label)}**", "", *markdown.table(titles, cells), *left]
 
     def _left(self, points: Sequence[SeriesPoint]) -> list[str]:
@@ -124,23 +129,23 @@ def _chosen(points: Sequence[SeriesPoint], most: int) -> list[SeriesPoint]:
     return [point for point in points if id(point) in kept]
 
 
-def _cells(point: SeriesPoint, metric: str) -> tuple[str, str, str, str]:
+def _cells(point: SeriesPoint, column: Column) -> tuple[str, str, str, str]:
     """Return sweep, value with interval, change, and the style of the change."""
     mark = " r" if point.sweep.origin else ""
-    value = point.row.status if point.value is None else _value(metric, point.value)
+    value = point.row.status if point.value is None else _value(column, point.value)
     if point.low is not None and point.high is not None:
-        value += f" [{_number(metric, point.low)}, {_number(metric, point.high)}]"
+        value += f" [{column.text(point.low)}, {column.text(point.high)}]"
     change = point.change
-    words = [_percent(metric, change)] if change is not None else []
+    words = [_percent(column, change)] if change is not None else []
     words += [str(point.word)] if point.moved else []
     style = {"better": "green", "worse": "red", "changed": "yellow"}.get(point.word or "", "dim")
-    return cut(plain(point.sweep.name), NAME) + mark, value + "*" * bool(point.row.disturbed), " ".join(words), style
+    return cut(point.sweep.name, NAME) + mark, value + "*" * bool(point.row.disturbed), " ".join(words), style
 
 
-def _percent(metric: str, change: MetricChange) -> str:
+def _percent(column: Column, change: MetricChange) -> str:
     """Return the size of a change: relative, or for a count both counts."""
-    if metric in COUNTED or change.ratio is None:
-        return f"{_number(metric, change.before)} -> {_number(metric, change.after)}"
+    if column.kind == "count" or change.ratio is None:
+        return f"{column.text(change.before)} -> {column.text(change.after)}"
     return f"{round((change.ratio - 1) * 100, 1) + 0.0:+.1f} %"  # + 0.0: no "-0.0"
 
 
@@ -149,15 +154,11 @@ def _why(point: SeriesPoint) -> str:
     words = causes(point.causes, CAUSES) or ["nothing that is recorded changed"]
     words = [point.row.reason] * bool(point.row.reason) + words
     words += [f"measured under disturbance ({cut(point.row.disturbed, 60)})"] * bool(point.row.disturbed)
-    return plain(f"{point.word}: {'; '.join(words)}")
+    return f"{point.word}: {'; '.join(words)}"
 
 
-def _number(metric: str, value: float) -> str:
-    return COLUMNS[metric].text(value)
-
-
-def _value(metric: str, value: float) -> str:
-    return _number(metric, value) + "x" * (metric == "speedup")
+def _value(column: Column, value: float) -> str:
+    return column.text(value) + "x" * (column.name == "speedup")
 
 
 def scale(points: Sequence[SeriesPoint]) -> tuple[float, float]:
@@ -166,8 +167,8 @@ def scale(points: Sequence[SeriesPoint]) -> tuple[float, float]:
     return (min(seen), max(seen)) if seen else (0.0, 0.0)
 
 
-def _axis(low: float, high: float, metric: str, width: int) -> str:
-    ends = _value(metric, low), _value(metric, high)
+def _axis(low: float, high: float, column: Column, width: int) -> str:
+    ends = _value(column, low), _value(column, high)
     return ends[0] + " " * (width - len(ends[0]) - len(ends[1])) + ends[1] if low < high else ""
 
 
@@ -208,5 +209,5 @@ def _short(value: Any, width: int) -> str:
     """Return a value that was recorded, for people: hashes with eight digits, lists that have one value as that."""
     if isinstance(value, (list, tuple)):
         return cut(", ".join(_short(item, width) for item in value), width)
-    text = "null" if value is None else plain(str(value))
+    text = "null" if value is None else str(value)
     return text[:8] if re.fullmatch("[0-9a-f]{40,}", text) and width == NAME else cut(text, width)

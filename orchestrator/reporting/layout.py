@@ -32,10 +32,10 @@ class Cell:
     style: str = ""
 
     def lines(self, stacked: bool) -> list[Text]:
-        parts = [part for part in (self.first, self.second) if part]
+        parts = [plain(part) for part in (self.first, self.second) if part]
         if stacked or len(parts) < 2:
             return [Text(part, self.style if i == 0 else "dim") for i, part in enumerate(parts)]
-        return [Text.assemble((self.first, self.style), " ", (self.second, "dim"))]
+        return [Text.assemble((parts[0], self.style), " ", (parts[1], "dim"))]
 
 
 @dataclass(frozen=True)
@@ -156,9 +156,9 @@ def paragraph(text: str, width: int, indent: str = "  ", whole: bool = False) ->
 def item(name: str, text: str, width: int, wrap: bool = True, whole: bool = False) -> Text:
     """Return "name  text"; with `wrap=False` on one line of any length, so that paths and commands can be copied.
 
-    With `whole` it is wrapped between words only.
+    With `whole` it is wrapped between words only. Newlines in the text become spaces.
     """
-    label = f"  {name:<13} "
+    label, text = f"  {plain(name):<13} ", plain(text)
     if wrap:
         text = paragraph(text, width - len(label), "", whole).replace("\n", "\n" + " " * len(label))
     return Text.assemble((label, "dim"), text)

@@ -96,6 +96,4 @@ def _what(sweep: Listed) -> str:
 
 def origin(folder: str) -> str:
     """Return the name of the sweep that lies, or lay, in a folder."""
-    from orchestrator.reporting.layout import plain
-
-    return plain("/".join(Path(folder).parts[-2:]))
+    return "/".join(Path(folder).parts[-2:])

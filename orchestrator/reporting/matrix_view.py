@@ -44,19 +44,20 @@ def _rows(made: many.Matrix, everything: bool) -> list[Piece]:
     shown = made.lines if everything else made.changed
     labels = Labels([(row.names, row.names) for row, _ in made.lines])
     rows = [
-        [Cell(f"  {labels.of(row.names, row.names)}"), *(_cell(made.metric, cell) for cell in cells)]
-        for row, cells in shown
+        [Cell(f"  {labels.of(row.names, row.names)}"), *(_cell(made, cell) for cell in cells)] for row, cells in shown
     ]
     means = [
         [
             Cell(f"  geometric mean, {compiler}, {plural(count, 'row')}"),
-            *(Cell(figure(made.metric, mean)) for mean in means),
+            *(Cell(figure(made.metric, mean, made.column)) for mean in means),
         ]
         for compiler, count, means in made.means
     ]
     figures = range(1, len(made.sides) + 1)
     return [
-        Heading(named(made.metric), f"{plural(len(made.lines) - len(made.changed), 'row')} the same in all"),
+        Heading(
+            named(made.metric, made.column), f"{plural(len(made.lines) - len(made.changed), 'row')} the same in all"
+        ),
         Listing([_against(side, tally(one)) for side, one in zip(made.sides[1:], made.comparisons, strict=True)]),
         Grid(["", *made.sides], rows, means, figures=figures, repeated=2),
         Paragraph(_meanings([cell for _, cells in shown[:LISTED] for cell in cells]), "dim", "  "),
@@ -76,6 +77,7 @@ def _meanings(cells: Sequence[many.MatrixCell]) -> str:
     return f"against A, beyond noise: {', '.join(meanings)}" if meanings else ""
 
 
-def _cell(metric: str, cell: many.MatrixCell) -> Cell:
+def _cell(made: many.Matrix, cell: many.MatrixCell) -> Cell:
     mark = MARKS.get(cell.word, "") + DISTURBED * cell.disturbed
-    return Cell(" ".join(filter(None, (figure(metric, cell.value), mark))), style=STYLES.get(cell.word, ""))
+    text = figure(made.metric, cell.value, made.column)
+    return Cell(" ".join(filter(None, (text, mark))), style=STYLES.get(cell.word, ""))

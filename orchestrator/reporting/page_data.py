@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from orchestrator.columns import Column
 from orchestrator.records import HARMLESS, NOT_RUN, SUCCESSES
 from orchestrator.reporting.columnar import pack, rounded
 from orchestrator.reporting.job_details import Interned
@@ -24,7 +25,7 @@ from orchestrator.results import snapshot
 from orchestrator.results.attention import MARKS, failures, flagged
 from orchestrator.results.configuration import settings
 from orchestrator.results.load import WORST_FIRST, SweepResults, fact
-from orchestrator.results.metrics import COLUMNS, Column, significant
+from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.naming import is_eager
 from orchestrator.results.overview import OVERVIEW
 from orchestrator.results.tables import JOBS, SUMMARY, Table, Tables
@@ -40,7 +41,6 @@ CONFIGURATION = ("workload", "compiler_config", "measure_config")
 JOB_COLUMNS = ("sweep", "row", *(name for name in JOBS if name != "log"), *CONFIGURATION)
 ROW_COLUMNS = ("sweep", *(name for name in SUMMARY if name not in ("log", "accuracy_log")))
 """Logs are found by the job's id."""
-FORMATS = {"x": "two", "%": "one"}
 
 
 def document(sweeps: Sequence[tuple[SweepResults, Tables]], place: Path, *, running: bool = False) -> Document:
@@ -60,12 +60,15 @@ def document(sweeps: Sequence[tuple[SweepResults, Tables]], place: Path, *, runn
         parts.append(part)
         first_row += len(tables.summary.rows)
         first_job += len(results.outcomes)
+    own: dict[str, Column] = {}
     findings = [
         {"sweep": i, "name": name, **listed(table)}
         for i, (_, tables) in enumerate(sweeps)
         for name, table in tables.findings.items()
+        if all(column.means(own.setdefault(called, column)) for called, column in table.own.items())
     ]
-    own = [name for table in findings for name in table["columns"]]
+    listed_columns = (name for table in findings for name in table["columns"])
+    used = dict.fromkeys((*SUMMARY, *OVERVIEW, *JOBS, *listed_columns))
     summary = [{"sweep": i, **row} for i, (_, tables) in enumerate(sweeps) for row in tables.summary.rows]
     return {
         "format": FORMAT_VERSION,
@@ -74,7 +77,7 @@ def document(sweeps: Sequence[tuple[SweepResults, Tables]], place: Path, *, runn
             {**header(results, place), "name": name, "short": short}
             for (results, _), name, short in zip(sweeps, names, short_names(names), strict=True)
         ],
-        "columns": {name: described(COLUMNS[name]) for name in dict.fromkeys((*SUMMARY, *OVERVIEW, *JOBS, *own))},
+        "columns": {name: described(own[name] if name in own else COLUMNS[name]) for name in used},
         "statuses": {status: status_kind(status) for status in WORST_FIRST},
         "series": series(summary, short_names(names)),
         "summary": pack(ROW_COLUMNS, summary),
@@ -148,13 +151,12 @@ def series(summary: Sequence[Mapping[str, Any]], sweeps: Sequence[str]) -> list[
 
 def described(column: Column) -> dict[str, str]:
     """Return what a page needs to show a column: how it is printed, in words of `assets/data.js`, and what it means."""
-    memory = "three" if column.show is significant else "whole"  # of a line of code it may be far less than a MiB
-    form = column.kind if column.kind in ("count", "text") else {**FORMATS, "MiB": memory}.get(column.unit, "three")
+    words, unit = column.heading
     return {
-        "title": column.words,
-        "unit": "" if column.unit == "1" else column.unit,
+        "title": words,
+        "unit": unit,
         "better": column.better,
-        "form": "six" if column.name == "cosine" else form,
+        "form": "text" if column.kind == "text" else column.format,
         "doc": column.doc,
     }
 

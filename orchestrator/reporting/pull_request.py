@@ -112,7 +112,7 @@ def _findings(tables: Tables, most: int) -> list[list[str]]:
             *columns,
             *(["reason"] if "reason" in found.columns and any(r["reason"] for r in found.rows) else []),
         ]
-        lines = [[code(COLUMNS[column].text(row[column])) for column in columns] for row in found.rows]
+        lines = [[code(found.column(column).text(row[column])) for column in columns] for row in found.rows]
         titles = [column.replace("_", " ") for column in columns]
         body = table(titles, lines, most=most)
         parts.append(details(f"{name.replace('_', ' ')}: {plural(len(found.rows), 'row')}", body))

@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--strict", action="store_true", help="refuse when the environment is not what it was")
     add("--dry-run", action="store_true", help="show the plan and what differs from then, run nothing")
     add("--in-process", action="store_true", help="with --job: run it in this process, for a debugger")
-    add("--trust", action="store_true", help="run what it names that is not ours: a user's models, variables")
+    add("--trust", action="store_true", help="run it without a question, though someone else made it")
     return parser
 
 
@@ -134,7 +134,7 @@ def _nothing(replay: _Replay) -> tuple[int, dict[str, Table]]:
 
 def _rerun(asked: argparse.Namespace, replay: _Replay, argv: Sequence[str]) -> tuple[int, dict[str, Table]]:
     from orchestrator.execution.scheduler import Settings
-    from orchestrator.planning.trust import foreign
+    from orchestrator.planning.trust import would_run
     from orchestrator.reporting import reproduced
     from orchestrator.reporting.commands import shown
     from orchestrator.reporting.conditions import show_conditions
@@ -150,7 +150,7 @@ def _rerun(asked: argparse.Namespace, replay: _Replay, argv: Sequence[str]) -> t
     print(" ".join(printable(heading)))
     show_conditions(replay.conditions, "What differs from then")
     settings = Settings.of(replay.old.sweep.points)
-    theirs = foreign(replay.graph.jobs, settings.online)
+    theirs = would_run(replay.graph.jobs, settings.online)
     if not asked.dry_run:
         allow(replay.old.folder, theirs, asked.trust)
     folder = None if asked.dry_run else _write(replay, Path(asked.root), argv)

@@ -7,7 +7,7 @@ from orchestrator.execution.ownership import claim, is_own
 from orchestrator.execution.scheduler import Settings, standing_results
 from orchestrator.planning import machine, provenance
 from orchestrator.planning.resume import Asked, with_execution
-from orchestrator.planning.trust import foreign
+from orchestrator.planning.trust import would_run
 from orchestrator.records import NOT_RUN
 from orchestrator.reporting.commands import shown
 from orchestrator.reporting.conditions import show_conditions
@@ -50,7 +50,7 @@ def resume(folder: SweepFolder, asked: Asked, trusted: bool) -> int:
         heading = "Warning: what is there was measured in the first of these, the rest will be in the second"
         show_conditions(found, heading, "yellow")
     settings = Settings.of(sweep.points)
-    theirs = foreign(pending.jobs, settings.online and not asked.online)
+    theirs = would_run(pending.jobs, settings.online and not asked.online)
     if asked.dry_run:
         tell(folder, theirs)
         return OK

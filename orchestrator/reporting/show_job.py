@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.records import HARMLESS, SUCCESSES
 from orchestrator.reporting.commands import shown
 from orchestrator.reporting.document import Document, Grid, Item, Paragraph, Piece, Verbatim
-from orchestrator.reporting.layout import Cell, age, duration, plain
+from orchestrator.reporting.layout import Cell, age, duration
 from orchestrator.reporting.show_sweep import brief, environment_items, pairs, seconds
 from orchestrator.results import configuration, details, snapshot
 from orchestrator.results.load import lines
@@ -49,7 +49,7 @@ def tables(found: JobDetails, form: str, whole_log: bool) -> dict[str, Table]:
         "facts": Table.of(key_value, pairs(facts, form)),
         "environment": Table.of(key_value, pairs(environment, form)),
         "edges": Table.of(("relation", "job", "status", "series"), (_edge_row(edge) for edge in found.edges)),
-        "files": Table.of(("file", "bytes"), ({"file": plain(file), "bytes": size} for file, size in found.files)),
+        "files": Table.of(("file", "bytes"), ({"file": file, "bytes": size} for file, size in found.files)),
     }
 
 
@@ -91,8 +91,8 @@ def rerun_command(found: JobDetails) -> str:
 def _sample_row(summary: Summary) -> dict[str, Any]:
     values = summary.samples.values
     return {
-        "metric": plain(summary.samples.metric),
-        "unit": plain(summary.samples.unit),
+        "metric": summary.samples.metric,
+        "unit": summary.samples.unit,
         "count": len(values),
         "median": summary.median,
         "quartile_low": summary.low,
@@ -105,7 +105,7 @@ def _sample_row(summary: Summary) -> dict[str, Any]:
 def _edge_row(edge: details.Edge) -> dict[str, Any]:
     job = edge.other.job
     relation = f"{'needs' if edge.needs else 'needed by'} ({edge.kind})"
-    return {"relation": plain(relation), "job": job.id, "status": edge.other.status, "series": plain(job.title)}
+    return {"relation": relation, "job": job.id, "status": edge.other.status, "series": job.title}
 
 
 def document(found: JobDetails, whole_log: bool) -> Document:
@@ -196,7 +196,7 @@ def _sample_cells(summary: Summary) -> list[Cell]:
 
     spread = "" if summary.low is None or summary.high is None else text(summary.high - summary.low)
     values = samples.values
-    texts = [plain(samples.metric), str(len(values)), f"{text(summary.median)} {unit}".strip(), spread]
+    texts = [samples.metric, str(len(values)), f"{text(summary.median)} {unit}".strip(), spread]
     texts += [text(min(values, default=None)), text(max(values, default=None))]
     return [Cell(one) for one in (*texts, sparkline(values, SPARKS) if len(values) > 1 else "")]
 
@@ -205,7 +205,7 @@ def _unit(unit: str, typical: float | None) -> tuple[float, str]:
     """Return how samples are shown: (factor, unit)."""
     if unit == "s" and typical is not None and abs(typical) < 1:
         return MS, "ms"
-    return {"bytes": (MIB, "MiB"), "1": (1.0, "")}.get(unit, (1.0, plain(unit)))
+    return {"bytes": (MIB, "MiB"), "1": (1.0, "")}.get(unit, (1.0, unit))
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
@@ -258,9 +258,9 @@ def _tensors(tensors: Sequence[Mapping[str, Any]]) -> list[Piece]:
     columns = ("max_abs_error", "rmse", "limit", "cosine")
     rows = [
         [
-            Cell(plain(str(one.get("name")))),
+            Cell(str(one.get("name"))),
             Cell("pass" if one.get("passed") else "FAIL"),
-            Cell(plain(str(one.get("rule")))),
+            Cell(str(one.get("rule"))),
         ]
         + [Cell(_figure(one.get(column))) for column in columns]
         for one in tensors[:LISTED]
@@ -275,7 +275,7 @@ def _tensors(tensors: Sequence[Mapping[str, Any]]) -> list[Piece]:
 
 def _figure(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return plain(str(value)) if value is not None else ""
+        return str(value) if value is not None else ""
     return significant(float(value), 4)
 
 

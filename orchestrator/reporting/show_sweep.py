@@ -17,7 +17,7 @@ from orchestrator.reporting.layout import age, cut, duration, plain
 from orchestrator.results import configuration, listing, snapshot
 from orchestrator.results.configuration import literal
 from orchestrator.results.listing import RUNNING, Listed
-from orchestrator.results.load import JobOutcome, SweepResults, items, lines, outcome, uncollected
+from orchestrator.results.load import JobOutcome, SweepResults, items, outcome, uncollected
 from orchestrator.results.performance import measured
 from orchestrator.results.tables import Table
 from orchestrator.store import JobGraph, Sweep, SweepFolder
@@ -173,8 +173,7 @@ def next_commands(results: SweepResults, listed: Listed) -> list[str]:
 def brief(job: JobSpec) -> str:
     """Return a job's title with what tells it from its neighbours first: lines are cut at the end."""
     w = job.workload
-    words = f"{w.model} {job.compiler.name} {job.measure.name} #{job.round} ({w.mode.name} {w.dtype} {w.device})"
-    return plain(words)
+    return f"{w.model} {job.compiler.name} {job.measure.name} #{job.round} ({w.mode.name} {w.dtype} {w.device})"
 
 
 def job_row(folder: SweepFolder, found: JobOutcome) -> dict[str, Any]:
@@ -191,11 +190,11 @@ def job_row(folder: SweepFolder, found: JobOutcome) -> dict[str, Any]:
         "round": job.round,
         "status": found.status,
         "reason": found.reason,
-        "phase": plain(result.failure.phase) if result is not None and result.failure is not None else None,
+        "phase": result.failure.phase if result is not None and result.failure is not None else None,
         "attempt": result.attempt if result is not None else None,
         "started_s": result.started if result is not None else None,
         "duration_s": seconds(found),
-        "measured": plain(measured([found])),
+        "measured": measured([found]),
         "disturbed": plain("; ".join(map(str, items(found.facts, "disturbed")))),
         "log": str(folder.log_file(job.id).relative_to(folder.root)) if found.status != NOT_RUN else None,
     }
@@ -210,18 +209,9 @@ def pairs(values: Mapping[str, Any], form: str) -> list[dict[str, Any]]:
     """Return rows of (key, value). Where the form has no lists they are JSON texts."""
 
     def shown(value: Any) -> Any:
-        return json.dumps(value) if form != "json" and isinstance(value, (list, dict)) else clean(value)
+        return json.dumps(value) if form != "json" and isinstance(value, (list, dict)) else value
 
-    return [{"key": plain(key), "value": shown(value)} for key, value in values.items()]
-
-
-def clean(value: Any) -> Any:
-    """Return a value whose texts can do nothing to a terminal."""
-    if isinstance(value, str):
-        return "\n".join(lines(value))
-    if isinstance(value, (list, tuple)):
-        return [clean(item) for item in value]
-    return {plain(key): clean(item) for key, item in value.items()} if isinstance(value, dict) else value
+    return [{"key": key, "value": shown(value)} for key, value in values.items()]
 
 
 def some_jobs(folder: SweepFolder, jobs: Sequence[JobSpec]) -> Document:

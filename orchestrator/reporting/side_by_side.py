@@ -7,9 +7,10 @@ from typing import Any
 
 from orchestrator.reporting.columnar import rounded
 from orchestrator.results import snapshot
-from orchestrator.results.comparison import LIMITS, Matched, compare
+from orchestrator.results.comparison import Matched, compare
 from orchestrator.results.load import SweepResults
 from orchestrator.results.snapshot import Row
+from orchestrator.results.thresholds import LIMITS
 
 Entry = dict[str, Any]
 

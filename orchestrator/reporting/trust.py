@@ -1,4 +1,4 @@
-"""Is a stored sweep run again, though it would run what is not ours? A person says so, or the command line does."""
+"""Is a sweep that someone else made run again? A person says so, or the command line does."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from orchestrator.store import SweepFolder
 from orchestrator.words import more
 
 FLAG = "--trust"
-LISTED = 20
+LISTED = 40
 
 
 def allow(folder: SweepFolder, what: Sequence[str], trusted: bool) -> None:
-    """Return when a sweep may run `what` (`orchestrator.planning.trust.foreign`), else raise UsageError.
+    """Return when a sweep may run `what` (`orchestrator.planning.trust.would_run`), else raise UsageError.
 
-    It may when there is nothing, when this user made the folder here, with --trust, or when the person at the terminal
-    says so.
+    It may when there is nothing, when this user made the folder, with --trust, or when the person at the terminal says
+    so.
     """
     if not what or trusted or is_own(folder):
         return
@@ -40,6 +40,6 @@ def tell(folder: SweepFolder, what: Sequence[str]) -> None:
 
 
 def _lines(folder: SweepFolder, what: Sequence[str]) -> list[str]:
-    heading = f"{plain(shown(folder))} was not made here by you, and would use what is not part of orchestrator:"
-    lines = [*map(plain, what[:LISTED]), *more(len(what), LISTED)]
+    heading = f"{plain(shown(folder))} was not made by you. Running it would use:"
+    lines = [*map(plain, what[:LISTED]), *more(len(what), LISTED, ": see its plan.json")]
     return [heading, *(f"  {line}" for line in lines)]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from orchestrator.columns import Column
 from orchestrator.records import SUCCESSES
 from orchestrator.results.attribution import Attribution, attribute
 from orchestrator.results.changes import Change, Figure, changes, holm
@@ -19,8 +20,8 @@ from orchestrator.results.load import WORST_FIRST
 from orchestrator.results.matching import Keys, by_names, is_complete, pairs
 from orchestrator.results.matching import differing as differing
 from orchestrator.results.matching import named_keys as named_keys
-from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.snapshot import Row, Snapshot
+from orchestrator.results.thresholds import COUNTED, LIMITS, Limit, limits_of
 
 BETTER, WORSE, CHANGED, NOISE = "better", "worse", "changed", "within noise"
 ALPHA = 0.05
@@ -28,38 +29,10 @@ ALPHA = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limit:
-    """What size of a change is one. All are relative, but `floor`, in the metric's unit.
-
-    threshold: where rounds give an interval; alone: where there is none (one round), or a row was disturbed: absolute
-    times of one process move by that much on a quiet machine. A change must exceed `floor` too.
-    """
-
-    threshold: float
-    alone: float
-    floor: float = 0.0
-
-    def allowed(self, p: float | None, disturbed: bool) -> float:
-        """Return the relative change that is none yet: `alone` where there is no p-value, or a row was disturbed."""
-        return self.alone if p is None or disturbed else self.threshold
-
-
-LIMITS: Mapping[str, Limit] = {
-    "speedup": Limit(threshold=0.02, alone=0.10),
-    "latency_ms": Limit(threshold=0.10, alone=0.30),
-    "compile_latency_cold_s": Limit(threshold=0.25, alone=0.50, floor=0.5),
-    "compile_latency_warm_s": Limit(threshold=0.25, alone=0.50, floor=0.5),
-    "own_memory_mib": Limit(threshold=0.02, alone=0.05, floor=8.0),
-}
-COUNTED = ("graphs", "graph_breaks", "recompiles")
-"""Compared exactly: they do not vary from run to run. (`captured_calls`, `fallbacks` follow from them.)"""
-
-
-@dataclass(frozen=True, kw_only=True)
 class MetricChange:
     """One figure of a matched row; `word` is better, worse, changed (no direction) or within noise."""
 
-    metric: str
+    column: Column
     before: float
     after: float
     ratio: float | None
@@ -67,6 +40,10 @@ class MetricChange:
     high: float | None
     p: float | None
     word: str
+
+    @property
+    def metric(self) -> str:
+        return self.column.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +70,10 @@ class Matched:
     def disturbed(self) -> bool:
         return bool(self.before.disturbed or self.after.disturbed)
 
+    def has(self, metric: str) -> bool:
+        """Return whether both rows may have the figure, and mean the same by it."""
+        return self.before.column(metric).means(self.after.column(metric))
+
     @property
     def changed(self) -> tuple[MetricChange, ...]:
         return tuple(metric for metric in self.metrics if metric.word != NOISE)
@@ -118,15 +99,15 @@ class Comparison:
 def compare(
     before: Snapshot,
     after: Snapshot,
-    limits: Mapping[str, Limit] = LIMITS,
+    limits: Mapping[str, Limit] | None = None,
     *,
     metrics: Collection[str] = (),
     one_row: bool = False,
 ) -> Comparison:
     """Compare two sweeps: match their rows, judge every figure, put changes down to keys.
 
-    metrics: compare only these (none: all); one_row: both have one row, and it is the same thing whatever it is called
-    (two jobs that a person named).
+    limits: of all figures that are compared (none given: those of `limits_of`); metrics: only these (none: all);
+    one_row: both have one row, and it is the same thing whatever it is called (two jobs that a person named).
     """
     missing: list[Row] = []
     only_new: list[Row] = []
@@ -135,6 +116,7 @@ def compare(
         found = [Matched(before=old, after=new, keys=differing(old.config, new.config))]
     else:
         found, missing, only_new = match(before.rows, after.rows)
+    limits = limits_of({**after.columns, **before.columns}) if limits is None else limits
     wanted = metrics or (*limits, *COUNTED)
     judged = judge(found, lambda row: {metric: limit for metric, limit in limits.items() if metric in wanted})
     matched = [replace(p, metrics=tuple(change for change in p.metrics if change.metric in wanted)) for p in judged]
@@ -151,7 +133,7 @@ def compare(
 
 
 def _known(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return what differs; nothing where one side knows nothing (a table, a sweep of an older version)."""
+    """Return what differs; nothing where one side knows nothing (a table)."""
     return differing(before, after) if before and after else {}
 
 
@@ -166,28 +148,34 @@ def match(before: Sequence[Row], after: Sequence[Row]) -> tuple[list[Matched], l
     return [Matched(before=old, after=new, keys=differing(old.config, new.config)) for old, new in found], left, right
 
 
-def judge(pairs: Sequence[Matched], limits: Callable[[Row], Mapping[str, Limit]] = lambda row: LIMITS) -> list[Matched]:
+def own_limits(row: Row) -> Mapping[str, Limit]:
+    """Return the limits of the figures that a row may have."""
+    return limits_of(row.columns)
+
+
+def judge(pairs: Sequence[Matched], limits: Callable[[Row], Mapping[str, Limit]] = own_limits) -> list[Matched]:
     """Return the matched rows with their figures judged, all of them together (see `orchestrator.results.changes`).
 
     limits: row of `before` -> its limits; a metric that has none there is not judged, and no test among the others.
     """
     own = [limits(pair.before) for pair in pairs]
     tests: list[tuple[int, str, Figure, Figure, Change]] = []
-    for metric in LIMITS:
+    for metric in dict.fromkeys((*LIMITS, *(metric for one in own for metric in one))):
         both = [
             (i, pair.before.figures[metric], pair.after.figures[metric])
             for i, pair in enumerate(pairs)
-            if metric in own[i] and metric in pair.before.figures and metric in pair.after.figures
+            if metric in own[i] and metric in pair.before.figures and metric in pair.after.figures and pair.has(metric)
         ]
         found = changes([(old, new) for _, old, new in both])
         tests += [(i, metric, old, new, change) for (i, old, new), change in zip(both, found, strict=True)]
     adjusted = holm([change.p for *_, change in tests])
     metrics: dict[int, list[MetricChange]] = defaultdict(list)
     for (i, metric, old, new, change), p in zip(tests, adjusted, strict=True):
-        word = _word(metric, old.middle, new.middle, change, p, own[i][metric], pairs[i].disturbed)
+        column = pairs[i].after.column(metric)
+        word = _word(column, old.middle, new.middle, change, p, own[i][metric], pairs[i].disturbed)
         metrics[i].append(
             MetricChange(
-                metric=metric,
+                column=column,
                 before=old.middle,
                 after=new.middle,
                 ratio=change.ratio,
@@ -204,42 +192,41 @@ def judge(pairs: Sequence[Matched], limits: Callable[[Row], Mapping[str, Limit]]
 
 
 def _word(
-    metric: str, before: float, after: float, change: Change, p: float | None, limit: Limit, disturbed: bool
+    column: Column, before: float, after: float, change: Change, p: float | None, limit: Limit, disturbed: bool
 ) -> str:
     large = abs(math.log(change.ratio)) > math.log1p(limit.allowed(p, disturbed))
     if not large or abs(after - before) <= limit.floor or (p is not None and p > ALPHA) or _holds_1(change):
         return NOISE
-    return direction(metric, before, after)
+    return direction(column, before, after)
 
 
 def _holds_1(change: Change) -> bool:
     return change.low is not None and change.high is not None and change.low <= 1 <= change.high
 
 
-def direction(metric: str, before: float, after: float) -> str:
+def direction(column: Column, before: float, after: float) -> str:
     """Return better or worse, or changed for a metric of which neither more nor less is better."""
-    better = COLUMNS[metric].better
-    if better == "none":
+    if column.better == "none":
         return CHANGED
-    return BETTER if (after < before) == (better == "lower") else WORSE
+    return BETTER if (after < before) == (column.better == "lower") else WORSE
 
 
 def _counted(pair: Matched) -> list[MetricChange]:
     """Return the counts that differ; those that do not are no news, and no figure with a spread."""
     found = []
-    for metric in COUNTED:
+    for metric in (*COUNTED, *(name for name in pair.before.columns if name not in COUNTED)):
         old, new = pair.before.counts.get(metric), pair.after.counts.get(metric)
-        if old is not None and new is not None and old != new:
+        if old is not None and new is not None and old != new and pair.has(metric):
             found.append(
                 MetricChange(
-                    metric=metric,
+                    column=pair.after.column(metric),
                     before=old,
                     after=new,
                     ratio=new / old if old else None,
                     low=None,
                     high=None,
                     p=None,
-                    word=direction(metric, old, new),
+                    word=direction(pair.after.column(metric), old, new),
                 )
             )
     return found

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator import limits
 from orchestrator.files import files_below
 from orchestrator.planning.matching import KEYS, matches, names
 from orchestrator.records import JobSpec, Samples
@@ -20,9 +21,8 @@ from orchestrator.results.statistics import spread
 from orchestrator.store import JobGraph, Sweep, SweepFolder
 
 TAIL_BYTES = 64 * 1024
-LONGEST_LINE = 1 << 20
-SHOWN_APART = ("memory", "accuracy", "graph_break_reasons")
-"""Facts that are tables of their own."""
+SHOWN_APART = ("memory", "accuracy", "graph_break_reasons", "tables")
+"""Facts that are tables of their own, or say what those are."""
 ONLY = (*KEYS, "round", "status", "job")
 """Keys by which `select` chooses."""
 
@@ -57,14 +57,11 @@ class JobDetails:
     @property
     def files(self) -> list[tuple[str, int]]:
         """Files in the job's folder with their bytes, sorted by name."""
-        try:
-            return sorted(files_below(self.folder.inside(self.folder.result_file(self.job.id)).parent))
-        except OSError:  # its folder is a link
-            return []
+        return sorted(files_below(self.folder.job(self.job.id)))
 
     @property
     def point(self) -> tuple[str, ...]:
-        """The overrides of the grid point that asked for it; () where the sweep is older than their record."""
+        """The overrides of the grid point that asked for it; () where it was imported."""
         at = self.job.point
         return self.sweep.grid[at] if at is not None and at < len(self.sweep.grid) else ()
 
@@ -118,12 +115,12 @@ class JobDetails:
     def log(self, most: int | None = None) -> Iterator[str]:
         """Yield the lines of the log, fit for a terminal; none where there is no log that can be read.
 
-        All of them, or those of its last `most` bytes. A line that does not end comes in pieces of `LONGEST_LINE`.
+        All of them, or those of its last `most` bytes. A line that does not end comes in pieces of `limits.LOG_LINE`.
         """
-        with contextlib.suppress(OSError), self.folder.open_log(self.job.id) as file:
+        with contextlib.suppress(OSError), open(self.folder.log_file(self.job.id), "rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(0 if most is None else max(size - most, 0))
-            while text := file.readline(LONGEST_LINE):
+            while text := file.readline(limits.LOG_LINE):
                 yield from lines(text.decode(errors="replace"))
 
     def end_of_log(self) -> list[str]:
@@ -174,7 +171,8 @@ def select(folder: SweepFolder, jobs: Sequence[JobSpec], rule: Mapping[str, list
     """Return the jobs that match all of `rule`; values are globs."""
 
     def known(job: JobSpec) -> dict[str, tuple[Any, ...]]:
-        return {**names(job.workload, job.compiler, job.measure), "round": (job.round,), "job": (job.id,)}
+        called = names(job.workload, job.compiler, job.measure, job.is_training)
+        return {**called, "round": (job.round,), "job": (job.id,)}
 
     quick = {key: value for key, value in rule.items() if key != "status"}
     found = [job for job in jobs if matches(quick, known(job))]

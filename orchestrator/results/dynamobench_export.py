@@ -15,7 +15,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.plugins import trains
 from orchestrator.records import COMPARISON_ERROR, CRASH, NOT_RUN, PASS, PASS_DUE_TO_SKIP, UNSUPPORTED
 from orchestrator.results import dynamobench
 from orchestrator.results.dynamobench import COMPILERS, COUNTERS, FIGURES, GB, MODES, TESTINGS, TOKENS, FileName, word
@@ -126,8 +125,9 @@ def _compiler(row: Joined) -> str:
 
 def _scope(row: Joined) -> tuple[str, str, str]:
     """Return dtype, mode and device as a file's name says them: every mode that trains is their "training"."""
-    workload = row.families[0].rounds[0].job.workload
-    kind = "training" if trains(workload.mode) else workload.mode.target.rpartition(".")[2].lower()
+    job = row.families[0].rounds[0].job
+    workload = job.workload
+    kind = "training" if job.is_training else workload.mode.target.rpartition(".")[2].lower()
     mode = kind if kind in MODES else word(workload.mode.name)
     return dynamobench.dtype_of(workload.dtype), mode, workload.device.partition(":")[0]
 

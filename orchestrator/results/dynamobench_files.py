@@ -13,12 +13,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from orchestrator import limits
 from orchestrator.errors import UsageError
-from orchestrator.files import open_file, read_bytes
+from orchestrator.files import read_bytes
 from orchestrator.records import FAIL_TO_RUN, PASS
 from orchestrator.results.dynamobench import TESTINGS, FileName, parse_name, status_of
 from orchestrator.results.exports import FORMULA
-from orchestrator.validity import LAST_SECOND, check_device, check_name
+from orchestrator.validity import check_device, check_name
 
 HEADERLESS: Mapping[int, tuple[str, ...]] = {
     4: ("dev", "name", "batch_size", "accuracy"),
@@ -124,7 +125,7 @@ def read(path: Path, given: Given) -> tuple[Source, list[str]]:
         notes.append(f"{path}: {len(twice)} rows stand there twice, the later one counts (line {_list(twice)})")
     testing = _testing(path, columns)
     name = _name(path, testing, given)
-    seen = min(max(path.stat().st_mtime, 0.0), LAST_SECOND - 1)
+    seen = min(max(path.stat().st_mtime, 0.0), limits.LAST_SECOND - 1)
     return Source(path, name, tuple(rows.values()), seen), notes
 
 
@@ -219,7 +220,7 @@ def _unquoted(cell: str) -> str:
 
 
 def _ends_with_newline(path: Path) -> bool:
-    with open_file(path) as file:
+    with open(path, "rb") as file:
         file.seek(-1, 2)
         return file.read(1) in (b"\n", b"\r")
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from orchestrator import markdown
+from orchestrator.columns import Column
 from orchestrator.files import write_text
 from orchestrator.records import SCHEMA_VERSION
 from orchestrator.results.accuracy import JUDGEMENT
@@ -51,7 +52,6 @@ IN_OTHER_TABLES = {  # the Markdown summary says what performance.md and accurac
 def write(folder: SweepFolder, tables: Tables) -> None:
     """Write tables/<name>.{csv,md,json}, each atomically. Raises OSError when it is no folder to write into."""
     folder.tables.mkdir(exist_ok=True)
-    folder.inside(folder.tables / "any")
     for name, table in tables.named().items():
         write_text(folder.tables / f"{name}.csv", to_csv(table))
         write_text(folder.tables / f"{name}.md", to_markdown(name, table))
@@ -64,12 +64,12 @@ def to_csv(table: Table) -> str:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(table.columns)
     for row in table.rows:
-        writer.writerow([_csv_cell(name, value) for name, value in row.items()])
+        writer.writerow([_csv_cell(table.column(name), value) for name, value in row.items()])
     return file.getvalue()
 
 
-def _csv_cell(name: str, value: Any) -> Any:
-    if isinstance(value, str) and COLUMNS[name].kind == "text" and value.startswith(FORMULA):
+def _csv_cell(column: Column, value: Any) -> Any:
+    if isinstance(value, str) and column.kind == "text" and value.startswith(FORMULA):
         return "'" + value
     return value
 
@@ -79,11 +79,9 @@ def to_json(tables: Mapping[str, Table]) -> str:
 
     Figures that JSON has no word for are the strings "nan", "inf" and "-inf".
     """
-    used = [name for name in COLUMNS if any(name in table.columns for table in tables.values())]
-    columns = {
-        name: {"unit": COLUMNS[name].unit or None, "better": COLUMNS[name].better, "doc": COLUMNS[name].doc}
-        for name in used
-    }
+    known = {**COLUMNS, **{name: column for table in tables.values() for name, column in table.own.items()}}
+    used = [column for name, column in known.items() if any(name in table.columns for table in tables.values())]
+    columns = {one.name: {"unit": one.unit or None, "better": one.better, "doc": one.doc} for one in used}
     described = _block("{", (f"{_json(name)}: {_json(column)}" for name, column in columns.items()), "}", 1)
     listed = (f"{_json(name)}: {_block('[', map(_json_row, table.rows), ']', 2)}" for name, table in tables.items())
     parts = (f'"schema": {SCHEMA_VERSION}', f'"columns": {described}', f'"tables": {_block("{", listed, "}", 1)}')
@@ -118,25 +116,27 @@ def to_markdown(name: str, table: Table) -> str:
     constant = [c for c in shown if c in IDENTITY and c not in ("model", "compiler") and _constant(c, content)]
     lines = [f"## {name.capitalize().replace('_', ' ')}", ""]
     if constant:
-        lines += [", ".join(f"{column} {_markdown_cell(column, content[0])}" for column in constant), ""]
+        words = (_markdown_cell(table.column(name), content[0][name]) for name in constant)
+        lines += [", ".join(f"{column} {word}" for column, word in zip(constant, words, strict=True)), ""]
     shown = [column for column in shown if column not in constant]
     if not shown:
         return "\n".join([*lines, "No rows.", ""])
-    figures = [i for i, column in enumerate(shown) if COLUMNS[column].kind != "text"]
-    cells = [[_markdown_cell(column, row) for column in shown] for row in content]
-    return "\n".join([*lines, *markdown.table([*map(_heading, shown)], cells, figures), ""])
+    columns = [table.column(name) for name in shown]
+    figures = [i for i, column in enumerate(columns) if column.kind != "text"]
+    cells = [[_markdown_cell(column, row[column.name]) for column in columns] for row in content]
+    return "\n".join([*lines, *markdown.table([*map(_heading, columns)], cells, figures), ""])
 
 
 def _constant(column: str, content: Sequence[Mapping[str, Any]]) -> bool:
     return len(content) > 1 and all(row[column] == content[0][column] for row in content)
 
 
-def _heading(column: str) -> str:
-    found = COLUMNS[column]
-    return f"{found.words} ({found.unit})" if found.unit not in ("", "1") else found.words
+def _heading(column: Column) -> str:
+    words, unit = column.heading
+    return f"{words} ({unit})" if unit else words
 
 
-def _markdown_cell(column: str, row: Mapping[str, Any]) -> str:
+def _markdown_cell(column: Column, value: Any) -> str:
     """Return a cell; commands stand as code, from which they are copied."""
-    text = COLUMNS[column].text(row[column])
-    return markdown.code(row[column], None) if column == "command" and text != MISSING else markdown.text(text)
+    text = column.text(value)
+    return markdown.code(value, None) if column.name == "command" and text != MISSING else markdown.text(text)

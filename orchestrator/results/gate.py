@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from orchestrator.planning.matching import Names, matches
 from orchestrator.records import HARMLESS, INFRASTRUCTURE, NOT_RUN, PASS, SUCCESSES
 from orchestrator.results import rules as written
-from orchestrator.results.comparison import COUNTED, WORSE, Limit, Matched, MetricChange, judge
+from orchestrator.results.comparison import WORSE, Matched, MetricChange, judge
 from orchestrator.results.configuration import override
 from orchestrator.results.load import one_line
 from orchestrator.results.matching import differing, named_keys, pairs
@@ -24,6 +24,7 @@ from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.naming import unique
 from orchestrator.results.rules import STATUS, Entry, Rules
 from orchestrator.results.snapshot import Row, Snapshot
+from orchestrator.results.thresholds import Limit
 from orchestrator.words import some
 
 FAIL, FLAKY, WARNING, KNOWN, NEW, NOTICE = "fail", "flaky", "warning", "known", "new", "notice"
@@ -162,13 +163,15 @@ class _Gate:
         found = [self.figure(pair, change, limits[change.metric]) for change in pair.changed if change.metric in limits]
         return found + [
             Finding(
-                level=FAIL, kind=metric, text=f"{metric} {COLUMNS[metric].text(value)} -> no figure{_measured(pair)}"
+                level=FAIL,
+                kind=metric,
+                text=f"{metric} {pair.before.column(metric).text(value)} -> no figure{_measured(pair)}",
             )
             for metric, value in _gone(pair, limits)
         ]
 
     def figure(self, pair: Matched, change: MetricChange, limit: Limit) -> Finding:
-        worse, exact = change.word == WORSE, change.metric in COUNTED
+        worse, exact = change.word == WORSE, change.column.kind == "count"
         allowed = None if exact else limit.allowed(change.p, pair.disturbed)
         doubtful = worse and pair.disturbed and not exact
         return Finding(
@@ -286,13 +289,13 @@ def _gone(pair: Matched, limits: Mapping[str, Limit]) -> list[tuple[str, float]]
     return [
         (metric, before[metric])
         for metric, limit in limits.items()
-        if metric in before and metric not in after and (metric in COUNTED or before[metric] > limit.floor)
+        if metric in before and metric not in after and (metric in pair.before.counts or before[metric] > limit.floor)
     ]
 
 
 def _figure(change: MetricChange, allowed: float | None) -> str:
     """Return "speedup 1.31 -> 0.98: worse, 0.75x [0.72, 0.78], allowed 2 %"."""
-    show, ratio = COLUMNS[change.metric].text, COLUMNS["ratio"].text
+    show, ratio = change.column.text, COLUMNS["ratio"].text
     text = f"{change.metric} {show(change.before)} -> {show(change.after)}: {change.word}"
     if allowed is None or change.ratio is None:
         return text

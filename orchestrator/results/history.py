@@ -20,20 +20,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from orchestrator.columns import Column
 from orchestrator.errors import UsageError, did_you_mean
 from orchestrator.records import EAGER, HARMLESS, INFRASTRUCTURE, NOT_RUN, JobSpec
 from orchestrator.results import snapshot
 from orchestrator.results.changes import Figure
-from orchestrator.results.comparison import COUNTED, LIMITS, NOISE, Matched, MetricChange, judge
+from orchestrator.results.comparison import NOISE, Matched, MetricChange, judge, own_limits
 from orchestrator.results.configuration import ABSENT, compiler_name
 from orchestrator.results.load import load
 from orchestrator.results.matching import differing
+from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.naming import distinguish, measure_kind
 from orchestrator.results.snapshot import Row, Snapshot
 from orchestrator.results.statistics import IN_PROCESS, Estimate, over_rounds
+from orchestrator.results.thresholds import METRICS, Limit
 from orchestrator.store import SweepFolder
 
-METRICS = (*LIMITS, *COUNTED)
 OF_EAGER = ("latency_ms", "own_memory_mib")
 """Metrics that eager has too: the others compare with it, or tell what a compiler did."""
 MACHINE = ("host", "cpu", "cores", "gpus")
@@ -95,15 +97,19 @@ class Wanted:
     compilers: set[str] = field(default_factory=set)
 
     def job(self, job: JobSpec) -> bool:
-        return measure_kind(job.measure) == "performance" and self._named(job.workload.model, job.compiler.name)
+        """Tell whether a job may have the metric: of one that its measure declares, only the result says so."""
+        timed = measure_kind(job.measure) == "performance"
+        return timed == (self.metric in METRICS) and self._named(job.workload.model, job.compiler.name)
 
     def row(self, row: Row) -> bool:
-        return row.kind == "performance" and self._named(str(row.config.get("suite.models")), compiler_name(row.config))
+        timed = row.kind == "performance"
+        named = (str(row.config.get("suite.models")), compiler_name(row.config))
+        return timed == (self.metric in METRICS) and self._named(*named)
 
     def _named(self, model: str, compiler: str) -> bool:
         self.models.add(model)
         self.compilers.add(compiler)
-        eager = compiler == EAGER and self.metric not in OF_EAGER
+        eager = compiler == EAGER and self.metric in METRICS and self.metric not in OF_EAGER
         return not eager and fnmatch.fnmatchcase(model, self.model) and fnmatch.fnmatchcase(compiler, self.compiler)
 
     def check(self) -> None:
@@ -140,11 +146,31 @@ def read(folders: Iterable[Path], files: Iterable[Path], wanted: Wanted) -> Read
         rows = tuple(filter(wanted.row, read.rows))
         found.snapshots.append(dataclasses.replace(read, name=f"{file.name}: {read.name}", rows=rows))
     found.snapshots.sort(key=lambda one: (one.created, one.name))
-    return found
+    return found if wanted.metric in METRICS else dataclasses.replace(found, snapshots=_with(found, wanted.metric))
+
+
+def _with(found: Read, metric: str) -> list[Snapshot]:
+    """Return the snapshots with the rows of those measures only that declare the metric. Raises UsageError if none."""
+    declared = {name for one in found.snapshots for name in one.columns}
+    if metric not in declared:
+        raise UsageError(f"--metric {metric}: no sweep has it: {did_you_mean(metric, (*METRICS, *sorted(declared)))}")
+    kinds = {row.kind for one in found.snapshots for row in one.rows if metric in row.columns}
+    return [
+        dataclasses.replace(one, rows=tuple(row for row in one.rows if row.kind in kinds)) for one in found.snapshots
+    ]
+
+
+def column_of(series: Iterable[Series], metric: str) -> Column:
+    """Return what the metric is: one of `METRICS`, or what a row that has it says."""
+    declared = (p.row.columns[metric] for one in series for p in one.points if metric in p.row.columns)
+    return COLUMNS[metric] if metric in METRICS else next(declared, Column(metric, ""))
 
 
 def build(snapshots: Iterable[Snapshot], metric: str) -> list[Series]:
-    """Return the series of `metric` (one of `METRICS`), by machine, then by label. snapshots: oldest first."""
+    """Return the series of `metric` (one of `METRICS`, or one that a measure declares), by machine, then by label.
+
+    snapshots: oldest first.
+    """
     points: dict[tuple[str, str], list[SeriesPoint]] = defaultdict(list)
     configs: dict[str, Mapping[str, Any]] = {}
     for one in snapshots:
@@ -206,8 +232,11 @@ def _points(
         for i, (old, point) in enumerate(zip(last, points, strict=True))
         if old is not None and point.value is not None
     }
-    limits = {metric: LIMITS[metric]} if metric in LIMITS else {}
-    judged = dict(zip(pairs, judge(list(pairs.values()), lambda row: limits), strict=True))
+
+    def limits(row: Row) -> dict[str, Limit]:
+        return {name: limit for name, limit in own_limits(row).items() if name == metric}
+
+    judged = dict(zip(pairs, judge(list(pairs.values()), limits), strict=True))
     found = []
     for i, (key, point) in enumerate(zip(rows, points, strict=True)):
         change = _change(judged[i], metric) if i in judged else None
@@ -222,11 +251,9 @@ def _points(
 
 
 def _point(sweep: Snapshot, row: Row, metric: str) -> SeriesPoint:
-    if metric in COUNTED:
-        return SeriesPoint(sweep=sweep, row=row, value=row.counts.get(metric), low=None, high=None)
     figure = row.figures.get(metric)
     if figure is None:
-        return SeriesPoint(sweep=sweep, row=row, value=None, low=None, high=None)
+        return SeriesPoint(sweep=sweep, row=row, value=row.counts.get(metric), low=None, high=None)
     low, high = interval(figure)
     return SeriesPoint(sweep=sweep, row=row, value=figure.middle, low=low, high=high)
 
@@ -238,13 +265,18 @@ def _status_change(before: SeriesPoint, after: SeriesPoint) -> str | None:
     return Matched(before=before.row, after=after.row, keys={}).status_change
 
 
-def _change(pair: Matched, metric: str) -> MetricChange:
-    """Return the change of the one metric. Counts are listed only where they differ: equal ones are no change."""
+def _change(pair: Matched, metric: str) -> MetricChange | None:
+    """Return the change of the one metric; None where it meant something else before.
+
+    Counts are listed only where they differ: equal ones are no change.
+    """
     for change in pair.metrics:
         if change.metric == metric:
             return change
-    before, after = pair.before.counts[metric], pair.after.counts[metric]
-    return MetricChange(metric=metric, before=before, after=after, ratio=1.0, low=None, high=None, p=None, word=NOISE)
+    if not pair.has(metric) or metric not in pair.after.counts:
+        return None
+    column, value = pair.after.column(metric), pair.after.counts[metric]
+    return MetricChange(column=column, before=value, after=value, ratio=1.0, low=None, high=None, p=None, word=NOISE)
 
 
 def causes(before: Snapshot, after: Snapshot) -> dict[str, tuple[Any, Any]]:

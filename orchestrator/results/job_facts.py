@@ -42,7 +42,7 @@ def _facts(outcome: JobOutcome) -> Iterator[tuple[str, Any]]:
     yield "duration_s", result.ended - result.started
     if result.failure is not None:
         yield "phase", result.failure.phase
-    for key, value in flatten(_named(result.facts)):
+    for key, value in flatten(_named({key: value for key, value in result.facts.items() if key != "tables"})):
         yield key, one_line("; ".join(map(str, value))) if isinstance(value, list) else value
 
 

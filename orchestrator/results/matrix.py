@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.columns import Column
 from orchestrator.records import SUCCESSES
 from orchestrator.results.attribution import STATUS
-from orchestrator.results.comparison import LIMITS, NOISE, Comparison, Limit, compare
+from orchestrator.results.comparison import NOISE, Comparison, compare
 from orchestrator.results.configuration import ABSENT
 from orchestrator.results.configuration_changes import Values, configuration_changes
 from orchestrator.results.difference import MISSING, NEW, ORDER, computed, wrong_results
@@ -21,9 +22,10 @@ from orchestrator.results.performance import COUNTERS
 from orchestrator.results.snapshot import Row, Snapshot
 from orchestrator.results.statistics import geometric_mean
 from orchestrator.results.tables import Table
+from orchestrator.results.thresholds import LIMITS, Limit
 
 METRICS = (*LIMITS, "compile_latency_s", *COUNTERS, STATUS)
-"""What a matrix can show."""
+"""What a matrix can show, besides the figures that measures declare."""
 
 Key = tuple[str, ...]
 
@@ -43,6 +45,7 @@ class Matrix:
     """lines: a row with its cells, one for each snapshot; those of the first snapshot first, in its order.
 
     configuration, environment: key -> the value in each sweep; keys in which some sweep differs from the first.
+    column: what the metric is, where a measure declares it.
     """
 
     metric: str
@@ -51,6 +54,7 @@ class Matrix:
     lines: Sequence[tuple[Row, Sequence[MatrixCell]]]
     configuration: Mapping[str, Sequence[str]]
     environment: Mapping[str, Sequence[Any]]
+    column: Column | None = None
 
     @property
     def sides(self) -> list[str]:
@@ -85,7 +89,7 @@ class Matrix:
         return [line for _, line in sorted(found, key=lambda pair: pair[0])]
 
 
-def matrix(snapshots: Sequence[Snapshot], metric: str, limits: Mapping[str, Limit] = LIMITS) -> Matrix:
+def matrix(snapshots: Sequence[Snapshot], metric: str, limits: Mapping[str, Limit] | None = None) -> Matrix:
     """Compare `metric` and the status of all snapshots with the first. Rows without either are left out."""
     comparisons = [compare(snapshots[0], other, limits, metrics=[metric]) for other in snapshots[1:]]
     rows: dict[Key, Row] = {}
@@ -109,6 +113,7 @@ def matrix(snapshots: Sequence[Snapshot], metric: str, limits: Mapping[str, Limi
         lines=[(rows[key], line) for key, line in cells.items() if _worth(line, metric)],
         configuration=_configuration(comparisons),
         environment=_environment(snapshots),
+        column=next((one.columns[metric] for one in snapshots if metric in one.columns), None),
     )
 
 

@@ -51,7 +51,7 @@ def memory_of(outcome: JobOutcome) -> Memory:
 
 
 def cuda_peak(memory: Any, phase: str) -> float | None:
-    """Return the peak of a phase in bytes, as the allocator and its graph pools have it; older results lack these."""
+    """Return the peak of a phase in bytes, as the allocator and its graph pools have it, or the allocator alone."""
     found = figure(memory, "cuda", phase, "peak")
     return figure(memory, "cuda", phase, "allocated") if found is None else found
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator import limits
 from orchestrator.errors import UsageError
 from orchestrator.files import read_bytes
 from orchestrator.records import SUCCESSES
@@ -29,7 +30,6 @@ from orchestrator.results.load import SweepResults, fact
 from orchestrator.results.metrics import COLUMNS, is_number
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.tables import Tables
-from orchestrator.store import LARGEST_RESULT, SweepFolder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -220,13 +220,10 @@ def _log(
 
 
 def _artifacts(client: MlflowClient, number: str, jobs: Sequence[str], results: SweepResults) -> None:
-    """Log every job's description and result as they are, and the end of its log.
-
-    Files of the sweep, never what a link in it names: a store may be one that others read.
-    """
+    """Log every job's description and result as they are, and the end of its log."""
     store = results.folder
     for job in jobs:
-        found = {file.name: _content(store, file) for file in (store.job_file(job), store.result_file(job))}
+        found = {file.name: _content(file) for file in (store.job_file(job), store.result_file(job))}
         found["log.txt"] = store.end_of_log(job, LOG_TAIL)
         with tempfile.TemporaryDirectory() as copies:
             for name, content in found.items():
@@ -235,9 +232,9 @@ def _artifacts(client: MlflowClient, number: str, jobs: Sequence[str], results: 
             client.log_artifacts(number, copies, f"jobs/{job}")
 
 
-def _content(store: SweepFolder, file: Path) -> bytes | None:
+def _content(file: Path) -> bytes | None:
     try:
-        return read_bytes(store.inside(file), LARGEST_RESULT, linked=False)
+        return read_bytes(file, limits.RESULT)
     except (OSError, ValueError):  # not there, or nothing that is read: its row says so
         return None
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.columns import Column
 from orchestrator.errors import UsageError
 from orchestrator.results.load import SweepResults
-from orchestrator.results.metrics import COLUMNS, is_number
+from orchestrator.results.metrics import is_number
 from orchestrator.results.tables import Table, Tables
 
 if TYPE_CHECKING:
@@ -45,22 +46,23 @@ def arrow(table: Table) -> pyarrow.Table:
     import pyarrow
 
     kinds = {"count": pyarrow.int64(), "number": pyarrow.float64(), "text": pyarrow.string()}
+    described = {name: table.column(name) for name in table.columns}
     fields = [
         pyarrow.field(
             name,
-            kinds[COLUMNS[name].kind],
-            metadata={"unit": COLUMNS[name].unit, "better": COLUMNS[name].better, "doc": COLUMNS[name].doc},
+            kinds[column.kind],
+            metadata={"unit": column.unit, "better": column.better, "doc": column.doc},
         )
-        for name in table.columns
+        for name, column in described.items()
     ]
-    columns = [[_value(name, row) for row in table.rows] for name in table.columns]
+    columns = [[_value(column, row) for row in table.rows] for column in described.values()]
     schema = pyarrow.schema(fields)
     return pyarrow.table([pyarrow.array(c, f.type) for c, f in zip(columns, fields, strict=True)], schema=schema)
 
 
-def _value(name: str, row: Mapping[str, Any]) -> Any:
+def _value(column: Column, row: Mapping[str, Any]) -> Any:
     """ "nan" and "inf" were seen: of a column of numbers they are numbers, and no null."""
-    value, kind = row[name], COLUMNS[name].kind
+    value, kind = row[column.name], column.kind
     if value is None:
         return None
     if kind == "number":

@@ -53,8 +53,8 @@ class Commands:
     def of(self, measured: Sequence[Sequence[JobSpec]]) -> str:
         """Return the command of a row: its jobs (all rounds), for each of its measures, quoted for a POSIX shell.
 
-        Two commands, where no one command could run both measures. In a sweep of an older version, whose jobs do not
-        know their grid point, what was swept besides the row's names is left out.
+        Two commands, where no one command could run both measures. Where jobs do not know their grid point (they were
+        imported), what was swept besides the row's names is left out.
         """
         points = [max(jobs, key=lambda job: job.round).point for jobs in measured]
         if not self._points or any(point is None or point >= len(self._points) for point in points):
@@ -80,7 +80,7 @@ class Commands:
         given = {_key(override): override for override in overrides}
         fixed = "experiment" in given or "--config-name" in self._flags
         plugins = _names(job.compiler, job.measure)
-        asked = {key: fact(conf, key, "name") or NONE for key in plugins}  # NONE: a sweep older than quantisation
+        asked = {key: fact(conf, key, "name") for key in plugins}
         foreign = {key for key, own in plugins.items() if own != asked[key]}
         as_needed = bool(foreign) and (fixed or job.measure.name == REFERENCE_MEASURE)
         w = job.workload

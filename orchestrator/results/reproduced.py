@@ -96,8 +96,8 @@ def reproductions(before: Snapshot, after: Snapshot) -> list[Reproduction]:
 
 def in_words(metric: MetricChange) -> str:
     """Return a change of a metric in words: "latency 2.03x [1.98, 2.09]", "graph breaks 0 -> 1"."""
-    name = named(metric.metric)
-    if metric.ratio is None or COLUMNS[metric.metric].kind == "count":
+    name = named(metric.metric, metric.column)
+    if metric.ratio is None or metric.column.kind == "count":
         return f"{name} {metric.before:g} -> {metric.after:g}"
     text = COLUMNS["ratio"].text
     interval = f" [{text(metric.low)}, {text(metric.high)}]" if metric.low is not None else ""
@@ -108,7 +108,7 @@ def tables(found: Sequence[Reproduction]) -> dict[str, Table]:
     """Return the reproductions, and every figure that both sweeps have, as tables."""
     metrics = [
         {**reproduction.before.names, **vars(metric), "ratio_low": metric.low, "ratio_high": metric.high}
-        | {"change": metric.word}
+        | {"metric": metric.metric, "change": metric.word}
         for reproduction in found
         for metric in reproduction.pair.metrics
     ]

@@ -8,8 +8,8 @@
     new_rows: judge       # or ignore: a new row that failed is no failure
     environment: warn     # or fail, ignore: what to do about figures of another machine, or of other packages
 
-Limits are those of `orchestrator.results.comparison.LIMITS`, changed by `thresholds`, then by the models and then by
-the compilers that match, each in the order of the file.
+Limits are those of `orchestrator.results.thresholds`, of the built-in figures and of those that measures declare,
+changed by `thresholds`, then by the models and then by the compilers that match, each in the order of the file.
 """
 
 from __future__ import annotations
@@ -22,26 +22,21 @@ from typing import Any
 
 import yaml
 
+from orchestrator import limits
 from orchestrator.errors import UsageError, did_you_mean
-from orchestrator.files import WORD, read_bytes
+from orchestrator.files import read_bytes
 from orchestrator.planning.matching import KEYS, Names, matches
-from orchestrator.plugins import trains
-from orchestrator.records import PluginSpec
-from orchestrator.results.comparison import COUNTED, LIMITS, Limit
 from orchestrator.results.configuration import compiler_name
 from orchestrator.results.snapshot import Row
+from orchestrator.results.thresholds import DEFAULTS, EXACT, Limit
 
 STATUS = "status"
 WARN, FAIL, IGNORE, JUDGE = "warn", "fail", "ignore", "judge"
 CHOICES = {"new_rows": (JUDGE, IGNORE), "environment": (WARN, FAIL, IGNORE)}
 SECTIONS = ("thresholds", "models", "compilers", "flaky", *CHOICES)
 SIZES = ("threshold", "alone", "floor")
-LARGEST = 1 << 20
-"""Bytes of a rules file."""
 SHOWN = 80
 """So many characters of a wrong value are shown."""
-EXACT = Limit(threshold=0.0, alone=0.0)
-DEFAULTS: Mapping[str, Limit] = {**LIMITS, **dict.fromkeys(COUNTED, EXACT)}
 
 Sizes = Mapping[str, float]
 """Those of `SIZES` that the file gives."""
@@ -78,7 +73,7 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """`models` and `compilers`: glob -> changes of the limits of the rows that match."""
+    """`defaults`: metric -> its limit; `models` and `compilers`: glob -> changes of it in the rows that match."""
 
     thresholds: Changes = field(default_factory=dict)
     models: Mapping[str, Changes] = field(default_factory=dict)
@@ -86,13 +81,14 @@ class Rules:
     flaky: tuple[Entry, ...] = ()
     new_rows: str = JUDGE
     environment: str = WARN
+    defaults: Mapping[str, Limit] = field(default_factory=lambda: DEFAULTS)
 
     def limits(self, row: Names) -> dict[str, Limit]:
         """Return metric -> limit of a row that is called so, without the metrics that are off."""
-        limits: dict[str, Limit | None] = dict(DEFAULTS)
+        limits: dict[str, Limit | None] = dict(self.defaults)
         for changes in self._changes(row):
             for metric, sizes in changes.items():
-                limits[metric] = None if sizes is None else changed(limits[metric] or DEFAULTS[metric], sizes)
+                limits[metric] = None if sizes is None else changed(limits[metric] or self.defaults[metric], sizes)
         return {metric: limit for metric, limit in limits.items() if limit is not None}
 
     def _changes(self, row: Names) -> list[Changes]:
@@ -110,8 +106,7 @@ def changed(limit: Limit, sizes: Sizes) -> Limit:
 def called(row: Row) -> Names:
     """Return what a row is called, by the keys of rules: names as they are configured and as tables show them."""
     config, names = row.config, row.names
-    mode = PluginSpec(name=str(config.get("mode")), target=str(config.get("mode.target")))
-    kind = "training" if trains(mode) else mode.target.rpartition(".")[2].lower()
+    kind = str(config.get("mode.target")).rpartition(".")[2].lower()
     device = str(config.get("device"))
     return {
         "suite": (config.get("suite"),),
@@ -126,20 +121,23 @@ def called(row: Row) -> Names:
     }
 
 
-def read(path: Path) -> Rules:
-    """Read a rules file. Raises UsageError, naming file and key, for whatever is not as above."""
+def read(path: Path, defaults: Mapping[str, Limit] = DEFAULTS) -> Rules:
+    """Read a rules file. `defaults`: the metrics that there are, with their limits.
+
+    Raises UsageError, naming file and key, for whatever is not as above.
+    """
     try:
-        data = yaml.load(read_bytes(path, LARGEST).decode(), Loader=_Loader)
+        data = yaml.load(read_bytes(path, limits.RULES).decode(), Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark is not None else ""
         raise UsageError(f"{path}{place}: not YAML: {getattr(error, 'problem', None) or error}") from error
     except (OSError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, or a date that is none
         raise UsageError(f"{path} cannot be read: {error}") from error
-    return parse({} if data is None else data, str(path))
+    return parse({} if data is None else data, str(path), defaults)
 
 
-def parse(data: Any, where: str) -> Rules:
+def parse(data: Any, where: str, defaults: Mapping[str, Limit] = DEFAULTS) -> Rules:
     """Return the rules that a YAML file holds. Raises UsageError."""
     _keys(data, SECTIONS, where)
     data = {key: value for key, value in data.items() if value is not None}  # a section may be empty
@@ -150,40 +148,41 @@ def parse(data: Any, where: str) -> Rules:
         if data.get(key, known[0]) not in known:
             raise UsageError(f"{where}: {key}: {_shown(data[key])} is none of {', '.join(known)}")
     return Rules(
-        thresholds=_changes(data.get("thresholds", {}), f"{where}: thresholds"),
-        models=_by_name(data.get("models", {}), f"{where}: models"),
-        compilers=_by_name(data.get("compilers", {}), f"{where}: compilers"),
-        flaky=tuple(_entry(entry, f"{where}: flaky[{i}]") for i, entry in enumerate(flaky)),
+        thresholds=_changes(data.get("thresholds", {}), f"{where}: thresholds", defaults),
+        models=_by_name(data.get("models", {}), f"{where}: models", defaults),
+        compilers=_by_name(data.get("compilers", {}), f"{where}: compilers", defaults),
+        flaky=tuple(_entry(entry, f"{where}: flaky[{i}]", defaults) for i, entry in enumerate(flaky)),
+        defaults=defaults,
         **{key: data.get(key, known[0]) for key, known in CHOICES.items()},
     )
 
 
-def _by_name(data: Any, where: str) -> dict[str, Changes]:
+def _by_name(data: Any, where: str, defaults: Mapping[str, Limit]) -> dict[str, Changes]:
     _map(data, where)
-    return {str(name): _changes(own, f"{where}: {name}") for name, own in data.items()}
+    return {str(name): _changes(own, f"{where}: {name}", defaults) for name, own in data.items()}
 
 
-def _changes(data: Any, where: str) -> Changes:
-    _keys(data, DEFAULTS, where, "metric")
-    return {metric: _sizes(metric, value, f"{where}: {metric}") for metric, value in data.items()}
+def _changes(data: Any, where: str, defaults: Mapping[str, Limit]) -> Changes:
+    _keys(data, defaults, where, "metric")
+    return {metric: _sizes(defaults[metric], value, f"{where}: {metric}") for metric, value in data.items()}
 
 
-def _sizes(metric: str, value: Any, where: str) -> Sizes | None:
+def _sizes(limit: Limit, value: Any, where: str) -> Sizes | None:
     if value is False or value == "off":  # YAML 1.1 reads a plain off as false
         return None
-    if metric in COUNTED:
+    if limit == EXACT:
         raise UsageError(f"{where}: counts are compared exactly: write off, or leave it out, not {_shown(value)}")
     sizes = value if isinstance(value, Mapping) else {"threshold": value}
     _keys(sizes, SIZES, where)
     for key, size in sizes.items():
-        number = isinstance(size, (int, float)) and not isinstance(size, bool) and -WORD < size < WORD
+        number = isinstance(size, (int, float)) and not isinstance(size, bool) and -limits.WORD < size < limits.WORD
         if not number or size < 0 or (key != "floor" and size > 1):
             unit = "in the metric's unit" if key == "floor" else "relative, between 0 and 1 (0.03 is 3 %), or off"
             raise UsageError(f"{where}: {_shown(size)} is no {key}: it is {unit}")
     return {key: float(size) for key, size in sizes.items()}
 
 
-def _entry(data: Any, where: str) -> Entry:
+def _entry(data: Any, where: str, defaults: Mapping[str, Limit]) -> Entry:
     _keys(data, (*KEYS, "metric", "reason", "expires"), where)
     rule = {key: value for key, value in data.items() if key in KEYS}
     if not rule:
@@ -195,8 +194,8 @@ def _entry(data: Any, where: str) -> Entry:
     metrics = data.get("metric", [])
     metrics = tuple(map(str, metrics if isinstance(metrics, list) else [metrics]))
     for metric in metrics:
-        if not any(mark in metric for mark in "*?[") and metric not in (*DEFAULTS, STATUS):
-            raise UsageError(f"{where}: unknown metric '{metric}': {did_you_mean(metric, (*DEFAULTS, STATUS))}")
+        if not any(mark in metric for mark in "*?[") and metric not in (*defaults, STATUS):
+            raise UsageError(f"{where}: unknown metric '{metric}': {did_you_mean(metric, (*defaults, STATUS))}")
     reason = data.get("reason")
     if not isinstance(reason, str) or not reason.strip():
         raise UsageError(f"{where}: reason: say in a text why this is flaky, best with a link")
@@ -255,7 +254,7 @@ class _Loader(yaml.SafeLoader):
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         value = super().construct_object(node, deep)
-        if type(value) is int and not -WORD < value < WORD:
+        if type(value) is int and not -limits.WORD < value < limits.WORD:
             raise yaml.MarkedYAMLError(problem="a number with over 18 digits", problem_mark=node.start_mark)
         return value
 

@@ -15,16 +15,18 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
+from orchestrator import limits
+from orchestrator.columns import Column
 from orchestrator.errors import UsageError
 from orchestrator.files import read_json, write_json
-from orchestrator.migrations import migrated
 from orchestrator.records import PASS, RAN_EAGER, REFERENCE_MEASURE, SCHEMA_VERSION, STATUSES, from_json, to_json
 from orchestrator.results.changes import Figure
 from orchestrator.results.configuration import JobConfigs, flatten, settings
+from orchestrator.results.declared import compared
 from orchestrator.results.load import JobOutcome, SweepResults, fact, figure, is_figure, uncollected, worst
 from orchestrator.results.load import load as load_folder
 from orchestrator.results.memory import memory_of
-from orchestrator.results.metrics import MIB, MS
+from orchestrator.results.metrics import COLUMNS, MIB, MS
 from orchestrator.results.naming import IDENTITY, Naming, measure_kind
 from orchestrator.results.performance import (
     COUNTERS,
@@ -37,8 +39,9 @@ from orchestrator.results.performance import (
     measured_of,
     round_speedup,
 )
+from orchestrator.results.thresholds import METRICS
 from orchestrator.store import Sweep, SweepFolder
-from orchestrator.validity import LARGEST_RECORD, check_name, check_time
+from orchestrator.validity import check_name, check_time, without_schema
 
 KIND = "orchestrator snapshot"
 NOT_ENVIRONMENT = ("conf",)
@@ -52,7 +55,8 @@ class Row:
     names: the columns that say what was run (`orchestrator.results.naming.IDENTITY`); config: the same as keys of the
     configuration, complete; kind: what the measure is ("performance", "accuracy"); figures: metric -> its rounds, and
     counts: metric -> the median over the rounds, both only where no round failed; disturbed: evidence, "" if quiet;
-    jobs: the ids of its rounds; measured: what was timed, where it is not what the row says.
+    jobs: the ids of its rounds; measured: what was timed, where it is not what the row says; columns: what those
+    figures and counts are that the measure declares, and no built-in table has.
     """
 
     names: Mapping[str, Any]
@@ -65,6 +69,11 @@ class Row:
     disturbed: str
     jobs: tuple[str, ...]
     measured: str = ""
+    columns: Mapping[str, Column] = field(default_factory=dict)
+
+    def column(self, metric: str) -> Column:
+        """Return what a figure of the row is."""
+        return self.columns[metric] if metric in self.columns else COLUMNS[metric]
 
     @property
     def title(self) -> str:
@@ -87,6 +96,11 @@ class Snapshot:
     origin: str | None = None
     effect_threshold: float | None = None
     jobs: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> dict[str, Column]:
+        """What the figures are that measures declare; of two of one name the first."""
+        return {name: column for row in reversed(self.rows) for name, column in row.columns.items()}
 
 
 def of_folder(folder: SweepFolder, name: str | None = None) -> Snapshot:
@@ -166,6 +180,7 @@ def _rows(results: SweepResults) -> list[Row]:
                 disturbed="; ".join(disturbances(rounds)),
                 jobs=tuple(outcome.job.id for outcome in rounds),
                 measured=measured(rounds),
+                columns=declared_columns(rounds),
             )
         )
     return rows
@@ -184,7 +199,8 @@ def figures(rounds: Sequence[JobOutcome]) -> dict[str, Figure]:
     for outcome in rounds:
         if outcome.status != PASS or outcome.result is None:
             continue
-        for metric, value in _of_round(outcome):
+        numbers = [(column.name, value) for column, value in compared(outcome) if column.kind == "number"]
+        for metric, value in (*_of_round(outcome), *numbers):
             if value is not None and is_figure(value):
                 values[metric].append(value)
         estimate = round_speedup(outcome)
@@ -221,7 +237,15 @@ def counts(rounds: Sequence[JobOutcome]) -> dict[str, int]:
             value = figure(counters, name)
             if value is not None:
                 seen[name].append(value)
+        for column, value in compared(outcome) if outcome.status == PASS else ():
+            if column.kind == "count" and column.name not in (counters or ()):
+                seen[column.name].append(value)
     return {name: round(statistics.median(values)) for name, values in seen.items()}
+
+
+def declared_columns(rounds: Sequence[JobOutcome]) -> dict[str, Column]:
+    """Return what the figures are that are not built in."""
+    return {column.name: column for outcome in rounds for column, _ in compared(outcome) if column.name not in METRICS}
 
 
 def _sound(rounds: Sequence[JobOutcome]) -> bool:
@@ -231,9 +255,18 @@ def _sound(rounds: Sequence[JobOutcome]) -> bool:
 def write(path: Path, snapshot: Snapshot) -> None:
     """Write a snapshot as a JSON file, atomically. Raises UsageError when that is not possible."""
     try:
-        write_json(path, {"kind": KIND, "schema": SCHEMA_VERSION, **to_json(snapshot)})
+        write_json(path, {"kind": KIND, "schema": SCHEMA_VERSION, **_in_file(snapshot)})
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error}") from error
+
+
+def _in_file(snapshot: Snapshot) -> dict[str, Any]:
+    """Return a snapshot as JSON, without the columns of rows that declare none."""
+    data: dict[str, Any] = to_json(snapshot)
+    for row in data["rows"]:
+        if not row["columns"]:
+            del row["columns"]
+    return data
 
 
 def read(path: Path) -> Snapshot:
@@ -247,7 +280,7 @@ def read(path: Path) -> Snapshot:
             f"{path} is no snapshot of a sweep: `orchestrator gate REF --against {path} --accept` makes one"
         )
     try:
-        data = migrated("snapshot", data)
+        data = without_schema(data)
     except ValueError as error:
         raise UsageError(f"{path} {error}") from error
     try:
@@ -272,13 +305,14 @@ def check_rows(rows: Sequence[Row]) -> None:
             if not isinstance(name, (str, int, float, NoneType)):
                 raise ValueError(f"rows[{i}].names.{column}: expected a text or a number")
             if isinstance(name, str):
-                check_name(name, column, LARGEST_RECORD)  # labels say in which options two rows differ
+                check_name(name, column, limits.RECORD)  # labels say in which options two rows differ
+        for metric, declared in row.columns.items():
+            if metric != declared.name or metric in METRICS or declared.kind == "text":
+                raise ValueError(f"rows[{i}].columns.{metric}: expected a figure that is not built in")
+        for metric in (*row.figures, *row.counts):
+            if metric not in COLUMNS and metric not in row.columns:
+                raise ValueError(f"rows[{i}].figures.{metric}: no column says what it is")
         for metric, seen in row.figures.items():
             values, halves = seen.values, seen.halves
             if not values or not all(map(is_figure, values)) or not all(0 <= h <= WIDEST for h in halves):
                 raise ValueError(f"rows[{i}].figures.{metric}: expected positive numbers")
-
-
-def is_snapshot(path: Path) -> bool:
-    """Tell whether a file may be a snapshot, by its name."""
-    return path.is_file() and path.suffix == ".json"

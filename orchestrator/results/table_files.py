@@ -15,8 +15,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from orchestrator import limits
 from orchestrator.errors import UsageError
-from orchestrator.files import check_json, read_bytes
+from orchestrator.files import checked, read_bytes
 from orchestrator.results.changes import Figure
 from orchestrator.results.exports import FORMULA
 from orchestrator.results.load import WORST_FIRST
@@ -31,7 +32,6 @@ TABLES = ("summary", "performance", "accuracy")
 """Tables that hold a row for each workload and compiler, the one preferred first."""
 ABSOLUTE = ("latency_ms", "compile_latency_cold_s", "compile_latency_warm_s", "own_memory_mib")
 NEEDED = ("model", "compiler", "measure")
-MOST_ROUNDS = 100_000
 
 Record = Mapping[str, Any]
 
@@ -68,7 +68,7 @@ def _cell(column: str | None, text: Any) -> Any:
     if kind == "text":
         return text[1:] if text[0] == "'" and text[1:].startswith(FORMULA) else text
     number = int(text) if kind == "count" else float(text)
-    check_json(number)
+    checked(number)
     return number
 
 
@@ -143,7 +143,7 @@ def _speedup(record: Record) -> Figure:
 
 def _like(mean: float, deviation: float, count: int) -> tuple[float, ...]:
     """Return `count` values whose logarithms have this mean and standard deviation."""
-    if not 1 < count <= MOST_ROUNDS:
+    if not 1 < count <= limits.ROUNDS:
         raise ValueError(f"{count} rounds")
     steps = [step - (count - 1) / 2 for step in range(count)]
     unit = statistics.stdev(steps)

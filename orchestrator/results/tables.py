@@ -20,12 +20,14 @@ from dataclasses import dataclass, field
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.columns import Column
 from orchestrator.records import NOT_RUN, SUCCESSES, JobSpec
-from orchestrator.results import findings, gpu_acceptance, self_test
+from orchestrator.results import gpu_acceptance, self_test
 from orchestrator.results.accuracy import JUDGEMENT, accuracy_row
+from orchestrator.results.findings import findings
 from orchestrator.results.load import WORST_FIRST, JobOutcome, SweepResults, fact, figure, items, lines
 from orchestrator.results.memory import memory_of
-from orchestrator.results.metrics import COLUMNS, MS, Column, is_missing
+from orchestrator.results.metrics import COLUMNS, MS, is_missing
 from orchestrator.results.naming import IDENTITY, Key, Naming, measure_kind, row_order
 from orchestrator.results.overview import OVERVIEW, overview_rows
 from orchestrator.results.performance import (
@@ -88,7 +90,7 @@ SUMMARY = (
 
 @dataclass(frozen=True)
 class Table:
-    """Rows that have exactly `columns` (names in `orchestrator.results.metrics.COLUMNS`).
+    """Rows that have exactly `columns`: those in `orchestrator.results.metrics.COLUMNS`, and the table's `own`.
 
     Values are str, int, float and bool; None where something is missing. A number is a float, a count an int. A figure
     that was seen and is none ("nan", "inf") is that word. Results may say anything: what is not of a column's kind is
@@ -97,12 +99,22 @@ class Table:
 
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
+    own: Mapping[str, Column] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Table:
+    def of(cls, columns: Sequence[str | Column], rows: Iterable[Mapping[str, Any]]) -> Table:
         """Take `columns` out of rows that may have fewer, or others."""
-        cleaners = [(name, _cleaner(COLUMNS[name])) for name in columns]
-        return cls(tuple(columns), tuple({name: clean(row.get(name)) for name, clean in cleaners} for row in rows))
+        described = [COLUMNS[column] if isinstance(column, str) else column for column in columns]
+        cleaners = [(column.name, _cleaner(column)) for column in described]
+        return cls(
+            tuple(name for name, _ in cleaners),
+            tuple({name: clean(row.get(name)) for name, clean in cleaners} for row in rows),
+            {column.name: column for column in described if column.name not in COLUMNS},
+        )
+
+    def column(self, name: str) -> Column:
+        """Return what a column of this table is."""
+        return self.own[name] if name in self.own else COLUMNS[name]
 
     def frame(self) -> pd.DataFrame:
         """Return a DataFrame: counts are Int64, numbers float64, texts objects. Imports pandas."""
@@ -112,14 +124,14 @@ class Table:
         for name in self.columns:
             values = [row[name] for row in self.rows]
             words = any(isinstance(value, str) for value in values)  # of a NaN one could not say: seen or missing?
-            dtype = "object" if words else {"count": "Int64", "number": "float64"}.get(COLUMNS[name].kind, "object")
+            dtype = "object" if words else {"count": "Int64", "number": "float64"}.get(self.column(name).kind, "object")
             data[name] = pd.Series(values, dtype=dtype, name=name)
         return pd.DataFrame(data, columns=list(self.columns))
 
 
 def _cleaner(column: Column) -> Callable[[Any], Any]:
     if column.kind == "text":
-        return _text if column.show is str else _anything
+        return _text if column.format == "text" else _anything
     return _number if column.kind == "number" else _count
 
 
@@ -162,6 +174,7 @@ class Tables:
     overview: Table
     self_test: Table  # no rows, and not among `named`, where no suite of known figures was run
     findings: Mapping[str, Table] = field(default_factory=dict)  # of measures that were run, by the table's name
+    refused: tuple[str, ...] = ()  # what of other measures cannot be shown, and why
 
     def named(self) -> dict[str, Table]:
         names = ["summary", "overview", "performance", "accuracy", "jobs"] + ["self_test"] * bool(self.self_test.rows)
@@ -175,6 +188,7 @@ def build(results: SweepResults) -> Tables:
     accuracy = builder.families("accuracy", lambda outcomes: accuracy_row(outcomes))
     summary = builder.summary(performance, accuracy)
     rows = [row for _, row in performance]
+    found = findings(results.outcomes, builder.about)
     checked = self_test.checks(results.outcomes, rows) + gpu_acceptance.checks(results.outcomes, rows)
     return Tables(
         jobs=Table.of(JOBS, map(builder.job, results.outcomes)),
@@ -183,10 +197,8 @@ def build(results: SweepResults) -> Tables:
         summary=Table.of(SUMMARY, summary),
         overview=Table.of(OVERVIEW, overview_rows(summary)),
         self_test=Table.of(self_test.COLUMNS, (check.row() for check in checked)),
-        findings={
-            name: Table.of(columns, rows)
-            for name, (columns, rows) in findings.tables(results.outcomes, builder.about).items()
-        },
+        findings={name: Table.of(columns, rows) for name, (columns, rows) in found.tables.items()},
+        refused=found.reasons(),
     )
 
 

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 REQUIRED = {"timm": "timm", "torchvision": "torchvision", "PIL": "pillow"}
 """Module -> package."""
 
-READING = ("checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
-"""Arguments of `timm.create_model` that say where weights are."""
-
 
 @dataclass(frozen=True)
 class TimmModel:
@@ -35,10 +32,6 @@ class TimmModel:
     model: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
     loss_divisor: float = 1.0
-
-    def foreign_code(self) -> list[str]:
-        """Return the arguments that make timm read weights, which may be pickles."""
-        return [f"timm's argument {name}={self.arguments[name]!r:.80}" for name in READING if self.arguments.get(name)]
 
     def preload_modules(self, workload: Workload) -> tuple[str, ...]:
         """Return timm, where it is installed; `build` says so where it is not."""

@@ -56,10 +56,6 @@ class UserModel:
             f"suite.models: '{asked}' names no model: write path/to/file.py:ClassName or package.module:function"
         )
 
-    def foreign_code(self) -> list[str]:
-        """Return what is run: always somebody's code."""
-        return [f"the code of {self.model}"]
-
     def load(self, workload: Workload) -> None:
         """Import the code before anything is measured. Raises what it raises."""
         self._module()

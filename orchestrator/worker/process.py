@@ -48,7 +48,7 @@ def isolate(parent: int, log: str, memory_limit: int | None) -> None:
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     _redirect(os.devnull, os.O_RDONLY, 0)
-    _redirect(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 1)
+    _redirect(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 1)
     os.dup2(1, 2)
     with contextlib.suppress(OSError):  # no /proc, or one that may not be written
         Path("/proc/self/oom_score_adj").write_text("1000")

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from orchestrator import columns
 from orchestrator.errors import is_device_failure, is_disk_failure, is_out_of_memory, remedy
 from orchestrator.plugins import Outcome, Unsupported, check_inputs, instantiate, trains
 from orchestrator.plugins import preloads as preloads_of
@@ -134,6 +135,7 @@ def _run(job: JobSpec, store: SweepFolder, seen: _Seen) -> Outcome:
     builder, mode, compiler, measure = (
         instantiate(spec) for spec in (job.workload.builder, job.workload.mode, job.compiler, job.measure)
     )
+    tables = columns.to_json(getattr(measure, "TABLES", {}))
     on_device = not getattr(measure, "works_in_children", False)
     if on_device:
         seen.environment.update(gpu_environment(device))
@@ -160,8 +162,13 @@ def _run(job: JobSpec, store: SweepFolder, seen: _Seen) -> Outcome:
         samples=seen.samples,
         facts=seen.facts,
     )
-    outcome: Outcome = measure.run(context)
-    return outcome
+    try:
+        outcome: Outcome = measure.run(context)
+        return outcome
+    finally:  # of the tables that it left rows of: whoever reads them need not have the measure's package
+        declared = {name: tables[name] for name in seen.facts.get("findings", {}) if name in tables}
+        if declared:
+            seen.facts["tables"] = declared
 
 
 def preloads(job: JobSpec) -> tuple[str, ...]:

@@ -12,7 +12,6 @@ from typing import Any
 from chaos.sweeps import ChaosSweep
 from orchestrator.records import REFERENCE_MEASURE
 from orchestrator.results.load import load
-from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.tables import Table, build
 
 MEASURED_UNITS = frozenset({"s", "ms", "MiB", "%", "x", "1/s", "J", "W"})
@@ -78,7 +77,7 @@ def tables(sweep: ChaosSweep) -> dict[str, list[dict[str, Any]]]:
 
 
 def _unmeasured(table: Table) -> Iterator[dict[str, Any]]:
-    kept = [name for name in table.columns if COLUMNS[name].unit not in MEASURED_UNITS and name not in MEASURED]
+    kept = [name for name in table.columns if table.column(name).unit not in MEASURED_UNITS and name not in MEASURED]
     for row in table.rows:
         yield {name: row[name] for name in kept}
 

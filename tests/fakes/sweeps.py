@@ -14,7 +14,19 @@ from orchestrator.execution.lock import locked
 from orchestrator.execution.observer import PlainObserver
 from orchestrator.execution.processes import Processes
 from orchestrator.execution.scheduler import Scheduler, Settings
-from orchestrator.records import JobResult, JobSpec, Need, PluginSpec, Verdict, Workload, fingerprint, job_id
+from orchestrator.records import (
+    JUDGED,
+    REFERENCE_KIND,
+    TIMED,
+    JobResult,
+    JobSpec,
+    Need,
+    PluginSpec,
+    Verdict,
+    Workload,
+    fingerprint,
+    job_id,
+)
 from orchestrator.store import JobGraph, Sweep, SweepFolder
 
 LAUNCHERS = ("fork", "subprocess")
@@ -68,6 +80,7 @@ def make_job(
         timeout_s=timeout_s,
         cost_s=1.0,
         verdict=verdict,
+        kind={"accuracy": JUDGED, "reference": REFERENCE_KIND}.get(measure, TIMED),
     )
 
 

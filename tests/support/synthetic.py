@@ -16,7 +16,10 @@ from typing import Any
 
 from orchestrator.records import (
     EAGER,
+    JUDGED,
     PASS,
+    REFERENCE_KIND,
+    TIMED,
     Failure,
     JobResult,
     JobSpec,
@@ -96,6 +99,7 @@ def job(
         timeout_s=600.0,
         cost_s=cost_s,
         verdict=verdict,
+        kind={"accuracy": JUDGED, "reference": REFERENCE_KIND}.get(measure, TIMED),
     )
 
 

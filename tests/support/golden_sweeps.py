@@ -17,16 +17,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import hostile
-import synthetic
-from synthetic import SyntheticSweep
-
 from orchestrator.__main__ import main
 from orchestrator.planning.quantized import combined
 from orchestrator.records import STATUSES, JobSpec, Need, PluginSpec, Verdict, Workload
 from orchestrator.store import SweepFolder
+from support import hostile, synthetic
+from support.synthetic import SyntheticSweep
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parent.parent / "golden"
 STORED = GOLDEN / "sweeps"
 FILES = GOLDEN / "files"
 """A table and a baseline, as they were once written."""

@@ -8,10 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import synthetic
-
 from orchestrator.records import PluginSpec
 from orchestrator.store import Sweep, SweepFolder
+from support import synthetic
 
 PAYLOAD = "evil_payload"
 """A module that writes a file when it is imported; it lies in the sweep folder."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
+TESTS = Path(__file__).parent.parent
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 CHANGES = ("os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink", "os.truncate")
 
@@ -24,7 +24,9 @@ class Audit:
 
     def environment(self, **more: str) -> dict[str, str]:
         """Return the environment of a process that is watched, and of all that it starts."""
-        path = os.pathsep.join([str(HERE / "fakes" / "audit"), str(HERE.parent), str(HERE), more.pop("PYTHONPATH", "")])
+        path = os.pathsep.join(
+            [str(TESTS / "fakes" / "audit"), str(TESTS.parent), str(TESTS), more.pop("PYTHONPATH", "")]
+        )
         own = {"AUDIT_LOG": str(self.log), "PYTHONPATH": path.rstrip(os.pathsep), "PYTHONDONTWRITEBYTECODE": "1"}
         return {**os.environ, "COLUMNS": "120", **own, **more}
 

@@ -1,6 +1,6 @@
 """A sweep of ten thousand rows, in memory: what a page must bear. Always the same, with every kind of ending in it.
 
-PYTHONPATH=tests python -m large FILE      writes its page
+PYTHONPATH=tests python -m support.large FILE      writes its page
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import synthetic
-
 from orchestrator.records import EAGER, JobResult, JobSpec, Need, PluginSpec, Samples, Workload
 from orchestrator.results import load, tables
 from orchestrator.store import Sweep, SweepFolder
+from support import synthetic
 
 COMPILERS = (
     *("eager", "inductor", "inductor_max_autotune", "inductor_freezing", "aot_eager", "aot_inductor", "cudagraphs"),

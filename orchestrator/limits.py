@@ -1,0 +1,42 @@
+"""How large what is read may be. Sweeps are exchanged between people, and a small file can become gigabytes.
+
+What is larger is refused, in words that name the limit; ours are far below.
+"""
+
+from __future__ import annotations
+
+HEADER = 4 << 20
+"""Bytes of sweep.json."""
+PLAN = 128 << 20
+"""Bytes of plan.json. Of 10,000 jobs it has 5 MB; parsed, a file may take 25 times its size."""
+RESULT = 16 << 20
+"""Bytes of a result or a job. Ours have 10 kB, with every sample that was taken."""
+FILE = 64 << 20
+"""Bytes of any other file that is read whole: a baseline, tables, CSV."""
+RULES = 1 << 20
+"""Bytes of a gate's rules, or of a configuration file that is copied to a rerun's folder."""
+LOCK = 4096
+"""Bytes of what a lock says of its holder."""
+LOG_LINE = 1 << 20
+"""Bytes of a line of a log that is shown at once."""
+
+JOBS = 250_000
+"""Of one sweep: its tables are made in memory, of some 10 kB a job."""
+ROUNDS = 100_000
+METRICS = 10_000
+"""Samples of so many metrics in one result."""
+NAME = 1000
+"""Characters of a name: of a suite, a model, a compiler, ... It stands in every row of every table."""
+MESSAGE = 8000
+"""Characters of why a job failed."""
+RECORD = 256 << 10
+"""Characters of a workload or a plug-in with all its options, as JSON. Those of Hugging Face have 2,000."""
+RECORDS = 1 << 30
+"""Characters of a plan in which every job had records of its own: what a small file of many jobs, which all refer to a
+few large records, would become in tables."""
+DEEPEST = 64
+"""Levels of lists and objects in each other, in JSON."""
+WORD = 2**63
+"""Integers are smaller, as in a column of a table."""
+LAST_SECOND = 1e11
+"""Times are between 1970 and the year 5138: others have no date."""

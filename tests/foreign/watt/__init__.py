@@ -1,0 +1,1 @@
+"""A package from outside, which orchestrator knows nothing of: a measure, a compiler, a mode and a suite."""

@@ -1,0 +1,88 @@
+"""The real command: in a process of its own, or in this one where only its text is looked at."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from orchestrator.__main__ import main
+from orchestrator.store import SweepFolder, find_sweep
+
+TESTS = Path(__file__).parent.parent
+ROOT = TESTS.parent
+FAKES = ["--config-dir", str(TESTS / "fakes" / "conf")]
+ENVIRONMENT = {
+    **os.environ,
+    "HF_HUB_OFFLINE": "1",
+    "ORCHESTRATOR_PLUGIN_PACKAGES": "fakes",
+    "PYTHONPATH": f"{ROOT}{os.pathsep}{TESTS}",
+    "COLUMNS": "120",
+}
+
+
+def start(cwd: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "orchestrator", *arguments],
+        cwd=cwd,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def run(cwd: Path, *arguments: str, code: int = 0) -> str:
+    process = start(cwd, *arguments)
+    output, _ = process.communicate(timeout=900)
+    assert process.returncode == code, output
+    return output
+
+
+def latest(cwd: Path) -> SweepFolder:
+    return find_sweep("latest", cwd / "outputs")
+
+
+def table(cwd: Path, name: str) -> pd.DataFrame:
+    return pd.read_csv(latest(cwd).tables / f"{name}.csv")
+
+
+def orchestrator(cwd: Path, *arguments: str, code: int = 0) -> str:
+    """Run the command, and return what it printed."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120"}
+    done = subprocess.run(
+        [sys.executable, "-m", "orchestrator", *arguments],
+        cwd=cwd,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout
+    assert "Traceback" not in done.stdout
+    return done.stdout
+
+
+def command(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the real command in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "orchestrator", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "200", **environment},
+        check=False,
+    )
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Run the command in this process; return (exit code, stdout, stderr)."""
+    code = main(arguments)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
