@@ -42,7 +42,7 @@ support: $(VENV)/installed  ## docs/support.md, again: what works where (an hour
 	$(BIN)/python docs/support.py
 
 VEGA   := vega@6.4.0 vega-lite@6.5.0 vega-embed@7.3.0
-VENDOR := orchestrator/reporting/assets/vendor
+VENDOR := orchestrator/page/assets/vendor
 vendor:  ## the charting library of report.html, again from the npm registry (needs npm)
 	for package in $(VEGA); do \
 	  name=$${package%@*} folder=$$(mktemp -d) && \

@@ -25,7 +25,7 @@ from orchestrator.store import JobGraph, SweepFolder
 
 if TYPE_CHECKING:
     from orchestrator.execution.processes import Processes
-    from orchestrator.reporting.progress import Progress
+    from orchestrator.views.progress import Progress
 
 GROWTH_MIB = 50.0
 SLOWER = 1.5  # of the last tenth over the first
@@ -104,7 +104,7 @@ def main() -> int:
     from orchestrator.execution.environment import worker_environment
     from orchestrator.execution.processes import Processes
     from orchestrator.execution.scheduler import Scheduler, Settings
-    from orchestrator.reporting.progress import Progress
+    from orchestrator.views.progress import Progress
 
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
     jobs = [make_job(number) for number in range(count)]

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from orchestrator.reporting import html
+from orchestrator.page import html
 from orchestrator.results import tables
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))

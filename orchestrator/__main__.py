@@ -28,19 +28,19 @@ if TYPE_CHECKING:
     from orchestrator.execution.sweeper import GraphSweeper
 
 VERBS = {
-    "options": ("orchestrator.reporting.options", "what can be chosen in each group, and what it needs"),
-    "report": ("orchestrator.reporting.report", "show a sweep's tables again, in the terminal or as a file"),
-    "rerun": ("orchestrator.reporting.rerun", "run the stored jobs of a sweep again: are its results reproduced?"),
-    "diff": ("orchestrator.reporting.diff", "what differs between two sweeps or jobs, and which key goes with it"),
-    "gate": ("orchestrator.reporting.gate", "fail when a sweep lacks or worsens what a baseline has, for CI"),
-    "ls": ("orchestrator.reporting.listing", "list sweeps: state, jobs, failures, age"),
-    "show": ("orchestrator.reporting.show", "everything about a sweep, or about one job of it"),
-    "history": ("orchestrator.reporting.history", "a metric over all sweeps, and what changed where it moved"),
+    "options": ("orchestrator.cli.options", "what can be chosen in each group, and what it needs"),
+    "report": ("orchestrator.cli.report", "show a sweep's tables again, in the terminal or as a file"),
+    "rerun": ("orchestrator.cli.rerun", "run the stored jobs of a sweep again: are its results reproduced?"),
+    "diff": ("orchestrator.cli.diff", "what differs between two sweeps or jobs, and which key goes with it"),
+    "gate": ("orchestrator.cli.gate", "fail when a sweep lacks or worsens what a baseline has, for CI"),
+    "ls": ("orchestrator.cli.ls", "list sweeps: state, jobs, failures, age"),
+    "show": ("orchestrator.cli.show", "everything about a sweep, or about one job of it"),
+    "history": ("orchestrator.cli.history", "a metric over all sweeps, and what changed where it moved"),
     "export": (
-        "orchestrator.reporting.export",
+        "orchestrator.cli.export",
         "write a sweep for other tools (dynamobench, hud, mlflow, parquet, plots), or as a suite (batch_sizes)",
     ),
-    "import": ("orchestrator.reporting.importing", "read results of other tools into a sweep folder: dynamobench"),
+    "import": ("orchestrator.cli.imports", "read results of other tools into a sweep folder: dynamobench"),
 }
 """verb -> (module whose main(argv) it is, what it does)."""
 
@@ -204,10 +204,10 @@ def _resume(asked: Namespace, parser: ArgumentParser) -> int | None:
     None where it says more (then the command must be the same sweep). A sweep that a Hydra launcher ran needs its
     configuration: its command is put in place of `asked`.
     """
+    from orchestrator.cli.resume import is_launched, resume
+    from orchestrator.cli.trust import allow
     from orchestrator.planning.resume import read
     from orchestrator.planning.trust import command_line
-    from orchestrator.reporting.resume import is_launched, resume
-    from orchestrator.reporting.trust import allow
 
     alone = read(asked.overrides) if any(override.startswith("resume=") for override in asked.overrides) else None
     if alone is None:
@@ -253,10 +253,10 @@ def _show(hydra: Hydra, asked: Namespace, parser: ArgumentParser) -> bool:
 
 def _sweep(hydra: Hydra, asked: Namespace, arguments: Sequence[str]) -> int:
     """Plan, show the plan, run, collect. The tables are made whatever stopped the run."""
+    from orchestrator.cli.running import run_and_finish, run_watched
     from orchestrator.execution.sweeper import as_written
-    from orchestrator.reporting.commands import shown
-    from orchestrator.reporting.terminal import show_plan
-    from orchestrator.reporting.watch import run_and_finish, run_watched
+    from orchestrator.views.commands import shown
+    from orchestrator.views.terminal import show_plan
 
     sweeper = _sweeper(hydra, asked)
     sweeper.argv = arguments

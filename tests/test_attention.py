@@ -8,7 +8,7 @@ import pytest
 from support import synthetic
 
 from orchestrator.results import load, tables
-from orchestrator.results.attention import Flag, failures, flagged
+from orchestrator.results.flags import Flag, failures, flagged
 from orchestrator.results.metrics import COLUMNS
 from orchestrator.store import SweepFolder
 

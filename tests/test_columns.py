@@ -14,10 +14,11 @@ from support.points import point
 
 from orchestrator import columns
 from orchestrator.columns import Column, TableSpec
+from orchestrator.comparison import snapshot
 from orchestrator.errors import UsageError
 from orchestrator.measures.coverage import Coverage
 from orchestrator.records import PASS, JobResult, PluginSpec
-from orchestrator.results import snapshot, tables
+from orchestrator.results import tables
 from orchestrator.results.load import load
 from orchestrator.results.metrics import COLUMNS
 
@@ -97,7 +98,7 @@ def test_two_measures_with_other_columns_do_not_share_a_table(tmp_path: Path) ->
 
 
 def test_figures_of_another_unit_are_not_compared(tmp_path: Path) -> None:
-    from orchestrator.results.comparison import compare
+    from orchestrator.comparison.compare import compare
 
     other = replace(JOULES, unit="mJ")
     sides = [

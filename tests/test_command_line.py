@@ -194,7 +194,7 @@ def test_a_defect_ends_with_3_and_one_message_that_says_how_to_report_it(
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.delenv("ORCHESTRATOR_TRACEBACK", raising=False)
-    monkeypatch.setattr("orchestrator.reporting.listing.main", fails)
+    monkeypatch.setattr("orchestrator.cli.ls.main", fails)
     assert main(["ls"]) == 3
     error = capsys.readouterr().err
     (file,) = tmp_path.iterdir()
@@ -206,7 +206,7 @@ def test_a_defect_ends_with_3_and_one_message_that_says_how_to_report_it(
     monkeypatch.setenv("ORCHESTRATOR_TRACEBACK", "1")
     assert main(["ls"]) == 3
     assert "in fails" in capsys.readouterr().err
-    monkeypatch.setattr("orchestrator.reporting.rerun.main", fails)
+    monkeypatch.setattr("orchestrator.cli.rerun.main", fails)
     with pytest.raises(ZeroDivisionError):  # a job's own, for a debugger
         main(["rerun", "--in-process"])
 
@@ -215,7 +215,7 @@ def test_ctrl_c_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     def stopped(argv: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("orchestrator.reporting.listing.main", stopped)
+    monkeypatch.setattr("orchestrator.cli.ls.main", stopped)
     assert main(["ls"]) == 130
     assert capsys.readouterr().err == "Interrupted.\n"
 
@@ -372,8 +372,8 @@ def test_a_wheel_has_all_it_needs(tmp_path: Path) -> None:
     installed = tmp_path / "installed"
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(installed)
-    assets = {path.relative_to(REPOSITORY) for path in (REPOSITORY / "orchestrator/reporting/assets").rglob("[!.]*.*")}
-    assert Path("orchestrator/reporting/assets/vendor/vega.min.js") in assets
+    assets = {path.relative_to(REPOSITORY) for path in (REPOSITORY / "orchestrator/page/assets").rglob("[!.]*.*")}
+    assert Path("orchestrator/page/assets/vendor/vega.min.js") in assets
     assert [path for path in assets if not (installed / path).is_file()] == []
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from orchestrator.results import matching
-from orchestrator.results.attribution import shared
-from orchestrator.results.changes import Change, Figure, changes, holm
-from orchestrator.results.comparison import BETTER, CHANGED, LIMITS, NOISE, WORSE, Comparison, Limit, compare
+from orchestrator.comparison import pairing as matching
+from orchestrator.comparison.attribution import shared
+from orchestrator.comparison.changes import Change, Figure, changes, holm
+from orchestrator.comparison.compare import BETTER, CHANGED, LIMITS, NOISE, WORSE, Comparison, Limit, compare
+from orchestrator.comparison.differences import means, regressed, tally
+from orchestrator.comparison.snapshot import Row, Snapshot
 from orchestrator.results.configuration import ABSENT
-from orchestrator.results.difference import means, regressed, tally
-from orchestrator.results.snapshot import Row, Snapshot
 from orchestrator.results.statistics import median_variance
 
 

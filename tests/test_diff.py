@@ -22,20 +22,13 @@ from support import synthetic
 from support.command import FAKES, run
 
 from orchestrator.__main__ import main
+from orchestrator.comparison import configuration_changes, job_facts, matrix, snapshot
+from orchestrator.comparison import sides as sources
+from orchestrator.comparison.compare import compare
+from orchestrator.comparison.differences import Labels, lines
 from orchestrator.errors import UsageError
 from orchestrator.records import Need
-from orchestrator.results import (
-    configuration,
-    configuration_changes,
-    exports,
-    job_facts,
-    matrix,
-    snapshot,
-    sources,
-    tables,
-)
-from orchestrator.results.comparison import compare
-from orchestrator.results.difference import Labels, lines
+from orchestrator.results import configuration, exports, tables
 from orchestrator.results.load import load
 from orchestrator.store import SweepFolder
 

@@ -10,7 +10,7 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 
 from orchestrator import markdown
-from orchestrator.reporting.document import (
+from orchestrator.views.document import (
     PAGE,
     Commands,
     Document,
@@ -28,7 +28,7 @@ from orchestrator.reporting.document import (
     show,
     to_markdown,
 )
-from orchestrator.reporting.layout import Cell, Spanning
+from orchestrator.views.layout import Cell, Spanning
 
 EVIL = "<script>x</script> |*b* _c_ `d` [e](https://f.org) ![g](h) @i #12 GH-3 www.j.org &lt; ~~k~~ $l$ \\| __m__"
 

@@ -13,8 +13,8 @@ from orchestrator.execution.environment import job_environment, worker_environme
 from orchestrator.planning.machine import Machine
 from orchestrator.planning.provenance import environment
 from orchestrator.records import JUDGED, OBSERVED, REFERENCE_KIND, TIMED, PluginSpec
-from orchestrator.reporting.terminal import show_plan
 from orchestrator.store import JobGraph
+from orchestrator.views.terminal import show_plan
 
 SHELL = {
     "TORCHINDUCTOR_MAX_AUTOTUNE": "1",

@@ -18,9 +18,9 @@ from support import synthetic
 from support.command import orchestrator
 from support.dynamobench import COUNTERS, GOLDEN, load_of, timed
 
+from orchestrator.exchange import dynamobench
+from orchestrator.exchange.dynamobench import FileName, parse_name
 from orchestrator.records import Need
-from orchestrator.results import dynamobench
-from orchestrator.results.dynamobench import FileName, parse_name
 from orchestrator.results.load import load
 from orchestrator.results.tables import build
 from orchestrator.store import SweepFolder

@@ -15,6 +15,7 @@ import torch
 from fakes.sweeps import make_job
 
 from orchestrator import precision
+from orchestrator.cli.running import run_and_finish
 from orchestrator.errors import UsageError, is_disk_failure, says_out_of_memory
 from orchestrator.execution.lock import InUse, locked
 from orchestrator.execution.temporary import Temporary
@@ -29,7 +30,6 @@ from orchestrator.records import (
     JobSpec,
     PluginSpec,
 )
-from orchestrator.reporting.watch import run_and_finish
 from orchestrator.store import SweepFolder
 from orchestrator.worker.run import classify, modules, preloads, run_job
 

@@ -186,8 +186,8 @@ def test_a_declaration_that_is_none_costs_its_table_only(place: Place, tmp_path:
         result = json.loads(file.read_text())
         result["facts"]["tables"] = {"energy": declared} if declared is not None else {}
         file.write_text(json.dumps(result))
+    from orchestrator.comparison.snapshot import of_results
     from orchestrator.results.load import load
-    from orchestrator.results.snapshot import of_results
     from orchestrator.results.tables import build
 
     made = build(load(there.latest))

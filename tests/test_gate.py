@@ -24,17 +24,17 @@ from markdown_it import MarkdownIt
 from support import synthetic
 
 from orchestrator.__main__ import main
+from orchestrator.comparison import rules as written
+from orchestrator.comparison import snapshot
+from orchestrator.comparison.changes import Figure, changes, holm
+from orchestrator.comparison.gate import FAIL, FLAKY, KNOWN, NEW, WARNING, Case, Judgement, gate
+from orchestrator.comparison.rules import Rules
+from orchestrator.comparison.snapshot import Row, Snapshot
 from orchestrator.errors import UsageError
 from orchestrator.records import Need
-from orchestrator.reporting import judgement as views
-from orchestrator.reporting.document import Remark, Remarks
-from orchestrator.reporting.junit import to_junit
-from orchestrator.results import rules as written
-from orchestrator.results import snapshot
-from orchestrator.results.changes import Figure, changes, holm
-from orchestrator.results.gate import FAIL, FLAKY, KNOWN, NEW, WARNING, Case, Judgement, gate
-from orchestrator.results.rules import Rules
-from orchestrator.results.snapshot import Row, Snapshot
+from orchestrator.views import gate as views
+from orchestrator.views.document import Remark, Remarks
+from orchestrator.views.junit import to_junit
 
 ROOT = Path(__file__).parent.parent
 MODELS = ("Bert", "T5Small", "GPT2")

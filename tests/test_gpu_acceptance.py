@@ -18,9 +18,9 @@ from support.command import start
 from support.plans import planned
 from support.synthetic import MIB, SyntheticSweep
 
+from orchestrator.cli import report
 from orchestrator.records import PASS, Failure, JobResult, JobSpec, Samples
-from orchestrator.reporting import report
-from orchestrator.results.gpu_acceptance import NO_DEVICE
+from orchestrator.results.acceptance.gpu import NO_DEVICE
 from orchestrator.results.load import load
 from orchestrator.results.tables import build
 from orchestrator.store import JobGraph, SweepFolder

@@ -16,13 +16,14 @@ import pytest
 from support import synthetic
 from support.command import command, said
 
+from orchestrator.comparison import history, snapshot
+from orchestrator.comparison.changes import Figure
+from orchestrator.comparison.history import Series, Wanted
 from orchestrator.records import JobResult, JobSpec, PluginSpec
-from orchestrator.reporting.history_view import causes
-from orchestrator.results import history, snapshot, tables
-from orchestrator.results.changes import Figure
-from orchestrator.results.history import Series, Wanted
+from orchestrator.results import tables
 from orchestrator.results.load import load
 from orchestrator.store import SweepFolder
+from orchestrator.views.history import causes
 
 DAY = 86400.0
 SPREAD = (-0.01, 0.0, 0.01)
@@ -395,7 +396,7 @@ def test_many_series_are_counted_and_those_that_moved_are_shown(days: Days, caps
 
 
 def verb_listed() -> int:
-    from orchestrator.reporting.history_view import LISTED
+    from orchestrator.views.history import LISTED
 
     return LISTED
 
@@ -403,7 +404,7 @@ def verb_listed() -> int:
 def test_long_series_show_their_newest_points_and_those_that_moved(
     days: Days, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from orchestrator.reporting import history_view
+    from orchestrator.views import history as history_view
 
     monkeypatch.setattr(history_view, "POINTS", 3)
     for speedup in (1.2, 1.2, 1.8, 1.8, 1.8, 1.8, 1.8, 1.8):

@@ -19,9 +19,12 @@ from support import large, synthetic
 from support.command import ENVIRONMENT
 from support.pages import HOSTILE, made
 
+from orchestrator.cli import report
+from orchestrator.cli import watching as live
 from orchestrator.errors import UsageError
+from orchestrator.page import columnar, html, job_details
+from orchestrator.page import data as page_data
 from orchestrator.records import Samples
-from orchestrator.reporting import columnar, html, job_details, live, page_data, report
 from orchestrator.results import load, tables
 from orchestrator.store import SweepFolder
 
@@ -449,7 +452,7 @@ def test_watch_stopped_early_leaves_a_page_that_does_not_reload(
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys\nfrom orchestrator.reporting.report import main\n"
+        "import sys\nfrom orchestrator.cli.report import main\n"
         "try: main(['--help'])\nexcept SystemExit: pass\n"
         "print([name for name in ('rich', 'pandas', 'numpy', 'scipy') if name in sys.modules])"
     )

@@ -19,7 +19,7 @@ import pytest
 from support import large, synthetic
 from support.pages import HOSTILE, made
 
-from orchestrator.reporting import html
+from orchestrator.page import html
 from orchestrator.results import load, tables
 from orchestrator.results.metrics import COLUMNS
 from orchestrator.store import SweepFolder

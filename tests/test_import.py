@@ -12,11 +12,11 @@ from support import synthetic
 from support.command import orchestrator
 from support.dynamobench import GOLDEN, load_of, timed
 
+from orchestrator.comparison import snapshot
+from orchestrator.comparison.compare import compare
+from orchestrator.exchange.dynamobench import TO_OURS, status_of
+from orchestrator.exchange.dynamobench_files import Given, read
 from orchestrator.records import STATUSES
-from orchestrator.results import snapshot
-from orchestrator.results.comparison import compare
-from orchestrator.results.dynamobench import TO_OURS, status_of
-from orchestrator.results.dynamobench_files import Given, read
 from orchestrator.results.load import load
 from orchestrator.results.tables import Tables, build
 from orchestrator.store import SweepFolder, find_sweep
@@ -330,7 +330,8 @@ def test_one_bad_file_of_several_leaves_nothing(folder: Path) -> None:
 
 def test_nothing_half_written_when_the_disk_refuses(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from orchestrator.errors import UsageError
-    from orchestrator.results import dynamobench_import, imported
+    from orchestrator.exchange import dynamobench_import
+    from orchestrator.exchange import folder as imported
 
     (folder / ACCURACY).write_text("dev,name,batch_size,accuracy\ncuda,A,1,pass\ncuda,B,1,pass\n")
     source, _ = read(folder / ACCURACY, Given())

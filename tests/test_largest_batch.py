@@ -19,6 +19,7 @@ from support.plans import loader
 
 from orchestrator import precision
 from orchestrator.compilers.eager import Eager
+from orchestrator.exchange.batch_sizes import export
 from orchestrator.measures import largest_batch
 from orchestrator.measures.context import Context
 from orchestrator.measures.largest_batch import LargestBatch, search
@@ -31,7 +32,6 @@ from orchestrator.planning.points import PointReader
 from orchestrator.plugins import PACKAGES_VARIABLE, Outcome
 from orchestrator.probes.memory import MemoryProbe, available
 from orchestrator.records import CRASH, EAGER_FAIL_TO_RUN, OUT_OF_MEMORY, PASS, TIMEOUT, JobSpec, PluginSpec, Workload
-from orchestrator.results.batch_sizes import export
 from orchestrator.results.findings import findings
 from orchestrator.results.load import load
 from orchestrator.store import SweepFolder

@@ -24,10 +24,10 @@ from orchestrator.errors import UsageError
 from orchestrator.execution import lock
 from orchestrator.files import write_json
 from orchestrator.records import JobResult, Verdict
-from orchestrator.reporting.layout import age, cut, paragraph
 from orchestrator.results import listing
 from orchestrator.results.load import lines, one_line, uncollected
 from orchestrator.store import SweepFolder
+from orchestrator.views.layout import age, cut, paragraph
 
 HOUR = 3600.0
 

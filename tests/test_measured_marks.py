@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 from support import synthetic
 
+from orchestrator.comparison import rules, snapshot
+from orchestrator.comparison.compare import compare
+from orchestrator.comparison.gate import gate
+from orchestrator.page import data as page_data
 from orchestrator.records import EAGER, INPUTS_SET_BACK, NOT_FINITE, PASS, RAN_EAGER, RAN_PARTLY_EAGER
-from orchestrator.reporting import page_data
-from orchestrator.reporting.summary import compiler_cells
-from orchestrator.results import load, rules, snapshot, tables
-from orchestrator.results.attention import flagged
-from orchestrator.results.comparison import compare
-from orchestrator.results.gate import gate
+from orchestrator.results import load, tables
+from orchestrator.results.flags import flagged
 from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.performance import MEASURED_EAGER
+from orchestrator.views.summary import compiler_cells
 
 LIMIT = "dynamo's recompile_limit was hit in forward (net.py:3)"
 

@@ -18,6 +18,8 @@ from support.command import run, table
 
 from orchestrator.compilers.dynamo import TorchCompile
 from orchestrator.compilers.eager import Eager
+from orchestrator.exchange import dynamobench_export
+from orchestrator.exchange.rows import joined
 from orchestrator.measures.accuracy import Accuracy
 from orchestrator.measures.context import Context
 from orchestrator.measures.performance import Performance
@@ -29,13 +31,12 @@ from orchestrator.modes.training import Training
 from orchestrator.plugins import Outcome, Program, Unsupported, check_inputs
 from orchestrator.probes.memory import MemoryProbe
 from orchestrator.records import FAIL_ACCURACY, PASS, UNSUPPORTED, JobResult, JobSpec, PluginSpec, Samples, Workload
-from orchestrator.reporting.terminal import show_summary
-from orchestrator.results import dynamobench_export, load, tables
-from orchestrator.results.joined import joined
+from orchestrator.results import load, tables
 from orchestrator.results.load import SweepResults
 from orchestrator.results.performance import GENERATION
 from orchestrator.store import SweepFolder
 from orchestrator.suites.huggingface import HuggingFaceModel
+from orchestrator.views.terminal import show_summary
 from orchestrator.worker.run import run_job
 
 CONF = Path(__file__).parents[1] / "conf"

@@ -12,7 +12,8 @@ from support.points import MACHINE, execution, needs, point, short, suite
 
 from orchestrator import system
 from orchestrator.errors import UsageError
-from orchestrator.planning import cost, machine, matching, provenance
+from orchestrator.planning import cost, machine, provenance
+from orchestrator.planning import selection as matching
 from orchestrator.planning.machine import Machine
 from orchestrator.planning.plan import plan
 from orchestrator.planning.resume import expect_same

@@ -26,15 +26,19 @@ from support import synthetic
 from support.plans import loader
 
 from orchestrator.__main__ import main
+from orchestrator.comparison import rules
 from orchestrator.errors import UsageError, printable
+from orchestrator.exchange import dynamobench
 from orchestrator.files import checked, read_json
-from orchestrator.planning import grid, matching, replay, resume
+from orchestrator.planning import grid, replay, resume
+from orchestrator.planning import selection as matching
 from orchestrator.planning.compose import compose
 from orchestrator.planning.composer import Composer
 from orchestrator.planning.points import PointReader
 from orchestrator.planning.suites import read_suite
 from orchestrator.records import JobResult, JobSpec, PluginSpec, Workload, from_json, to_json
-from orchestrator.results import configuration, details, dynamobench, exports, reproduce, rules
+from orchestrator.results import configuration, details, exports
+from orchestrator.results import row_commands as reproduce
 from orchestrator.results.tables import Table
 from orchestrator.store import Sweep, SweepFolder
 

@@ -13,11 +13,11 @@ from support import synthetic
 from support.command import orchestrator
 
 from orchestrator.markdown import code
-from orchestrator.reporting import pull_request
-from orchestrator.reporting.pull_request import LIMIT
 from orchestrator.results.load import SweepResults, load
 from orchestrator.results.tables import Tables, build
 from orchestrator.store import SweepFolder
+from orchestrator.views import pull_request
+from orchestrator.views.pull_request import LIMIT
 
 HERE = Path(__file__).parent
 EVIL = "<script>alert(1)</script>|*bold*|@someone #12 `tick` \\|"

@@ -14,6 +14,8 @@ from support.judging import context, judged, option, workload
 from support.plans import MACHINE, composed, planned
 from support.points import point
 
+from orchestrator.comparison import configuration_changes, snapshot
+from orchestrator.comparison.compare import compare
 from orchestrator.compilers.packages import present
 from orchestrator.compilers.quantization import TorchAO
 from orchestrator.compilers.quantized import Quantized
@@ -26,8 +28,7 @@ from orchestrator.planning.points import PointReader
 from orchestrator.planning.quantized import combined, parts
 from orchestrator.plugins import Program, Unsupported, instantiate
 from orchestrator.records import FAIL_ACCURACY, PASS, PluginSpec, to_json
-from orchestrator.results import configuration, configuration_changes, snapshot
-from orchestrator.results.comparison import compare
+from orchestrator.results import configuration
 
 TINY = ("suite=tiny", "suite.models=[bert_tiny]", "rounds=1")
 NONE = {"name": "none", "target": None, "options": {}, "cosine_limit": None, "norm_tolerance": None}

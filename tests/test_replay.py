@@ -11,9 +11,9 @@ from support.points import MACHINE, execution, needs, point, short, suite
 
 from orchestrator.errors import UsageError
 from orchestrator.planning import replay
-from orchestrator.planning.matching import parse_only
 from orchestrator.planning.plan import plan
 from orchestrator.planning.points import Point
+from orchestrator.planning.selection import parse_only
 from orchestrator.records import JobSpec, PluginSpec
 from orchestrator.results import details
 from orchestrator.store import JobGraph, SweepFolder

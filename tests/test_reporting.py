@@ -14,12 +14,13 @@ import pytest
 from rich.console import Console
 from support import synthetic
 
+from orchestrator.cli import report
 from orchestrator.errors import UsageError
 from orchestrator.records import Verdict
-from orchestrator.reporting import report, terminal
-from orchestrator.reporting.layout import Cell, Spanning, duration, fold, grid
-from orchestrator.reporting.progress import Progress
 from orchestrator.store import JobGraph, SweepFolder
+from orchestrator.views import terminal
+from orchestrator.views.layout import Cell, Spanning, duration, fold, grid
+from orchestrator.views.progress import Progress
 
 Show = Callable[[SweepFolder, int], list[str]]
 
@@ -148,7 +149,7 @@ def test_an_accuracy_only_sweep_has_no_empty_columns(show: Show, tmp_path: Path)
 
 def test_stream_without_unicode_does_not_raise(tmp_path: Path) -> None:
     folder = synthetic.quick_sweep(tmp_path / "s").write()
-    code = f"from orchestrator.reporting.report import main; raise SystemExit(main([{str(folder)!r}]))"
+    code = f"from orchestrator.cli.report import main; raise SystemExit(main([{str(folder)!r}]))"
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "COLUMNS": "120"}
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
     assert run.returncode == 1
@@ -202,7 +203,7 @@ def test_a_folder_that_cannot_be_written_is_still_shown(tmp_path: Path, capsys: 
 
 def test_help_fits_a_screen_and_imports_nothing_heavy() -> None:
     code = (
-        "import sys\nfrom orchestrator.reporting.report import main\n"
+        "import sys\nfrom orchestrator.cli.report import main\n"
         "try: main(['--help'])\nexcept SystemExit: pass\n"
         "print([name for name in ('torch', 'pandas', 'numpy', 'scipy') if name in sys.modules])"
     )
@@ -296,7 +297,7 @@ def test_waiting_for_a_device_is_shown_and_said_once_a_minute(tmp_path: Path, mo
     sweep = synthetic.quick_sweep(tmp_path / "s")
     out = io.StringIO()
     now = [1000.0]
-    monkeypatch.setattr("orchestrator.reporting.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("orchestrator.views.progress.time.monotonic", lambda: now[0])
     progress = Progress(sweep.graph(), sweep.folder, Console(file=out, width=200))
     for seconds in (0.0, 10.0, 70.0):
         now[0] = 1000.0 + seconds

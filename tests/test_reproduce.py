@@ -18,7 +18,7 @@ from orchestrator.execution.sweeper import PlannedSweep
 from orchestrator.planning.replay import closed, with_rounds
 from orchestrator.records import REFERENCE_MEASURE, JobSpec
 from orchestrator.results.load import SweepResults, outcome
-from orchestrator.results.reproduce import Commands
+from orchestrator.results.row_commands import Commands
 from orchestrator.results.tables import build
 from orchestrator.store import JobGraph, Sweep
 

@@ -18,13 +18,9 @@ from support import synthetic
 from support.command import ENVIRONMENT, FAKES, latest, run, start
 
 from orchestrator.__main__ import main
-from orchestrator.execution.ownership import claim
-from orchestrator.records import HARMLESS, JobResult, JobSpec
-from orchestrator.reporting.reproduced import conclusion
-from orchestrator.results import reproduced
-from orchestrator.results.conditions import conditions
-from orchestrator.results.load import load
-from orchestrator.results.reproduced import (
+from orchestrator.comparison import reproduction as reproduced
+from orchestrator.comparison.environments import conditions
+from orchestrator.comparison.reproduction import (
     CHANGED,
     FAILS_AGAIN,
     FIRST,
@@ -34,8 +30,12 @@ from orchestrator.results.reproduced import (
     Reproduction,
     reproductions,
 )
-from orchestrator.results.snapshot import of_folder
+from orchestrator.comparison.snapshot import of_folder
+from orchestrator.execution.ownership import claim
+from orchestrator.records import HARMLESS, JobResult, JobSpec
+from orchestrator.results.load import load
 from orchestrator.store import SweepFolder, find_sweep, find_sweeps
+from orchestrator.views.rerun import conclusion
 
 PACED = (*FAKES, "suite=paced", "measure=glance")
 

@@ -21,7 +21,7 @@ from orchestrator.records import RAN_EAGER, STATUSES, JobResult, Need, Samples, 
 from orchestrator.results import exports, load, tables
 from orchestrator.results.metrics import COLUMNS, MISSING, significant
 from orchestrator.results.naming import distinguish
-from orchestrator.results.reproduce import command
+from orchestrator.results.row_commands import command
 from orchestrator.store import SweepFolder
 
 

@@ -15,13 +15,13 @@ from support import synthetic
 from support.command import latest, start
 from support.synthetic import MIB, SyntheticSweep
 
+from orchestrator.cli import report
 from orchestrator.errors import UsageError
 from orchestrator.probes import noise
 from orchestrator.records import JobResult, JobSpec, Need, PluginSpec, Workload
-from orchestrator.reporting import report
-from orchestrator.results import self_test
+from orchestrator.results.acceptance import self_test
+from orchestrator.results.acceptance.self_test import PLANTED
 from orchestrator.results.load import load
-from orchestrator.results.self_test import PLANTED
 from orchestrator.results.tables import build
 from orchestrator.store import SweepFolder
 

@@ -17,9 +17,9 @@ from support.command import FAKES, command, run, said
 
 from orchestrator.execution import lock
 from orchestrator.records import Failure, JobResult, JobSpec, Need, PluginSpec, Samples
-from orchestrator.reporting.show_job import LEVELS, sparkline
 from orchestrator.results import details
 from orchestrator.store import JobGraph, SweepFolder
+from orchestrator.views.job import LEVELS, sparkline
 
 ENVIRONMENT = {
     "host": "box",

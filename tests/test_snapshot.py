@@ -10,10 +10,12 @@ import pytest
 from support import synthetic
 
 from orchestrator import system
+from orchestrator.comparison import sides as sources
+from orchestrator.comparison import snapshot
+from orchestrator.comparison.changes import Figure
 from orchestrator.errors import UsageError
 from orchestrator.records import Need
-from orchestrator.results import configuration, snapshot, sources
-from orchestrator.results.changes import Figure
+from orchestrator.results import configuration
 from orchestrator.results.load import load
 from orchestrator.store import Sweep
 

@@ -1,4 +1,4 @@
-"""Who is told what a scheduler does. The terminal's progress display is one (`orchestrator.reporting.progress`)."""
+"""Who is told what a scheduler does. The terminal's progress display is one (`orchestrator.views.progress`)."""
 
 from __future__ import annotations
 

@@ -30,11 +30,11 @@ from orchestrator.execution.scheduler import Settings
 from orchestrator.planning import grid, machine, provenance
 from orchestrator.planning.compose import compose
 from orchestrator.planning.composer import Composer
-from orchestrator.planning.matching import check_values
 from orchestrator.planning.overrides import quoted
 from orchestrator.planning.plan import plan
 from orchestrator.planning.points import Point, PointReader
 from orchestrator.planning.resume import expect_same
+from orchestrator.planning.selection import check_values
 from orchestrator.planning.shards import by_hand
 from orchestrator.records import INFRASTRUCTURE, NOT_RUN, JobResult
 from orchestrator.store import JobGraph, Sweep, SweepFolder, find_sweep

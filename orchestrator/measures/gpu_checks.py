@@ -1,4 +1,4 @@
-"""What only a look from inside a process on the GPU can tell: facts for `orchestrator.results.gpu_acceptance`.
+"""What only a look from inside a process on the GPU can tell: facts for `orchestrator.results.acceptance.gpu`.
 
 Nothing is judged here. Each check leaves its figures under its name, or what it raised: the others run all the same.
 """

@@ -24,9 +24,9 @@ from orchestrator import limits
 from orchestrator.errors import UsageError
 from orchestrator.planning import cost
 from orchestrator.planning.machine import Machine
-from orchestrator.planning.matching import matches, names
 from orchestrator.planning.points import Point
 from orchestrator.planning.rounds import has_tolerance, kind_of, turn
+from orchestrator.planning.selection import matches, names
 from orchestrator.planning.shards import Unit, comparison
 from orchestrator.planning.suites import Model
 from orchestrator.plugins import resolve

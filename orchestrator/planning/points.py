@@ -12,8 +12,8 @@ from orchestrator import columns
 from orchestrator.errors import UsageError, did_you_mean
 from orchestrator.files import checked
 from orchestrator.planning import schema
-from orchestrator.planning.matching import check_exclude
 from orchestrator.planning.quantized import NONE, combined
+from orchestrator.planning.selection import check_exclude
 from orchestrator.planning.suites import Suite, read_suite
 from orchestrator.plugins import instantiate
 from orchestrator.records import DTYPES, Json, PluginSpec, fingerprint

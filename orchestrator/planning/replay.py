@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from orchestrator.errors import UsageError, did_you_mean
-from orchestrator.planning.matching import Names, matches, names, parse_only
 from orchestrator.planning.rounds import is_timed, turn
+from orchestrator.planning.selection import Names, matches, names, parse_only
 from orchestrator.records import REFERENCE_MEASURE, JobSpec, Need, fingerprint, job_id
 from orchestrator.store import JobGraph
 
@@ -64,7 +64,7 @@ def named(jobs: Iterable[JobSpec], prefix: str) -> JobSpec:
 def matching(graph: JobGraph, expressions: Sequence[str]) -> set[str]:
     """Return the ids of the jobs that match one of the expressions "key=value,key=value".
 
-    Keys are those of `exclude` (`orchestrator.planning.matching.KEYS`), values may be globs; a key that is given twice
+    Keys are those of `exclude` (`orchestrator.planning.selection.KEYS`), values may be globs; a key that is given twice
     matches either value. References are not looked at: they have no row. Raises UsageError for an expression that is
     none, or matches nothing.
     """

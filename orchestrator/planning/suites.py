@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.errors import UsageError, did_you_mean
-from orchestrator.planning.matching import Names, check_keys, matches
+from orchestrator.planning.selection import Names, check_keys, matches
 from orchestrator.plugins import resolve
 from orchestrator.records import STATUSES, UNSUPPORTED, Json, PluginSpec, Verdict, from_json
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import system
-from orchestrator.probes.memory import descendants
+from orchestrator.probes.children import descendants
 
 if TYPE_CHECKING:
     import torch

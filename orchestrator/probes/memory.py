@@ -8,28 +8,27 @@ see. A CUDA graph's tensors are allocated when it is recorded and never again: w
 used from then on. And what other allocators take (onnxruntime's, TensorRT's, AOTInductor's weights): NVML tells what
 the process holds on the device, `cudaMemGetInfo` what all processes do.
 
-Compile workers are processes of their own with marks of their own; while a phase asks for it, a thread looks
-at the process tree every 50 ms.
+Compile workers are processes of their own with marks of their own (`orchestrator.probes.children`).
 """
 
 from __future__ import annotations
 
 import ctypes
 import gc
-import os
 import resource
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from orchestrator.probes.children import ChildSampler
+from orchestrator.probes.gpu import process_memory
 
 if TYPE_CHECKING:
     import torch
 
 CLEAR_REFS = Path("/proc/self/clear_refs")
 STATUS = Path("/proc/self/status")
-CHILD_SAMPLING_S = 0.05  # at 0.01 s a compilation was 17 % slower, at 0.05 s nothing was seen
 CGROUP_MEMORY = (
     ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
     ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
@@ -69,7 +68,7 @@ class MemoryProbe:
         _reset_peak()
         allocated = self._reset_cuda(empty=not keep_cache)
         start = _level()
-        sampler = _ChildSampler() if children else None
+        sampler = ChildSampler() if children else None
         try:
             yield
         finally:
@@ -116,8 +115,6 @@ class MemoryProbe:
         """
         import torch
 
-        from orchestrator.probes.gpu import process_memory
-
         torch.cuda.synchronize(self.device)
         allocated, end = (
             int(torch.cuda.max_memory_allocated(self.device)),
@@ -139,51 +136,6 @@ class MemoryProbe:
     def _is_of_a_pool(self, segment: Mapping[str, Any]) -> bool:
         """Pools have ids; (0, 0) is the one that all others allocate from."""
         return segment["device"] == (self.device.index or 0) and tuple(segment["segment_pool_id"]) != (0, 0)
-
-
-class _ChildSampler:
-    """Sums the resident sets of all descendants, in a thread, until it is stopped; keeps the highest sum."""
-
-    def __init__(self) -> None:
-        self._peak: int | None = None
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> int | None:
-        self._stop.set()
-        self._thread.join()
-        return self._peak
-
-    def _run(self) -> None:
-        while not self._stop.wait(CHILD_SAMPLING_S):
-            total = sum(_resident(pid) for pid in descendants(os.getpid()))
-            if total:
-                self._peak = max(self._peak or 0, total)
-
-
-def descendants(pid: int) -> list[int]:
-    """Return the ids of all living descendants of a process (proc(5), `children`).
-
-    Not `psutil.Process.children`, which reads every process of the machine, twenty times a second.
-    """
-    found: list[int] = []
-    for file in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            children = [int(word) for word in file.read_text().split()]
-        except OSError:  # it ended between the listing and the reading
-            continue
-        for child in children:
-            found += [child, *descendants(child)]
-    return found
-
-
-def _resident(pid: int) -> int:
-    """Return the resident set of a process in bytes, 0 if it has ended."""
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
-    except (OSError, IndexError):
-        return 0
 
 
 def _reset_peak() -> bool:

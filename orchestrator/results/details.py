@@ -10,13 +10,13 @@ from typing import Any
 
 from orchestrator import limits
 from orchestrator.files import files_below
-from orchestrator.planning.matching import KEYS, matches, names
+from orchestrator.planning.selection import KEYS, matches, names
 from orchestrator.records import JobSpec, Samples
 from orchestrator.results.configuration import JobConfigs, flatten
 from orchestrator.results.listing import status
 from orchestrator.results.load import JobOutcome, fact, figure, items, lines, outcome
 from orchestrator.results.metrics import MIB
-from orchestrator.results.reproduce import Commands
+from orchestrator.results.row_commands import Commands
 from orchestrator.results.statistics import spread
 from orchestrator.store import JobGraph, Sweep, SweepFolder
 

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.columns import Column
 from orchestrator.records import NOT_RUN, SUCCESSES, JobSpec
-from orchestrator.results import gpu_acceptance, self_test
+from orchestrator.results.acceptance import gpu as gpu_acceptance
+from orchestrator.results.acceptance import self_test
 from orchestrator.results.accuracy import JUDGEMENT, accuracy_row
 from orchestrator.results.findings import findings
 from orchestrator.results.load import WORST_FIRST, JobOutcome, SweepResults, fact, figure, items, lines
@@ -40,7 +41,7 @@ from orchestrator.results.performance import (
     performance_row,
     round_speedup,
 )
-from orchestrator.results.reproduce import Commands
+from orchestrator.results.row_commands import Commands
 from orchestrator.results.statistics import THRESHOLD
 
 if TYPE_CHECKING:

@@ -97,7 +97,7 @@ SPECS: dict[str, PluginSpec] = {name: synthetic.compiler(name) for name in COMPI
 
 
 if __name__ == "__main__":
-    from orchestrator.reporting import html
+    from orchestrator.page import html
 
     large = results(Path(sys.argv[1]).absolute().parent)
     html.write_file(Path(sys.argv[1]), [(large, tables.build(large))])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.reporting import html
+from orchestrator.page import html
 from orchestrator.results import load, tables
 from orchestrator.store import SweepFolder
 

@@ -1,0 +1,69 @@
+"""Collect a sweep: write its tables and its page, and show them. At its end, and whenever it is asked for."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from orchestrator.records import HARMLESS
+from orchestrator.store import SweepFolder
+from orchestrator.views.commands import next_command, shown
+
+if TYPE_CHECKING:
+    from orchestrator.results.load import SweepResults
+    from orchestrator.results.tables import Tables
+
+
+def finish(folder: SweepFolder) -> int:
+    """Write tables and page of a sweep and show the summary. Returns the exit code: 1 if a job failed or was not run.
+
+    A pure function of the folder: can be repeated, also while the sweep still runs. Raises UsageError when the folder
+    is not a sweep.
+    """
+    from orchestrator.views.terminal import show_summary
+
+    results, tables = collect(folder)
+    show_summary(tables, shown(folder), next_command(results))
+    sys.stdout.flush()  # the page of 10,000 rows takes seconds: nobody waits for it to read the summary
+    write_page(results, tables)
+    return exit_code(results, tables)
+
+
+def collect(folder: SweepFolder) -> tuple[SweepResults, Tables]:
+    """Read the sweep and write tables/. A folder that cannot be written (someone else's, a full disk) is only read."""
+    from orchestrator.results import exports, load, tables
+
+    with load.uncollected():
+        results = load.load(folder)
+        made = tables.build(results)
+    for reason in made.refused:
+        print(reason, file=sys.stderr)
+    try:
+        exports.write(folder, made)
+    except OSError as error:
+        print(f"The tables could not be written: {error}", file=sys.stderr)
+    return results, made
+
+
+def write_page(results: SweepResults, tables: Tables, *, running: bool = False) -> None:
+    """Write report.html, after everything else: whatever prevents it, tables and summary are there."""
+    from orchestrator.page import html
+
+    try:
+        html.write(results.folder, results, tables, running=running)
+    except OSError as error:
+        print(f"The page could not be written: {error}", file=sys.stderr)
+
+
+def exit_code(results: SweepResults, tables: Tables) -> int:
+    """Return 0 if every planned job ended well or cannot be done here, else 1.
+
+    The jobs of a self-test are judged by its checks: some of them have to fail.
+    """
+    from orchestrator.results.acceptance import self_test
+    from orchestrator.results.acceptance.checks import SUITE
+
+    suites = (self_test.SUITE, SUITE)
+    judged = [outcome for outcome in results.outcomes if outcome.job.workload.suite not in suites]
+    checked = all(row["result"] in HARMLESS for row in tables.self_test.rows)
+    return int(not (checked and all(outcome.status in HARMLESS for outcome in judged)))

@@ -1,0 +1,112 @@
+"""The verb `gate`: for CI. Does a sweep keep what a baseline has, within limits? And the way to a new baseline."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.cli import output
+from orchestrator.errors import UsageError
+from orchestrator.views.commands import shown
+
+if TYPE_CHECKING:
+    from orchestrator.comparison.gate import Judgement
+    from orchestrator.comparison.snapshot import Snapshot
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run `python -m orchestrator gate`. Returns 0 if it passes, else 1; raises UsageError for bad input."""
+    asked = _arguments(argv)
+    from orchestrator.comparison import gate, rules
+    from orchestrator.comparison.thresholds import limits_of
+    from orchestrator.views import gate as judgement
+
+    today = rules.date(asked.today, "--today") if asked.today else datetime.datetime.now(datetime.UTC).date()
+    after, sweep = _read(asked.ref, Path(asked.root))
+    before = after if asked.accept else _read_baseline(asked.against, Path(asked.root))[0]
+    metrics = limits_of({**after.columns, **before.columns})
+    chosen = rules.read(Path(asked.rules), metrics) if asked.rules else rules.Rules(defaults=metrics)
+    if asked.accept:
+        from orchestrator.cli import accept as acceptance
+
+        accepted = acceptance.accept(Path(asked.against), after, chosen, today, force=asked.force)
+        output.present(
+            asked.form,
+            lambda: acceptance.document(accepted),
+            lambda: judgement.tables(accepted.judgement, "accepted"),
+            "gate",
+        )
+        return 0
+    found = gate.gate(before, after, chosen, today, sweep)
+    if asked.junit:
+        _write_junit(Path(asked.junit), found)
+    names = _named(asked.against, before), _named(asked.ref, after)
+    output.present(asked.form, lambda: judgement.document(found, names), lambda: judgement.tables(found), "gate")
+    return int(not found.passed)
+
+
+def _arguments(argv: Sequence[str]) -> argparse.Namespace:
+    parser = output.parser(
+        "gate",
+        "Fail when a sweep lacks a row of the baseline, or has a worse one.",
+        "Exit code: 0 passed or accepted, 1 failed, 2 usage. Rules: docs/gate.md",
+    )
+    parser.usage = f"{parser.prog} REF --against BASE [options]"
+    parser.add_argument("ref", metavar="REF", help="sweep to judge: path, latest, <date>/<time>, or file")
+    parser.add_argument("--against", metavar="BASE", required=True, help="baseline: a file (.json), or a sweep")
+    parser.add_argument("--rules", metavar="FILE", help="limits, flaky rows: a YAML file")
+    parser.add_argument("--junit", metavar="FILE", help="write JUnit XML for the CI server")
+    parser.add_argument("--today", metavar="DAY", help="for expiry dates: 2026-12-01 (now, in UTC)")
+    parser.add_argument("--accept", action="store_true", help="make REF the baseline: write BASE")
+    parser.add_argument("--force", action="store_true", help="accept in spite of jobs that have not run")
+    asked = parser.parse_args(argv)
+    if asked.accept and asked.junit:
+        parser.error("--junit tells what failed, --accept takes it as it is: use one of them")
+    if asked.force and not asked.accept:
+        parser.error("--force goes with --accept")
+    return asked
+
+
+def _read(reference: str, root: Path) -> tuple[Snapshot, str | None]:
+    """Return what a person named, and how commands name the sweep that it is (None: it is a file)."""
+    from orchestrator.comparison import sides as sources
+    from orchestrator.comparison import snapshot
+    from orchestrator.execution.lock import holder
+
+    if os.path.isfile(reference):
+        return snapshot.read(Path(reference)), None
+    folder, _ = sources.find(reference, root)
+    folder.check()
+    running = holder(folder)
+    if running is not None:
+        raise UsageError(f"{shown(folder)} still runs ({running}): wait for its end, then run this again")
+    return sources.read(reference, root), shown(folder)
+
+
+def _read_baseline(reference: str, root: Path) -> tuple[Snapshot, str | None]:
+    if reference.endswith(".json") and not os.path.exists(reference):
+        raise UsageError(
+            f"there is no baseline {reference}: `orchestrator gate REF --against {reference} --accept` makes one"
+        )
+    found = _read(reference, root)
+    if not found[0].rows:
+        raise UsageError(f"{reference} has no rows: nothing would be expected, and the gate could not fail")
+    return found
+
+
+def _named(reference: str, snapshot: Snapshot) -> str:
+    return f"{reference} ({snapshot.name})" if os.path.isfile(reference) else snapshot.name
+
+
+def _write_junit(path: Path, judgement: Judgement) -> None:
+    from orchestrator.files import write_text
+    from orchestrator.views.junit import to_junit
+
+    try:
+        write_text(path, to_junit(judgement))
+    except OSError as error:
+        raise UsageError(f"--junit: {path} cannot be written: {error}") from error

@@ -1,0 +1,99 @@
+"""The verb `ls`: which sweeps there are, how far each has come, what it was."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.cli import output
+from orchestrator.errors import UsageError
+
+if TYPE_CHECKING:
+    from orchestrator.results.listing import Listed
+    from orchestrator.views.document import Document
+
+NEWEST = 20
+"""So many sweeps are shown; the others are counted."""
+TITLES = ("sweep", "state", "jobs", "failed", "age", "what")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run `python -m orchestrator ls`. Raises UsageError when a folder that is named does not exist."""
+    parser = output.parser(
+        "ls",
+        "List sweeps, the newest first: state, jobs, failures, age, suites and compilers.",
+        "Running: its lock is held. Incomplete: jobs have no result, resume= runs them. Exit code: 0, or 2 for usage.",
+        roots=True,
+    )
+    parser.add_argument("--all", action="store_true", help=f"all of them, not the newest {NEWEST}; --json, --csv have")
+    asked = parser.parse_args(argv)
+    from orchestrator.results import listing, tables
+
+    paths = listing.folders(roots(asked.root))
+    chosen = paths if asked.all or asked.form in ("json", "csv") else paths[:NEWEST]
+    sweeps = [listing.look(path) for path in chosen]
+    output.present(
+        asked.form,
+        lambda: _document(sweeps, len(paths) - len(sweeps), asked.root),
+        lambda: {"sweeps": tables.Table.of(listing.COLUMNS, (sweep.row() for sweep in sweeps))},
+    )
+    return 0
+
+
+def roots(named: Sequence[str] | None) -> list[Path]:
+    """Return the folders below which sweeps lie. Raises UsageError for one that is named and does not exist."""
+    for root in named or ():
+        if not os.path.isdir(root):
+            raise UsageError(f"--root {root}: there is no such folder")
+    return [Path(root) for root in named or ("outputs",)]
+
+
+def _document(sweeps: Sequence[Listed], others: int, named: Sequence[str] | None) -> Document:
+    from orchestrator.results.listing import DAMAGED, FINISHED, RUNNING
+    from orchestrator.views.commands import shown
+    from orchestrator.views.document import Document, Folded, Grid, Item, Paragraph, Piece
+    from orchestrator.views.layout import Cell, age
+
+    if not sweeps:
+        return Document(
+            "Sweeps", [Paragraph(f"There are no sweeps below {', '.join(named or ('outputs',))}.", wrap=False)]
+        )
+    now, several = time.time(), len(named or ()) > 1
+    names = [shown(sweep.folder) if several else sweep.name for sweep in sweeps]
+    styles = {RUNNING: "green", FINISHED: "", DAMAGED: "red"}
+    rows = [
+        [Cell(title), Cell(sweep.state, style=styles.get(sweep.state, "yellow")), Cell(_progress(sweep))]
+        + [Cell(str(sweep.failed) if sweep.failed else "", style="red")]
+        + [Cell("" if sweep.sweep is None else age(now - sweep.sweep.created)), Cell(_what(sweep))]
+        for title, sweep in zip(names, sweeps, strict=True)
+    ]
+    pieces: list[Piece] = [Grid(TITLES, rows, figures=(2, 3, 4), most=None, cut_last=True)]
+    damaged = [(title, sweep) for title, sweep in zip(names, sweeps, strict=True) if sweep.state == DAMAGED]
+    pieces += [Paragraph(f"{title} is damaged: {sweep.reason}") for title, sweep in damaged]
+    commands = [
+        Item(title, str(sweep.row()["command"]), command=True)
+        for title, sweep in zip(names, sweeps, strict=True)
+        if sweep.sweep is not None
+    ]
+    pieces.append(Folded("Commands", commands))
+    return Document("Sweeps", [*pieces, Paragraph(f"and {others:,} older: --all shows them" if others else "")])
+
+
+def _progress(sweep: Listed) -> str:
+    ended = sweep.planned - sweep.not_run
+    return "" if sweep.sweep is None else str(ended) if ended == sweep.planned else f"{ended}/{sweep.planned}"
+
+
+def _what(sweep: Listed) -> str:
+    if sweep.sweep is None:
+        return ""
+    words = f"{', '.join(sweep.suites)}: {', '.join(sweep.compilers)}" if sweep.planned else "no jobs"
+    return f"of {origin(sweep.sweep.origin)}, {words}" if sweep.sweep.origin else words
+
+
+def origin(folder: str) -> str:
+    """Return the name of the sweep that lies, or lay, in a folder."""
+    return "/".join(Path(folder).parts[-2:])

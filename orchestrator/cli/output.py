@@ -1,0 +1,79 @@
+"""What all verbs share: their flags, and their tables as JSON, CSV or Markdown instead of text for people."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orchestrator.results.tables import Table
+    from orchestrator.views.document import Document
+
+FORMS = ("json", "md", "csv")
+
+
+def parser(verb: str, description: str, epilog: str, *, roots: bool | None = False) -> argparse.ArgumentParser:
+    """Return the parser of a verb with --json, --md, --csv (`.form`) and --root (`.root`), where sweeps lie.
+
+    With `roots` the latter may be given several times: `.root` is then a list, None when it is not given. With None a
+    verb that reads no sweep has no such flag.
+    """
+    made = argparse.ArgumentParser(prog=f"python -m orchestrator {verb}", description=description, epilog=epilog)
+    form = made.add_mutually_exclusive_group()
+    form.add_argument("--json", dest="form", action="store_const", const="json", help="everything, with units")
+    form.add_argument("--md", dest="form", action="store_const", const="md", help="for a pull request")
+    form.add_argument("--csv", dest="form", action="store_const", const="csv", help="the main table")
+    if roots is None:
+        return made
+    if roots:
+        made.add_argument("--root", action="append", metavar="DIR", help="where sweeps lie (outputs); may be repeated")
+    else:
+        made.add_argument("--root", default="outputs", metavar="DIR", help="where sweeps lie (outputs)")
+    return made
+
+
+def write(form: str, tables: Mapping[str, Table], main: str | None = None) -> None:
+    """Print tables to stdout: JSON and Markdown hold all of them, CSV the one named `main` (default: the first)."""
+    emit(text(form, tables, main))
+
+
+def render(form: str | None, document: Document) -> None:
+    """Print a document: for people, or with --md as Markdown."""
+    from orchestrator.views.document import show, to_markdown
+
+    if form is None:
+        show(document)
+    else:
+        emit(to_markdown(document))
+
+
+def present(
+    form: str | None,
+    document: Callable[[], Document],
+    tables: Callable[[], Mapping[str, Table]],
+    main: str | None = None,
+) -> None:
+    """Print what a verb found: a document for people and with --md, with --json and --csv tables."""
+    if form in (None, "md"):
+        render(form, document())
+    else:
+        write(str(form), tables(), main)
+
+
+def emit(text: str) -> None:
+    """Write a text for machines to stdout: UTF-8, whatever the terminal's encoding is."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(encoding="utf-8")
+    sys.stdout.write(text)
+
+
+def text(form: str, tables: Mapping[str, Table], main: str | None = None) -> str:
+    from orchestrator.results import exports
+
+    if form == "json":
+        return exports.to_json(tables)
+    if form == "csv":
+        return exports.to_csv(tables[main or next(iter(tables))])
+    return "\n".join(exports.to_markdown(name, table) for name, table in tables.items())

@@ -1,0 +1,117 @@
+"""The verb `report`: tables and page of a sweep, again or in another form."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.cli import output
+from orchestrator.cli.finish import collect, exit_code, finish
+from orchestrator.errors import UsageError
+from orchestrator.store import SweepFolder, find_sweep
+
+if TYPE_CHECKING:
+    from orchestrator.results.load import SweepResults
+    from orchestrator.results.tables import Tables
+
+TABLES = ("summary", "overview", "performance", "accuracy", "jobs")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run `python -m orchestrator report`. Raises UsageError when there is no such sweep."""
+    parser = _parser()
+    asked = parser.parse_args(argv)
+    if asked.table and not asked.form:
+        parser.error("--table goes with --json, --md or --csv")
+    if asked.against and (asked.form != "md" or asked.table):
+        parser.error("--against goes with --md alone; `diff` compares in every form")
+    if asked.form and (asked.watch or asked.html is not None):
+        parser.error("--json, --md and --csv go with neither --html nor --watch")
+    folders = [find_sweep(name, Path(asked.root)) for name in asked.sweeps or ["latest"]]
+    if len(folders) > 1:
+        return _several(folders, asked)
+    (folder,) = folders
+    if asked.watch:
+        from orchestrator.cli.watching import watch
+
+        return watch(folder, None if not asked.html else Path(asked.html))
+    if asked.html is None and asked.form is None:
+        return finish(folder)
+    results, tables = collect(folder)
+    if asked.html is not None:
+        print(_page(asked.html, results, tables))
+        return exit_code(results, tables)
+    output.emit(_text(results, tables, asked))
+    return exit_code(results, tables)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = output.parser(
+        "report",
+        "Show a sweep's tables again, and rewrite its tables/ folder and report.html. Works while the sweep runs.",
+        "Exit code: 0 fine, 1 some job failed or has not run, 2 no such sweep.",
+    )
+    parser.add_argument(
+        "sweeps",
+        nargs="*",
+        metavar="SWEEP",
+        help="path, latest, latest~1, <date>/<time>; several: --html FILE",
+    )
+    about = f"only this table: {', '.join(TABLES)}, or one of tables/ that another measure made"
+    parser.add_argument("--table", metavar="NAME", help=about)
+    parser.add_argument(
+        "--html", nargs="?", const="", metavar="FILE", help="only the page: report.html of the sweep, or this file"
+    )
+    parser.add_argument(
+        "--against", action="append", default=[], metavar="SWEEP", help="with --md: an earlier sweep, beside this one"
+    )
+    parser.add_argument("--watch", action="store_true", help="write tables and page again while the sweep runs")
+    return parser
+
+
+def _page(file: str, results: SweepResults, tables: Tables) -> str:
+    """Write the page of one sweep to `file`, or where it belongs if that is ""; return where it is."""
+    from orchestrator.page import html
+
+    place = Path(file) if file else results.folder.page
+    html.write_file(place, [(results, tables)])
+    return str(place)
+
+
+def _several(folders: Sequence[SweepFolder], asked: argparse.Namespace) -> int:
+    """Write one page of several sweeps; their own folders are only read."""
+    from orchestrator.page import html
+    from orchestrator.results import load, tables
+
+    if not asked.html or asked.watch:
+        raise UsageError(
+            f"{len(folders)} sweeps make one page: write --html FILE, without --watch; `diff A B` is for the terminal"
+        )
+    sweeps = [(results, tables.build(results)) for results in map(load.load, folders)]
+    html.write_file(Path(asked.html), sweeps)
+    print(asked.html)
+    return max(exit_code(*sweep) for sweep in sweeps)
+
+
+def _text(results: SweepResults, tables: Tables, asked: argparse.Namespace) -> str:
+    """Return all tables as JSON, the summary as CSV, a comment for a pull request as Markdown; or just `--table`."""
+    named = tables.named()
+    if asked.table and asked.table not in named:
+        raise UsageError(f"--table {asked.table}: this sweep has none. It has {', '.join(named)}")
+    if asked.table:
+        return output.text(asked.form, {asked.table: named[asked.table]})
+    if asked.form == "md":
+        from orchestrator.views import pull_request
+
+        return pull_request.text((results, tables), [_read(name, asked) for name in asked.against])
+    return output.text(asked.form, named, "summary")
+
+
+def _read(name: str, asked: argparse.Namespace) -> tuple[SweepResults, Tables]:
+    """Read another sweep, without writing to its folder."""
+    from orchestrator.results import load, tables
+
+    results = load.load(find_sweep(name, Path(asked.root)))
+    return results, tables.build(results)

@@ -1,0 +1,330 @@
+"""The gate: does a sweep keep what a baseline has? Row by row of the *baseline*, so that what is gone is seen.
+
+Every expected row is one case, and so is every new row, every entry of the rules that is out of date and, where it
+differs, the environment. A case has findings; the worst of them is its result. A pure function of two snapshots,
+the rules and the day.
+"""
+
+from __future__ import annotations
+
+import datetime
+import shlex
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from orchestrator.comparison import rules as written
+from orchestrator.comparison.compare import WORSE, Matched, MetricChange, judge
+from orchestrator.comparison.pairing import differing, named_keys, pairs
+from orchestrator.comparison.rules import STATUS, Entry, Rules
+from orchestrator.comparison.snapshot import Row, Snapshot
+from orchestrator.comparison.thresholds import Limit
+from orchestrator.planning.selection import Names, matches
+from orchestrator.records import HARMLESS, INFRASTRUCTURE, NOT_RUN, PASS, SUCCESSES
+from orchestrator.results.configuration import override
+from orchestrator.results.load import one_line
+from orchestrator.results.metrics import COLUMNS
+from orchestrator.results.naming import unique
+from orchestrator.words import some
+
+FAIL, FLAKY, WARNING, KNOWN, NEW, NOTICE = "fail", "flaky", "warning", "known", "new", "notice"
+LEVELS = (FAIL, FLAKY, WARNING, KNOWN, NEW, NOTICE)
+"""Of a finding, the worst first. A case without any has the result `PASS`, and so has one with notices only."""
+UNMEASURED = frozenset({NOT_RUN, INFRASTRUCTURE})
+"""Nothing is known of such a row. It is never excused: an expected row was not looked at."""
+NOT_MEASURED_WITH = ("host", "git.", "conf.")
+"""Beginnings of keys of the environment that name what is tested, and where, not what it is measured with."""
+LISTED_KEYS = 8
+
+Limits = Callable[[Row], Mapping[str, Limit]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing to say of a case: `level` is one of `LEVELS`, `kind` what it is about, `command` what to run next.
+
+    change: the figure, where it is one; allowed: the relative change of it that would have been none.
+    """
+
+    level: str
+    kind: str
+    text: str
+    command: str = ""
+    change: MetricChange | None = None
+    allowed: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """What was looked at. `expected` tells whether the baseline has it; `row` is None where it is no row."""
+
+    name: str
+    row: Row | None
+    expected: bool
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def result(self) -> str:
+        """fail, flaky, warning, known (an accepted failure), new or pass."""
+        levels = [finding.level for finding in self.findings]
+        worst = next((level for level in LEVELS if level in levels), NOTICE)
+        return PASS if worst == NOTICE else worst
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    before: Snapshot
+    after: Snapshot
+    cases: tuple[Case, ...]  # expected rows in the baseline's order, new rows, then the rest
+
+    @property
+    def passed(self) -> bool:
+        return not any(case.result == FAIL for case in self.cases)
+
+    @property
+    def expected(self) -> tuple[Case, ...]:
+        return tuple(case for case in self.cases if case.expected)
+
+    def kinds(self, level: str) -> Counter[str]:
+        """Return kind -> how many findings of this level there are."""
+        return Counter(finding.kind for case in self.cases for finding in case.findings if finding.level == level)
+
+
+def gate(before: Snapshot, after: Snapshot, rules: Rules, today: datetime.date, sweep: str | None = None) -> Judgement:
+    """Judge `after` by its baseline `before`. `sweep`: how a command names `after`, where it is a sweep."""
+    return _Gate(before, after, rules, today, sweep).judgement()
+
+
+class _Gate:
+    def __init__(
+        self, before: Snapshot, after: Snapshot, rules: Rules, today: datetime.date, sweep: str | None
+    ) -> None:
+        self.before, self.after, self.rules, self.today, self.sweep = before, after, rules, today, sweep
+        self.live = [entry for entry in rules.flaky if not entry.expired(today)]
+        found, self.missing, self.new = pairs(before.rows, after.rows)
+        self.pairs = [Matched(before=old, after=new, keys=differing(old.config, new.config)) for old, new in found]
+        self.names = {id(row): written.called(row) for row in (*before.rows, *self.new)}
+        self.limits = limits_of(rules, self.names)
+        self.titles = titles((*before.rows, *self.new))
+
+    def judgement(self) -> Judgement:
+        found = {id(row): [Finding(level=FAIL, kind="missing", text="missing: no such row")] for row in self.missing}
+        found |= {id(pair.before): [self.elsewhere(pair)] for pair in self.pairs if pair.keys}
+        rows = {id(pair.before): pair.after for pair in self.pairs}
+        for pair in self.judged():
+            found[id(pair.before)] = self.excused(pair.before, [*self.status(pair), *self.figures(pair)])
+        expected = [self.case(row, rows.get(id(row), row), found[id(row)], True) for row in self.before.rows]
+        new = [self.case(row, row, self.newcomer(row), False) for row in self.new]
+        return Judgement(before=self.before, after=self.after, cases=(*expected, *new, *self.entries(), *self.around()))
+
+    def judged(self) -> list[Matched]:
+        """Return the rows of one configuration with their figures judged.
+
+        Rows that are known to be flaky are judged apart: their spread is not that of the others.
+        """
+        same = [pair for pair in self.pairs if not pair.keys]
+        flaky = {id(pair) for pair in same if any(self.covers(entry, pair.before) for entry in self.live)}
+        return [
+            *judge([pair for pair in same if id(pair) not in flaky], self.limits),
+            *judge([pair for pair in same if id(pair) in flaky], self.limits),
+        ]
+
+    def case(self, row: Row, measured: Row, findings: Iterable[Finding], expected: bool) -> Case:
+        return Case(name=self.titles[id(row)], row=measured, expected=expected, findings=tuple(findings))
+
+    def elsewhere(self, pair: Matched) -> Finding:
+        keys = named_keys(pair.keys)
+        repeat = " ".join(shlex.quote(override(key, old)) for key, (old, _) in keys.items())
+        text = f"configuration differs: {_keys(keys)}. Sweep with {repeat}, or make this the baseline with --accept"
+        return Finding(level=FAIL, kind="configuration", text=text)
+
+    def status(self, pair: Matched) -> list[Finding]:
+        """Return what is to be said of the status: nothing where the row passes as it did."""
+        old, new, word = pair.before.status, pair.after.status, pair.status_change
+        because = _because(pair.after)
+        if new in UNMEASURED:
+            return [Finding(level=FAIL, kind=new, text=f"{new}{because}")]
+        if word is None:
+            known = Finding(level=KNOWN, kind="accepted failure", text=f"accepted failure: {new}{because}")
+            return [] if new in SUCCESSES else [known]
+        if word == WORSE:
+            return [Finding(level=FAIL, kind=STATUS, text=f"status {old} -> {new}{because}", command=self.look(pair))]
+        if old == PASS:  # now skipped: there is nothing left to compare, and the skip would let everything pass
+            return [Finding(level=FAIL, kind=STATUS, text=f"no longer judged: {old} -> {new}{because}")]
+        if new in SUCCESSES:
+            return [Finding(level=NOTICE, kind="fixed", text=f"fixed: {old} -> {new}")]
+        return [Finding(level=KNOWN, kind="accepted failure", text=f"accepted failure: {old}, now {new}{because}")]
+
+    def figures(self, pair: Matched) -> list[Finding]:
+        """Return which figures have changed, and which the baseline has and the sweep has not."""
+        if pair.after.status not in SUCCESSES:
+            return []
+        limits = self.limits(pair.before)
+        found = [self.figure(pair, change, limits[change.metric]) for change in pair.changed if change.metric in limits]
+        return found + [
+            Finding(
+                level=FAIL,
+                kind=metric,
+                text=f"{metric} {pair.before.column(metric).text(value)} -> no figure{_measured(pair)}",
+            )
+            for metric, value in _gone(pair, limits)
+        ]
+
+    def figure(self, pair: Matched, change: MetricChange, limit: Limit) -> Finding:
+        worse, exact = change.word == WORSE, change.column.kind == "count"
+        allowed = None if exact else limit.allowed(change.p, pair.disturbed)
+        doubtful = worse and pair.disturbed and not exact
+        return Finding(
+            level=FAIL if worse else NOTICE,
+            kind=change.metric if worse else change.word,
+            text=_figure(change, allowed) + (_disturbance(pair) if doubtful else ""),
+            command=self.repeat(pair) if doubtful else "",
+            change=change,
+            allowed=allowed,
+        )
+
+    def newcomer(self, row: Row) -> list[Finding]:
+        if row.status in HARMLESS:
+            return [Finding(level=NEW, kind="new row", text=f"new row: {row.status}")]
+        text = f"new row that failed: {row.status}{_because(row)}"
+        if self.rules.new_rows == written.IGNORE:
+            return [Finding(level=NEW, kind="new row", text=f"{text}. Not judged (new_rows: ignore)")]
+        return self.excused(row, [Finding(level=FAIL, kind=STATUS, text=text)])
+
+    def excused(self, row: Row, findings: list[Finding]) -> list[Finding]:
+        """Return the findings, those that an entry of the rules expects as flaky."""
+        return [self.excuse(row, finding) for finding in findings]
+
+    def excuse(self, row: Row, finding: Finding) -> Finding:
+        if finding.level != FAIL or finding.kind in UNMEASURED:
+            return finding
+        names = self.names[id(row)]
+        entry = next((entry for entry in self.live if entry.covers(names, finding.kind)), None)
+        if entry is None:
+            return finding
+        text = f"flaky ({one_line(entry.reason)}, until {entry.expires}): {finding.text}"
+        return replace(finding, level=FLAKY, text=text)
+
+    def entries(self) -> list[Case]:
+        """Return what is wrong with the rules themselves: entries that expired, names that nothing bears."""
+        cases = []
+        for entry in self.rules.flaky:
+            name = f"{entry.where}: {one_line(entry.title)}"
+            if entry.expired(self.today):
+                text = f"expired on {entry.expires}: fix it, or extend it with a reason (was: {one_line(entry.reason)})"
+                cases.append(_about(name, FAIL, "expired", text))
+            elif not any(self.covers(entry, row) for row in (*self.before.rows, *self.new)):
+                cases.append(_about(name, WARNING, "unmatched", "no row is called so: remove it, or correct a name"))
+        for key, section in (("model", self.rules.models), ("compiler", self.rules.compilers)):
+            for glob in section:
+                if not any(matches({key: glob}, names) for names in self.names.values()):
+                    text = "no row is called so: its limits hold for nothing"
+                    cases.append(_about(f"{key}s: {glob}", WARNING, "unmatched", text))
+        return cases
+
+    def around(self) -> list[Case]:
+        """Return what is to be said of the two sweeps as such."""
+        cases = []
+        if self.before.rows == self.after.rows and self.before.created == self.after.created:
+            cases.append(_about("baseline", WARNING, "itself", "it is this very sweep: nothing was compared"))
+        differs = measured_with(self.before, self.after)
+        if differs and self.rules.environment != written.IGNORE:
+            if self.rules.environment == written.FAIL:
+                level, note = FAIL, "(environment: fail)"
+            else:
+                level, note = WARNING, "Figures are compared all the same; with 'environment: fail' this fails"
+            cases.append(_about("environment", level, "environment", f"measured elsewhere: {_keys(differs)}. {note}"))
+        return cases
+
+    def covers(self, entry: Entry, row: Row) -> bool:
+        return matches(entry.rule, self.names[id(row)])
+
+    def repeat(self, pair: Matched) -> str:
+        """Return the command that repeats the job of a disturbed row; "" where it is not this sweep's fault."""
+        return self._of_job("rerun", pair) if pair.after.disturbed else ""
+
+    def look(self, pair: Matched) -> str:
+        return self._of_job("show", pair)
+
+    def _of_job(self, verb: str, pair: Matched) -> str:
+        if self.sweep is None or not pair.after.jobs:
+            return ""
+        return f"python -m orchestrator {verb} {shlex.quote(f'{self.sweep}:{pair.after.jobs[0]}')}"
+
+
+def limits_of(rules: Rules, names: Mapping[int, Names]) -> Limits:
+    """Return the limits by row. Rows of one model and compiler have the same: found once."""
+    known: dict[tuple[object, ...], Mapping[str, Limit]] = {}
+
+    def limits(row: Row) -> Mapping[str, Limit]:
+        called = names[id(row)]
+        key = (called["model"], called["compiler"])
+        if key not in known:
+            known[key] = rules.limits(called)
+        return known[key]
+
+    return limits
+
+
+def measured_with(before: Snapshot, after: Snapshot) -> dict[str, tuple[object, object]]:
+    """Return what differs of machine and packages: key -> (before, after)."""
+    found = differing(before.environment, after.environment)
+    return {key: pair for key, pair in found.items() if not key.startswith(NOT_MEASURED_WITH)}
+
+
+def titles(rows: Sequence[Row]) -> dict[int, str]:
+    """Return id(row) -> a name that no other of the rows has, as far as the columns tell them apart."""
+    made = unique([row.title for row in rows], [row.names for row in rows])
+    return {id(row): one_line(title) for row, title in zip(rows, made, strict=True)}
+
+
+def _about(name: str, level: str, kind: str, text: str) -> Case:
+    return Case(name=name, row=None, expected=False, findings=(Finding(level=level, kind=kind, text=text),))
+
+
+def _gone(pair: Matched, limits: Mapping[str, Limit]) -> list[tuple[str, float]]:
+    """Return the figures that only the baseline has. What is below a metric's floor may come and go."""
+    before = {metric: figure.middle for metric, figure in pair.before.figures.items()} | dict(pair.before.counts)
+    after = pair.after.figures.keys() | pair.after.counts.keys()
+    return [
+        (metric, before[metric])
+        for metric, limit in limits.items()
+        if metric in before and metric not in after and (metric in pair.before.counts or before[metric] > limit.floor)
+    ]
+
+
+def _figure(change: MetricChange, allowed: float | None) -> str:
+    """Return "speedup 1.31 -> 0.98: worse, 0.75x [0.72, 0.78], allowed 2 %"."""
+    show, ratio = change.column.text, COLUMNS["ratio"].text
+    text = f"{change.metric} {show(change.before)} -> {show(change.after)}: {change.word}"
+    if allowed is None or change.ratio is None:
+        return text
+    interval = "" if change.low is None else f" [{ratio(change.low)}, {ratio(change.high)}]"
+    alone = ", no interval" if change.low is None else ""
+    return f"{text}, {ratio(change.ratio)}x{interval}{alone}, allowed {100 * allowed:g} %"
+
+
+def _measured(pair: Matched) -> str:
+    return f" (measured: {pair.after.measured})" if pair.after.measured else ""
+
+
+def _disturbance(pair: Matched) -> str:
+    """Return what disturbed a row, for a person who must decide whether to believe its figures; "" if nothing did.
+
+    Only the first reasons: a busy machine gives one for every round.
+    """
+    after, before = (one_line(some(row.disturbed.split("; "), 2, "; ")) for row in (pair.after, pair.before))
+    return (f"; disturbed: {after}" if after else "") + (f"; the baseline was disturbed: {before}" if before else "")
+
+
+def _because(row: Row) -> str:
+    return f": {one_line(row.reason)}" if row.reason else ""
+
+
+def _keys(differs: Mapping[str, tuple[object, object]]) -> str:
+    """Return "threads 1 -> 3, dtype float32 -> float16 and 2 more"."""
+    return one_line(some((f"{key} {_text(old)} -> {_text(new)}" for key, (old, new) in differs.items()), LISTED_KEYS))
+
+
+def _text(value: object) -> str:
+    return "null" if value is None else str(value)

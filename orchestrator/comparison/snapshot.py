@@ -1,0 +1,318 @@
+"""A sweep in one value: its rows with their figures round by round, its settings, and where it was measured.
+
+What verbs compare. It is made from a sweep folder (`of_folder`), or read from a file that one was written to (`write`,
+`read`), such as the baseline of a gate: small enough to be committed, complete enough to be compared with intervals.
+Only standard library and statistics are imported: a snapshot of 10,000 jobs takes seconds, not a minute.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+from orchestrator import limits
+from orchestrator.columns import Column
+from orchestrator.comparison.changes import Figure
+from orchestrator.comparison.thresholds import METRICS
+from orchestrator.errors import UsageError
+from orchestrator.files import read_json, write_json
+from orchestrator.records import PASS, RAN_EAGER, REFERENCE_MEASURE, SCHEMA_VERSION, STATUSES, from_json, to_json
+from orchestrator.results.configuration import JobConfigs, flatten, settings
+from orchestrator.results.declared import compared
+from orchestrator.results.load import JobOutcome, SweepResults, fact, figure, is_figure, uncollected, worst
+from orchestrator.results.load import load as load_folder
+from orchestrator.results.memory import memory_of
+from orchestrator.results.metrics import COLUMNS, MIB, MS
+from orchestrator.results.naming import IDENTITY, Naming, measure_kind
+from orchestrator.results.performance import (
+    COUNTERS,
+    NOT_ITS_FAULT,
+    WIDEST,
+    compile_latency_of,
+    disturbances,
+    latency_of,
+    measured,
+    measured_of,
+    round_speedup,
+)
+from orchestrator.store import Sweep, SweepFolder
+from orchestrator.validity import check_name, check_time, without_schema
+
+KIND = "orchestrator snapshot"
+NOT_ENVIRONMENT = ("conf",)
+OF_WORKERS = ("host", "cpu", "cpu_capability", "gpu")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One workload, compiler and measure.
+
+    names: the columns that say what was run (`orchestrator.results.naming.IDENTITY`); config: the same as keys of the
+    configuration, complete; kind: what the measure is ("performance", "accuracy"); figures: metric -> its rounds, and
+    counts: metric -> the median over the rounds, both only where no round failed; disturbed: evidence, "" if quiet;
+    jobs: the ids of its rounds; measured: what was timed, where it is not what the row says; columns: what those
+    figures and counts are that the measure declares, and no built-in table has.
+    """
+
+    names: Mapping[str, Any]
+    config: Mapping[str, Any]
+    kind: str
+    status: str
+    reason: str
+    figures: Mapping[str, Figure]
+    counts: Mapping[str, int]
+    disturbed: str
+    jobs: tuple[str, ...]
+    measured: str = ""
+    columns: Mapping[str, Column] = field(default_factory=dict)
+
+    def column(self, metric: str) -> Column:
+        """Return what a figure of the row is."""
+        return self.columns[metric] if metric in self.columns else COLUMNS[metric]
+
+    @property
+    def title(self) -> str:
+        """Return the row's name for people."""
+        n = self.names
+        return f"{n['model']} {n['mode']} {n['dtype']} {n['device']} {n['compiler']} {n['measure']}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """name: how a person finds it again; environment: flat, "packages.torch" -> "2.13.0"; created: seconds since the
+    epoch; settings: key -> the values that the sweep has for it; jobs: status -> how many jobs have it."""
+
+    name: str
+    created: float
+    argv: tuple[str, ...]
+    settings: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    rows: tuple[Row, ...]
+    origin: str | None = None
+    effect_threshold: float | None = None
+    jobs: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> dict[str, Column]:
+        """What the figures are that measures declare; of two of one name the first."""
+        return {name: column for row in reversed(self.rows) for name, column in row.columns.items()}
+
+
+def of_folder(folder: SweepFolder, name: str | None = None) -> Snapshot:
+    """Read a sweep folder. Raises UsageError when it is none."""
+    with uncollected():
+        return of_results(load_folder(folder), name)
+
+
+def of_results(results: SweepResults, name: str | None = None) -> Snapshot:
+    """Return the snapshot of a sweep that was read."""
+    sweep = results.sweep
+    counts: dict[str, int] = defaultdict(int)
+    for outcome in results.outcomes:
+        counts[outcome.status] += 1
+    root = results.folder.root
+    point = sweep.points[0] if sweep.points else {}
+    return Snapshot(
+        name=name or f"{root.parent.name}/{root.name}",
+        created=sweep.created,
+        argv=sweep.argv,
+        settings={key: list(values) for key, values in settings(sweep.points).items()},
+        environment=environment(sweep, results.outcomes),
+        rows=tuple(_rows(results)),
+        origin=sweep.origin,
+        effect_threshold=figure(point, "effect_threshold"),
+        jobs=dict(counts),
+    )
+
+
+def environment(sweep: Sweep, outcomes: Sequence[JobOutcome] = ()) -> dict[str, Any]:
+    """Return where a sweep was measured, flat: its header, and what its workers know better or alone.
+
+    They may have run on another machine than the one that planned; on several, all are named.
+    """
+    header = {key: value for key, value in sweep.environment.items() if key not in NOT_ENVIRONMENT}
+    flat = flat_environment(header)
+    conf = fact(sweep.environment, "conf") or {}
+    flat |= {f"conf.{provider}": fact(copied, "sha256") for provider, copied in conf.items()}
+    seen: dict[str, dict[Any, None]] = defaultdict(dict)
+    for outcome in outcomes:
+        found = outcome.result.environment if outcome.result is not None else {}
+        for key, value in flat_environment({key: found[key] for key in OF_WORKERS if key in found}).items():
+            seen[key][value] = None
+    return flat | {key: next(iter(all)) if len(all) == 1 else ", ".join(map(str, all)) for key, all in seen.items()}
+
+
+def flat_environment(header: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an environment as flat keys; lists become one text, so that they are compared as a whole."""
+    flat = {}
+    for key, value in flatten(header):
+        if isinstance(value, (list, tuple)):
+            value = ", ".join(" ".join(map(str, v.values())) if isinstance(v, Mapping) else str(v) for v in value)
+        if value not in (None, "", {}):
+            flat[key] = value
+    return flat
+
+
+def _rows(results: SweepResults) -> list[Row]:
+    naming, configs = Naming(outcome.job for outcome in results.outcomes), JobConfigs()
+    families: dict[Any, list[JobOutcome]] = defaultdict(list)
+    for outcome in results.outcomes:
+        if outcome.job.measure.name != REFERENCE_MEASURE:  # no row: accuracy jobs show its failure
+            families[naming.family(outcome.job)].append(outcome)
+    rows = []
+    for outcomes in families.values():
+        rounds = sorted(outcomes, key=lambda outcome: outcome.job.round)
+        job, blame = rounds[0].job, worst(rounds)
+        rows.append(
+            Row(
+                names=naming.identity(job),
+                config=configs.of(job),
+                kind=measure_kind(job.measure),
+                status=blame.status,
+                reason=blame.reason,
+                figures=figures(rounds),
+                counts=counts(rounds),
+                disturbed="; ".join(disturbances(rounds)),
+                jobs=tuple(outcome.job.id for outcome in rounds),
+                measured=measured(rounds),
+                columns=declared_columns(rounds),
+            )
+        )
+    return rows
+
+
+def figures(rounds: Sequence[JobOutcome]) -> dict[str, Figure]:
+    """Return metric -> its value in each round that passed; nothing when a round failed by itself.
+
+    Units are those of the tables. A metric that a round lacks is left out of that round; values that are not positive
+    (a compile latency below the noise of a step) are no figures, nor are latencies of a compiler that ran in eager.
+    """
+    if not _sound(rounds):
+        return {}
+    values: dict[str, list[float]] = defaultdict(list)
+    halves: dict[str, list[float]] = defaultdict(list)
+    for outcome in rounds:
+        if outcome.status != PASS or outcome.result is None:
+            continue
+        numbers = [(column.name, value) for column, value in compared(outcome) if column.kind == "number"]
+        for metric, value in (*_of_round(outcome), *numbers):
+            if value is not None and is_figure(value):
+                values[metric].append(value)
+        estimate = round_speedup(outcome)
+        if estimate is not None:
+            values["speedup"].append(estimate.value)
+            if estimate.half is not None:
+                halves["speedup"].append(estimate.half)
+    for metric in ("speedup", "latency_ms") if any(RAN_EAGER in measured_of(outcome) for outcome in rounds) else ():
+        values.pop(metric, None)
+    return {
+        metric: Figure(values=tuple(seen), halves=tuple(halves[metric]) if len(halves[metric]) == len(seen) else ())
+        for metric, seen in values.items()
+    }
+
+
+def _of_round(outcome: JobOutcome) -> list[tuple[str, float | None]]:
+    latency, compiling, own = latency_of(outcome), compile_latency_of(outcome), memory_of(outcome).own
+    cache = fact(outcome.facts, "cache")
+    return [
+        ("latency_ms", None if latency is None else latency * MS),
+        (f"compile_latency_{cache}_s" if cache in ("cold", "warm") else "compile_latency_s", compiling),
+        ("own_memory_mib", None if own is None else own * MIB),
+    ]
+
+
+def counts(rounds: Sequence[JobOutcome]) -> dict[str, int]:
+    """Return metric -> its median over the rounds that passed; nothing when a round failed by itself."""
+    if not _sound(rounds):
+        return {}
+    seen: dict[str, list[float]] = defaultdict(list)
+    for outcome in rounds:
+        counters = fact(outcome.facts, "counters") if outcome.status == PASS else None
+        for name in COUNTERS if isinstance(counters, dict) else ():
+            value = figure(counters, name)
+            if value is not None:
+                seen[name].append(value)
+        for column, value in compared(outcome) if outcome.status == PASS else ():
+            if column.kind == "count" and column.name not in (counters or ()):
+                seen[column.name].append(value)
+    return {name: round(statistics.median(values)) for name, values in seen.items()}
+
+
+def declared_columns(rounds: Sequence[JobOutcome]) -> dict[str, Column]:
+    """Return what the figures are that are not built in."""
+    return {column.name: column for outcome in rounds for column, _ in compared(outcome) if column.name not in METRICS}
+
+
+def _sound(rounds: Sequence[JobOutcome]) -> bool:
+    return all(outcome.status in NOT_ITS_FAULT for outcome in rounds)
+
+
+def write(path: Path, snapshot: Snapshot) -> None:
+    """Write a snapshot as a JSON file, atomically. Raises UsageError when that is not possible."""
+    try:
+        write_json(path, {"kind": KIND, "schema": SCHEMA_VERSION, **_in_file(snapshot)})
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error}") from error
+
+
+def _in_file(snapshot: Snapshot) -> dict[str, Any]:
+    """Return a snapshot as JSON, without the columns of rows that declare none."""
+    data: dict[str, Any] = to_json(snapshot)
+    for row in data["rows"]:
+        if not row["columns"]:
+            del row["columns"]
+    return data
+
+
+def read(path: Path) -> Snapshot:
+    """Read a file that `write` made. Raises UsageError when it is none, is damaged or of another schema version."""
+    try:
+        data = read_json(path)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from error
+    if not isinstance(data, dict) or data.get("kind") != KIND:
+        raise UsageError(
+            f"{path} is no snapshot of a sweep: `orchestrator gate REF --against {path} --accept` makes one"
+        )
+    try:
+        data = without_schema(data)
+    except ValueError as error:
+        raise UsageError(f"{path} {error}") from error
+    try:
+        found = from_json(Snapshot, {key: value for key, value in data.items() if key != "kind"})
+        check_rows(found.rows)
+        check_time(found.created)
+        if not all(isinstance(values, list) and values for values in found.settings.values()):
+            raise ValueError("settings: expected lists of values")
+    except ValueError as error:
+        raise UsageError(f"{path} is damaged: {error}") from error
+    return found
+
+
+def check_rows(rows: Sequence[Row]) -> None:
+    """Raise ValueError for what no sweep can have found: it would become a wrong figure, or a traceback."""
+    for i, row in enumerate(rows):
+        if row.status not in STATUSES:
+            raise ValueError(f"rows[{i}].status: unknown status {row.status!r}")
+        if not row.names.keys() >= set(IDENTITY):
+            raise ValueError(f"rows[{i}].names: expected {', '.join(IDENTITY)}")
+        for column, name in row.names.items():
+            if not isinstance(name, (str, int, float, NoneType)):
+                raise ValueError(f"rows[{i}].names.{column}: expected a text or a number")
+            if isinstance(name, str):
+                check_name(name, column, limits.RECORD)  # labels say in which options two rows differ
+        for metric, declared in row.columns.items():
+            if metric != declared.name or metric in METRICS or declared.kind == "text":
+                raise ValueError(f"rows[{i}].columns.{metric}: expected a figure that is not built in")
+        for metric in (*row.figures, *row.counts):
+            if metric not in COLUMNS and metric not in row.columns:
+                raise ValueError(f"rows[{i}].figures.{metric}: no column says what it is")
+        for metric, seen in row.figures.items():
+            values, halves = seen.values, seen.halves
+            if not values or not all(map(is_figure, values)) or not all(0 <= h <= WIDEST for h in halves):
+                raise ValueError(f"rows[{i}].figures.{metric}: expected positive numbers")

@@ -1,0 +1,239 @@
+"use strict";
+// Puts rows into the charts' specifications (orchestrator/page/charts) and draws those that are in sight.
+
+const SVG_LIMIT = 3000;
+const NARROW = 560;
+const LEGEND_WIDTH = 190;
+const LINES = 80;
+const drawn = new Set();
+
+/** Return Vega's configuration in the page's own colours. */
+function chartTheme(width) {
+  const style = getComputedStyle(document.documentElement);
+  const of = (name) => style.getPropertyValue(name).trim();
+  const [ink, faint, line] = [of("--ink"), of("--faint"), of("--line")];
+  const font = getComputedStyle(document.body).fontFamily;
+  const labels = { labelColor: ink, titleColor: faint, labelFont: font, titleFont: font, titleFontWeight: "normal", labelFontSize: 12, titleFontSize: 12 };
+  return {
+    background: of("--card"),
+    font,
+    padding: 4,
+    view: { stroke: null },
+    axis: { ...labels, gridColor: line, domainColor: line, tickColor: line, labelLimit: width < NARROW ? 160 : 300, labelOverlap: true, labelSeparation: 6 },
+    axisX: { labelLimit: 140 },
+    legend: { ...labels, symbolBaseFillColor: faint, symbolBaseStrokeColor: faint, labelLimit: 240, rowPadding: 4, columnPadding: 16 },
+    text: { color: ink, font },
+    rule: { color: faint },
+    tick: { color: ink },
+    line: { color: faint },
+  };
+}
+
+/** One chart with its title, its controls and its views. */
+class ChartCard {
+  constructor(chart, rowsOf = visibleRows) {
+    this.chart = chart;
+    this.rowsOf = rowsOf;
+    this.order = Object.keys(chart.orders)[0] ?? "";
+    this.most = chart.lines ? Math.max(6, Math.min(chart.limit, Math.floor(LINES / COMPARED_SERIES))) : chart.limit;
+    this.limit = this.most;
+    this.choice = Object.keys(chart.choices)[0];
+    this.views = [];
+    this.dirty = true;
+    this.place = h("div", { class: chart.panels ? "panels" : "plot" });
+    this.count = h("p", { class: "note count", "aria-live": "polite" });
+    this.element = h("figure", { class: `chart${chart.panels || COMPARED_SERIES > chart.wide ? " wide" : ""}`, id: `chart-${chart.id}`, "aria-label": chart.title },
+      h("figcaption", {}, h("h3", {}, chart.title), h("p", { class: "note" }, chart.note), this.controls()), this.place, this.count);
+    drawn.add(this);
+    sight.observe(this.element);
+  }
+
+  controls() {
+    const { orders, choices } = this.chart;
+    const select = (title, options, change) => {
+      const element = h("select", {}, options.map(([value, text]) => h("option", { value }, text)));
+      element.addEventListener("change", () => {
+        change(element.value);
+        this.draw();
+      });
+      return h("label", { class: "field inline" }, h("span", {}, title), element);
+    };
+    const items = [];
+    if (Object.keys(orders).length) items.push(select("Order", Object.entries(orders), (value) => (this.order = value)));
+    if (Object.keys(choices).length) items.push(select("Figure", Object.entries(choices), (value) => (this.choice = value)));
+    if (Object.keys(orders).length) {
+      const sizes = [this.most, 2 * this.most, 4 * this.most].map((size) => [size, String(size)]);
+      this.size = select("Models at most", sizes, (value) => (this.limit = Number(value)));
+      items.push(this.size);
+    }
+    if (this.chart.panels && this.chart.data !== "overview") items.push(legend());
+    return h("div", { class: "controls" }, items);
+  }
+
+  refresh() {
+    this.dirty = true;
+    if (this.visible) this.draw();
+  }
+
+  draw() {
+    this.dirty = false;
+    for (const view of this.views) view.finalize();
+    this.views = [];
+    const groups = this.groups();
+    const shown = groups.slice(0, this.limit);
+    if (this.size) this.size.hidden = groups.length <= this.most;
+    this.element.classList.toggle("empty", shown.length === 0);
+    this.count.textContent = this.said(groups.length, shown);
+    this.place.style.minHeight = `${this.place.offsetHeight}px`;
+    const panels = this.chart.panels ? shown.map((group) => [group.name, this.datasets([group])]) : shown.length ? [[null, this.datasets(shown)]] : [];
+    this.place.replaceChildren();
+    const drawing = panels.map(([title, data]) => this.panel(title, data));
+    return Promise.all(drawing).then(() => (this.place.style.minHeight = ""));
+  }
+
+  /** Return the workloads that have what the chart needs, each with its rows, in order. */
+  groups() {
+    if (this.chart.data === "overview") return overviewGroups(this.choice);
+    const { needs, compiled } = this.chart;
+    const has = (row) => needs.every((names) => names.split("|").some((name) => rows.get(row, name) !== null));
+    const groups = new Map();
+    for (const row of this.rowsOf()) {
+      if (!has(row) || (compiled && isEager(row))) continue;
+      const name = workloadOf(row);
+      if (!groups.has(name)) groups.set(name, { name, rows: [] });
+      groups.get(name).rows.push(row);
+    }
+    const list = [...groups.values()];
+    const column = this.order.replace(/^-/, "");
+    if (!column) return list.sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
+    const sign = this.order.startsWith("-") ? -1 : 1;
+    for (const group of list) {
+      const values = group.rows.map((row) => rows.get(row, column)).filter((value) => typeof value === "number");
+      group.at = values.length ? Math.min(...values.map((value) => sign * value)) : Infinity;
+    }
+    return list.sort((a, b) => a.at - b.at || 0);
+  }
+
+  said(count, shown) {
+    if (count === 0) return "Nothing of what is filtered has these figures.";
+    const thinned = this.chart.data === "samples" && shown.some((group) => group.rows.some(isThinned));
+    const first = shown.length < count ? `${shown.length} of ${plural(count, "workload")}, ${this.chart.orders[this.order] ?? "in order"}. ` : "";
+    const many = this.chart.data === "samples" && shown.some((group) => sampleCount(group.rows) > PANEL_SAMPLES);
+    const dots = many ? `Of more than ${PANEL_SAMPLES.toLocaleString("en")} samples an even choice is drawn. ` : "";
+    return first + dots + (thinned ? "Processes without dots show only quantiles: this page has no room for all samples; they are in jobs/*/result.json." : "");
+  }
+
+  datasets(groups) {
+    const kind = this.chart.data;
+    if (kind === "overview") return { rows: groups[0].records };
+    if (kind === "samples") return sampleSets(groups[0].rows);
+    if (kind === "phases") return { rows: groups[0].rows.flatMap(phaseRecords) };
+    return { rows: groups.flatMap((group) => group.rows.map((row) => this.record(row, group.name))) };
+  }
+
+  record(row, workload) {
+    const series = seriesOf(row);
+    const job = jobOfRow(row);
+    const record = { workload, series, key: `${workload}\n${series}`, series_number: DATA.series.indexOf(series), job: job === undefined ? null : jobName(job) };
+    record.status = rows.get(row, "performance") ?? rows.get(row, "accuracy");
+    for (const name of this.chart.fields) record[name] = rows.get(row, name);
+    return record;
+  }
+
+  async panel(title, datasets) {
+    const element = h("div", { class: "view" });
+    const box = title === null ? element : h("div", { class: "panel" }, h("h4", { title }, title), element);
+    this.place.append(box);
+    const many = Object.values(datasets).reduce((sum, records) => sum + records.length, 0);
+    const view = await drawChart(element, this.chart, datasets, many);
+    if (view) this.views.push(view);
+  }
+}
+
+/** Draw a specification with its data. Clicking a mark that belongs to a job opens it. */
+async function drawChart(element, chart, datasets, many) {
+  const spec = { ...coloured(chart.spec), description: chart.title, datasets };
+  const width = element.clientWidth;
+  const params = { narrow: width < NARROW, lines: TELLING.length ? 2 : 1, columns: Math.max(Math.floor(width / LEGEND_WIDTH), 1) };
+  spec.params = Object.entries(params).map(([name, value]) => ({ name, value }));
+  const result = await vegaEmbed(element, spec, {
+    mode: "vega-lite",
+    ast: true, // expressions are interpreted: the page forbids scripts made of text
+    renderer: many > SVG_LIMIT ? "canvas" : "svg",
+    config: chartTheme(element.clientWidth),
+    actions: { export: true, source: false, compiled: false, editor: false },
+    defaultStyle: false, // its style sheet is no part of the page's policy; report.css has what is used of it
+    forceActionsMenu: true,
+    logLevel: vega.Error, // it warns of every chart whose width is the container's and whose height is its rows'
+    tooltip: { disableDefaultStyle: true, theme: "page" },
+    downloadFileName: `${chart.id}`,
+  });
+  result.view.addEventListener("click", (event, item) => {
+    const job = item?.datum?.job ? jobOfName(item.datum.job) : undefined;
+    if (job !== undefined) openJob(job);
+  });
+  return result;
+}
+
+/** Return a specification in colours that can be seen on the page's background. */
+function coloured(spec) {
+  const dark = getComputedStyle(document.documentElement).colorScheme === "dark";
+  if (!dark) return spec;
+  const replace = (text, [from, to]) => text.replaceAll(from, to);
+  return JSON.parse(Object.entries(CHARTS.on_dark).reduce(replace, JSON.stringify(spec)));
+}
+
+/** Return the legend of the series for cards of panels, which have no room for one each. */
+function legend() {
+  const scale = CHARTS.series;
+  const items = scale.names.map((name, i) => {
+    const sign = h("i", { class: `sign ${scale.shapes[i]}`, "aria-hidden": "true" });
+    sign.style.background = scale.colours[i];
+    return h("li", {}, sign, name);
+  });
+  return h("ul", { class: "legend", "aria-label": "Legend" }, items);
+}
+
+// -- when to draw
+
+const sight = new IntersectionObserver(
+  (entries) => {
+    for (const entry of entries) {
+      const card = [...drawn].find((one) => one.element === entry.target);
+      if (!card) continue;
+      card.visible = entry.isIntersecting;
+      if (card.visible && card.dirty) card.draw();
+    }
+  },
+  { rootMargin: "300px" },
+);
+
+function refreshCharts() {
+  for (const card of drawn) card.refresh();
+}
+
+/** Draw what is out of sight too, one card at a time, when nothing else is to be done: printing needs them. */
+function drawWhenIdle() {
+  const card = [...drawn].find((one) => one.dirty && one.element.isConnected && !one.element.closest("[hidden]"));
+  if (!card) return;
+  const later = window.requestIdleCallback ?? ((callback) => setTimeout(callback, 200));
+  later(() => {
+    if (card.dirty) card.draw();
+    drawWhenIdle();
+  });
+}
+
+function chartSection() {
+  const cards = CHARTS.sweep.filter((chart) => COMPARED_SERIES >= chart.least).map((chart) => new ChartCard(chart));
+  const narrow = cards.filter((card) => !card.element.classList.contains("wide"));
+  if (narrow.length % 2) narrow.at(-1).element.classList.add("wide");
+  let key = null, waiting = null;
+  onState(() => {
+    const now = FILTERS.map((name) => state[name]).join("\n");
+    if (now === key) return;
+    key = now;
+    clearTimeout(waiting);
+    waiting = setTimeout(refreshCharts, 150);
+  });
+  return section("charts", "Charts", h("div", { class: "charts" }, cards.map((card) => card.element)));
+}

@@ -1,0 +1,166 @@
+"""What a page knows: one JSON value, made of one sweep or several. No HTML and no charts in it.
+
+Everything a person can see is in here as data, and the page's scripts make text of it, never markup: a model may be
+called `<script>`. `assets/data.js` is the reader.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from orchestrator.columns import Column
+from orchestrator.comparison import snapshot
+from orchestrator.page.columnar import pack, rounded
+from orchestrator.page.job_details import Interned
+from orchestrator.page.jobs import JobsOfSweep
+from orchestrator.page.side_by_side import side_by_side
+from orchestrator.records import HARMLESS, NOT_RUN, SUCCESSES
+from orchestrator.results.configuration import settings
+from orchestrator.results.flags import MARKS, failures, flagged
+from orchestrator.results.load import WORST_FIRST, SweepResults, fact
+from orchestrator.results.metrics import COLUMNS
+from orchestrator.results.naming import is_eager
+from orchestrator.results.overview import OVERVIEW
+from orchestrator.results.tables import JOBS, SUMMARY, Table, Tables
+
+Document = dict[str, Any]
+
+FORMAT_VERSION = 1
+DETAILS_BUDGET = 5_000_000
+"""Bytes of samples, facts and logs, of all sweeps together: with the rest a page of 10,000 rows is under 15 MB."""
+LISTED = 300
+"""So many rows of a measure's own table are on the page; tables/*.csv has all."""
+CONFIGURATION = ("workload", "compiler_config", "measure_config")
+JOB_COLUMNS = ("sweep", "row", *(name for name in JOBS if name != "log"), *CONFIGURATION)
+ROW_COLUMNS = ("sweep", *(name for name in SUMMARY if name not in ("log", "accuracy_log")))
+"""Logs are found by the job's id."""
+
+
+def document(sweeps: Sequence[tuple[SweepResults, Tables]], place: Path, *, running: bool = False) -> Document:
+    """Return all that the page shows that will lie in the folder `place`.
+
+    `running`: the sweep has not ended, and the page will be written again.
+    """
+    names = unique_names([results for results, _ in sweeps])
+    records = Interned()
+    parts: list[JobsOfSweep] = []
+    first_row = first_job = 0
+    for results, tables in sweeps:
+        budget = DETAILS_BUDGET // len(sweeps)
+        part = JobsOfSweep(
+            results, tables, records, number=len(parts), first_row=first_row, first_job=first_job, budget=budget
+        )
+        parts.append(part)
+        first_row += len(tables.summary.rows)
+        first_job += len(results.outcomes)
+    own: dict[str, Column] = {}
+    findings = [
+        {"sweep": i, "name": name, **listed(table)}
+        for i, (_, tables) in enumerate(sweeps)
+        for name, table in tables.findings.items()
+        if all(column.means(own.setdefault(called, column)) for called, column in table.own.items())
+    ]
+    listed_columns = (name for table in findings for name in table["columns"])
+    used = dict.fromkeys((*SUMMARY, *OVERVIEW, *JOBS, *listed_columns))
+    summary = [{"sweep": i, **row} for i, (_, tables) in enumerate(sweeps) for row in tables.summary.rows]
+    return {
+        "format": FORMAT_VERSION,
+        "running": running,
+        "sweeps": [
+            {**header(results, place), "name": name, "short": short}
+            for (results, _), name, short in zip(sweeps, names, short_names(names), strict=True)
+        ],
+        "columns": {name: described(own[name] if name in own else COLUMNS[name]) for name in used},
+        "statuses": {status: status_kind(status) for status in WORST_FIRST},
+        "series": series(summary, short_names(names)),
+        "summary": pack(ROW_COLUMNS, summary),
+        "overview": [{"sweep": i, **row} for i, (_, tables) in enumerate(sweeps) for row in tables.overview.rows],
+        "flags": [[flag.mark, flag.row, rounded(flag.times)] for flag in flagged(summary)],
+        "marks": {name: dataclasses.asdict(mark) for name, mark in MARKS.items()},
+        "failures": [dataclasses.asdict(group) for group in failures(summary)],
+        "jobs": pack(JOB_COLUMNS, [job for part in parts for job in part.rows]),
+        "needs": [needs for part in parts for needs in part.needs],
+        "quantiles": [values for part in parts for values in part.quantiles],
+        "memory": [peaks for part in parts for peaks in part.memory],
+        "details": [text for part in parts for text in part.details.texts],
+        "complete_details": all(part.details.complete for part in parts),
+        "records": records.values,
+        "self_test": [dict(row) for _, tables in sweeps for row in tables.self_test.rows],
+        "findings": findings,
+        "side_by_side": side_by_side([results for results, _ in sweeps], [part.row_of for part in parts]),
+    }
+
+
+def header(results: SweepResults, place: Path) -> dict[str, Any]:
+    """Return who asked what, when, where and with which code, and how far it has come."""
+    sweep, root = results.sweep, results.folder.root
+    git = fact(sweep.environment, "git")
+    return {
+        "folder": os.path.relpath(root, place),
+        "command": shlex.join(["python", "-m", "orchestrator", *sweep.argv]),
+        "origin": sweep.origin,
+        "created": sweep.created,
+        "commit": fact(git, "commit"),
+        "changed_files": fact(git, "changed") or [],
+        "jobs": dict(Counter(outcome.status for outcome in results.outcomes)),
+        "planned": len(results.outcomes),
+        "done": sum(outcome.status != NOT_RUN for outcome in results.outcomes),
+        "environment": snapshot.environment(sweep, results.outcomes),
+        "settings": {key: list(values) for key, values in settings(sweep.points).items()},
+    }
+
+
+def listed(table: Table) -> dict[str, Any]:
+    """Return the first rows of a table of another measure, the columns that hold something, and how many it has."""
+    names = [name for name in table.columns if name != "log" and any(row[name] is not None for row in table.rows)]
+    return {
+        "columns": names,
+        "rows": [[rounded(row[name]) for name in names] for row in table.rows[:LISTED]],
+        "total": len(table.rows),
+    }
+
+
+def unique_names(sweeps: Sequence[SweepResults]) -> list[str]:
+    """Return the names by which people call the sweeps, with a number where two are called the same."""
+    names = [results.folder.name for results in sweeps]
+    return [f"{name} ({i})" if names.count(name) > 1 else name for i, name in enumerate(names, start=1)]
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Return the names without their date where the time alone tells them apart."""
+    short = [name.rpartition("/")[2] for name in names]
+    return short if len(set(short)) == len(names) else list(names)
+
+
+def series(summary: Sequence[Mapping[str, Any]], sweeps: Sequence[str]) -> list[str]:
+    """Return what colour and shape tell apart: compilers, eager first, and in several sweeps compiler and sweep."""
+    compilers = sorted({row["compiler"] for row in summary}, key=lambda name: (not is_eager(name), name))
+    if len(sweeps) == 1:
+        return compilers
+    present = {(row["compiler"], row["sweep"]) for row in summary}
+    pairs = itertools.product(compilers, range(len(sweeps)))
+    return [f"{compiler} · {sweeps[i]}" for compiler, i in pairs if (compiler, i) in present]
+
+
+def described(column: Column) -> dict[str, str]:
+    """Return what a page needs to show a column: how it is printed, in words of `assets/data.js`, and what it means."""
+    words, unit = column.heading
+    return {
+        "title": words,
+        "unit": unit,
+        "better": column.better,
+        "form": "text" if column.kind == "text" else column.format,
+        "doc": column.doc,
+    }
+
+
+def status_kind(status: str) -> str:
+    """Return good, idle (not run, or not possible here) or bad."""
+    return "good" if status in SUCCESSES else "idle" if status in (NOT_RUN, *HARMLESS) else "bad"

@@ -1,0 +1,117 @@
+"""The page of a sweep, or of several: one file that opens anywhere, offline, and asks nobody for anything.
+
+The page is a template with the style sheet, the scripts and the data inside (`assets/`). What was measured or named
+goes in as JSON and is made into text nodes by the scripts; a Content-Security-Policy allows exactly the scripts that
+are in the file (by their hashes) and no request at all, so that even a defect in that could not load or send anything.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.errors import UsageError
+from orchestrator.files import write_text
+from orchestrator.page import charts
+from orchestrator.page.charts.chart import ON_DARK, series_scales
+from orchestrator.page.data import document
+from orchestrator.results.naming import is_eager
+from orchestrator.store import SweepFolder
+
+if TYPE_CHECKING:
+    from orchestrator.results.load import SweepResults
+    from orchestrator.results.tables import Tables
+
+LIBRARIES = ("vega", "vega-lite", "vega-embed")
+SCRIPTS = ("data", "dom", "state", "job", "records", "charts", "table", "summary", "findings", "compare", "main")
+"""In the order in which they need each other."""
+
+
+def write(folder: SweepFolder, results: SweepResults, tables: Tables, *, running: bool = False) -> None:
+    """Write the sweep's report.html, atomically. Raises OSError when the folder cannot be written."""
+    write_text(folder.page, page([(results, tables)], folder.root, running=running))
+
+
+def write_file(file: Path, sweeps: Sequence[tuple[SweepResults, Tables]], *, running: bool = False) -> None:
+    """Write the page of one sweep or several to a file of the user's. Raises UsageError when that is not possible."""
+    if os.path.isdir(file):
+        raise UsageError(f"--html {file} is a folder; name the file to write, such as {file / 'report.html'}")
+    try:
+        write_text(file, page(sweeps, file.absolute().parent, running=running))
+    except OSError as error:
+        raise UsageError(f"--html {file} cannot be written: {error}") from error
+
+
+def page(sweeps: Sequence[tuple[SweepResults, Tables]], place: Path, *, running: bool = False) -> str:
+    """Return the page that will lie in the folder `place`. Same folders in, same bytes out."""
+    data = document(sweeps, place, running=running)
+    compilers = sorted({row["compiler"] for row in data["overview"]}, key=lambda name: (not is_eager(name), name))
+    style = _asset("report.css")
+    scripts = [_script(f"vendor/{name}.min.js") for name in LIBRARIES] + [_script(f"{name}.js") for name in SCRIPTS]
+    parts = {
+        "title": html.escape(f"{', '.join(sweep['name'] for sweep in data['sweeps'])} · orchestrator"),
+        "policy": policy(scripts, style),
+        "style": style,
+        "data": json_block(data),
+        "charts": json_block(chart_data(data["series"], compilers)),
+        "scripts": "\n".join(f"<script>{script}</script>" for script in scripts),
+    }
+    pieces = _asset("page.html").split("{{")
+    return pieces[0] + "".join(_filled(piece, parts) for piece in pieces[1:])
+
+
+def chart_data(series: Sequence[str], compilers: Sequence[str]) -> dict[str, Any]:
+    """Return the charts of the page, and colours and shapes for legends outside of them."""
+    colour, shape = series_scales(series)
+    return {
+        "sweep": [asdict(chart) for chart in charts.of_sweep(series)],
+        "job": [asdict(chart) for chart in charts.of_job()],
+        "several": [asdict(chart) for chart in charts.of_several(compilers)],
+        "on_dark": dict(ON_DARK),
+        "series": {"names": list(series), "colours": colour["scale"]["range"], "shapes": shape["scale"]["range"]},
+    }
+
+
+def json_block(value: Any) -> str:
+    """Return JSON that can stand in a script element: ASCII without "<", so that nothing in it ends the element."""
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def policy(scripts: Iterable[str], style: str) -> str:
+    """Return the Content-Security-Policy: these scripts and this style, and not a single request.
+
+    Style *attributes* are allowed: Vega's SVG has some, and they can load nothing under `default-src 'none'`.
+    """
+    allowed = " ".join(_hash(script) for script in scripts)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src-elem {_hash(style)}; style-src-attr 'unsafe-inline'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _filled(piece: str, parts: dict[str, str]) -> str:
+    name, _, rest = piece.partition("}}")
+    return parts[name] + rest
+
+
+def _script(name: str) -> str:
+    """Return a script without the comment that makes a browser's debugger ask for a source map."""
+    lines = _asset(name).splitlines()
+    return "\n".join(line for line in lines if not line.startswith("//# sourceMappingURL")) + "\n"
+
+
+def _asset(name: str) -> str:
+    return resources.files("orchestrator.page").joinpath("assets", *name.split("/")).read_text(encoding="utf-8")

@@ -1,0 +1,129 @@
+"""The main charts of the page as pictures, for papers: the same specifications, drawn without a browser.
+
+Needs vl-convert-python, which has Vega and a renderer in it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import UsageError
+from orchestrator.exchange.dynamobench import word
+from orchestrator.page.charts import compilation, heat_map, memory, peak, speedup
+from orchestrator.page.charts.chart import Chart
+from orchestrator.results.naming import is_eager, telling
+from orchestrator.results.overview import SECTION
+from orchestrator.results.tables import Tables
+
+EXTRA = "Pictures need vl-convert-python, which is not installed: pip install 'orchestrator[plots]'"
+MOST = 100
+"""Workloads of one picture: of more nobody could read a name."""
+WIDTH = 480
+SCALE = 200 / 72
+"""PNG: 200 dots per inch."""
+WORDS = {"batch_size": "batch ", "sequence_length": "length ", "seed": "seed ", "threads": "threads "}
+
+Row = Mapping[str, Any]
+
+
+def export(tables: Tables, folder: Path, form: str) -> list[str]:
+    """Write <chart>_<suite>_<mode>_<dtype>_<device>.<form>; return a line for each.
+
+    Raises UsageError when vl-convert-python is not installed, or there is nothing to draw, or a file cannot be written.
+    """
+    try:
+        import vl_convert
+    except ImportError:
+        raise UsageError(EXTRA) from None
+    lines = []
+    for key, rows in _sections(tables.summary.rows).items():
+        for chart, drawn_rows in _charts(rows):
+            drawn, count = _filled(chart, drawn_rows, " · ".join(key[:4]))
+            if drawn is None:
+                continue
+            svg = form == "svg"
+            content = vl_convert.vegalite_to_svg(drawn) if svg else vl_convert.vegalite_to_png(drawn, scale=SCALE)
+            path = folder / f"{chart.id}_{'_'.join(word(part) for part in key)}.{form}"
+            try:
+                path.write_bytes(content.encode() if isinstance(content, str) else content)
+            except OSError as error:
+                raise UsageError(f"{path} cannot be written: {error}") from error
+            lines.append(f"{path}" + (f"  the first {MOST} of {count} workloads" if count > MOST else ""))
+    if not lines:
+        raise UsageError("there is nothing to draw: no job has figures yet")
+    return lines
+
+
+def _sections(summary: Sequence[Row]) -> dict[tuple[str, ...], list[Row]]:
+    """Return the rows that may be compared; seed and threads are in a key only where they tell sections apart."""
+    sections: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+    shown = [*SECTION[:4], *telling(summary, SECTION[4:])]
+    for row in summary:
+        sections[tuple(WORDS.get(name, "") + str(row[name]) for name in shown)].append(row)
+    return sections
+
+
+def _charts(rows: Sequence[Row]) -> list[tuple[Chart, Sequence[Row]]]:
+    """Return the charts, each with the rows that it shows: eager only where it has a figure of its own."""
+    compiled = [row for row in rows if not is_eager(row["compiler"])]
+    everyone, compilers = _series(rows), _series(compiled)
+    return [
+        (speedup.chart(compilers), compiled),
+        (heat_map.chart(compilers), compiled),
+        (compilation.chart(compilers), compiled),
+        (peak.chart(everyone), rows),
+        (memory.against_latency(everyone), rows),
+    ]
+
+
+def _series(rows: Sequence[Row]) -> list[str]:
+    return sorted({row["compiler"] for row in rows}, key=lambda name: (not is_eager(name), name))
+
+
+def _filled(chart: Chart, rows: Sequence[Row], section: str) -> tuple[dict[str, Any] | None, int]:
+    """Return the chart's specification with its data, and how many workloads have some; None where none has."""
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row, workload in zip(rows, _workloads(rows), strict=True):
+        if all(any(row[name] is not None for name in names.split("|")) for names in chart.needs):
+            groups[workload].append(row)
+    order = next(iter(chart.orders), "")
+    names = sorted(groups, key=lambda name: _rank(groups[name], order, name))[:MOST]
+    series = _series(rows)
+    records = [
+        {
+            "workload": name,
+            "series": row["compiler"],
+            "key": f"{name}\n{row['compiler']}",
+            "series_number": series.index(row["compiler"]),
+            "status": row["performance"] or row["accuracy"],
+            **{field: row[field] for field in chart.fields},
+        }
+        for name in names
+        for row in groups[name]
+    ]
+    size = {"width": WIDTH, "autosize": {"type": "pad"}, "padding": 12, "background": "white"}
+    title = {"text": chart.title, "subtitle": section, "anchor": "start", "offset": 12}
+    return ({**chart.spec, **size, "title": title, "datasets": {"rows": records}} if records else None), len(groups)
+
+
+def _workloads(rows: Sequence[Row]) -> list[str]:
+    """Return the name of each row's workload: the model, and what else tells rows of one model apart."""
+    seen: dict[tuple[str, str], set[Any]] = defaultdict(set)
+    names = ("batch_size", "sequence_length")
+    for row in rows:
+        for name in names:
+            seen[row["model"], name].add(row[name])
+    differing = [name for name in names if any(len(values) > 1 for (_, own), values in seen.items() if own == name)]
+    return [
+        " · ".join([row["model"], *(WORDS[n] + str(row[n]) for n in differing if row[n] is not None)]) for row in rows
+    ]
+
+
+def _rank(rows: Sequence[Row], order: str, name: str) -> tuple[float, str]:
+    """Return the place of a workload: by its smallest, or with a minus sign largest, value of a column."""
+    column, sign = order.removeprefix("-"), -1 if order.startswith("-") else 1
+    values = [sign * row[column] for row in rows if isinstance(row.get(column), (int, float))]
+    return (min(values, default=float("inf")), name)

@@ -1,0 +1,213 @@
+"""A history for people: a line for each point with a dot and whiskers, and what else changed where it moved."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.text import Text
+
+from orchestrator import markdown
+from orchestrator.columns import Column
+from orchestrator.comparison.compare import MetricChange
+from orchestrator.comparison.history import Read, Series, SeriesPoint, column_of, title
+from orchestrator.views.document import PAGE, Document, Heading, Listing, Paragraph, Piece
+from orchestrator.views.layout import cut, paragraph, plain
+from orchestrator.words import more, plural
+
+LISTED, POINTS, CAUSES = 20, 60, 6
+"""So many series, points of all of them, and causes of a change a terminal shows; the others are counted."""
+FEWEST = 3
+"""So many points of a series are shown in any case, the newest; and as many more that moved."""
+NARROWEST, WIDEST = 10, 60
+"""Columns of the plot: with fewer there is none."""
+NAME = 32
+FIRST = ("packages.", "torch.", "driver", "gpu", "git.commit", "git.", "orchestrator")
+"""Causes that are named first, by the beginning of their keys."""
+MARKS = "├─●┤"
+
+
+def document(series: Sequence[Series], found: Read, metric: str, named: Sequence[str] | None) -> Document:
+    """Return series below their machines, what the marks mean, and what could not be read. named: the roots."""
+    moving = sum(one.moved for one in series)
+    points = [point for one in series for point in one.points]
+    legend = f"{MARKS[2]} value, {MARKS[0]}{MARKS[1] * 2}{MARKS[3]} its 95 % interval, on one scale for each series"
+    legend += "; * measured under disturbance" * any(point.row.disturbed for point in points)
+    legend += "; r a rerun" * any(point.sweep.origin for point in points)
+    where = ", ".join(named or ("outputs",))
+    summary = (
+        f"{plural(len(found.snapshots), 'sweep')} below {where}: {metric} of {len(series)} series, {moving} moved."
+    )
+    summary += f" {len(found.unreadable)} cannot be read:" * bool(found.unreadable)
+    unreadable = Listing([f"{sweep}: {reason}" for sweep, reason in found.unreadable], indent="  ", rest="")
+    return Document(
+        "History",
+        [
+            _All(series, column_of(series, metric)),
+            Paragraph(legend if points else "", "dim"),
+            Paragraph(summary),
+            unreadable,
+        ],
+    )
+
+
+@dataclass(frozen=True)
+class _All:
+    """Series below their machines; where they are too many, those that moved."""
+
+    series: Sequence[Series]
+    column: Column
+
+    def lines(self, width: int) -> Iterator[Text]:
+        for piece in self._pieces(1):
+            yield from piece.lines(width)
+
+    def markdown(self) -> list[str]:
+        return "\n\n".join("\n".join(piece.markdown()) for piece in self._pieces(PAGE)).split("\n")
+
+    def _pieces(self, times: int) -> Iterator[Piece]:
+        most = LISTED * times
+        chosen = {id(one) for one in sorted(self.series, key=lambda one: not one.moved)[:most]}
+        machine = None
+        for one in self.series:
+            if id(one) not in chosen:
+                continue
+            if machine != one.machine:
+                machine = one.machine
+                yield Heading(title(machine), style="bold reverse", above=False, short=True)
+            yield _Points(one, self.column, max(FEWEST, times * POINTS // len(chosen)))
+        if len(self.series) > most:
+            rest = f"and {len(self.series) - most:,} series more: --model, --compiler choose"
+            yield Paragraph(f"{rest}; --json and --csv have all", wrap=False)
+
+
+@dataclass(frozen=True)
+class _Points:
+    """One line per point: sweep, value, plot, change; below a point that moved, what else changed."""
+
+    series: Series
+    column: Column
+    most: int
+
+    def lines(self, width: int) -> Iterator[Text]:
+        yield Text(plain(self.series.label), "bold")
+        points = _chosen(self.series.points, self.most)
+        yield from (Text(f"  {left}") for left in self._left(points))
+        cells = [("sweep", self.column.name, "change", "")] + [_cells(point, self.column) for point in points]
+        widths = [max(len(row[i]) for row in cells) for i in range(3)]
+        room = min(width - 2 - sum(widths) - 3 * 2, WIDEST)
+        low, high = scale(points)
+        plots = [_axis(low, high, self.column, room), *(_plot(point, low, high, room) for point in points)]
+        for row, plot, point in zip(cells, plots, (None, *points), strict=True):
+            line = Text(f"  {row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  ", "" if point else "dim")
+            line.append(f"{plot:<{room}}  " if room >= NARROWEST else "", "" if point else "dim")
+            line.append(row[2], row[3] if point else "dim")
+            line.rstrip()
+            line.truncate(width, overflow="ellipsis")
+            yield line
+            if point is not None and point.causes is not None:
+                yield Text(paragraph(f"    {_why(point)}", width, indent="      "))
+
+    def markdown(self) -> list[str]:
+        points = _chosen(self.series.points, self.most)
+        rows = [[*_cells(point, self.column)[:3], "" if point.causes is None else _why(point)] for point in points]
+        cells = [[markdown.text(text) if text else "" for text in row] for row in rows]
+        left = ["", *self._left(points)] if len(points) < len(self.series.points) else []
+        titles = ["sweep", markdown.text(self.column.name), "change", ""]
+        return [f"**{markdown.text(self.series.label)}**", "", *markdown.table(titles, cells), *left]
+
+    def _left(self, points: Sequence[SeriesPoint]) -> list[str]:
+        left = len(self.series.points) - len(points)
+        return [f"{left} other points are in --json and --csv"] if left else []
+
+
+def _chosen(points: Sequence[SeriesPoint], most: int) -> list[SeriesPoint]:
+    """Return the newest points, and the newest of those that moved."""
+    kept = {id(point) for point in points[-most:]} | {id(p) for p in [p for p in points if p.moved][-most:]}
+    return [point for point in points if id(point) in kept]
+
+
+def _cells(point: SeriesPoint, column: Column) -> tuple[str, str, str, str]:
+    """Return sweep, value with interval, change, and the style of the change."""
+    mark = " r" if point.sweep.origin else ""
+    value = point.row.status if point.value is None else _value(column, point.value)
+    if point.low is not None and point.high is not None:
+        value += f" [{column.text(point.low)}, {column.text(point.high)}]"
+    change = point.change
+    words = [_percent(column, change)] if change is not None else []
+    words += [str(point.word)] if point.moved else []
+    style = {"better": "green", "worse": "red", "changed": "yellow"}.get(point.word or "", "dim")
+    return cut(point.sweep.name, NAME) + mark, value + "*" * bool(point.row.disturbed), " ".join(words), style
+
+
+def _percent(column: Column, change: MetricChange) -> str:
+    """Return the size of a change: relative, or for a count both counts."""
+    if column.kind == "count" or change.ratio is None:
+        return f"{column.text(change.before)} -> {column.text(change.after)}"
+    return f"{round((change.ratio - 1) * 100, 1) + 0.0:+.1f} %"  # + 0.0: no "-0.0"
+
+
+def _why(point: SeriesPoint) -> str:
+    """Return what else changed where a point moved, the reason of a failure, and whether it was disturbed."""
+    words = causes(point.causes, CAUSES) or ["nothing that is recorded changed"]
+    words = [point.row.reason] * bool(point.row.reason) + words
+    words += [f"measured under disturbance ({cut(point.row.disturbed, 60)})"] * bool(point.row.disturbed)
+    return f"{point.word}: {'; '.join(words)}"
+
+
+def _value(column: Column, value: float) -> str:
+    return column.text(value) + "x" * (column.name == "speedup")
+
+
+def scale(points: Sequence[SeriesPoint]) -> tuple[float, float]:
+    """Return the ends of the scale: all values and intervals are within."""
+    seen = [v for point in points for v in (point.low, point.value, point.high) if v is not None]
+    return (min(seen), max(seen)) if seen else (0.0, 0.0)
+
+
+def _axis(low: float, high: float, column: Column, width: int) -> str:
+    ends = _value(column, low), _value(column, high)
+    return ends[0] + " " * (width - len(ends[0]) - len(ends[1])) + ends[1] if low < high else ""
+
+
+def _plot(point: SeriesPoint, low: float, high: float, width: int) -> str:
+    """Return a dot with whiskers where the value and its interval lie between `low` and `high`."""
+    if point.value is None or width < NARROWEST:
+        return ""
+
+    def place(value: float) -> int:
+        return round((value - low) / (high - low) * (width - 1)) if high > low else width // 2
+
+    left, middle, right = (
+        place(v if v is not None else point.value or 0.0) for v in (point.low, point.value, point.high)
+    )
+    line = [" "] * width
+    line[left : right + 1] = MARKS[1] * (right + 1 - left)
+    if left < middle:
+        line[left] = MARKS[0]
+    if right > middle:
+        line[right] = MARKS[3]
+    line[middle] = MARKS[2]
+    return "".join(line)
+
+
+def causes(found: Mapping[str, tuple[Any, Any]] | None, most: int, width: int = NAME) -> list[str]:
+    """Return "key before -> after" of what changed, the likeliest causes first, at most so many."""
+
+    def likelihood(key: str) -> int:
+        return next((i for i, start in enumerate(FIRST) if key.startswith(start)), len(FIRST))
+
+    changed = found or {}
+    order = sorted(changed, key=likelihood)
+    words = [f"{key} {' -> '.join(_short(value, width) for value in changed[key])}" for key in order[:most]]
+    return words + more(len(order), most)
+
+
+def _short(value: Any, width: int) -> str:
+    """Return a value that was recorded, for people: hashes with eight digits, lists that have one value as that."""
+    if isinstance(value, (list, tuple)):
+        return cut(", ".join(_short(item, width) for item in value), width)
+    text = "null" if value is None else str(value)
+    return text[:8] if re.fullmatch("[0-9a-f]{40,}", text) and width == NAME else cut(text, width)

@@ -1,0 +1,203 @@
+"""The sections of the final table: what each cell of a model and compiler says."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.records import EAGER, FAIL_ACCURACY, NOT_RUN, PASS, SUCCESSES
+from orchestrator.results.metrics import COLUMNS, is_missing
+from orchestrator.results.naming import is_eager
+from orchestrator.results.overview import SECTION
+from orchestrator.results.performance import MEASURED_EAGER
+from orchestrator.results.statistics import FASTER, SLOWER, THRESHOLD
+from orchestrator.views.layout import Cell, Spanning
+from orchestrator.words import plural
+
+Row = Mapping[str, Any]
+
+FLAG = "!"
+DISTURBED = "*"
+WEAKER = "~"
+"""Behind an accuracy that was judged by weaker rules, in part: without float64, or not all of the outputs."""
+TITLES = ("compiler", "speed-up [95 %]", "latency", "compile", "memory", "accuracy")
+GENERATION_WORDS = {
+    "time_to_first_token_ms": ("first token after ", " ms"),
+    "inter_token_latency_ms": ("then ", " ms a token"),
+    "tokens_per_second": ("", " tokens/s"),
+}
+REDUCED = ("bfloat16", "float16", "amp_bfloat16", "amp_float16")
+
+
+@dataclass(frozen=True)
+class Section:
+    """The rows of one suite, mode, dtype and device: those that may be compared."""
+
+    key: Mapping[str, Any]
+    rows: Sequence[Row]
+    overview: Sequence[Row]
+    float32: Mapping[tuple[Any, ...], Row]  # model, batch, length -> eager's row in float32, for reduced precisions
+
+    def title(self, several_seeds: bool) -> str:
+        words = [str(self.key[name]) for name in ("suite", "mode", "dtype", "device")]
+        if self.key["threads"]:  # 0: an imported sweep, nobody knows
+            words.append(f"{self.key['threads']} thread" + "s" * (self.key["threads"] != 1))
+        words += [f"seed {self.key['seed']}"] if several_seeds else []
+        return " · ".join(words)
+
+    def table(self) -> list[list[Cell] | Spanning]:
+        """Return the table's rows: a heading and the compilers for each model, then the geometric means."""
+        lines: list[list[Cell] | Spanning] = []
+        blocks: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+        for row in self.rows:
+            blocks[_workload(row)].append(row)
+        for workload, rows in blocks.items():
+            lines.append(Spanning(_model_line(rows[0])))
+            for row in rows:
+                lines += [compiler_cells(row), *generation_lines(row)]
+            if workload in self.float32:
+                lines.append(compiler_cells(self.float32[workload], name="eager float32"))
+        means = [row for row in self.overview if row["geomean_speedup"] is not None]
+        if means:
+            wrong = any(row["accuracy"] == FAIL_ACCURACY and row["speedup"] is not None for row in self.rows)
+            lines.append(Spanning(geomean_line(means[0]) + ", wrong results left out" * wrong))
+            lines += [geomean_cells(row) for row in means]
+        return lines
+
+
+def sections(summary: Sequence[Row], overview: Sequence[Row]) -> Iterator[Section]:
+    """Yield the sections in the order of the summary."""
+    groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for row in summary:
+        groups[tuple(row[name] for name in SECTION)].append(row)
+    for key, rows in groups.items():
+        head = dict(zip(SECTION, key, strict=True))
+        full = groups.get(tuple({**head, "dtype": "float32"}.values()), []) if head["dtype"] in REDUCED else []
+        float32 = {_workload(row): row for row in full if row["compiler"] == EAGER and row["latency_ms"] is not None}
+        means = [row for row in overview if all(row[name] == head[name] for name in SECTION)]
+        yield Section(head, rows, means, float32)
+
+
+def compiler_cells(row: Row, name: str | None = None) -> list[Cell]:
+    """Return the cells of one compiler on one model."""
+    flags = (row["flags"] or "").split(", ")
+    marked = "speedup" in flags or "measured" in flags
+    return [
+        Cell(" " + (name or str(row["compiler"]))),
+        _speedup(row, marked) if name is None else Cell("for comparison", style="dim"),
+        _latency(row),
+        _compile(row, "compile_latency" in flags),
+        _memory(row, "compression_ratio" in flags),
+        _accuracy(row),
+    ]
+
+
+def generation_lines(row: Row) -> list[Spanning]:
+    """Return the line under a compiler's row that has the figures of generation; none where there are none."""
+    parts = [
+        f"{words[0]}{_text(name, row[name])}{words[1]}"
+        for name, words in GENERATION_WORDS.items()
+        if not is_missing(row.get(name))
+    ]
+    return [Spanning(f"   {' · '.join(parts)}", style="dim")] if parts else []
+
+
+def geomean_line(row: Row) -> str:
+    models = len(str(row["geomean_models"]).split(", "))
+    what = plural(models, "model")
+    if row["geomean_count"] != models:
+        what = f"{row['geomean_count']} workloads of {what}"
+    return f"geometric mean over {what} that all compilers ran"
+
+
+def geomean_cells(row: Row) -> list[Cell]:
+    """Return the cells of one compiler's means."""
+    ratio, compilation = row["geomean_compression_ratio"], row["mean_compile_latency_cold_s"]
+    passed = f"{row['accuracy_passed']} of {row['accuracy_planned']}" if row["accuracy_planned"] else ""
+    return [
+        Cell(f" {row['compiler']}"),
+        Cell(f"{_text('speedup', row['geomean_speedup'])}x", style=_colour_of(row["geomean_speedup"])),
+        Cell(),
+        Cell(f"{_text('first_call_s', compilation)} s cold", "mean") if compilation is not None else Cell(),
+        Cell(f"{_text('compression_ratio', ratio)}x") if ratio is not None else Cell(),
+        Cell(passed),
+    ]
+
+
+def _speedup(row: Row, flagged: bool) -> Cell:
+    status = row["performance"]
+    if status is None:
+        return Cell()
+    partly = f"{row['rounds']} of {row['rounds_planned']} rounds"
+    incomplete = row["rounds"] < row["rounds_planned"]
+    if row["speedup"] is None:
+        if status != PASS and not (status == NOT_RUN and row["rounds"]):
+            return Cell(status, style="" if status in SUCCESSES else "red")
+        if row["verdict"] == MEASURED_EAGER:
+            return Cell(MEASURED_EAGER + FLAG, partly if incomplete else "", style="red")
+        word = "baseline" if is_eager(row["compiler"]) else "—"
+        return Cell(word, partly if incomplete else "", style="dim")
+    ends = [_text("speedup", row[name]) for name in ("speedup_low", "speedup_high")]
+    interval = f" [{ends[0]}, {ends[1]}]" if row["speedup_low"] is not None else ""
+    mark = FLAG if flagged else ""
+    style = {FASTER: "green", SLOWER: "red"}.get(row["verdict"], "")
+    words = f"{row['verdict']}, {partly}" if incomplete else row["verdict"]
+    return Cell(f"{_text('speedup', row['speedup'])}x{interval}{mark}", words, style=style)
+
+
+def _latency(row: Row) -> Cell:
+    if row["latency_ms"] is None:
+        return Cell()
+    mark = FLAG * ("measured" in (row["flags"] or "").split(", ")) + (DISTURBED if row["disturbed"] else "")
+    spread = row["latency_spread_percent"]
+    return Cell(f"{_text('latency_ms', row['latency_ms'])} ms{mark}", f"± {spread:.1f} %" if spread is not None else "")
+
+
+def _compile(row: Row, flagged: bool) -> Cell:
+    cold, warm = row["compile_latency_cold_s"], row["compile_latency_warm_s"]
+    texts = [
+        f"{_text('first_call_s', value)} s {word}{FLAG if flagged and word == 'cold' else ''}"
+        for value, word in ((cold, "cold"), (warm, "warm"))
+        if value is not None
+    ]
+    if row["later_compilations"]:
+        texts.append(f"+ {_text('later_compile_s', row['later_compile_s'])} s later ({row['later_compilations']})")
+    first, second = (texts + ["", ""])[0], ", ".join(texts[1:])
+    return Cell(first, second, "yellow" if flagged else "")
+
+
+def _memory(row: Row, flagged: bool) -> Cell:
+    if row["own_memory_mib"] is None:
+        return Cell()
+    ratio = row["compression_ratio"]
+    second = f"{_text('compression_ratio', ratio)}x{FLAG if flagged else ''}" if ratio is not None else ""
+    return Cell(f"{_text('own_memory_mib', row['own_memory_mib'])} MiB", second, style="yellow" if flagged else "")
+
+
+def _accuracy(row: Row) -> Cell:
+    status = row["accuracy"]
+    if status is None:
+        return Cell()
+    mark = WEAKER if row["weaker"] else ""
+    return Cell(status + mark) if status in SUCCESSES else Cell(status + FLAG + mark, style="red")
+
+
+def _workload(row: Row) -> tuple[Any, ...]:
+    return (row["model"], row["batch_size"], row["sequence_length"])
+
+
+def _model_line(row: Row) -> str:
+    length = "" if is_missing(row["sequence_length"]) else f", length {row['sequence_length']}"
+    return f"{row['model']}  batch {row['batch_size']}{length}"
+
+
+def _text(column: str, value: Any) -> str:
+    return COLUMNS[column].text(value)
+
+
+def _colour_of(ratio: float) -> str:
+    if abs(ratio - 1) <= THRESHOLD:
+        return ""
+    return "green" if ratio > 1 else "red"

@@ -1,0 +1,91 @@
+"""The tables of other measures than performance and accuracy, for people: in a terminal, and in a comment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.text import Text
+
+from orchestrator.columns import Column
+from orchestrator.records import SUCCESSES
+from orchestrator.results.exports import NOT_FOR_READING
+from orchestrator.results.metrics import MISSING
+from orchestrator.results.naming import IDENTITY
+from orchestrator.results.tables import Table
+from orchestrator.views.document import LISTED, Grid, Heading, Item, Piece
+from orchestrator.views.layout import Cell, cut, natural_width
+
+WIDEST = 48
+"""No column of a table is wider; the files have all of it, and so has a table that does not fit at all."""
+
+Row = Mapping[str, Any]
+
+
+def pieces(name: str, table: Table) -> list[Piece]:
+    """Return one table: what all rows have in common in its heading, then the rows, then what could not be done."""
+    found = [row for row in table.rows if _has_figures(table, row)]
+    columns, shared = shown_columns(table, found)
+    common = " · ".join(table.column(name).text(found[0][name]) for name in shared) if found else ""
+    heading = " · ".join(part for part in (name.replace("_", " "), common) if part)
+    made: list[Piece] = [Heading(heading, style="bold reverse"), _Findings(name, [*map(table.column, columns)], found)]
+    return made + [Item(status, told) for status, told in without_figures(table)]
+
+
+@dataclass(frozen=True)
+class _Findings:
+    """Rows as a table; in a terminal that is too narrow as items, of columns the last would be cut off."""
+
+    name: str
+    columns: Sequence[Column]
+    rows: Sequence[Row]
+
+    def lines(self, width: int) -> Iterator[Text]:
+        texts = [[column.text(row[column.name]) for column in self.columns] for row in self.rows[:LISTED]]
+        titles = [*map(_title, self.columns)]
+        cells = [[Cell(cut(text, WIDEST)) for text in row] for row in texts]
+        if cells and natural_width(titles, cells) <= width:
+            yield from Grid(titles, cells).lines(width)
+        else:
+            for number, row in enumerate(texts, start=1):
+                pairs = zip(titles, row, strict=True)
+                told = " · ".join(f"{title} {text}" for title, text in pairs if text != MISSING)
+                yield from Item(str(number), told).lines(width)
+        if len(self.rows) > LISTED:
+            yield from Item("more", f"{len(self.rows) - LISTED} rows: tables/{self.name}.csv").lines(width)
+
+    def markdown(self) -> list[str]:
+        titles = [*map(_title, self.columns)]
+        cells = [[Cell(column.text(row[column.name])) for column in self.columns] for row in self.rows]
+        figures = [i for i, column in enumerate(self.columns) if column.kind != "text"]
+        return Grid(titles, cells, figures=figures, rest=f": tables/{self.name}.csv").markdown()
+
+
+def without_figures(table: Table) -> Iterator[tuple[str, str]]:
+    """Yield (status, what and why) of the jobs that found nothing."""
+    for row in table.rows:
+        if "reason" in table.columns and not _has_figures(table, row) and row["status"] is not None:
+            reason = row["reason"] or ("nothing was found" if row["status"] in SUCCESSES else "no reason was given")
+            yield row["status"], f"{row['model']} {row['compiler']}: {reason} ({row['log']})"
+
+
+def shown_columns(table: Table, rows: Sequence[Row]) -> tuple[list[str], list[str]]:
+    """Return the columns to show, and those of the identity that are the same in all rows: they go into the heading."""
+    used = [
+        name
+        for name in table.columns
+        if name not in NOT_FOR_READING | {"status"} and any(row[name] is not None for row in rows)
+    ]
+    shared = [name for name in used if name in IDENTITY and len({row[name] for row in rows}) == 1]
+    return [name for name in used if name not in shared], [name for name in shared if name not in ("seed", "launcher")]
+
+
+def _has_figures(table: Table, row: Row) -> bool:
+    about = {*IDENTITY, "status", "reason", "job", "log", "command"}
+    return any(row[name] is not None for name in table.columns if name not in about)
+
+
+def _title(column: Column) -> str:
+    words, unit = column.heading
+    return f"{words}, {unit}" if unit else words

@@ -1,0 +1,218 @@
+"""What a person sees before and after a sweep: the plan, and the table with its notes.
+
+Colour is an addition: every mark is a character too, so that a pipe, a log file and a colour-blind reader see the
+same. Reasons are never cut off.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from orchestrator import system
+from orchestrator.records import HARMLESS, NOT_RUN, PASS, JobSpec
+from orchestrator.store import JobGraph
+from orchestrator.views import document
+from orchestrator.views import tables as findings
+from orchestrator.views.document import (
+    LISTED,
+    Document,
+    Grid,
+    Heading,
+    Item,
+    Listing,
+    Paragraph,
+    Piece,
+    Verbatim,
+)
+from orchestrator.views.layout import Cell, duration
+from orchestrator.views.summary import TITLES, WEAKER, sections
+from orchestrator.words import more, plural, some
+
+if TYPE_CHECKING:
+    from orchestrator.results.tables import Tables
+
+
+def show_plan(graph: JobGraph, folder: str, dry_run: bool) -> None:
+    """Print how many jobs of which kinds will run, how long that may take, and where the results will be."""
+    document.show(plan(graph, folder, dry_run))
+
+
+def plan(graph: JobGraph, folder: str, dry_run: bool) -> Document:
+    """Return how many jobs of which kinds will run, how long that may take, and where the results will be."""
+    estimate = sum(job.cost_s for job in graph.jobs if job.verdict is None)
+    title = f"Plan: {plural(len(graph.jobs), 'job')}, about {duration(estimate)} one after the other"
+    pieces: list[Piece] = [Heading(title, above=False)]
+    axes: tuple[tuple[str, Callable[[JobSpec], str]], ...] = (
+        ("suite", lambda job: job.workload.suite),
+        ("model", lambda job: job.workload.model),
+        ("mode", lambda job: job.workload.mode.name),
+        ("dtype", lambda job: job.workload.dtype),
+        ("device", lambda job: job.workload.device),
+        ("compiler", lambda job: job.compiler.name),
+        ("measure", lambda job: job.measure.name),
+    )
+    pieces += [_counts(name, Counter(of(job) for job in graph.jobs)) for name, of in axes]
+    shared = _shared(graph)
+    if shared:
+        pieces.append(Item("shared", shared))
+    verdicts = Counter(job.verdict.status for job in graph.jobs if job.verdict is not None)
+    if verdicts:
+        known = ", ".join(f"{status} {count}" for status, count in sorted(verdicts.items()))
+        pieces.append(Item("not started", f"{known} (known beforehand; the reasons will be in the table)"))
+    left_out = system.left_out()
+    if left_out:
+        them = "it" if len(left_out) == 1 else "them"
+        words = f"(jobs do not get {them}; execution.env={{NAME:VALUE}} sets variables)"
+        pieces.append(Item("left out", f"{', '.join(left_out)} {words}"))
+    if dry_run:
+        titles = [job.title for job in graph.jobs]
+        pieces += [Verbatim(titles[:LISTED], short=True), Verbatim(more(len(titles), LISTED))]
+        return Document("Plan", pieces, [Paragraph("Dry run: nothing was started.")])
+    return Document("Plan", [*pieces, Item("folder", folder, wrap=False)])
+
+
+def show_summary(tables: Tables, folder: str, next_command: str) -> None:
+    """Print the final table by section, its notes, the failures with their logs, and what to run next."""
+    document.show(final(tables, folder, next_command))
+
+
+def final(tables: Tables, folder: str, next_command: str) -> Document:
+    """Return the final table by section, its notes, the failures with their logs, and what to run next."""
+    summary, overview = tables.summary.rows, tables.overview.rows
+    several_seeds = len({row["seed"] for row in summary}) > 1
+    pieces: list[Piece] = []
+    for section in sections(summary, overview):
+        pieces.append(Heading(section.title(several_seeds), style="bold reverse"))
+        pieces.append(Grid(TITLES, section.table(), most=None, stacked=True))
+    for name, found in tables.findings.items():
+        pieces += findings.pieces(name, found)
+    if not summary and not tables.findings:
+        pieces.append(Paragraph("Nothing was planned that is measured or judged.", above=True))
+    pieces.append(Paragraph("", above=True))
+    pieces += [Paragraph(note) for note in _notes(summary)]
+    pieces += [*_failures(summary, tables.jobs.rows), *_self_test(tables.self_test.rows)]
+    pieces.append(Item("results", f"{folder}  (report.html, tables/, jobs/)", wrap=False))
+    return Document("Summary", [*pieces, Item("next", next_command, command=True)])
+
+
+def _notes(summary: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Say what the marks mean, and what is behind the intervals; only what occurs."""
+    if any(row["flags"] for row in summary):
+        rules = "speed-up < 0.95x, cold compile > 120 s, memory ratio < 0.90x, accuracy not passed"
+        yield f"! {rules}, or not timed as the row says"
+    measured = [row for row in summary if row["measured"]]
+    for row in measured[:LISTED]:
+        mark = "! " * ("measured" in (row["flags"] or "").split(", "))
+        yield f"{mark}{_row_name(row)} was measured: {row['measured']}"
+    for line in more(len(measured), LISTED, " rows: see the column 'measured'"):
+        yield line
+    if any(row["interval"] == "in-process" for row in summary):
+        yield (
+            "Intervals are from the pairs of one process only (one round): another process may differ by more. "
+            "rounds=5 gives an interval over fresh processes."
+        )
+    if any(row["own_memory_mib"] is not None for row in summary):
+        yield "Memory is the steady-state peak over the level before the model existed."
+    sources = {row["memory_source"] for row in summary} - {None}
+    if any("ru_maxrss" in source for source in sources):
+        yield "Peak memory is since process start (ru_maxrss): the kernel does not let it be read by phase here."
+    batches = {row["accuracy_batch_size"] for row in summary if row["accuracy_batch_size"] != row["batch_size"]} - {
+        None
+    }
+    if batches:
+        yield f"Accuracy was judged at batch size {', '.join(map(str, sorted(batches)))}."
+    weaker: dict[str, list[str]] = defaultdict(list)
+    for row in summary:
+        if row["weaker"]:
+            weaker[row["weaker"]].append(_row_name(row))
+    for text, names in list(weaker.items())[:LISTED]:
+        yield f"{WEAKER} judged by weaker rules: {some(names, 2)}: {text}"
+    for line in more(len(weaker), LISTED, " reasons: see the column 'weaker'"):
+        yield f"{WEAKER} {line}"
+    bound = [_row_name(row) for row in summary if row["launch_bound"]]
+    if bound:
+        yield f"Launch-bound, the device waits for Python: {some(bound, 3)} (docs/gpu.md)."
+    disturbed = [row for row in summary if row["disturbed"]]
+    for row in disturbed[:LISTED]:
+        reasons = some(row["disturbed"].split("; "), 2)  # a busy machine gives one for every round
+        yield f"* {_row_name(row)} was disturbed: {reasons}"
+    for line in more(len(disturbed), LISTED, " rows were disturbed: see the column 'disturbed'"):
+        yield f"* {line}"
+    noted: dict[str, list[str]] = {}
+    for row in summary:
+        for text in (row["notes"] or "").split("; "):
+            noted.setdefault(text, []).append(_row_name(row))
+    noted.pop("", None)
+    for text, rows in list(noted.items())[:LISTED]:
+        yield f"{some(rows, 2)}: {text}"
+    for line in more(len(noted), LISTED, " notes: see the column 'notes'"):
+        yield line
+
+
+def _failures(summary: Sequence[Mapping[str, Any]], jobs: Sequence[Mapping[str, Any]]) -> list[Piece]:
+    """Return what has no good result: failures one by one with their log, what cannot be done here by reason."""
+    rows = [
+        (row, measure, row[measure], row[f"{measure}_reason"] or "", row[log])
+        for row in summary
+        for measure, log in (("performance", "log"), ("accuracy", "accuracy_log"))
+        if row[measure] not in (None, "pass", NOT_RUN)
+    ]
+    failed = [entry for entry in rows if entry[2] not in HARMLESS]
+    pieces: list[Piece] = [Heading(f"{plural(len(failed), 'failure')}:", style="bold red", above=False)] * bool(failed)
+    texts = [
+        f"{status}: {_row_name(row)} {measure}: {reason or 'no reason was given'} ({log})"
+        for row, measure, status, reason, log in failed
+    ]
+    pieces.append(Listing(texts, rest=": tables/jobs.csv"))
+    by_reason: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for row, measure, status, reason, _ in rows:
+        if status in HARMLESS:
+            by_reason[status, reason].append(f"{_row_name(row)} {measure}")
+    for (status, reason), names in list(by_reason.items())[:LISTED]:
+        pieces.append(Paragraph(f"{status}: {some(names, 3)}: {reason or 'no reason was given'}"))
+    waiting = Counter(str(job["reason"]) for job in jobs if job["status"] == NOT_RUN)
+    if waiting:
+        told = some([f"{reason} ({count})" for reason, count in waiting.most_common()], 3)
+        pieces.append(Paragraph(f"{plural(waiting.total(), 'job')} not run: {told}"))
+    return pieces
+
+
+def _self_test(checks: Sequence[Mapping[str, Any]]) -> list[Piece]:
+    """Return what was found of each known figure, and the verdict, which is the last of the rows."""
+    if not checks:
+        return []
+    rows = [
+        [Cell(check["check"]), Cell(check["result"], style="" if check["result"] in HARMLESS else "red")]
+        + [Cell(check["expected"] or ""), Cell(check["found"] or "")]
+        for check in checks[:-1]
+    ]
+    style = "bold" if checks[-1]["result"] == PASS else "bold red"
+    return [
+        Heading("self-test", style="bold reverse", above=False),
+        Grid(("check", "", "expected", "found"), rows, most=None),
+        Paragraph(checks[-1]["found"], style),
+    ]
+
+
+def _shared(graph: JobGraph) -> str:
+    """Return how many baselines and references serve how many jobs, "" if none."""
+    words = []
+    for kind, name in (("baseline", "baseline"), ("reference", "reference")):
+        needed = [need.job for job in graph.jobs for need in job.needs if need.kind == kind]
+        if needed:
+            words.append(f"{plural(len(set(needed)), name)} for {plural(len(needed), 'job')}")
+    return ", ".join(words)
+
+
+def _counts(name: str, counts: Counter[str]) -> Item:
+    """Return an axis: its one value, or each value with its number of jobs, the most frequent first."""
+    if len(counts) == 1:
+        return Item(name, next(iter(counts)))
+    words = [f"{value} {count}" for value, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
+    return Item(f"{len(counts)} {name}s", some(words, 8))
+
+
+def _row_name(row: Mapping[str, Any]) -> str:
+    return f"{row['model']} {row['mode']} {row['dtype']} {row['device']} {row['compiler']}"
