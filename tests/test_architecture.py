@@ -23,6 +23,23 @@ def test_no_global_statement_and_a_docstring(path: Path) -> None:
     assert path.name == "__init__.py" or ast.get_docstring(tree)
 
 
+ARCHITECTURE = (PACKAGE.parent / "docs" / "architecture.md").read_text()
+
+
+def test_the_map_has_every_folder_and_no_other() -> None:
+    table = ARCHITECTURE.partition("## The map")[2].partition("Single files")[0]
+    named = {folder.rstrip("/") for folder in re.findall(r"`([\w/]+/)`", table)} - {"conf", "experiments"}
+    there = {str(file.parent.relative_to(PACKAGE)) for file in [*MODULES, *PACKAGE.glob("page/assets/*.js")]} - {"."}
+    assert named == there
+
+
+def test_every_file_that_the_architecture_names_is_there() -> None:
+    named = set(re.findall(r"`((?:\w+/)*\w+\.(?:py|yaml))`", ARCHITECTURE))
+    assert len(named) > 40
+    roots = (PACKAGE, PACKAGE.parent)
+    assert [file for file in sorted(named) if not any((root / file).exists() for root in roots)] == []
+
+
 def imported_by(statement: str) -> set[str]:
     code = f"import sys; {statement}; print(*(name for name in {HEAVY!r} if name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
