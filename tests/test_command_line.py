@@ -372,7 +372,7 @@ def test_a_sweep_that_is_told_to_end_shows_its_table_and_ends_with_130(tmp_path:
             lines.append(line)
             if re.match(r"\[ *1/", line):
                 process.send_signal(number)
-        code = process.wait(timeout=60)
+        code = process.wait(timeout=300)
     assert code == 130, "".join(lines)
     folder = find_sweep("latest", tmp_path / "outputs")
     results = [folder.read_result(job.id) for job in folder.read_graph().jobs]

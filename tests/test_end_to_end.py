@@ -133,7 +133,7 @@ def test_interrupted_once_it_finishes_what_runs_and_says_how_to_go_on(tmp_path: 
     while not finished(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 130, output
     assert "resume=" in output
     statuses = Counter(table(tmp_path, "jobs")["status"])
