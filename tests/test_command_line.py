@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,9 +12,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from support.command import command, said
+from support import synthetic
+from support.command import FAKES, answer, command, run, said, start
+from support.dynamobench import GOLDEN
 
-from orchestrator.__main__ import main
+from orchestrator.__main__ import VERBS, main
 from orchestrator.store import SweepFolder, find_sweep
 
 REPOSITORY = Path(__file__).parent.parent
@@ -74,6 +76,33 @@ def test_help_of_a_verb_imports_neither_hydra_nor_torch(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+OF_VERBS = {
+    "options": ("options", "compiler"),
+    "report": ("report", "latest", "--csv"),
+    "rerun": ("rerun", "latest", "--dry-run"),
+    "diff": ("diff", "latest~1", "latest"),
+    "gate": ("gate", "latest", "--against", "latest~1"),
+    "ls": ("ls",),
+    "show": ("show", "latest"),
+    "history": ("history",),
+    "export": ("export", "dynamobench", "csv"),
+    "import": ("import", "dynamobench", str(GOLDEN), "--into", "outputs/1/{}"),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_verb_says_in_a_process_of_its_own_what_it_says_in_this_one(verb: str, tmp_path: Path) -> None:
+    """So other tests of what it says need no process."""
+    for second in ("00", "01"):
+        synthetic.quick_sweep(tmp_path / "outputs" / "2026-11-21" / f"10-00-{second}").write()
+    alone, here = ([word.format(place) for word in OF_VERBS[verb]] for place in "12")
+    done = command(*alone, cwd=tmp_path, ORCHESTRATOR_PLUGIN_PACKAGES="fakes")
+    shutil.rmtree(tmp_path / "csv", ignore_errors=True)
+    code, out, err = answer(tmp_path, *here, columns=200)
+    assert out
+    assert (code, out.replace("outputs/1/2", "outputs/1/1"), err) == (done.returncode, done.stdout, done.stderr)
 
 
 def test_the_console_script_does_the_same(tmp_path: Path) -> None:
@@ -306,9 +335,6 @@ def test_a_suite_file_with_a_wrong_key(here: Path, capsys: pytest.CaptureFixture
 # -- whole sweeps
 
 
-ONE_JOB = ("suite=tiny", "suite.models=[bert_tiny]", "compiler=eager", "measure=performance", "rounds=1")
-
-
 @pytest.mark.slow
 def test_a_sweep_writes_its_folder_and_resume_runs_only_what_is_missing(tmp_path: Path) -> None:
     done = command("suite=tiny", "compiler=eager", "measure=performance", "rounds=1", cwd=tmp_path)
@@ -339,22 +365,14 @@ def test_a_sweep_writes_its_folder_and_resume_runs_only_what_is_missing(tmp_path
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_sweep_that_is_told_to_end_shows_its_table_and_ends_with_130(tmp_path: Path, number: signal.Signals) -> None:
-    arguments = ["suite=tiny", "compiler=eager", "measure=performance", "rounds=2"]
-    with subprocess.Popen(
-        [sys.executable, "-m", "orchestrator", *arguments],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "HF_HUB_OFFLINE": "1"},
-    ) as process:
+    with start(tmp_path, *FAKES, "suite=paced", "compiler=eager", "measure=glance", "rounds=5") as process:
         assert process.stdout is not None
         lines = []
         for line in process.stdout:
             lines.append(line)
-            if line.startswith("[1/"):
+            if re.match(r"\[ *1/", line):
                 process.send_signal(number)
-        code = process.wait(timeout=60)
+        code = process.wait(timeout=300)
     assert code == 130, "".join(lines)
     folder = find_sweep("latest", tmp_path / "outputs")
     results = [folder.read_result(job.id) for job in folder.read_graph().jobs]
@@ -402,8 +420,8 @@ def copy_sources(target: Path) -> None:
 def test_two_sweeps_of_the_same_second_have_two_folders(tmp_path: Path) -> None:
     taken = SweepFolder(tmp_path / "fixed" / "name")
     taken.root.mkdir(parents=True)
-    done = command(*ONE_JOB, f"hydra.sweep.dir={taken.root}", cwd=tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
+    run(tmp_path, *FAKES, "suite=perceptrons", "suite.models=[one]", "compiler=eager", "measure=glance", "rounds=1",
+        f"hydra.sweep.dir={taken.root}")  # fmt: skip
     assert list(taken.root.iterdir()) == []
     assert (taken.root.with_name("name-1") / "sweep.json").is_file()
     assert not (tmp_path / "outputs").exists()

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from support import synthetic
-from support.command import FAKES, run
+from support.command import FAKES, orchestrator, run
 
 from orchestrator.__main__ import main
 from orchestrator.comparison import configuration_changes, job_facts, matrix, snapshot
@@ -507,7 +507,7 @@ def test_pasted_overrides_give_that_configuration(tmp_path: Path) -> None:
     changed = ["compiler.options.does=pass", "seed=7", "suite.catalog.one.build.width=48", "execution.env.SOME=1 2"]
     run(tmp_path, *base, *changed)
     first, second = sorted((tmp_path / "outputs").glob("*/*"))
-    out = run(tmp_path, "diff", str(first), str(second), "--config-only", "--json")
+    out = orchestrator(tmp_path, "diff", str(first), str(second), "--config-only", "--json")
     keys = {row["key"]: row for row in json.loads(out)["tables"]["configuration"]}
     assert set(keys) == {
         "compiler.options.does",
@@ -515,12 +515,14 @@ def test_pasted_overrides_give_that_configuration(tmp_path: Path) -> None:
         "suite.catalog.one.build.width",
         "execution.env.SOME",
     }
-    text = run(tmp_path, "diff", str(first), str(second), "--config-only")
+    text = orchestrator(tmp_path, "diff", str(first), str(second), "--config-only")
     for line, command in (("A to B", base), ("B to A", [*base, *changed])):
         (pasted,) = re.findall(rf"^  {line}  (.*)$", text, re.MULTILINE)
         run(tmp_path, *command, *shlex.split(pasted), code=0 if command is base else 1)
         other = second if command is base else first
-        assert "Configuration\n  no key differs\n" in run(tmp_path, "diff", str(other), "latest", "--config-only")
+        assert "Configuration\n  no key differs\n" in orchestrator(
+            tmp_path, "diff", str(other), "latest", "--config-only"
+        )
 
 
 # -- many

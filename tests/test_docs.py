@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from support import synthetic
-from support.command import ENVIRONMENT, FAKES, ROOT, run
+from support.command import ENVIRONMENT, FAKES, ROOT, orchestrator, run
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -26,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which a sweep was run, and exported as CSV files to import."""
     cwd = tmp_path_factory.mktemp("docs")
     run(cwd, *FAKES, "suite=perceptrons", "compiler=identity", "measure=glance", "rounds=1")
-    run(cwd, "export", "dynamobench", "benchmark_logs")
+    orchestrator(cwd, "export", "dynamobench", "benchmark_logs")
     return cwd
 
 
@@ -36,7 +36,7 @@ def batches(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cwd = tmp_path_factory.mktemp("batches")
     model = ["suite=quick", "suite.models=[bert_small]", "compiler=eager"]
     run(cwd, *model, "measure=largest_batch", "measure.options.upper=2")
-    run(cwd, "export", "batch_sizes", "my_conf")
+    orchestrator(cwd, "export", "batch_sizes", "my_conf")
     return cwd
 
 
@@ -45,7 +45,7 @@ def gated(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with that sweep alone, its baseline, and the rules of docs/gate.md."""
     cwd = tmp_path_factory.mktemp("gated")
     shutil.copytree(folder / "outputs", cwd / "outputs")
-    run(cwd, "gate", "latest", "--against", "baseline.json", "--accept")
+    orchestrator(cwd, "gate", "latest", "--against", "baseline.json", "--accept")
     (rules,) = re.findall(r"^```yaml\n(# gate.yaml\n.*?)^```", (ROOT / "docs" / "gate.md").read_text(), re.M | re.S)
     (cwd / "gate.yaml").write_text(re.sub(r"expires: .*", "expires: 2999-12-31", rules))
     return cwd
@@ -65,7 +65,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cwd = tmp_path_factory.mktemp("compared")
     for number in range(3):
         synthetic.quick_sweep(cwd / "outputs" / "2026-11-21" / f"10-00-0{number}").write()
-    (cwd / "last_week.csv").write_text(run(cwd, "report", "10-00-00", "--csv", code=1))
+    (cwd / "last_week.csv").write_text(orchestrator(cwd, "report", "10-00-00", "--csv", code=1))
     return cwd
 
 
@@ -91,7 +91,8 @@ def test_command_runs(folder: Path, command: str, request: pytest.FixtureRequest
         arguments.append("--dry-run")
     begins = [name for name in (" ".join(arguments[:2]), arguments[0]) if name in PLACES]
     place = request.getfixturevalue(PLACES[begins[0]]) if begins else folder
-    output = run(place, *arguments)
+    resumes = any(argument.startswith("resume=") for argument in arguments)
+    output = run(place, *arguments) if resumes else orchestrator(place, *arguments)
     assert output.strip()
     assert "Traceback" not in output
 

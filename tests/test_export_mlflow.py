@@ -3,20 +3,40 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import synthetic
-from support.command import orchestrator
+from support.command import orchestrator, run
 
 pytest.importorskip("mlflow", reason="mlflow-skinny (extra mlflow) is not installed")
 pytest.importorskip("sqlalchemy", reason="sqlalchemy (extra mlflow) is not installed")
 
 
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database of MLflow's in which nothing is: making one takes it seconds."""
+    from mlflow import MlflowClient
+
+    path = tmp_path_factory.mktemp("mlflow") / "flow.db"
+    assert [found.name for found in MlflowClient(f"sqlite:///{path}").search_experiments()] == ["Default"]
+    return path
+
+
 @pytest.fixture(params=["sqlite", "folder"])
-def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def nowhere(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A store that is not there yet."""
     return f"sqlite:///{tmp_path}/flow.db" if request.param == "sqlite" else str(tmp_path / "runs")
+
+
+@pytest.fixture
+def uri(nowhere: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A store without runs; a database is there already."""
+    if nowhere.startswith("sqlite"):
+        shutil.copyfile(request.getfixturevalue("database"), tmp_path / "flow.db")
+    return nowhere
 
 
 @pytest.fixture
@@ -40,9 +60,10 @@ def read(uri: str, monkeypatch: pytest.MonkeyPatch, experiment: str = "2026-11-2
 
 
 def test_a_store_read_back_shows_the_rows(
-    sweep: synthetic.SyntheticSweep, uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sweep: synthetic.SyntheticSweep, nowhere: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    printed = orchestrator(tmp_path, "export", "mlflow", uri)
+    uri = nowhere
+    printed = run(tmp_path, "export", "mlflow", uri)
     assert printed == f"{uri}  experiment '2026-11-21/10-31-07': 8 added, 0 replaced, 0 unchanged\n"
     client, runs = read(uri, monkeypatch)
     assert len(runs) == 8

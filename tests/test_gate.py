@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 from support import synthetic
+from support.command import answer
 
 from orchestrator.__main__ import main
 from orchestrator.comparison import rules as written
@@ -90,17 +91,10 @@ def write(
 
 
 def command(cwd: Path, *arguments: str, code: int, columns: int = 80) -> str:
-    """Run the real command; return what it says on stdout, or where it is refused on stderr."""
-    done = subprocess.run(
-        [sys.executable, "-m", "orchestrator", "gate", *arguments],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": str(columns)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stderr if code == 2 else done.stdout
+    """Run the command; return what it says on stdout, or where it is refused on stderr."""
+    found, out, err = answer(cwd, "gate", *arguments, columns=columns)
+    assert found == code, out + err
+    return err if code == 2 else out
 
 
 @pytest.fixture

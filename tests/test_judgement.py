@@ -269,7 +269,7 @@ def test_an_input_that_only_the_compiled_model_writes_into_is_found(tmp_path: Pa
     assert "input.x: the compiled model changes it" in outcome.reason
 
 
-@pytest.mark.parametrize("name", ["export", "aot_inductor", "jit_trace"])
+@pytest.mark.parametrize("name", ["export", pytest.param("aot_inductor", marks=pytest.mark.slow), "jit_trace"])
 def test_buffers_are_those_of_whoever_keeps_them(tmp_path: Path, name: str) -> None:
     """An exported program shares the model's; a package has its own, whose change the next call's output shows."""
 

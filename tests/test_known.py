@@ -47,7 +47,7 @@ def test_same_seed_same_weights() -> None:
 
 def test_sleep_lasts_as_long_as_it_says() -> None:
     program = build(kind="sleep", seconds=0.05)
-    assert 0.05 <= seconds(lambda: call(program)) < 0.5
+    assert 0.05 <= min(seconds(lambda: call(program)) for _ in range(5)) < 0.1  # a busy machine makes some longer
 
 
 def test_fail_fails() -> None:

@@ -195,7 +195,7 @@ def test_the_upper_bound_is_no_finding_about_memory(tmp_path: Path) -> None:
     [
         ({"mib_per_sample": 1, "breaks_at": 4}, "pass", EAGER_FAIL_TO_RUN, "at batch size 4: ValueError: a batch of 4"),
         ({"mib_per_sample": 1}, "segfault", CRASH, "at batch size 2: killed by SIGSEGV"),
-        ({"mib_per_sample": 1}, "hang", TIMEOUT, "at batch size 2: no result after 5 s"),
+        ({"mib_per_sample": 1}, "hang", TIMEOUT, "at batch size 2: no result after 2 s"),
     ],
     ids=["error", "crash", "time-out"],
 )
@@ -203,7 +203,7 @@ def test_the_upper_bound_is_no_finding_about_memory(tmp_path: Path) -> None:
 def test_another_error_is_not_called_too_large(
     tmp_path: Path, build: dict[str, Any], does: str, status: str, reason: str
 ) -> None:
-    outcome, context = run(tmp_path, LargestBatch(try_timeout_s=5 if does == "hang" else 60), build, does)
+    outcome, context = run(tmp_path, LargestBatch(try_timeout_s=2 if does == "hang" else 60), build, does)
     assert outcome.status == status
     assert reason in outcome.reason
     assert "findings" not in context.facts

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from support.command import ROOT, run
+from support.command import ROOT, orchestrator, run
 
 from orchestrator.planning.options import options
 
@@ -35,7 +35,7 @@ def test_groups_are_chosen_and_a_folder_of_ones_own_goes_first(tmp_path: Path) -
     (tmp_path / "own" / "compiler").mkdir(parents=True)
     (tmp_path / "own" / "compiler" / "mine.yaml").write_text("# My back-end.\n#\n# More.\nname: mine\n")
     (tmp_path / "own" / "compiler" / "eager.yaml").write_text("name: eager\n")
-    printed = run(tmp_path, "options", "compiler", "--config-dir", "own", "--csv").splitlines()
+    printed = orchestrator(tmp_path, "options", "compiler", "--config-dir", "own", "--csv").splitlines()
     assert printed[0] == "group,option,what"
     assert "compiler,mine,My back-end." in printed
     assert "compiler,eager," in printed
@@ -50,4 +50,4 @@ def test_groups_are_chosen_and_a_folder_of_ones_own_goes_first(tmp_path: Path) -
     ],
 )
 def test_what_is_not_there(arguments: list[str], message: str, tmp_path: Path) -> None:
-    assert message in run(tmp_path, "options", *arguments, code=2)
+    assert message in orchestrator(tmp_path, "options", *arguments, code=2)

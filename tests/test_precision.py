@@ -22,14 +22,30 @@ from orchestrator.results.load import load
 from orchestrator.results.tables import build
 
 SET = """
-import json, torch
+import json, os, sys, torch
 from orchestrator.precision import use
 from orchestrator.records import Workload, from_json
-torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = {before}
-use(from_json(Workload, json.loads({workload!r})), judged={judged})
 b = torch.backends
-print(b.cuda.matmul.allow_tf32, b.cudnn.allow_tf32, b.cuda.matmul.allow_fp16_accumulation, b.cudnn.benchmark)
+for workload, judged, before in json.load(sys.stdin):
+    if os.fork():
+        os.wait()
+        continue
+    b.cuda.matmul.allow_tf32 = b.cudnn.allow_tf32 = before
+    use(from_json(Workload, workload), judged=judged)
+    after = b.cuda.matmul.allow_tf32, b.cudnn.allow_tf32, b.cuda.matmul.allow_fp16_accumulation, b.cudnn.benchmark
+    print(*after, flush=True)
+    os._exit(0)
 """
+CASES = (  # precision, is it judged, TF32 before, what is set after: TF32 twice, float16 accumulation, benchmark
+    ("default", False, False, "False False False False"),
+    ("default", False, True, "True True False False"),
+    ("tf32", False, False, "True True False False"),
+    ("tf32", True, False, "True True False False"),
+    ("ieee", False, True, "False False False False"),
+    ("fp16_accumulation", False, False, "False False True False"),
+    ("cudnn_benchmark", False, False, "False False False True"),
+    ("cudnn_benchmark", True, False, "False False False False"),
+)
 
 
 def asking(precision: str, device: str = "cuda:0") -> Workload:
@@ -39,24 +55,12 @@ def asking(precision: str, device: str = "cuda:0") -> Workload:
     return synthetic.workload("Bert", mode=mode, device=device)
 
 
-@pytest.mark.parametrize(
-    ("precision", "judged", "before", "after"),
-    [
-        ("default", False, False, "False False False False"),
-        ("default", False, True, "True True False False"),
-        ("tf32", False, False, "True True False False"),
-        ("tf32", True, False, "True True False False"),
-        ("ieee", False, True, "False False False False"),
-        ("fp16_accumulation", False, False, "False False True False"),
-        ("cudnn_benchmark", False, False, "False False False True"),
-        ("cudnn_benchmark", True, False, "False False False False"),
-    ],
-)
-def test_what_is_set_in_torch(precision: str, judged: bool, before: bool, after: str) -> None:
-    """In a process of its own: these are settings of the whole process."""
-    code = SET.format(workload=json.dumps(to_json(asking(precision))), judged=judged, before=before)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == after
+def test_what_is_set_in_torch() -> None:
+    """Each case in a process of its own: these are settings of the whole process. torch is imported once for all."""
+    asked = json.dumps([(to_json(asking(precision)), judged, before) for precision, judged, before, _ in CASES])
+    command = [sys.executable, "-c", SET]
+    done = subprocess.run(command, input=asked, capture_output=True, text=True, check=True)
+    assert list(zip(CASES, done.stdout.splitlines(), strict=True)) == [(case, case[-1]) for case in CASES]
 
 
 @pytest.mark.parametrize("precision", sorted(set(SETTINGS) - {"default"}))

@@ -69,8 +69,8 @@ def test_children_are_measured_apart() -> None:
 
 
 def test_stopwatch_measures_a_known_sleep() -> None:
-    seconds = stopwatch(CPU)(lambda: time.sleep(0.05))
-    assert 0.05 <= seconds < 0.5
+    seconds = [stopwatch(CPU)(lambda: time.sleep(0.05)) for _ in range(5)]
+    assert 0.05 <= min(seconds) < 0.1  # the least: a busy machine makes some longer
 
 
 def test_a_busy_neighbour_is_noticed() -> None:

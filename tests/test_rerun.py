@@ -511,7 +511,7 @@ def test_a_rerun_that_is_interrupted_is_resumed_from_its_plan(tmp_path: Path) ->
         assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 130, output
     assert "not run now" in output.rstrip().splitlines()[-1]
     folder = latest(tmp_path)

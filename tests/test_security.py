@@ -25,6 +25,7 @@ import yaml
 from support import hostile, synthetic
 from support.audit import Audit
 from support.command import ENVIRONMENT, FAKES, latest, run, start
+from support.command import orchestrator as told
 from support.hostile import PAYLOAD, rewrite
 
 import orchestrator
@@ -629,13 +630,13 @@ def _copy(swept: Path, there: Path) -> SweepFolder:
 def test_a_sweep_that_someone_sent_is_not_run_without_trust(swept: Path, tmp_path: Path) -> None:
     folder = _copy(swept, tmp_path)
     for arguments in ([f"resume={folder}"], ["rerun", str(folder)], ["rerun", str(folder), "--json"]):
-        refused = run(tmp_path, *arguments, code=2)
+        refused = told(tmp_path, *arguments, code=2)
         assert "was not made by you" in refused
         assert "the environment variable ANYTHING='x'" in refused
         assert "--trust" in refused
         assert not (tmp_path / "outputs").exists()
-    assert "needs --trust" in run(tmp_path, "rerun", str(folder), "--dry-run")
-    assert "needs --trust" in run(tmp_path, f"resume={folder}", "dry_run=true")
+    assert "needs --trust" in told(tmp_path, "rerun", str(folder), "--dry-run")
+    assert "needs --trust" in told(tmp_path, f"resume={folder}", "dry_run=true")
     run(tmp_path, f"resume={folder}", "--trust")
     assert "1 of its 1 jobs" in said(tmp_path, "rerun", str(folder), "--trust")
     assert "1 of its 1 jobs" in said(tmp_path, "rerun", "latest")  # that folder was made here
@@ -698,7 +699,7 @@ def test_a_stored_command_line_is_composed_again_only_with_trust(tmp_path: Path)
 
     rewrite(folder.sweep_file, change)
     for more in ([], ["dry_run=true"]):
-        said = run(tmp_path, f"resume={folder}", *more, code=2)
+        said = told(tmp_path, f"resume={folder}", *more, code=2)
         assert "the configuration that its command line names" in said
     assert not witness.exists()
 
@@ -731,7 +732,7 @@ def test_online_is_a_setting_of_the_sweep_and_no_part_of_a_job(tmp_path: Path) -
         assert result.environment["variables"]["HF_HUB_OFFLINE"] == expected  # type: ignore[union-attr]
         ids.add(job.id)
     assert len(ids) == 1
-    assert "cannot be swept" in run(tmp_path, *common, "online=true,false", code=2)
+    assert "cannot be swept" in told(tmp_path, *common, "online=true,false", code=2)
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from support import synthetic
-from support.command import FAKES, command, run, said
+from support.command import FAKES, command, orchestrator, run, said
 
 from orchestrator.execution import lock
 from orchestrator.records import Failure, JobResult, JobSpec, Need, PluginSpec, Samples
@@ -460,7 +460,7 @@ def test_the_configuration_of_a_job_can_be_pasted_back(tmp_path: Path) -> None:
     """All its words, in a command: the plan of that command is the plan of the sweep."""
     run(tmp_path, *FAKES, "suite=perceptrons", "compiler=identity", "measure=glance", "rounds=1", "suite.models=[one]",
         "batch_size=2", "++compiler.options={}")  # fmt: skip
-    text = run(tmp_path, "show", "--only", "compiler=identity")
+    text = orchestrator(tmp_path, "show", "--only", "compiler=identity")
     keys = ("workload", "mode", "compiler", "measure", "execution")
     wanted, lines = False, []
     for line in text.splitlines():
@@ -470,5 +470,7 @@ def test_the_configuration_of_a_job_can_be_pasted_back(tmp_path: Path) -> None:
     overrides = shlex.split(" ".join(lines))
     assert "compiler=identity" in overrides
     assert "++measure.options.iterations=5" in overrides
-    same = run(tmp_path, *FAKES, *overrides, "rounds=1", "resume=latest", "dry_run=true")  # refused unless it is
+    same = orchestrator(
+        tmp_path, *FAKES, *overrides, "rounds=1", "resume=latest", "dry_run=true"
+    )  # refused unless it is
     assert "Dry run: nothing was started." in same

@@ -14,7 +14,7 @@ from orchestrator.records import REFERENCE_MEASURE
 from orchestrator.results.load import load
 from orchestrator.results.tables import Table, build
 
-MEASURED_UNITS = frozenset({"s", "ms", "MiB", "%", "x", "1/s", "J", "W"})
+MEASURED_UNITS = frozenset({"s", "ms", "MiB", "%", "x", "1/s", "J", "W", "GFLOP/s", "GB/s"})
 MEASURED = frozenset(
     {
         *("verdict", "interval", "flags", "disturbed"),  # words for figures that were measured

@@ -62,6 +62,9 @@ def behave(does: str) -> None:
         time.sleep(1000)
     if does == "spoil":
         spoil()
+    if does.startswith("until "):  # a file is there
+        while not os.path.exists(does.split(maxsplit=1)[1]):
+            time.sleep(0.01)
     if does.startswith("sleep "):
         time.sleep(float(does.split()[1]))
 

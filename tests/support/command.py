@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pandas as pd
 import pytest
@@ -51,21 +54,31 @@ def table(cwd: Path, name: str) -> pd.DataFrame:
     return pd.read_csv(latest(cwd).tables / f"{name}.csv")
 
 
+def answer(cwd: Path, *arguments: str, columns: int = 120) -> tuple[int, str, str]:
+    """Run the command in this process, as if in `cwd`; return (exit code, stdout, stderr).
+
+    It says what it does in a process of its own: `test_command_line` asks that of every verb.
+    """
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+    with (
+        mock.patch.dict(os.environ, HF_HUB_OFFLINE="1", ORCHESTRATOR_PLUGIN_PACKAGES="fakes", COLUMNS=str(columns)),
+        contextlib.chdir(cwd),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            code = main(arguments)
+        except SystemExit as stopped:  # argparse ends so
+            code = int(stopped.code or 0)
+    said, told = (stream.buffer.getvalue().decode() for stream in (out, err))
+    return code, said, told
+
+
 def orchestrator(cwd: Path, *arguments: str, code: int = 0) -> str:
-    """Run the command, and return what it printed."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120"}
-    done = subprocess.run(
-        [sys.executable, "-m", "orchestrator", *arguments],
-        cwd=cwd,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == code, done.stdout
-    assert "Traceback" not in done.stdout
-    return done.stdout
+    """Run the command in this process, and return what it printed."""
+    found, out, err = answer(cwd, *arguments)
+    assert found == code, out + err
+    return out + err
 
 
 def command(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
