@@ -118,7 +118,7 @@ LEGAL = {
     "compiler.options.dynamic": ["true", "false"],
     "measure.options.pairs": ["3", "4"],
     "suite.models": ["[bert_tiny]", "null"],
-    "experiment": ["quick", "null"],
+    "experiment": ["quick", "judge_test"],
 }
 
 

@@ -124,7 +124,7 @@ class _Files:
     def is_leaf(self, config_path: str) -> bool:
         """True for the file of an option that brings no other file, and is merged below a key of its own."""
         file = self._source.file(config_path)
-        if file is None or file.header["package"] == "_global_" or config_path.startswith(HYDRA):
+        if file is None or file.header.get("package") == "_global_" or config_path.startswith(HYDRA):
             return False
         return not file.defaults_list
 
