@@ -5,8 +5,8 @@ What is larger is refused, in words that name the limit; ours are far below.
 
 from __future__ import annotations
 
-HEADER = 4 << 20
-"""Bytes of sweep.json."""
+HEADER = 32 << 20
+"""Bytes of sweep.json, which has every grid point: of 1,000 it has 1.7 MB."""
 PLAN = 128 << 20
 """Bytes of plan.json. Of 10,000 jobs it has 5 MB; parsed, a file may take 25 times its size."""
 RESULT = 16 << 20

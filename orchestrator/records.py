@@ -270,10 +270,20 @@ class JobResult:
 Record = TypeVar("Record")
 
 
+_SCALARS = (str, int, float, type(None))
+
+
+@functools.cache
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind))
+
+
 def to_json(record: Any) -> Any:
     """Return the JSON value (dicts, lists, scalars) of a record; order of keys is the order of fields."""
+    if isinstance(record, _SCALARS):
+        return record
     if dataclasses.is_dataclass(record) and not isinstance(record, type):
-        return {f.name: to_json(getattr(record, f.name)) for f in dataclasses.fields(record)}
+        return {name: to_json(getattr(record, name)) for name in _names(type(record))}
     if isinstance(record, Mapping):
         return {str(key): to_json(value) for key, value in record.items()}
     if isinstance(record, (list, tuple)):

@@ -23,6 +23,7 @@ link, a pipe or a device where we read or write is refused (`SweepFolder.check`)
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -54,6 +55,7 @@ from orchestrator.validity import (
 _RESULT_HEAD = re.compile(rb'\{\s*"schema": %d,\s*"job_id": "(\w+)",\s*"status": "(\w+)",' % SCHEMA_VERSION)
 _HEAD_BYTES = 200
 _TAIL = b"\n}\n"
+_ROOM = 64 << 10  # bytes of a header for what is added when it is written
 _OWN = re.compile(r"(sweep\.json|plan\.json|owner|report\.html|lock(\.\d+)?|conf|jobs|tables|references|caches)")
 
 
@@ -254,6 +256,17 @@ class SweepFolder:
             return found[2].decode()
         result = self.read_result(job_id)
         return result.status if isinstance(result, JobResult) else None
+
+
+def check_header_size(sweep: Sweep) -> None:
+    """Raise UsageError for a header that would be written, and then be too large to be read."""
+    size = len(json.dumps(to_json(sweep), indent=1, ensure_ascii=False).encode())
+    if size > limits.HEADER - _ROOM:
+        each = size / len(sweep.points)
+        raise UsageError(
+            f"{len(sweep.points):,} grid points are too many for one sweep folder, which holds some "
+            f"{(limits.HEADER - _ROOM) / each:,.0f} of them: sweep less at a time"
+        )
 
 
 def read_job(path: Path) -> JobSpec:

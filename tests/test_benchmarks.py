@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SHORTEST = {
     "bench_long_sweep.py 100": "jobs without a good result: 0",
-    "bench_planning.py": "the whole command with dry_run=true:",
+    "bench_planning.py": "the command with dry_run=true:",
     "bench_probe.py": "steady-state peak of the model / bytes of its parameters:",
     "bench_scheduler.py 20": "own cost per job / limit:",
     "bench_verbs.py --jobs 50": "| rerun | 50 |",

@@ -14,7 +14,7 @@ from support.example_records import JOB, RESULT, WORKLOAD
 from orchestrator.errors import UsageError
 from orchestrator.files import write_json, write_text
 from orchestrator.records import JobSpec, Need, PluginSpec, Verdict
-from orchestrator.store import JobGraph, Sweep, SweepFolder, Unreadable, find_sweep, read_job
+from orchestrator.store import JobGraph, Sweep, SweepFolder, Unreadable, check_header_size, find_sweep, read_job
 
 SWEEP = Sweep(
     argv=("a=1",), overrides=("a=1",), points=({"dtype": "float16"},), created=12.5, environment={"host": "x"}
@@ -31,6 +31,12 @@ def test_plan_and_sweep_are_read_back(folder: SweepFolder) -> None:
     folder.write_plan(SWEEP, graph)
     assert folder.read_graph() == graph
     assert folder.read_sweep() == SWEEP
+
+
+def test_a_header_that_could_not_be_read_again_is_refused() -> None:
+    check_header_size(dataclasses.replace(SWEEP, points=({"x": "y" * 1000},) * 4000))
+    with pytest.raises(UsageError, match=r"5,000 grid points are too many .* some 4,\d\d\d of them"):
+        check_header_size(dataclasses.replace(SWEEP, points=({"x": "y" * 1000},) * 5000))
 
 
 def test_equal_records_are_stored_once(folder: SweepFolder) -> None:

@@ -37,7 +37,7 @@ from orchestrator.planning.resume import expect_same
 from orchestrator.planning.selection import check_values
 from orchestrator.planning.shards import by_hand
 from orchestrator.records import INFRASTRUCTURE, NOT_RUN, JobResult
-from orchestrator.store import JobGraph, Sweep, SweepFolder, find_sweep
+from orchestrator.store import JobGraph, Sweep, SweepFolder, check_header_size, find_sweep
 
 OUTPUTS = Path("outputs")
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
@@ -133,6 +133,7 @@ class GraphSweeper(Sweeper):
             environment=provenance.environment(here),
             grid=tuple(overrides),
         )
+        check_header_size(header)
         folder, old = self._folder()
         if old is not None:
             expect_same(folder, graph)

@@ -23,7 +23,7 @@ FREE_TEXT = ("resume", "suite.filter", "suite.exclude")
 OF_THE_SWEEP = ("zip", "grids", "shard", "dry_run", "resume", "online", "shard_job", "execution.shards")
 """Keys that say something about the whole sweep: they cannot have several values in it."""
 MOST_POINTS = 100_000
-"""Points are composed one by one, at 0.1 s each."""
+"""A point takes a millisecond, and 50 where it has to be composed whole (`orchestrator.planning.pieces`)."""
 
 Grid = Sequence[tuple[str, ...]]
 """One tuple of overrides per grid point."""

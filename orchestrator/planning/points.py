@@ -66,10 +66,16 @@ class Point:
 
 
 class PointReader:
-    """Reads composed configurations; checks each distinct suite and plug-in once."""
+    """Reads composed configurations; checks each distinct suite and plug-in once.
+
+    Points share much of what they are made of (`orchestrator.planning.composer`): it is known again by identity.
+    """
 
     def __init__(self) -> None:
         self._suites: dict[str, Suite] = {}
+        # with the objects themselves: else another could get the identity
+        self._checked: dict[tuple[str, int], Any] = {}
+        self._prints: dict[int, tuple[Json, str]] = {}
         self._plugins: dict[str, tuple[PluginSpec, Any]] = {}
         self._quantized: dict[tuple[int, int], PluginSpec] = {}  # by identity: `_plugins` keeps the records alive
 
@@ -79,7 +85,7 @@ class PointReader:
         Raises UsageError for a key, name or number that is not legal, with its path and what is.
         """
         _check_keys(conf)
-        _check_values(conf)
+        self._check_values(conf)
         execution = conf["execution"]
         check_execution(execution)
         if conf["effect_threshold"] < 0:
@@ -106,8 +112,20 @@ class PointReader:
             judged_by=_judged_by(conf.get("quantization")),
         )
 
+    def _check_values(self, conf: Json) -> None:
+        """Refuse what no sweep folder can hold: it would be found out when the folder is read."""
+        for key, value in conf.items():
+            if (key, id(value)) not in self._checked:
+                _check_value(key, value)
+                self._checked[key, id(value)] = value
+
+    def _print(self, conf: Json) -> str:
+        if id(conf) not in self._prints:
+            self._prints[id(conf)] = (conf, fingerprint(conf))
+        return self._prints[id(conf)][1]
+
     def _suite(self, conf: Json) -> Suite:
-        key = fingerprint(conf)
+        key = self._print(conf)
         if key not in self._suites:
             suite = read_suite(conf)
             for model in suite.models:
@@ -137,7 +155,7 @@ class PointReader:
 
     def _plugin(self, conf: Json, group: str) -> tuple[PluginSpec, Any]:
         chosen = conf[group]
-        key = fingerprint(chosen)
+        key = self._print(chosen)
         if key not in self._plugins:
             spec = PluginSpec(name=chosen["name"], target=chosen["target"], options=chosen["options"])
             self._plugins[key] = (spec, check_plugin(spec, f"{group}.options"))
@@ -205,18 +223,22 @@ def _expect_keys(node: Json, known: set[str], prefix: str) -> None:
             raise UsageError(f"unknown key '{prefix}{key}': {did_you_mean(key, known)}")
 
 
-def _check_values(conf: Json) -> None:
-    """Refuse what no sweep folder can hold: it would be found out when the folder is read."""
-    for key, value in conf.items():
-        try:
-            checked(value)
-        except ValueError as error:
-            raise UsageError(f"{key}: {error}") from error
-    for group in ("suite", "compiler", "mode", "measure"):
-        _check_name(str(conf[group]["name"]), group)
-    for model in conf["suite"].get("catalog", ()):
-        _check_name(str(model), "model")
-    for name, value in conf["execution"]["env"].items():
+def _check_value(key: str, value: Any) -> None:
+    try:
+        checked(value)
+    except ValueError as error:
+        raise UsageError(f"{key}: {error}") from error
+    if key in ("suite", "compiler", "mode", "measure"):
+        _check_name(str(value["name"]), key)
+    if key == "suite":
+        for model in value.get("catalog", ()):
+            _check_name(str(model), "model")
+    if key == "execution":
+        _check_environment(value["env"])
+
+
+def _check_environment(variables: Json) -> None:
+    for name, value in variables.items():
         _check_name(f"{name}={value}", "variable")
         if not name or "=" in name:
             raise UsageError(f"execution.env: {name!r} is no name of an environment variable")
