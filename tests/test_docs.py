@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from support import synthetic
-from support.command import ENVIRONMENT, FAKES, ROOT, orchestrator, run
+from support.command import ENVIRONMENT, FAKES, ROOT, command, orchestrator, run, table
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -116,3 +116,29 @@ def test_the_way_to_a_data_frame_gives_one(folder: Path) -> None:
     code = re.sub(r'"outputs/[^"]*"', repr(str(sweep)), code) + "print(type(frame).__name__, len(frame))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT)
     assert done.stdout.startswith("DataFrame ")
+
+
+def test_the_compiler_of_the_architecture_compiles(tmp_path: Path) -> None:
+    """The class as it is printed, in a package of its own."""
+    (code,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "architecture.md").read_text(), re.M | re.S)
+    imports = """
+from dataclasses import dataclass
+from typing import ClassVar
+from orchestrator.compilers.captured import as_in_a_step, for_these_inputs, inference_only
+from orchestrator.plugins import Forward, Program
+from orchestrator.records import Workload
+"""
+    (tmp_path / "printed").mkdir()
+    (tmp_path / "printed" / "__init__.py").write_text(imports + code)
+    (tmp_path / "conf" / "compiler").mkdir(parents=True)
+    option = "# As in the docs.\nname: printed\ntarget: printed.ExportedModule\noptions: {}\n"
+    (tmp_path / "conf" / "compiler" / "printed.yaml").write_text(option)
+    told = command(
+        *("--config-dir", "conf", "suite=tiny", "suite.models=[bert_tiny]", "compiler=printed", "measure=accuracy"),
+        *("mode=inference,training",),
+        cwd=tmp_path,
+        ORCHESTRATOR_PLUGIN_PACKAGES="printed",
+        PYTHONPATH=str(tmp_path),
+    )
+    found = table(tmp_path, "accuracy").set_index("mode")["status"].to_dict()
+    assert found == {"inference": "pass", "training": "unsupported"}, told.stdout + told.stderr

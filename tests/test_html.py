@@ -24,6 +24,7 @@ from orchestrator.cli import watching as live
 from orchestrator.errors import UsageError
 from orchestrator.page import columnar, html, job_details
 from orchestrator.page import data as page_data
+from orchestrator.page.charts.chart import Chart
 from orchestrator.records import Samples
 from orchestrator.results import load, tables
 from orchestrator.store import SweepFolder
@@ -302,6 +303,15 @@ def _header(sweep: synthetic.SyntheticSweep) -> Any:
     from orchestrator.store import Sweep
 
     return Sweep(argv=(HOSTILE,), overrides=tuple(sweep.overrides), points=({"k": HOSTILE},), created=1.0)
+
+
+def test_a_chart_of_a_column_that_the_summary_has_not_is_named(
+    folder: SweepFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chart = Chart(id="durations", title="", note="", spec={}, fields=("latency_ms",), orders={"-duration_s": "longest"})
+    monkeypatch.setattr(html.charts, "of_sweep", lambda series: [chart])
+    with pytest.raises(ValueError, match="chart 'durations': the summary has no column 'duration_s'"):
+        made(folder)
 
 
 def test_the_same_folder_makes_the_same_bytes(folder: SweepFolder) -> None:

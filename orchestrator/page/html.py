@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.errors import UsageError
 from orchestrator.files import write_text
 from orchestrator.page import charts
-from orchestrator.page.charts.chart import ON_DARK, series_scales
-from orchestrator.page.data import document
+from orchestrator.page.charts.chart import ON_DARK, Chart, series_scales
+from orchestrator.page.data import ROW_COLUMNS, document
 from orchestrator.results.naming import is_eager
 from orchestrator.store import SweepFolder
 
@@ -71,13 +71,24 @@ def page(sweeps: Sequence[tuple[SweepResults, Tables]], place: Path, *, running:
 def chart_data(series: Sequence[str], compilers: Sequence[str]) -> dict[str, Any]:
     """Return the charts of the page, and colours and shapes for legends outside of them."""
     colour, shape = series_scales(series)
+    shown = charts.of_sweep(series)
+    for chart in shown:
+        _check_columns(chart)
     return {
-        "sweep": [asdict(chart) for chart in charts.of_sweep(series)],
+        "sweep": [asdict(chart) for chart in shown],
         "job": [asdict(chart) for chart in charts.of_job()],
         "several": [asdict(chart) for chart in charts.of_several(compilers)],
         "on_dark": dict(ON_DARK),
         "series": {"names": list(series), "colours": colour["scale"]["range"], "shapes": shape["scale"]["range"]},
     }
+
+
+def _check_columns(chart: Chart) -> None:
+    """Raise ValueError for a chart of rows that asks for a column which the page's summary has not."""
+    asked = [*chart.fields, *"|".join(chart.needs).split("|"), *(order.removeprefix("-") for order in chart.orders)]
+    unknown = [name for name in asked if name and name not in ROW_COLUMNS]
+    if unknown:
+        raise ValueError(f"chart '{chart.id}': the summary has no column '{unknown[0]}'")
 
 
 def json_block(value: Any) -> str:

@@ -27,7 +27,7 @@ from orchestrator.words import more, plural
 LISTED, SLOWEST = 20, 5
 LONGEST = 200
 """Characters of one value of an environment: the list of changed files may be long. --json has all."""
-JOBS = (
+LISTED_JOBS = (
     *("job", "suite", "model", "mode", "dtype", "device", "batch_size", "sequence_length", "seed", "threads"),
     *("compiler", "measure", "round", "status", "reason", "phase", "attempt", "started_s", "duration_s"),
     *("measured", "disturbed", "log"),
@@ -54,7 +54,7 @@ def tables(results: SweepResults, listed: Listed, form: str) -> dict[str, Table]
         "about": Table.of(key_value, pairs(about, form)),
         "settings": Table.of(key_value, pairs(settings, form)),
         "environment": Table.of(key_value, pairs(environment, form)),
-        "jobs": Table.of(JOBS, (job_row(results.folder, found) for found in results.outcomes)),
+        "jobs": Table.of(LISTED_JOBS, (job_row(results.folder, found) for found in results.outcomes)),
     }
 
 
@@ -178,7 +178,7 @@ def brief(job: JobSpec) -> str:
 
 
 def job_row(folder: SweepFolder, found: JobOutcome) -> dict[str, Any]:
-    """Return the row of a job in a table with `JOBS`."""
+    """Return the row of a job in a table with `LISTED_JOBS`."""
     job, result = found.job, found.result
     w = job.workload
     return {
@@ -230,4 +230,4 @@ def some_jobs(folder: SweepFolder, jobs: Sequence[JobSpec]) -> Document:
 def job_tables(folder: SweepFolder, jobs: Sequence[JobSpec]) -> dict[str, Table]:
     """Return the jobs that --only matches as a table."""
     rows = (job_row(folder, outcome(job, folder.read_result(job.id))) for job in jobs)
-    return {"jobs": Table.of(JOBS, rows)}
+    return {"jobs": Table.of(LISTED_JOBS, rows)}

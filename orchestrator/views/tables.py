@@ -27,10 +27,15 @@ def pieces(name: str, table: Table) -> list[Piece]:
     """Return one table: what all rows have in common in its heading, then the rows, then what could not be done."""
     found = [row for row in table.rows if _has_figures(table, row)]
     columns, shared = shown_columns(table, found)
-    common = " · ".join(table.column(name).text(found[0][name]) for name in shared) if found else ""
-    heading = " · ".join(part for part in (name.replace("_", " "), common) if part)
+    common = [_common(table.column(one), found[0][one]) for one in shared if found[0][one] != name]
+    heading = " · ".join([name.replace("_", " "), *common])
     made: list[Piece] = [Heading(heading, style="bold reverse"), _Findings(name, [*map(table.column, columns)], found)]
     return made + [Item(status, told) for status, told in without_figures(table)]
+
+
+def _common(column: Column, value: Any) -> str:
+    """Return what all rows have in common: a number says what it is."""
+    return column.text(value) if column.kind == "text" else f"{column.words} {column.text(value)}"
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ class Columns {
   }
 
   column(name) {
+    if (!(name in this.packed)) throw new Error(`there is no column ${name}`);
     return (this.unpacked[name] ??= unpack(this.packed[name], this.length));
   }
 
