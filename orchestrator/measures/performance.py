@@ -353,8 +353,12 @@ def _size(program: Program) -> dict[str, int]:
 
 
 def _cache_state(context: Context) -> str:
-    """Return "cold" or "warm": whether the private compile cache is empty now; "none" for eager, which has none."""
+    """Return "cold" or "warm": whether the private compile cache has more now than the toolchain that it began with.
+
+    "none" for eager, which has none.
+    """
     if context.is_eager:
         return "none"
     cache = os.environ.get("TORCHINDUCTOR_CACHE_DIR", "")
-    return "warm" if os.path.isdir(cache) and any(os.scandir(cache)) else "cold"
+    files = sum(len(names) for where, _, names in os.walk(cache) if os.path.basename(where) != "locks")
+    return "warm" if files > context.seeded else "cold"
