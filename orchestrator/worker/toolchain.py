@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.files import read_json, write_json
+from orchestrator.measures.timed import find_instruction_sets
 from orchestrator.worker.process import die_with_parent
 
 HEADERS = "precompiled_headers"
@@ -26,11 +27,9 @@ OPTIONS: dict[str, dict[str, Any]] = {"cpp": {}, "cpp_wrapper": {"cpp_wrapper": 
 
 
 def enter(note: Path) -> tuple[dict[str, Any] | None, int]:
-    """Give this job's inductor headers of its own, and the instruction sets that its cache was seeded with.
+    """Give this job's inductor headers of its own: torch keeps them in a folder that others can have made.
 
     Return what is known of the toolchain, None of a job that needs none, and how many files it put into the cache.
-    Each process loads the test programs once, seeded or not: where they are there it is done here, before anything is
-    measured. torch keeps headers in a folder of a name that can be guessed, which others may have made.
     """
     codecache = sys.modules.get("torch._inductor.codecache")
     if codecache is not None and hasattr(codecache, "_HEADER_DIR"):
@@ -39,15 +38,7 @@ def enter(note: Path) -> tuple[dict[str, Any] | None, int]:
         found = read_json(note)
     except FileNotFoundError:
         return None, 0
-    if codecache is not None and found["files"]:
-        find_instruction_sets()
     return found["toolchain"], found["files"]
-
-
-def find_instruction_sets() -> None:
-    from torch._inductor.cpu_vec_isa import valid_vec_isa_list
-
-    valid_vec_isa_list()
 
 
 def make(part: str) -> float:
