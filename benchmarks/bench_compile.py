@@ -4,9 +4,9 @@
 
 Inductor on a small BERT at batch size 3: in a sweep of its own, and in one that compiles the same model at batch size 2
 and a GPT-2 before it, in the same server. With a cache that jobs share the second would find most of its work done.
-What the machine pays once (its toolchain) is made in a folder of this run's own, and its seconds are printed. Limits: the
-median of the cold latencies after others is within 10 % of that alone; warm is under 3/4 of cold. Ratios of medians over
-sweeps that alternate. Exit code 1 when a limit is not kept, but not with `--quick` (one of each).
+What the machine pays once (its toolchain) is made in a folder of this run's own, and its seconds are printed. Limits:
+the median of the cold latencies after others is within 10 % of that alone; warm is under 3/4 of cold. Ratios of medians
+over sweeps that alternate. Exit code 1 when a limit is not kept, but not with `--quick` (one of each).
 """
 
 from __future__ import annotations
