@@ -242,10 +242,10 @@ def test_what_the_process_said_last_is_the_reason(tmp_path: Path) -> None:
         run_part("nonsense", tmp_path, {**worker_environment(), "TORCHINDUCTOR_VEC_ISA_OK": "0"})
 
 
-def test_what_it_took_is_no_difference_between_sweeps() -> None:
-    assert differing({"toolchain.cpp_s": 18.2, "host": "a"}, {"toolchain.cpp_s": 9.1, "host": "b"}) == {
-        "host": ("a", "b")
-    }
+def test_what_it_took_is_no_difference_between_sweeps_but_that_it_is_missing() -> None:
+    before, after = {"toolchain.cpp_s": 18.2, "host": "a"}, {"toolchain.cpp_s": 9.1, "host": "b"}
+    assert differing(before, after) == {"host": ("a", "b")}
+    assert "toolchain.missing" in differing(before, {"toolchain.missing": "no compiler"})  # its cold figures are others
 
 
 def test_a_cold_job_compiles_all_of_the_model_and_nothing_of_the_toolchain(tmp_path: Path) -> None:
