@@ -239,6 +239,9 @@ class Compiler(Protocol):
     code is made by dynamo, without being a `DynamoCompiler`, may say so: `through_dynamo: ClassVar[bool] = True`; a row
     for which dynamo captured nothing is then marked.
 
+    One that lets inductor compile may name the parts of its toolchain that it uses (`orchestrator.worker.toolchain`),
+    each behind those that it needs: a method `toolchain(workload) -> Sequence[str]`. Their cost is no model's.
+
     Any plug-in may name modules that are imported before anything is measured (by the fork server once for all jobs):
     `PRELOAD: ClassVar[tuple[str, ...]]`, or a method `preload_modules(workload) -> Sequence[str]`.
     """
@@ -323,6 +326,12 @@ def preloads(plugin: Any, workload: Workload) -> tuple[str, ...]:
     """Return the modules that a plug-in names: `PRELOAD`, and `preload_modules(workload)` where it has that."""
     modules = tuple(getattr(plugin, "PRELOAD", ()))
     return modules + (tuple(plugin.preload_modules(workload)) if hasattr(plugin, "preload_modules") else ())
+
+
+def toolchain_of(compiler: Any, workload: Workload) -> tuple[str, ...]:
+    """Return the parts of the machine's toolchain that a compiler uses: its `toolchain(workload)`, if it has one."""
+    asked = getattr(compiler, "toolchain", None)
+    return tuple(asked(workload)) if asked is not None else ()
 
 
 def check_inputs(mode: Any, compiler: Any, workload: Workload) -> None:

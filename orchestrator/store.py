@@ -150,6 +150,10 @@ class SweepFolder:
         """Private compile-cache folder of a job family (the rounds of one job)."""
         return self.caches / check_id(family)
 
+    def seed(self, family: str) -> Path:
+        """What the family's cache began with, where that was not nothing."""
+        return self.cache(family) / "toolchain.json"
+
     def end_of_log(self, job_id: str, most: int) -> bytes | None:
         """Return the last `most` bytes of a job's log, None when there is no log that can be read."""
         try:

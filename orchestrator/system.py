@@ -156,6 +156,15 @@ def cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
+def cpu_flags() -> str:
+    """Return the instruction sets of the CPU as the kernel tells them, "" where it does not."""
+    info = Path("/proc/cpuinfo")
+    for line in info.read_text().splitlines() if info.exists() else ():
+        if line.startswith(("flags", "Features")):
+            return line.partition(":")[2].strip()
+    return ""
+
+
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)

@@ -17,7 +17,7 @@ from orchestrator.execution.devices import VARIABLE as LOCKS
 from orchestrator.store import SweepFolder
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Make signals what they are in a terminal, and give the tests of this process devices of their own.
 
     A shell starts what runs in its background with SIGINT ignored; commands under test would inherit that. Sweeps of
@@ -27,10 +27,13 @@ def pytest_configure() -> None:
     os.environ[LOCKS] = tempfile.mkdtemp(prefix="orchestrator-locks-")
     # sweeps of tests are noted as this user's own (`orchestrator.execution.ownership`), and not in their home
     os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="orchestrator-state-")
+    if not hasattr(config, "workerinput"):  # pytest-xdist's processes share one: the toolchain is made once
+        os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="orchestrator-cache-")
 
 
-def pytest_unconfigure() -> None:
-    for variable in (LOCKS, "XDG_STATE_HOME"):
+def pytest_unconfigure(config: pytest.Config) -> None:
+    own = () if hasattr(config, "workerinput") else ("XDG_CACHE_HOME",)
+    for variable in (LOCKS, "XDG_STATE_HOME", *own):
         shutil.rmtree(os.environ.pop(variable), ignore_errors=True)
 
 

@@ -15,7 +15,7 @@ from orchestrator.words import some
 
 LISTED = 5
 COLUMNS = ("key", "before", "after")
-NOT_COMPARED = ("cpu_capability", "gpu")
+NOT_COMPARED = ("cpu_capability", "gpu", "toolchain.missing")
 """What only a worker knows, once it runs."""
 
 

@@ -45,8 +45,12 @@ def pairs(before: Iterable[Row], after: Iterable[Row]) -> tuple[list[tuple[Row, 
 
 
 def differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return the keys whose values differ, sorted; `ABSENT` where one side does not have the key."""
+    """Return the keys whose values differ, sorted; `ABSENT` where one side does not have the key.
+
+    What the machine's toolchain took is no figure of a sweep: it is left out.
+    """
     keys = [key for key in before.keys() | after.keys() if before.get(key, ABSENT) != after.get(key, ABSENT)]
+    keys = [key for key in keys if not (key.startswith("toolchain.") and key.endswith("_s"))]
     return {key: (before.get(key, ABSENT), after.get(key, ABSENT)) for key in sorted(keys)}
 
 

@@ -45,7 +45,7 @@ from orchestrator.validity import check_name, check_time, without_schema
 
 KIND = "orchestrator snapshot"
 NOT_ENVIRONMENT = ("conf",)
-OF_WORKERS = ("host", "cpu", "cpu_capability", "gpu")
+OF_WORKERS = ("host", "cpu", "cpu_capability", "gpu", "toolchain")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -83,6 +83,13 @@ class TorchCompile:
     def preload_modules(self, workload: Workload) -> tuple[str, ...]:
         return ("torch._dynamo.compiled_autograd",) if self.compiled_autograd else ()
 
+    def toolchain(self, workload: Workload) -> tuple[str, ...]:
+        if self.backend != "inductor":
+            return ()
+        if workload.device.startswith("cuda"):
+            return ("triton",)
+        return ("cpp", "cpp_wrapper") if self._asks("cpp_wrapper") else ("cpp",)
+
     def check(self, workload: Workload) -> None:
         on_cuda = workload.device.startswith("cuda")
         if "torch_tensorrt" in self.modules:

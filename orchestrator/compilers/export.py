@@ -61,6 +61,9 @@ class AOTInductor:
 
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    def toolchain(self, workload: Workload) -> tuple[str, ...]:
+        return ("triton",) if workload.device.startswith("cuda") else ("cpp", "aoti")
+
     def check(self, workload: Workload) -> None:
         from torch._inductor import config
 

@@ -15,6 +15,7 @@ from orchestrator.plugins import (
     instantiate,
     preloads,
     through_dynamo,
+    toolchain_of,
     wants_cuda_graphs,
 )
 from orchestrator.records import PluginSpec, Workload, from_json
@@ -65,6 +66,9 @@ class Quantized:
 
     def cuda_graphs(self, workload: Workload) -> bool:
         return wants_cuda_graphs(self._compiler, workload)
+
+    def toolchain(self, workload: Workload) -> tuple[str, ...]:
+        return toolchain_of(self._compiler, workload)
 
     def check(self, workload: Workload) -> None:
         inference_only(workload, f"{self.quantization['name']} leaves no weights that a gradient could change")

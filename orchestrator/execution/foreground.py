@@ -13,6 +13,7 @@ from orchestrator.execution.environment import job_environment, worker_environme
 from orchestrator.execution.lock import locked
 from orchestrator.execution.scheduler import Settings, standing_results
 from orchestrator.execution.scratch import Scratch, remove
+from orchestrator.execution.toolchain import Toolchains
 from orchestrator.records import REFERENCE_MEASURE, JobResult, JobSpec
 from orchestrator.store import SweepFolder
 
@@ -40,9 +41,10 @@ def prepared(store: SweepFolder, jobs: Sequence[JobSpec], job: JobSpec, settings
             remove(store.reference(job.id))
         before = dict(os.environ)
         temporary = Path(folders.enter_context(tempfile.TemporaryDirectory(prefix="orchestrator-")))
-        os.environ.update(
-            worker_environment(settings.online) | job_environment(scratch.fresh_cache(job), temporary, job)
-        )
+        environment = worker_environment(settings.online)
+        cache = scratch.fresh_cache(job)
+        Toolchains(environment).seed(cache, job)
+        os.environ.update(environment | job_environment(cache, temporary, job))
         try:
             yield
         finally:

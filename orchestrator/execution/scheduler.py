@@ -22,12 +22,13 @@ from orchestrator.execution import space
 from orchestrator.execution.agenda import Agenda, gist, is_shareable
 from orchestrator.execution.death import Attempt, may_be_chance, result_of_death
 from orchestrator.execution.devices import Devices, Turn
-from orchestrator.execution.environment import job_environment
+from orchestrator.execution.environment import job_environment, worker_environment
 from orchestrator.execution.interrupts import Interrupts
 from orchestrator.execution.observer import Observer
 from orchestrator.execution.processes import Event, Launch, Processes
 from orchestrator.execution.scratch import Scratch, remove
 from orchestrator.execution.temporary import Temporary
+from orchestrator.execution.toolchain import Toolchains
 from orchestrator.records import (
     HARMLESS,
     INFRASTRUCTURE,
@@ -109,6 +110,7 @@ class Scheduler:
                 store, jobs, pending, keep_caches=settings.keep_caches, keep_references=settings.keep_references
             )
         self._temporary = Temporary(store, jobs)
+        self._toolchains = Toolchains(worker_environment(settings.online))
         self._devices = Devices(store, enabled=settings.device_lock)
         self._next: tuple[JobSpec, Turn] | None = None  # may start, and waits for its device
         self._attempts: dict[str, Attempt] = {}
@@ -174,6 +176,7 @@ class Scheduler:
             turn.leave()
             self._stopping = True
             return
+        self._toolchains.prepare(job, lambda what: self._observer.waiting(job, what))
         self._observer.started(job)
         now = time.monotonic()
         attempt = Attempt(
@@ -214,7 +217,9 @@ class Scheduler:
             remove(self._store.reference(job.id))
         with contextlib.suppress(FileNotFoundError):
             attempt.log_start = self._store.log_file(job.id).stat().st_size
-        return job_environment(self._scratch.fresh_cache(job), self._temporary.fresh(job), job)
+        cache = self._scratch.fresh_cache(job)
+        self._toolchains.seed(cache, job)
+        return job_environment(cache, self._temporary.fresh(job), job)
 
     # -- while they run
 

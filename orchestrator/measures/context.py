@@ -39,6 +39,7 @@ class Context:
     samples: list[Samples] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
     now: str = "import"
+    seeded: int = 0  # files that the compile cache began with: of the machine's toolchain, of no model
 
     @property
     def workload(self) -> Workload:

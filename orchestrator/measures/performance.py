@@ -21,7 +21,16 @@ from orchestrator.errors import is_out_of_memory
 from orchestrator.measures.context import Context
 from orchestrator.measures.eager import Inside, really_eager
 from orchestrator.measures.flops import work_of
-from orchestrator.measures.timed import Dynamo, Inputs, Last, NotFinite, beside_eager, finite, threads_as_asked
+from orchestrator.measures.timed import (
+    Dynamo,
+    Inputs,
+    Last,
+    NotFinite,
+    beside_eager,
+    find_instruction_sets,
+    finite,
+    threads_as_asked,
+)
 from orchestrator.plugins import Forward, Outcome, Preparing, Program, Recording, facts_of, wants_cuda_graphs
 from orchestrator.probes import counters
 from orchestrator.probes.clock import make_ready, no_garbage_collection, overhead, stopwatch, synchroniser
@@ -122,6 +131,8 @@ class Performance:
         What the mode does between the two (a cache that is allocated) is not in it. Returns the step and its result.
         """
         context.facts["cache"] = _cache_state(context)
+        if context.seeded:
+            find_instruction_sets()
         context.seed()
         forwards: list[Forward] = []
         with context.phase("compile", children=not context.is_eager):
@@ -353,8 +364,12 @@ def _size(program: Program) -> dict[str, int]:
 
 
 def _cache_state(context: Context) -> str:
-    """Return "cold" or "warm": whether the private compile cache is empty now; "none" for eager, which has none."""
+    """Return "cold" or "warm": whether the private compile cache has more now than the toolchain that it began with.
+
+    "none" for eager, which has none.
+    """
     if context.is_eager:
         return "none"
     cache = os.environ.get("TORCHINDUCTOR_CACHE_DIR", "")
-    return "warm" if os.path.isdir(cache) and any(os.scandir(cache)) else "cold"
+    files = sum(len(names) for where, _, names in os.walk(cache) if os.path.basename(where) != "locks")
+    return "warm" if files > context.seeded else "cold"

@@ -37,6 +37,7 @@ from orchestrator.records import (
 )
 from orchestrator.store import SweepFolder
 from orchestrator.worker.process import BY_EXEC
+from orchestrator.worker.toolchain import enter
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 LOADING = ("import", "build")
@@ -141,6 +142,9 @@ def _run(job: JobSpec, store: SweepFolder, seen: _Seen) -> Outcome:
         seen.environment.update(gpu_environment(device))
     for module in modules(job):
         importlib.import_module(module)
+    toolchain, seeded = enter(store.seed(job.family))
+    if toolchain is not None:
+        seen.environment["toolchain"] = toolchain
     if hasattr(builder, "load"):
         builder.load(job.workload)
     if on_device:
@@ -161,6 +165,7 @@ def _run(job: JobSpec, store: SweepFolder, seen: _Seen) -> Outcome:
         entered=entered,
         samples=seen.samples,
         facts=seen.facts,
+        seeded=seeded,
     )
     try:
         outcome: Outcome = measure.run(context)
