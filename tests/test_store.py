@@ -34,9 +34,9 @@ def test_plan_and_sweep_are_read_back(folder: SweepFolder) -> None:
 
 
 def test_a_header_that_could_not_be_read_again_is_refused() -> None:
-    check_header_size(dataclasses.replace(SWEEP, points=({"x": "y" * 1000},) * 4000))
+    check_header_size(dataclasses.replace(SWEEP, points=({"x": "y" * 8000},) * 4000))
     with pytest.raises(UsageError, match=r"5,000 grid points are too many .* some 4,\d\d\d of them"):
-        check_header_size(dataclasses.replace(SWEEP, points=({"x": "y" * 1000},) * 5000))
+        check_header_size(dataclasses.replace(SWEEP, points=({"x": "y" * 8000},) * 5000))
 
 
 def test_equal_records_are_stored_once(folder: SweepFolder) -> None:
