@@ -6,7 +6,7 @@ The built-in tables' columns are in `orchestrator.results.metrics`, a measure's 
     TABLES: ClassVar = {"energy": TableSpec((number("energy_j", "energy of one step", "J", "lower"),), ("energy_j",))}
 
 They travel as JSON with the job's result (`to_json`, `from_json`), so that a table is read where the package that
-declares it is not installed. Only the standard library is imported here: the worker imports it too.
+declares it is not installed. Nothing heavy is imported here: the worker imports it too.
 """
 
 from __future__ import annotations
@@ -18,12 +18,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator.errors import did_you_mean
+
 MISSING = "—"
 DIRECTIONS = ("lower", "higher", "none")
 MOST_COLUMNS, MOST_TABLES = 60, 20
 """Of one table, of one measure."""
 NAME = re.compile(r"[a-z][a-z0-9_]{0,59}")
 LONGEST_UNIT, LONGEST_DOC = 16, 500
+IN_RECORDS: Mapping[str, str] = {"_ms": "_s", "_us": "_s", "_mib": "_bytes"}
+"""End of a column's name -> the end of the key under which a row may have its value in the unit of records."""
 
 
 def is_missing(value: Any) -> bool:
@@ -190,6 +194,24 @@ def to_json(tables: Mapping[str, TableSpec]) -> dict[str, Any]:
         }
         for name, spec in tables.items()
     }
+
+
+def keys(column: Column | str) -> list[str]:
+    """Return the keys under which a row may have the value of a column, that of records first."""
+    name: str = _name(column)
+    return [*(name.removesuffix(end) + other for end, other in IN_RECORDS.items() if name.endswith(end)), name]
+
+
+def without_a_column(tables: Mapping[str, TableSpec], findings: Mapping[str, Iterable[Mapping[str, Any]]]) -> list[str]:
+    """Return what is wrong with rows that a measure left: keys that no column of their table takes."""
+    wrong = []
+    for table, rows in findings.items():
+        if table in tables:  # of another nothing is known; whoever reads the result says that
+            taken = [key for column in tables[table].columns for key in keys(column)]
+            used = dict.fromkeys(key for row in rows for key in row)
+            lost = [key for key in used if key not in taken]
+            wrong += [f"{table}: no column takes {key!r}: {did_you_mean(key, taken)}" for key in lost]
+    return wrong
 
 
 def from_json(name: Any, data: Any) -> TableSpec:

@@ -70,6 +70,14 @@ def test_a_declaration_comes_back_from_json() -> None:
         assert columns.from_json(name, stored) == TableSpec(spec.columns, spec.compared)
 
 
+def test_a_key_that_no_column_takes_is_told_with_the_one_that_was_meant() -> None:
+    table = TableSpec((columns.memory("buffers_mib", "of buffers"), columns.duration("read_ms", "of a read"), "count"))
+    rows = [{"buffers_bytes": 1, "count": 2}, {"buffers_mib": 1.0, "read_s": 1.0}, {"read_ms": 2.0}]
+    assert columns.without_a_column({"parameter_memory": table}, {"parameter_memory": rows, "other": [{"x": 1}]}) == []
+    (told,) = columns.without_a_column({"parameter_memory": table}, {"parameter_memory": [*rows, {"buffer_bytes": 1}]})
+    assert told.startswith("parameter_memory: no column takes 'buffer_bytes': did you mean 'buffers_bytes'?")
+
+
 def test_a_table_is_that_of_the_measure_that_declares_it_not_of_a_class_of_that_name(tmp_path: Path) -> None:
     made = tables.build(load(sweep(tmp_path, ("elsewhere.Coverage", energy())).folder))
     assert list(made.findings) == ["energy"]

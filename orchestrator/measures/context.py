@@ -97,7 +97,7 @@ class Context:
         """Keep one row of a table that this measure's class declares in `TABLES`: texts, numbers, None.
 
         Seconds and bytes stand under keys that end with `_s` and `_bytes`, where the column ends with `_ms`, `_us` or
-        `_mib`: the table makes those of them.
+        `_mib`: the table makes those of them. A key that no column takes fails the job at its end; its rows are kept.
         """
         self.facts.setdefault("findings", {}).setdefault(table, []).append(row)
 

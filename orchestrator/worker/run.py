@@ -12,9 +12,10 @@ import os
 import re
 import time
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator import columns
 from orchestrator.errors import is_device_failure, is_disk_failure, is_out_of_memory, remedy
@@ -37,6 +38,9 @@ from orchestrator.records import (
 )
 from orchestrator.store import SweepFolder
 from orchestrator.worker.process import BY_EXEC
+
+if TYPE_CHECKING:
+    from orchestrator.measures.context import Context
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 LOADING = ("import", "build")
@@ -163,12 +167,25 @@ def _run(job: JobSpec, store: SweepFolder, seen: _Seen) -> Outcome:
         facts=seen.facts,
     )
     try:
-        outcome: Outcome = measure.run(context)
-        return outcome
+        return _complete(measure.run(context), getattr(measure, "TABLES", {}), context)
     finally:  # of the tables that it left rows of: whoever reads them need not have the measure's package
         declared = {name: tables[name] for name in seen.facts.get("findings", {}) if name in tables}
         if declared:
             seen.facts["tables"] = declared
+
+
+def _complete(outcome: Outcome, tables: Mapping[str, columns.TableSpec], context: Context) -> Outcome:
+    """Return a measure's verdict, or that it failed, where a row has a value that no table would ever show.
+
+    All rows are kept. What failed anyway keeps its own reason, and has a note.
+    """
+    wrong = "; ".join(columns.without_a_column(tables, context.facts.get("findings", {})))
+    if not wrong:
+        return outcome
+    if outcome.status in HARMLESS:
+        return Outcome(FAIL_TO_RUN, wrong)
+    context.note(wrong)
+    return outcome
 
 
 def preloads(job: JobSpec) -> tuple[str, ...]:
