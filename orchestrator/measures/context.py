@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.plugins import Adapting, Builder, Compiler, Mode, Program
+from orchestrator.plugins import Adapting, Builder, Compiler, Mode, Program, Unsupported
 from orchestrator.precision import cast
 from orchestrator.probes.memory import MemoryProbe
 from orchestrator.records import JobSpec, Samples, Workload
@@ -71,6 +71,9 @@ class Context:
 
         In another `dtype` they are what they are in the job's, rounded as there, and then cast: the same computation,
         in other arithmetic. A mode that changes programs (another memory format, checkpointing) has changed it.
+
+        It is the model before compiler *and quantisation*: both happen in `compiler.compile(program, workload)`. What a
+        measure sees of `program.model` before that is eager's, whatever the row is called: see `refuse_quantized`.
         """
         self.entered("build")  # a failure here is the model's, not of the phase that asks for it
         workload = workload or self.workload
@@ -82,6 +85,14 @@ class Context:
             self.mode.adapt(program)
         self.entered(self.now)
         return program
+
+    def refuse_quantized(self, why: str) -> None:
+        """Raise Unsupported where the job's model is quantised: for a measure that looks at the model that was built.
+
+        `why`: what it looks at. Else a row would have the name of a quantised model, and the figures of the one before.
+        """
+        if "quantization" in self.job.compiler.options:
+            raise Unsupported(f"{why}, and that is not asked of a quantised model: quantization=none")
 
     def seed(self) -> None:
         """Set all random states back to the workload's seed (`seed_all`)."""
