@@ -68,6 +68,7 @@ FORMATS: Mapping[str, Callable[[Any], str]] = {
 class Column:
     """One column. `better` is one of `DIRECTIONS`, `format` one of `FORMATS`; its name ends with its unit.
 
+    exact: a number that is the same whenever it is measured (bytes of parameters): any change is one, as of a count.
     Raises ValueError for what is no column.
     """
 
@@ -76,6 +77,7 @@ class Column:
     unit: str = ""
     better: str = "none"
     format: str = "three"
+    exact: bool = False
 
     def __post_init__(self) -> None:
         _check_name(self.name, "column")
@@ -85,6 +87,8 @@ class Column:
         for what, word, known in (("better", self.better, DIRECTIONS), ("format", self.format, tuple(FORMATS))):
             if word not in known:
                 raise ValueError(f"column {self.name}: {what} is {word!r:.40}: write one of {', '.join(known)}")
+        if not isinstance(self.exact, bool):
+            raise ValueError(f"column {self.name}: exact is {self.exact!r:.40}: write True or False")
 
     @property
     def kind(self) -> str:
@@ -161,8 +165,8 @@ def count(name: str, doc: str, better: str = "none") -> Column:
     return Column(name, doc, "1", better, "count")
 
 
-def number(name: str, doc: str, unit: str = "1", better: str = "none") -> Column:
-    return Column(name, doc, unit, better)
+def number(name: str, doc: str, unit: str = "1", better: str = "none", *, exact: bool = False) -> Column:
+    return Column(name, doc, unit, better, exact=exact)
 
 
 def duration(name: str, doc: str) -> Column:

@@ -14,7 +14,9 @@ from support.points import point
 
 from orchestrator import columns
 from orchestrator.columns import Column, TableSpec
-from orchestrator.comparison import snapshot
+from orchestrator.comparison import rules, snapshot
+from orchestrator.comparison.compare import NOISE, compare
+from orchestrator.comparison.thresholds import limits_of
 from orchestrator.errors import UsageError
 from orchestrator.measures.coverage import Coverage
 from orchestrator.records import PASS, JobResult, PluginSpec
@@ -106,8 +108,6 @@ def test_two_measures_with_other_columns_do_not_share_a_table(tmp_path: Path) ->
 
 
 def test_figures_of_another_unit_are_not_compared(tmp_path: Path) -> None:
-    from orchestrator.comparison.compare import compare
-
     other = replace(JOULES, unit="mJ")
     sides = [
         snapshot.of_folder(sweep(tmp_path / name, ("a.Energy", energy(column, **{"energy_j": value}))).folder)
@@ -115,6 +115,26 @@ def test_figures_of_another_unit_are_not_compared(tmp_path: Path) -> None:
     ]
     assert [change.word for change in compare(sides[0], sides[1]).matched[0].metrics] == ["worse"]
     assert compare(sides[0], sides[2]).matched[0].metrics == ()
+
+
+@pytest.mark.parametrize(
+    ("exact", "limit", "word"),
+    [(False, None, ""), (False, 0.001, ""), (True, None, "worse"), (True, 0.001, "worse"), (True, 0.05, "")],
+)
+def test_a_limit_holds_for_single_values_of_what_is_exact(
+    tmp_path: Path, exact: bool, limit: float | None, word: str
+) -> None:
+    """Without rounds: a time of one process is held to 30 % whatever is written, bytes of parameters to what is."""
+    column = replace(JOULES, exact=exact)
+    sides = [
+        snapshot.of_folder(sweep(tmp_path / name, ("a.Energy", energy(column, **{"energy_j": value}))).folder)
+        for name, value in (("a", 2.0), ("b", 2.01))
+    ]
+    known = limits_of(sides[0].columns)
+    thresholds = {} if limit is None else {"energy_j": limit}
+    limits = rules.parse({"thresholds": thresholds}, "--threshold", known).limits({})
+    assert [change.word for change in compare(*sides, limits).matched[0].metrics] == [word or NOISE]
+    assert limits["energy_j"].alone == (0.3 if not exact else limit or 0.0)
 
 
 def test_a_baseline_has_columns_only_of_what_is_not_built_in(tmp_path: Path) -> None:
