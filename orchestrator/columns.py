@@ -178,9 +178,9 @@ def percent(name: str, doc: str, better: str) -> Column:
     return Column(name, doc, "%", better, "one")
 
 
-def memory(name: str, doc: str) -> Column:
+def memory(name: str, doc: str, better: str = "none", *, exact: bool = False) -> Column:
     """An amount of memory that may be far less than a MiB."""
-    return Column(name, doc, "MiB")
+    return Column(name, doc, "MiB", better, exact=exact)
 
 
 def to_json(tables: Mapping[str, TableSpec]) -> dict[str, Any]:

@@ -66,6 +66,12 @@ def test_the_columns_of_all_measures_agree() -> None:
                 assert column.doc
 
 
+def test_memory_takes_a_direction() -> None:
+    assert columns.memory("buffers_mib", "of buffers") == Column("buffers_mib", "of buffers", "MiB")
+    lower = columns.memory("buffers_mib", "of buffers", "lower", exact=True)
+    assert lower == Column("buffers_mib", "of buffers", "MiB", "lower", exact=True)
+
+
 def test_a_declaration_comes_back_from_json() -> None:
     for name, spec in declared():
         stored = columns.to_json({name: spec})[name]
