@@ -17,7 +17,7 @@ from fakes.sweeps import make_job
 from orchestrator import precision
 from orchestrator.cli.running import run_and_finish
 from orchestrator.columns import TableSpec, memory
-from orchestrator.errors import UsageError, is_disk_failure, says_out_of_memory
+from orchestrator.errors import UsageError, in_one_line, is_disk_failure, says_out_of_memory
 from orchestrator.execution.lock import InUse, locked
 from orchestrator.execution.temporary import Temporary
 from orchestrator.measures.context import Context
@@ -37,6 +37,29 @@ from orchestrator.records import (
 )
 from orchestrator.store import SweepFolder
 from orchestrator.worker.run import classify, modules, preloads, run_job
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("", ""),
+        ("one\ntwo", "one"),
+        ("one,\ntwo,\nthree", "one, two,"),
+        ("\x1b[31mone:\x1b[0m\n\ntwo:\nthree\nfour", "one: two: three"),
+        (
+            "Tracer cannot infer type of {'a': tensor([[ 9.4, 1.7],\n        [-3.1, 4.2]])}\n:Found str and int\nmore",
+            "Tracer cannot infer type of {'a': tensor([[ 9.4, 1.7], …:Found str and int",
+        ),
+        (
+            "The following operation failed in the TorchScript interpreter.\nTraceback\nRuntimeError: x",
+            "The following operation failed in the TorchScript interpreter. RuntimeError: x",
+        ),
+    ],
+)
+def test_the_line_that_explains_is_not_lost(message: str, told: str) -> None:
+    assert in_one_line(ValueError(message)) == f"ValueError: {told or 'no message'}"
+    line = classify(ValueError(message), "compile", "jit_trace")[1].message
+    assert line == (f"ValueError: {told}" if told else "ValueError")
 
 
 def wrapped(cause: BaseException) -> RuntimeError:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import columns
-from orchestrator.errors import is_device_failure, is_disk_failure, is_out_of_memory, remedy
+from orchestrator.errors import first_sentence, is_device_failure, is_disk_failure, is_out_of_memory, remedy
 from orchestrator.plugins import Outcome, Unsupported, check_inputs, instantiate, trains
 from orchestrator.plugins import preloads as preloads_of
 from orchestrator.records import (
@@ -42,7 +42,6 @@ from orchestrator.worker.process import BY_EXEC
 if TYPE_CHECKING:
     from orchestrator.measures.context import Context
 
-COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 LOADING = ("import", "build")
 SHARED = ("torch", "transformers")
 EAGER_PHASES = re.compile(r"fp64_run|eager(_.*)?")
@@ -216,7 +215,7 @@ def classify(error: Exception | SystemExit, phase: str, compiler: str, *, traini
     """Return the status and failure of a job that raised `error` in `phase`. `training`: with gradients."""
     message = f"{type(error).__name__}: {str(error).strip()}" if str(error).strip() else type(error).__name__
     detail = "".join(traceback.format_exception(error))
-    line = _exit(error) if isinstance(error, SystemExit) else _first_sentence(message)
+    line = _exit(error) if isinstance(error, SystemExit) else first_sentence(message)
     if advice := remedy(error, training=training):
         line = f"{line} ({advice})"
     if isinstance(error, Unsupported):
@@ -249,17 +248,3 @@ def _exit(error: SystemExit) -> str:
     ):
         return f"the model {called} in its forward ({place})"
     return f"the job's code {called} ({place})"
-
-
-def _first_sentence(message: str) -> str:
-    """Return the first line and, while it ends with a colon ("backend='x' raised:"), the one that follows.
-
-    What TorchScript's interpreter raises says it on its last line, if at all. Colours are left out.
-    """
-    lines = [line.strip() for line in COLOURS.sub("", message).splitlines() if line.strip()]
-    sentence = lines.pop(0)
-    if lines and sentence.endswith("TorchScript interpreter.") and not lines[-1].endswith(":"):
-        return f"{sentence} {lines[-1]}"
-    while lines and sentence.endswith(":"):
-        sentence += f" {lines.pop(0)}"
-    return sentence
