@@ -6,7 +6,7 @@ The built-in tables' columns are in `orchestrator.results.metrics`, a measure's 
     TABLES: ClassVar = {"energy": TableSpec((number("energy_j", "energy of one step", "J", "lower"),), ("energy_j",))}
 
 They travel as JSON with the job's result (`to_json`, `from_json`), so that a table is read where the package that
-declares it is not installed. Only the standard library is imported here: the worker imports it too.
+declares it is not installed. Nothing heavy is imported here: the worker imports it too.
 """
 
 from __future__ import annotations
@@ -18,12 +18,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator.errors import did_you_mean
+
 MISSING = "—"
 DIRECTIONS = ("lower", "higher", "none")
 MOST_COLUMNS, MOST_TABLES = 60, 20
 """Of one table, of one measure."""
 NAME = re.compile(r"[a-z][a-z0-9_]{0,59}")
 LONGEST_UNIT, LONGEST_DOC = 16, 500
+IN_RECORDS: Mapping[str, str] = {"_ms": "_s", "_us": "_s", "_mib": "_bytes"}
+"""End of a column's name -> the end of the key under which a row may have its value in the unit of records."""
 
 
 def is_missing(value: Any) -> bool:
@@ -64,6 +68,7 @@ FORMATS: Mapping[str, Callable[[Any], str]] = {
 class Column:
     """One column. `better` is one of `DIRECTIONS`, `format` one of `FORMATS`; its name ends with its unit.
 
+    exact: a number that is the same whenever it is measured (bytes of parameters): any change is one, as of a count.
     Raises ValueError for what is no column.
     """
 
@@ -72,6 +77,7 @@ class Column:
     unit: str = ""
     better: str = "none"
     format: str = "three"
+    exact: bool = False
 
     def __post_init__(self) -> None:
         _check_name(self.name, "column")
@@ -81,6 +87,8 @@ class Column:
         for what, word, known in (("better", self.better, DIRECTIONS), ("format", self.format, tuple(FORMATS))):
             if word not in known:
                 raise ValueError(f"column {self.name}: {what} is {word!r:.40}: write one of {', '.join(known)}")
+        if not isinstance(self.exact, bool):
+            raise ValueError(f"column {self.name}: exact is {self.exact!r:.40}: write True or False")
 
     @property
     def kind(self) -> str:
@@ -157,8 +165,8 @@ def count(name: str, doc: str, better: str = "none") -> Column:
     return Column(name, doc, "1", better, "count")
 
 
-def number(name: str, doc: str, unit: str = "1", better: str = "none") -> Column:
-    return Column(name, doc, unit, better)
+def number(name: str, doc: str, unit: str = "1", better: str = "none", *, exact: bool = False) -> Column:
+    return Column(name, doc, unit, better, exact=exact)
 
 
 def duration(name: str, doc: str) -> Column:
@@ -170,9 +178,9 @@ def percent(name: str, doc: str, better: str) -> Column:
     return Column(name, doc, "%", better, "one")
 
 
-def memory(name: str, doc: str) -> Column:
+def memory(name: str, doc: str, better: str = "none", *, exact: bool = False) -> Column:
     """An amount of memory that may be far less than a MiB."""
-    return Column(name, doc, "MiB")
+    return Column(name, doc, "MiB", better, exact=exact)
 
 
 def to_json(tables: Mapping[str, TableSpec]) -> dict[str, Any]:
@@ -190,6 +198,24 @@ def to_json(tables: Mapping[str, TableSpec]) -> dict[str, Any]:
         }
         for name, spec in tables.items()
     }
+
+
+def keys(column: Column | str) -> list[str]:
+    """Return the keys under which a row may have the value of a column, that of records first."""
+    name: str = _name(column)
+    return [*(name.removesuffix(end) + other for end, other in IN_RECORDS.items() if name.endswith(end)), name]
+
+
+def without_a_column(tables: Mapping[str, TableSpec], findings: Mapping[str, Iterable[Mapping[str, Any]]]) -> list[str]:
+    """Return what is wrong with rows that a measure left: keys that no column of their table takes."""
+    wrong = []
+    for table, rows in findings.items():
+        if table in tables:  # of another nothing is known; whoever reads the result says that
+            taken = [key for column in tables[table].columns for key in keys(column)]
+            used = dict.fromkeys(key for row in rows for key in row)
+            lost = [key for key in used if key not in taken]
+            wrong += [f"{table}: no column takes {key!r}: {did_you_mean(key, taken)}" for key in lost]
+    return wrong
 
 
 def from_json(name: Any, data: Any) -> TableSpec:

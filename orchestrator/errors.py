@@ -28,8 +28,27 @@ class UsageError(Exception):
 
 
 def in_one_line(error: BaseException) -> str:
-    """Return the type of an error and the first line of its message."""
-    return f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[0]}"
+    """Return the type of an error and the first sentence of its message."""
+    return f"{type(error).__name__}: {first_sentence(str(error)) or 'no message'}"
+
+
+def first_sentence(message: str) -> str:
+    """Return the first line of a message; "" of an empty one. Escapes are left out.
+
+    While it ends with a colon ("backend='x' raised:") the next one follows, after a comma one. Of what TorchScript's
+    interpreter raises the last line says it, if at all; of what `torch.jit.trace` says about a tensor, the line that
+    begins with a colon, after the rows of the tensor.
+    """
+    lines = [line.strip() for line in ESCAPES.sub("", message).splitlines() if line.strip()] or [""]
+    sentence = lines.pop(0)
+    if lines and sentence.endswith("TorchScript interpreter.") and not lines[-1].endswith(":"):
+        return f"{sentence} {lines[-1]}"
+    if sentence.endswith(","):
+        told = next((f" …{line}" for line in lines if line.startswith(":")), "")
+        return sentence + (told or "".join(f" {line}" for line in lines[:1]))
+    while lines and sentence.endswith(":"):
+        sentence += f" {lines.pop(0)}"
+    return sentence
 
 
 def without_escapes(text: str) -> str:

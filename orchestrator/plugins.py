@@ -366,7 +366,9 @@ def resolve(target: str) -> type:
     plugin = getattr(module, class_name, None)
     if not (isinstance(plugin, type) and dataclasses.is_dataclass(plugin)):
         classes = [
-            name for name, value in vars(module).items() if isinstance(value, type) and dataclasses.is_dataclass(value)
+            name
+            for name, value in vars(module).items()
+            if isinstance(value, type) and dataclasses.is_dataclass(value) and value.__module__ == module_name
         ]
         raise UsageError(f"'{class_name}' is not a plug-in of {module_name}: {did_you_mean(class_name, classes)}")
     return plugin
@@ -435,7 +437,7 @@ def _words(kind: Any) -> str:
     return f"a list, each of it {_words(arguments[0])}" if origin is Sequence else WORDS.get(kind, str(kind))
 
 
-def instantiate(spec: PluginSpec) -> Any:
+def instantiate(spec: PluginSpec, where: str = "") -> Any:
     """Build the plug-in object from its spec. Raises UsageError as `resolve` and `check_options` do."""
-    check_options(spec, spec.name)
+    check_options(spec, where or spec.name)
     return resolve(spec.target)(**spec.options)

@@ -14,7 +14,9 @@ from support.points import point
 
 from orchestrator import columns
 from orchestrator.columns import Column, TableSpec
-from orchestrator.comparison import snapshot
+from orchestrator.comparison import rules, snapshot
+from orchestrator.comparison.compare import NOISE, compare
+from orchestrator.comparison.thresholds import limits_of
 from orchestrator.errors import UsageError
 from orchestrator.measures.coverage import Coverage
 from orchestrator.records import PASS, JobResult, PluginSpec
@@ -64,10 +66,24 @@ def test_the_columns_of_all_measures_agree() -> None:
                 assert column.doc
 
 
+def test_memory_takes_a_direction() -> None:
+    assert columns.memory("buffers_mib", "of buffers") == Column("buffers_mib", "of buffers", "MiB")
+    lower = columns.memory("buffers_mib", "of buffers", "lower", exact=True)
+    assert lower == Column("buffers_mib", "of buffers", "MiB", "lower", exact=True)
+
+
 def test_a_declaration_comes_back_from_json() -> None:
     for name, spec in declared():
         stored = columns.to_json({name: spec})[name]
         assert columns.from_json(name, stored) == TableSpec(spec.columns, spec.compared)
+
+
+def test_a_key_that_no_column_takes_is_told_with_the_one_that_was_meant() -> None:
+    table = TableSpec((columns.memory("buffers_mib", "of buffers"), columns.duration("read_ms", "of a read"), "count"))
+    rows = [{"buffers_bytes": 1, "count": 2}, {"buffers_mib": 1.0, "read_s": 1.0}, {"read_ms": 2.0}]
+    assert columns.without_a_column({"parameter_memory": table}, {"parameter_memory": rows, "other": [{"x": 1}]}) == []
+    (told,) = columns.without_a_column({"parameter_memory": table}, {"parameter_memory": [*rows, {"buffer_bytes": 1}]})
+    assert told.startswith("parameter_memory: no column takes 'buffer_bytes': did you mean 'buffers_bytes'?")
 
 
 def test_a_table_is_that_of_the_measure_that_declares_it_not_of_a_class_of_that_name(tmp_path: Path) -> None:
@@ -98,8 +114,6 @@ def test_two_measures_with_other_columns_do_not_share_a_table(tmp_path: Path) ->
 
 
 def test_figures_of_another_unit_are_not_compared(tmp_path: Path) -> None:
-    from orchestrator.comparison.compare import compare
-
     other = replace(JOULES, unit="mJ")
     sides = [
         snapshot.of_folder(sweep(tmp_path / name, ("a.Energy", energy(column, **{"energy_j": value}))).folder)
@@ -107,6 +121,26 @@ def test_figures_of_another_unit_are_not_compared(tmp_path: Path) -> None:
     ]
     assert [change.word for change in compare(sides[0], sides[1]).matched[0].metrics] == ["worse"]
     assert compare(sides[0], sides[2]).matched[0].metrics == ()
+
+
+@pytest.mark.parametrize(
+    ("exact", "limit", "word"),
+    [(False, None, ""), (False, 0.001, ""), (True, None, "worse"), (True, 0.001, "worse"), (True, 0.05, "")],
+)
+def test_a_limit_holds_for_single_values_of_what_is_exact(
+    tmp_path: Path, exact: bool, limit: float | None, word: str
+) -> None:
+    """Without rounds: a time of one process is held to 30 % whatever is written, bytes of parameters to what is."""
+    column = replace(JOULES, exact=exact)
+    sides = [
+        snapshot.of_folder(sweep(tmp_path / name, ("a.Energy", energy(column, **{"energy_j": value}))).folder)
+        for name, value in (("a", 2.0), ("b", 2.01))
+    ]
+    known = limits_of(sides[0].columns)
+    thresholds = {} if limit is None else {"energy_j": limit}
+    limits = rules.parse({"thresholds": thresholds}, "--threshold", known).limits({})
+    assert [change.word for change in compare(*sides, limits).matched[0].metrics] == [word or NOISE]
+    assert limits["energy_j"].alone == (0.3 if not exact else limit or 0.0)
 
 
 def test_a_baseline_has_columns_only_of_what_is_not_built_in(tmp_path: Path) -> None:

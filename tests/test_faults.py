@@ -16,15 +16,20 @@ from fakes.sweeps import make_job
 
 from orchestrator import precision
 from orchestrator.cli.running import run_and_finish
-from orchestrator.errors import UsageError, is_disk_failure, says_out_of_memory
+from orchestrator.columns import TableSpec, memory
+from orchestrator.errors import UsageError, in_one_line, is_disk_failure, says_out_of_memory
 from orchestrator.execution.lock import InUse, locked
 from orchestrator.execution.temporary import Temporary
-from orchestrator.plugins import PACKAGES_VARIABLE
+from orchestrator.measures.context import Context
+from orchestrator.plugins import PACKAGES_VARIABLE, Outcome
 from orchestrator.records import (
+    CRASH,
     EAGER_FAIL_TO_RUN,
     FAIL_TO_RUN,
     INFRASTRUCTURE,
+    OBSERVED,
     OUT_OF_MEMORY,
+    PASS,
     UNSUPPORTED,
     JobResult,
     JobSpec,
@@ -32,6 +37,29 @@ from orchestrator.records import (
 )
 from orchestrator.store import SweepFolder
 from orchestrator.worker.run import classify, modules, preloads, run_job
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("", ""),
+        ("one\ntwo", "one"),
+        ("one,\ntwo,\nthree", "one, two,"),
+        ("\x1b[31mone:\x1b[0m\n\ntwo:\nthree\nfour", "one: two: three"),
+        (
+            "Tracer cannot infer type of {'a': tensor([[ 9.4, 1.7],\n        [-3.1, 4.2]])}\n:Found str and int\nmore",
+            "Tracer cannot infer type of {'a': tensor([[ 9.4, 1.7], …:Found str and int",
+        ),
+        (
+            "The following operation failed in the TorchScript interpreter.\nTraceback\nRuntimeError: x",
+            "The following operation failed in the TorchScript interpreter. RuntimeError: x",
+        ),
+    ],
+)
+def test_the_line_that_explains_is_not_lost(message: str, told: str) -> None:
+    assert in_one_line(ValueError(message)) == f"ValueError: {told or 'no message'}"
+    line = classify(ValueError(message), "compile", "jit_trace")[1].message
+    assert line == (f"ValueError: {told}" if told else "ValueError")
 
 
 def wrapped(cause: BaseException) -> RuntimeError:
@@ -157,6 +185,39 @@ def run(store: SweepFolder, job: JobSpec) -> JobResult:
     result = store.read_result(job.id)
     assert isinstance(result, JobResult)
     return result
+
+
+@dataclasses.dataclass(frozen=True)
+class Misspelt:
+    """Leaves two rows, one of them with a key that its table does not have."""
+
+    kind: ClassVar[str] = OBSERVED
+    TABLES: ClassVar[dict[str, TableSpec]] = {"parameter_memory": TableSpec((memory("buffers_mib", "of buffers"),))}
+
+    status: str = PASS
+
+    def run(self, context: Context) -> Outcome:
+        context.find("parameter_memory", buffer_bytes=1)
+        context.find("parameter_memory", buffers_bytes=2)
+        return Outcome(self.status, "" if self.status == PASS else "its own reason")
+
+
+def test_a_value_that_no_table_would_show_fails_the_job_and_its_rows_are_kept(
+    store: SweepFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PACKAGES_VARIABLE, f"fakes,{__name__}")
+    told = "parameter_memory: no column takes 'buffer_bytes': did you mean 'buffers_bytes'?"
+    for status in (PASS, CRASH):
+        measure = PluginSpec(name="m", target=f"{__name__}.Misspelt", options={"status": status})
+        result = run(store, replace(make_job(f"m_{status}"), measure=measure))
+        assert result.failure is not None
+        if status == PASS:
+            assert result.status == FAIL_TO_RUN
+            assert result.failure.message.startswith(told)
+        else:
+            assert (result.status, result.failure.message) == (CRASH, "its own reason")
+            assert result.facts["notes"][0].startswith(told)
+        assert result.facts["findings"]["parameter_memory"] == [{"buffer_bytes": 1}, {"buffers_bytes": 2}]
 
 
 def test_a_job_whose_cache_was_removed_is_run_again_and_not_blamed(

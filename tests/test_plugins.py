@@ -14,6 +14,7 @@ from orchestrator.compilers.dynamo import TorchCompile
 from orchestrator.errors import UsageError
 from orchestrator.measures.compare import Rule, compare
 from orchestrator.modes.training import Training
+from orchestrator.planning.points import check_plugin
 from orchestrator.plugins import Program, Unsupported, check_options, instantiate, resolve
 from orchestrator.probes.observed import left_out, named_outputs
 from orchestrator.records import PluginSpec, Workload
@@ -42,6 +43,19 @@ def test_nothing_outside_the_allowed_packages_is_resolved(target: str) -> None:
 def test_a_mistyped_class_gets_a_suggestion() -> None:
     with pytest.raises(UsageError, match="did you mean 'TorchCompile'"):
         resolve("orchestrator.compilers.dynamo.TorchCompil")
+
+
+def test_a_mistyped_class_is_named_in_its_module_among_those_of_that_module() -> None:
+    """The name of a plug-in may be the end of its module's: it is no place in the configuration."""
+    spec = PluginSpec(name="coverage", target="orchestrator.measures.coverage.Coverag")
+    with pytest.raises(UsageError) as caught:
+        check_plugin(spec, "measure.options")
+    module = "orchestrator.measures.coverage"
+    assert str(caught.value) == f"'Coverag' is not a plug-in of {module}: did you mean 'Coverage'? Available: Coverage"
+    with pytest.raises(UsageError, match=r"^measure\.options: unknown option 'coverage: '"):
+        check_plugin(
+            PluginSpec(name="coverage", target=f"{module}.Coverage", options={"coverage: ": 1}), "measure.options"
+        )
 
 
 def test_what_a_plugin_module_imports_is_not_a_plugin() -> None:

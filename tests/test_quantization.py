@@ -264,6 +264,16 @@ def test_a_measure_of_dynamo_does_not_say_that_a_quantised_inductor_is_none(tmp_
         Coverage().run(seen)
 
 
+def test_a_measure_of_the_model_itself_can_refuse_a_quantised_one(tmp_path: Path) -> None:
+    seen = context(tmp_path, quantized("qint8_dynamic"), workload())
+    seen.refuse_quantized("parameters are counted")
+    spec = combined(option("compiler", "eager"), option("quantization", "qint8_dynamic"))
+    seen.job = replace(seen.job, compiler=spec)
+    assert type(seen.build(dropout=False).model.first) is torch.nn.Linear
+    with pytest.raises(Unsupported, match="parameters are counted, and that is not asked of a quantised model"):
+        seen.refuse_quantized("parameters are counted")
+
+
 def test_int4_leaves_layers_without_whole_groups_as_they_are(tmp_path: Path) -> None:
     """The first layer has 16 inputs, the second 32; the group has 32."""
     _, seen = judged(tmp_path, quantized("int4_weight_only"), workload(), cosine=True)

@@ -99,8 +99,11 @@ class Rules:
 
 def changed(limit: Limit, sizes: Sizes) -> Limit:
     """Return the limit with other sizes. What is known less well is never held to a tighter limit."""
-    new = replace(limit, **sizes)
-    return new if "alone" in sizes else replace(new, alone=max(new.alone, new.threshold))
+    written: dict[str, Any] = dict(sizes)
+    new = replace(limit, **written)
+    if "alone" in sizes:
+        return new
+    return replace(new, alone=new.threshold if new.exact else max(new.alone, new.threshold))
 
 
 def called(row: Row) -> Names:

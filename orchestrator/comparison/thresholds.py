@@ -17,12 +17,14 @@ class Limit:
     """What size of a change is one. All are relative, but `floor`, in the metric's unit.
 
     threshold: where rounds give an interval; alone: where there is none (one round), or a row was disturbed: absolute
-    times of one process move by that much on a quiet machine. A change must exceed `floor` too.
+    times of one process move by that much on a quiet machine. A change must exceed `floor` too. exact: the figure has
+    no noise, so that `alone` is what `threshold` is, unless it is written.
     """
 
     threshold: float
     alone: float
     floor: float = 0.0
+    exact: bool = False
 
     def allowed(self, p: float | None, disturbed: bool) -> float:
         """Return the relative change that is none yet: `alone` where there is no p-value, or a row was disturbed."""
@@ -40,6 +42,9 @@ COUNTED = ("graphs", "graph_breaks", "recompiles")
 """Compared exactly: they do not vary from run to run. (`captured_calls`, `fallbacks` follow from them.)"""
 METRICS = (*LIMITS, *COUNTED)
 EXACT = Limit(threshold=0.0, alone=0.0)
+"""Of a count."""
+WITHOUT_NOISE = Limit(threshold=0.0, alone=0.0, exact=True)
+"""Of a number that a measure declares exact: any change is one, unless a rule says from which size on."""
 DECLARED = LIMITS["latency_ms"]
 """Of a number that a measure declares: nothing is known of its noise, so it is that of a time."""
 DEFAULTS: Mapping[str, Limit] = {**LIMITS, **dict.fromkeys(COUNTED, EXACT)}
@@ -47,5 +52,10 @@ DEFAULTS: Mapping[str, Limit] = {**LIMITS, **dict.fromkeys(COUNTED, EXACT)}
 
 def limits_of(columns: Mapping[str, Column]) -> dict[str, Limit]:
     """Return metric -> limit of the built-in figures, and of those that measures declare."""
-    declared = {name: EXACT if column.kind == "count" else DECLARED for name, column in columns.items()}
-    return {**DEFAULTS, **declared}
+    return {**DEFAULTS, **{name: _of_declared(column) for name, column in columns.items()}}
+
+
+def _of_declared(column: Column) -> Limit:
+    if column.kind == "count":
+        return EXACT
+    return WITHOUT_NOISE if column.exact else DECLARED

@@ -23,8 +23,7 @@ def compiled_step(context: Context) -> tuple[Program, Step]:
 
 def dynamo_compiler(context: Context, why: str) -> DynamoCompiler:
     """Return the job's compiler when it goes through dynamo. Raises Unsupported, which says `why` that is needed."""
-    if "quantization" in context.job.compiler.options:
-        raise Unsupported(f"{why}, and that is not asked of a quantised model: quantization=none")
+    context.refuse_quantized(why)
     if not isinstance(context.compiler, DynamoCompiler):
         raise Unsupported(f"{why}; {context.job.compiler.name} does not go through dynamo: compiler=inductor does")
     return context.compiler

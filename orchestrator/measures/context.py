@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.plugins import Adapting, Builder, Compiler, Mode, Program
+from orchestrator.plugins import Adapting, Builder, Compiler, Mode, Program, Unsupported
 from orchestrator.precision import cast
 from orchestrator.probes.memory import MemoryProbe
 from orchestrator.records import JobSpec, Samples, Workload
@@ -72,6 +72,9 @@ class Context:
 
         In another `dtype` they are what they are in the job's, rounded as there, and then cast: the same computation,
         in other arithmetic. A mode that changes programs (another memory format, checkpointing) has changed it.
+
+        It is the model before compiler *and quantisation*: both happen in `compiler.compile(program, workload)`. What a
+        measure sees of `program.model` before that is eager's, whatever the row is called: see `refuse_quantized`.
         """
         self.entered("build")  # a failure here is the model's, not of the phase that asks for it
         workload = workload or self.workload
@@ -83,6 +86,14 @@ class Context:
             self.mode.adapt(program)
         self.entered(self.now)
         return program
+
+    def refuse_quantized(self, why: str) -> None:
+        """Raise Unsupported where the job's model is quantised: for a measure that looks at the model that was built.
+
+        `why`: what it looks at. Else a row would have the name of a quantised model, and the figures of the one before.
+        """
+        if "quantization" in self.job.compiler.options:
+            raise Unsupported(f"{why}, and that is not asked of a quantised model: quantization=none")
 
     def seed(self) -> None:
         """Set all random states back to the workload's seed (`seed_all`)."""
@@ -98,7 +109,7 @@ class Context:
         """Keep one row of a table that this measure's class declares in `TABLES`: texts, numbers, None.
 
         Seconds and bytes stand under keys that end with `_s` and `_bytes`, where the column ends with `_ms`, `_us` or
-        `_mib`: the table makes those of them.
+        `_mib`: the table makes those of them. A key that no column takes fails the job at its end; its rows are kept.
         """
         self.facts.setdefault("findings", {}).setdefault(table, []).append(row)
 

@@ -203,9 +203,7 @@ def check_execution(execution: Json) -> None:
 def check_plugin(spec: PluginSpec, where: str) -> Any:
     """Build the plug-in, which checks its options; return it. Raises UsageError."""
     try:
-        return instantiate(spec)
-    except UsageError as error:
-        raise UsageError(str(error).replace(f"{spec.name}: ", f"{where}: ", 1)) from error
+        return instantiate(spec, where)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{where} of '{spec.name}': {error}") from error
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.columns import MOST_TABLES, Column, Derived, TableSpec, from_json
+from orchestrator.columns import IN_RECORDS, MOST_TABLES, Column, Derived, TableSpec, from_json
 from orchestrator.errors import UsageError
 from orchestrator.plugins import resolve
 from orchestrator.results.load import JobOutcome, fact, items, once
@@ -21,8 +21,8 @@ from orchestrator.results.naming import IDENTITY
 
 ABOUT = ("status", "reason", "job", "log", "command")
 BUILT_IN = ("jobs", "performance", "accuracy", "summary", "overview", "self_test")
-IN_RECORDS: Mapping[str, tuple[str, float]] = {"_ms": ("_s", MS), "_us": ("_s", US), "_mib": ("_bytes", MIB)}
-"""End of a column's name -> the end of the key in records, and what to multiply by."""
+FACTORS: Mapping[str, float] = {"_ms": MS, "_us": US, "_mib": MIB}
+"""End of a column's name -> what a value in the unit of records is multiplied by."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,10 @@ def rows(outcome: JobOutcome, table: str) -> list[Mapping[str, Any]]:
 def value(row: Mapping[str, Any], column: Column) -> Any:
     """Return a row's value in the unit of its column; what is of another kind than the column says is left out."""
     name, found = column.name, row.get(column.name)
-    for end, (in_records, factor) in IN_RECORDS.items():
+    for end, in_records in IN_RECORDS.items():
         if name.endswith(end) and name not in row:
             found = row.get(name.removesuffix(end) + in_records)
-            found = found * factor if isinstance(found, (int, float)) and is_number(found) else found
+            found = found * FACTORS[end] if isinstance(found, (int, float)) and is_number(found) else found
     if found is None or column.kind == "text":
         return None if found is None else str(found)
     return found if isinstance(found, (int, float)) or found in ("nan", "inf", "-inf") else None

@@ -12,12 +12,13 @@ import os
 import re
 import time
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator import columns
-from orchestrator.errors import is_device_failure, is_disk_failure, is_out_of_memory, remedy
+from orchestrator.errors import first_sentence, is_device_failure, is_disk_failure, is_out_of_memory, remedy
 from orchestrator.plugins import Outcome, Unsupported, check_inputs, instantiate, trains
 from orchestrator.plugins import preloads as preloads_of
 from orchestrator.records import (
@@ -39,7 +40,9 @@ from orchestrator.store import SweepFolder
 from orchestrator.worker.process import BY_EXEC
 from orchestrator.worker.toolchain import enter
 
-COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+if TYPE_CHECKING:
+    from orchestrator.measures.context import Context
+
 LOADING = ("import", "build")
 SHARED = ("torch", "transformers")
 EAGER_PHASES = re.compile(r"fp64_run|eager(_.*)?")
@@ -168,12 +171,25 @@ def _run(job: JobSpec, store: SweepFolder, seen: _Seen) -> Outcome:
         seeded=seeded,
     )
     try:
-        outcome: Outcome = measure.run(context)
-        return outcome
+        return _complete(measure.run(context), getattr(measure, "TABLES", {}), context)
     finally:  # of the tables that it left rows of: whoever reads them need not have the measure's package
         declared = {name: tables[name] for name in seen.facts.get("findings", {}) if name in tables}
         if declared:
             seen.facts["tables"] = declared
+
+
+def _complete(outcome: Outcome, tables: Mapping[str, columns.TableSpec], context: Context) -> Outcome:
+    """Return a measure's verdict, or that it failed, where a row has a value that no table would ever show.
+
+    All rows are kept. What failed anyway keeps its own reason, and has a note.
+    """
+    wrong = "; ".join(columns.without_a_column(tables, context.facts.get("findings", {})))
+    if not wrong:
+        return outcome
+    if outcome.status in HARMLESS:
+        return Outcome(FAIL_TO_RUN, wrong)
+    context.note(wrong)
+    return outcome
 
 
 def preloads(job: JobSpec) -> tuple[str, ...]:
@@ -204,7 +220,7 @@ def classify(error: Exception | SystemExit, phase: str, compiler: str, *, traini
     """Return the status and failure of a job that raised `error` in `phase`. `training`: with gradients."""
     message = f"{type(error).__name__}: {str(error).strip()}" if str(error).strip() else type(error).__name__
     detail = "".join(traceback.format_exception(error))
-    line = _exit(error) if isinstance(error, SystemExit) else _first_sentence(message)
+    line = _exit(error) if isinstance(error, SystemExit) else first_sentence(message)
     if advice := remedy(error, training=training):
         line = f"{line} ({advice})"
     if isinstance(error, Unsupported):
@@ -237,17 +253,3 @@ def _exit(error: SystemExit) -> str:
     ):
         return f"the model {called} in its forward ({place})"
     return f"the job's code {called} ({place})"
-
-
-def _first_sentence(message: str) -> str:
-    """Return the first line and, while it ends with a colon ("backend='x' raised:"), the one that follows.
-
-    What TorchScript's interpreter raises says it on its last line, if at all. Colours are left out.
-    """
-    lines = [line.strip() for line in COLOURS.sub("", message).splitlines() if line.strip()]
-    sentence = lines.pop(0)
-    if lines and sentence.endswith("TorchScript interpreter.") and not lines[-1].endswith(":"):
-        return f"{sentence} {lines[-1]}"
-    while lines and sentence.endswith(":"):
-        sentence += f" {lines.pop(0)}"
-    return sentence

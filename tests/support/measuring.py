@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
+import pkgutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,6 +13,8 @@ from typing import Any
 
 import torch
 
+from orchestrator import columns, measures
+from orchestrator.columns import TableSpec
 from orchestrator.compilers.eager import Eager
 from orchestrator.measures.context import Context
 from orchestrator.measures.performance import Performance
@@ -80,6 +85,25 @@ class Broken:
         return forward
 
 
+@functools.cache
+def _tables() -> dict[str, TableSpec]:
+    """Return the tables of all measures of the package, by name."""
+    modules = [
+        importlib.import_module(one.name) for one in pkgutil.iter_modules(measures.__path__, "orchestrator.measures.")
+    ]
+    classes = [value for module in modules for value in vars(module).values() if isinstance(value, type)]
+    return {name: table for one in classes for name, table in getattr(one, "TABLES", {}).items()}
+
+
+@dataclass
+class Strict(Context):
+    """Looks at each row as the worker does at the end of a job."""
+
+    def find(self, table: str, **row: Any) -> None:
+        super().find(table, **row)
+        assert columns.without_a_column(_tables(), {table: [row]}) == []
+
+
 def spec(name: str) -> PluginSpec:
     return PluginSpec(name=name, target=f"tests.{name}")
 
@@ -94,7 +118,7 @@ def context(tmp_path: Path, compiler: Any, name: str, mode: Any = None, **change
         launcher="fork", env={}, needs=(), timeout_s=60, cost_s=1,
     )  # fmt: skip
     device = torch.device("cpu")
-    return Context(
+    return Strict(
         job=job, device=device, builder=NetBuilder(), mode=mode or Inference(), compiler=compiler, folder=tmp_path,
         reference=tmp_path / "reference", references=[tmp_path / "reference"], memory=MemoryProbe(device),
         entered=lambda phase: None,
