@@ -15,9 +15,9 @@ import io
 import json
 import os
 import re
+import secrets
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -222,9 +222,13 @@ ALL = (
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[Path]:
-    """A folder with all sweeps below outputs/. Its path is as long as USER, whatever TMPDIR is: lines break alike."""
-    made = Path(tempfile.mkdtemp(prefix="", dir="/tmp"))
+    """A folder with all sweeps below outputs/. Its path is as long as USER, whatever TMPDIR is: lines break alike.
+
+    Of letters and digits: "_", which `tempfile` uses, may be escaped in Markdown.
+    """
+    made = Path("/tmp", secrets.token_hex(4))
     assert len(str(made)) == len(USER)
+    made.mkdir()
     with (
         pytest.MonkeyPatch.context() as patched,
         contextlib.chdir(made),
