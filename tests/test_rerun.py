@@ -265,7 +265,7 @@ def test_a_model_that_is_twice_as_slow_is_named_and_no_other(paced: Path) -> Non
     assert "three" not in line
 
 
-@pytest.mark.parametrize("rounds", [1, 3])
+@pytest.mark.parametrize("rounds", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_planted_slowdown_is_found_with_few_rounds_and_with_several(tmp_path: Path, rounds: int) -> None:
     run(tmp_path, *PACED, "compiler=eager", f"rounds={rounds}")
     done = said("rerun", "latest", "--json", cwd=tmp_path, FAKES_SLOW="two")

@@ -380,6 +380,7 @@ def test_flops_are_exact(tmp_path: Path, mode: Any, flops: int) -> None:
     assert modules == pytest.approx({"first": 2 * 8 * 16 * 32, "last": 2 * 8 * 32 * 4})
 
 
+@pytest.mark.slow
 def test_a_compilers_row_has_both_latencies_and_the_eager_count(tmp_path: Path) -> None:
     seen = bert(tmp_path, TorchCompile(backend="aot_eager"), "aot_eager")
     assert Flops(calls=4, warmup=1).run(seen).status == PASS

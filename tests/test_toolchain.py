@@ -248,6 +248,7 @@ def test_what_it_took_is_no_difference_between_sweeps_but_that_it_is_missing() -
     assert "toolchain.missing" in differing(before, {"toolchain.missing": "no compiler"})  # its cold figures are others
 
 
+@pytest.mark.slow
 def test_a_cold_job_compiles_all_of_the_model_and_nothing_of_the_toolchain(tmp_path: Path) -> None:
     """The real thing: one cold inductor job through the command, and what its cache holds beyond its beginning."""
     begin = tmp_path / "begin"

@@ -274,6 +274,7 @@ class Net(torch.nn.Module):
 """
 
 
+@pytest.mark.slow
 def test_a_layer_in_float64_stays_so_in_every_dtype(tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text(EXACT)
     dtypes = "dtype=float32,bfloat16,float16,amp_bfloat16,amp_float16"
@@ -321,6 +322,7 @@ def test_inputs_without_keywords_are_given_by_position(here: Path, form: str, na
     assert torch.equal(program.loss(outputs), outputs["loss"])
 
 
+@pytest.mark.slow
 def test_such_models_run_with_every_kind_of_compiler(tmp_path: Path) -> None:
     for form, (parameters, body) in BY_POSITION.items():
         text = COLLECTS.format(parameters=parameters, body=body).replace("class Net", f"class {form}")
