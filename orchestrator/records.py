@@ -131,15 +131,19 @@ DTYPES = ("float32", "bfloat16", "float16", "amp_bfloat16", "amp_float16", "floa
 class Need:
     """An edge of the job graph: the job that has it starts after `job` has finished.
 
-    kind "reference" and "gate" and "round" also ask that it finished well (`NEED_REQUIRES_SUCCESS`);
-    "baseline" only orders.
+    kind "reference" and "gate" and "round" also ask that it finished well (`NEED_REQUIRES_SUCCESS`); the others only
+    order: "baseline"; "series", from a timed job to the reference whose calls it makes after its timing; "timed", from
+    a judged job to the one whose code it judges.
     """
 
     job: str
     kind: str
 
 
-NEED_REQUIRES_SUCCESS: Mapping[str, bool] = {"reference": True, "round": True, "gate": True, "baseline": False}
+NEED_REQUIRES_SUCCESS: Mapping[str, bool] = {
+    **dict.fromkeys(("reference", "round", "gate"), True),
+    **dict.fromkeys(("baseline", "series", "timed"), False),
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,6 +54,8 @@ from orchestrator.validity import (
 
 _RESULT_HEAD = re.compile(rb'\{\s*"schema": %d,\s*"job_id": "(\w+)",\s*"status": "(\w+)",' % SCHEMA_VERSION)
 _HEAD_BYTES = 200
+SERIES = "series.json"
+"""What a timed job says of the calls that it made to be judged, beside what they left."""
 _TAIL = b"\n}\n"
 _ROOM = 64 << 10  # bytes of a header for what is added when it is written
 _OWN = re.compile(r"(sweep\.json|plan\.json|owner|report\.html|lock(\.\d+)?|conf|jobs|tables|references|caches)")
@@ -143,7 +145,7 @@ class SweepFolder:
         return self.job(job_id) / "artifacts"
 
     def reference(self, job_id: str) -> Path:
-        """Folder with the tensors that reference job `job_id` leaves for the jobs that need it."""
+        """Folder with the tensors that a reference, or a timed job, leaves for the jobs that need it."""
         return self.references / check_id(job_id)
 
     def cache(self, family: str) -> Path:

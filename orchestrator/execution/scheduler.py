@@ -33,7 +33,6 @@ from orchestrator.records import (
     HARMLESS,
     INFRASTRUCTURE,
     NEED_REQUIRES_SUCCESS,
-    REFERENCE_MEASURE,
     SUCCESSES,
     Failure,
     JobResult,
@@ -213,8 +212,7 @@ class Scheduler:
         for file in (self._store.result_file(job.id), self._store.phase_file(job.id)):
             file.unlink(missing_ok=True)
         remove(self._store.artifacts(job.id))
-        if job.measure.name == REFERENCE_MEASURE:
-            remove(self._store.reference(job.id))
+        remove(self._store.reference(job.id))
         with contextlib.suppress(FileNotFoundError):
             attempt.log_start = self._store.log_file(job.id).stat().st_size
         cache = self._scratch.fresh_cache(job)

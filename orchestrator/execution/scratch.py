@@ -1,17 +1,20 @@
-"""Folders that jobs share and nobody needs afterwards: compile caches of families, tensors of references."""
+"""Folders that jobs share and nobody needs afterwards: compile caches of families, tensors that are compared."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from orchestrator.files import remove_tree
-from orchestrator.records import JobSpec
-from orchestrator.store import SweepFolder
+from orchestrator.records import TIMED, JobSpec
+from orchestrator.store import SERIES, SweepFolder
 
+LEAVE_TENSORS = ("reference", "series", "timed")
+"""Kinds of needs whose jobs leave tensors for those that have them."""
 TRASH = ".removed"  # suffix of a folder that is being removed
 
 
@@ -25,7 +28,7 @@ class Scratch:
     def __init__(
         self,
         store: SweepFolder,
-        jobs: Iterable[JobSpec],
+        jobs: Sequence[JobSpec],
         unfinished: Iterable[JobSpec],
         *,
         keep_caches: bool,
@@ -34,6 +37,13 @@ class Scratch:
         self._store = store
         self._keep_caches, self._keep_references = keep_caches, keep_references
         self._users: defaultdict[Path, set[str]] = defaultdict(set)
+        families = {job.id: job.family for job in jobs if job.kind == TIMED}
+        self._timed = {  # job that judges -> the timed job whose code it judges, and the family of that
+            job.id: (need.job, families[need.job])
+            for job in jobs
+            for need in job.needs
+            if need.kind == "timed" and need.job in families
+        }
         waiting, known = {job.id for job in unfinished}, set[Path]()
         for job in jobs:
             for folder in self._folders(job):
@@ -50,10 +60,17 @@ class Scratch:
                 parent.rmdir()
 
     def fresh_cache(self, job: JobSpec) -> Path:
-        """Return the cache folder of the job's family, empty when this is the family's first round. Raises OSError."""
+        """Return the cache folder of the job's family, empty when this is the family's first round. Raises OSError.
+
+        That of a job which has to compile a twin of timed code begins as a copy of what the timed job has left.
+        """
         cache = self._store.cache(job.family)
         if job.round == 0:
             remove(cache)
+        timed, family = self._timed.get(job.id, (None, None))
+        if timed is not None and not (self._store.reference(timed) / SERIES).exists():
+            with contextlib.suppress(FileNotFoundError):  # the timed job was run by an earlier run
+                shutil.copytree(self._store.cache(str(family)), cache, symlinks=True, copy_function=_link)
         cache.mkdir(parents=True, exist_ok=True)
         return cache
 
@@ -71,8 +88,9 @@ class Scratch:
             folder.parent.rmdir()
 
     def _folders(self, job: JobSpec) -> Sequence[Path]:
-        caches = [] if self._keep_caches else [self._store.cache(job.family)]
-        tensors = [job.id, *(need.job for need in job.needs if need.kind == "reference")]
+        families = [job.family, *([self._timed[job.id][1]] if job.id in self._timed else [])]
+        caches = [] if self._keep_caches else [self._store.cache(family) for family in families]
+        tensors = [job.id, *(need.job for need in job.needs if need.kind in LEAVE_TENSORS)]
         return caches + ([] if self._keep_references else [self._store.reference(name) for name in tensors])
 
 
@@ -93,3 +111,11 @@ def remove(folder: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.rename(folder, trash)
     remove_tree(trash)
+
+
+def _link(source: str, target: str) -> None:
+    """Let a file be in two caches: compilers replace what they write, and never write into it."""
+    try:
+        os.link(source, target)
+    except OSError:  # no hard links there
+        shutil.copy2(source, target)

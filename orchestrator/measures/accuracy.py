@@ -1,5 +1,6 @@
 """Are the compiled model's outputs, loss, gradients, and all that it changes, right?
 
+The code that was timed, where it made the calls (`orchestrator.measures.timed_series`), else a twin of it.
 The series of calls that the reference made (`orchestrator.measures.calls`), dropout off, from the same seeds; compared
 before any optimizer step, call by call and tensor by tensor (`orchestrator.measures.compare`). Of every tensor the
 numbers of its worst call are kept, whether it passed or not.
@@ -30,6 +31,7 @@ from orchestrator.measures.reference import (
     load,
     make_deterministic,
 )
+from orchestrator.measures.timed_series import TIMED_CODE, TWIN, timed_series
 from orchestrator.plugins import Outcome, facts_of
 from orchestrator.probes import counters
 from orchestrator.records import COMPARISON_ERROR, FAIL_ACCURACY, INFRASTRUCTURE, JUDGED, PASS, RANDOM
@@ -68,10 +70,15 @@ class Accuracy(Strictness):
             return stored
         judgement = Judgement(rule, stored, context)
         context.facts["accuracy"] = judgement.facts
+        calls = timed_series(context.timed, stored.found)
+        judgement.facts["judged"] = TWIN if calls is None else TIMED_CODE
+        if calls is None:
+            twin = observe_compiled(context, stored.found)
+            calls = ((place, left, drawn_so_far(context.device)) for place, left in twin)
         try:
-            for place, left in observe_compiled(context, stored.found):
+            for place, left, drawn in calls:
                 with context.phase("compare"):
-                    judgement.add(place, left, drawn_so_far(context.device))
+                    judgement.add(place, left, drawn)
         except NotComparable as error:
             return Outcome(COMPARISON_ERROR, str(error))
         except Unreadable as error:
@@ -244,7 +251,8 @@ def observe_compiled(context: Context, found: Found) -> Iterator[tuple[int, dict
 
 
 def _observe(context: Context, found: Found, *, strict: bool) -> Iterator[tuple[int, dict[str, torch.Tensor]]]:
-    make_deterministic(strict=strict)
+    if context.timed is None or context.device.type != "cpu":  # a twin of timed code is compiled as that was
+        make_deterministic(strict=strict)
     precision.use(context.workload, judged=True)
     if not context.is_eager:
         counters.reset()

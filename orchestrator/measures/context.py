@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 class Context:
     """One job's surroundings. `samples` and `facts` are kept even when the measure raises.
 
-    `references` are the folders of the reference jobs that this job needs; `reference` is where a reference job
-    leaves its own tensors; `entered` is told each phase's name as it starts.
+    `references` are the folders of the reference jobs that this job needs; `reference` is where a reference job, or a
+    timed one that makes a series of calls, leaves its own tensors; `timed` is where the job left them whose code this
+    one judges. `entered` is told each phase's name as it starts.
     """
 
     job: JobSpec
@@ -39,6 +40,7 @@ class Context:
     samples: list[Samples] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
     now: str = "import"
+    timed: Path | None = None
     seeded: int = 0  # files that the compile cache began with: of the machine's toolchain, of no model
 
     @property

@@ -3,7 +3,7 @@
 Memory first, alone: build, compile (the first call), warm-up and steady state run with nothing else in the process,
 each with a high-water mark of its own. Then, for a compiler, eager and compiled blocks are timed next to each other
 in this same process (ABBA), because what a process gets (memory layout, clock, machine drift) then hits both sides
-and cancels. docs/measuring.md has the figures behind this.
+and cancels. What was timed then makes the calls by which it is judged. docs/measuring.md has the figures behind this.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from orchestrator.measures.timed import (
     finite,
     threads_as_asked,
 )
+from orchestrator.measures.timed_series import make_series
 from orchestrator.plugins import Forward, Outcome, Preparing, Program, Recording, facts_of, wants_cuda_graphs
 from orchestrator.probes import counters
 from orchestrator.probes.clock import make_ready, no_garbage_collection, overhead, stopwatch, synchroniser
@@ -59,6 +60,7 @@ class Performance:
     """
 
     kind: ClassVar[str] = TIMED
+    makes_series: ClassVar[bool] = True
     PRELOAD: ClassVar[tuple[str, ...]] = ("torch._dynamo",)  # which `really_eager` asks: not in the memory of a model
 
     iterations: int = 20
@@ -97,7 +99,7 @@ class Performance:
         threads_as_asked(context, mark=False)
         context.facts.update(_size(program))
         inputs = Inputs(program)
-        bare, result = self._first_call(context, timed, program)
+        forward, bare, result = self._first_call(context, timed, program)
         inputs.look()
         step = inputs.around(context, bare)
         finite(context, "the first call", result, _calls(context))
@@ -124,11 +126,14 @@ class Performance:
             threads_as_asked(context)
         else:
             context.facts["work"] = work_of(context, program, step)
+        inputs.set_back()
+        make_series(context, program, forward)
 
-    def _first_call(self, context: Context, timed: Timed, program: Program) -> tuple[Step, Any]:
+    def _first_call(self, context: Context, timed: Timed, program: Program) -> tuple[Forward, Step, Any]:
         """Compile and call once: the first call's latency contains all that compiling costs, ahead of time or not.
 
-        What the mode does between the two (a cache that is allocated) is not in it. Returns the step and its result.
+        What the mode does between the two (a cache that is allocated) is not in it. Returns what the compiler made, the
+        step, and its result.
         """
         context.facts["cache"] = _cache_state(context)
         if context.seeded:
@@ -145,7 +150,7 @@ class Performance:
             context.facts["compiled"] = dict(facts_of(forwards[0]))
             for text in facts_of(forwards[0]).get("notes", ()):
                 context.note(text)
-        return step, first.value
+        return forwards[0], step, first.value
 
     def _warm_up(self, context: Context, timed: Timed, step: Step) -> Any:
         """Return the result of the last call."""

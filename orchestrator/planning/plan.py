@@ -6,6 +6,8 @@ For every point and model of its suite it adds the job that was asked for and wh
     baseline  -> performance              eager's own job in the same round
     round r-1 -> round r                  another fresh process, with the compile cache of the one before
     accuracy  -> performance              with gate=accuracy
+    performance -> accuracy               else: the code that round 0 timed is judged, or its compile cache is used
+    reference -> performance              whose calls round 0 makes for that, after its timing
 
 What a job needs depends on the kind of its measure (`orchestrator.records.KINDS`): a judged one has a reference, a
 timed one rounds and baselines, an observed one nothing.
@@ -25,7 +27,7 @@ from orchestrator.errors import UsageError
 from orchestrator.planning import cost
 from orchestrator.planning.machine import Machine
 from orchestrator.planning.points import Point
-from orchestrator.planning.rounds import has_tolerance, kind_of, turn
+from orchestrator.planning.rounds import JUDGED_TURN, has_tolerance, kind_of, makes_series, turn
 from orchestrator.planning.selection import matches, names
 from orchestrator.planning.shards import Unit, comparison
 from orchestrator.planning.suites import Model
@@ -64,6 +66,7 @@ def plan(points: Iterable[Point], machine: Machine) -> JobGraph:
             planner.ask(point, model)
     if not planner.jobs:
         raise UsageError(f"nothing to run: exclude leaves none of the jobs of {len(points)} grid points")
+    planner.judge_what_is_timed()
     return JobGraph(tuple(sorted(planner.jobs.values(), key=planner.position)))
 
 
@@ -86,6 +89,7 @@ class _Planner:
         self._workloads: dict[str, int] = {}
         self._defaults: dict[str, dict[str, Any]] = {}
         self._references: dict[int, PluginSpec] = {}
+        self._prints: dict[int, str] = {}  # fingerprints of the jobs' workloads and compilers, by identity
         self._points = {id(point): number for number, point in enumerate(points)}
         judged = (point.measure for point in points if kind_of(point.measure) == JUDGED)
         self._gate = next((measure for measure in judged if has_tolerance(measure)), ACCURACY)
@@ -153,6 +157,30 @@ class _Planner:
                 needs.append(Need(job=gate.id, kind="gate"))
             previous = self._add(point, model, workload, compiler, measure, kind=TIMED, round=round, needs=needs)
 
+    def judge_what_is_timed(self) -> None:
+        """Let judged jobs wait for round 0 of the same workload and compiler, and that make the calls to be judged."""
+        timed = {
+            self._code(job): job
+            for job in reversed(self.jobs.values())
+            if job.kind == TIMED and job.round == 0 and makes_series(job.measure) and not _has(job, "gate")
+        }
+        for job in list(self.jobs.values()):
+            before = timed.get(self._code(job)) if job.kind == JUDGED and job.verdict is None else None
+            if before is None or before.verdict is not None:
+                continue
+            place, group = self._positions[before.id], self._positions[job.id]
+            self._positions[job.id] = (*place[:4], JUDGED_TURN, group[5])
+            self.jobs[job.id] = dataclasses.replace(job, needs=(*job.needs, Need(job=before.id, kind="timed")))
+            if not job.training:
+                series = [Need(job=need.job, kind="series") for need in job.needs if need.kind == "reference"]
+                known = self.jobs[before.id]
+                new = [need for need in series if need not in known.needs]
+                self.jobs[before.id] = dataclasses.replace(known, needs=(*known.needs, *new))
+
+    def _code(self, job: JobSpec) -> tuple[Any, ...]:
+        """Return what two jobs share that run the same code: all but the measure."""
+        return (self._prints[id(job.workload)], self._prints[id(job.compiler)], job.launcher, *sorted(job.env.items()))
+
     def _add(
         self,
         point: Point,
@@ -198,6 +226,7 @@ class _Planner:
             training=point.training,
         )
         self.jobs[key] = job
+        self._prints |= {id(workload.record): workload.print, id(compiler.record): compiler.print}
         place, name = self._place(workload, kind), compiler.record.name
         self._positions[key] = (*place, round, *turn(workload.print, compiler.print, name, round))
         return job
@@ -300,3 +329,7 @@ class _Planner:
             fields = dataclasses.fields(resolve(measure.record.target))
             self._defaults[measure.print] = {f.name: f.default for f in fields} | dict(measure.record.options)
         return self._defaults[measure.print]
+
+
+def _has(job: JobSpec, kind: str) -> bool:
+    return any(need.kind == kind for need in job.needs)

@@ -8,16 +8,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from orchestrator.errors import UsageError, did_you_mean
-from orchestrator.planning.rounds import is_timed, turn
+from orchestrator.planning.rounds import JUDGED_TURN, is_timed, turn
 from orchestrator.planning.selection import Names, matches, names, parse_only
 from orchestrator.records import REFERENCE_MEASURE, JobSpec, Need, fingerprint, job_id
 from orchestrator.store import JobGraph
+
+IF_CHOSEN = ("round", "timed", "series")
+"""Kinds of needs whose job is no reason to run it again."""
 
 
 def closed(graph: JobGraph, chosen: Iterable[str]) -> JobGraph:
     """Return the jobs with the ids `chosen` and all that they need, in plan order.
 
     Of earlier rounds only the first is needed, for the compile cache that it leaves; eager has none and needs none.
+    A judged job needs no timed one: without it, it compiles a twin. With it, both keep what joins them.
     """
     jobs = {job.id: job for job in graph.jobs}
     wanted: set[str] = set()
@@ -26,14 +30,15 @@ def closed(graph: JobGraph, chosen: Iterable[str]) -> JobGraph:
         job = jobs[waiting.pop()]
         if job.id not in wanted:
             wanted.add(job.id)
-            waiting += [need.job for need in job.needs if need.kind != "round" and need.job in jobs]
+            waiting += [need.job for need in job.needs if need.kind not in IF_CHOSEN and need.job in jobs]
             waiting += [] if job.is_eager else list(_earlier_rounds(job, jobs))[-1:]
-    return JobGraph(tuple(_with_needs(job, jobs, wanted) for job in graph.jobs if job.id in wanted))
+    judged = {need.job for name in wanted for need in jobs[name].needs if need.kind == "timed"}
+    return JobGraph(tuple(_with_needs(job, jobs, wanted, judged) for job in graph.jobs if job.id in wanted))
 
 
-def _with_needs(job: JobSpec, jobs: Mapping[str, JobSpec], wanted: set[str]) -> JobSpec:
+def _with_needs(job: JobSpec, jobs: Mapping[str, JobSpec], wanted: set[str], judged: set[str]) -> JobSpec:
     """Return the job with the needs that are left: instead of a round that is left out, the last one before it."""
-    needs = [need for need in job.needs if need.job in wanted]
+    needs = [need for need in job.needs if need.job in wanted and (need.kind != "series" or job.id in judged)]
     before = next((earlier for earlier in _earlier_rounds(job, jobs) if earlier in wanted), None)
     if before is not None and not any(need.kind == "round" for need in needs):
         needs.insert(0, Need(job=before, kind="round"))
@@ -123,7 +128,7 @@ class _Rounds:
 
     def _next(self, job: JobSpec) -> JobSpec:
         """Return the round after that of `job`."""
-        needs = [self._next_need(job, need) for need in job.needs]
+        needs = [self._next_need(job, need) for need in job.needs if need.kind != "series"]
         if job.round == 0:
             needs.insert(0, Need(job=job.id, kind="round"))
         return dataclasses.replace(job, id=self._id(job, job.round + 1), round=job.round + 1, needs=tuple(needs))
@@ -137,14 +142,17 @@ class _Rounds:
         return need
 
     def in_order(self) -> Iterator[JobSpec]:
-        """Yield the jobs in plan order: what is timed of a workload stands together, round by round, eager first."""
+        """Yield the jobs in plan order: what is timed of a workload stands together, round by round, eager first.
+
+        What judges the code of round 0 stands behind that round.
+        """
         blocks: dict[str, list[JobSpec]] = defaultdict(list)
         for job in self._jobs.values():
-            if is_timed(job):
+            if _is_in_block(job):
                 blocks[self._print(job.workload)].append(job)
-        left = Counter(self._print(job.workload) for job in self._planned if is_timed(job))
+        left = Counter(self._print(job.workload) for job in self._planned if _is_in_block(job))
         for job in self._planned:
-            if not is_timed(job):
+            if not _is_in_block(job):
                 yield job
                 continue
             workload = self._print(job.workload)
@@ -154,7 +162,8 @@ class _Rounds:
 
     def _turn(self, job: JobSpec) -> tuple[int, int, bytes]:
         name = job.compiler.name
-        return (job.round, *turn(self._print(job.workload), self._print(job.compiler), name, job.round))
+        own = turn(self._print(job.workload), self._print(job.compiler), name, job.round)
+        return (job.round, own[0] if is_timed(job) else JUDGED_TURN, own[1])
 
     def _id(self, job: JobSpec, round: int) -> str:
         prints = (self._print(job.workload), self._print(job.compiler), self._print(job.measure))
@@ -164,3 +173,7 @@ class _Rounds:
         if id(record) not in self._prints:
             self._prints[id(record)] = fingerprint(record)
         return self._prints[id(record)]
+
+
+def _is_in_block(job: JobSpec) -> bool:
+    return is_timed(job) or any(need.kind == "timed" for need in job.needs)

@@ -14,6 +14,10 @@ OF_THE_SUITE = frozenset({"tolerance", "cosine", "larger_multiplier"})
 """Options of a measure that a suite's models have."""
 
 
+JUDGED_TURN = 2
+"""Of a job that judges what round 0 has timed: behind eager and all compilers of that round (`turn`)."""
+
+
 def kind_of(measure: PluginSpec) -> str:
     """Return the kind of a measure (`orchestrator.records.KINDS`), which its class declares; timed without that.
 
@@ -32,6 +36,11 @@ def has_tolerance(measure: PluginSpec) -> bool:
     """
     options = _options(measure.target)
     return "tolerance" in options and (kind_of(measure) == JUDGED or options >= OF_THE_SUITE)
+
+
+def makes_series(measure: PluginSpec) -> bool:
+    """True for a timed measure that makes the calls by which its code is judged (`measures/timed_series.py`)."""
+    return bool(getattr(resolve(measure.target), "makes_series", False))
 
 
 def is_timed(job: JobSpec) -> bool:

@@ -298,6 +298,7 @@ _COLUMNS = (
     count("tensors_failed", "tensors that failed", "lower"),
     text("fp64", "ok, or why there is no fp64 reference"),
     text("weaker", "what was judged by weaker rules, without fp64, or not at all, and why; empty: all by all rules"),
+    text("judged", "the timed code: the callable that was timed was called; a twin: the model was compiled once more"),
     text("judged_call", "the call of the series in which the worst tensor is worst, and its inputs"),
     text("rules", "scaled (docs/measuring.md), or dynamo: those of torch._dynamo.utils.same"),
     # of several measures
