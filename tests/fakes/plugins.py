@@ -111,6 +111,26 @@ class TracedOnly(Misbehaving):
     fixed_inputs: ClassVar[bool] = True
 
 
+@dataclass(frozen=True)
+class RightAtFirst(Misbehaving):
+    """Right in its first `calls` calls; then it returns what it returned last, or twice what it should."""
+
+    calls: int = 2
+    stale: bool = False
+
+    def compile(self, program: Program, workload: Workload) -> Forward:
+        made: list[Any] = []
+
+        def forward(**inputs: Any) -> Any:
+            outputs = program.model(**inputs)
+            made.append(outputs)
+            if len(made) <= self.calls:
+                return outputs
+            return made[-2] if self.stale else outputs * 2
+
+        return forward
+
+
 QUICK: Mapping[str, Any] = {
     "iterations": 5,
     "seconds": 0.0,
