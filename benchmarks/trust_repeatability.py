@@ -25,15 +25,14 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from command import SHORT, sweep
+from plain import PAIRS, Plain, seconds
 
 from orchestrator.execution.environment import job_environment, worker_environment
 from orchestrator.records import EAGER, JobSpec
 from orchestrator.store import SweepFolder
 
-PAIRS = 30  # of PyTorch's benchmarks/dynamo: --repeat
 WARM_UP = 3
 
 
@@ -86,20 +85,9 @@ def plain_way(folder: Path, until: float) -> dict[str, float]:
 
 def plain_process(folder: str, until: float) -> None:
     """The plain way itself: print the ratio of medians of all pairs, and of the first 30, as JSON."""
-    import torch
-
-    from orchestrator.plugins import instantiate
-    from orchestrator.precision import cast
-    from orchestrator.suites.torchvision_operators import define_missing
-
-    define_missing()  # as in a worker
-    job = compiled_job(folder)
-    workload = job.workload
-    torch.set_num_threads(workload.threads)
-    builder, mode, compiler = (instantiate(spec) for spec in (workload.builder, workload.mode, job.compiler))
-    program = cast(builder.build(workload, dropout=mode.training), workload.dtype, torch.device(workload.device))
-    eager = mode.step(program, program.model, workload)
-    compiled = mode.step(program, compiler.compile(program, workload), workload)
+    plain = Plain(compiled_job(folder), None)
+    program = plain.build()
+    eager, compiled = plain.eager(program), plain.compiled(program)
     for _ in range(WARM_UP):
         eager()
         compiled()
@@ -114,12 +102,6 @@ def compiled_job(folder: str | Path) -> JobSpec:
     store = SweepFolder(folder)
     jobs = (store.read_job(path.name) for path in sorted((Path(folder) / "jobs").iterdir()))
     return next(job for job in jobs if job.compiler.name != EAGER)
-
-
-def seconds(step: Any) -> float:
-    start = time.perf_counter()
-    step()
-    return time.perf_counter() - start
 
 
 def ratio(pairs: Sequence[tuple[float, float]]) -> float:

@@ -16,6 +16,7 @@ SHORTEST = {
     "bench_probe.py": "steady-state peak of the model / bytes of its parameters:",
     "bench_scheduler.py 20": "own cost per job / limit:",
     "bench_verbs.py --jobs 50": "| rerun | 50 |",
+    "bench_wall.py --quick": "the goals hold:",
     "trust_repeatability.py --quick --rounds 1": "intervals that cover the mean of the other sweeps:",
 }
 """Command -> what its last lines say. Not here are those that take minutes, or a browser."""

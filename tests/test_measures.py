@@ -56,6 +56,8 @@ def test_eager_performance_has_latencies_and_memory_and_no_pairs(tmp_path: Path,
     memory = seen.facts["memory"]
     assert list(memory["phases"]) == ["build", "compile", "warmup", "steady", "work"]
     assert all(phase["peak"] >= phase["start"] > 0 for phase in memory["phases"].values())
+    assert list(seen.facts["phases_s"]) == list(memory["phases"])
+    assert seen.facts["phases_s"]["steady"] >= sum(found["latency"])
 
 
 def test_a_compiler_is_timed_in_pairs_and_a_planted_slowdown_is_seen(tmp_path: Path) -> None:

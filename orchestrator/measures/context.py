@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -60,14 +61,20 @@ class Context:
 
     @contextmanager
     def phase(self, name: str, children: bool = False, keep_cache: bool = False) -> Iterator[None]:
-        """Name what is being done, for the record of a failure, and measure its peak memory (`MemoryProbe.phase`)."""
+        """Name what is being done, for the record of a failure, and measure its peak memory (`MemoryProbe.phase`).
+
+        How long it took, all times together, is the fact `phases_s`.
+        """
         self.now = name
         self.entered(name)
+        start = time.monotonic()
         try:
             with self.memory.phase(name, children, keep_cache):
                 yield
         finally:
             self.facts["memory"] = self.memory.facts()
+            took: dict[str, float] = self.facts.setdefault("phases_s", {})
+            took[name] = took.get(name, 0.0) + time.monotonic() - start
 
     def build(self, *, dropout: bool, dtype: str | None = None, workload: Workload | None = None) -> Program:
         """Build model and inputs of the job's workload, or of `workload`, from its seed; cast, moved and adapted.

@@ -124,6 +124,7 @@ def _run(job: JobSpec, store: SweepFolder, seen: _Seen) -> Outcome:
         seen.phase = phase
         store.phase_file(job.id).write_text(phase)
 
+    began = time.monotonic()
     entered("import")
     import torch
 
@@ -171,6 +172,7 @@ def _run(job: JobSpec, store: SweepFolder, seen: _Seen) -> Outcome:
         facts=seen.facts,
         seeded=seeded,
     )
+    seen.facts["phases_s"] = {"import": time.monotonic() - began}
     try:
         return _complete(measure.run(context), getattr(measure, "TABLES", {}), context)
     finally:  # of the tables that it left rows of: whoever reads them need not have the measure's package
