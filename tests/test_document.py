@@ -11,11 +11,9 @@ from rich.console import Console
 
 from orchestrator import markdown
 from orchestrator.views.document import (
-    PAGE,
     Commands,
     Document,
     Folded,
-    Grid,
     Heading,
     Item,
     Listing,
@@ -28,7 +26,8 @@ from orchestrator.views.document import (
     show,
     to_markdown,
 )
-from orchestrator.views.layout import Cell, Spanning
+from orchestrator.views.grid import Cell, Grid, Spanning
+from orchestrator.views.layout import PAGE
 
 EVIL = "<script>x</script> |*b* _c_ `d` [e](https://f.org) ![g](h) @i #12 GH-3 www.j.org &lt; ~~k~~ $l$ \\| __m__"
 

@@ -54,8 +54,9 @@ def roots(named: Sequence[str] | None) -> list[Path]:
 def _document(sweeps: Sequence[Listed], others: int, named: Sequence[str] | None) -> Document:
     from orchestrator.results.listing import DAMAGED, FINISHED, RUNNING
     from orchestrator.views.commands import shown
-    from orchestrator.views.document import Document, Folded, Grid, Item, Paragraph, Piece
-    from orchestrator.views.layout import Cell, age
+    from orchestrator.views.document import Document, Folded, Item, Paragraph, Piece
+    from orchestrator.views.grid import Cell, Grid
+    from orchestrator.views.layout import age
 
     if not sweeps:
         return Document(

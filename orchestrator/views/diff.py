@@ -18,8 +18,8 @@ from orchestrator.records import SUCCESSES
 from orchestrator.results.configuration import ABSENT
 from orchestrator.results.metrics import COLUMNS, MIB, is_number, named
 from orchestrator.results.metrics import MISSING as NO_FIGURE
-from orchestrator.views.document import Commands, Document, Grid, Heading, Listing, Paragraph, Piece, Side
-from orchestrator.views.layout import Cell, Spanning
+from orchestrator.views.document import Commands, Document, Heading, Listing, Paragraph, Piece, Side
+from orchestrator.views.grid import Cell, Grid, Spanning
 from orchestrator.words import plural
 
 LONGEST = 100

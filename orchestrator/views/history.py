@@ -13,8 +13,8 @@ from orchestrator import markdown
 from orchestrator.columns import Column
 from orchestrator.comparison.compare import MetricChange
 from orchestrator.comparison.history import Read, Series, SeriesPoint, column_of, title
-from orchestrator.views.document import PAGE, Document, Heading, Listing, Paragraph, Piece
-from orchestrator.views.layout import cut, paragraph, plain
+from orchestrator.views.document import Document, Heading, Listing, Paragraph, Piece
+from orchestrator.views.layout import PAGE, cut, paragraph, plain
 from orchestrator.words import more, plural
 
 LISTED, POINTS, CAUSES = 20, 60, 6

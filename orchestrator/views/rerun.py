@@ -18,8 +18,8 @@ from orchestrator.comparison.reproduction import (
     names,
 )
 from orchestrator.results.naming import IDENTITY, WORKLOAD
-from orchestrator.views.document import Document, Grid, Heading, Paragraph
-from orchestrator.views.layout import Cell, Spanning
+from orchestrator.views.document import Document, Heading, Paragraph
+from orchestrator.views.grid import Cell, Grid, Spanning
 from orchestrator.words import plural, some
 
 LISTED = 20

@@ -14,8 +14,9 @@ from orchestrator.results.exports import NOT_FOR_READING
 from orchestrator.results.metrics import MISSING
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.tables import Table
-from orchestrator.views.document import LISTED, Grid, Heading, Item, Piece
-from orchestrator.views.layout import Cell, cut, natural_width
+from orchestrator.views.document import Heading, Item, Piece
+from orchestrator.views.grid import Cell, Grid, natural_width
+from orchestrator.views.layout import LISTED, cut
 
 WIDEST = 48
 """No column of a table is wider; the files have all of it, and so has a table that does not fit at all."""

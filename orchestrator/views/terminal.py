@@ -15,18 +15,9 @@ from orchestrator.records import HARMLESS, NOT_RUN, PASS, JobSpec
 from orchestrator.store import JobGraph
 from orchestrator.views import document
 from orchestrator.views import tables as findings
-from orchestrator.views.document import (
-    LISTED,
-    Document,
-    Grid,
-    Heading,
-    Item,
-    Listing,
-    Paragraph,
-    Piece,
-    Verbatim,
-)
-from orchestrator.views.layout import Cell, duration
+from orchestrator.views.document import Document, Heading, Item, Listing, Paragraph, Piece, Verbatim
+from orchestrator.views.grid import Cell, Grid
+from orchestrator.views.layout import LISTED, duration
 from orchestrator.views.summary import TITLES, WEAKER, sections
 from orchestrator.words import more, plural, some
 
