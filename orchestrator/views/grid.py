@@ -34,6 +34,11 @@ class Cell:
             return [Text(part, self.style if i == 0 else "dim") for i, part in enumerate(parts)]
         return [Text.assemble((parts[0], self.style), " ", (parts[1], "dim"))]
 
+    def markdown(self) -> str:
+        """Return the cell of a page: the first part strong where it is bold in a terminal."""
+        first, second = _escaped(self.first), _escaped(self.second)
+        return " ".join(filter(None, (f"**{first}**" if first and self.style == "bold" else first, second)))
+
 
 @dataclass(frozen=True)
 class Spanning:
@@ -69,7 +74,8 @@ class Grid:
     cut_last: bool = False
 
     def lines(self, width: int) -> Iterator[Text]:
-        rows = self._cut(self.most)
+        first, left = self._cut(self.most)
+        rows = [*first, *(Spanning(f"  {text}", "") for text in left), *self.last]
         if not rows:
             return
         if self.above:
@@ -85,7 +91,8 @@ class Grid:
                 yield line
 
     def markdown(self) -> list[str]:
-        rows = self._cut(None if self.most is None else self.most * PAGE)
+        first, left = self._cut(None if self.most is None else self.most * PAGE)
+        rows = [*first, *self.last]
         spanned = any(isinstance(row, Spanning) for row in rows)
         cells = [row for row in rows if not isinstance(row, Spanning)]
         used = [i for i in range(len(self.titles)) if any(row[i].first for row in cells)]
@@ -94,24 +101,24 @@ class Grid:
         for row in rows:
             if isinstance(row, Spanning):
                 made += [[heading]] if alone else []
-                heading, alone = row.text, True
+                heading, alone = _escaped(row.text), True
             else:
-                own = [" ".join(filter(None, (row[i].first.strip(), row[i].second))) for i in used]
+                own = [row[i].markdown() for i in used]
                 made.append([heading, *own] if spanned else own)
                 alone = False
         made += [[heading]] if alone else []
         titles = [*[self.group] * spanned, *(self.titles[i] for i in used)]
         right = [k + spanned for k, i in enumerate(used) if i in self.figures]
-        padded = [[_cell(text) for text in (*row, *[""] * (len(titles) - len(row)))] for row in made]
-        return markdown.table([*map(_cell, titles)], padded, right) if made else []
+        padded = [[*row, *[""] * (len(titles) - len(row))] for row in made]
+        told = [line for text in left for line in ("", text)]
+        return [*markdown.table([*map(_escaped, titles)], padded, right), *told] if made else []
 
-    def _cut(self, most: int | None) -> list[GridRow]:
-        """Return the first rows, of those below headings whole groups, and how many are left out."""
+    def _cut(self, most: int | None) -> tuple[list[GridRow], list[str]]:
+        """Return the first rows, of those below headings whole groups, and the text that says how many are left out."""
         starts = [i for i, row in enumerate(self.rows) if isinstance(row, Spanning)] or range(len(self.rows))
         if most is None or len(starts) <= most:
-            return [*self.rows, *self.last]
-        left = Spanning(f"  and {plural(len(starts) - most, 'more row')}{self.rest}", "")
-        return [*self.rows[: starts[most]], left, *self.last]
+            return [*self.rows], []
+        return [*self.rows[: starts[most]]], [f"and {plural(len(starts) - most, 'more row')}{self.rest}"]
 
     def _blocks(self, rows: Sequence[GridRow], width: int) -> Iterator[tuple[Sequence[str], Sequence[GridRow]]]:
         first, others = range(self.repeated), list(range(self.repeated, len(self.titles)))
@@ -136,10 +143,6 @@ class Grid:
     def _columns(self, rows: Sequence[GridRow], chosen: Sequence[int]) -> tuple[Sequence[str], Sequence[GridRow]]:
         cells = [row if isinstance(row, Spanning) else [row[i] for i in chosen] for row in rows]
         return [self.titles[i] for i in chosen], cells
-
-
-def _cell(text: str) -> str:
-    return markdown.text(text.strip()) if text.strip() else ""
 
 
 def grid(titles: Sequence[str], rows: Sequence[GridRow], width: int, stacked: bool) -> list[Text]:
@@ -169,6 +172,10 @@ def grid(titles: Sequence[str], rows: Sequence[GridRow], width: int, stacked: bo
 def natural_width(titles: Sequence[str], rows: Sequence[GridRow]) -> int:
     """Return how wide the table is with every cell on one line."""
     return max((line.cell_len for line in grid(titles, rows, 10_000, stacked=False)), default=0)
+
+
+def _escaped(text: str) -> str:
+    return markdown.text(text.strip()) if text.strip() else ""
 
 
 def _row(cells: Sequence[list[Text]], widths: Sequence[int]) -> list[Text]:

@@ -83,7 +83,7 @@ def final(tables: Tables, folder: str, next_command: str) -> Document:
         pieces.append(Paragraph("Nothing was planned that is measured or judged.", above=True))
     pieces.append(Paragraph("", above=True))
     pieces += [Paragraph(note) for note in _notes(summary)]
-    pieces += [*_failures(summary, tables.jobs.rows), *_self_test(tables.self_test.rows)]
+    pieces += [*_failures(summary, tables.jobs.rows), *self_test(tables.self_test.rows)]
     pieces.append(Item("results", f"{folder}  (report.html, tables/, jobs/)", wrap=False))
     return Document("Summary", [*pieces, Item("next", next_command, command=True)])
 
@@ -170,7 +170,7 @@ def _failures(summary: Sequence[Mapping[str, Any]], jobs: Sequence[Mapping[str, 
     return pieces
 
 
-def _self_test(checks: Sequence[Mapping[str, Any]]) -> list[Piece]:
+def self_test(checks: Sequence[Mapping[str, Any]]) -> list[Piece]:
     """Return what was found of each known figure, and the verdict, which is the last of the rows."""
     if not checks:
         return []
@@ -183,7 +183,7 @@ def _self_test(checks: Sequence[Mapping[str, Any]]) -> list[Piece]:
     return [
         Heading("self-test", style="bold reverse", above=False),
         Grid(("check", "", "expected", "found"), rows, most=None),
-        Paragraph(checks[-1]["found"], style),
+        Paragraph(checks[-1]["found"], style, strong=True),
     ]
 
 
