@@ -31,12 +31,12 @@ def main(argv: Sequence[str]) -> int:
     metrics = limits_of({**after.columns, **before.columns})
     chosen = rules.read(Path(asked.rules), metrics) if asked.rules else rules.Rules(defaults=metrics)
     if asked.accept:
-        from orchestrator.cli import accept as acceptance
+        from orchestrator.comparison.baseline import accept
 
-        accepted = acceptance.accept(Path(asked.against), after, chosen, today, force=asked.force)
+        accepted = accept(Path(asked.against), after, chosen, today, force=asked.force)
         output.present(
             asked.form,
-            lambda: acceptance.document(accepted),
+            lambda: judgement.accepted_document(accepted),
             lambda: judgement.tables(accepted.judgement, "accepted"),
             "gate",
         )
@@ -73,18 +73,17 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 def _read(reference: str, root: Path) -> tuple[Snapshot, str | None]:
     """Return what a person named, and how commands name the sweep that it is (None: it is a file)."""
-    from orchestrator.comparison import sides as sources
-    from orchestrator.comparison import snapshot
+    from orchestrator.comparison import sides, snapshot_files
     from orchestrator.execution.lock import holder
 
     if os.path.isfile(reference):
-        return snapshot.read(Path(reference)), None
-    folder, _ = sources.find(reference, root)
+        return snapshot_files.read(Path(reference)), None
+    folder, _ = sides.find(reference, root)
     folder.check()
     running = holder(folder)
     if running is not None:
         raise UsageError(f"{shown(folder)} still runs ({running}): wait for its end, then run this again")
-    return sources.read(reference, root), shown(folder)
+    return sides.read(reference, root), shown(folder)
 
 
 def _read_baseline(reference: str, root: Path) -> tuple[Snapshot, str | None]:
@@ -104,7 +103,7 @@ def _named(reference: str, snapshot: Snapshot) -> str:
 
 def _write_junit(path: Path, judgement: Judgement) -> None:
     from orchestrator.files import write_text
-    from orchestrator.views.junit import to_junit
+    from orchestrator.views.gate import to_junit
 
     try:
         write_text(path, to_junit(judgement))

@@ -8,15 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from orchestrator.comparison import gate, snapshot
-from orchestrator.comparison.gate import FAIL, FLAKY, NOTICE, UNMEASURED, WARNING, Case, Finding, Judgement
+from orchestrator.comparison import gate, snapshot_files
+from orchestrator.comparison.gate import FAIL, FLAKY, NOTICE, UNMEASURED, Case, Finding, Judgement
 from orchestrator.comparison.rules import Rules
 from orchestrator.comparison.snapshot import Snapshot
 from orchestrator.errors import UsageError
 from orchestrator.records import HARMLESS
 from orchestrator.results.load import one_line
-from orchestrator.views import gate as judgement
-from orchestrator.views.document import Document, Paragraph, Remarks
 
 CHANGES = (FAIL, FLAKY, NOTICE)
 
@@ -85,7 +83,7 @@ def accept(path: Path, after: Snapshot, rules: Rules, today: datetime.date, *, f
             f"{after.name} has {count} {jobs} not run: resume={after.name} runs {them}, --force accepts it as it is"
         )
     judged = gate.gate(_before(path, after, force), after, rules, today)
-    snapshot.write(path, after)
+    snapshot_files.write(path, after)
     return Accepted(path, judged)
 
 
@@ -94,22 +92,8 @@ def _before(path: Path, after: Snapshot, force: bool) -> Snapshot:
     if not os.path.exists(path):
         return nothing
     try:
-        return snapshot.read(path)
+        return snapshot_files.read(path)
     except UsageError as error:
         if force:
             return nothing
         raise UsageError(f"{error}. It was left as it is; --force replaces it") from error
-
-
-def document(accepted: Accepted) -> Document:
-    """Return what was accepted, and what it changes."""
-    return Document(
-        "Baseline accepted",
-        [
-            Remarks("changed", judgement.remarks(accepted.changes, *CHANGES)),
-            Remarks("accepted failures", judgement.remarks(accepted.failures, FAIL)),
-            Remarks("warnings", judgement.remarks(accepted.judgement.cases, WARNING)),
-            Paragraph(accepted.disturbed),
-        ],
-        [Paragraph(accepted.headline, "bold green", strong=True)],
-    )
