@@ -24,7 +24,7 @@ from support.command import FAKES, orchestrator, run
 from orchestrator.__main__ import main
 from orchestrator.comparison import configuration_changes, matrix, sides, snapshot
 from orchestrator.comparison.compare import compare
-from orchestrator.comparison.differences import Labels, lines
+from orchestrator.comparison.differences import Labels, differences
 from orchestrator.errors import UsageError
 from orchestrator.records import Need
 from orchestrator.results import configuration, exports, tables
@@ -748,7 +748,7 @@ def test_ten_thousand_jobs_are_compared_in_time(tmp_path: Path) -> None:
     before, after = many(1.0), many(1.5)
     start = time.process_time()
     comparison = compare(before, after)
-    found = lines(comparison, Labels.of_comparison(comparison))
+    found = differences(comparison, Labels.of_comparison(comparison))
     keys = configuration_changes.configuration_changes(comparison)
     built = matrix.matrix([before, after, before], "speedup")
     seconds = time.process_time() - start

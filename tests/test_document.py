@@ -11,7 +11,7 @@ from rich.console import Console
 
 from orchestrator import markdown
 from orchestrator.views.document import (
-    Commands,
+    CommandLines,
     Document,
     Folded,
     Heading,
@@ -75,9 +75,9 @@ def test_no_line_that_is_wrapped_or_cut_is_wider_than_the_terminal(width: int) -
 def test_commands_are_never_wrapped() -> None:
     command = "python -m orchestrator " + "x" * 100
     assert command in printed(Item("next", command, command=True))[0]
-    assert printed(Commands("A to B", [command], "Overrides")) == [f"  A to B  {command}"]
+    assert printed(CommandLines("A to B", [command], "Overrides")) == [f"  A to B  {command}"]
     assert f"- next: `{command}`" in page(Item("next", command, command=True))
-    assert page(Commands("", ["a ``` b"], "Run")).endswith("Run:\n\n````sh\na ``` b\n````\n")
+    assert page(CommandLines("", ["a ``` b"], "Run")).endswith("Run:\n\n````sh\na ``` b\n````\n")
 
 
 def test_columns_that_are_too_many_come_in_blocks_that_begin_alike() -> None:
@@ -143,7 +143,7 @@ def test_nothing_that_is_shown_is_markup() -> None:
         Side("A", EVIL, EVIL, EVIL),
         Grid((EVIL, "x"), [Spanning(EVIL), [Cell(EVIL, EVIL), Cell("1")]], group=EVIL),
         Remarks(EVIL, [Remark([EVIL], [EVIL], EVIL)]),
-        Commands(EVIL, ["```", "</details>"], EVIL),
+        CommandLines(EVIL, ["```", "</details>"], EVIL),
         Verbatim(["```", EVIL]),
         Folded(EVIL, [Paragraph(EVIL)]),
     ]

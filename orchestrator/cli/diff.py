@@ -13,7 +13,7 @@ from orchestrator.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from orchestrator.columns import Column
-    from orchestrator.comparison.sides import Named
+    from orchestrator.comparison.sides import NamedSide
     from orchestrator.comparison.snapshot import Snapshot
     from orchestrator.comparison.thresholds import Limit
 
@@ -80,7 +80,7 @@ def _metrics(asked: argparse.Namespace, known: Sequence[str]) -> list[str]:
     return asked.metric or []
 
 
-def _two(asked: argparse.Namespace, before: Named, after: Named, limits: dict[str, Limit]) -> int:
+def _two(asked: argparse.Namespace, before: NamedSide, after: NamedSide, limits: dict[str, Limit]) -> int:
     from orchestrator.comparison import difference_tables, differences
     from orchestrator.comparison.configuration_changes import configuration_changes
     from orchestrator.comparison.sides import compare_named, differing_facts

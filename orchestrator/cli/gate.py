@@ -14,7 +14,7 @@ from orchestrator.errors import UsageError
 from orchestrator.views.commands import shown
 
 if TYPE_CHECKING:
-    from orchestrator.comparison.gate import Judgement
+    from orchestrator.comparison.gate import GateResult
     from orchestrator.comparison.snapshot import Snapshot
 
 
@@ -23,7 +23,7 @@ def main(argv: Sequence[str]) -> int:
     asked = _arguments(argv)
     from orchestrator.comparison import gate, rules
     from orchestrator.comparison.thresholds import limits_of
-    from orchestrator.views import gate as judgement
+    from orchestrator.views import gate as view
 
     today = rules.date(asked.today, "--today") if asked.today else datetime.datetime.now(datetime.UTC).date()
     after, sweep = _read(asked.ref, Path(asked.root))
@@ -36,8 +36,8 @@ def main(argv: Sequence[str]) -> int:
         accepted = accept(Path(asked.against), after, chosen, today, force=asked.force)
         output.present(
             asked.form,
-            lambda: judgement.accepted_document(accepted),
-            lambda: judgement.tables(accepted.judgement, "accepted"),
+            lambda: view.accepted_document(accepted),
+            lambda: view.tables(accepted.found, "accepted"),
             "gate",
         )
         return 0
@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
     if asked.junit:
         _write_junit(Path(asked.junit), found)
     names = _named(asked.against, before), _named(asked.ref, after)
-    output.present(asked.form, lambda: judgement.document(found, names), lambda: judgement.tables(found), "gate")
+    output.present(asked.form, lambda: view.document(found, names), lambda: view.tables(found), "gate")
     return int(not found.passed)
 
 
@@ -101,11 +101,11 @@ def _named(reference: str, snapshot: Snapshot) -> str:
     return f"{reference} ({snapshot.name})" if os.path.isfile(reference) else snapshot.name
 
 
-def _write_junit(path: Path, judgement: Judgement) -> None:
+def _write_junit(path: Path, found: GateResult) -> None:
     from orchestrator.files import write_text
     from orchestrator.views.gate import to_junit
 
     try:
-        write_text(path, to_junit(judgement))
+        write_text(path, to_junit(found))
     except OSError as error:
         raise UsageError(f"--junit: {path} cannot be written: {error}") from error

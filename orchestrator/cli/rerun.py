@@ -133,6 +133,7 @@ def _nothing(replay: _Replay) -> tuple[int, dict[str, Table]]:
 
 def _rerun(asked: argparse.Namespace, replay: _Replay, argv: Sequence[str]) -> tuple[int, dict[str, Table]]:
     from orchestrator.cli.running import INTERRUPTED, allow, run_and_finish, run_stored, tell
+    from orchestrator.comparison.difference_tables import changed
     from orchestrator.comparison.reproduction import CHANGED, FAILS_AGAIN, UNFINISHED, tables
     from orchestrator.execution.scheduler import Settings
     from orchestrator.planning.trust import would_run
@@ -165,7 +166,7 @@ def _rerun(asked: argparse.Namespace, replay: _Replay, argv: Sequence[str]) -> t
         bad_words = (CHANGED, UNFINISHED, FAILS_AGAIN) if asked.failed else (CHANGED, UNFINISHED)
         bad = any(row.word in bad_words for row in found)
         code = FAILED if bad or failing else OK
-    return code, {**tables(found), "environment": replay.conditions.table()}
+    return code, {**tables(found), "environment": changed(replay.conditions.differing)}
 
 
 def _write(replay: _Replay, root: Path, argv: Sequence[str]) -> SweepFolder:
@@ -193,6 +194,7 @@ def _write(replay: _Replay, root: Path, argv: Sequence[str]) -> SweepFolder:
 
 def _planned(replay: _Replay) -> dict[str, Table]:
     """Return what a dry run shows, as tables."""
+    from orchestrator.comparison.difference_tables import changed
     from orchestrator.results.naming import IDENTITY, Naming
     from orchestrator.results.tables import Table
 
@@ -204,7 +206,7 @@ def _planned(replay: _Replay) -> dict[str, Table]:
     ]
     return {
         "plan": Table.of(("job", *IDENTITY, "round", "status_before"), jobs),
-        "environment": replay.conditions.table(),
+        "environment": changed(replay.conditions.differing),
     }
 
 

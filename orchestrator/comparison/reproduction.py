@@ -47,10 +47,6 @@ class Conditions:
         """Return one line for each difference: "packages.torch: 2.12.0 -> 2.13.0"; of lists only what differs."""
         return [f"{key}: {_change(then, now)}" for key, (then, now) in self.differing.items()]
 
-    def table(self) -> Table:
-        rows = [{"key": key, "before": then, "after": now} for key, (then, now) in self.differing.items()]
-        return Table.of(("key", "before", "after"), rows)
-
 
 def conditions(results: SweepResults, now: Mapping[str, Any]) -> Conditions:
     """Compare the environment of a sweep with that of `now` (`orchestrator.planning.provenance.environment`).

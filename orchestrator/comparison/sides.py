@@ -28,7 +28,7 @@ JOB_FILES = ("job.json", "result.json")
 NEAR = 0.01
 """Numbers that differ by less, relative to the larger, are the same for a person."""
 
-Named = tuple[Snapshot, JobOutcome | None]
+NamedSide = tuple[Snapshot, JobOutcome | None]
 """What a reference names, and where it is one job, what became of it."""
 
 
@@ -37,7 +37,7 @@ def read(reference: str, root: Path) -> Snapshot:
     return read_with_job(reference, root)[0]
 
 
-def read_with_job(reference: str, root: Path) -> Named:
+def read_with_job(reference: str, root: Path) -> NamedSide:
     """Return the snapshot, and where `reference` names one job, what became of it. Raises UsageError."""
     path = Path(reference)
     if os.path.isfile(path) and path.name not in JOB_FILES:
@@ -70,7 +70,9 @@ def only(results: SweepResults, job: str) -> SweepResults:
     return dataclasses.replace(results, outcomes=tuple(one for one in results.outcomes if one.job is chosen))
 
 
-def compare_named(before: Named, after: Named, limits: Mapping[str, Limit], metrics: Collection[str]) -> Comparison:
+def compare_named(
+    before: NamedSide, after: NamedSide, limits: Mapping[str, Limit], metrics: Collection[str]
+) -> Comparison:
     """Compare what two references name; `limits` and `metrics` are those of `comparison.compare`.
 
     Two jobs are the same thing whatever they are called, and have the environments of their own processes. That a sweep

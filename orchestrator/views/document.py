@@ -163,7 +163,7 @@ class Listing:
 
 
 @dataclass(frozen=True)
-class Commands:
+class CommandLines:
     """What can be pasted into a shell, never wrapped. label: in a terminal in front of each; about: on a page."""
 
     label: str

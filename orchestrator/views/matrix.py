@@ -42,8 +42,8 @@ def _keys(sides: Sequence[str], keys: Mapping[str, Sequence[Any]]) -> Listing:
 
 
 def _rows(made: many.Matrix, everything: bool) -> list[Piece]:
-    shown = made.lines if everything else made.changed
-    labels = Labels([(row.names, row.names) for row, _ in made.lines])
+    shown = made.rows if everything else made.changed
+    labels = Labels([(row.names, row.names) for row, _ in made.rows])
     rows = [
         [Cell(f"  {labels.of(row.names, row.names)}"), *(_cell(made, cell) for cell in cells)] for row, cells in shown
     ]
@@ -57,7 +57,7 @@ def _rows(made: many.Matrix, everything: bool) -> list[Piece]:
     figures = range(1, len(made.sides) + 1)
     return [
         Heading(
-            named(made.metric, made.column), f"{plural(len(made.lines) - len(made.changed), 'row')} the same in all"
+            named(made.metric, made.column), f"{plural(len(made.rows) - len(made.changed), 'row')} the same in all"
         ),
         Listing([_against(side, tally(one)) for side, one in zip(made.sides[1:], made.comparisons, strict=True)]),
         Grid(["", *made.sides], rows, means, figures=figures, repeated=2),

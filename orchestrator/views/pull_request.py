@@ -26,7 +26,7 @@ from orchestrator.results.overview import SECTION
 from orchestrator.results.performance import MEASURED_EAGER
 from orchestrator.results.statistics import FASTER, SLOWER
 from orchestrator.results.tables import Tables
-from orchestrator.views import tables as findings
+from orchestrator.views import findings
 from orchestrator.views.document import Document, Folded, Heading, Item, Paragraph, Piece, to_markdown
 from orchestrator.views.grid import Cell, Grid
 from orchestrator.views.layout import PAGE, cut

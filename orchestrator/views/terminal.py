@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator import system
 from orchestrator.records import HARMLESS, NOT_RUN, PASS, JobSpec
 from orchestrator.store import JobGraph
-from orchestrator.views import document
-from orchestrator.views import tables as findings
+from orchestrator.views import document, findings
 from orchestrator.views.document import Document, Heading, Item, Listing, Paragraph, Piece, Verbatim
 from orchestrator.views.grid import Cell, Grid
 from orchestrator.views.layout import LISTED, duration

@@ -46,7 +46,7 @@ def _heading(name: str, table: Table) -> str:
 def _body(name: str, table: Table, most: int) -> list[Piece]:
     found = [row for row in table.rows if _has_figures(table, row)]
     columns, _ = _columns(table, found)
-    made: list[Piece] = [_Findings(name, [*map(table.column, columns)], found, most)]
+    made: list[Piece] = [_FindingsTable(name, [*map(table.column, columns)], found, most)]
     return made + [Item(status, told) for status, told in _without_figures(table)]
 
 
@@ -56,7 +56,7 @@ def _common(column: Column, value: Any) -> str:
 
 
 @dataclass(frozen=True)
-class _Findings:
+class _FindingsTable:
     """Rows as a table; in a terminal that is too narrow as items, of columns the last would be cut off."""
 
     name: str
