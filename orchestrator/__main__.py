@@ -204,8 +204,7 @@ def _resume(asked: Namespace, parser: ArgumentParser) -> int | None:
     None where it says more (then the command must be the same sweep). A sweep that a Hydra launcher ran needs its
     configuration: its command is put in place of `asked`.
     """
-    from orchestrator.cli.resume import is_launched, resume
-    from orchestrator.cli.trust import allow
+    from orchestrator.cli.running import allow, is_launched, resume
     from orchestrator.planning.resume import read
     from orchestrator.planning.trust import command_line
 

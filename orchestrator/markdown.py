@@ -10,7 +10,6 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 
 from orchestrator.errors import printable
-from orchestrator.words import more
 
 MISSING = "—"
 LONGEST = 300
@@ -51,24 +50,10 @@ def row(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def table(
-    titles: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    right: Collection[int] = (),
-    most: int | None = None,
-    what: str = " rows",
-) -> list[str]:
-    """Return the lines of a table, of at most `most` rows; titles and cells are Markdown already.
-
-    right: the columns that are set right; what: of what the rest is, which is counted.
-    """
+def table(titles: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[str]:
+    """Return the lines of a table; titles and cells are Markdown already. right: the columns that are set right."""
     rule = ["---:" if i in right else "---" for i in range(len(titles))]
-    return [*(row(cells) for cells in (titles, rule, *rows[:most])), *rest(len(rows), most, what)]
-
-
-def rest(total: int, shown: int | None, what: str) -> list[str]:
-    """Return the paragraph that says how many are not shown; nothing where all are."""
-    return ["", *told] if shown is not None and (told := more(total, shown, what)) else []
+    return [row(cells) for cells in (titles, rule, *rows)]
 
 
 def bullets(texts: Iterable[str]) -> list[str]:
@@ -86,7 +71,8 @@ def fence(lines: Iterable[str], language: str = "") -> list[str]:
 
 def details(summary: str, body: Sequence[str]) -> list[str]:
     """Return lines that are folded behind `summary`, a plain text. Behind an empty line Markdown is read again."""
-    return ["<details>", f"<summary>{html.escape(_one_line(summary)[:LONGEST])}</summary>", "", *body, "", "</details>"]
+    line = CALL.sub(rf"\g<0>{INVISIBLE}", _one_line(summary)[:LONGEST])
+    return ["<details>", f"<summary>{html.escape(line)}</summary>", "", *body, "", "</details>"]
 
 
 def _one_line(value: object) -> str:

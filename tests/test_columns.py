@@ -14,7 +14,7 @@ from support.points import point
 
 from orchestrator import columns
 from orchestrator.columns import Column, TableSpec
-from orchestrator.comparison import rules, snapshot
+from orchestrator.comparison import rules, snapshot, snapshot_files
 from orchestrator.comparison.compare import NOISE, compare
 from orchestrator.comparison.thresholds import limits_of
 from orchestrator.errors import UsageError
@@ -146,8 +146,8 @@ def test_a_limit_holds_for_single_values_of_what_is_exact(
 def test_a_baseline_has_columns_only_of_what_is_not_built_in(tmp_path: Path) -> None:
     made = snapshot.of_folder(sweep(tmp_path, ("a.Energy", energy()), ("a.Energy", {})).folder)
     file = tmp_path / "base.json"
-    snapshot.write(file, made)
-    assert snapshot.read(file) == made
+    snapshot_files.write(file, made)
+    assert snapshot_files.read(file) == made
     assert file.read_text().count('"columns"') == 1
 
 

@@ -22,14 +22,13 @@ from support import synthetic
 from support.command import FAKES, orchestrator, run
 
 from orchestrator.__main__ import main
-from orchestrator.comparison import configuration_changes, job_facts, matrix, snapshot
-from orchestrator.comparison import sides as sources
+from orchestrator.comparison import configuration_changes, matrix, sides, snapshot
 from orchestrator.comparison.compare import compare
-from orchestrator.comparison.differences import Labels, lines
+from orchestrator.comparison.differences import Labels, differences
 from orchestrator.errors import UsageError
 from orchestrator.records import Need
 from orchestrator.results import configuration, exports, tables
-from orchestrator.results.load import load
+from orchestrator.results.load import JobOutcome, load
 from orchestrator.store import SweepFolder
 
 ENVIRONMENT = {"host": "vm", "packages": {"torch": "2.12.0", "numpy": "2.4"}}
@@ -302,8 +301,8 @@ def test_facts_of_jobs() -> None:
     changed = {"accuracy": {"tensors": [{"name": "logits", "rmse": 3.0}, {"name": "loss.x", "rmse": 1.0}]}}
     changed |= {"graph_break_reasons": ["print"], "noise": {"wall_s": 1.0}, "cache": "warm"}
     new = dataclasses.replace(result, facts=facts | changed, environment={"gpu": {"name": "H200"}}, ended=2000.0)
-    before, after = (job_facts.JobOutcome(spec, "pass", "", one) for one in (old, new))
-    differ, same = job_facts.differing_facts(before, after)
+    before, after = (JobOutcome(spec, "pass", "", one) for one in (old, new))
+    differ, same = sides.differing_facts(before, after)
     assert differ == {
         "accuracy.tensors.logits.rmse": (2.0, 3.0),
         "cache": ("cold", "warm"),
@@ -311,7 +310,7 @@ def test_facts_of_jobs() -> None:
         "graph_break_reasons": ("print; item", "print"),
     }
     assert same == 21  # 3 of the job, 10 of memory, 4 counters, pair, disturbed, wall_s within 1 %, a tensor's rmse
-    assert job_facts.environment(after) == {"gpu.name": "H200"}
+    assert sides.job_environment(after) == {"gpu.name": "H200"}
 
 
 # -- files
@@ -340,10 +339,10 @@ def test_a_table_has_the_statistics_of_its_rounds(here: Path) -> None:
     exports.write(folder, tables.build(load(folder)))
     known = {
         row.title: row.figures["speedup"]
-        for row in sources.read("latest", Path("outputs")).rows
+        for row in sides.read("latest", Path("outputs")).rows
         if "speedup" in row.figures
     }
-    read = sources.read(str(folder.tables / "summary.csv"), here)
+    read = sides.read(str(folder.tables / "summary.csv"), here)
     assert len(known) == 3
     for row in read.rows:
         if row.names["compiler"] != "eager":
@@ -363,7 +362,7 @@ def test_accuracy_rows_of_a_summary(here: Path) -> None:
     folder = sweep.write()
     exports.write(folder, tables.build(load(folder)))
     for file in ("summary.csv", "summary.json"):
-        found = compare(sources.read(str(folder.tables / file), here), sources.read("latest", Path("outputs")))
+        found = compare(sides.read(str(folder.tables / file), here), sides.read("latest", Path("outputs")))
         assert (found.missing, found.new) == ((), ())
         assert len(found.matched) == 12
         assert all(pair.status_change is None for pair in found.matched)
@@ -393,10 +392,10 @@ def test_accuracy_rows_of_a_summary(here: Path) -> None:
 def test_a_file_that_is_none_is_refused_by_name(name: str, content: str, message: str | None, here: Path) -> None:
     (here / name).write_text(content, encoding="latin-1")
     if message is None:
-        assert sources.read(name, here).rows == ()
+        assert sides.read(name, here).rows == ()
         return
     with pytest.raises(UsageError, match=message) as caught:
-        sources.read(name, here)
+        sides.read(name, here)
     assert name in str(caught.value)
 
 
@@ -749,7 +748,7 @@ def test_ten_thousand_jobs_are_compared_in_time(tmp_path: Path) -> None:
     before, after = many(1.0), many(1.5)
     start = time.process_time()
     comparison = compare(before, after)
-    found = lines(comparison, Labels.of_comparison(comparison))
+    found = differences(comparison, Labels.of_comparison(comparison))
     keys = configuration_changes.configuration_changes(comparison)
     built = matrix.matrix([before, after, before], "speedup")
     seconds = time.process_time() - start

@@ -11,11 +11,9 @@ from rich.console import Console
 
 from orchestrator import markdown
 from orchestrator.views.document import (
-    PAGE,
-    Commands,
+    CommandLines,
     Document,
     Folded,
-    Grid,
     Heading,
     Item,
     Listing,
@@ -28,7 +26,8 @@ from orchestrator.views.document import (
     show,
     to_markdown,
 )
-from orchestrator.views.layout import Cell, Spanning
+from orchestrator.views.grid import Cell, Grid, Spanning
+from orchestrator.views.layout import PAGE
 
 EVIL = "<script>x</script> |*b* _c_ `d` [e](https://f.org) ![g](h) @i #12 GH-3 www.j.org &lt; ~~k~~ $l$ \\| __m__"
 
@@ -76,9 +75,9 @@ def test_no_line_that_is_wrapped_or_cut_is_wider_than_the_terminal(width: int) -
 def test_commands_are_never_wrapped() -> None:
     command = "python -m orchestrator " + "x" * 100
     assert command in printed(Item("next", command, command=True))[0]
-    assert printed(Commands("A to B", [command], "Overrides")) == [f"  A to B  {command}"]
+    assert printed(CommandLines("A to B", [command], "Overrides")) == [f"  A to B  {command}"]
     assert f"- next: `{command}`" in page(Item("next", command, command=True))
-    assert page(Commands("", ["a ``` b"], "Run")).endswith("Run:\n\n````sh\na ``` b\n````\n")
+    assert page(CommandLines("", ["a ``` b"], "Run")).endswith("Run:\n\n````sh\na ``` b\n````\n")
 
 
 def test_columns_that_are_too_many_come_in_blocks_that_begin_alike() -> None:
@@ -144,7 +143,7 @@ def test_nothing_that_is_shown_is_markup() -> None:
         Side("A", EVIL, EVIL, EVIL),
         Grid((EVIL, "x"), [Spanning(EVIL), [Cell(EVIL, EVIL), Cell("1")]], group=EVIL),
         Remarks(EVIL, [Remark([EVIL], [EVIL], EVIL)]),
-        Commands(EVIL, ["```", "</details>"], EVIL),
+        CommandLines(EVIL, ["```", "</details>"], EVIL),
         Verbatim(["```", EVIL]),
         Folded(EVIL, [Paragraph(EVIL)]),
     ]

@@ -26,16 +26,16 @@ from support.command import answer
 
 from orchestrator.__main__ import main
 from orchestrator.comparison import rules as written
-from orchestrator.comparison import snapshot
+from orchestrator.comparison import snapshot, snapshot_files
 from orchestrator.comparison.changes import Figure, changes, holm
-from orchestrator.comparison.gate import FAIL, FLAKY, KNOWN, NEW, WARNING, Case, Judgement, gate
+from orchestrator.comparison.gate import FAIL, FLAKY, KNOWN, NEW, WARNING, Case, GateResult, gate
 from orchestrator.comparison.rules import Rules
 from orchestrator.comparison.snapshot import Row, Snapshot
 from orchestrator.errors import UsageError
 from orchestrator.records import Need
 from orchestrator.views import gate as views
 from orchestrator.views.document import Remark, Remarks
-from orchestrator.views.junit import to_junit
+from orchestrator.views.gate import to_junit
 
 ROOT = Path(__file__).parent.parent
 MODELS = ("Bert", "T5Small", "GPT2")
@@ -101,7 +101,7 @@ def command(cwd: Path, *arguments: str, code: int, columns: int = 80) -> str:
 def place(tmp_path: Path) -> Path:
     """A working directory with a sweep of nine rows, and its baseline: base.json."""
     folder = write(tmp_path / "outputs" / "2026-01-01" / "00-00-00")
-    snapshot.write(tmp_path / "base.json", snapshot.of_folder(synthetic.SweepFolder(folder)))
+    snapshot_files.write(tmp_path / "base.json", snapshot.of_folder(synthetic.SweepFolder(folder)))
     return tmp_path
 
 
@@ -207,13 +207,13 @@ def changed(sweep: Snapshot, model: str = "Bert", **fields: Any) -> Snapshot:
     return with_rows(sweep, lambda row: dataclasses.replace(row, **fields) if compiled(row, model) else row)
 
 
-def judged(before: Snapshot, after: Snapshot, rules: str = "", today: datetime.date = TODAY) -> Judgement:
+def judged(before: Snapshot, after: Snapshot, rules: str = "", today: datetime.date = TODAY) -> GateResult:
     import yaml
 
     return gate(before, after, written.parse(yaml.safe_load(rules) or {}, "gate.yaml"), today, "outputs/a/b")
 
 
-def only(judgement: Judgement, *results: str) -> Case:
+def only(judgement: GateResult, *results: str) -> Case:
     """Return the one case that has one of the results."""
     (case,) = [case for case in judgement.cases if case.result in results]
     return case

@@ -16,7 +16,7 @@ import pytest
 from support import synthetic
 from support.command import command, said
 
-from orchestrator.comparison import history, snapshot
+from orchestrator.comparison import history, snapshot, snapshot_files
 from orchestrator.comparison.changes import Figure
 from orchestrator.comparison.history import Series, Wanted
 from orchestrator.records import JobResult, JobSpec, PluginSpec
@@ -369,7 +369,7 @@ def test_further_roots_and_baseline_files_are_points_too(
     days: Days, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = days.add({"Bert": 1.2, "T5": 1.2})
-    snapshot.write(tmp_path / "main.json", snapshot.of_folder(first))
+    snapshot_files.write(tmp_path / "main.json", snapshot.of_folder(first))
     elsewhere = Days(tmp_path / "elsewhere")
     elsewhere.count = 1
     elsewhere.add({"Bert": 1.0})

@@ -20,7 +20,6 @@ from support.command import ENVIRONMENT
 from support.pages import HOSTILE, made
 
 from orchestrator.cli import report
-from orchestrator.cli import watching as live
 from orchestrator.errors import UsageError
 from orchestrator.page import columnar, html, job_details
 from orchestrator.page import data as page_data
@@ -456,7 +455,7 @@ def test_watch_stopped_early_leaves_a_page_that_does_not_reload(
 
     monkeypatch.setattr(time, "sleep", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        live.watch(folder)
+        report.watch(folder)
     assert blocks(folder.page.read_text())["data"]["running"] is False
 
 

@@ -19,7 +19,8 @@ from orchestrator.errors import UsageError
 from orchestrator.records import Verdict
 from orchestrator.store import JobGraph, SweepFolder
 from orchestrator.views import terminal
-from orchestrator.views.layout import Cell, Spanning, duration, fold, grid
+from orchestrator.views.grid import Cell, Spanning, fold, grid
+from orchestrator.views.layout import duration
 from orchestrator.views.progress import Progress
 
 Show = Callable[[SweepFolder, int], list[str]]

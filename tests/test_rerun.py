@@ -19,7 +19,6 @@ from support.command import ENVIRONMENT, FAKES, latest, run, start
 
 from orchestrator.__main__ import main
 from orchestrator.comparison import reproduction as reproduced
-from orchestrator.comparison.environments import conditions
 from orchestrator.comparison.reproduction import (
     CHANGED,
     FAILS_AGAIN,
@@ -28,6 +27,7 @@ from orchestrator.comparison.reproduction import (
     REPRODUCED,
     UNFINISHED,
     Reproduction,
+    conditions,
     reproductions,
 )
 from orchestrator.comparison.snapshot import of_folder

@@ -10,8 +10,7 @@ import pytest
 from support import synthetic
 
 from orchestrator import system
-from orchestrator.comparison import sides as sources
-from orchestrator.comparison import snapshot
+from orchestrator.comparison import sides, snapshot, snapshot_files
 from orchestrator.comparison.changes import Figure
 from orchestrator.errors import UsageError
 from orchestrator.records import Need
@@ -77,8 +76,8 @@ def test_references_are_no_rows(tmp_path: Path) -> None:
 
 def test_a_file_gives_the_same_snapshot(tmp_path: Path) -> None:
     made = two_rounds(tmp_path / "s", disturbed=["steal 0.3 cores"])
-    snapshot.write(tmp_path / "base.json", made)
-    assert snapshot.read(tmp_path / "base.json") == made
+    snapshot_files.write(tmp_path / "base.json", made)
+    assert snapshot_files.read(tmp_path / "base.json") == made
 
 
 @pytest.mark.parametrize(
@@ -93,7 +92,7 @@ def test_a_file_gives_the_same_snapshot(tmp_path: Path) -> None:
 def test_what_is_no_snapshot_is_refused_by_name(content: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "base.json").write_text(content)
     with pytest.raises(UsageError, match=message) as caught:
-        snapshot.read(tmp_path / "base.json")
+        snapshot_files.read(tmp_path / "base.json")
     assert "base.json" in str(caught.value)
 
 
@@ -161,22 +160,22 @@ def test_sources_are_sweeps_jobs_and_files(tmp_path: Path) -> None:
     folder = root / "2026-01-01" / "00-00-00"
     made = two_rounds(folder)
     job = made.rows[1].jobs[0]
-    assert sources.read("latest", root) == made
-    snapshot.write(tmp_path / "base.json", made)
-    assert sources.read(str(tmp_path / "base.json"), root) == made
+    assert sides.read("latest", root) == made
+    snapshot_files.write(tmp_path / "base.json", made)
+    assert sides.read(str(tmp_path / "base.json"), root) == made
     for reference in (f"latest:{job[:9]}", str(folder / "jobs" / job)):
-        (row,) = sources.read(reference, root).rows
+        (row,) = sides.read(reference, root).rows
         assert row.jobs == (job,)
         assert row.figures["speedup"].values == pytest.approx((2,))
     with pytest.raises(UsageError, match="no job has an id that begins with 'zz'"):
-        sources.read("latest:zz", root)
+        sides.read("latest:zz", root)
     with pytest.raises(UsageError, match="no job has an id that begins with ''"):
-        sources.read("latest:", root)
+        sides.read("latest:", root)
 
 
 def test_only_keeps_the_sweep(tmp_path: Path) -> None:
     two_rounds(tmp_path / "s")
-    results = load(sources.find(str(tmp_path / "s"), tmp_path)[0])
-    one = sources.only(results, results.outcomes[1].job.id)
+    results = load(sides.find(str(tmp_path / "s"), tmp_path)[0])
+    one = sides.only(results, results.outcomes[1].job.id)
     assert dataclasses.replace(one, outcomes=()) == dataclasses.replace(results, outcomes=())
     assert json.loads((tmp_path / "s" / "sweep.json").read_text())["created"] == results.sweep.created

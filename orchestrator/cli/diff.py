@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import gc
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,11 +13,9 @@ from orchestrator.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from orchestrator.columns import Column
-    from orchestrator.comparison.compare import Comparison
-    from orchestrator.comparison.pairing import Keys
+    from orchestrator.comparison.sides import NamedSide
     from orchestrator.comparison.snapshot import Snapshot
     from orchestrator.comparison.thresholds import Limit
-    from orchestrator.results.load import JobOutcome
 
 OFF = ("off", "false")
 
@@ -26,15 +23,15 @@ OFF = ("off", "false")
 def main(argv: Sequence[str]) -> int:
     """Run `python -m orchestrator diff`. Returns 1 if a row is worse or missing; raises UsageError for bad input."""
     asked = _arguments(argv)
-    from orchestrator.comparison import sides as sources
+    from orchestrator.comparison.sides import read_with_job
 
-    sides = [sources.read_with_job(reference, Path(asked.root)) for reference in asked.references]
+    sides = [read_with_job(reference, Path(asked.root)) for reference in asked.references]
     gc.freeze()  # what was read stays: the garbage collector need not look at millions of objects again
     columns = {name: column for snapshot, _ in reversed(sides) for name, column in snapshot.columns.items()}
     limits = _limits(asked.threshold, columns)
     if len(sides) > 2:
         return _many(asked, [snapshot for snapshot, _ in sides], limits)
-    return _two(asked, sides, limits)
+    return _two(asked, sides[0], sides[1], limits)
 
 
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -83,16 +80,14 @@ def _metrics(asked: argparse.Namespace, known: Sequence[str]) -> list[str]:
     return asked.metric or []
 
 
-def _two(
-    asked: argparse.Namespace, sides: Sequence[tuple[Snapshot, JobOutcome | None]], limits: dict[str, Limit]
-) -> int:
-    from orchestrator.comparison import difference_tables
-    from orchestrator.comparison import differences as difference
+def _two(asked: argparse.Namespace, before: NamedSide, after: NamedSide, limits: dict[str, Limit]) -> int:
+    from orchestrator.comparison import difference_tables, differences
     from orchestrator.comparison.configuration_changes import configuration_changes
+    from orchestrator.comparison.sides import compare_named, differing_facts
 
-    comparison = _compare(sides, limits, _metrics(asked, list(limits)) or list(limits))
+    comparison = compare_named(before, after, limits, _metrics(asked, list(limits)) or list(limits))
     changes = configuration_changes(comparison)
-    facts = _facts(sides[0][1], sides[1][1])
+    facts = None if before[1] is None or after[1] is None else differing_facts(before[1], after[1])
     if asked.form in (None, "md"):
         from orchestrator.views import diff as diff_view
 
@@ -105,36 +100,11 @@ def _two(
         if facts is not None:
             tables["facts"] = difference_tables.changed(facts[0])
         output.write(asked.form, tables, "results")
-    return int(not asked.config_only and difference.regressed(comparison))
-
-
-def _compare(
-    sides: Sequence[tuple[Snapshot, JobOutcome | None]], limits: dict[str, Limit], metrics: Sequence[str]
-) -> Comparison:
-    from orchestrator.comparison.compare import compare, differing
-    from orchestrator.comparison.job_facts import environment
-
-    (before, old), (after, new) = sides
-    if old is None or new is None:
-        found = compare(before, after, limits, metrics=metrics)
-        # that a sweep has other rows than the one job of the other side is no difference
-        return dataclasses.replace(found, new=found.new if old is None else (), missing=() if new else found.missing)
-    one_row = bool(before.rows and after.rows)  # a reference's job is no row
-    found = compare(before, after, limits, metrics=metrics, one_row=one_row)
-    theirs = differing(environment(old), environment(new))
-    return dataclasses.replace(found, environment={**found.environment, **theirs})
-
-
-def _facts(old: JobOutcome | None, new: JobOutcome | None) -> tuple[Keys, int] | None:
-    """Return the facts in which two jobs differ, and how many they do not; None where sweeps are compared."""
-    from orchestrator.comparison.job_facts import differing_facts
-
-    return None if old is None or new is None else differing_facts(old, new)
+    return int(not asked.config_only and differences.regressed(comparison))
 
 
 def _many(asked: argparse.Namespace, snapshots: Sequence[Snapshot], limits: dict[str, Limit]) -> int:
-    from orchestrator.comparison import differences as difference
-    from orchestrator.comparison import matrix
+    from orchestrator.comparison import differences, matrix
 
     known = dict.fromkeys((*matrix.METRICS, *(name for one in snapshots for name in one.columns)))
     metric = (_metrics(asked, list(known)) or ["speedup"])[0]
@@ -148,5 +118,5 @@ def _many(asked: argparse.Namespace, snapshots: Sequence[Snapshot], limits: dict
         output.write(asked.form, {"configuration": matrix.tables(made, False)["configuration"]})
     else:
         output.write(asked.form, matrix.tables(made, asked.everything), "matrix")
-    worse = any(difference.regressed(comparison) for comparison in made.comparisons)
+    worse = any(differences.regressed(comparison) for comparison in made.comparisons)
     return int(not asked.config_only and worse)

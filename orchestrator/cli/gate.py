@@ -14,7 +14,7 @@ from orchestrator.errors import UsageError
 from orchestrator.views.commands import shown
 
 if TYPE_CHECKING:
-    from orchestrator.comparison.gate import Judgement
+    from orchestrator.comparison.gate import GateResult
     from orchestrator.comparison.snapshot import Snapshot
 
 
@@ -23,7 +23,7 @@ def main(argv: Sequence[str]) -> int:
     asked = _arguments(argv)
     from orchestrator.comparison import gate, rules
     from orchestrator.comparison.thresholds import limits_of
-    from orchestrator.views import gate as judgement
+    from orchestrator.views import gate as view
 
     today = rules.date(asked.today, "--today") if asked.today else datetime.datetime.now(datetime.UTC).date()
     after, sweep = _read(asked.ref, Path(asked.root))
@@ -31,13 +31,13 @@ def main(argv: Sequence[str]) -> int:
     metrics = limits_of({**after.columns, **before.columns})
     chosen = rules.read(Path(asked.rules), metrics) if asked.rules else rules.Rules(defaults=metrics)
     if asked.accept:
-        from orchestrator.cli import accept as acceptance
+        from orchestrator.comparison.baseline import accept
 
-        accepted = acceptance.accept(Path(asked.against), after, chosen, today, force=asked.force)
+        accepted = accept(Path(asked.against), after, chosen, today, force=asked.force)
         output.present(
             asked.form,
-            lambda: acceptance.document(accepted),
-            lambda: judgement.tables(accepted.judgement, "accepted"),
+            lambda: view.accepted_document(accepted),
+            lambda: view.tables(accepted.found, "accepted"),
             "gate",
         )
         return 0
@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
     if asked.junit:
         _write_junit(Path(asked.junit), found)
     names = _named(asked.against, before), _named(asked.ref, after)
-    output.present(asked.form, lambda: judgement.document(found, names), lambda: judgement.tables(found), "gate")
+    output.present(asked.form, lambda: view.document(found, names), lambda: view.tables(found), "gate")
     return int(not found.passed)
 
 
@@ -73,18 +73,17 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 def _read(reference: str, root: Path) -> tuple[Snapshot, str | None]:
     """Return what a person named, and how commands name the sweep that it is (None: it is a file)."""
-    from orchestrator.comparison import sides as sources
-    from orchestrator.comparison import snapshot
+    from orchestrator.comparison import sides, snapshot_files
     from orchestrator.execution.lock import holder
 
     if os.path.isfile(reference):
-        return snapshot.read(Path(reference)), None
-    folder, _ = sources.find(reference, root)
+        return snapshot_files.read(Path(reference)), None
+    folder, _ = sides.find(reference, root)
     folder.check()
     running = holder(folder)
     if running is not None:
         raise UsageError(f"{shown(folder)} still runs ({running}): wait for its end, then run this again")
-    return sources.read(reference, root), shown(folder)
+    return sides.read(reference, root), shown(folder)
 
 
 def _read_baseline(reference: str, root: Path) -> tuple[Snapshot, str | None]:
@@ -102,11 +101,11 @@ def _named(reference: str, snapshot: Snapshot) -> str:
     return f"{reference} ({snapshot.name})" if os.path.isfile(reference) else snapshot.name
 
 
-def _write_junit(path: Path, judgement: Judgement) -> None:
+def _write_junit(path: Path, found: GateResult) -> None:
     from orchestrator.files import write_text
-    from orchestrator.views.junit import to_junit
+    from orchestrator.views.gate import to_junit
 
     try:
-        write_text(path, to_junit(judgement))
+        write_text(path, to_junit(found))
     except OSError as error:
         raise UsageError(f"--junit: {path} cannot be written: {error}") from error

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli import output
-from orchestrator.cli.ls import roots
 from orchestrator.comparison.thresholds import METRICS
 from orchestrator.errors import UsageError
 from orchestrator.files import write_text
@@ -32,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
 
     wanted = Wanted(asked.metric, asked.model, asked.compiler)
     with uncollected():
-        found = read(folders(roots(asked.root))[: asked.last], files, wanted)
+        found = read(folders(output.roots(asked.root))[: asked.last], files, wanted)
         wanted.check()
         series = build(found.snapshots, asked.metric)
     if asked.svg:
@@ -72,7 +71,7 @@ def _positive(text: str) -> int:
 
 
 def _plot(file: Path, series: Sequence[Series], metric: str) -> None:
-    from orchestrator.views.history_svg import svg
+    from orchestrator.views.history import svg
 
     try:
         write_text(file, svg(series, metric))

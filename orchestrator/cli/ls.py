@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.cli import output
-from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
     from orchestrator.results.listing import Listed
@@ -32,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
     asked = parser.parse_args(argv)
     from orchestrator.results import listing, tables
 
-    paths = listing.folders(roots(asked.root))
+    paths = listing.folders(output.roots(asked.root))
     chosen = paths if asked.all or asked.form in ("json", "csv") else paths[:NEWEST]
     sweeps = [listing.look(path) for path in chosen]
     output.present(
@@ -43,19 +41,12 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def roots(named: Sequence[str] | None) -> list[Path]:
-    """Return the folders below which sweeps lie. Raises UsageError for one that is named and does not exist."""
-    for root in named or ():
-        if not os.path.isdir(root):
-            raise UsageError(f"--root {root}: there is no such folder")
-    return [Path(root) for root in named or ("outputs",)]
-
-
 def _document(sweeps: Sequence[Listed], others: int, named: Sequence[str] | None) -> Document:
     from orchestrator.results.listing import DAMAGED, FINISHED, RUNNING
     from orchestrator.views.commands import shown
-    from orchestrator.views.document import Document, Folded, Grid, Item, Paragraph, Piece
-    from orchestrator.views.layout import Cell, age
+    from orchestrator.views.document import Document, Folded, Item, Paragraph, Piece
+    from orchestrator.views.grid import Cell, Grid
+    from orchestrator.views.layout import age
 
     if not sweeps:
         return Document(
@@ -91,9 +82,5 @@ def _what(sweep: Listed) -> str:
     if sweep.sweep is None:
         return ""
     words = f"{', '.join(sweep.suites)}: {', '.join(sweep.compilers)}" if sweep.planned else "no jobs"
-    return f"of {origin(sweep.sweep.origin)}, {words}" if sweep.sweep.origin else words
-
-
-def origin(folder: str) -> str:
-    """Return the name of the sweep that lies, or lay, in a folder."""
-    return "/".join(Path(folder).parts[-2:])
+    origin = "/".join(Path(sweep.sweep.origin).parts[-2:]) if sweep.sweep.origin else ""
+    return f"of {origin}, {words}" if origin else words

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
     from orchestrator.results.tables import Table
@@ -32,6 +36,14 @@ def parser(verb: str, description: str, epilog: str, *, roots: bool | None = Fal
     else:
         made.add_argument("--root", default="outputs", metavar="DIR", help="where sweeps lie (outputs)")
     return made
+
+
+def roots(named: Sequence[str] | None) -> list[Path]:
+    """Return the folders below which sweeps lie. Raises UsageError for one that is named and does not exist."""
+    for root in named or ():
+        if not os.path.isdir(root):
+            raise UsageError(f"--root {root}: there is no such folder")
+    return [Path(root) for root in named or ("outputs",)]
 
 
 def write(form: str, tables: Mapping[str, Table], main: str | None = None) -> None:

@@ -22,8 +22,7 @@ from orchestrator.store import JobGraph, SweepFolder, new_folder
 from orchestrator.words import some
 
 if TYPE_CHECKING:
-    from orchestrator.comparison.environments import Conditions
-    from orchestrator.comparison.reproduction import Reproduction
+    from orchestrator.comparison.reproduction import Conditions, Reproduction
     from orchestrator.execution.scheduler import Settings
     from orchestrator.records import JobSpec
     from orchestrator.results.load import SweepResults
@@ -78,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _plan(asked: argparse.Namespace) -> _Replay:
     """Choose the jobs, look at the environment. Writes nothing. Raises UsageError, also for what --strict refuses."""
-    from orchestrator.comparison.environments import conditions
+    from orchestrator.comparison.reproduction import conditions
     from orchestrator.comparison.sides import find
     from orchestrator.planning import machine, provenance, replay
     from orchestrator.results.load import load
@@ -133,14 +132,14 @@ def _nothing(replay: _Replay) -> tuple[int, dict[str, Table]]:
 
 
 def _rerun(asked: argparse.Namespace, replay: _Replay, argv: Sequence[str]) -> tuple[int, dict[str, Table]]:
-    from orchestrator.cli.running import INTERRUPTED, run_and_finish, run_stored
-    from orchestrator.cli.trust import allow, tell
+    from orchestrator.cli.running import INTERRUPTED, allow, run_and_finish, run_stored, tell
+    from orchestrator.comparison.difference_tables import changed
     from orchestrator.comparison.reproduction import CHANGED, FAILS_AGAIN, UNFINISHED, tables
     from orchestrator.execution.scheduler import Settings
     from orchestrator.planning.trust import would_run
     from orchestrator.views import rerun as reproduced
     from orchestrator.views.commands import shown
-    from orchestrator.views.environments import show_conditions
+    from orchestrator.views.rerun import show_conditions
     from orchestrator.views.terminal import show_plan
 
     known = {outcome.job.id for outcome in replay.old.outcomes}
@@ -167,7 +166,7 @@ def _rerun(asked: argparse.Namespace, replay: _Replay, argv: Sequence[str]) -> t
         bad_words = (CHANGED, UNFINISHED, FAILS_AGAIN) if asked.failed else (CHANGED, UNFINISHED)
         bad = any(row.word in bad_words for row in found)
         code = FAILED if bad or failing else OK
-    return code, {**tables(found), "environment": replay.conditions.table()}
+    return code, {**tables(found), "environment": changed(replay.conditions.differing)}
 
 
 def _write(replay: _Replay, root: Path, argv: Sequence[str]) -> SweepFolder:
@@ -195,6 +194,7 @@ def _write(replay: _Replay, root: Path, argv: Sequence[str]) -> SweepFolder:
 
 def _planned(replay: _Replay) -> dict[str, Table]:
     """Return what a dry run shows, as tables."""
+    from orchestrator.comparison.difference_tables import changed
     from orchestrator.results.naming import IDENTITY, Naming
     from orchestrator.results.tables import Table
 
@@ -206,7 +206,7 @@ def _planned(replay: _Replay) -> dict[str, Table]:
     ]
     return {
         "plan": Table.of(("job", *IDENTITY, "round", "status_before"), jobs),
-        "environment": replay.conditions.table(),
+        "environment": changed(replay.conditions.differing),
     }
 
 

@@ -1,42 +1,67 @@
-"""Run a sweep folder before the eyes of a person: progress while it runs, Ctrl-C, its tables at the end."""
+"""Run a sweep folder before the eyes of a person: is it trusted, progress while it runs, Ctrl-C, its tables at the end.
+
+And `resume=SWEEP` alone: go on with a stored sweep, from its plan. Today's configuration is not looked at.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Collection, Sequence
 
 from orchestrator.cli.finish import finish
+from orchestrator.comparison.reproduction import conditions
+from orchestrator.errors import UsageError
 from orchestrator.execution.lock import InUse
 from orchestrator.execution.observer import Observer
-from orchestrator.execution.scheduler import Settings
+from orchestrator.execution.ownership import claim, is_own
+from orchestrator.execution.scheduler import Settings, standing_results
 from orchestrator.execution.shard import run_shard
-from orchestrator.records import JobResult, JobSpec
-from orchestrator.store import JobGraph, SweepFolder
+from orchestrator.planning import machine, provenance
+from orchestrator.planning.resume import Asked, with_execution
+from orchestrator.planning.trust import would_run
+from orchestrator.records import NOT_RUN
+from orchestrator.results.load import figure, load
+from orchestrator.store import JobGraph, Sweep, SweepFolder
+from orchestrator.views.commands import shown
+from orchestrator.views.layout import console, plain
 from orchestrator.views.progress import Progress
+from orchestrator.views.rerun import show_conditions
+from orchestrator.views.terminal import show_plan
+from orchestrator.words import more
 
 INTERRUPTED = 130
 """Exit code of a run that was told to end: what a shell says after Ctrl-C, 128 + SIGINT."""
+TRUST = "--trust"
+LISTED = 40
 
 
-@dataclass
-class _Watch:
-    """Passes on to the progress display what happens, and remembers an interrupt for the exit code."""
+def allow(folder: SweepFolder, what: Sequence[str], trusted: bool) -> None:
+    """Return when a sweep may run `what` (`orchestrator.planning.trust.would_run`), else raise UsageError.
 
-    progress: Progress
-    was_interrupted: bool = False
+    It may when there is nothing, when this user made the folder, with --trust, or when the person at the terminal says
+    so.
+    """
+    if not what or trusted or is_own(folder):
+        return
+    lines = _lines(folder, what)
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError("\n".join([*lines, f"If you trust whoever made it with your account, add {TRUST}"]))
+    print("\n".join(lines), file=sys.stderr)
+    print("Run it with all that your account may do? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise UsageError("nothing was run")
 
-    def waiting(self, job: JobSpec, reason: str) -> None:
-        self.progress.waiting(job, reason)
 
-    def started(self, job: JobSpec) -> None:
-        self.progress.started(job)
+def tell(folder: SweepFolder, what: Sequence[str]) -> None:
+    """Say, for a dry run, what `allow` would ask about."""
+    if what and not is_own(folder):
+        print("\n".join([*_lines(folder, what), f"It will be asked about, or needs {TRUST}"]))
 
-    def finished(self, job: JobSpec, result: JobResult) -> None:
-        self.progress.finished(job, result)
 
-    def interrupted(self, *, at_once: bool) -> None:
-        self.progress.interrupted(at_once=at_once)
-        self.was_interrupted = True
+def _lines(folder: SweepFolder, what: Sequence[str]) -> list[str]:
+    heading = f"{plain(shown(folder))} was not made by you. Running it would use:"
+    lines = [*map(plain, what[:LISTED]), *more(len(what), LISTED, ": see its plan.json")]
+    return [heading, *(f"  {line}" for line in lines)]
 
 
 def run_watched(
@@ -47,16 +72,15 @@ def run_watched(
     `launch` gets the observer that draws the progress; None when what it starts reports for itself (`shown` False).
     """
     progress = Progress(pending, folder)
-    watch = _Watch(progress)
     try:
         if shown:
             with progress:
-                launch(watch)
+                launch(progress)
         else:
             launch(None)
     except KeyboardInterrupt:
-        watch.interrupted(at_once=True)
-    return watch.was_interrupted
+        progress.interrupted(at_once=True)
+    return progress.was_interrupted
 
 
 def run_stored(folder: SweepFolder, pending: JobGraph, settings: Settings, leave: Collection[str] = ()) -> bool:
@@ -78,3 +102,47 @@ def run_and_finish(folder: SweepFolder, run: Callable[[], bool]) -> int:
         raise
     code = finish(folder)
     return INTERRUPTED if interrupted else code
+
+
+def is_launched(sweep: Sweep) -> bool:
+    """True for a sweep whose shards a Hydra launcher ran: its configuration is needed to run them so again."""
+    shards = figure(sweep.points[0], "execution", "shards") if sweep.points else None
+    words = [word for word in sweep.argv if word.startswith("hydra/launcher=")]
+    return sweep.argv[:1] != ("rerun",) and ((shards or 1) > 1 or any(word != "hydra/launcher=basic" for word in words))
+
+
+def resume(folder: SweepFolder, asked: Asked, trusted: bool) -> int:
+    """Run the jobs of the folder that have no valid result; return the exit code. Raises UsageError.
+
+    trusted: what it names may run, whatever it is.
+    """
+    if asked.execution.get("shards", 1) != 1:
+        raise UsageError(
+            f"execution.shards={asked.execution['shards']}: a sweep that no launcher ran is resumed in one shard, here"
+        )
+    results = load(folder)
+    graph = JobGraph(tuple(outcome.job for outcome in results.outcomes))
+    sweep, graph = with_execution(results.sweep, graph, asked.execution, asked.online)
+    show_plan(graph, shown(folder), asked.dry_run)
+    standing = standing_results(folder, graph.jobs)
+    pending = JobGraph(tuple(job for job in graph.jobs if job.id not in standing))
+    console().print(f"  to run        {len(pending.jobs)} of these; the others have a result")
+    found = conditions(results, provenance.environment(machine.detect()))
+    if found.differing and pending.jobs and any(outcome.status != NOT_RUN for outcome in results.outcomes):
+        heading = "Warning: what is there was measured in the first of these, the rest will be in the second"
+        show_conditions(found, heading, "yellow")
+    settings = Settings.of(sweep.points)
+    theirs = would_run(pending.jobs, settings.online and not asked.online)
+    if asked.dry_run:
+        tell(folder, theirs)
+        return 0
+    allow(folder, theirs, trusted)
+    if asked.execution or asked.online is not None:
+        own = is_own(folder)
+        try:
+            folder.write_plan(sweep, graph)
+        except OSError as error:
+            raise UsageError(f"the sweep folder {folder} cannot be written: {error}") from error
+        if own:
+            claim(folder)
+    return run_and_finish(folder, lambda: run_stored(folder, pending, settings))

@@ -60,13 +60,13 @@ def main(argv: Sequence[str]) -> int:
 
 def resolve(reference: str, root: Path, only: str | None) -> tuple[SweepFolder, Sweep, JobGraph, list[JobSpec] | None]:
     """Return the sweep that is named, and the jobs of it that are; None for all. Raises UsageError."""
-    from orchestrator.comparison import sides as sources
+    from orchestrator.comparison import sides
     from orchestrator.planning import replay
     from orchestrator.planning.selection import parse_only
     from orchestrator.results import details
 
     try:
-        folder, beginning = sources.find(reference, root)
+        folder, beginning = sides.find(reference, root)
     except UsageError as error:
         found = _search(reference, root) if _is_id(reference) else None
         if found is None:

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.comparison.pairing import Keys, hangs_on, named_keys
+from orchestrator.comparison.thresholds import STATUS
 
 if TYPE_CHECKING:
     from orchestrator.comparison.compare import Matched
 
-STATUS = "status"
 SHARE = 0.5
 """A value is named when at least this part of the rows that have it changed (and no row without it)."""
 

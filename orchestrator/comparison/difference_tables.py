@@ -9,7 +9,7 @@ from typing import Any
 from orchestrator.comparison.attribution import Attribution, shared
 from orchestrator.comparison.compare import BETTER, CHANGED, NOISE, WORSE, Comparison, Matched
 from orchestrator.comparison.configuration_changes import KeyChange, Values
-from orchestrator.comparison.differences import MISSING, NEW, Difference, Labels, lines, means, tally
+from orchestrator.comparison.differences import MISSING, NEW, Difference, Labels, differences, means, tally
 from orchestrator.comparison.pairing import Keys
 from orchestrator.results.configuration import ABSENT, literal
 from orchestrator.results.naming import IDENTITY
@@ -26,7 +26,7 @@ def tables(comparison: Comparison, changes: Sequence[KeyChange], everything: boo
         "totals": totals([("B", comparison)]),
         "configuration": configuration(changes),
         "environment": changed(comparison.environment),
-        "results": Table.of((*IDENTITY, "keys", *CHANGE), map(_result, lines(comparison, labels, everything))),
+        "results": Table.of((*IDENTITY, "keys", *CHANGE), map(_result, differences(comparison, labels, everything))),
         "geometric_means": Table.of(
             ("compiler", "before", "after", "ratio", "ratio_low", "ratio_high", "rows_compared"),
             (

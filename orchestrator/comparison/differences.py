@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.comparison.attribution import STATUS
 from orchestrator.comparison.compare import BETTER, CHANGED, NOISE, WORSE, Comparison, Matched, MetricChange
 from orchestrator.comparison.pairing import Keys
 from orchestrator.comparison.snapshot import Row
+from orchestrator.comparison.thresholds import STATUS
 from orchestrator.records import FAIL_ACCURACY, HARMLESS
 from orchestrator.results.naming import IDENTITY, telling, unique
 from orchestrator.results.statistics import geometric_mean
@@ -99,7 +99,7 @@ def _arrow(old: Names, new: Names, column: str) -> str:
     return before if before == after else f"{before} -> {after}"
 
 
-def lines(comparison: Comparison, labels: Labels, everything: bool = False) -> list[Difference]:
+def differences(comparison: Comparison, labels: Labels, everything: bool = False) -> list[Difference]:
     """Return what differs, the worst rows first; with `everything` also what is within noise."""
     blocks = []
     for pair in comparison.matched:

@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 from orchestrator.comparison import rules as written
 from orchestrator.comparison.compare import WORSE, Matched, MetricChange, judge
 from orchestrator.comparison.pairing import differing, named_keys, pairs
-from orchestrator.comparison.rules import STATUS, Entry, Rules
+from orchestrator.comparison.rules import Entry, Rules
 from orchestrator.comparison.snapshot import Row, Snapshot
-from orchestrator.comparison.thresholds import Limit
+from orchestrator.comparison.thresholds import STATUS, Limit
 from orchestrator.planning.selection import Names, matches
 from orchestrator.records import HARMLESS, INFRASTRUCTURE, NOT_RUN, PASS, SUCCESSES
 from orchestrator.results.configuration import override
@@ -40,7 +40,7 @@ Limits = Callable[[Row], Mapping[str, Limit]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class GateFinding:
     """One thing to say of a case: `level` is one of `LEVELS`, `kind` what it is about, `command` what to run next.
 
     change: the figure, where it is one; allowed: the relative change of it that would have been none.
@@ -61,7 +61,7 @@ class Case:
     name: str
     row: Row | None
     expected: bool
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[GateFinding, ...] = ()
 
     @property
     def result(self) -> str:
@@ -72,7 +72,7 @@ class Case:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judgement:
+class GateResult:
     before: Snapshot
     after: Snapshot
     cases: tuple[Case, ...]  # expected rows in the baseline's order, new rows, then the rest
@@ -90,9 +90,9 @@ class Judgement:
         return Counter(finding.kind for case in self.cases for finding in case.findings if finding.level == level)
 
 
-def gate(before: Snapshot, after: Snapshot, rules: Rules, today: datetime.date, sweep: str | None = None) -> Judgement:
+def gate(before: Snapshot, after: Snapshot, rules: Rules, today: datetime.date, sweep: str | None = None) -> GateResult:
     """Judge `after` by its baseline `before`. `sweep`: how a command names `after`, where it is a sweep."""
-    return _Gate(before, after, rules, today, sweep).judgement()
+    return _Gate(before, after, rules, today, sweep).result()
 
 
 class _Gate:
@@ -107,15 +107,19 @@ class _Gate:
         self.limits = limits_of(rules, self.names)
         self.titles = titles((*before.rows, *self.new))
 
-    def judgement(self) -> Judgement:
-        found = {id(row): [Finding(level=FAIL, kind="missing", text="missing: no such row")] for row in self.missing}
+    def result(self) -> GateResult:
+        found = {
+            id(row): [GateFinding(level=FAIL, kind="missing", text="missing: no such row")] for row in self.missing
+        }
         found |= {id(pair.before): [self.elsewhere(pair)] for pair in self.pairs if pair.keys}
         rows = {id(pair.before): pair.after for pair in self.pairs}
         for pair in self.judged():
             found[id(pair.before)] = self.excused(pair.before, [*self.status(pair), *self.figures(pair)])
         expected = [self.case(row, rows.get(id(row), row), found[id(row)], True) for row in self.before.rows]
         new = [self.case(row, row, self.newcomer(row), False) for row in self.new]
-        return Judgement(before=self.before, after=self.after, cases=(*expected, *new, *self.entries(), *self.around()))
+        return GateResult(
+            before=self.before, after=self.after, cases=(*expected, *new, *self.entries(), *self.around())
+        )
 
     def judged(self) -> list[Matched]:
         """Return the rows of one configuration with their figures judged.
@@ -129,40 +133,42 @@ class _Gate:
             *judge([pair for pair in same if id(pair) in flaky], self.limits),
         ]
 
-    def case(self, row: Row, measured: Row, findings: Iterable[Finding], expected: bool) -> Case:
+    def case(self, row: Row, measured: Row, findings: Iterable[GateFinding], expected: bool) -> Case:
         return Case(name=self.titles[id(row)], row=measured, expected=expected, findings=tuple(findings))
 
-    def elsewhere(self, pair: Matched) -> Finding:
+    def elsewhere(self, pair: Matched) -> GateFinding:
         keys = named_keys(pair.keys)
         repeat = " ".join(shlex.quote(override(key, old)) for key, (old, _) in keys.items())
         text = f"configuration differs: {_keys(keys)}. Sweep with {repeat}, or make this the baseline with --accept"
-        return Finding(level=FAIL, kind="configuration", text=text)
+        return GateFinding(level=FAIL, kind="configuration", text=text)
 
-    def status(self, pair: Matched) -> list[Finding]:
+    def status(self, pair: Matched) -> list[GateFinding]:
         """Return what is to be said of the status: nothing where the row passes as it did."""
         old, new, word = pair.before.status, pair.after.status, pair.status_change
         because = _because(pair.after)
         if new in UNMEASURED:
-            return [Finding(level=FAIL, kind=new, text=f"{new}{because}")]
+            return [GateFinding(level=FAIL, kind=new, text=f"{new}{because}")]
         if word is None:
-            known = Finding(level=KNOWN, kind="accepted failure", text=f"accepted failure: {new}{because}")
+            known = GateFinding(level=KNOWN, kind="accepted failure", text=f"accepted failure: {new}{because}")
             return [] if new in SUCCESSES else [known]
         if word == WORSE:
-            return [Finding(level=FAIL, kind=STATUS, text=f"status {old} -> {new}{because}", command=self.look(pair))]
+            return [
+                GateFinding(level=FAIL, kind=STATUS, text=f"status {old} -> {new}{because}", command=self.look(pair))
+            ]
         if old == PASS:  # now skipped: there is nothing left to compare, and the skip would let everything pass
-            return [Finding(level=FAIL, kind=STATUS, text=f"no longer judged: {old} -> {new}{because}")]
+            return [GateFinding(level=FAIL, kind=STATUS, text=f"no longer judged: {old} -> {new}{because}")]
         if new in SUCCESSES:
-            return [Finding(level=NOTICE, kind="fixed", text=f"fixed: {old} -> {new}")]
-        return [Finding(level=KNOWN, kind="accepted failure", text=f"accepted failure: {old}, now {new}{because}")]
+            return [GateFinding(level=NOTICE, kind="fixed", text=f"fixed: {old} -> {new}")]
+        return [GateFinding(level=KNOWN, kind="accepted failure", text=f"accepted failure: {old}, now {new}{because}")]
 
-    def figures(self, pair: Matched) -> list[Finding]:
+    def figures(self, pair: Matched) -> list[GateFinding]:
         """Return which figures have changed, and which the baseline has and the sweep has not."""
         if pair.after.status not in SUCCESSES:
             return []
         limits = self.limits(pair.before)
         found = [self.figure(pair, change, limits[change.metric]) for change in pair.changed if change.metric in limits]
         return found + [
-            Finding(
+            GateFinding(
                 level=FAIL,
                 kind=metric,
                 text=f"{metric} {pair.before.column(metric).text(value)} -> no figure{_measured(pair)}",
@@ -170,11 +176,11 @@ class _Gate:
             for metric, value in _gone(pair, limits)
         ]
 
-    def figure(self, pair: Matched, change: MetricChange, limit: Limit) -> Finding:
+    def figure(self, pair: Matched, change: MetricChange, limit: Limit) -> GateFinding:
         worse, exact = change.word == WORSE, change.column.kind == "count"
         allowed = None if exact else limit.allowed(change.p, pair.disturbed)
         doubtful = worse and pair.disturbed and not exact
-        return Finding(
+        return GateFinding(
             level=FAIL if worse else NOTICE,
             kind=change.metric if worse else change.word,
             text=_figure(change, allowed) + (_disturbance(pair) if doubtful else ""),
@@ -183,19 +189,19 @@ class _Gate:
             allowed=allowed,
         )
 
-    def newcomer(self, row: Row) -> list[Finding]:
+    def newcomer(self, row: Row) -> list[GateFinding]:
         if row.status in HARMLESS:
-            return [Finding(level=NEW, kind="new row", text=f"new row: {row.status}")]
+            return [GateFinding(level=NEW, kind="new row", text=f"new row: {row.status}")]
         text = f"new row that failed: {row.status}{_because(row)}"
         if self.rules.new_rows == written.IGNORE:
-            return [Finding(level=NEW, kind="new row", text=f"{text}. Not judged (new_rows: ignore)")]
-        return self.excused(row, [Finding(level=FAIL, kind=STATUS, text=text)])
+            return [GateFinding(level=NEW, kind="new row", text=f"{text}. Not judged (new_rows: ignore)")]
+        return self.excused(row, [GateFinding(level=FAIL, kind=STATUS, text=text)])
 
-    def excused(self, row: Row, findings: list[Finding]) -> list[Finding]:
+    def excused(self, row: Row, findings: list[GateFinding]) -> list[GateFinding]:
         """Return the findings, those that an entry of the rules expects as flaky."""
         return [self.excuse(row, finding) for finding in findings]
 
-    def excuse(self, row: Row, finding: Finding) -> Finding:
+    def excuse(self, row: Row, finding: GateFinding) -> GateFinding:
         if finding.level != FAIL or finding.kind in UNMEASURED:
             return finding
         names = self.names[id(row)]
@@ -279,7 +285,7 @@ def titles(rows: Sequence[Row]) -> dict[int, str]:
 
 
 def _about(name: str, level: str, kind: str, text: str) -> Case:
-    return Case(name=name, row=None, expected=False, findings=(Finding(level=level, kind=kind, text=text),))
+    return Case(name=name, row=None, expected=False, findings=(GateFinding(level=level, kind=kind, text=text),))
 
 
 def _gone(pair: Matched, limits: Mapping[str, Limit]) -> list[tuple[str, float]]:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.columns import Column
-from orchestrator.comparison import snapshot
+from orchestrator.comparison import snapshot, snapshot_files
 from orchestrator.comparison.changes import Figure
 from orchestrator.comparison.compare import NOISE, Matched, MetricChange, judge, own_limits
 from orchestrator.comparison.pairing import differing
@@ -139,7 +139,7 @@ def read(folders: Iterable[Path], files: Iterable[Path], wanted: Wanted) -> Read
         found.snapshots.append(snapshot.of_results(results))
     for file in files:
         try:
-            read = snapshot.read(file)
+            read = snapshot_files.read(file)
         except UsageError as error:
             found.unreadable.append((str(file), str(error)))
             continue

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.columns import Column
-from orchestrator.comparison.attribution import STATUS
 from orchestrator.comparison.compare import NOISE, Comparison, compare
 from orchestrator.comparison.configuration_changes import Values, configuration_changes
 from orchestrator.comparison.difference_tables import totals, values_text
 from orchestrator.comparison.differences import MISSING, NEW, ORDER, computed, wrong_results
 from orchestrator.comparison.snapshot import Row, Snapshot
-from orchestrator.comparison.thresholds import LIMITS, Limit
+from orchestrator.comparison.thresholds import LIMITS, STATUS, Limit
 from orchestrator.records import SUCCESSES
 from orchestrator.results.configuration import ABSENT
 from orchestrator.results.metrics import is_number
@@ -42,7 +41,7 @@ class MatrixCell:
 
 @dataclass(frozen=True)
 class Matrix:
-    """lines: a row with its cells, one for each snapshot; those of the first snapshot first, in its order.
+    """rows: a row with its cells, one for each snapshot; those of the first snapshot first, in its order.
 
     configuration, environment: key -> the value in each sweep; keys in which some sweep differs from the first.
     column: what the metric is, where a measure declares it.
@@ -51,7 +50,7 @@ class Matrix:
     metric: str
     snapshots: Sequence[Snapshot]
     comparisons: Sequence[Comparison]
-    lines: Sequence[tuple[Row, Sequence[MatrixCell]]]
+    rows: Sequence[tuple[Row, Sequence[MatrixCell]]]
     configuration: Mapping[str, Sequence[str]]
     environment: Mapping[str, Sequence[Any]]
     column: Column | None = None
@@ -70,7 +69,7 @@ class Matrix:
         """
         wrong = wrong_results([row] for one in self.snapshots for row in one.rows)
         groups: dict[str, list[list[float]]] = defaultdict(list)
-        for row, cells in self.lines:
+        for row, cells in self.rows:
             values = [cell.value for cell in cells if is_number(cell.value) and cell.value > 0]
             if len(values) == len(cells) and self.metric in LIMITS and computed(row) not in wrong:
                 groups[str(row.names.get("compiler"))].append(values)
@@ -83,9 +82,9 @@ class Matrix:
     def changed(self) -> list[tuple[Row, Sequence[MatrixCell]]]:
         """Return the lines in which some cell is not as in the first sweep, the worst first."""
         ranks = [
-            min((ORDER.index(cell.word) for cell in cells if cell.word), default=len(ORDER)) for _, cells in self.lines
+            min((ORDER.index(cell.word) for cell in cells if cell.word), default=len(ORDER)) for _, cells in self.rows
         ]
-        found = [(rank, line) for rank, line in zip(ranks, self.lines, strict=True) if rank < ORDER.index(NOISE)]
+        found = [(rank, line) for rank, line in zip(ranks, self.rows, strict=True) if rank < ORDER.index(NOISE)]
         return [line for _, line in sorted(found, key=lambda pair: pair[0])]
 
 
@@ -110,7 +109,7 @@ def matrix(snapshots: Sequence[Snapshot], metric: str, limits: Mapping[str, Limi
         metric=metric,
         snapshots=snapshots,
         comparisons=comparisons,
-        lines=[(rows[key], line) for key, line in cells.items() if _worth(line, metric)],
+        rows=[(rows[key], line) for key, line in cells.items() if _worth(line, metric)],
         configuration=_configuration(comparisons),
         environment=_environment(snapshots),
         column=next((one.columns[metric] for one in snapshots if metric in one.columns), None),
@@ -131,7 +130,7 @@ def tables(made: Matrix, everything: bool) -> dict[str, Table]:
                 {column: row.names.get(column) for column in IDENTITY}
                 | {"side": side, "metric": made.metric, "value": cell.value, "change": cell.word or None}
                 | {"disturbed": "yes" if cell.disturbed else None}
-                for row, cells in (made.lines if everything else made.changed)
+                for row, cells in (made.rows if everything else made.changed)
                 for side, cell in zip(sides, cells, strict=True)
             ),
         ),

@@ -24,13 +24,12 @@ import yaml
 
 from orchestrator import limits
 from orchestrator.comparison.snapshot import Row
-from orchestrator.comparison.thresholds import DEFAULTS, EXACT, Limit
+from orchestrator.comparison.thresholds import DEFAULTS, EXACT, STATUS, Limit
 from orchestrator.errors import UsageError, did_you_mean
 from orchestrator.files import read_bytes
 from orchestrator.planning.selection import KEYS, Names, matches
 from orchestrator.results.configuration import compiler_name
 
-STATUS = "status"
 WARN, FAIL, IGNORE, JUDGE = "warn", "fail", "ignore", "judge"
 CHOICES = {"new_rows": (JUDGE, IGNORE), "environment": (WARN, FAIL, IGNORE)}
 SECTIONS = ("thresholds", "models", "compilers", "flaky", *CHOICES)

@@ -1,7 +1,6 @@
 """A sweep in one value: its rows with their figures round by round, its settings, and where it was measured.
 
-What verbs compare. It is made from a sweep folder (`of_folder`), or read from a file that one was written to (`write`,
-`read`), such as the baseline of a gate: small enough to be committed, complete enough to be compared with intervals.
+What verbs compare. It is made from a sweep folder (`of_folder`), or read from a file (`comparison.snapshot_files`).
 Only standard library and statistics are imported: a snapshot of 10,000 jobs takes seconds, not a minute.
 """
 
@@ -11,28 +10,22 @@ import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import NoneType
 from typing import Any
 
-from orchestrator import limits
 from orchestrator.columns import Column
 from orchestrator.comparison.changes import Figure
 from orchestrator.comparison.thresholds import METRICS
-from orchestrator.errors import UsageError
-from orchestrator.files import read_json, write_json
-from orchestrator.records import PASS, RAN_EAGER, REFERENCE_MEASURE, SCHEMA_VERSION, STATUSES, from_json, to_json
+from orchestrator.records import PASS, RAN_EAGER, REFERENCE_MEASURE
 from orchestrator.results.configuration import JobConfigs, flatten, settings
 from orchestrator.results.declared import compared
 from orchestrator.results.load import JobOutcome, SweepResults, fact, figure, is_figure, uncollected, worst
 from orchestrator.results.load import load as load_folder
 from orchestrator.results.memory import memory_of
 from orchestrator.results.metrics import COLUMNS, MIB, MS
-from orchestrator.results.naming import IDENTITY, Naming, measure_kind
+from orchestrator.results.naming import Naming, measure_kind
 from orchestrator.results.performance import (
     COUNTERS,
     NOT_ITS_FAULT,
-    WIDEST,
     compile_latency_of,
     disturbances,
     latency_of,
@@ -41,9 +34,7 @@ from orchestrator.results.performance import (
     round_speedup,
 )
 from orchestrator.store import Sweep, SweepFolder
-from orchestrator.validity import check_name, check_time, without_schema
 
-KIND = "orchestrator snapshot"
 NOT_ENVIRONMENT = ("conf",)
 OF_WORKERS = ("host", "cpu", "cpu_capability", "gpu", "toolchain")
 
@@ -250,69 +241,3 @@ def declared_columns(rounds: Sequence[JobOutcome]) -> dict[str, Column]:
 
 def _sound(rounds: Sequence[JobOutcome]) -> bool:
     return all(outcome.status in NOT_ITS_FAULT for outcome in rounds)
-
-
-def write(path: Path, snapshot: Snapshot) -> None:
-    """Write a snapshot as a JSON file, atomically. Raises UsageError when that is not possible."""
-    try:
-        write_json(path, {"kind": KIND, "schema": SCHEMA_VERSION, **_in_file(snapshot)})
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error}") from error
-
-
-def _in_file(snapshot: Snapshot) -> dict[str, Any]:
-    """Return a snapshot as JSON, without the columns of rows that declare none."""
-    data: dict[str, Any] = to_json(snapshot)
-    for row in data["rows"]:
-        if not row["columns"]:
-            del row["columns"]
-    return data
-
-
-def read(path: Path) -> Snapshot:
-    """Read a file that `write` made. Raises UsageError when it is none, is damaged or of another schema version."""
-    try:
-        data = read_json(path)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from error
-    if not isinstance(data, dict) or data.get("kind") != KIND:
-        raise UsageError(
-            f"{path} is no snapshot of a sweep: `orchestrator gate REF --against {path} --accept` makes one"
-        )
-    try:
-        data = without_schema(data)
-    except ValueError as error:
-        raise UsageError(f"{path} {error}") from error
-    try:
-        found = from_json(Snapshot, {key: value for key, value in data.items() if key != "kind"})
-        check_rows(found.rows)
-        check_time(found.created)
-        if not all(isinstance(values, list) and values for values in found.settings.values()):
-            raise ValueError("settings: expected lists of values")
-    except ValueError as error:
-        raise UsageError(f"{path} is damaged: {error}") from error
-    return found
-
-
-def check_rows(rows: Sequence[Row]) -> None:
-    """Raise ValueError for what no sweep can have found: it would become a wrong figure, or a traceback."""
-    for i, row in enumerate(rows):
-        if row.status not in STATUSES:
-            raise ValueError(f"rows[{i}].status: unknown status {row.status!r}")
-        if not row.names.keys() >= set(IDENTITY):
-            raise ValueError(f"rows[{i}].names: expected {', '.join(IDENTITY)}")
-        for column, name in row.names.items():
-            if not isinstance(name, (str, int, float, NoneType)):
-                raise ValueError(f"rows[{i}].names.{column}: expected a text or a number")
-            if isinstance(name, str):
-                check_name(name, column, limits.RECORD)  # labels say in which options two rows differ
-        for metric, declared in row.columns.items():
-            if metric != declared.name or metric in METRICS or declared.kind == "text":
-                raise ValueError(f"rows[{i}].columns.{metric}: expected a figure that is not built in")
-        for metric in (*row.figures, *row.counts):
-            if metric not in COLUMNS and metric not in row.columns:
-                raise ValueError(f"rows[{i}].figures.{metric}: no column says what it is")
-        for metric, seen in row.figures.items():
-            values, halves = seen.values, seen.halves
-            if not values or not all(map(is_figure, values)) or not all(0 <= h <= WIDEST for h in halves):
-                raise ValueError(f"rows[{i}].figures.{metric}: expected positive numbers")

@@ -41,6 +41,8 @@ LIMITS: Mapping[str, Limit] = {
 COUNTED = ("graphs", "graph_breaks", "recompiles")
 """Compared exactly: they do not vary from run to run. (`captured_calls`, `fallbacks` follow from them.)"""
 METRICS = (*LIMITS, *COUNTED)
+STATUS = "status"
+"""What stands for a metric where the status is another one."""
 EXACT = Limit(threshold=0.0, alone=0.0)
 """Of a count."""
 WITHOUT_NOISE = Limit(threshold=0.0, alone=0.0, exact=True)

@@ -8,18 +8,28 @@ from itertools import groupby
 from typing import Any
 
 from orchestrator.columns import Column
-from orchestrator.comparison.attribution import STATUS, Attribution, Shared, shared
+from orchestrator.comparison.attribution import Attribution, Shared, shared
 from orchestrator.comparison.compare import BETTER, CHANGED, NOISE, WORSE, Comparison
 from orchestrator.comparison.configuration_changes import KeyChange, Values, paste_lines
 from orchestrator.comparison.difference_tables import value_text, values_text
-from orchestrator.comparison.differences import MISSING, NEW, Difference, Labels, lines, means, still_failing, tally
+from orchestrator.comparison.differences import (
+    MISSING,
+    NEW,
+    Difference,
+    Labels,
+    differences,
+    means,
+    still_failing,
+    tally,
+)
 from orchestrator.comparison.pairing import Keys, is_complete
+from orchestrator.comparison.thresholds import STATUS
 from orchestrator.records import SUCCESSES
 from orchestrator.results.configuration import ABSENT
 from orchestrator.results.metrics import COLUMNS, MIB, is_number, named
 from orchestrator.results.metrics import MISSING as NO_FIGURE
-from orchestrator.views.document import Commands, Document, Grid, Heading, Listing, Paragraph, Piece, Side
-from orchestrator.views.layout import Cell, Spanning
+from orchestrator.views.document import CommandLines, Document, Heading, Listing, Paragraph, Piece, Side
+from orchestrator.views.grid import Cell, Grid, Spanning
 from orchestrator.words import plural
 
 LONGEST = 100
@@ -43,7 +53,7 @@ def document(
     """Return the diff of two sides. facts: of two jobs, what differs in them and how many facts do not."""
     pieces = [*_sides(comparison), Heading("Configuration"), *_configuration(comparison, changes)]
     for label, about, after in (("A to B", "from A to B", True), ("B to A", "from B to A", False)):
-        pieces.append(Commands(label, _pasted(changes, after=after), f"Overrides {about}"))
+        pieces.append(CommandLines(label, _pasted(changes, after=after), f"Overrides {about}"))
     if config_only:
         return Document("Diff", pieces)
     known = comparison.before.environment.keys() | comparison.after.environment.keys()
@@ -72,7 +82,7 @@ def _sides(comparison: Comparison) -> list[Piece]:
 
 def _results(comparison: Comparison, everything: bool) -> list[Piece]:
     labels = Labels.of_comparison(comparison)
-    found = lines(comparison, labels, everything)
+    found = differences(comparison, labels, everything)
     both = [line for line in found if line.word not in (MISSING, NEW)]
     return [
         Heading("Results", " · ".join(labels.common)),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Protocol
 
@@ -17,12 +17,9 @@ from rich.console import Console
 from rich.text import Text
 
 from orchestrator import markdown
-from orchestrator.views.layout import GAP, Cell, Spanning, console, cut, grid, item, natural_width, paragraph, plain
-from orchestrator.words import more, plural, some
+from orchestrator.views.layout import LISTED, PAGE, console, cut, item, paragraph, plain
+from orchestrator.words import more, some
 
-LISTED = 20
-"""So many of a list are shown on a terminal."""
-PAGE = 3
 MOST_LINES = 100_000
 """So many lines of a log, the last, are on a page: a page is made in memory."""
 
@@ -166,7 +163,7 @@ class Listing:
 
 
 @dataclass(frozen=True)
-class Commands:
+class CommandLines:
     """What can be pasted into a shell, never wrapped. label: in a terminal in front of each; about: on a page."""
 
     label: str
@@ -227,108 +224,6 @@ class Item:
         if not self.name:  # one more of what the item above has
             return [f"  - {text}"]
         return [f"- {markdown.text(self.name)}: {text if self.text else ''}".rstrip()]
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Rows of cells, some below a heading that spans all columns.
-
-    On a page such headings are a column of their own, `group`. last: rows below the cut, such as means; figures: the
-    columns set right on a page. Where all is too wide cells are folded, or with `stacked` their second parts go below
-    the first, with `cut_last` the last column is cut, with `repeated` there are blocks that begin with so many columns.
-    """
-
-    titles: Sequence[str]
-    rows: Sequence[Sequence[Cell] | Spanning]
-    last: Sequence[Sequence[Cell] | Spanning] = ()
-    group: str = ""
-    figures: Sequence[int] = ()
-    most: int | None = LISTED
-    rest: str = " (--json has all)"
-    indent: str = ""
-    above: bool = False
-    stacked: bool = False
-    repeated: int = 0
-    cut_last: bool = False
-
-    def lines(self, width: int) -> Iterator[Text]:
-        rows = self._cut(self.most)
-        if not rows:
-            return
-        if self.above:
-            yield Text()
-        room = width - len(self.indent)
-        for i, (titles, block) in enumerate(self._blocks(rows, room)):
-            if i:
-                yield Text()
-            stacked = self.stacked and natural_width(titles, block) > room
-            for line in grid(titles, block, room, stacked):
-                line = Text(self.indent) + line
-                line.truncate(width, overflow="ellipsis")
-                yield line
-
-    def markdown(self) -> list[str]:
-        rows = self._cut(None if self.most is None else self.most * PAGE)
-        spanned = any(isinstance(row, Spanning) for row in rows)
-        cells = [row for row in rows if not isinstance(row, Spanning)]
-        used = [i for i in range(len(self.titles)) if any(row[i].first for row in cells)]
-        made = []
-        heading, alone = "", False
-        for row in rows:
-            if isinstance(row, Spanning):
-                made += [[heading]] if alone else []
-                heading, alone = row.text, True
-            else:
-                own = [" ".join(filter(None, (row[i].first.strip(), row[i].second))) for i in used]
-                made.append([heading, *own] if spanned else own)
-                alone = False
-        made += [[heading]] if alone else []
-        titles = [*[self.group] * spanned, *(self.titles[i] for i in used)]
-        right = [k + spanned for k, i in enumerate(used) if i in self.figures]
-        padded = [[_cell(text) for text in (*row, *[""] * (len(titles) - len(row)))] for row in made]
-        return markdown.table([*map(_cell, titles)], padded, right) if made else []
-
-    def _cut(self, most: int | None) -> list[Sequence[Cell] | Spanning]:
-        """Return the first rows, of those below headings whole groups, and how many are left out."""
-        starts = [i for i, row in enumerate(self.rows) if isinstance(row, Spanning)] or range(len(self.rows))
-        if most is None or len(starts) <= most:
-            return [*self.rows, *self.last]
-        left = Spanning(f"  and {plural(len(starts) - most, 'more row')}{self.rest}", "")
-        return [*self.rows[: starts[most]], left, *self.last]
-
-    def _blocks(
-        self, rows: Sequence[Sequence[Cell] | Spanning], width: int
-    ) -> Iterator[tuple[Sequence[str], Sequence[Sequence[Cell] | Spanning]]]:
-        first, others = range(self.repeated), list(range(self.repeated, len(self.titles)))
-        if not self.repeated:
-            yield self.titles, self._with_short_ends(rows, width) if self.cut_last else rows
-            return
-        while others:
-            taken = len(others)
-            while taken > 1 and natural_width(*self._columns(rows, [*first, *others[:taken]])) > width:
-                taken -= 1
-            yield self._columns(rows, [*first, *others[:taken]])
-            others = others[taken:]
-
-    def _with_short_ends(
-        self, rows: Sequence[Sequence[Cell] | Spanning], width: int
-    ) -> list[Sequence[Cell] | Spanning]:
-        others = natural_width(*self._columns(rows, range(len(self.titles) - 1)))
-        left = max(width - others - GAP, len(self.titles[-1]))
-        return [
-            row if isinstance(row, Spanning) else [*row[:-1], replace(row[-1], first=cut(row[-1].first, left))]
-            for row in rows
-        ]
-
-    def _columns(
-        self, rows: Sequence[Sequence[Cell] | Spanning], chosen: Sequence[int]
-    ) -> tuple[Sequence[str], Sequence[Sequence[Cell] | Spanning]]:
-        cells = [row if isinstance(row, Spanning) else [row[i] for i in chosen] for row in rows]
-        return [self.titles[i] for i in chosen], cells
-
-
-def _cell(text: str) -> str:
-    return markdown.text(text.strip()) if text.strip() else ""
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ from orchestrator.results.metrics import MIB, MS, significant
 from orchestrator.results.performance import round_speedup
 from orchestrator.results.tables import Table
 from orchestrator.views.commands import shown
-from orchestrator.views.document import Document, Grid, Item, Paragraph, Piece, Verbatim
-from orchestrator.views.layout import Cell, age, duration
+from orchestrator.views.document import Document, Item, Paragraph, Piece, Verbatim
+from orchestrator.views.grid import Cell, Grid
+from orchestrator.views.layout import age, duration
 from orchestrator.views.sweep import brief, environment_items, pairs, seconds
 from orchestrator.words import more
 

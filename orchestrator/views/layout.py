@@ -1,15 +1,10 @@
-"""Text laid out in columns: cells of one or more lines, widths from the content.
-
-Rich's `Table` has no cell that spans columns, and a model's name as a line of its own above its compilers is what
-makes the summary fit into 80 columns.
-"""
+"""Text for a terminal of so many columns: the console, lines that are wrapped or cut, ages and durations."""
 
 from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from functools import cached_property
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -18,33 +13,10 @@ from rich.text import Text
 
 from orchestrator.results.load import lines
 
-GAP = 2
-NARROWEST = 9
-"""No column is folded to fewer characters."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What a cell says, and a second, lesser thing. Side by side where there is room, else below each other."""
-
-    first: str = ""
-    second: str = ""
-    style: str = ""
-
-    def lines(self, stacked: bool) -> list[Text]:
-        parts = [plain(part) for part in (self.first, self.second) if part]
-        if stacked or len(parts) < 2:
-            return [Text(part, self.style if i == 0 else "dim") for i, part in enumerate(parts)]
-        return [Text.assemble((parts[0], self.style), " ", (parts[1], "dim"))]
-
-
-@dataclass(frozen=True)
-class Spanning:
-    """A line across all columns."""
-
-    text: str
-    style: str = "bold"
-
+LISTED = 20
+"""So many of a list are shown on a terminal."""
+PAGE = 3
+"""A page has room for so many times as many."""
 
 DRAWN = str.maketrans("▁▂▃▄▅▆▇█├─●┤", "_.-=+*#@|-o|")
 """What is drawn, and with which characters where a stream has no others."""
@@ -79,66 +51,6 @@ def console(width: int | None = None) -> Console:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")
     return _Console(width=width, highlight=False, markup=False, emoji=False)
-
-
-def grid(titles: Sequence[str], rows: Sequence[Sequence[Cell] | Spanning], width: int, stacked: bool) -> list[Text]:
-    """Return the lines of a table. Columns without content are left out.
-
-    Where all is too wide, titles are folded between words, then the last column (status words), then the first (names).
-    """
-    used = [i for i in range(len(titles)) if any(not isinstance(row, Spanning) and row[i].first for row in rows)]
-    cells = [row if isinstance(row, Spanning) else [row[i].lines(stacked) for i in used] for row in rows]
-    head = [[Text(titles[i], "bold")] for i in used]
-    bodies = [row for row in cells if not isinstance(row, Spanning)]
-    widths = [max((line.cell_len for row in bodies for line in row[i]), default=0) for i in range(len(used))]
-    whole = [max(width, line.cell_len) for width, (line,) in zip(widths, head, strict=True)]
-    if sum(whole) + GAP * (len(whole) - 1) <= width:
-        widths = whole
-    else:
-        widths = [max([w, *map(len, line.plain.split())]) for w, (line,) in zip(widths, head, strict=True)]
-    for column in (-1, 0):
-        overflow = max(sum(widths) + GAP * (len(widths) - 1) - width, 0)
-        widths[column] = max(widths[column] - overflow, min(widths[column], NARROWEST))
-    lines: list[Text] = []
-    for row in (head, *cells):
-        lines += [Text(row.text, row.style)] if isinstance(row, Spanning) else _row(row, widths)
-    return lines
-
-
-def natural_width(titles: Sequence[str], rows: Sequence[Sequence[Cell] | Spanning]) -> int:
-    """Return how wide the table is with every cell on one line."""
-    return max((line.cell_len for line in grid(titles, rows, 10_000, stacked=False)), default=0)
-
-
-def _row(cells: Sequence[list[Text]], widths: Sequence[int]) -> list[Text]:
-    folded = [
-        cell if all(line.cell_len <= width for line in cell) else _folded(cell, width)
-        for cell, width in zip(cells, widths, strict=True)
-    ]
-    lines = []
-    for i in range(max(len(cell) for cell in folded)):
-        line = Text()
-        for cell, width in zip(folded, widths, strict=True):
-            text = cell[i] if i < len(cell) else Text()
-            line.append_text(text)
-            line.append(" " * (width - text.cell_len + GAP))
-        line.rstrip()
-        lines.append(line)
-    return lines
-
-
-def _folded(cell: Sequence[Text], width: int) -> list[Text]:
-    return [Text(part, line.style) for line in cell for part in fold(line.plain, width)]
-
-
-def fold(text: str, width: int) -> list[str]:
-    """Cut text into pieces of at most `width` characters, behind an underscore, space or comma where there is one."""
-    pieces = []
-    while len(text) > width:
-        cut = max(text.rfind(mark, 1, width) for mark in "_ ,") + 1 or width
-        pieces.append(text[:cut])
-        text = text[cut:]
-    return [*pieces, text]
 
 
 def paragraph(text: str, width: int, indent: str = "  ", whole: bool = False) -> str:

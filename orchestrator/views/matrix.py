@@ -11,8 +11,9 @@ from orchestrator.comparison.difference_tables import value_text
 from orchestrator.comparison.differences import MISSING, NEW, Labels, tally
 from orchestrator.results.metrics import named
 from orchestrator.views.diff import DISTURBED, STYLES, cut, figure
-from orchestrator.views.document import LISTED, Document, Grid, Heading, Listing, Paragraph, Piece, Side
-from orchestrator.views.layout import Cell
+from orchestrator.views.document import Document, Heading, Listing, Paragraph, Piece, Side
+from orchestrator.views.grid import Cell, Grid
+from orchestrator.views.layout import LISTED
 from orchestrator.words import plural
 
 MARKS = {WORSE: "!", BETTER: "+", CHANGED: "~", NEW: "new"}
@@ -41,8 +42,8 @@ def _keys(sides: Sequence[str], keys: Mapping[str, Sequence[Any]]) -> Listing:
 
 
 def _rows(made: many.Matrix, everything: bool) -> list[Piece]:
-    shown = made.lines if everything else made.changed
-    labels = Labels([(row.names, row.names) for row, _ in made.lines])
+    shown = made.rows if everything else made.changed
+    labels = Labels([(row.names, row.names) for row, _ in made.rows])
     rows = [
         [Cell(f"  {labels.of(row.names, row.names)}"), *(_cell(made, cell) for cell in cells)] for row, cells in shown
     ]
@@ -56,7 +57,7 @@ def _rows(made: many.Matrix, everything: bool) -> list[Piece]:
     figures = range(1, len(made.sides) + 1)
     return [
         Heading(
-            named(made.metric, made.column), f"{plural(len(made.lines) - len(made.changed), 'row')} the same in all"
+            named(made.metric, made.column), f"{plural(len(made.rows) - len(made.changed), 'row')} the same in all"
         ),
         Listing([_against(side, tally(one)) for side, one in zip(made.sides[1:], made.comparisons, strict=True)]),
         Grid(["", *made.sides], rows, means, figures=figures, repeated=2),

@@ -39,6 +39,7 @@ class Progress:
         self.total = len(graph.jobs)
         self.done = 0
         self.failed = 0
+        self.was_interrupted = False
         self.out = out or console()
         self._costs = {job.id: 0.0 if job.verdict is not None else job.cost_s for job in graph.jobs}
         self._pending_s = sum(self._costs.values())
@@ -97,6 +98,7 @@ class Progress:
 
     def interrupted(self, *, at_once: bool) -> None:
         """Nothing else is started; what runs is finished (Ctrl-C was pressed once), or killed `at_once`."""
+        self.was_interrupted = True
         running = len(self._running)
         if at_once or not running:
             what = "stopping"

@@ -1,5 +1,8 @@
 """A sweep as a comment on a pull request: what it comes to, what is wrong, all rows, and what it was measured with.
 
+Beside earlier sweeps: means and pass rates over time, and flags that are new. Means may be of other models: the numbers
+in brackets tell. Whether a figure of a row has changed is `diff`'s question.
+
 All that is long is folded. A comment on GitHub has an end: where a sweep is too large for one, the tables show fewer
 rows and say how many they leave out.
 """
@@ -13,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from orchestrator.comparison import snapshot
-from orchestrator.markdown import code, details, rest, table
+from orchestrator.markdown import LONGEST
 from orchestrator.records import PASS, SUCCESSES
 from orchestrator.results.flags import MARKS, failures, flagged
 from orchestrator.results.load import SweepResults
@@ -23,14 +26,17 @@ from orchestrator.results.overview import SECTION
 from orchestrator.results.performance import MEASURED_EAGER
 from orchestrator.results.statistics import FASTER, SLOWER
 from orchestrator.results.tables import Tables
-from orchestrator.views.changed_since import changes
-from orchestrator.views.tables import shown_columns
-from orchestrator.words import plural, some
+from orchestrator.views import findings
+from orchestrator.views.document import Document, Folded, Heading, Item, Paragraph, Piece, to_markdown
+from orchestrator.views.grid import Cell, Grid
+from orchestrator.views.layout import PAGE, cut
+from orchestrator.views.terminal import self_test
+from orchestrator.words import more, plural, some
 
 LIMIT = 65_536
 """Characters of a comment; GitHub refuses longer ones."""
-MOST = (2000, 500, 200, 100, 50, 25, 12, 6, 3, 1)
-"""So many rows a table may have: the first with which the comment is short enough."""
+MOST = (700, 170, 70, 35, 17, 8, 4, 2, 1)
+"""So many rows a table may have, and a page `PAGE` times as many: the first with which the comment is short enough."""
 NOTES = (
     "Pass rate: rows of which every planned measure passed. Speed-up: geometric mean over the models that all compared "
     "compilers ran with right results; clipped: every slow-down counted as 1. Compile time: mean, from an empty cache. "
@@ -45,28 +51,38 @@ Collected = tuple[SweepResults, Tables]
 def text(sweep: Collected, before: Sequence[Collected] = ()) -> str:
     """Return the comment, at most `LIMIT` characters. `before`: earlier sweeps to compare with."""
     for most in MOST:
-        made = _document(sweep, before, most)
+        made = to_markdown(document(sweep, before, most))
         if len(made) <= LIMIT:
             return made
     end = f"\n\nCut off here: {len(made):,} characters are more than a comment can have.\n"
     return made[: LIMIT - len(end)].rpartition("\n")[0] + end
 
 
-def _document(sweep: Collected, before: Sequence[Collected], most: int) -> str:
+def document(sweep: Collected, before: Sequence[Collected], most: int) -> Document:
+    """Return the comment, with tables of at most so many rows."""
     results, tables = sweep
     summary = tables.summary.rows
-    parts = [
-        ["## Summary", "", _headline(results, summary)],
-        _executive(tables, most),
-        _self_test(tables),
-        changes(sweep, before, most) if before else [],
-        _warnings(summary, most),
-        _failures(summary, most),
+    pieces: list[Piece] = [
+        *_means(tables, most),
+        *self_test(tables.self_test.rows),
+        *(_beside(sweep, before, most) if before else ()),
+        *_warnings(summary, most),
+        *_failures(summary, most),
         *_sections(summary, most),
-        *_findings(tables, most),
-        _build(results, max(most, 50)),
+        *(findings.folded(name, found, most) for name, found in tables.findings.items()),
+        _build(results, max(most, 17)),
     ]
-    return "\n".join("\n".join([*part, ""]) for part in parts if part)
+    return Document("Summary", pieces, [Paragraph(_headline(results, summary))])
+
+
+def _grid(titles: Sequence[str], rows: Sequence[Sequence[Any]], figures: Sequence[int], most: int) -> Grid:
+    """Return a table; what is no cell yet is a value to show, `MISSING` for none."""
+    cells = [[one if isinstance(one, Cell) else Cell(_shown(one)) for one in row] for row in rows]
+    return Grid(titles, cells, figures=figures, most=most, rest="")
+
+
+def _shown(value: Any) -> str:
+    return MISSING if value in (None, "") else cut(str(value), LONGEST)
 
 
 def _headline(results: SweepResults, summary: Sequence[Row]) -> str:
@@ -74,103 +90,64 @@ def _headline(results: SweepResults, summary: Sequence[Row]) -> str:
         row[measure] for row in summary for measure in ("performance", "accuracy") if row[measure] is not None
     )
     passed = sum(statuses[status] for status in SUCCESSES)
-    bad = ", ".join(f"{count} {code(status)}" for status, count in statuses.most_common() if status not in SUCCESSES)
+    bad = ", ".join(f"{count} {status}" for status, count in statuses.most_common() if status not in SUCCESSES)
     found = f"{passed} of {plural(sum(statuses.values()), 'result')} passed" + (f"; {bad}" if bad else "")
-    return f"Sweep {code(results.folder.name)}, {plural(len(summary), 'row')}: {found}."
+    return f"Sweep {results.folder.name}, {plural(len(summary), 'row')}: {found}."
 
 
-def _executive(tables: Tables, most: int) -> list[str]:
+def _means(tables: Tables, most: int) -> list[Piece]:
     """Return the table of means: one row for each suite and compiler; what all rows share stands above it."""
-    rows = [row for row in tables.overview.rows if not is_eager(row["compiler"]) or _failed(row)]
+    rows = [row for row in tables.overview.rows if not is_eager(row["compiler"]) or row["passed"] < row["planned"]]
     if not rows:
         return []
     common = [name for name in SECTION if len({row[name] for row in tables.overview.rows}) == 1]
-    own = [name for name in SECTION if name not in common]
-    titles = [*own, "compiler", "pass rate", "speed-up", "clipped", "compile time (s)", "memory"]
+    own = [*(name for name in SECTION if name not in common), "compiler"]
     lines = [
         [
-            *(code(row[name]) for name in (*own, "compiler")),
-            percentage(row),
-            counted(row, "geomean_speedup", "geomean_count", "x"),
-            counted(row, "geomean_speedup_clipped", "geomean_count", "x"),
-            counted(row, "mean_compile_latency_cold_s", "mean_compile_latency_cold_count"),
-            counted(row, "geomean_compression_ratio", "geomean_compression_count", "x"),
+            *(row[name] for name in own),
+            f"{row['pass_rate_percent']:.0f}%, {row['passed']}/{row['planned']}",
+            _mean(row, "geomean_speedup", "geomean_count", "x"),
+            _mean(row, "geomean_speedup_clipped", "geomean_count", "x"),
+            _mean(row, "mean_compile_latency_cold_s", "mean_compile_latency_cold_count"),
+            _mean(row, "geomean_compression_ratio", "geomean_compression_count", "x"),
         ]
         for row in rows
     ]
-    shared = " · ".join(f"{name.replace('_', ' ')} {code(rows[0][name])}" for name in common)
-    body = table(titles, lines, range(len(own) + 1, len(titles)), most)
-    return [*([shared, ""] if shared else []), *body, "", f"<sub>{NOTES}</sub>"]
+    titles = [*own, "pass rate", "speed-up", "clipped", "compile time (s)", "memory"]
+    return [
+        Paragraph(" · ".join(cut(f"{name.replace('_', ' ')} {rows[0][name]}", LONGEST) for name in common)),
+        _grid(titles, lines, range(len(own), len(titles)), most),
+        Folded("About these means", [Paragraph(NOTES)]),
+    ]
 
 
-def _findings(tables: Tables, most: int) -> list[list[str]]:
-    """Return the tables of other measures, each folded."""
-    parts = []
-    for name, found in tables.findings.items():
-        columns, _ = shown_columns(found, found.rows)
-        columns = [
-            *columns,
-            *(["reason"] if "reason" in found.columns and any(r["reason"] for r in found.rows) else []),
-        ]
-        lines = [[code(found.column(column).text(row[column])) for column in columns] for row in found.rows]
-        titles = [column.replace("_", " ") for column in columns]
-        body = table(titles, lines, most=most)
-        parts.append(details(f"{name.replace('_', ' ')}: {plural(len(found.rows), 'row')}", body))
-    return parts
-
-
-def _failed(row: Row) -> bool:
-    return bool(row["passed"] < row["planned"])
-
-
-def percentage(row: Row) -> str:
-    """Return the pass rate as "93%, 42/45"."""
-    return f"{row['pass_rate_percent']:.0f}%, {row['passed']}/{row['planned']}"
-
-
-def counted(row: Row, name: str, count: str, unit: str = "") -> str:
+def _mean(row: Row, name: str, count: str, unit: str = "") -> str:
     """Return a mean with how many rows are in it, "1.37x (42)"."""
     return f"{COLUMNS[name].text(row[name])}{unit} ({row[count]})" if row[name] is not None else MISSING
 
 
-def _self_test(tables: Tables) -> list[str]:
-    rows = tables.self_test.rows
-    if not rows:
-        return []
-    lines = [[row["result"], code(row["check"]), code(row["expected"]), code(row["found"])] for row in rows]
-    return ["### Self-test", "", *table(("result", "check", "expected", "found"), lines)]
-
-
-def _warnings(summary: Sequence[Row], most: int) -> list[str]:
+def _warnings(summary: Sequence[Row], most: int) -> list[Piece]:
     """Return the rows that the dashboard would flag, by its four rules, or that were measured as something else."""
     flags = flagged(summary)
     if not flags:
-        return ["### Warnings", "", f"None of: {', '.join(mark.rule for mark in MARKS.values())}."]
+        return [Heading("Warnings"), Paragraph(f"None of: {', '.join(mark.rule for mark in MARKS.values())}.")]
     counts = Counter(flag.mark for flag in flags)
     told = ", ".join(f"{counts[name]} x {mark.rule}" for name, mark in MARKS.items() if counts[name])
     lines = []
     for flag in flags:
         mark, row = MARKS[flag.mark], summary[flag.row]
-        lines.append([mark.rule.replace(" ", "&nbsp;"), *_who(row), _figure(row, mark.column)])
-    body = table(("rule", *WHO, "found"), lines, (len(WHO) + 1,), most, " flags")
-    return ["### Warnings", "", *details(told, body)]
-
-
-WHO = ("model", "compiler", "what")
-
-
-def _who(row: Row) -> list[str]:
-    what = f"{row['suite']} {row['mode']} {row['dtype']} {row['device']} batch {row['batch_size']}"
-    return [code(row["model"]), code(row["compiler"]), code(what)]
+        what = f"{row['suite']} {row['mode']} {row['dtype']} {row['device']} batch {row['batch_size']}"
+        lines.append([mark.rule, row["model"], row["compiler"], what, _figure(row, mark.column)])
+    titles = ("rule", "model", "compiler", "what", "found")
+    return [Heading("Warnings"), Folded(told, [_grid(titles, lines, (4,), most)])]
 
 
 def _figure(row: Row, name: str) -> str:
-    if COLUMNS[name].kind == "text":
-        return code(row[name])
-    return COLUMNS[name].text(row[name]) + ("x" if COLUMNS[name].unit == "x" else f" {COLUMNS[name].unit}")
+    column = COLUMNS[name]
+    return column.text(row[name]) + {"": "", "x": "x"}.get(column.unit, f" {column.unit}")
 
 
-def _failures(summary: Sequence[Row], most: int) -> list[str]:
+def _failures(summary: Sequence[Row], most: int) -> list[Piece]:
     """Return what has no good result, by reason."""
     groups = failures(summary)
     if not groups:
@@ -178,85 +155,150 @@ def _failures(summary: Sequence[Row], most: int) -> list[str]:
     lines = []
     for group in groups:
         rows = list(dict.fromkeys(f"{summary[i]['model']} {summary[i]['compiler']}" for i in group.rows))
-        named = some(map(code, rows), 3)
-        lines.append([code(group.status), group.measure, str(len(group.rows)), named, code(group.reason)])
-    body = table(("status", "measure", "rows", "such as", "reason"), lines, (), most, " reasons")
+        lines.append([group.status, group.measure, str(len(group.rows)), some(rows, 3), group.reason])
     total = plural(sum(len(group.rows) for group in groups), "result")
-    return ["### Failures", "", *details(total, body)]
+    titles = ("status", "measure", "rows", "such as", "reason")
+    return [Heading("Failures"), Folded(total, [_grid(titles, lines, (2,), most)])]
 
 
-def _sections(summary: Sequence[Row], most: int) -> list[list[str]]:
+def _sections(summary: Sequence[Row], most: int) -> list[Piece]:
     """Return a folded table for each suite, mode, dtype and device."""
     groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in summary:
         groups[tuple(row[name] for name in SECTION)].append(row)
     several = telling(summary, SECTION[4:])
-    made = []
-    for key, rows in list(groups.items())[:most]:
+    made: list[Piece] = []
+    for key, rows in list(groups.items())[: most * PAGE]:
         named = dict(zip(SECTION, key, strict=True))
         title = " · ".join([*(str(part) for part in key[:4]), *(f"{name} {named[name]}" for name in several)])
         made.append(_section(title, rows, most))
-    return [*made, rest(len(groups), most, " sections")]
+    return [*made, *(Paragraph(line) for line in more(len(groups), most * PAGE, " sections"))]
 
 
 OWN = {"compiler": "", "batch_size": "batch ", "sequence_length": "length "}
 """What is a column only where rows differ in it, and how it is called where it stands in the title."""
 TITLES = ("speed-up [95 %]", "eager (ms)", "latency (ms)", "compile (s)", "memory", "accuracy")
 MOST_REASONS = 5
-DISTURBED = "\\* something else used the machine meanwhile."
 
 
-def _section(title: str, rows: Sequence[Row], most: int) -> list[str]:
+def _section(title: str, rows: Sequence[Row], most: int) -> Folded:
     """Return the section's table. Eager is a column; it has rows of its own where it failed or stands alone."""
-    shown = [row for row in rows if not _is_baseline(row)] or rows
-    own = telling(shown, OWN)
-    same = "".join(f", {OWN[name]}{shown[0][name]}" for name in OWN if name not in own and shown[0][name])
-    lines = [[code(row["model"]), *(_own(row, name) for name in own), *_row(row)] for row in shown]
+    listed = [row for row in rows if not _is_baseline(row)] or rows
+    own = telling(listed, OWN)
+    same = "".join(f", {OWN[name]}{listed[0][name]}" for name in OWN if name not in own and listed[0][name])
+    lines = [[row["model"], *(COLUMNS[name].text(row[name]) for name in own), *_figures(row)] for row in listed]
     titles = ("model", *(OWN[name].strip() or name for name in own), *TITLES)
-    body = table(titles, lines, range(2 if "compiler" in own else 1, len(titles)), most)
-    starred = ["", DISTURBED] if any(row["disturbed"] for row in shown[:most]) else []
-    weaker = sorted({row["weaker"] for row in shown[:most] if row["weaker"]})
-    starred += ["", f"~ judged by weaker rules: {'; '.join(map(code, weaker[:MOST_REASONS]))}"] if weaker else []
-    return details(f"{title}{same}: {plural(len(shown), 'row')}", [*body, *starred])
+    body: list[Piece] = [_grid(titles, lines, range(2 if "compiler" in own else 1, len(titles)), most)]
+    seen = listed[: most * PAGE]
+    if any(row["disturbed"] for row in seen):
+        body.append(Paragraph("* something else used the machine meanwhile."))
+    weaker = [cut(text, LONGEST) for text in sorted({row["weaker"] for row in seen if row["weaker"]})[:MOST_REASONS]]
+    if weaker:
+        body.append(Paragraph(f"~ judged by weaker rules: {'; '.join(weaker)}"))
+    return Folded(f"{title}{same}: {plural(len(listed), 'row')}", body)
 
 
 def _is_baseline(row: Row) -> bool:
     return is_eager(row["compiler"]) and bool(row["performance"] == PASS)
 
 
-def _own(row: Row, name: str) -> str:
-    return code(row[name]) if name == "compiler" else COLUMNS[name].text(row[name])
-
-
-def _row(row: Row) -> list[str]:
+def _figures(row: Row) -> list[Cell | str]:
     return [
         _speedup(row),
         *(COLUMNS[name].text(row[name]) for name in ("eager_latency_ms", "latency_ms", "compile_latency_cold_s")),
-        MISSING if row["compression_ratio"] is None else _figure(row, "compression_ratio"),
-        MISSING if row["accuracy"] is None else code(row["accuracy"]) + "&nbsp;~" * bool(row["weaker"]),
+        "" if row["compression_ratio"] is None else _figure(row, "compression_ratio"),
+        f"{row['accuracy'] or MISSING}{' ~' if row['weaker'] else ''}",
     ]
 
 
-def _speedup(row: Row) -> str:
-    star = "&nbsp;!" * ("measured" in (row["flags"] or "").split(", ")) + "&nbsp;\\*" * bool(row["disturbed"])
+def _speedup(row: Row) -> Cell:
+    marks = " !" * ("measured" in (row["flags"] or "").split(", ")) + " *" * bool(row["disturbed"])
     if row["speedup"] is None:
         if row["verdict"] == MEASURED_EAGER:
-            return f"{MEASURED_EAGER} !"
-        return f"baseline{star}" if _is_baseline(row) else code(row["performance"])
+            return Cell(f"{MEASURED_EAGER} !")
+        return Cell(f"baseline{marks}" if _is_baseline(row) else row["performance"] or MISSING)
     ends = [COLUMNS["speedup"].text(row[name]) for name in ("speedup_low", "speedup_high")]
-    interval = f"&nbsp;[{',&nbsp;'.join(ends)}]" if row["speedup_low"] is not None else ""
-    bold = "**" if row["verdict"] in (FASTER, SLOWER) else ""
-    return f"{bold}{COLUMNS['speedup'].text(row['speedup'])}x{bold}{interval}{star}"
+    interval = f"[{', '.join(ends)}]" if row["speedup_low"] is not None else ""
+    style = "bold" if row["verdict"] in (FASTER, SLOWER) else ""
+    return Cell(f"{COLUMNS['speedup'].text(row['speedup'])}x", f"{interval}{marks}".strip(), style)
 
 
-def _build(results: SweepResults, most: int) -> list[str]:
+def _build(results: SweepResults, most: int) -> Folded:
     """Return what the sweep was measured with: the build summary."""
     sweep = results.sweep
+    command = shlex.join(["python", "-m", "orchestrator", *sweep.argv])
     known = {
-        "command": shlex.join(["python", "-m", "orchestrator", *sweep.argv]),
         "started": datetime.fromtimestamp(sweep.created, UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "origin": sweep.origin,
         **snapshot.environment(sweep, results.outcomes),
     }
-    lines = [[code(key), code(value)] for key, value in known.items() if value not in (None, "")]
-    return details("Build summary", table(("", ""), lines, (), most, " lines"))
+    lines = [[key, str(value)] for key, value in known.items() if value not in (None, "")]
+    body: list[Piece] = [Item("command", command, command=True), _grid(("key", "value"), lines, (), most)]
+    return Folded("Build summary", body)
+
+
+OVER_TIME = {  # title -> the mean, its count, its unit
+    "pass rate": ("pass_rate_percent", "planned", "%"),
+    "speed-up": ("geomean_speedup", "geomean_count", "x"),
+    "compile time": ("mean_compile_latency_cold_s", "mean_compile_latency_cold_count", " s"),
+    "memory": ("geomean_compression_ratio", "geomean_compression_count", "x"),
+}
+SHORT = (*SECTION[:4], "compiler")
+"""What a mean is of. Seed and threads belong to it only where one sweep has several."""
+SAME_ROW = ("suite", "model", "mode", "dtype", "device", "batch_size", "compiler")
+
+
+def _beside(sweep: Collected, before: Sequence[Collected], most: int) -> list[Piece]:
+    """Return the means of all sweeps, the oldest first, and what is flagged now and was not in the newest before."""
+    older = sorted(before, key=lambda collected: collected[0].sweep.created)
+    return [
+        Heading("Beside earlier sweeps"),
+        _over_time([*older, sweep], most),
+        _newly_flagged(older[-1], sweep, most),
+    ]
+
+
+def _over_time(sweeps: Sequence[Collected], most: int) -> Grid:
+    overviews = [tables.overview.rows for _, tables in sweeps]
+    names = SHORT if all(len(_by(SHORT, rows)) == len(rows) for rows in overviews) else (*SECTION, "compiler")
+    found = [_by(names, rows) for rows in overviews]
+    keys = list(dict.fromkeys(key for rows in reversed(found) for key in rows))
+    own = [i for i, name in enumerate(names) if name == "compiler" or len({key[i] for key in keys}) > 1]
+    lines = []
+    for key in keys:
+        for title, mean in OVER_TIME.items():
+            values = [_mean(rows[key], *mean) if key in rows else MISSING for rows in found]
+            if any(value != MISSING for value in values):
+                lines.append([*(key[i] for i in own), title, *values])
+    titles = [*(names[i] for i in own), "", *(results.folder.name for results, _ in sweeps)]
+    return _grid(titles, lines, range(len(own) + 1, len(titles)), most)
+
+
+def _newly_flagged(before: Collected, after: Collected, most: int) -> Piece:
+    """Return the rows of both sweeps that are flagged now for what they were not flagged for before."""
+    old, new = (_by(SAME_ROW, tables.summary.rows) for _, tables in (before, after))
+    pairs = [(old[key], row) for key, row in new.items() if key in old]
+    found = [(was, row, mark) for was, row in pairs for mark in MARKS if mark in _marks(row) - _marks(was)]
+    gone = sum(len(_marks(was) - _marks(row)) for was, row in pairs)
+    told = (
+        f"{plural(len(found), 'new flag')} since {before[0].folder.name}, {gone} of its flags no longer; "
+        f"{plural(len(pairs), 'row')} in both"
+    )
+    if not found:
+        return Paragraph(f"{told}.")
+    lines = []
+    for was, row, mark in found:
+        texts = [COLUMNS[MARKS[mark].column].text(one[MARKS[mark].column]) for one in (was, row)]
+        lines.append([MARKS[mark].rule, row["model"], row["compiler"], *texts])
+    return Folded(told, [_grid(("rule", "model", "compiler", "before", "now"), lines, (3, 4), most)])
+
+
+def _by(names: Sequence[str], rows: Sequence[Row]) -> dict[tuple[Any, ...], Row]:
+    """Return the rows by their key; of rows that share one, none: which of them would be meant?"""
+    keys = [tuple(row[name] for name in names) for row in rows]
+    count = Counter(keys)
+    return {key: row for key, row in zip(keys, rows, strict=True) if count[key] == 1}
+
+
+def _marks(row: Row) -> set[str]:
+    return set((row["flags"] or "").split(", ")) - {""}

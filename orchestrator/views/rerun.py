@@ -1,4 +1,4 @@
-"""The end of a rerun, for a person: row by row, and one line that says it all."""
+"""A rerun, for a person: what differs from then, then row by row what became of it, and one line that says it all."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from orchestrator.comparison.reproduction import (
     REPAIRED,
     REPRODUCED,
     UNFINISHED,
+    Conditions,
     Reproduction,
     in_words,
     names,
 )
 from orchestrator.results.naming import IDENTITY, WORKLOAD
-from orchestrator.views.document import Document, Grid, Heading, Paragraph
-from orchestrator.views.layout import Cell, Spanning
+from orchestrator.views.document import Document, Heading, Listing, Paragraph, Piece, show
+from orchestrator.views.grid import Cell, Grid, Spanning
 from orchestrator.words import plural, some
 
 LISTED = 20
@@ -29,6 +30,16 @@ NAME = ("model", "mode", "dtype", "device", "compiler", "measure")
 SHARED = ("suite", "mode", "dtype", "device")
 EVIDENCE = (LATENCY, "speedup")
 """What is shown of a row that is reproduced, for its interval: the first that it has."""
+
+
+def show_conditions(found: Conditions, heading: str, style: str = "") -> None:
+    """Print the heading, and a line for each difference; what is the same is counted."""
+    told = f"Environment: as it was then ({found.same} packages, variables and the like)"
+    pieces: list[Piece] = [Paragraph(told, wrap=False)]
+    if found.differing:
+        heading = f"{heading} ({found.same} others are the same):"
+        pieces = [Paragraph(heading, style), Listing(found.lines(), style=style, rest="")]
+    show(Document("Environment", pieces))
 
 
 def document(found: Sequence[Reproduction]) -> Document:

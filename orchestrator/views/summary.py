@@ -13,7 +13,7 @@ from orchestrator.results.naming import is_eager
 from orchestrator.results.overview import SECTION
 from orchestrator.results.performance import MEASURED_EAGER
 from orchestrator.results.statistics import FASTER, SLOWER, THRESHOLD
-from orchestrator.views.layout import Cell, Spanning
+from orchestrator.views.grid import Cell, Spanning
 from orchestrator.words import plural
 
 Row = Mapping[str, Any]

@@ -13,20 +13,10 @@ from typing import TYPE_CHECKING, Any
 from orchestrator import system
 from orchestrator.records import HARMLESS, NOT_RUN, PASS, JobSpec
 from orchestrator.store import JobGraph
-from orchestrator.views import document
-from orchestrator.views import tables as findings
-from orchestrator.views.document import (
-    LISTED,
-    Document,
-    Grid,
-    Heading,
-    Item,
-    Listing,
-    Paragraph,
-    Piece,
-    Verbatim,
-)
-from orchestrator.views.layout import Cell, duration
+from orchestrator.views import document, findings
+from orchestrator.views.document import Document, Heading, Item, Listing, Paragraph, Piece, Verbatim
+from orchestrator.views.grid import Cell, Grid
+from orchestrator.views.layout import LISTED, duration
 from orchestrator.views.summary import TITLES, WEAKER, sections
 from orchestrator.words import more, plural, some
 
@@ -92,7 +82,7 @@ def final(tables: Tables, folder: str, next_command: str) -> Document:
         pieces.append(Paragraph("Nothing was planned that is measured or judged.", above=True))
     pieces.append(Paragraph("", above=True))
     pieces += [Paragraph(note) for note in _notes(summary)]
-    pieces += [*_failures(summary, tables.jobs.rows), *_self_test(tables.self_test.rows)]
+    pieces += [*_failures(summary, tables.jobs.rows), *self_test(tables.self_test.rows)]
     pieces.append(Item("results", f"{folder}  (report.html, tables/, jobs/)", wrap=False))
     return Document("Summary", [*pieces, Item("next", next_command, command=True)])
 
@@ -179,7 +169,7 @@ def _failures(summary: Sequence[Mapping[str, Any]], jobs: Sequence[Mapping[str, 
     return pieces
 
 
-def _self_test(checks: Sequence[Mapping[str, Any]]) -> list[Piece]:
+def self_test(checks: Sequence[Mapping[str, Any]]) -> list[Piece]:
     """Return what was found of each known figure, and the verdict, which is the last of the rows."""
     if not checks:
         return []
@@ -192,7 +182,7 @@ def _self_test(checks: Sequence[Mapping[str, Any]]) -> list[Piece]:
     return [
         Heading("self-test", style="bold reverse", above=False),
         Grid(("check", "", "expected", "found"), rows, most=None),
-        Paragraph(checks[-1]["found"], style),
+        Paragraph(checks[-1]["found"], style, strong=True),
     ]
 
 

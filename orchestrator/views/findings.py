@@ -8,14 +8,17 @@ from typing import Any
 
 from rich.text import Text
 
+from orchestrator import markdown
 from orchestrator.columns import Column
 from orchestrator.records import SUCCESSES
 from orchestrator.results.exports import NOT_FOR_READING
 from orchestrator.results.metrics import MISSING
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.tables import Table
-from orchestrator.views.document import LISTED, Grid, Heading, Item, Piece
-from orchestrator.views.layout import Cell, cut, natural_width
+from orchestrator.views.document import Folded, Heading, Item, Piece
+from orchestrator.views.grid import Cell, Grid, natural_width
+from orchestrator.views.layout import LISTED, cut
+from orchestrator.words import plural
 
 WIDEST = 48
 """No column of a table is wider; the files have all of it, and so has a table that does not fit at all."""
@@ -25,12 +28,26 @@ Row = Mapping[str, Any]
 
 def pieces(name: str, table: Table) -> list[Piece]:
     """Return one table: what all rows have in common in its heading, then the rows, then what could not be done."""
+    return [Heading(_heading(name, table), style="bold reverse"), *_body(name, table, LISTED)]
+
+
+def folded(name: str, table: Table, most: int) -> Folded:
+    """Return one table for a comment, folded, of at most so many rows."""
+    return Folded(f"{_heading(name, table)}: {plural(len(table.rows), 'row')}", _body(name, table, most))
+
+
+def _heading(name: str, table: Table) -> str:
     found = [row for row in table.rows if _has_figures(table, row)]
-    columns, shared = shown_columns(table, found)
+    _, shared = _columns(table, found)
     common = [_common(table.column(one), found[0][one]) for one in shared if found[0][one] != name]
-    heading = " · ".join([name.replace("_", " "), *common])
-    made: list[Piece] = [Heading(heading, style="bold reverse"), _Findings(name, [*map(table.column, columns)], found)]
-    return made + [Item(status, told) for status, told in without_figures(table)]
+    return " · ".join([name.replace("_", " "), *common])
+
+
+def _body(name: str, table: Table, most: int) -> list[Piece]:
+    found = [row for row in table.rows if _has_figures(table, row)]
+    columns, _ = _columns(table, found)
+    made: list[Piece] = [_FindingsTable(name, [*map(table.column, columns)], found, most)]
+    return made + [Item(status, told) for status, told in _without_figures(table)]
 
 
 def _common(column: Column, value: Any) -> str:
@@ -39,15 +56,16 @@ def _common(column: Column, value: Any) -> str:
 
 
 @dataclass(frozen=True)
-class _Findings:
+class _FindingsTable:
     """Rows as a table; in a terminal that is too narrow as items, of columns the last would be cut off."""
 
     name: str
     columns: Sequence[Column]
     rows: Sequence[Row]
+    most: int
 
     def lines(self, width: int) -> Iterator[Text]:
-        texts = [[column.text(row[column.name]) for column in self.columns] for row in self.rows[:LISTED]]
+        texts = [[column.text(row[column.name]) for column in self.columns] for row in self.rows[: self.most]]
         titles = [*map(_title, self.columns)]
         cells = [[Cell(cut(text, WIDEST)) for text in row] for row in texts]
         if cells and natural_width(titles, cells) <= width:
@@ -57,17 +75,19 @@ class _Findings:
                 pairs = zip(titles, row, strict=True)
                 told = " · ".join(f"{title} {text}" for title, text in pairs if text != MISSING)
                 yield from Item(str(number), told).lines(width)
-        if len(self.rows) > LISTED:
-            yield from Item("more", f"{len(self.rows) - LISTED} rows: tables/{self.name}.csv").lines(width)
+        if len(self.rows) > self.most:
+            yield from Item("more", f"{len(self.rows) - self.most} rows: tables/{self.name}.csv").lines(width)
 
     def markdown(self) -> list[str]:
         titles = [*map(_title, self.columns)]
-        cells = [[Cell(column.text(row[column.name])) for column in self.columns] for row in self.rows]
+        cells = [
+            [Cell(cut(column.text(row[column.name]), markdown.LONGEST)) for column in self.columns] for row in self.rows
+        ]
         figures = [i for i, column in enumerate(self.columns) if column.kind != "text"]
-        return Grid(titles, cells, figures=figures, rest=f": tables/{self.name}.csv").markdown()
+        return Grid(titles, cells, figures=figures, most=self.most, rest=f": tables/{self.name}.csv").markdown()
 
 
-def without_figures(table: Table) -> Iterator[tuple[str, str]]:
+def _without_figures(table: Table) -> Iterator[tuple[str, str]]:
     """Yield (status, what and why) of the jobs that found nothing."""
     for row in table.rows:
         if "reason" in table.columns and not _has_figures(table, row) and row["status"] is not None:
@@ -75,7 +95,7 @@ def without_figures(table: Table) -> Iterator[tuple[str, str]]:
             yield row["status"], f"{row['model']} {row['compiler']}: {reason} ({row['log']})"
 
 
-def shown_columns(table: Table, rows: Sequence[Row]) -> tuple[list[str], list[str]]:
+def _columns(table: Table, rows: Sequence[Row]) -> tuple[list[str], list[str]]:
     """Return the columns to show, and those of the identity that are the same in all rows: they go into the heading."""
     used = [
         name

@@ -1,8 +1,9 @@
-"""A sweep's tables, read back: `report --json`, `report --csv`, and the files in `tables/`.
+"""Snapshots as files: a baseline, which is one snapshot, and a sweep's tables, read back as one.
 
-A table has names and figures, no configuration, no environment and no single rounds. From the mean, the interval and
-the number of rounds follow as many values with the same mean and standard deviation, which is all that a comparison
-takes from rounds; where a table has no interval, the figure is one value.
+A baseline is small enough to be committed, complete enough to be compared with intervals. A table (`report --json`,
+`report --csv`, and the files in `tables/`) has names and figures, no configuration, no environment and no single
+rounds. From the mean, the interval and the number of rounds follow as many values with the same mean and standard
+deviation, which is all that a comparison takes from rounds; where a table has no interval, the figure is one value.
 """
 
 from __future__ import annotations
@@ -13,27 +14,116 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from orchestrator import limits
 from orchestrator.comparison.changes import Figure
 from orchestrator.comparison.pairing import by_names
-from orchestrator.comparison.snapshot import Row, Snapshot, check_rows
+from orchestrator.comparison.snapshot import Row, Snapshot
+from orchestrator.comparison.thresholds import METRICS
 from orchestrator.errors import UsageError
-from orchestrator.files import checked, read_bytes
+from orchestrator.files import checked, read_bytes, read_json, write_json
+from orchestrator.records import SCHEMA_VERSION, STATUSES, from_json, to_json
 from orchestrator.results.exports import FORMULA
-from orchestrator.results.load import WORST_FIRST
+from orchestrator.results.load import WORST_FIRST, is_figure
 from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.naming import IDENTITY
-from orchestrator.results.performance import COUNTERS
+from orchestrator.results.performance import COUNTERS, WIDEST
 from orchestrator.results.statistics import IN_PROCESS, student
+from orchestrator.validity import check_name, check_time, without_schema
 
+KIND = "orchestrator snapshot"
 TABLES = ("summary", "performance", "accuracy")
 """Tables that hold a row for each workload and compiler, the one preferred first."""
 ABSOLUTE = ("latency_ms", "compile_latency_cold_s", "compile_latency_warm_s", "own_memory_mib")
 NEEDED = ("model", "compiler", "measure")
 
 Record = Mapping[str, Any]
+
+
+def read_any(path: Path) -> Snapshot:
+    """Read a baseline, or a sweep's tables. Raises UsageError when the file is neither."""
+    if path.suffix == ".csv":
+        return of_csv(path)
+    try:
+        data = read_json(path)
+    except (OSError, ValueError):
+        data = None
+    if isinstance(data, dict) and "tables" in data:
+        return of_json(data, path)
+    if isinstance(data, dict) and data.get("kind") == KIND:
+        return read(path)
+    raise UsageError(
+        f"{path} holds neither the tables of a sweep (.csv, .json) nor a baseline. Known: latest, latest~1, "
+        "<date>/<time>, a sweep folder, SWEEP:JOB, a job folder, a baseline file, or tables as .json or .csv"
+    )
+
+
+def write(path: Path, snapshot: Snapshot) -> None:
+    """Write a snapshot as a JSON file, atomically. Raises UsageError when that is not possible."""
+    try:
+        write_json(path, {"kind": KIND, "schema": SCHEMA_VERSION, **_in_file(snapshot)})
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error}") from error
+
+
+def _in_file(snapshot: Snapshot) -> dict[str, Any]:
+    """Return a snapshot as JSON, without the columns of rows that declare none."""
+    data: dict[str, Any] = to_json(snapshot)
+    for row in data["rows"]:
+        if not row["columns"]:
+            del row["columns"]
+    return data
+
+
+def read(path: Path) -> Snapshot:
+    """Read a file that `write` made. Raises UsageError when it is none, is damaged or of another schema version."""
+    try:
+        data = read_json(path)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from error
+    if not isinstance(data, dict) or data.get("kind") != KIND:
+        raise UsageError(
+            f"{path} is no snapshot of a sweep: `orchestrator gate REF --against {path} --accept` makes one"
+        )
+    try:
+        data = without_schema(data)
+    except ValueError as error:
+        raise UsageError(f"{path} {error}") from error
+    try:
+        found = from_json(Snapshot, {key: value for key, value in data.items() if key != "kind"})
+        _check_rows(found.rows)
+        check_time(found.created)
+        if not all(isinstance(values, list) and values for values in found.settings.values()):
+            raise ValueError("settings: expected lists of values")
+    except ValueError as error:
+        raise UsageError(f"{path} is damaged: {error}") from error
+    return found
+
+
+def _check_rows(rows: Sequence[Row]) -> None:
+    """Raise ValueError for what no sweep can have found: it would become a wrong figure, or a traceback."""
+    for i, row in enumerate(rows):
+        if row.status not in STATUSES:
+            raise ValueError(f"rows[{i}].status: unknown status {row.status!r}")
+        if not row.names.keys() >= set(IDENTITY):
+            raise ValueError(f"rows[{i}].names: expected {', '.join(IDENTITY)}")
+        for column, name in row.names.items():
+            if not isinstance(name, (str, int, float, NoneType)):
+                raise ValueError(f"rows[{i}].names.{column}: expected a text or a number")
+            if isinstance(name, str):
+                check_name(name, column, limits.RECORD)  # labels say in which options two rows differ
+        for metric, declared in row.columns.items():
+            if metric != declared.name or metric in METRICS or declared.kind == "text":
+                raise ValueError(f"rows[{i}].columns.{metric}: expected a figure that is not built in")
+        for metric in (*row.figures, *row.counts):
+            if metric not in COLUMNS and metric not in row.columns:
+                raise ValueError(f"rows[{i}].figures.{metric}: no column says what it is")
+        for metric, seen in row.figures.items():
+            values, halves = seen.values, seen.halves
+            if not values or not all(map(is_figure, values)) or not all(0 <= h <= WIDEST for h in halves):
+                raise ValueError(f"rows[{i}].figures.{metric}: expected positive numbers")
 
 
 def of_json(data: Any, path: Path) -> Snapshot:
@@ -80,7 +170,7 @@ def _snapshot(records: Sequence[Record], path: Path) -> Snapshot:
         raise UsageError(f"{path} is no table of results, it {what}: write one with `report REF --csv` or --json")
     try:
         rows = [row for record in records for row in _rows(record)]
-        check_rows(rows)
+        _check_rows(rows)
     except (TypeError, ValueError, OverflowError) as error:
         raise UsageError(f"{path} is damaged: {error}") from error
     return Snapshot(

@@ -8,15 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from orchestrator.comparison import gate, snapshot
-from orchestrator.comparison.gate import FAIL, FLAKY, NOTICE, UNMEASURED, WARNING, Case, Finding, Judgement
+from orchestrator.comparison import gate, snapshot_files
+from orchestrator.comparison.gate import FAIL, FLAKY, NOTICE, UNMEASURED, Case, GateFinding, GateResult
 from orchestrator.comparison.rules import Rules
 from orchestrator.comparison.snapshot import Snapshot
 from orchestrator.errors import UsageError
 from orchestrator.records import HARMLESS
 from orchestrator.results.load import one_line
-from orchestrator.views import gate as judgement
-from orchestrator.views.document import Document, Paragraph, Remarks
 
 CHANGES = (FAIL, FLAKY, NOTICE)
 
@@ -26,17 +24,17 @@ class Accepted:
     """What was written to `path`, judged by what was there before (by no row at all where the file is new)."""
 
     path: Path
-    judgement: Judgement
+    found: GateResult
 
     @property
     def changes(self) -> list[Case]:
         """The rows of the old baseline that are gone, or are not as they were."""
-        return [c for c in self.judgement.expected if any(finding.level in CHANGES for finding in c.findings)]
+        return [c for c in self.found.expected if any(finding.level in CHANGES for finding in c.findings)]
 
     @property
     def failures(self) -> Iterator[Case]:
         """The rows of the new baseline that failed: whatever fails in the same way from now on is no failure."""
-        rows = self.judgement.after.rows
+        rows = self.found.after.rows
         titles = gate.titles(rows)
         for row in rows:
             if row.status not in HARMLESS:
@@ -45,21 +43,21 @@ class Accepted:
                     name=titles[id(row)],
                     row=row,
                     expected=True,
-                    findings=(Finding(level=FAIL, kind="", text=text),),
+                    findings=(GateFinding(level=FAIL, kind="", text=text),),
                 )
 
     @property
     def headline(self) -> str:
-        rows = self.judgement.after.rows
+        rows = self.found.after.rows
         removed = sum(finding.kind == "missing" for case in self.changes for finding in case.findings)
-        added = sum(case.row is not None and not case.expected for case in self.judgement.cases)
+        added = sum(case.row is not None and not case.expected for case in self.found.cases)
         counts = f"{added} added, {removed} removed, {len(self.changes) - removed} changed"
-        news = counts if self.judgement.before.rows else "a new baseline"
-        return f"Accepted {self.judgement.after.name} as {self.path}: {len(rows):,} rows ({news})"
+        news = counts if self.found.before.rows else "a new baseline"
+        return f"Accepted {self.found.after.name} as {self.path}: {len(rows):,} rows ({news})"
 
     @property
     def disturbed(self) -> str:
-        count = sum(bool(row.disturbed) for row in self.judgement.after.rows)
+        count = sum(bool(row.disturbed) for row in self.found.after.rows)
         rows = f"{count} {'row was' if count == 1 else 'rows were'} disturbed"
         return f"{rows}: only large changes of their figures will be seen" if count else ""
 
@@ -85,7 +83,7 @@ def accept(path: Path, after: Snapshot, rules: Rules, today: datetime.date, *, f
             f"{after.name} has {count} {jobs} not run: resume={after.name} runs {them}, --force accepts it as it is"
         )
     judged = gate.gate(_before(path, after, force), after, rules, today)
-    snapshot.write(path, after)
+    snapshot_files.write(path, after)
     return Accepted(path, judged)
 
 
@@ -94,22 +92,8 @@ def _before(path: Path, after: Snapshot, force: bool) -> Snapshot:
     if not os.path.exists(path):
         return nothing
     try:
-        return snapshot.read(path)
+        return snapshot_files.read(path)
     except UsageError as error:
         if force:
             return nothing
         raise UsageError(f"{error}. It was left as it is; --force replaces it") from error
-
-
-def document(accepted: Accepted) -> Document:
-    """Return what was accepted, and what it changes."""
-    return Document(
-        "Baseline accepted",
-        [
-            Remarks("changed", judgement.remarks(accepted.changes, *CHANGES)),
-            Remarks("accepted failures", judgement.remarks(accepted.failures, FAIL)),
-            Remarks("warnings", judgement.remarks(accepted.judgement.cases, WARNING)),
-            Paragraph(accepted.disturbed),
-        ],
-        [Paragraph(accepted.headline, "bold green", strong=True)],
-    )
