@@ -15,6 +15,7 @@ from orchestrator.results.load import SweepResults
 from orchestrator.results.metrics import COLUMNS, MISSING
 from orchestrator.results.overview import SECTION
 from orchestrator.results.tables import Tables
+from orchestrator.views.summary import geomean_interval
 from orchestrator.words import plural
 
 Row = Mapping[str, Any]
@@ -49,17 +50,24 @@ def _means(sweeps: Sequence[Collected], most: int) -> list[str]:
     lines = []
     for key in keys:
         for title, mean in MEANS.items():
-            values = [_mean(rows.get(key), *mean) for rows in found]
+            values = [counted(rows[key], *mean) if key in rows else MISSING for rows in found]
             if any(value != MISSING for value in values):
                 lines.append([*(code(key[i]) for i in own), title, *values])
     titles = [*(names[i] for i in own), "", *(code(results.folder.name) for results, _ in sweeps)]
     return table(titles, lines, range(len(own) + 1, len(titles)), most, " lines")
 
 
-def _mean(row: Row | None, name: str, count: str, unit: str) -> str:
-    if row is None or row[name] is None:
+def counted(row: Row, name: str, count: str, unit: str = "") -> str:
+    """Return a mean with how many rows are in it, "1.37x (42)"; of speed-ups with its interval before that."""
+    if row[name] is None:
         return MISSING
-    return f"{COLUMNS[name].text(row[name])}{unit} ({row[count]})"
+    interval = whole(geomean_interval(row, "speedup")) if name == "geomean_speedup" else ""
+    return " ".join(filter(None, (f"{COLUMNS[name].text(row[name])}{unit}", interval, f"({row[count]})")))
+
+
+def whole(interval: str) -> str:
+    """Return an interval that no line break divides."""
+    return interval.replace(" ", "&nbsp;").replace("<", "&lt;")
 
 
 def _newly_flagged(before: Collected, after: Collected, most: int) -> list[str]:

@@ -23,7 +23,8 @@ from orchestrator.results.overview import SECTION
 from orchestrator.results.performance import MEASURED_EAGER
 from orchestrator.results.statistics import FASTER, SLOWER
 from orchestrator.results.tables import Tables
-from orchestrator.views.changed_since import changes
+from orchestrator.views.changed_since import changes, counted, whole
+from orchestrator.views.summary import geomean_interval
 from orchestrator.views.tables import shown_columns
 from orchestrator.words import plural, some
 
@@ -33,7 +34,9 @@ MOST = (2000, 500, 200, 100, 50, 25, 12, 6, 3, 1)
 """So many rows a table may have: the first with which the comment is short enough."""
 NOTES = (
     "Pass rate: rows of which every planned measure passed. Speed-up: geometric mean over the models that all compared "
-    "compilers ran with right results; clipped: every slow-down counted as 1. Compile time: mean, from an empty cache. "
+    "compilers ran with right results, with its 95 % interval for exactly these models. Like these: that for models "
+    "like these, as is the pass rate's (Wilson). Clipped: every slow-down counted as 1. Compile time: mean, from an "
+    "empty cache. "
     "Memory: geometric mean of eager's share over the compiler's, above 1 is smaller. In brackets: how many rows. "
     "Bold below: faster or slower for certain, the rest is within noise."
 )
@@ -86,12 +89,13 @@ def _executive(tables: Tables, most: int) -> list[str]:
         return []
     common = [name for name in SECTION if len({row[name] for row in tables.overview.rows}) == 1]
     own = [name for name in SECTION if name not in common]
-    titles = [*own, "compiler", "pass rate", "speed-up", "clipped", "compile time (s)", "memory"]
+    titles = [*own, "compiler", "pass rate", "speed-up", "like these", "clipped", "compile time (s)", "memory"]
     lines = [
         [
             *(code(row[name]) for name in (*own, "compiler")),
             percentage(row),
             counted(row, "geomean_speedup", "geomean_count", "x"),
+            whole(geomean_interval(row, "over_models")) or MISSING,
             counted(row, "geomean_speedup_clipped", "geomean_count", "x"),
             counted(row, "mean_compile_latency_cold_s", "mean_compile_latency_cold_count"),
             counted(row, "geomean_compression_ratio", "geomean_compression_count", "x"),
@@ -124,13 +128,9 @@ def _failed(row: Row) -> bool:
 
 
 def percentage(row: Row) -> str:
-    """Return the pass rate as "93%, 42/45"."""
-    return f"{row['pass_rate_percent']:.0f}%, {row['passed']}/{row['planned']}"
-
-
-def counted(row: Row, name: str, count: str, unit: str = "") -> str:
-    """Return a mean with how many rows are in it, "1.37x (42)"."""
-    return f"{COLUMNS[name].text(row[name])}{unit} ({row[count]})" if row[name] is not None else MISSING
+    """Return the pass rate as "93%, 42/45 [82, 98]"."""
+    low, high = row["pass_rate_low_percent"], row["pass_rate_high_percent"]
+    return f"{row['pass_rate_percent']:.0f}%, {row['passed']}/{row['planned']} [{low:.0f},&nbsp;{high:.0f}]"
 
 
 def _self_test(tables: Tables) -> list[str]:
