@@ -163,7 +163,8 @@ def test_the_top_says_what_ran_and_how_it_went(browser: Browser, folder: SweepFo
     assert page.text("#top h1") == "2026-11-21/10-00-00"
     assert page.text("#top .command code") == "python -m orchestrator orchestrator"
     (inductor,) = [text for text in page.texts(".executive tbody tr") if text.startswith("inductor")]
-    assert inductor == "inductor 75 % 3/4 1.34x n = 3 1.37x n = 3 ▲ 2 ≈ 0 ▼ 1 24.4 s n = 3 0.87x n = 3 3 of 4"
+    speedup = "1.34x * [1.33, 1.34] n = 3 [0.40, 4.43] 1.37x n = 3 ▲ 2 ≈ 0 ▼ 1"
+    assert inductor == f"inductor 75 % 3/4 [30, 95] {speedup} 24.4 s n = 3 0.87x n = 3 3 of 4"
     assert page.texts("#flags li")[0].startswith("! accuracy ✕ fail accuracy ElectraForCausalLM")
     assert "! speed-up 0.93x, 1.02 times the limit GPT2ForSequenceClassification" in page.texts("#flags li")[-1]
     assert "killed by SIGSEGV (signal 11)" in page.texts("#failures ol > li")[0]

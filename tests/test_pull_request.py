@@ -50,8 +50,9 @@ def test_means_have_their_counts_and_both_kinds_of_speedup(tmp_path: Path) -> No
     rows = cells(pull_request.text(collected(synthetic.quick_sweep(tmp_path / "1" / "2").write())))
     clipped = (1.11 * 1.0 * 2.31) ** (1 / 3)
     plain = (1.11 * 0.93 * 2.31) ** (1 / 3)
-    mean = ["inductor", "75%, 3/4", f"{plain:.2f}x (3)", f"{clipped:.2f}x (3)", "24.4 (3)"]
-    assert [row[:5] for row in rows if row[:2] == mean[:2]] == [mean]
+    passed, speedup = "75%, 3/4 [30, 95]", f"{plain:.2f}x [1.33, 1.34] (3)"
+    mean = ["inductor", passed, speedup, "[0.40, 4.43]", f"{clipped:.2f}x (3)", "24.4 (3)"]
+    assert [row[:6] for row in rows if row[:2] == mean[:2]] == [mean]
 
 
 def test_the_four_rules_are_the_dashboards(tmp_path: Path) -> None:
@@ -190,7 +191,8 @@ def test_means_over_time_and_flags_that_are_new(tmp_path: Path) -> None:
     printed = orchestrator(tmp_path, "report", "3/x", "--md", "--against", "2/x", "--against", "1/x")
     rows = cells(printed)
     assert ["compiler", "", "1/x", "2/x", "3/x"] in rows
-    means = [f"{(bert * gpt) ** 0.5:.2f}x (2)" for bert, gpt in speedups.values()]
+    figures = [f"{(bert * gpt) ** 0.5:.2f}" for bert, gpt in speedups.values()]
+    means = [f"{mean}x [{mean}, {mean}] (2)" for mean in figures]  # all pairs are the same
     assert ["inductor", "speed-up", *means] in rows
     assert "0 new flags since 2/x, 0 of its flags no longer; 4 rows in both." in printed  # slow already then
     second = orchestrator(tmp_path, "report", "2/x", "--md", "--against", "1/x")

@@ -13,7 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy import stats
 from support import synthetic
 
 from orchestrator.errors import UsageError
@@ -407,6 +409,55 @@ def test_geometric_mean_is_over_the_models_that_all_compilers_ran(sweep: synthet
     assert by_name["freezing"]["pass_rate_percent"] == pytest.approx(200 / 3)
 
 
+def around(speedup: float) -> list[tuple[float, float]]:
+    """Return eight pairs around a speed-up, of which the interval is their range: 1 % to either side."""
+    return [(speedup * math.exp(sign * k / 400), 1.0) for k in range(1, 5) for sign in (1, -1)]
+
+
+def test_a_geometric_mean_has_an_interval_for_these_models_and_one_for_models_like_these(
+    sweep: synthetic.SyntheticSweep,
+) -> None:
+    for model, speedup in (("A", 1.2), ("B", 1.5), ("C", 1.1)):
+        sweep.performance(model, "inductor", pairs=around(speedup))
+    (mean,) = build(sweep.write()).overview.rows
+    logs = np.log([1.2, 1.5, 1.1])
+    low, high = stats.t.interval(0.95, 2, np.mean(logs), stats.sem(logs))
+    assert (mean["geomean_over_models_low"], mean["geomean_over_models_high"]) == pytest.approx(
+        (math.exp(low), math.exp(high))
+    )
+    assert (mean["geomean_interval"], mean["geomean_disturbed"]) == ("in-process", 0)
+    half = math.log(mean["geomean_speedup_high"] / mean["geomean_speedup_low"]) / 2
+    assert half == pytest.approx(0.01 / math.sqrt(3))
+    assert (mean["pass_rate_low_percent"], mean["pass_rate_high_percent"]) == (pytest.approx(43.85, abs=0.01), 100.0)
+
+
+def test_a_group_says_when_one_of_it_was_disturbed_or_has_no_interval(sweep: synthetic.SyntheticSweep) -> None:
+    sweep.performance("A", "inductor", pairs=around(1.2), disturbed=["other processes used 0.6 cores"])
+    sweep.performance("B", "inductor", pairs=around(1.5)[:4])  # too few for an interval
+    sweep.performance("A", "freezing", pairs=around(1.2))
+    crashed = synthetic.job("C", "freezing")
+    sweep.add(crashed, synthetic.failed_result(crashed, "crash", "SIGSEGV"))
+    sweep.performance("B", "freezing", pairs=around(1.3))
+    by_name = {row["compiler"]: row for row in rows(build(sweep.write()).overview)}
+    assert by_name["inductor"]["geomean_disturbed"] == 1
+    assert by_name["inductor"]["geomean_speedup"] == pytest.approx(math.sqrt(1.2 * 1.5))
+    assert [by_name["inductor"][name] for name in ("geomean_speedup_low", "geomean_interval")] == [None, None]
+    assert by_name["inductor"]["geomean_over_models_low"] is not None
+    assert by_name["freezing"]["geomean_disturbed"] == 0
+    assert by_name["freezing"]["geomean_speedup_low"] is not None
+    assert by_name["freezing"]["pass_rate_low_percent"] == pytest.approx(20.77, abs=0.01)
+
+
+def test_a_group_without_a_figure_has_a_pass_rate_with_its_interval(sweep: synthetic.SyntheticSweep) -> None:
+    for model in ("A", "B"):
+        failed = synthetic.job(model, "inductor")
+        sweep.add(failed, synthetic.failed_result(failed, "crash", "SIGSEGV"))
+    (mean,) = rows(build(sweep.write()).overview)
+    assert {mean[name] for name in mean if name.startswith("geomean") and not name.endswith("count")} == {None}
+    assert [mean[f"pass_rate{end}_percent"] for end in ("", "_low")] == [0.0, 0.0]
+    assert mean["pass_rate_high_percent"] == pytest.approx(65.76, abs=0.01)
+
+
 def test_wrong_results_do_not_raise_the_mean(sweep: synthetic.SyntheticSweep) -> None:
     for model, speedup in (("A", 2.0), ("B", 50.0)):
         sweep.performance(model, "inductor", pairs=[(speedup, 1.0)] * 20)
@@ -518,13 +569,14 @@ GOLDEN = """\
 ## Overview
 
 | suite | mode | dtype | device | seed | threads | compiler | geomean speedup (x) \
-| geomean speedup clipped (x) | geomean count \
-| pass rate (%) | passed | planned | performance passed | performance planned | accuracy passed | accuracy planned \
+| geomean speedup low (x) | geomean speedup high (x) | geomean speedup clipped (x) | geomean count | geomean disturbed \
+| pass rate (%) | pass rate low (%) | pass rate high (%) | passed | planned \
+| performance passed | performance planned | accuracy passed | accuracy planned \
 | mean compile latency cold (s) | geomean compression ratio (x) |
 | --- | --- | --- | --- | ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: \
-| ---: | ---: |
-| quick | inference | float16 | cpu | 0 | 2 | inductor | 2.00 | 2.00 | 1 | 50.0 | 1 | 2 | 1 | 2 | 0 | 0 | 4.90 \
-| 1.50 |
+| ---: | ---: | ---: | ---: | ---: | ---: | ---: |
+| quick | inference | float16 | cpu | 0 | 2 | inductor | 2.00 | 2.00 | 2.00 | 2.00 | 1 | 0 | 50.0 | 9.5 | 90.5 \
+| 1 | 2 | 1 | 2 | 0 | 0 | 4.90 | 1.50 |
 """
 
 

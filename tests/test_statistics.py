@@ -22,11 +22,14 @@ from orchestrator.results.statistics import (
     geometric_mean,
     median_variance,
     one_round,
+    over_models,
     over_rounds,
+    over_workloads,
     pair_logs,
     spread,
     unpaired,
     verdict,
+    wilson,
 )
 
 
@@ -276,6 +279,131 @@ def test_unpaired_of_one_process_has_no_interval_and_no_verdict() -> None:
 
 
 def test_unpaired_of_equal_values() -> None:
-    assert unpaired([0.2, 0.2], [0.1, 0.1]) == Estimate(
-        pytest.approx(2.0), pytest.approx(2.0), pytest.approx(2.0), "unpaired", 2
-    )
+    assert unpaired([0.2, 0.2], [0.1, 0.1]) == Estimate(*[pytest.approx(2.0)] * 3, "unpaired", 2, error=0.0, within=0.0)
+
+
+# -- groups
+
+
+def measured(rng: random.Random, truth: float, rounds: int, between: float, within: float = 0.003) -> Estimate:
+    """Return what `rounds` processes say of a workload whose log speed-up is `truth`."""
+    half = stats.norm.ppf(0.975) * within
+    return over_rounds([in_process(truth + rng.gauss(0, math.hypot(between, within)), half) for _ in range(rounds)])
+
+
+def holds(estimate: Estimate, truth: float) -> bool:
+    assert estimate.low is not None
+    assert estimate.high is not None
+    return estimate.low <= math.exp(truth) <= estimate.high
+
+
+@pytest.mark.parametrize(
+    ("models", "rounds", "between", "workloads"),
+    [(2, 3, 0.01, 1), (5, 3, 0.01, 1), (20, 3, 0.01, 1), (10, 5, 0.01, 1), (10, 1, 0.0, 1), (6, 3, 0.01, 3)],
+)
+def test_coverage_of_both_intervals_of_a_group(models: int, rounds: int, between: float, workloads: int) -> None:
+    """95 % of each hold the truth: the mean of these workloads, and that which the models are drawn from, log 0.2."""
+    rng = random.Random(0)
+    these = others = mistaken = 0
+    for _ in range(600):
+        drawn = [rng.gauss(0.2, 0.15) for _ in range(models)]
+        truths = [[model + rng.gauss(0, 0.02) for _ in range(workloads)] for model in drawn]
+        noise = [between * rng.choice((0.5, 1, 3)) for _ in drawn]  # some models are noisier than others
+        found = [[measured(rng, t, rounds, sd) for t in ts] for ts, sd in zip(truths, noise, strict=True)]
+        group = over_workloads([one for ones in found for one in ones])
+        these += holds(group, float(np.mean(truths)))
+        mistaken += holds(group, 0.2)
+        others += holds(over_models(found), 0.2)
+    assert 0.93 <= these / 600 <= 0.99  # a little wide: so are the intervals of medians of three
+    assert 0.93 <= others / 600 <= 0.97
+    assert mistaken / 600 < 0.6  # the two questions are not one
+
+
+def test_a_group_by_hand() -> None:
+    rows = [over_rounds([in_process(log, 0.0) for log in logs]) for logs in ((0.1, 0.11, 0.13), (0.3, 0.3, 0.36))]
+    squares = [0.44867 * np.var(logs, ddof=1) for logs in ((0.1, 0.11, 0.13), (0.3, 0.3, 0.36))]
+    freedom = sum(squares) ** 2 / sum(square**2 / 2 for square in squares)
+    half = stats.t.ppf(0.975, freedom) * math.sqrt(sum(squares)) / 2
+    group = over_workloads(rows)
+    assert group.value == pytest.approx(math.exp((0.11 + 0.3) / 2))
+    assert (group.low, group.high) == pytest.approx((math.exp(0.205 - half), math.exp(0.205 + half)))
+    assert (group.kind, group.count, group.freedom) == (ROUNDS, 2, pytest.approx(freedom))
+
+
+def test_what_models_like_these_do_is_students_t_over_models() -> None:
+    logs = [0.1, 0.3, 0.8, 0.2]
+    group = over_models([[in_process(log)] for log in logs])
+    low, high = stats.t.interval(0.95, 3, np.mean(logs), stats.sem(logs))
+    assert (group.low, group.high) == pytest.approx((math.exp(low), math.exp(high)))
+    thrice = over_models([[in_process(log)] * 3 for log in logs])  # more of the same models says nothing of others
+    assert (thrice.low, thrice.high) == pytest.approx((group.low, group.high))
+
+
+def test_an_uneven_group_is_the_jackknife_over_models() -> None:
+    logs = [[0.1, 0.2, 0.15], [0.5], [0.3, 0.4]]
+    means = [np.mean([log for other in logs if other is not one for log in other]) for one in logs]
+    whole = np.mean([log for one in logs for log in one])
+    half = stats.t.ppf(0.975, 2) * math.sqrt(2 / 3 * sum((mean - whole) ** 2 for mean in means))
+    group = over_models([[in_process(log) for log in model] for model in logs])
+    assert (group.low, group.high) == pytest.approx((math.exp(whole - half), math.exp(whole + half)))
+
+
+def test_one_workload_has_the_interval_of_its_row_and_says_nothing_of_others() -> None:
+    row = Estimate(1.5, 1.4, 1.7, IN_PROCESS, 20)  # order statistics: not symmetric
+    assert over_workloads([row]) == row
+    alone = over_models([[row, row]])
+    assert (alone.value, alone.low, alone.high) == (pytest.approx(1.5), None, None)
+
+
+def test_models_that_agree_by_chance_are_known_no_better_than_each() -> None:
+    rows = [in_process(0.2, 0.05), in_process(0.2, 0.05)]
+    these, others = over_workloads(rows), over_models([[row] for row in rows])
+    assert these.half == pytest.approx(0.05 / math.sqrt(2))
+    assert others.half == pytest.approx(these.half)
+
+
+def test_rounds_that_agree_by_chance_do_not_make_a_group_narrower_than_its_pairs() -> None:
+    rows = [over_rounds([in_process(log, 0.03)] * 3) for log in (0.1, 0.2)]
+    assert over_workloads(rows).half == pytest.approx(math.hypot(*(row.half or 0 for row in rows)) / 2)
+
+
+def test_a_group_is_known_as_its_weakest_row() -> None:
+    exact, bare = in_process(0.1), Estimate(1.2, None, None, IN_PROCESS, 0)
+    rounds, apart = over_rounds([in_process(log) for log in (0.1, 0.11, 0.13)]), unpaired([0.2, 0.21], [0.1, 0.11])
+    assert over_workloads([rounds, apart]).kind == "unpaired"
+    assert over_workloads([rounds, apart, exact]).kind == IN_PROCESS
+    unknown = over_workloads([rounds, bare])
+    assert (unknown.low, unknown.high) == (None, None)
+    assert over_models([[rounds], [bare]]).low is not None  # imported figures have no interval; their spread is seen
+    with pytest.raises(ValueError, match="no workloads"):
+        over_workloads([])
+
+
+def test_an_absurd_spread_is_a_number() -> None:
+    for group in (over_models([[in_process(-70)], [in_process(70)]]), over_rounds([in_process(-70), in_process(70)])):
+        assert group.low is not None
+        assert group.high is not None
+        assert 0 < group.low < 1e-200
+        assert 1e200 < group.high < math.inf
+
+
+@pytest.mark.parametrize(  # those of 263, 148, 20 and 29: Newcombe, Statistics in Medicine 17 (1998), table I
+    ("passed", "planned", "low", "high"),
+    [
+        (10, 10, 0.722, 1),
+        (9, 10, 0.596, 0.982),
+        (0, 10, 0, 0.278),
+        (1, 1, 0.207, 1),
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_by_published_values(passed: int, planned: int, low: float, high: float) -> None:
+    assert wilson(passed, planned) == pytest.approx((low, high), abs=6e-4 if planned <= 10 else 6e-5)
+
+
+def test_nothing_planned_has_no_share() -> None:
+    with pytest.raises(ValueError, match="nothing was planned"):
+        wilson(0, 0)

@@ -37,6 +37,7 @@ NOT_FOR_READING = frozenset(
         "multiplier",
         "variant",
         "geomean_models",
+        "geomean_interval",
     }
     | {name for name in COLUMNS if name.endswith("_count") and name != "geomean_count"}
 )

@@ -1,4 +1,8 @@
-"""One row per compiler of a suite, mode, dtype and device: geometric means and pass rates, each with its count."""
+"""One row per compiler of a suite, mode, dtype and device: geometric means and pass rates, with counts and intervals.
+
+Two questions have two intervals: how well the geometric mean of these workloads is known (`geomean_speedup_low` and
+`_high`), and what that of models like these is (`geomean_over_models_low` and `_high`).
+"""
 
 from __future__ import annotations
 
@@ -8,14 +12,16 @@ from typing import Any
 
 from orchestrator.records import FAIL_ACCURACY, SUCCESSES
 from orchestrator.results.naming import is_eager
-from orchestrator.results.statistics import geometric_mean
+from orchestrator.results.statistics import Estimate, geometric_mean, over_models, over_workloads, wilson
 
 Row = dict[str, Any]
 
 SECTION = ("suite", "mode", "dtype", "device", "seed", "threads")
 OVERVIEW = (
-    *(*SECTION, "compiler", "geomean_speedup", "geomean_speedup_clipped", "geomean_count", "geomean_models"),
-    *("pass_rate_percent", "passed", "planned"),
+    *(*SECTION, "compiler", "geomean_speedup", "geomean_speedup_low", "geomean_speedup_high", "geomean_interval"),
+    *("geomean_over_models_low", "geomean_over_models_high", "geomean_speedup_clipped"),
+    *("geomean_count", "geomean_disturbed", "geomean_models"),
+    *("pass_rate_percent", "pass_rate_low_percent", "pass_rate_high_percent", "passed", "planned"),
     *("performance_passed", "performance_planned", "accuracy_passed", "accuracy_planned"),
     *("mean_compile_latency_cold_s", "mean_compile_latency_cold_count"),
     *("geomean_compression_ratio", "geomean_compression_count"),
@@ -58,17 +64,19 @@ def _workload(row: Row) -> tuple[Any, ...]:
 
 def _figures(rows: Sequence[Row], shared: set[tuple[Any, ...]]) -> Row:
     compared = [row for row in rows if _workload(row) in shared]
-    speedups, ratios, compile_s = (
+    timed = [row for row in compared if row.get("speedup") is not None]
+    ratios, compile_s = (
         [row[name] for row in compared if row.get(name) is not None]
-        for name in ("speedup", "compression_ratio", "compile_latency_cold_s")
+        for name in ("compression_ratio", "compile_latency_cold_s")
     )
     passed = sum(all(status in SUCCESSES for status in _planned(row)) for row in rows)
+    low, high = wilson(passed, len(rows))
     return {
-        "geomean_speedup": geometric_mean(speedups),
-        "geomean_speedup_clipped": geometric_mean([max(speedup, 1.0) for speedup in speedups]),
-        "geomean_count": len(speedups),
-        "geomean_models": ", ".join(dict.fromkeys(str(row["model"]) for row in compared if row.get("speedup"))) or None,
+        **(_geomean(timed) if timed else {}),
+        "geomean_count": len(timed),
         "pass_rate_percent": 100 * passed / len(rows),
+        "pass_rate_low_percent": 100 * low,
+        "pass_rate_high_percent": 100 * high,
         "passed": passed,
         "planned": len(rows),
         **_counts("performance", rows),
@@ -77,6 +85,26 @@ def _figures(rows: Sequence[Row], shared: set[tuple[Any, ...]]) -> Row:
         "mean_compile_latency_cold_count": len(compile_s),
         "geomean_compression_ratio": geometric_mean(ratios),
         "geomean_compression_count": len(ratios),
+    }
+
+
+def _geomean(timed: Sequence[Row]) -> Row:
+    """Return the geometric mean of the speed-ups, its two intervals, and what is in it."""
+    models: dict[str, list[Estimate]] = defaultdict(list)
+    for row in timed:
+        models[str(row["model"])].append(row["estimate"])
+    these = over_workloads([row["estimate"] for row in timed])
+    like_these = over_models(list(models.values()))
+    return {
+        "geomean_speedup": these.value,
+        "geomean_speedup_low": these.low,
+        "geomean_speedup_high": these.high,
+        "geomean_interval": these.kind if these.low is not None else None,
+        "geomean_over_models_low": like_these.low,
+        "geomean_over_models_high": like_these.high,
+        "geomean_speedup_clipped": geometric_mean([max(row["speedup"], 1.0) for row in timed]),
+        "geomean_disturbed": sum(bool(row.get("disturbed")) for row in timed),
+        "geomean_models": ", ".join(models),
     }
 
 

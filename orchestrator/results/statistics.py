@@ -28,6 +28,7 @@ MEDIAN_VARIANCE = (1.0, 0.5, 0.44867, 0.2982, 0.28683, 0.21474, 0.21045, 0.16818
 ROUNDS = "rounds"
 IN_PROCESS = "in-process"
 UNPAIRED = "unpaired"
+MODELS = "models"
 FASTER, SLOWER, NOISE = "faster", "slower", "within noise"
 
 
@@ -36,8 +37,11 @@ class Estimate:
     """A ratio with its 95 % interval. `low` and `high` are None when there are too few samples for one.
 
     `kind` is "rounds" (spread between fresh processes), "in-process" (one process: it cannot know how much another
-    process would have differed) or "unpaired" (processes of eager against processes of the compiler: the wide one).
-    `count` is the number of rounds, or of pairs for "in-process".
+    process would have differed), "unpaired" (processes of eager against processes of the compiler: the wide one) or
+    "models" (spread between models). `count` is the number of these: rounds, pairs, processes a side, models.
+
+    What a mean of several is made of: `error`, the standard error of the logarithm, its degrees of freedom (infinite:
+    normal), and `within`, the half-width that the pairs alone leave open. Without them it is the interval's own.
     """
 
     value: float
@@ -45,6 +49,9 @@ class Estimate:
     high: float | None
     kind: str
     count: int
+    error: float | None = None
+    freedom: float = math.inf
+    within: float | None = None
 
     @property
     def half(self) -> float | None:
@@ -127,10 +134,12 @@ def _normal(confidence: float) -> float:
 
 @functools.cache
 def student(freedom: float, confidence: float = CONFIDENCE) -> float:
-    """Return the quantile of Student's t of a two-sided interval; `freedom` need not be whole.
+    """Return the quantile of Student's t of a two-sided interval; `freedom` need not be whole, and may be infinite.
 
     scipy is imported here: only who has rounds pays half a second for it. (scipy.stats would be five times that.)
     """
+    if math.isinf(freedom):
+        return _normal(confidence)
     from scipy import special
 
     return float(special.stdtrit(freedom, (1 + confidence) / 2))
@@ -165,9 +174,9 @@ def over_rounds(rounds: Sequence[Estimate], confidence: float = CONFIDENCE) -> E
     count = len(rounds)
     logs = [math.log(estimate.value) for estimate in rounds]
     middle, (_, variance) = statistics.median(logs), _moments(logs)
-    error = math.sqrt(variance * median_variance(count))
-    half = max(student(count - 1, confidence) * error, _within(rounds))
-    return Estimate(math.exp(middle), math.exp(middle - half), math.exp(middle + half), ROUNDS, count)
+    error, within = math.sqrt(variance * median_variance(count)), _within(rounds)
+    half = max(student(count - 1, confidence) * error, within)
+    return Estimate(*_around(middle, half), ROUNDS, count, error, count - 1, within)
 
 
 def median_variance(count: int) -> float:
@@ -198,13 +207,92 @@ def unpaired(eager: Sequence[float], compiled: Sequence[float], confidence: floa
         return Estimate(math.exp(difference), None, None, UNPAIRED, min(counts))
     errors = [variance / count for (_, variance), count in zip(moments, counts, strict=True)]
     total = sum(errors)
-    if total == 0:
-        return Estimate(math.exp(difference), math.exp(difference), math.exp(difference), UNPAIRED, min(counts))
-    freedom = total**2 / sum(error**2 / (count - 1) for error, count in zip(errors, counts, strict=True))
+    freedom = _freedom(errors, [count - 1 for count in counts])
     half = student(freedom, confidence) * math.sqrt(total)
-    return Estimate(
-        math.exp(difference), math.exp(difference - half), math.exp(difference + half), UNPAIRED, min(counts)
-    )
+    return Estimate(*_around(difference, half), UNPAIRED, min(counts), math.sqrt(total), freedom, 0.0)
+
+
+def over_workloads(estimates: Sequence[Estimate], confidence: float = CONFIDENCE) -> Estimate:
+    """Return the geometric mean of the speed-ups of *these* workloads: how well is it known, measured as it was?
+
+    The workloads are fixed: how much they differ is no uncertainty of their mean. Each was measured in processes of its
+    own, so with n workloads and standard errors e of their logarithms, the mean's is sqrt(sum e^2) / n, with the
+    degrees of freedom of Welch and Satterthwaite, (sum e^2)^2 / sum(e^4 / f), and Student's quantile of these
+    (Satterthwaite, Biometrics Bulletin 2, 1946; Welch, Biometrika 34, 1947). As of one workload (`over_rounds`), it is
+    never narrower than what the pairs alone leave open. One workload returns itself.
+
+    There is no interval where a workload has none. `kind` is the weakest of theirs: in-process, unpaired, rounds.
+    Coverage of a nominal 95 %: test_statistics.py, docs/measuring.md. Raises ValueError of nothing.
+    """
+    if len(estimates) == 1:
+        return estimates[0]
+    count, value = len(estimates), geometric_mean([estimate.value for estimate in estimates])
+    if value is None:
+        raise ValueError("no workloads")
+    kinds = {estimate.kind for estimate in estimates}
+    kind = next(kind for kind in (IN_PROCESS, UNPAIRED, ROUNDS) if kind in kinds)
+    halves = [half for estimate in estimates if (half := estimate.half) is not None]
+    if len(halves) < count:
+        return Estimate(value, None, None, kind, count)
+    pairs = list(zip(estimates, halves, strict=True))
+    errors = [half / _normal(confidence) if one.error is None else one.error for one, half in pairs]
+    error, freedom = math.hypot(*errors) / count, _freedom([e**2 for e in errors], [one.freedom for one in estimates])
+    within = math.hypot(*(half if one.within is None else one.within for one, half in pairs)) / count
+    half = max(student(freedom, confidence) * error, within)
+    return Estimate(*_around(math.log(value), half), kind, count, error, freedom, within)
+
+
+def over_models(models: Sequence[Sequence[Estimate]], confidence: float = CONFIDENCE) -> Estimate:
+    """Return the geometric mean of the speed-ups of workloads, with the interval of the mean of *models like these*.
+
+    models: the workloads of each model. The models are a sample, and the mean is that of all models that they could
+    have been drawn from: Student's t over models. Workloads of one model (batch sizes, lengths) are one observation,
+    however many they are: with d the change of the mean when one of m models is left out, the standard error is
+    sqrt((m - 1) / m * sum d^2), with m - 1 degrees of freedom (the jackknife: Tukey, Ann. Math. Statist. 29, 1958, 614;
+    where all models have as many workloads it is s / sqrt(m), s the standard deviation of their mean logarithms).
+
+    One model has no interval, two have an honest and very wide one (t = 12.7). It is never narrower than that of
+    `over_workloads`: two models may agree by chance better than either is known.
+    """
+    rows = [estimate for workloads in models for estimate in workloads]
+    fixed, count = over_workloads(rows, confidence), len(models)
+    if count < 2:
+        return Estimate(fixed.value, None, None, MODELS, count)
+    middle = math.log(fixed.value)
+    changes = [
+        math.fsum(math.log(one.value) - middle for one in workloads) / (len(rows) - len(workloads))
+        for workloads in models
+    ]
+    error = math.hypot(*changes) * math.sqrt((count - 1) / count)
+    half = max(student(count - 1, confidence) * error, fixed.half or 0.0)
+    return Estimate(*_around(middle, half), MODELS, count)
+
+
+def _around(middle: float, half: float) -> tuple[float, float, float]:
+    """Return value, low and high of an interval that is symmetric on logarithms; an absurd one ends at exp(600)."""
+    half = min(half, 600.0)
+    return math.exp(middle), math.exp(middle - half), math.exp(middle + half)
+
+
+def _freedom(variances: Sequence[float], freedoms: Sequence[float]) -> float:
+    """Return the degrees of freedom of a sum of estimated variances (Welch, Satterthwaite); infinite of exact ones."""
+    divisor = math.fsum(variance**2 / freedom for variance, freedom in zip(variances, freedoms, strict=True))
+    return math.fsum(variances) ** 2 / divisor if divisor else math.inf
+
+
+def wilson(passed: int, planned: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Return the interval of the share of `passed` in `planned`, both ends in [0, 1]. Raises ValueError of nothing.
+
+    The score interval (Wilson, J. Am. Stat. Assoc. 22, 1927), which is right on average from a handful on, never leaves
+    [0, 1] and has a width where all or none passed (Brown, Cai and DasGupta, Statist. Sci. 16, 2001). It is about
+    models like these: of these models, what passed is known.
+    """
+    if planned < 1:
+        raise ValueError("nothing was planned")
+    z, share = _normal(confidence), passed / planned
+    middle = (share + z**2 / (2 * planned)) / (1 + z**2 / planned)
+    half = z / (1 + z**2 / planned) * math.sqrt(share * (1 - share) / planned + z**2 / (4 * planned**2))
+    return middle - half if passed else 0.0, middle + half if passed < planned else 1.0
 
 
 def verdict(estimate: Estimate, threshold: float = THRESHOLD) -> str:

@@ -263,6 +263,7 @@ class _Builder:
             figures = timed[1]
             row |= {name: figures.get(name) for name in (*SPEED, "measured", "disturbed", "notes", "job", "log")}
             row |= {"performance": figures["status"], "performance_reason": figures["reason"]}
+            row |= {"estimate": figures.get("estimate")}
             marks += [figures["flags"]] if figures["flags"] else []
         if judged is not None:
             figures = judged[1]

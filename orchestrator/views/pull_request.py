@@ -30,6 +30,7 @@ from orchestrator.views import findings
 from orchestrator.views.document import Document, Folded, Heading, Item, Paragraph, Piece, to_markdown
 from orchestrator.views.grid import Cell, Grid
 from orchestrator.views.layout import PAGE, cut
+from orchestrator.views.summary import geomean_interval
 from orchestrator.views.terminal import self_test
 from orchestrator.words import more, plural, some
 
@@ -39,7 +40,9 @@ MOST = (700, 170, 70, 35, 17, 8, 4, 2, 1)
 """So many rows a table may have, and a page `PAGE` times as many: the first with which the comment is short enough."""
 NOTES = (
     "Pass rate: rows of which every planned measure passed. Speed-up: geometric mean over the models that all compared "
-    "compilers ran with right results; clipped: every slow-down counted as 1. Compile time: mean, from an empty cache. "
+    "compilers ran with right results, with its 95 % interval for exactly these models. Like these: that for models "
+    "like these, as is the pass rate's (Wilson). Clipped: every slow-down counted as 1. Compile time: mean, from an "
+    "empty cache. "
     "Memory: geometric mean of eager's share over the compiler's, above 1 is smaller. In brackets: how many rows. "
     "Bold below: faster or slower for certain, the rest is within noise."
 )
@@ -105,15 +108,16 @@ def _means(tables: Tables, most: int) -> list[Piece]:
     lines = [
         [
             *(row[name] for name in own),
-            f"{row['pass_rate_percent']:.0f}%, {row['passed']}/{row['planned']}",
+            _pass_rate(row),
             _mean(row, "geomean_speedup", "geomean_count", "x"),
+            geomean_interval(row, "over_models") or MISSING,
             _mean(row, "geomean_speedup_clipped", "geomean_count", "x"),
             _mean(row, "mean_compile_latency_cold_s", "mean_compile_latency_cold_count"),
             _mean(row, "geomean_compression_ratio", "geomean_compression_count", "x"),
         ]
         for row in rows
     ]
-    titles = [*own, "pass rate", "speed-up", "clipped", "compile time (s)", "memory"]
+    titles = [*own, "pass rate", "speed-up", "like these", "clipped", "compile time (s)", "memory"]
     return [
         Paragraph(" · ".join(cut(f"{name.replace('_', ' ')} {rows[0][name]}", LONGEST) for name in common)),
         _grid(titles, lines, range(len(own), len(titles)), most),
@@ -121,9 +125,18 @@ def _means(tables: Tables, most: int) -> list[Piece]:
     ]
 
 
+def _pass_rate(row: Row) -> str:
+    """Return the pass rate as "93%, 42/45 [82, 98]"."""
+    low, high = row["pass_rate_low_percent"], row["pass_rate_high_percent"]
+    return f"{row['pass_rate_percent']:.0f}%, {row['passed']}/{row['planned']} [{low:.0f}, {high:.0f}]"
+
+
 def _mean(row: Row, name: str, count: str, unit: str = "") -> str:
-    """Return a mean with how many rows are in it, "1.37x (42)"."""
-    return f"{COLUMNS[name].text(row[name])}{unit} ({row[count]})" if row[name] is not None else MISSING
+    """Return a mean with how many rows are in it, "1.37x (42)"; of speed-ups with its interval before that."""
+    if row[name] is None:
+        return MISSING
+    interval = geomean_interval(row, "speedup") if name == "geomean_speedup" else ""
+    return " ".join(filter(None, (f"{COLUMNS[name].text(row[name])}{unit}", interval, f"({row[count]})")))
 
 
 def _warnings(summary: Sequence[Row], most: int) -> list[Piece]:

@@ -12,7 +12,7 @@ from orchestrator.results.metrics import COLUMNS, is_missing
 from orchestrator.results.naming import is_eager
 from orchestrator.results.overview import SECTION
 from orchestrator.results.performance import MEASURED_EAGER
-from orchestrator.results.statistics import FASTER, SLOWER, THRESHOLD
+from orchestrator.results.statistics import FASTER, SLOWER, Estimate, verdict
 from orchestrator.views.grid import Cell, Spanning
 from orchestrator.words import plural
 
@@ -28,6 +28,8 @@ GENERATION_WORDS = {
     "inter_token_latency_ms": ("then ", " ms a token"),
     "tokens_per_second": ("", " tokens/s"),
 }
+PASS_RATE = ("pass_rate_percent", "pass_rate_low_percent", "pass_rate_high_percent")
+COLOURS = {FASTER: "green", SLOWER: "red"}
 REDUCED = ("bfloat16", "float16", "amp_bfloat16", "amp_float16")
 
 
@@ -63,7 +65,8 @@ class Section:
         if means:
             wrong = any(row["accuracy"] == FAIL_ACCURACY and row["speedup"] is not None for row in self.rows)
             lines.append(Spanning(geomean_line(means[0]) + ", wrong results left out" * wrong))
-            lines += [geomean_cells(row) for row in means]
+            for row in means:
+                lines += [geomean_cells(row), beyond_line(row)]
         return lines
 
 
@@ -112,18 +115,36 @@ def geomean_line(row: Row) -> str:
     return f"geometric mean over {what} that all compilers ran"
 
 
+def geomean_interval(row: Row, which: str) -> str:
+    """Return "[1.08, 1.16]"; which: "speedup" (of these workloads), or "over_models" (of models like these); or ""."""
+    low, high = (row[f"geomean_{which}_{end}"] for end in ("low", "high"))
+    if low is None:
+        return ""
+    ends = ("<0.01" if low < 0.01 else _text("speedup", low), ">100" if high > 100 else _text("speedup", high))
+    return f"[{', '.join(ends)}]"
+
+
 def geomean_cells(row: Row) -> list[Cell]:
     """Return the cells of one compiler's means."""
     ratio, compilation = row["geomean_compression_ratio"], row["mean_compile_latency_cold_s"]
     passed = f"{row['accuracy_passed']} of {row['accuracy_planned']}" if row["accuracy_planned"] else ""
+    mean = f"{_text('speedup', row['geomean_speedup'])}x {geomean_interval(row, 'speedup')}".rstrip()
     return [
         Cell(f" {row['compiler']}"),
-        Cell(f"{_text('speedup', row['geomean_speedup'])}x", style=_colour_of(row["geomean_speedup"])),
+        Cell(mean + DISTURBED * bool(row["geomean_disturbed"]), style=_colour_of(row)),
         Cell(),
         Cell(f"{_text('first_call_s', compilation)} s cold", "mean") if compilation is not None else Cell(),
         Cell(f"{_text('compression_ratio', ratio)}x") if ratio is not None else Cell(),
         Cell(passed),
     ]
+
+
+def beyond_line(row: Row) -> Spanning:
+    """Return the line under a compiler's means: the interval for models like these, and the pass rate with its own."""
+    others = geomean_interval(row, "over_models")
+    rate, low, high = (_text(name, row[name]) for name in PASS_RATE)
+    rates = f"pass rate {row['passed']}/{row['planned']}, {rate} % [{low}, {high}]"
+    return Spanning(f"   models like these {others} · {rates}" if others else f"   {rates}", style="dim")
 
 
 def _speedup(row: Row, flagged: bool) -> Cell:
@@ -142,7 +163,7 @@ def _speedup(row: Row, flagged: bool) -> Cell:
     ends = [_text("speedup", row[name]) for name in ("speedup_low", "speedup_high")]
     interval = f" [{ends[0]}, {ends[1]}]" if row["speedup_low"] is not None else ""
     mark = FLAG if flagged else ""
-    style = {FASTER: "green", SLOWER: "red"}.get(row["verdict"], "")
+    style = COLOURS.get(row["verdict"], "")
     words = f"{row['verdict']}, {partly}" if incomplete else row["verdict"]
     return Cell(f"{_text('speedup', row['speedup'])}x{interval}{mark}", words, style=style)
 
@@ -197,7 +218,8 @@ def _text(column: str, value: Any) -> str:
     return COLUMNS[column].text(value)
 
 
-def _colour_of(ratio: float) -> str:
-    if abs(ratio - 1) <= THRESHOLD:
-        return ""
-    return "green" if ratio > 1 else "red"
+def _colour_of(row: Row) -> str:
+    """Return the colour of a geometric mean by the rule of a row; none where it has no interval."""
+    mean, low, high = (row[f"geomean_speedup{end}"] for end in ("", "_low", "_high"))
+    word = verdict(Estimate(mean, low, high, row["geomean_interval"] or "", row["geomean_count"]))
+    return COLOURS.get(word, "")

@@ -81,13 +81,13 @@ def final(tables: Tables, folder: str, next_command: str) -> Document:
     if not summary and not tables.findings:
         pieces.append(Paragraph("Nothing was planned that is measured or judged.", above=True))
     pieces.append(Paragraph("", above=True))
-    pieces += [Paragraph(note) for note in _notes(summary)]
+    pieces += [Paragraph(note) for note in _notes(summary, overview)]
     pieces += [*_failures(summary, tables.jobs.rows), *self_test(tables.self_test.rows)]
     pieces.append(Item("results", f"{folder}  (report.html, tables/, jobs/)", wrap=False))
     return Document("Summary", [*pieces, Item("next", next_command, command=True)])
 
 
-def _notes(summary: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _notes(summary: Sequence[Mapping[str, Any]], overview: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Say what the marks mean, and what is behind the intervals; only what occurs."""
     if any(row["flags"] for row in summary):
         rules = "speed-up < 0.95x, cold compile > 120 s, memory ratio < 0.90x, accuracy not passed"
@@ -102,6 +102,11 @@ def _notes(summary: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield (
             "Intervals are from the pairs of one process only (one round): another process may differ by more. "
             "rounds=5 gives an interval over fresh processes."
+        )
+    if any(row["geomean_speedup_low"] is not None or row["geomean_over_models_low"] is not None for row in overview):
+        yield (
+            "The interval of a geometric mean is for exactly these models; below it are those for models like these, "
+            "of the mean (t over models) and of the pass rate (Wilson). All are of 95 %."
         )
     if any(row["own_memory_mib"] is not None for row in summary):
         yield "Memory is the steady-state peak over the level before the model existed."

@@ -71,7 +71,8 @@ function overviewGroups(name) {
       const title = SECTION.slice(0, 4).map((column) => row[column]).join(" · ");
       if (!groups.has(title)) groups.set(title, { name: title, rows: [], records: [] });
       const { short: when, created } = DATA.sweeps[sweep];
-      groups.get(title).records.push({ sweep: when, when: dateTime(created), series: row.compiler, value: row[name], count: row[counts[name] ?? "geomean_count"] });
+      const bar = name === "geomean_speedup" ? { low: row.geomean_speedup_low, high: row.geomean_speedup_high } : {};
+      groups.get(title).records.push({ sweep: when, when: dateTime(created), series: row.compiler, value: row[name], ...bar, count: row[counts[name] ?? "geomean_count"] });
     }
   }
   return [...groups.values()];

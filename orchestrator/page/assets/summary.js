@@ -84,8 +84,9 @@ function filterRows(filter) {
 }
 
 const EXECUTIVE = [
-  ["pass rate", "pass_rate_percent", (row) => [percent(row.passed, row.planned), `${row.passed}/${row.planned}`, row.passed / row.planned]],
-  ["geomean speed-up", "geomean_speedup", (row) => [withUnit("geomean_speedup", row.geomean_speedup), counted(row.geomean_count)]],
+  ["pass rate", "pass_rate_percent", (row) => [percent(row.passed, row.planned), `${row.passed}/${row.planned} ${passInterval(row)}`, row.passed / row.planned]],
+  ["geomean speed-up", "geomean_speedup", (row) => [withUnit("geomean_speedup", row.geomean_speedup) + (row.geomean_disturbed ? " *" : ""), [meanInterval(row, "speedup"), counted(row.geomean_count)].filter(Boolean).join(" ")]],
+  ["models like these", "geomean_over_models_low", (row) => [meanInterval(row, "over_models") || MISSING, ""]],
   ["clipped at 1", "geomean_speedup_clipped", (row) => [withUnit("geomean_speedup_clipped", row.geomean_speedup_clipped), counted(row.geomean_count)]],
   ["faster · noise · slower", null, verdicts],
   ["compile, cold", "mean_compile_latency_cold_s", (row) => [withUnit("mean_compile_latency_cold_s", row.mean_compile_latency_cold_s), counted(row.mean_compile_latency_cold_count)]],
@@ -96,6 +97,18 @@ const VERDICT_RULE = "Workloads whose speed-up interval excludes 1 by more than 
 
 function counted(count) {
   return count ? `n = ${count.toLocaleString("en")}` : "";
+}
+
+/** Return the 95 % interval of a geometric mean: of exactly these workloads ("speedup"), or of models like these ("over_models"). */
+function meanInterval(row, which) {
+  const [low, high] = [row[`geomean_${which}_low`], row[`geomean_${which}_high`]];
+  if (low === null) return "";
+  return `[${low < 0.01 ? "< 0.01" : figure("geomean_speedup", low)}, ${high > 100 ? "> 100" : figure("geomean_speedup", high)}]`;
+}
+
+/** Return Wilson's 95 % interval of the pass rate, for models like these, in per cent. */
+function passInterval(row) {
+  return `[${Math.round(row.pass_rate_low_percent)}, ${Math.round(row.pass_rate_high_percent)}]`;
 }
 
 let verdictCounts = null;

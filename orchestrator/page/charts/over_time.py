@@ -42,7 +42,8 @@ def chart(series: Sequence[str]) -> Chart:
         id="over_time",
         title="Over time",
         note="One mark a sweep, oldest first, at equal distances. Means are over the workloads that all compilers of a "
-        "sweep ran; where their number (under the mark) differs between sweeps, so may what they mean.",
+        "sweep ran (bars: 95 %, for exactly these); where their number (under the mark) differs between sweeps, so may "
+        "what they mean.",
         data="overview",
         spec=spec(
             data={"name": "rows"},
@@ -51,11 +52,16 @@ def chart(series: Sequence[str]) -> Chart:
             layer=[
                 {"mark": {"type": "line", "size": 1.5}},
                 {
+                    "transform": [{"filter": "isValid(datum.low)"}],
+                    "mark": {"type": "rule", "size": 1.5, "opacity": 0.5},
+                    "encoding": {"y": y | {"field": "low"}, "y2": {"field": "high"}},
+                },
+                {
                     "mark": {"type": "point", "size": 70, "filled": True, "opacity": 1},
                     "encoding": {"shape": shape, "tooltip": words},
                 },
                 {
-                    "mark": {"type": "text", "dy": 15, "fontSize": 10},
+                    "mark": {"type": "text", "dx": 9, "dy": 15, "fontSize": 10},
                     "encoding": {"text": {"field": "count", "type": "nominal"}},
                 },
             ],
