@@ -42,7 +42,7 @@ from plain import ACCURACY, PERFORMANCE
 from orchestrator.execution.environment import job_environment, worker_environment
 from orchestrator.execution.toolchain import NOTE, Toolchains
 from orchestrator.records import EAGER, REFERENCE_KIND, JobResult, JobSpec, PluginSpec
-from orchestrator.results.statistics import one_round, pair_logs
+from orchestrator.statistics import one_round, pair_logs
 from orchestrator.store import SweepFolder
 
 GOALS = {"ours, rounds=1": 0.40, "ours, default rounds": 0.85}

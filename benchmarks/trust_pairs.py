@@ -25,7 +25,7 @@ from pathlib import Path
 from command import SHORT, sweep
 from scipy import stats
 
-from orchestrator.results.statistics import NOISE, SLOWER
+from orchestrator.statistics import NOISE, SLOWER
 
 EXCLUDING_LIMIT, FOUND_LIMIT = 0.05, 0.90
 PLANTED = "self_test/planted_slowdown"

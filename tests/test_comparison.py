@@ -18,7 +18,7 @@ from orchestrator.comparison.compare import BETTER, CHANGED, LIMITS, NOISE, WORS
 from orchestrator.comparison.differences import means, regressed, tally
 from orchestrator.comparison.snapshot import Row, Snapshot
 from orchestrator.results.configuration import ABSENT
-from orchestrator.results.statistics import median_variance
+from orchestrator.statistics import median_variance
 
 
 def figure(*logs: float, halves: Sequence[float] = ()) -> Figure:

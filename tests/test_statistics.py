@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from orchestrator.results.statistics import (
+from orchestrator.statistics import (
     FASTER,
     IN_PROCESS,
     NOISE,

@@ -13,7 +13,7 @@ What is shown is the ratio of the rounds' medians, as `report` shows medians; it
 is the difference of their means, which has more power: with three rounds a change of 5 % was found in nine of ten
 comparisons instead of four of ten (by simulation, 30 rows). A disturbed round widens both and fakes neither.
 
-All of it is on logarithms, as in `orchestrator.results.statistics`.
+All of it is on logarithms, as in `orchestrator.statistics`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from orchestrator.results.statistics import CONFIDENCE, median_variance
+from orchestrator.statistics import CONFIDENCE, median_variance
 
 PRIOR = 4.0
 NORMAL = 1.959963984540054  # quantile of the normal distribution at (1 + CONFIDENCE) / 2

@@ -14,7 +14,7 @@ from orchestrator.comparison.snapshot import Row
 from orchestrator.comparison.thresholds import STATUS
 from orchestrator.records import FAIL_ACCURACY, HARMLESS
 from orchestrator.results.naming import IDENTITY, telling, unique
-from orchestrator.results.statistics import geometric_mean
+from orchestrator.statistics import geometric_mean
 
 Names = Mapping[str, Any]
 """The columns that say what was run."""

@@ -33,7 +33,7 @@ from orchestrator.results.configuration import ABSENT, compiler_name
 from orchestrator.results.load import load
 from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.naming import distinguish, measure_kind
-from orchestrator.results.statistics import IN_PROCESS, Estimate, over_rounds
+from orchestrator.statistics import IN_PROCESS, Estimate, over_rounds
 from orchestrator.store import SweepFolder
 
 OF_EAGER = ("latency_ms", "own_memory_mib")

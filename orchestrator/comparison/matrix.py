@@ -20,8 +20,8 @@ from orchestrator.results.configuration import ABSENT
 from orchestrator.results.metrics import is_number
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.performance import COUNTERS
-from orchestrator.results.statistics import geometric_mean
 from orchestrator.results.tables import Table
+from orchestrator.statistics import geometric_mean
 
 METRICS = (*LIMITS, "compile_latency_s", *COUNTERS, STATUS)
 """What a matrix can show, besides the figures that measures declare."""

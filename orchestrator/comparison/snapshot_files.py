@@ -30,7 +30,7 @@ from orchestrator.results.load import WORST_FIRST, is_figure
 from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.performance import COUNTERS, WIDEST
-from orchestrator.results.statistics import IN_PROCESS, student
+from orchestrator.statistics import IN_PROCESS, student
 from orchestrator.validity import check_name, check_time, without_schema
 
 KIND = "orchestrator snapshot"

@@ -309,7 +309,7 @@ def relative_half_width(values: Sequence[float]) -> float:
 
     The interval is the one between order statistics that the sign test gives (Conover, Practical Nonparametric
     Statistics, 3.2), in the normal approximation: ranks n/2 +- 1.96 sqrt(n)/2. It only decides when to stop; what is
-    reported is computed from the samples (`orchestrator.results.statistics`).
+    reported is computed from the samples (`orchestrator.statistics`).
     """
     ordered = sorted(values)
     count = len(ordered)

@@ -12,7 +12,7 @@ from typing import Any
 
 from orchestrator.records import FAIL_ACCURACY, SUCCESSES
 from orchestrator.results.naming import is_eager
-from orchestrator.results.statistics import Estimate, geometric_mean, over_models, over_workloads, wilson
+from orchestrator.statistics import Estimate, geometric_mean, over_models, over_workloads, wilson
 
 Row = dict[str, Any]
 

@@ -10,12 +10,13 @@ from orchestrator.records import INFRASTRUCTURE, LAUNCH_BOUND, MARKED, MEASURED,
 from orchestrator.results import metrics
 from orchestrator.results.load import GIVEN, LARGEST, JobOutcome, fact, figure, is_figure, items, once, worst
 from orchestrator.results.memory import grown_note, hidden_note, memory_row
-from orchestrator.results.statistics import (
+from orchestrator.statistics import (
     FASTER,
     IN_PROCESS,
     THRESHOLD,
     UNPAIRED,
     Estimate,
+    Others,
     break_even,
     calm_pair_logs,
     deviation_percent,
@@ -136,18 +137,32 @@ def _first_calls(outcome: JobOutcome) -> float | None:
     return cost
 
 
+def estimates_of(rounds: Sequence[JobOutcome]) -> list[Estimate]:
+    """Return the speed-ups of a row's rounds that count; none of a row of which a round failed by itself."""
+    return [estimate for outcome in _sound(rounds) if (estimate := round_speedup(outcome)) is not None]
+
+
+def _sound(rounds: Sequence[JobOutcome]) -> list[JobOutcome]:
+    """Return the rounds that passed; none where one failed by itself: half of a crash is no speed-up."""
+    if not all(outcome.status in NOT_ITS_FAULT for outcome in rounds):
+        return []
+    return [outcome for outcome in rounds if outcome.status == PASS]
+
+
 def performance_row(
-    rounds: Sequence[JobOutcome], baselines: Mapping[str, JobOutcome], threshold: float = THRESHOLD
+    rounds: Sequence[JobOutcome],
+    baselines: Mapping[str, JobOutcome],
+    threshold: float = THRESHOLD,
+    others: Others | None = None,
 ) -> Row:
     """Return the figures of one workload and compiler over its rounds.
 
     `baselines`: job id of a round -> its eager job. There are figures when a round passed and none failed by itself
     (a round that has not been run, or that the infrastructure lost, only makes them fewer): half of a crash is
-    no speed-up. Effects up to `threshold` (relative) are called "within noise".
+    no speed-up. Effects up to `threshold` (relative) are called "within noise". `others`: how much the rounds of the
+    sweep's other rows differ.
     """
-    blame = worst(rounds)
-    sound = all(outcome.status in NOT_ITS_FAULT for outcome in rounds)
-    passed = [outcome for outcome in rounds if outcome.status == PASS] if sound else []
+    blame, passed = worst(rounds), _sound(rounds)
     eager = [baselines[o.job.id] for o in passed if o.job.id in baselines and baselines[o.job.id].status == PASS]
     row: Row = {
         "status": blame.status,
@@ -159,7 +174,7 @@ def performance_row(
         "disturbed": "; ".join(disturbances(rounds)),
         "notes": "; ".join([*notes(rounds), *hidden_note(passed, eager), *grown_note(passed)]),
     }
-    row |= _times(passed, eager, threshold) | memory_row(passed, baselines) | _compilation(passed)
+    row |= _times(passed, eager, threshold, others) | memory_row(passed, baselines) | _compilation(passed)
     row |= _generation(passed, row["latency_ms"]) | _device(passed, row["latency_ms"])
     row["back_to_back_speedup"] = _queued_speedup(passed, eager)
     row |= _utilisation([*passed, *eager], row["latency_ms"])
@@ -168,7 +183,7 @@ def performance_row(
     return row
 
 
-def _times(passed: Sequence[JobOutcome], eager: Sequence[JobOutcome], threshold: float) -> Row:
+def _times(passed: Sequence[JobOutcome], eager: Sequence[JobOutcome], threshold: float, others: Others | None) -> Row:
     latencies = _present(latency_of, passed)
     spreads = [spread(values) for outcome in passed if (values := seconds(outcome, "latency"))]
     row: Row = {
@@ -186,7 +201,7 @@ def _times(passed: Sequence[JobOutcome], eager: Sequence[JobOutcome], threshold:
     apart = bool(passed) and all(fact(outcome.facts, "pair", "method") == "none" for outcome in passed)
     if not estimates and not (apart and latencies and eager_latencies):
         return row
-    total = over_rounds(estimates) if estimates else unpaired(eager_latencies, latencies)
+    total = over_rounds(estimates, others=others) if estimates else unpaired(eager_latencies, latencies)
     cold = _cached(passed, "cold")
     words = verdict(total, threshold)
     return row | {

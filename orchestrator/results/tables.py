@@ -14,6 +14,8 @@ rows are grouped by the fingerprints of what was run, names are only for reading
 
 from __future__ import annotations
 
+import functools
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +23,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.columns import Column
+from orchestrator.deciding import others_of
 from orchestrator.records import NOT_RUN, SUCCESSES, JobSpec
 from orchestrator.results.acceptance import gpu as gpu_acceptance
 from orchestrator.results.acceptance import self_test
@@ -36,13 +39,14 @@ from orchestrator.results.performance import (
     DEVICE,
     GENERATION,
     compile_latency_of,
+    estimates_of,
     latency_of,
     measured,
     performance_row,
     round_speedup,
 )
 from orchestrator.results.row_commands import Commands
-from orchestrator.results.statistics import THRESHOLD
+from orchestrator.statistics import THRESHOLD, Others
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -220,22 +224,33 @@ class _Builder:
             if need.kind == "baseline" and need.job in self.by_id
         }
 
-    def families(self, kind: str, figures: Any) -> list[tuple[JobOutcome, Row]]:
-        """Return one row per job family of the measure `kind`, with its first outcome, sorted."""
+    @functools.cached_property
+    def others(self) -> Mapping[str, Others | None]:
+        """How much the rounds of all other rows differ, by the id of a row's round 0."""
+        rows = [_by_round(outcomes) for outcomes in self.groups("performance")]
+        logs = [[math.log(estimate.value) for estimate in estimates_of(row)] for row in rows]
+        return {row[0].job.id: others for row, others in zip(rows, others_of(logs), strict=True)}
+
+    def groups(self, kind: str) -> list[list[JobOutcome]]:
+        """Return the outcomes of each job family of the measure `kind`, in plan order."""
         groups: dict[Key, list[JobOutcome]] = defaultdict(list)
         for outcome in self.results.outcomes:
             if measure_kind(outcome.job.measure) == kind:
                 groups[self.naming.family(outcome.job)].append(outcome)
+        return list(groups.values())
+
+    def families(self, kind: str, figures: Any) -> list[tuple[JobOutcome, Row]]:
+        """Return one row per job family of the measure `kind`, with its first outcome, sorted."""
         rows = []
-        for outcomes in groups.values():
+        for outcomes in self.groups(kind):
             first = outcomes[0]
             self.rounds[first.job.id] = [outcome.job for outcome in outcomes]
-            row = self.naming.identity(first.job) | figures(sorted(outcomes, key=lambda outcome: outcome.job.round))
+            row = self.naming.identity(first.job) | figures(_by_round(outcomes))
             rows.append((first, row | {"log": self.log(row["job"]), "command": self.command([first])}))
         return sorted(rows, key=lambda pair: row_order(pair[1]))
 
     def performance(self, rounds: Sequence[JobOutcome]) -> Row:
-        return performance_row(rounds, self.baselines, self.threshold)
+        return performance_row(rounds, self.baselines, self.threshold, self.others.get(rounds[0].job.id))
 
     def summary(self, performance: list[tuple[JobOutcome, Row]], accuracy: list[tuple[JobOutcome, Row]]) -> list[Row]:
         """Join on what decides correctness: accuracy may run at another batch size or with other threads.
@@ -329,6 +344,10 @@ class _Builder:
 
     def command(self, measured: Sequence[JobOutcome]) -> str:
         return self.commands.of([self.rounds[outcome.job.id] for outcome in measured])
+
+
+def _by_round(outcomes: Iterable[JobOutcome]) -> list[JobOutcome]:
+    return sorted(outcomes, key=lambda outcome: outcome.job.round)
 
 
 def _distance(row: Row, other: Row) -> tuple[Any, ...]:

@@ -24,8 +24,8 @@ from orchestrator.results.metrics import COLUMNS, MISSING
 from orchestrator.results.naming import is_eager, telling
 from orchestrator.results.overview import SECTION
 from orchestrator.results.performance import MEASURED_EAGER
-from orchestrator.results.statistics import FASTER, SLOWER
 from orchestrator.results.tables import Tables
+from orchestrator.statistics import FASTER, SLOWER
 from orchestrator.views import findings
 from orchestrator.views.document import Document, Folded, Heading, Item, Paragraph, Piece, to_markdown
 from orchestrator.views.grid import Cell, Grid

@@ -12,7 +12,7 @@ from orchestrator.results.metrics import COLUMNS, is_missing
 from orchestrator.results.naming import is_eager
 from orchestrator.results.overview import SECTION
 from orchestrator.results.performance import MEASURED_EAGER
-from orchestrator.results.statistics import FASTER, SLOWER, Estimate, verdict
+from orchestrator.statistics import FASTER, SLOWER, Estimate, verdict
 from orchestrator.views.grid import Cell, Spanning
 from orchestrator.words import plural
 

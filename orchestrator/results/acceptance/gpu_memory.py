@@ -9,7 +9,7 @@ from orchestrator.results.acceptance.checks import ANOTHER, Seen, about, in_rang
 from orchestrator.results.acceptance.self_test import Check, ended, risen
 from orchestrator.results.load import JobOutcome, figure, items
 from orchestrator.results.metrics import MIB
-from orchestrator.results.statistics import UNPAIRED
+from orchestrator.statistics import UNPAIRED
 
 EXACT_MIB = 1.0
 DEVICE_MIB = 4.0

@@ -16,7 +16,7 @@ from orchestrator.records import EAGER, HARMLESS, PASS, PluginSpec
 from orchestrator.results.load import JobOutcome, fact, figure, items
 from orchestrator.results.metrics import MIB, MS
 from orchestrator.results.naming import measure_kind, telling
-from orchestrator.results.statistics import NOISE, SLOWER
+from orchestrator.statistics import NOISE, SLOWER
 from orchestrator.words import plural
 
 SUITE = "self_test"

@@ -151,12 +151,28 @@ def _moments(values: Sequence[float]) -> tuple[float, float]:
     return mean, math.fsum((value - mean) ** 2 for value in values) / max(len(values) - 1, 1)
 
 
-def over_rounds(rounds: Sequence[Estimate], confidence: float = CONFIDENCE) -> Estimate:
+@dataclass(frozen=True)
+class Others:
+    """How much the rounds of the sweep's other rows differ (`orchestrator.deciding.others_of`).
+
+    `variance` of a round's logarithm, and the degrees of freedom that it counts for beside a row's own.
+    """
+
+    variance: float
+    freedom: float
+
+
+def over_rounds(rounds: Sequence[Estimate], confidence: float = CONFIDENCE, others: Others | None = None) -> Estimate:
     """Combine the rounds of one job: their median, with an interval from Student's t on the rounds' log-ratios.
 
     Each round is one observation, whatever its number of pairs: what differs between processes is what the
-    interval must hold. One round returns itself. Two rounds give an honest and very wide interval
+    interval must hold. One round returns itself. Two rounds alone give an honest and very wide interval
     (t = 12.7 standard errors).
+
+    Few rounds say little of their own spread. So the variance is moderated by that of the sweep's `others`, as if f
+    more degrees of freedom had been seen with theirs: (f s0^2 + (n - 1) s^2) / (f + n - 1), with Student's quantile of
+    f + n - 1 (Smyth, Stat. Appl. Genet. Mol. Biol. 3, 2004). Without others it is the row's own; so it is where that is
+    larger than 95 % of rows like the others have it, by the F distribution: such a row is not like them.
 
     The median, because a shared machine now and then disturbs a whole process, and with it a whole round. Against the
     mean of three rounds the standard deviation of a small BERT's speed-up fell from 2.3 to 0.8 % over 10 sweeps, from
@@ -174,9 +190,22 @@ def over_rounds(rounds: Sequence[Estimate], confidence: float = CONFIDENCE) -> E
     count = len(rounds)
     logs = [math.log(estimate.value) for estimate in rounds]
     middle, (_, variance) = statistics.median(logs), _moments(logs)
-    error, within = math.sqrt(variance * median_variance(count)), _within(rounds)
-    half = max(student(count - 1, confidence) * error, within)
-    return Estimate(*_around(middle, half), ROUNDS, count, error, count - 1, within)
+    freedom = count - 1.0
+    if others is not None and variance <= _largest_ratio(freedom, others.freedom) * others.variance:
+        freedom += others.freedom
+        variance = (others.freedom * others.variance + (count - 1) * variance) / freedom
+    error = math.sqrt(variance * median_variance(count))
+    within = _within(rounds) * _normal(confidence) / _normal(CONFIDENCE)
+    half = max(student(freedom, confidence) * error, within)
+    return Estimate(*_around(middle, half), ROUNDS, count, error, freedom, within)
+
+
+@functools.cache
+def _largest_ratio(freedom: float, of_others: float, confidence: float = CONFIDENCE) -> float:
+    """Return the quantile of the F distribution: how much larger than the others' a variance like theirs comes out."""
+    from scipy import special
+
+    return float(special.fdtri(freedom, of_others, confidence))
 
 
 def median_variance(count: int) -> float:
