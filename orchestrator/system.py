@@ -43,6 +43,7 @@ KEPT = (
 """... but for what says where code is found."""
 PLACES = ("_PATH", "_DIR", "_HOME")
 """Ends of the names of variables that say where something is, not what it does."""
+CPUS = Path("/sys/devices/system/cpu")
 
 
 def host() -> dict[str, Any]:
@@ -163,6 +164,23 @@ def cpu_flags() -> str:
         if line.startswith(("flags", "Features")):
             return line.partition(":")[2].strip()
     return ""
+
+
+def last_level_cache(threads: int) -> int | None:
+    """Return the bytes of the last-level caches that so many threads of this process can use; None if it is not told.
+
+    Where the CPU has several, each thread may have one of its own: the largest, as many as there are threads.
+    """
+    found: dict[str, tuple[int, int]] = {}  # CPUs that share a cache -> level, bytes; of several the highest level
+    for cpu in os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ():
+        for folder in Path(CPUS, f"cpu{cpu}", "cache").glob("index*"):
+            with contextlib.suppress(OSError, ValueError):  # a file that this kernel or machine does not have
+                level = int(Path(folder, "level").read_text())
+                size = 1024 * int(Path(folder, "size").read_text().strip().removesuffix("K"))
+                sharing = Path(folder, "shared_cpu_list").read_text().strip()
+                found[sharing] = max(found.get(sharing, (0, 0)), (level, size))
+    last = max((level for level, _ in found.values()), default=0)
+    return sum(sorted((size for level, size in found.values() if level == last), reverse=True)[:threads]) or None
 
 
 def _version(package: str) -> str | None:

@@ -218,6 +218,15 @@ def test_what_a_step_achieves_is_eagers_work_over_each_compilers_own_time(
         assert row["peak_source"] == (work.get("peak_source") if isinstance(work, dict) else None)
 
 
+def test_of_peaks_that_each_round_measured_the_highest_counts(tmp_path: Path) -> None:
+    made = synthetic.SyntheticSweep(tmp_path)
+    for number, (peak, moved) in enumerate([(1e12, 2e11), (2e12, 1e11), (None, None)]):
+        work = WORK | {"peak_flop_per_s": peak, "peak_bytes_per_s": moved}
+        made.performance("A", "eager", number, latency=0.1, work=work)
+    (row,) = rows(build(made.write()).performance)
+    assert (row["mfu_percent"], row["of_bandwidth_percent"]) == pytest.approx((1.0, 0.5))
+
+
 @pytest.mark.parametrize(("measured", "expected"), [(None, 4.0), ({RAN_EAGER: "a limit"}, None)])
 def test_a_ratio_of_steps_back_to_back_has_no_clock_in_it(
     measured: dict[str, str] | None, expected: float | None, tmp_path: Path

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 import torch
 from support.measuring import QUICK, Broken, NetBuilder, context
 
+from orchestrator import system
 from orchestrator.compilers.dynamo import TorchCompile
 from orchestrator.compilers.eager import Eager
 from orchestrator.measures import flops
@@ -374,7 +376,8 @@ def test_flops_are_exact(tmp_path: Path, mode: Any, flops: int) -> None:
     assert row["parameters"] == 16 * 32 + 32 + 64 + 32 * 4 + 4
     assert row["achieved_gflop_per_s"] == pytest.approx(row["step_gflop"] / row["step_s"])
     assert "eager_step_s" not in row
-    assert "peak_gflop_per_s" not in row
+    assert row["of_peak_percent"] == pytest.approx(100 * row["achieved_gflop_per_s"] / row["peak_gflop_per_s"])
+    assert row["peak_source"] == "measured on this CPU, float32"
     assert len(seen.samples[0].values) == 4
     modules = {found["module"]: found["forward_gflop"] * 1e9 for found in rows(seen, "flops_by_module")}
     assert modules == pytest.approx({"first": 2 * 8 * 16 * 32, "last": 2 * 8 * 32 * 4})
@@ -460,7 +463,8 @@ def test_traffic_is_what_operators_read_and_write() -> None:
 
 
 def test_a_peak_is_never_invented() -> None:
-    assert peak(CPU, "float32") is None
+    other = torch.device("mps")
+    assert peak(other, "float32") is bandwidth(other) is None
 
 
 @pytest.mark.parametrize(
@@ -475,6 +479,9 @@ def test_a_peak_is_never_invented() -> None:
         ("NVIDIA H200", "bfloat16", 989.5),
         ("NVIDIA B200", "bfloat16", 2250.0),
         ("NVIDIA L40S", "float32", 91.6),
+        ("NVIDIA L40S", "bfloat16", 362.05),
+        ("NVIDIA GH200 480GB", "bfloat16", 989.5),
+        ("NVIDIA GeForce RTX 5090", "float16", 209.5),
         ("NVIDIA L4", "bfloat16", 121.0),
         ("NVIDIA A10", "bfloat16", 125.0),
         ("NVIDIA A100 80GB PCIe", "float16", 312.0),
@@ -494,9 +501,9 @@ def test_a_peak_is_that_of_the_whole_name(
 
 def test_every_device_with_a_peak_has_a_bandwidth_by_its_whole_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert peaks.PEAKS.keys() == peaks.BANDWIDTH.keys()
-    assert bandwidth(CPU) is None
     for name, expected in (
         ("NVIDIA H100 80GB HBM3", 3.35e12),
+        ("NVIDIA B200", 7.7e12),
         ("NVIDIA GeForce RTX 4090", 1.008e12),
         ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", None),
     ):
@@ -531,7 +538,9 @@ def test_the_baseline_says_what_its_step_has_to_do(tmp_path: Path, mode: Any, fl
     work = seen.facts["work"]
     assert work["flops"] == flops
     assert moved is None or work["bytes"] == moved
-    assert work["peak_flop_per_s"] is work["peak_bytes_per_s"] is work["peak_source"] is None, "a CPU has no data sheet"
+    assert work["peak_source"] == "measured on this CPU, float32"
+    assert work["peak_flop_per_s"] > 1e8
+    assert work["peak_bytes_per_s"] > 1e8
     assert list(seen.facts["memory"]["phases"])[-1] == "work", "after all that is timed, and in no phase of it"
 
 
@@ -554,6 +563,93 @@ def test_a_step_that_cannot_be_counted_keeps_its_times_and_says_why(
     why = "the step's FLOPs and bytes could not be counted: AssertionError: no formula for these shapes"
     assert seen.facts["notes"] == [why]
     assert any(samples.metric == "latency" for samples in seen.samples)
+
+
+def test_a_cpus_peak_is_the_fastest_of_products_that_grow_until_one_would_take_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of 2e10 FLOP/s at most 1e9 are done in 50 ms: 512 x 512 x 512 is 2.7e8, 1024 x 1024 x 1024 is 2.1e9."""
+    made: list[tuple[int, ...]] = []
+
+    def multiplied(left: torch.Tensor, right: torch.Tensor) -> None:
+        assert left.dtype == right.dtype == torch.float16
+        made.append((*left.shape, len(right)))
+
+    def seconds(call: Callable[[], Any]) -> float:
+        call()
+        rows, depth, columns = made[-1]
+        return 2 * rows * depth * columns / (2e10 if rows == 256 else 1e10)
+
+    monkeypatch.setattr(torch.nn.functional, "linear", multiplied)
+    monkeypatch.setattr(peaks, "_fastest", seconds)
+    found = peak(CPU, "amp_float16")
+    assert found is not None
+    assert (found.flop_per_s, found.source) == (pytest.approx(2e10), "measured on this CPU, float16")
+    assert made == [(64, 4096, 64), (256, 256, 256), (512, 512, 512)]
+
+
+@pytest.mark.parametrize(("cache", "size"), [(2**20, 4 * 2**20), (None, 2**28)])
+def test_a_cpus_bandwidth_is_that_of_arrays_its_caches_cannot_hold(
+    cache: int | None, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is counted: an array of `size` read; one read and one written; one read and written."""
+    took = iter((1.0, 4.0, 1.6))
+    sizes: list[int] = []
+
+    def ones(count: int, **_: Any) -> torch.Tensor:
+        sizes.append(4 * count)
+        return torch.zeros(1)
+
+    monkeypatch.setattr(torch, "ones", ones)
+    monkeypatch.setattr(peaks, "last_level_cache", lambda threads: cache)
+    monkeypatch.setattr(peaks, "_fastest", lambda call: next(took))
+    assert bandwidth(CPU) == pytest.approx(2 * size / 1.6)
+    assert sizes == [size, size]
+
+
+@pytest.mark.parametrize(("threads", "expected"), [(1, 96), (2, 128), (16, 128)])
+def test_each_thread_may_have_a_last_level_cache_of_its_own(
+    threads: int, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four CPUs in two pairs, each with a third level of its own: 32 and 96 MiB. Another process's CPU has a larger."""
+    caches = {"0": (2, "1024K", "{cpu}"), "1": (3, "{third}K", "{pair}"), "2": (None, "8K", "0-3")}
+    for cpu, pair, third in ((0, "0-1", 32), (1, "0-1", 32), (2, "2-3", 96), (3, "2-3", 96), (4, "4", 512)):
+        for index, (level, size, shared) in caches.items():
+            folder = tmp_path / f"cpu{cpu}" / "cache" / f"index{index}"
+            folder.mkdir(parents=True)
+            for name, value in (("level", level), ("size", size), ("shared_cpu_list", shared)):
+                if value is not None:
+                    (folder / name).write_text(f"{value}\n".format(cpu=cpu, pair=pair, third=third * 1024))
+    monkeypatch.setattr(system, "CPUS", tmp_path)
+    monkeypatch.setattr(system.os, "sched_getaffinity", lambda process: {0, 1, 2, 3})
+    assert system.last_level_cache(threads) == expected * 2**20
+    monkeypatch.setattr(system, "CPUS", tmp_path / "nothing")
+    assert system.last_level_cache(threads) is None
+
+
+def test_the_fastest_of_calls_is_not_the_one_that_was_disturbed(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter((0.0, 0.0, 9.0, 9.0, 11.0, 11.0, 12.0, 12.0))
+    monkeypatch.setattr(peaks.time, "perf_counter", lambda: next(clock))
+    called: list[None] = []
+    monkeypatch.setattr(peaks, "ENOUGH_S", 0.0)
+    assert peaks._fastest(lambda: called.append(None)) == 1.0
+    assert len(called) == 3
+
+
+def test_a_cpu_without_room_for_the_arrays_has_no_bandwidth_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peaks, "available", lambda: 100 * 2**20)
+    monkeypatch.setattr(peaks, "last_level_cache", lambda threads: 16 * 2**20)
+    seen = context(tmp_path, Eager(), "eager")
+    assert QUICK.run(seen).status == PASS
+    assert seen.facts["work"]["peak_flop_per_s"] > 0
+    assert seen.facts["work"]["peak_bytes_per_s"] is None
+    (why,) = seen.facts["notes"]
+    assert why == (
+        "what the CPU does at best could not be measured: MemoryError: two arrays of 64 MiB, larger than its caches, "
+        "of 100 MiB that are left"
+    )
 
 
 def test_convolutions_have_the_peak_of_tf32_where_torch_computes_them_so(monkeypatch: pytest.MonkeyPatch) -> None:

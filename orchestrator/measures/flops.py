@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from orchestrator import columns
 from orchestrator.columns import TableSpec
+from orchestrator.errors import in_one_line
 from orchestrator.measures.context import Context
 from orchestrator.measures.eager import eager_step
 from orchestrator.measures.timed import tensors
@@ -65,7 +66,7 @@ class Flops:
                 ),
                 columns.number(
                     "peak_gflop_per_s",
-                    "what the device's data sheet gives for dense matrices in this dtype",
+                    "what the device does at best with dense matrices in this dtype: see peak_source",
                     "GFLOP/s",
                     "higher",
                 ),
@@ -191,9 +192,10 @@ def work_of(context: Context, program: Program, step: Callable[[], Any]) -> dict
     """Return what one eager step has to do at least, and what the device can: a fact of the baseline's, "work".
 
     flops: torch's count. bytes: parameters, buffers and inputs that operators work on, and the results, once in each
-    call of the model. peak_flop_per_s, peak_source, peak_bytes_per_s: of the data sheet, None where there is none.
-    Where the step cannot be counted there is nothing, and a note why. It calls `step` once more: nothing may be timed,
-    and no memory measured, after it.
+    call of the model. peak_flop_per_s, peak_source, peak_bytes_per_s: of the GPU's data sheet, or measured here on a
+    CPU (`orchestrator.probes.peaks`); None where there is none. Where the step cannot be counted there is nothing, and
+    where the CPU cannot be measured no peak; a note says why. It calls `step` once more, and takes memory: nothing may
+    be timed, and no memory measured, after it.
     """
     with context.phase("work"):
         make_ready(step)
@@ -202,14 +204,19 @@ def work_of(context: Context, program: Program, step: Callable[[], Any]) -> dict
         except Exception as error:  # noqa: BLE001 - formulas refuse shapes and operators: the times that were taken stand
             context.note(f"the step's FLOPs and bytes could not be counted: {type(error).__name__}: {error}")
             return {}
-    flops = counter.get_total_flops()
-    best = peak(context.device, context.workload.dtype, convolutions(counter) / flops) if flops else None
+        flops = counter.get_total_flops()
+        best = moves = None
+        try:
+            best = peak(context.device, context.workload.dtype, convolutions(counter) / flops) if flops else None
+            moves = bandwidth(context.device)
+        except (RuntimeError, MemoryError) as error:  # a limit of memory: what was measured before stands
+            context.note(f"what the CPU does at best could not be measured: {in_one_line(error)}")
     return {
         "flops": flops,
         "bytes": moved,
         "peak_flop_per_s": None if best is None else best.flop_per_s,
         "peak_source": None if best is None else best.source,
-        "peak_bytes_per_s": bandwidth(context.device),
+        "peak_bytes_per_s": moves,
     }
 
 

@@ -256,11 +256,15 @@ def _queued_speedup(passed: Sequence[JobOutcome], eager: Sequence[JobOutcome]) -
 def _utilisation(counted: Sequence[JobOutcome], latency_ms: float | None) -> Row:
     """How fast the eager step's work gets done, and which share of the device's peaks that is.
 
-    `counted`: jobs of which one says what the work is: eager's.
+    `counted`: jobs of which some say what the work is: eager's, one a round. A CPU's peaks are measured in each: the
+    highest count, for what disturbs them makes them lower.
     """
-    work = next((found for one in counted if figure(found := fact(one.facts, "work"), "bytes") is not None), None)
-    flops, least, peak, bandwidth = (
-        figure(work, key) for key in ("flops", "bytes", "peak_flop_per_s", "peak_bytes_per_s")
+    works = [found for one in counted if figure(found := fact(one.facts, "work"), "bytes") is not None]
+    work = works[0] if works else None
+    flops, least = figure(work, "flops"), figure(work, "bytes")
+    peak, bandwidth = (
+        max((value for one in works if (value := figure(one, key)) is not None), default=None)
+        for key in ("peak_flop_per_s", "peak_bytes_per_s")
     )
     seconds_of_step = latency_ms / metrics.MS if latency_ms else None
     speed, moved = (amount / seconds_of_step if amount and seconds_of_step else None for amount in (flops, least))
