@@ -31,8 +31,10 @@ from orchestrator.execution.devices import Turn
 from orchestrator.execution.environment import worker_environment
 from orchestrator.execution.lock import locked
 from orchestrator.execution.processes import Processes
-from orchestrator.execution.scheduler import Scheduler, Settings, standing_results
+from orchestrator.execution.scheduler import Scheduler
+from orchestrator.execution.settings import Settings
 from orchestrator.execution.shard import run_shard
+from orchestrator.execution.standing import standing_results
 from orchestrator.planning.shards import cut
 from orchestrator.plugins import PACKAGES_VARIABLE
 from orchestrator.records import (

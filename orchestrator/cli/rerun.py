@@ -24,7 +24,7 @@ from orchestrator.words import some
 if TYPE_CHECKING:
     from orchestrator.comparison.environments import Conditions
     from orchestrator.comparison.reproduction import Reproduction
-    from orchestrator.execution.scheduler import Settings
+    from orchestrator.execution.settings import Settings
     from orchestrator.records import JobSpec
     from orchestrator.results.load import SweepResults
     from orchestrator.results.tables import Table
@@ -136,7 +136,7 @@ def _rerun(asked: argparse.Namespace, replay: _Replay, argv: Sequence[str]) -> t
     from orchestrator.cli.running import INTERRUPTED, run_and_finish, run_stored
     from orchestrator.cli.trust import allow, tell
     from orchestrator.comparison.reproduction import CHANGED, FAILS_AGAIN, UNFINISHED, tables
-    from orchestrator.execution.scheduler import Settings
+    from orchestrator.execution.settings import Settings
     from orchestrator.planning.trust import would_run
     from orchestrator.views import rerun as reproduced
     from orchestrator.views.commands import shown

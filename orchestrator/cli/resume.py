@@ -7,7 +7,8 @@ from orchestrator.cli.trust import allow, tell
 from orchestrator.comparison.environments import conditions
 from orchestrator.errors import UsageError
 from orchestrator.execution.ownership import claim, is_own
-from orchestrator.execution.scheduler import Settings, standing_results
+from orchestrator.execution.settings import Settings
+from orchestrator.execution.standing import standing_results
 from orchestrator.planning import machine, provenance
 from orchestrator.planning.resume import Asked, with_execution
 from orchestrator.planning.trust import would_run

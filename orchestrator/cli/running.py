@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from orchestrator.cli.finish import finish
 from orchestrator.execution.lock import InUse
 from orchestrator.execution.observer import Observer
-from orchestrator.execution.scheduler import Settings
+from orchestrator.execution.settings import Settings
 from orchestrator.execution.shard import run_shard
 from orchestrator.records import JobResult, JobSpec
 from orchestrator.store import JobGraph, SweepFolder

@@ -13,9 +13,7 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from orchestrator.errors import UsageError
 from orchestrator.execution import space
@@ -27,14 +25,14 @@ from orchestrator.execution.interrupts import Interrupts
 from orchestrator.execution.observer import Observer
 from orchestrator.execution.processes import Event, Launch, Processes
 from orchestrator.execution.scratch import Scratch, remove
+from orchestrator.execution.settings import Settings
+from orchestrator.execution.standing import standing_results
 from orchestrator.execution.temporary import Temporary
 from orchestrator.execution.toolchain import Toolchains
 from orchestrator.records import (
     HARMLESS,
     INFRASTRUCTURE,
-    NEED_REQUIRES_SUCCESS,
     REFERENCE_MEASURE,
-    SUCCESSES,
     Failure,
     JobResult,
     JobSpec,
@@ -45,48 +43,6 @@ from orchestrator.system import oom_kills
 DUMP_S = 0.2  # for a process that is killed for its time-out to write its stacks into its log
 KILL_S = 30.0  # for a killed process group to be gone; then its server is killed too
 POLL_S = 0.1  # between looks at a device that somebody else has: the kernel tells nobody that it is free
-SMALLEST = {"parallel": 1}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How a shard is run.
-
-    retries: more attempts for a job whose result is `infrastructure`, or that SIGKILL ended; no other is retried.
-    parallel: how many accuracy and reference jobs may run at a time; jobs that time something run alone.
-    memory_limit_gib: private memory that a worker may have; None = no limit but the machine's.
-    keep_caches, keep_references: leave compile caches and reference tensors in the folder.
-    stop_on_failure: start no more jobs after the first that fails.
-    online: jobs may use the network.
-    hang_s: seconds from the request to a worker's first instruction, the server's imports included.
-    device_lock: run no timing job while another sweep on this machine runs one on the same device.
-    disk_reserve_mib: start no job when the disk has less room than this.
-    """
-
-    retries: int = 1
-    parallel: int = 1
-    memory_limit_gib: float | None = None
-    keep_caches: bool = False
-    keep_references: bool = False
-    stop_on_failure: bool = False
-    online: bool = False
-    hang_s: float = 180.0
-    device_lock: bool = True
-    disk_reserve_mib: float = 100.0
-
-    @classmethod
-    def of(cls, points: Sequence[Any]) -> Settings:
-        """Return the settings of a sweep with these grid points: they share their `execution`, but for the jobs'.
-
-        Raises UsageError for a stored value that is none.
-        """
-        execution = points[0].get("execution", {}) if points else {}
-        asked = {**execution, "online": points[0].get("online", False)} if points else {}
-        found = {field.name: asked[field.name] for field in dataclasses.fields(cls) if field.name in asked}
-        for name, value in found.items():
-            if not _fits(name, value):
-                raise UsageError(f"the sweep's header is damaged: {name} is {str(value)[:80]!r}")
-        return cls(**found)
 
 
 class Scheduler:
@@ -308,51 +264,6 @@ def _writing(store: SweepFolder, what: str) -> Iterator[None]:
         raise UsageError(
             f"{what} {store}: {error}. What is there stays valid: repair this, then resume the sweep"
         ) from error
-
-
-def _fits(name: str, value: Any) -> bool:
-    """Tell whether what a folder holds may be a setting's value: of its kind, and not less than its smallest."""
-    default = getattr(Settings, name)
-    if isinstance(default, bool):
-        return isinstance(value, bool)
-    if value is None:
-        return default is None
-    kinds = (int,) if isinstance(default, int) else (int, float)
-    return type(value) in kinds and value >= SMALLEST.get(name, 0)
-
-
-def standing_results(store: SweepFolder, jobs: Sequence[JobSpec]) -> dict[str, JobResult]:
-    """Return the results that need no other run, without their samples and facts (`agenda.gist`).
-
-    Not those that are `infrastructure` or cannot be read; not that of a reference, when a job that compares with it is
-    still to be run and its tensors were removed, or that job could not use them (`infrastructure`); and not one that
-    was handed down from a job whose own does not stand.
-    """
-    results, again = {}, set()
-    for job in jobs:
-        result = store.read_result(job.id)
-        if isinstance(result, JobResult) and result.status == INFRASTRUCTURE:
-            again.add(job.id)
-        elif isinstance(result, JobResult):
-            results[job.id] = gist(result)
-    for job in jobs:
-        if job.id not in results and not job.verdict:
-            for need in job.needs:
-                found = results.get(need.job) if need.kind == "reference" else None
-                useless = job.id in again or not store.reference(need.job).is_dir()
-                if found and found.status in SUCCESSES and useless:
-                    del results[need.job]
-    for job in jobs:  # each behind those it needs
-        failure = results[job.id].failure if job.id in results else None
-        if failure is not None and failure.kind == "dependency" and not _fails(job, results):
-            del results[job.id]
-    return results
-
-
-def _fails(job: JobSpec, results: Mapping[str, JobResult]) -> bool:
-    """Return whether a job that this one needs has a result that stands, and did not end well."""
-    needed = [results.get(need.job) for need in job.needs if NEED_REQUIRES_SUCCESS[need.kind]]
-    return any(result is not None and result.status not in SUCCESSES for result in needed)
 
 
 def verdict_result(job: JobSpec) -> JobResult:

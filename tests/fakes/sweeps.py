@@ -1,6 +1,6 @@
 """Job graphs with known edges, and a scheduler run over them as a program of its own.
 
-python -m fakes.sweeps FOLDER SETTINGS      (SETTINGS: JSON of `orchestrator.execution.scheduler.Settings`)
+python -m fakes.sweeps FOLDER SETTINGS      (SETTINGS: JSON of `orchestrator.execution.settings.Settings`)
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from orchestrator.execution.environment import worker_environment
 from orchestrator.execution.lock import locked
 from orchestrator.execution.observer import PlainObserver
 from orchestrator.execution.processes import Processes
-from orchestrator.execution.scheduler import Scheduler, Settings
+from orchestrator.execution.scheduler import Scheduler
+from orchestrator.execution.settings import Settings
 from orchestrator.records import (
     JUDGED,
     REFERENCE_KIND,
