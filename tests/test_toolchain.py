@@ -39,7 +39,7 @@ class Making:
     def __init__(self, seconds: float = 0.0, fails: str = "") -> None:
         self.seconds, self.fails, self.parts = seconds, fails, list[str]()
 
-    def __call__(self, part: str, folder: Path, environment: Mapping[str, str]) -> float:
+    def __call__(self, part: str, folder: Path, environment: Mapping[str, str], stop: threading.Event) -> float:
         self.parts.append(part)
         write_part(part, folder)
         time.sleep(self.seconds)
@@ -158,7 +158,7 @@ def test_the_key_changes_with_all_that_changes_it(monkeypatch: pytest.MonkeyPatc
 def test_who_is_killed_leaves_nothing_half_made(home: Path, cache: Path) -> None:
     code = (
         "import os, signal, test_toolchain as t\n"
-        "def make(part, folder, environment):\n"
+        "def make(part, folder, environment, stop):\n"
         "    t.write_part(part, folder)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
         "t.Toolchains(t.worker_environment(), make).prepare(t.job())"
@@ -239,7 +239,7 @@ def test_a_folder_that_others_can_have_made_is_refused(
 
 def test_what_the_process_said_last_is_the_reason(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"^nonsense: KeyError: 'nonsense'$"):
-        run_part("nonsense", tmp_path, {**worker_environment(), "TORCHINDUCTOR_VEC_ISA_OK": "0"})
+        run_part("nonsense", tmp_path, {**worker_environment(), "TORCHINDUCTOR_VEC_ISA_OK": "0"}, threading.Event())
 
 
 def test_what_it_took_is_no_difference_between_sweeps_but_that_it_is_missing() -> None:

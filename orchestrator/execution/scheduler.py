@@ -3,7 +3,8 @@
 Every job that is taken up ends with exactly one result file: the worker's, or one written here that says what became
 of the process. Jobs with a valid result are not run again, so running a folder twice is how a sweep is resumed.
 
-A job that times something has the machine to itself, and its device even if others run a sweep on this machine
+Which job starts next, and beside which others, is the policy's to say (`orchestrator.execution.policy`). A job that
+times something has the machine to itself, and its device even if others run a sweep on this machine
 (`orchestrator.execution.devices`). The scheduler blocks while jobs run: it costs them nothing.
 """
 
@@ -17,18 +18,19 @@ from collections.abc import Iterator, Sequence
 
 from orchestrator.errors import UsageError
 from orchestrator.execution import space
-from orchestrator.execution.agenda import Agenda, gist, is_shareable
-from orchestrator.execution.death import Attempt, may_be_chance, result_of_death
+from orchestrator.execution.agenda import Agenda, gist
+from orchestrator.execution.death import Attempt, may_be_chance, may_be_neighbours, result_of_death
 from orchestrator.execution.devices import Devices, Turn
 from orchestrator.execution.environment import job_environment, worker_environment
 from orchestrator.execution.interrupts import Interrupts
 from orchestrator.execution.observer import Observer
+from orchestrator.execution.policy import Policy, Room
 from orchestrator.execution.processes import Event, Launch, Processes
 from orchestrator.execution.scratch import Scratch, remove
 from orchestrator.execution.settings import Settings
 from orchestrator.execution.standing import standing_results
 from orchestrator.execution.temporary import Temporary
-from orchestrator.execution.toolchain import Toolchains
+from orchestrator.execution.toolchain import Preparation, Toolchains
 from orchestrator.records import (
     HARMLESS,
     INFRASTRUCTURE,
@@ -68,7 +70,12 @@ class Scheduler:
         self._temporary = Temporary(store, jobs)
         self._toolchains = Toolchains(worker_environment(settings.online))
         self._devices = Devices(store, enabled=settings.device_lock)
-        self._next: tuple[JobSpec, Turn] | None = None  # may start, and waits for its device
+        self._policy = Policy(Room(settings.parallel, lambda job: processes.memory(job.id)))
+        for job in jobs:
+            if job.id in results:
+                self._policy.room.saw(job, results[job.id])
+        self._next: tuple[JobSpec, Turn, Preparation] | None = None  # is to start, and waits for device and toolchain
+        self._tried: dict[str, int] = {}  # of jobs that are to be run again alone: how often they were
         self._attempts: dict[str, Attempt] = {}
         self._stopping = False
         self._shortage: str | None = None
@@ -99,32 +106,40 @@ class Scheduler:
     # -- starting
 
     def _start_ready(self) -> None:
-        while not self._stopping and self._has_room():
+        while not self._stopping:
             if self._next is None:
-                job = self._agenda.take(beside_others=bool(self._attempts))
+                job = self._policy.choose(self._agenda, [attempt.job for attempt in self._attempts.values()])
                 if job is None:
                     return
+                self._agenda.take(job)
                 result = verdict_result(job) if job.verdict else self._agenda.hopeless(job)
                 if result is not None:
                     self._write(result)
                     self._finish(job, result)
                     continue
-                self._next = job, self._devices.turn(job)
-            job, turn = self._next
-            before = turn.reason
-            if not turn.come():
-                if turn.reason != before:
-                    self._observer.waiting(job, turn.reason)
+                self._next = job, self._devices.turn(job), Preparation(self._toolchains, job)
+            job, turn, preparation = self._next
+            if not (self._has_come(job, turn) and self._has_come(job, preparation)):
                 return
             self._next = None
-            self._start(job, 1, turn)
-        if self._stopping and self._next is not None:
-            self._next[1].leave()
-            self._next = None
+            self._start(job, self._tried.get(job.id, 0) + 1, turn)
+        self._leave_next()
 
-    def _has_room(self) -> bool:
-        alone = any(not is_shareable(attempt.job) for attempt in self._attempts.values())
-        return not self._attempts or (not alone and len(self._attempts) < self._settings.parallel)
+    def _has_come(self, job: JobSpec, way: Turn | Preparation) -> bool:
+        """Return whether a job has its device, or its toolchain; say what it waits for."""
+        if isinstance(way, Preparation) and self._attempts and not self._toolchains.has(job):
+            return False  # how long it takes is measured: nothing may run beside it
+        before = way.reason
+        has_come = way.come()
+        if not has_come and way.reason != before:
+            self._observer.waiting(job, way.reason)
+        return has_come
+
+    def _leave_next(self) -> None:
+        if self._next is not None:
+            for way in self._next[1:]:
+                way.leave()
+            self._next = None
 
     def _start(self, job: JobSpec, number: int, turn: Turn) -> None:
         self._shortage = space.shortage(self._store, self._settings.disk_reserve_mib)
@@ -132,7 +147,6 @@ class Scheduler:
             turn.leave()
             self._stopping = True
             return
-        self._toolchains.prepare(job, lambda what: self._observer.waiting(job, what))
         self._observer.started(job)
         now = time.monotonic()
         attempt = Attempt(
@@ -144,7 +158,10 @@ class Scheduler:
             deadline=now + self._settings.hang_s,
             log_start=0,
             oom_kills=oom_kills(),
+            beside=bool(self._attempts),
         )
+        for other in self._attempts.values():
+            other.beside = True
         self._attempts[job.id] = attempt
         limit = self._settings.memory_limit_gib
         try:
@@ -175,7 +192,7 @@ class Scheduler:
             attempt.log_start = self._store.log_file(job.id).stat().st_size
         cache = self._scratch.fresh_cache(job)
         self._toolchains.seed(cache, job)
-        return job_environment(cache, self._temporary.fresh(job), job)
+        return job_environment(cache, self._temporary.fresh(job), job, self._policy.room.compile_threads(job))
 
     # -- while they run
 
@@ -214,7 +231,9 @@ class Scheduler:
     # -- ending
 
     def _end(self, attempt: Attempt, code: int | None, message: str) -> None:
-        """A worker's result stands, whatever became of the process after it; `infrastructure` is tried again."""
+        """A worker's result stands, whatever became of the process after it; `infrastructure` is tried again, and alone
+        what others may have caused that ran beside it.
+        """
         job = attempt.job
         del self._attempts[job.id]
         found = self._store.read_result(job.id)
@@ -223,8 +242,16 @@ class Scheduler:
         else:
             result = result_of_death(self._store, attempt, code, message, found)
             chance = result.status == INFRASTRUCTURE or may_be_chance(attempt, code)
-        if chance and attempt.number <= self._settings.retries and not self._stopping:
-            self._start(job, attempt.number + 1, attempt.turn)
+        again = chance and attempt.number <= self._settings.retries
+        if (again or may_be_neighbours(attempt, result.status)) and not self._stopping:
+            if not attempt.beside:
+                self._start(job, attempt.number + 1, attempt.turn)
+                return
+            attempt.turn.leave()
+            self._store.result_file(job.id).unlink(missing_ok=True)  # whoever stops the run now must not find it
+            self._temporary.finished(job)
+            self._tried[job.id] = attempt.number
+            self._agenda.again(job)
             return
         attempt.turn.leave()
         result = dataclasses.replace(result, attempt=attempt.number)
@@ -233,7 +260,9 @@ class Scheduler:
         self._finish(job, result)
 
     def _finish(self, job: JobSpec, result: JobResult) -> None:
-        self._agenda.done(job, gist(result))
+        seen = gist(result)
+        self._agenda.done(job, seen)
+        self._policy.room.saw(job, seen)
         with _writing(self._store, f"the shared folders of job {job.id} cannot be removed from"):
             self._scratch.finished(job)
         self._temporary.finished(job)
@@ -247,8 +276,7 @@ class Scheduler:
             self._processes.kill(attempt.job.id)
             attempt.turn.leave()
             self._temporary.finished(attempt.job)
-        if self._next is not None:
-            self._next[1].leave()
+        self._leave_next()
 
     def _write(self, result: JobResult) -> None:
         with _writing(self._store, f"the result of job {result.job_id} cannot be written into"):

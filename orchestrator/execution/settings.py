@@ -9,6 +9,7 @@ from typing import Any
 
 from orchestrator.errors import UsageError
 
+AUTO = "auto"
 SMALLEST = {"parallel": 1}
 
 
@@ -17,7 +18,8 @@ class Settings:
     """How a shard is run.
 
     retries: more attempts for a job whose result is `infrastructure`, or that SIGKILL ended; no other is retried.
-    parallel: how many accuracy and reference jobs may run at a time; jobs that time something run alone.
+    parallel: how many jobs that time nothing may run at a time; AUTO = as many as there are cores and memory for
+        (`orchestrator.execution.policy`). Those that time something run alone.
     memory_limit_gib: private memory that a worker may have; None = no limit but the machine's.
     keep_caches, keep_references: leave compile caches and reference tensors in the folder.
     stop_on_failure: start no more jobs after the first that fails.
@@ -28,7 +30,7 @@ class Settings:
     """
 
     retries: int = 1
-    parallel: int = 1
+    parallel: int | str = AUTO
     memory_limit_gib: float | None = None
     keep_caches: bool = False
     keep_references: bool = False
@@ -56,6 +58,8 @@ class Settings:
 def _fits(name: str, value: Any) -> bool:
     """Tell whether what a folder holds may be a setting's value: of its kind, and not less than its smallest."""
     default = getattr(Settings, name)
+    if default == AUTO:
+        return value == AUTO or (type(value) is int and value >= SMALLEST[name])
     if isinstance(default, bool):
         return isinstance(value, bool)
     if value is None:

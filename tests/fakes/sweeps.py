@@ -80,6 +80,7 @@ def make_job(
         needs=tuple(Need(job=job.id, kind=kind) for job, kind in needs),
         timeout_s=timeout_s,
         cost_s=1.0,
+        memory_bytes=1e6,
         verdict=verdict,
         kind={"accuracy": JUDGED, "reference": REFERENCE_KIND}.get(measure, TIMED),
     )
