@@ -103,7 +103,8 @@ def main() -> int:
 
     from orchestrator.execution.environment import worker_environment
     from orchestrator.execution.processes import Processes
-    from orchestrator.execution.scheduler import Scheduler, Settings
+    from orchestrator.execution.scheduler import Scheduler
+    from orchestrator.execution.settings import Settings
     from orchestrator.views.progress import Progress
 
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000

@@ -83,7 +83,8 @@ class Silent:
 def main() -> int:
     from orchestrator.execution.environment import worker_environment
     from orchestrator.execution.processes import Processes
-    from orchestrator.execution.scheduler import Scheduler, Settings
+    from orchestrator.execution.scheduler import Scheduler
+    from orchestrator.execution.settings import Settings
 
     jobs = [make_job(number) for number in range(int(sys.argv[1]) if len(sys.argv) > 1 else 200)]
     os.environ["PYTHONPATH"] = str(Path(__file__).parent)

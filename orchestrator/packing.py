@@ -37,6 +37,7 @@ def pack(jobs: Sequence[JobSpec]) -> dict[str, Any]:
             "point": job.point,
             "kind": job.kind,
             "disk_bytes": job.disk_bytes,
+            "memory_bytes": job.memory_bytes,
             "training": job.training,
         }
         for job in jobs
@@ -82,6 +83,7 @@ def _job(job: Any, workloads: dict[str, Workload], plugins: dict[str, PluginSpec
             point=None if job.get("point") is None else int(job["point"]),
             kind=None if job.get("kind") is None else str(job["kind"]),
             disk_bytes=float(job.get("disk_bytes", 0.0)),
+            memory_bytes=float(job.get("memory_bytes", 0.0)),
             training=None if job.get("training") is None else bool(job["training"]),
         )
     )

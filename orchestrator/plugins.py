@@ -283,6 +283,8 @@ class Measure(Protocol):
     `kind` says what a job of it is planned with: one of `orchestrator.records.KINDS`. An observed one may have a
     `default_batch_size: ClassVar[int]`, which stands for the suite's where none is asked for, and, where it compares
     results, `deterministic: ClassVar[bool] = True`: on CUDA its process is made deterministic as that of a judged one.
+    `shareable: ClassVar[bool]`: whether its jobs run beside others that time nothing. A judged one's do, unless it says
+    no; an observed one's do if it says yes: it times nothing, and does not ask how much memory there is.
     One with the options `tolerance`, `cosine` and `larger_multiplier` gets the suite's.
 
     One that finds more than samples declares its tables, `TABLES: ClassVar[Mapping[str, TableSpec]]`

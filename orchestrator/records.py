@@ -163,6 +163,7 @@ class JobSpec:
     `cost_s` is the planner's estimate, in seconds; `point` is the grid point of the sweep that asked for it, or for
     what needs it (its place among `store.Sweep.points`); `kind` is one of `KINDS`, None where it was imported;
     `disk_bytes` is what it leaves on the disk for the jobs that need it, at least, in the planner's estimate;
+    `memory_bytes` is what its process takes of the machine's memory, in the planner's estimate, 0 where there is none;
     `training` says whether its mode differentiates the model, None where nobody has asked its class.
     """
 
@@ -180,6 +181,7 @@ class JobSpec:
     point: int | None = None
     kind: str | None = None
     disk_bytes: float = 0.0
+    memory_bytes: float = 0.0
     training: bool | None = None
 
     @property

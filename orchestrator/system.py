@@ -17,6 +17,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 PACKAGES = (
     *("torch", "transformers", "triton", "numpy", "safetensors", "onnxruntime", "openvino", "torchao", "timm"),
     *("torchvision", "torch-tensorrt", "hydra-core", "omegaconf", "nvidia-cublas", "nvidia-cublas-cu12"),
@@ -26,8 +28,21 @@ VARIABLES = (
     *("MALLOC_", "HF_HUB_OFFLINE", "CUBLAS_", "NCCL_", "DNNL_", "ONEDNN_", "CXX", "CC", "LC_ALL", "PYTHONHASHSEED"),
 )
 """Beginnings of the names of environment variables that change figures."""
-OF_A_JOB = frozenset({"TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "CUDA_CACHE_PATH", "PYTORCH_KERNEL_CACHE_PATH"})
-"""Set for every job, to folders of its own: they tell nothing about a machine."""
+COMPILE_THREADS = "TORCHINDUCTOR_COMPILE_THREADS"
+OF_A_JOB = frozenset(
+    {"TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "CUDA_CACHE_PATH", "PYTORCH_KERNEL_CACHE_PATH", COMPILE_THREADS}
+)
+"""Set for a job: folders of its own, its share of the cores while it compiles. They tell nothing about a machine."""
+
+OWN_GROUPS, GROUPS, CPUS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"), Path("/sys/devices/system/cpu")
+GROUP_MEMORY = (
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
+"""Of a control group, version 2 and 1: what it may have, what it has, and the line of its memory.stat with what of that
+is only cache."""
+OOM_FILES = ("memory.events", "memory.oom_control")
+"""Files of a memory group that have an `oom_kill` line, version 2 and 1."""
 
 OF_COMPILERS = ("TORCH_", "TORCHDYNAMO_", "TORCHINDUCTOR_", "TRITON_", "AOT_", "FUNCTORCH_")
 """What a compiler does: options of a compiler that no table would show, if they came from somebody's shell."""
@@ -196,10 +211,57 @@ def _assigned(name: str, text: str) -> str | None:
     return found.group(1) if found else None
 
 
+def cores() -> int:
+    """Return how many physical cores this process may use, at least 1: by its affinity, and its control group's quota.
+
+    Two hyper-threads of a core are one core; a quota of 2.5 CPUs is two.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        physical = len({_core_of(cpu) for cpu in os.sched_getaffinity(0)})
+    else:
+        physical = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    return max(1, min([physical, *map(int, _quotas())]))
+
+
+def _core_of(cpu: int) -> str:
+    """Return what the hyper-threads of one core have in common."""
+    try:
+        return (CPUS / f"cpu{cpu}/topology/thread_siblings_list").read_text().strip()
+    except OSError:  # a kernel that does not tell: each is taken for a core
+        return str(cpu)
+
+
+def _quotas() -> list[float]:
+    """Return the CPUs that each control group around this process may use, of those that have a limit."""
+    found = []
+    for group in _groups("cpu"):
+        with contextlib.suppress(OSError, ValueError):  # it has none ("max")
+            if (group / "cpu.max").exists():
+                quota, period = map(int, (group / "cpu.max").read_text().split())
+            else:
+                quota, period = (int((group / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
+            if quota > 0:  # version 1 says -1 for none
+                found.append(quota / period)
+    return found
+
+
+def available_memory() -> int:
+    """Return the bytes that could be allocated now without swapping: by the machine, or a control group if less."""
+    free = [int(psutil.virtual_memory().available)]
+    for group in _groups("memory"):
+        for limit, used, cache in GROUP_MEMORY:
+            with contextlib.suppress(OSError, ValueError):  # no such files, or no limit ("max")
+                statistics = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+                taken = int((group / used).read_text()) - int(statistics.get(cache, 0))
+                free.append(int((group / limit).read_text()) - taken)
+    return max(min(free), 0)
+
+
 def oom_kills() -> int:
     """Return how often the kernel's out-of-memory killer has acted, as far as this machine tells; only ever rises."""
+    own = _groups("memory", around=False)
     total = 0
-    for file in (Path("/proc/vmstat"), *_cgroup_files()):
+    for file in (Path("/proc/vmstat"), *(group / name for group in own for name in OOM_FILES)):
         with contextlib.suppress(OSError):
             for line in file.read_text().splitlines():
                 name, _, value = line.partition(" ")
@@ -207,14 +269,17 @@ def oom_kills() -> int:
     return total
 
 
-def _cgroup_files() -> list[Path]:
-    """Files of this process's own memory cgroup that have an `oom_kill` line (cgroups(7), version 2 and 1)."""
-    files = []
+def _groups(controller: str, *, around: bool = True) -> list[Path]:
+    """Return the folder of this process's control group (cgroups(7), version 2 or 1), and of those `around` it.
+
+    A container sees its own as the topmost, whatever its path is outside.
+    """
+    found: list[Path] = []
     with contextlib.suppress(OSError):
-        for line in Path("/proc/self/cgroup").read_text().splitlines():
+        for line in OWN_GROUPS.read_text().splitlines():
             _, controllers, path = line.split(":", 2)
-            if controllers == "":
-                files.append(Path("/sys/fs/cgroup", path.lstrip("/"), "memory.events"))
-            elif "memory" in controllers.split(","):
-                files.append(Path("/sys/fs/cgroup/memory", path.lstrip("/"), "memory.oom_control"))
-    return files
+            if controllers == "" or controller in controllers.split(","):
+                top = GROUPS / controller if controllers else GROUPS
+                own = top / path.lstrip("/")
+                found += [own, *(one for one in own.parents if around and one.is_relative_to(top))]
+    return found

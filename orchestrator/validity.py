@@ -7,6 +7,7 @@ escape sequences in a terminal, or a traceback. Everything raises ValueError, fo
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -88,8 +89,8 @@ def check_job(job: JobSpec) -> JobSpec:
         raise ValueError(f"job {job.id} has the round {job.round}")
     if job.point is not None and job.point < 0:
         raise ValueError(f"job {job.id} has the grid point {job.point}")
-    if not job.timeout_s > 0 or job.cost_s < 0:
-        raise ValueError(f"job {job.id}: timeout_s is more than 0, and cost_s not less")
+    if not job.timeout_s > 0 or job.cost_s < 0 or not 0 <= job.memory_bytes < math.inf:
+        raise ValueError(f"job {job.id}: timeout_s is more than 0, cost_s and memory_bytes are not less")
     if job.kind is not None and job.kind not in KINDS:
         raise ValueError(f"job {job.id} is of the kind {job.kind[:40]!r}; there are {', '.join(KINDS)}")
     if job.verdict is not None and job.verdict.status not in STATUSES:

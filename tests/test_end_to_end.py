@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shlex
@@ -16,6 +17,8 @@ from typing import Any
 
 import pytest
 from support.command import FAKES, latest, orchestrator, run, start, table
+
+from orchestrator.records import JobResult
 
 
 def test_the_main_command_shrunk(tmp_path: Path) -> None:
@@ -88,6 +91,27 @@ def test_five_ways_to_die_give_five_rows_with_five_reasons_and_spare_the_rest(tm
     for way, word in zip(ways, ["always raises", "SIGSEGV", "SIGKILL", "12 s", ""], strict=True):
         assert word in reasons[way]
         assert way in output
+
+
+def test_what_times_nothing_runs_side_by_side_and_what_times_runs_alone(tmp_path: Path) -> None:
+    run(tmp_path, *FAKES, "suite=perceptrons", "compiler=eager,does_sleep", "measure=glance,accuracy", "rounds=1",
+        "execution.parallel=2", "threads=1")  # fmt: skip
+    folder = latest(tmp_path)
+    spans = []
+    for job in folder.read_graph().jobs:
+        result = folder.read_result(job.id)
+        assert isinstance(result, JobResult)
+        assert result.status == "pass"
+        spans.append((job, result.started, result.ended))
+    together = [
+        {one.measure.name, other.measure.name}
+        for (one, start, end), (other, start2, end2) in itertools.combinations(spans, 2)
+        if start < end2 and start2 < end
+    ]
+    assert {"accuracy"} in together  # each sleeps for three seconds
+    assert all(names <= {"accuracy", "reference"} for names in together)
+    moments = sorted(start for _, start, _ in spans)
+    assert all(sum(start <= moment < end for _, start, end in spans) <= 2 for moment in moments)
 
 
 @pytest.mark.parametrize("delay", [1.5, pytest.param(4.0, marks=pytest.mark.slow)])

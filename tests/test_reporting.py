@@ -8,15 +8,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fakes.sweeps import make_job
 from rich.console import Console
 from support import synthetic
 
 from orchestrator.cli import report
 from orchestrator.errors import UsageError
-from orchestrator.records import Verdict
+from orchestrator.records import PASS, JobResult, Verdict
 from orchestrator.store import JobGraph, SweepFolder
 from orchestrator.views import terminal
 from orchestrator.views.grid import Cell, Spanning, fold, grid
@@ -324,6 +326,21 @@ def test_remaining_time_scales_with_what_jobs_really_take(tmp_path: Path) -> Non
     assert progress.remaining_s() == pytest.approx(350 * 1.2)
     progress.finished(sweep.jobs[1], sweep.results[1])  # never started: only less to do
     assert progress.remaining_s() == pytest.approx(340 * 1.2)
+
+
+def test_remaining_time_of_what_runs_side_by_side(tmp_path: Path) -> None:
+    jobs = [replace(make_job(name, measure="accuracy"), cost_s=100.0) for name in "abcd"]
+    timed = replace(make_job("e"), cost_s=100.0)
+    progress = Progress(JobGraph((*jobs, timed)), SweepFolder(tmp_path), Console(file=io.StringIO()))
+    assert progress.remaining_s() == pytest.approx(500)
+    for job in jobs[:2]:
+        progress.started(job)
+    assert progress.remaining_s() == pytest.approx(400 / 2 + 100, abs=1)
+    took = JobResult(job_id="", status=PASS, started=0.0, ended=100.0)
+    for job in jobs:
+        progress.finished(job, took)
+    progress.started(timed)
+    assert progress.remaining_s() == pytest.approx(100, abs=1)
 
 
 # -- layout

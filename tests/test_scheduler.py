@@ -6,6 +6,7 @@ The last tests run the real worker with a test-only compiler.
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import signal
@@ -31,8 +32,10 @@ from orchestrator.execution.devices import Turn
 from orchestrator.execution.environment import worker_environment
 from orchestrator.execution.lock import locked
 from orchestrator.execution.processes import Processes
-from orchestrator.execution.scheduler import Scheduler, Settings, standing_results
+from orchestrator.execution.scheduler import Scheduler
+from orchestrator.execution.settings import Settings
 from orchestrator.execution.shard import run_shard
+from orchestrator.execution.standing import standing_results
 from orchestrator.planning.shards import cut
 from orchestrator.plugins import PACKAGES_VARIABLE
 from orchestrator.records import (
@@ -52,6 +55,7 @@ from orchestrator.records import (
     Verdict,
 )
 from orchestrator.store import JobGraph, SweepFolder, Unreadable
+from orchestrator.system import COMPILE_THREADS
 
 pytestmark = pytest.mark.usefixtures("mark")
 
@@ -68,20 +72,13 @@ def test_jobs_come_in_plan_order_as_edges_allow() -> None:
     second = make_job("a", round=1, needs=((first, "round"),))
     third = make_job("b")
     agenda = Agenda([first, second, third], {})
-    assert agenda.take(beside_others=False) is first
-    assert agenda.take(beside_others=False) is third  # the second waits for the first
+    for expected in (first, third):  # the second waits for the first
+        assert agenda.first(shareable=False) is expected
+        agenda.take(expected)
+    assert agenda.first(shareable=False) is None
     agenda.done(first, result())
-    assert agenda.take(beside_others=False) is second
-    assert agenda.take(beside_others=False) is None
-
-
-def test_beside_others_only_jobs_that_time_nothing_come() -> None:
-    jobs = [make_job("a"), make_job("a", measure="reference"), make_job("b", measure="accuracy")]
-    agenda = Agenda(jobs, {})
-    assert agenda.take(beside_others=True) is jobs[1]
-    assert agenda.take(beside_others=False) is jobs[0]
-    assert agenda.take(beside_others=True) is jobs[2]
-    assert agenda.take(beside_others=True) is None
+    assert agenda.first(shareable=False) is second
+    assert agenda.first(shareable=True) is None
 
 
 @pytest.mark.parametrize(
@@ -100,7 +97,7 @@ def test_what_a_failed_need_does(kind: str, status: str, starts: bool) -> None:
     first = make_job("a")
     second = make_job("b", needs=((first, kind),))
     agenda = Agenda([first, second], {first.id: result(status)})
-    assert agenda.take(beside_others=False) is second
+    assert agenda.first(shareable=False) is second
     hopeless = agenda.hopeless(second)
     assert (hopeless is None) == starts
     if hopeless is not None:
@@ -221,6 +218,77 @@ def test_jobs_that_time_run_alone_and_others_side_by_side(store: SweepFolder) ->
         if i < j and a[0] < b[1] and b[0] < a[1]
     }  # fmt: skip
     assert together == {(1, 3), (1, 5), (3, 5)}
+
+
+def test_what_failed_beside_others_is_run_again_alone(store: SweepFolder) -> None:
+    """Memory or time that a neighbour took, a server that died because of another: not the job's own fault."""
+    behaviours = ("once out_of_memory", "hang_beside", "once SIGKILL", "sleep 0.5", "out_of_memory", "segfault")
+    jobs = [make_job(str(n), does, measure="accuracy", timeout_s=3.0) for n, does in enumerate(behaviours)]
+    sweeps.run(store, jobs, parallel=6)
+    found = results(store, jobs)
+    expected = [(PASS, 2), (PASS, 2), (PASS, 2), (PASS, 1), (OUT_OF_MEMORY, 2), (CRASH, 1)]
+    assert [(one.status, one.attempt) for one in found] == expected
+    repeated = [(one.started, one.ended) for one in found if one.attempt == 2]
+    for (start, end), other in itertools.product(repeated, found):
+        assert (start, end) == (other.started, other.ended) or other.ended <= start or end <= other.started
+
+
+def test_alone_such_a_failure_stands(store: SweepFolder) -> None:
+    job = make_job("a", "out_of_memory", measure="accuracy")
+    sweeps.run(store, [job], parallel=2)
+    assert [(one.status, one.attempt) for one in results(store, [job])] == [(OUT_OF_MEMORY, 1)]
+
+
+@pytest.mark.parametrize("numbers", [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM,)])
+def test_several_at_once_are_killed_at_once(store: SweepFolder, mark: str, numbers: tuple[signal.Signals, ...]) -> None:
+    jobs = [make_job(name, "hang", measure="accuracy") for name in "abc"]
+    process = orchestrator(store, jobs, parallel=2)
+    for job in jobs[:2]:
+        wait_until_started(store, job)
+    for number in numbers:
+        process.send_signal(number)
+        time.sleep(0.2)
+    process.communicate(timeout=LATEST_S)
+    assert process.returncode == 0
+    assert [store.read_result(job.id) for job in jobs] == [None] * 3
+    assert left(mark) == []
+
+
+def test_of_several_at_once_all_are_finished_after_one_ctrl_c(store: SweepFolder, mark: str) -> None:
+    end = store.root / "end"
+    jobs = [make_job(name, f"until {end}", measure="accuracy") for name in "abc"]
+    process = orchestrator(store, jobs, parallel=2)
+    for job in jobs[:2]:
+        wait_until_started(store, job)
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    assert any(b"Ctrl-C again" in line for line in process.stderr)
+    end.touch()
+    process.communicate(timeout=LATEST_S)
+    assert [one.status for one in results(store, jobs[:2])] == [PASS, PASS]
+    assert store.read_result(jobs[2].id) is None
+    assert left(mark) == []
+
+
+def test_references_stay_until_the_last_of_several_at_once_has_ended(store: SweepFolder) -> None:
+    reference = make_job("m", measure="reference")
+    needs = ((reference, "reference"),)
+    accuracy = [make_job("m", f"sleep 0.{n}", measure="accuracy", needs=needs) for n in (1, 3, 5, 7)]
+    sweeps.run(store, [reference, *accuracy], parallel=4)
+    assert all(one.facts["references"] == [True] for one in results(store, accuracy))
+    assert not store.references.exists()
+    assert not store.caches.exists()
+
+
+def test_side_by_side_each_compiles_with_its_share_of_the_cores(store: SweepFolder) -> None:
+    jobs = [make_job("a", measure="accuracy"), make_job("a")]
+    sweeps.run(store, jobs, parallel=1000)
+    shared, alone = (one.facts["environment"] for one in results(store, jobs))
+    assert shared[COMPILE_THREADS] == "1"
+    assert COMPILE_THREADS not in alone
+    own = make_job("b", measure="accuracy", env={COMPILE_THREADS: "7"})
+    sweeps.run(SweepFolder(store.root / "own"), [own], parallel=1000)
+    assert results(SweepFolder(store.root / "own"), [own])[0].facts["environment"][COMPILE_THREADS] == "7"
 
 
 def test_finished_jobs_are_not_run_again_but_damaged_ones_are(store: SweepFolder) -> None:

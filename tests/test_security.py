@@ -34,7 +34,7 @@ from orchestrator.__main__ import main
 from orchestrator.errors import UsageError
 from orchestrator.execution.environment import job_environment, worker_environment
 from orchestrator.execution.ownership import claim, is_own
-from orchestrator.execution.scheduler import Settings
+from orchestrator.execution.settings import Settings
 from orchestrator.execution.shard import run_shard
 from orchestrator.planning.trust import would_run
 from orchestrator.records import JobResult, PluginSpec, Verdict

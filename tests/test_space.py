@@ -15,7 +15,8 @@ from fakes.sweeps import make_job, results
 from orchestrator.errors import UsageError
 from orchestrator.execution.environment import worker_environment
 from orchestrator.execution.processes import Event, Processes
-from orchestrator.execution.scheduler import Scheduler, Settings
+from orchestrator.execution.scheduler import Scheduler
+from orchestrator.execution.settings import Settings
 from orchestrator.execution.space import FILES_BYTES, check, needed, shortage
 from orchestrator.planning.cost import reference_bytes
 from orchestrator.records import INFRASTRUCTURE, PASS, JobSpec

@@ -11,16 +11,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import psutil
 import pytest
-from fakes.sweeps import make_job
+from fakes.leftovers import left
+from fakes.sweeps import make_job, write_sweep
 
 from orchestrator import system
 from orchestrator.comparison.pairing import differing
 from orchestrator.execution.environment import worker_environment
-from orchestrator.execution.toolchain import NOTE, Toolchains, key_of, run_part
+from orchestrator.execution.toolchain import MAKING, NOTE, Preparation, Toolchains, key_of, run_part
 from orchestrator.records import JobSpec, PluginSpec
 from orchestrator.store import SweepFolder
 
@@ -39,7 +41,7 @@ class Making:
     def __init__(self, seconds: float = 0.0, fails: str = "") -> None:
         self.seconds, self.fails, self.parts = seconds, fails, list[str]()
 
-    def __call__(self, part: str, folder: Path, environment: Mapping[str, str]) -> float:
+    def __call__(self, part: str, folder: Path, environment: Mapping[str, str], stop: threading.Event) -> float:
         self.parts.append(part)
         write_part(part, folder)
         time.sleep(self.seconds)
@@ -158,7 +160,7 @@ def test_the_key_changes_with_all_that_changes_it(monkeypatch: pytest.MonkeyPatc
 def test_who_is_killed_leaves_nothing_half_made(home: Path, cache: Path) -> None:
     code = (
         "import os, signal, test_toolchain as t\n"
-        "def make(part, folder, environment):\n"
+        "def make(part, folder, environment, stop):\n"
         "    t.write_part(part, folder)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
         "t.Toolchains(t.worker_environment(), make).prepare(t.job())"
@@ -185,6 +187,82 @@ def test_of_two_at_once_one_makes_it_and_the_other_waits(home: Path) -> None:
         thread.join()
     assert make.parts == ["cpp"]
     assert found[0] == found[1]
+
+
+def test_who_waits_for_it_can_give_up(home: Path) -> None:
+    """While it is made, and while another process makes it."""
+    begun = threading.Event()
+
+    def make(part: str, folder: Path, environment: Mapping[str, str], stop: threading.Event) -> float:
+        begun.set()
+        assert stop.wait(60)
+        raise RuntimeError("stopped")
+
+    makes, waits = (Preparation(Toolchains(worker_environment(), make), job()) for _ in range(2))
+    assert not makes.come()
+    assert begun.wait(60)
+    assert makes.reason == MAKING
+    assert not waits.come()
+    assert waits.reason == ""
+    for one in (waits, makes):
+        one.leave()
+        assert one.come()  # there is nothing to wait for
+    assert [path for path in home.iterdir() if path.is_dir()] == []
+
+
+def test_what_is_made_ends_when_it_is_stopped(tmp_path: Path) -> None:
+    stop = threading.Event()
+    threading.Timer(0.3, stop.set).start()
+    with pytest.raises(RuntimeError, match="interrupted"):
+        run_part("cpp", tmp_path, worker_environment(), stop)
+    assert not [one for one in psutil.process_iter() if str(tmp_path) in " ".join(command_line(one))]
+
+
+def command_line(process: psutil.Process) -> list[str]:
+    try:
+        return list(process.cmdline())
+    except psutil.Error:
+        return []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_is_interrupted_while_it_is_made(
+    home: Path, tmp_path: Path, mark: str, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    compiler, called = tmp_path / "c++", tmp_path / "called"
+    compiler.write_text(f'#!/bin/sh\n[ "$1" = --version ] && exec echo another 15.1\ntouch {called}\nsleep 1000\n')
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    store = SweepFolder(tmp_path / "sweep")
+    write_sweep(store, [job()])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fakes.sweeps", str(store), "{}"], stderr=subprocess.PIPE, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while not called.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.killpg(process.pid, number)  # as a terminal does
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert f"waiting for {MAKING}".encode() in said
+    assert left(mark) == []
+    assert [path for path in home.iterdir() if path.is_dir()] == []
+    assert store.read_result(job().id) is None
+
+
+def test_a_defect_is_raised_where_it_is_waited_for(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def defect(*_: object) -> float:
+        raise ZeroDivisionError
+
+    waits = Preparation(Toolchains(worker_environment(), defect), job())
+    with pytest.raises(ZeroDivisionError):
+        until(waits.come)
+
+
+def until(come: Callable[[], bool]) -> None:
+    while not come():
+        pass
 
 
 def missing(cache: Path, make: Making | None = None, environment: dict[str, str] | None = None) -> str:
@@ -239,7 +317,7 @@ def test_a_folder_that_others_can_have_made_is_refused(
 
 def test_what_the_process_said_last_is_the_reason(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"^nonsense: KeyError: 'nonsense'$"):
-        run_part("nonsense", tmp_path, {**worker_environment(), "TORCHINDUCTOR_VEC_ISA_OK": "0"})
+        run_part("nonsense", tmp_path, {**worker_environment(), "TORCHINDUCTOR_VEC_ISA_OK": "0"}, threading.Event())
 
 
 def test_what_it_took_is_no_difference_between_sweeps_but_that_it_is_missing() -> None:

@@ -23,7 +23,7 @@ from orchestrator.words import some
 
 if TYPE_CHECKING:
     from orchestrator.comparison.reproduction import Conditions, Reproduction
-    from orchestrator.execution.scheduler import Settings
+    from orchestrator.execution.settings import Settings
     from orchestrator.records import JobSpec
     from orchestrator.results.load import SweepResults
     from orchestrator.results.tables import Table
@@ -135,7 +135,7 @@ def _rerun(asked: argparse.Namespace, replay: _Replay, argv: Sequence[str]) -> t
     from orchestrator.cli.running import INTERRUPTED, allow, run_and_finish, run_stored, tell
     from orchestrator.comparison.difference_tables import changed
     from orchestrator.comparison.reproduction import CHANGED, FAILS_AGAIN, UNFINISHED, tables
-    from orchestrator.execution.scheduler import Settings
+    from orchestrator.execution.settings import Settings
     from orchestrator.planning.trust import would_run
     from orchestrator.views import rerun as reproduced
     from orchestrator.views.commands import shown

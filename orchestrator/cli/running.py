@@ -14,8 +14,9 @@ from orchestrator.errors import UsageError
 from orchestrator.execution.lock import InUse
 from orchestrator.execution.observer import Observer
 from orchestrator.execution.ownership import claim, is_own
-from orchestrator.execution.scheduler import Settings, standing_results
+from orchestrator.execution.settings import Settings
 from orchestrator.execution.shard import run_shard
+from orchestrator.execution.standing import standing_results
 from orchestrator.planning import machine, provenance
 from orchestrator.planning.resume import Asked, with_execution
 from orchestrator.planning.trust import would_run

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import heapq
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from graphlib import TopologicalSorter
+from typing import Any
 
+from orchestrator.errors import UsageError
+from orchestrator.plugins import resolve
 from orchestrator.records import (
     INFRASTRUCTURE,
     JUDGED,
     NEED_REQUIRES_SUCCESS,
     REFERENCE_KIND,
     SUCCESSES,
+    TIMED,
     Failure,
     JobResult,
     JobSpec,
@@ -21,17 +27,31 @@ from orchestrator.records import (
 )
 
 SHAREABLE_KINDS = frozenset({JUDGED, REFERENCE_KIND})
-"""What of a job does not change when other jobs run beside it. Any other kind times something, or may, and gets the
-machine to itself."""
+"""What of a job does not change when other jobs run beside it. One that is observed says so itself (`shareable` of its
+measure, `orchestrator.plugins.Measure`). Any other times something, or may, and gets the machine to itself."""
+PEAK = "peak_bytes"
 
 
 def gist(result: JobResult) -> JobResult:
-    """Return a result without what it saw: how it ended decides about other jobs, samples of 10,000 fill the memory."""
-    return dataclasses.replace(result, samples=(), facts={}, environment={})
+    """Return a result without what it saw: how it ended decides about other jobs, samples of 10,000 fill the memory.
+
+    Of its facts it has the most memory that its process, and those that it started, had together (`PEAK`, in bytes).
+    """
+    peak = _peak(result.facts.get("memory"))
+    return dataclasses.replace(result, samples=(), facts={} if peak is None else {PEAK: peak}, environment={})
+
+
+def _peak(memory: Any) -> int | None:
+    """Return the highest level of all phases of a `memory` fact (`orchestrator.probes.memory`), None without one."""
+    try:
+        children = memory.get("children") or {}
+        return max(int(phase["peak"]) + (children.get(name) or 0) for name, phase in memory["phases"].items())
+    except (AttributeError, KeyError, TypeError, ValueError):  # another measure's fact of that name, or no phase
+        return None
 
 
 class Agenda:
-    """Hands out the jobs that may start, each once, in plan order; `done` tells it how one ended.
+    """Has the jobs that may start, in plan order; each is taken once, and `done` tells how it ended.
 
     `jobs` stand behind the jobs they need; `results` are those that exist and stand.
     """
@@ -41,25 +61,57 @@ class Agenda:
         self.results = dict(results)
         self._place = {job.id: place for place, job in enumerate(jobs)}
         self._names = [job.id for job in jobs]
-        self._shared: list[int] = []  # heaps of places: ready jobs that may run beside others ...
+        self._shareable: list[int] = []  # heaps of places: ready jobs that may run beside others ...
         self._alone: list[int] = []  # ... and that may not
+        self._repeated: set[str] = set()  # jobs that have to be alone this time
+        self._open = sum(is_shareable(job) for job in jobs if job.id not in results)  # shareable and not yet done
+        self._following = Counter(need.job for job in jobs if is_shareable(job) for need in job.needs)
         self._sorter = TopologicalSorter(
             {job.id: [need.job for need in job.needs if need.job in self.jobs] for job in jobs}
         )
         self._sorter.prepare()
         self._collect()
 
-    def take(self, *, beside_others: bool) -> JobSpec | None:
-        """Return the next job that may start now (`beside_others`: while others run), None when there is none."""
-        if beside_others:
-            heap = self._shared
-        else:
-            heap = min((heap for heap in (self._shared, self._alone) if heap), default=self._shared)
-        return self.jobs[self._names[heapq.heappop(heap)]] if heap else None
+    def first(self, *, shareable: bool) -> JobSpec | None:
+        """Return the ready job that comes first in the plan, of those that may run beside others, or may not."""
+        heap = self._shareable if shareable else self._alone
+        return self.jobs[self._names[heap[0]]] if heap else None
+
+    def place(self, job: JobSpec) -> int:
+        """Return where a job stands in the plan."""
+        return self._place[job.id]
+
+    def fills(self, slots: int) -> bool:
+        """Return whether the ready jobs that may run side by side, with those that wait for them alone, fill so many
+        slots, or are all that there will be.
+        """
+        most = min(slots, self._open)
+        count = 0
+        for place in self._shareable:
+            count += 1 + self._following[self._names[place]]
+            if count >= most:
+                return True
+        return False
+
+    def take(self, job: JobSpec) -> None:
+        """Note that a job, the first of its kind, is started."""
+        heap = self._shareable if self._shareable[:1] == [self._place[job.id]] else self._alone
+        assert heap[0] == self._place[job.id]
+        heapq.heappop(heap)
+
+    def again(self, job: JobSpec) -> None:
+        """Note that a job that was taken has to be run once more, with no other beside it."""
+        self._repeated.add(job.id)
+        heapq.heappush(self._alone, self._place[job.id])
+
+    def shares(self, job: JobSpec) -> bool:
+        """Return whether others may run beside a job that was taken."""
+        return is_shareable(job) and job.id not in self._repeated
 
     def done(self, job: JobSpec, result: JobResult) -> None:
         """Note how a job that was taken ended: what waited for it becomes ready."""
         self.results[job.id] = result
+        self._open -= is_shareable(job)
         self._sorter.done(job.id)
         self._collect()
 
@@ -78,7 +130,8 @@ class Agenda:
                 if name in self.results:
                     self._sorter.done(name)
                 else:
-                    heapq.heappush(self._shared if is_shareable(self.jobs[name]) else self._alone, self._place[name])
+                    heap = self._shareable if is_shareable(self.jobs[name]) else self._alone
+                    heapq.heappush(heap, self._place[name])
 
     def _dependency_failure(self, job: JobSpec, need: Need, result: JobResult | None) -> JobResult:
         if result is None:
@@ -95,4 +148,13 @@ class Agenda:
 
 
 def is_shareable(job: JobSpec) -> bool:
-    return job.kind in SHAREABLE_KINDS
+    """Return whether a job may run beside others: nothing that it finds depends on them."""
+    return job.kind != TIMED and _says_shareable(job.measure.target, job.kind in SHAREABLE_KINDS)
+
+
+@functools.cache
+def _says_shareable(target: str, usual: bool) -> bool:
+    try:
+        return bool(getattr(resolve(target), "shareable", usual))
+    except UsageError:  # a package that is not allowed here: the job's own result will say so
+        return usual

@@ -12,7 +12,9 @@ from pathlib import Path
 from orchestrator.execution.devices import Turn
 from orchestrator.exits import cause
 from orchestrator.records import (
+    HARMLESS,
     INFRASTRUCTURE,
+    OUT_OF_MEMORY,
     TIMEOUT,
     Failure,
     JobResult,
@@ -41,6 +43,7 @@ class Attempt:
     log_start: int  # size of the log before this attempt, in bytes
     oom_kills: int  # what `oom_kills` said before
     running: bool = False  # it has executed its first instruction
+    beside: bool = False  # others ran meanwhile
     killed: str = ""  # why the scheduler killed it: "timeout", "stopped", "hang" or ""
 
 
@@ -77,6 +80,17 @@ def may_be_chance(attempt: Attempt, code: int | None) -> bool:
     see kills it again.
     """
     return code == -signal.SIGKILL and not attempt.killed and oom_kills() == attempt.oom_kills
+
+
+def may_be_neighbours(attempt: Attempt, status: str) -> bool:
+    """Return whether a job may have failed because others ran beside it: they took its memory or its time.
+
+    Where the kernel has killed for memory meanwhile it may have hit a process of the job's compiler, which says so in
+    words of its own.
+    """
+    if not attempt.beside or status in HARMLESS:
+        return False
+    return status in (OUT_OF_MEMORY, TIMEOUT) or oom_kills() > attempt.oom_kills
 
 
 def _cause(attempt: Attempt, code: int | None, message: str, log: str) -> tuple[str, str]:

@@ -45,8 +45,11 @@ JUDGED_ON_CUDA: Mapping[str, str] = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 and reads it once, before anything that a measure could set (torch's notes on randomness)."""
 
 
-def job_environment(cache: Path, temporary: Path, job: JobSpec) -> dict[str, str]:
-    """Return the variables of one job: its compile caches in the folder `cache`, its temporary files, its own `env`."""
+def job_environment(cache: Path, temporary: Path, job: JobSpec, compile_threads: int | None = None) -> dict[str, str]:
+    """Return the variables of one job: its compile caches in the folder `cache`, its temporary files, its own `env`.
+
+    compile_threads: with how many threads or processes inductor compiles, None for its own number.
+    """
     folders = {
         "TORCHINDUCTOR_CACHE_DIR": cache / "inductor",
         "TRITON_CACHE_DIR": cache / "triton",
@@ -56,6 +59,8 @@ def job_environment(cache: Path, temporary: Path, job: JobSpec) -> dict[str, str
     if job.workload.device.startswith("cuda"):  # the driver's cache of kernels, and torch's of those it makes itself
         folders |= {"CUDA_CACHE_PATH": cache / "cuda", "PYTORCH_KERNEL_CACHE_PATH": temporary}  # the one must be there
     own = {name: value for name, value in JUDGED_ON_CUDA.items() if judged and name not in os.environ}
+    if compile_threads is not None:
+        own[system.COMPILE_THREADS] = str(compile_threads)
     return {**own, **{name: str(path) for name, path in folders.items()}, **job.env}
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from orchestrator.execution.agenda import Agenda
 from orchestrator.execution.environment import job_environment, worker_environment
 from orchestrator.execution.lock import locked
-from orchestrator.execution.scheduler import Settings, standing_results
 from orchestrator.execution.scratch import Scratch, remove
+from orchestrator.execution.settings import Settings
+from orchestrator.execution.standing import standing_results
 from orchestrator.execution.toolchain import Toolchains
 from orchestrator.records import REFERENCE_MEASURE, JobResult, JobSpec
 from orchestrator.store import SweepFolder

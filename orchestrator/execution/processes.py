@@ -214,6 +214,11 @@ class Processes:
         """Tell whether somebody has stopped a process that the job depends on (SIGSTOP, a debugger)."""
         return any(server.stopped(job) for server in self._servers.values() if job in server.jobs)
 
+    def memory(self, job: str) -> int:
+        """Return the resident bytes of the job's process and all that it started, 0 before there is one."""
+        pids = [server.jobs.get(job) for server in self._servers.values()]
+        return sum(_resident(member) for pid in pids if pid is not None for member in _family(pid))
+
     def kill(self, job: str) -> None:
         """Kill the job's process and all of its group; "exited" or "lost" follows."""
         for server in self._servers.values():
@@ -247,6 +252,13 @@ def _family(pid: int) -> list[int]:
         return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
     except psutil.Error:
         return []
+
+
+def _resident(pid: int) -> int:
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return 0
 
 
 def _is_stopped(pid: int) -> bool:

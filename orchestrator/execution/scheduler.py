@@ -3,7 +3,8 @@
 Every job that is taken up ends with exactly one result file: the worker's, or one written here that says what became
 of the process. Jobs with a valid result are not run again, so running a folder twice is how a sweep is resumed.
 
-A job that times something has the machine to itself, and its device even if others run a sweep on this machine
+Which job starts next, and beside which others, is the policy's to say (`orchestrator.execution.policy`). A job that
+times something has the machine to itself, and its device even if others run a sweep on this machine
 (`orchestrator.execution.devices`). The scheduler blocks while jobs run: it costs them nothing.
 """
 
@@ -13,27 +14,26 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from orchestrator.errors import UsageError
 from orchestrator.execution import space
-from orchestrator.execution.agenda import Agenda, gist, is_shareable
-from orchestrator.execution.death import Attempt, may_be_chance, result_of_death
+from orchestrator.execution.agenda import Agenda, gist
+from orchestrator.execution.death import Attempt, may_be_chance, may_be_neighbours, result_of_death
 from orchestrator.execution.devices import Devices, Turn
 from orchestrator.execution.environment import job_environment, worker_environment
 from orchestrator.execution.interrupts import Interrupts
 from orchestrator.execution.observer import Observer
+from orchestrator.execution.policy import Policy, Room
 from orchestrator.execution.processes import Event, Launch, Processes
 from orchestrator.execution.scratch import Scratch, remove
+from orchestrator.execution.settings import Settings
+from orchestrator.execution.standing import standing_results
 from orchestrator.execution.temporary import Temporary
-from orchestrator.execution.toolchain import Toolchains
+from orchestrator.execution.toolchain import Preparation, Toolchains
 from orchestrator.records import (
     HARMLESS,
     INFRASTRUCTURE,
-    NEED_REQUIRES_SUCCESS,
-    SUCCESSES,
     Failure,
     JobResult,
     JobSpec,
@@ -44,48 +44,6 @@ from orchestrator.system import oom_kills
 DUMP_S = 0.2  # for a process that is killed for its time-out to write its stacks into its log
 KILL_S = 30.0  # for a killed process group to be gone; then its server is killed too
 POLL_S = 0.1  # between looks at a device that somebody else has: the kernel tells nobody that it is free
-SMALLEST = {"parallel": 1}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How a shard is run.
-
-    retries: more attempts for a job whose result is `infrastructure`, or that SIGKILL ended; no other is retried.
-    parallel: how many accuracy and reference jobs may run at a time; jobs that time something run alone.
-    memory_limit_gib: private memory that a worker may have; None = no limit but the machine's.
-    keep_caches, keep_references: leave compile caches and reference tensors in the folder.
-    stop_on_failure: start no more jobs after the first that fails.
-    online: jobs may use the network.
-    hang_s: seconds from the request to a worker's first instruction, the server's imports included.
-    device_lock: run no timing job while another sweep on this machine runs one on the same device.
-    disk_reserve_mib: start no job when the disk has less room than this.
-    """
-
-    retries: int = 1
-    parallel: int = 1
-    memory_limit_gib: float | None = None
-    keep_caches: bool = False
-    keep_references: bool = False
-    stop_on_failure: bool = False
-    online: bool = False
-    hang_s: float = 180.0
-    device_lock: bool = True
-    disk_reserve_mib: float = 100.0
-
-    @classmethod
-    def of(cls, points: Sequence[Any]) -> Settings:
-        """Return the settings of a sweep with these grid points: they share their `execution`, but for the jobs'.
-
-        Raises UsageError for a stored value that is none.
-        """
-        execution = points[0].get("execution", {}) if points else {}
-        asked = {**execution, "online": points[0].get("online", False)} if points else {}
-        found = {field.name: asked[field.name] for field in dataclasses.fields(cls) if field.name in asked}
-        for name, value in found.items():
-            if not _fits(name, value):
-                raise UsageError(f"the sweep's header is damaged: {name} is {str(value)[:80]!r}")
-        return cls(**found)
 
 
 class Scheduler:
@@ -111,7 +69,12 @@ class Scheduler:
         self._temporary = Temporary(store, jobs)
         self._toolchains = Toolchains(worker_environment(settings.online))
         self._devices = Devices(store, enabled=settings.device_lock)
-        self._next: tuple[JobSpec, Turn] | None = None  # may start, and waits for its device
+        self._policy = Policy(Room(settings.parallel, lambda job: processes.memory(job.id)))
+        for job in jobs:
+            if job.id in results:
+                self._policy.room.saw(job, results[job.id])
+        self._next: tuple[JobSpec, Turn, Preparation] | None = None  # is to start, and waits for device and toolchain
+        self._tried: dict[str, int] = {}  # of jobs that are to be run again alone: how often they were
         self._attempts: dict[str, Attempt] = {}
         self._stopping = False
         self._shortage: str | None = None
@@ -142,32 +105,40 @@ class Scheduler:
     # -- starting
 
     def _start_ready(self) -> None:
-        while not self._stopping and self._has_room():
+        while not self._stopping:
             if self._next is None:
-                job = self._agenda.take(beside_others=bool(self._attempts))
+                job = self._policy.choose(self._agenda, [attempt.job for attempt in self._attempts.values()])
                 if job is None:
                     return
+                self._agenda.take(job)
                 result = verdict_result(job) if job.verdict else self._agenda.hopeless(job)
                 if result is not None:
                     self._write(result)
                     self._finish(job, result)
                     continue
-                self._next = job, self._devices.turn(job)
-            job, turn = self._next
-            before = turn.reason
-            if not turn.come():
-                if turn.reason != before:
-                    self._observer.waiting(job, turn.reason)
+                self._next = job, self._devices.turn(job), Preparation(self._toolchains, job)
+            job, turn, preparation = self._next
+            if not (self._has_come(job, turn) and self._has_come(job, preparation)):
                 return
             self._next = None
-            self._start(job, 1, turn)
-        if self._stopping and self._next is not None:
-            self._next[1].leave()
-            self._next = None
+            self._start(job, self._tried.get(job.id, 0) + 1, turn)
+        self._leave_next()
 
-    def _has_room(self) -> bool:
-        alone = any(not is_shareable(attempt.job) for attempt in self._attempts.values())
-        return not self._attempts or (not alone and len(self._attempts) < self._settings.parallel)
+    def _has_come(self, job: JobSpec, way: Turn | Preparation) -> bool:
+        """Return whether a job has its device, or its toolchain; say what it waits for."""
+        if isinstance(way, Preparation) and self._attempts and not self._toolchains.has(job):
+            return False  # how long it takes is measured: nothing may run beside it
+        before = way.reason
+        has_come = way.come()
+        if not has_come and way.reason != before:
+            self._observer.waiting(job, way.reason)
+        return has_come
+
+    def _leave_next(self) -> None:
+        if self._next is not None:
+            for way in self._next[1:]:
+                way.leave()
+            self._next = None
 
     def _start(self, job: JobSpec, number: int, turn: Turn) -> None:
         self._shortage = space.shortage(self._store, self._settings.disk_reserve_mib)
@@ -175,7 +146,6 @@ class Scheduler:
             turn.leave()
             self._stopping = True
             return
-        self._toolchains.prepare(job, lambda what: self._observer.waiting(job, what))
         self._observer.started(job)
         now = time.monotonic()
         attempt = Attempt(
@@ -187,7 +157,10 @@ class Scheduler:
             deadline=now + self._settings.hang_s,
             log_start=0,
             oom_kills=oom_kills(),
+            beside=bool(self._attempts),
         )
+        for other in self._attempts.values():
+            other.beside = True
         self._attempts[job.id] = attempt
         limit = self._settings.memory_limit_gib
         try:
@@ -217,7 +190,7 @@ class Scheduler:
             attempt.log_start = self._store.log_file(job.id).stat().st_size
         cache = self._scratch.fresh_cache(job)
         self._toolchains.seed(cache, job)
-        return job_environment(cache, self._temporary.fresh(job), job)
+        return job_environment(cache, self._temporary.fresh(job), job, self._policy.room.compile_threads(job))
 
     # -- while they run
 
@@ -256,7 +229,9 @@ class Scheduler:
     # -- ending
 
     def _end(self, attempt: Attempt, code: int | None, message: str) -> None:
-        """A worker's result stands, whatever became of the process after it; `infrastructure` is tried again."""
+        """A worker's result stands, whatever became of the process after it; `infrastructure` is tried again, and alone
+        what others may have caused that ran beside it.
+        """
         job = attempt.job
         del self._attempts[job.id]
         found = self._store.read_result(job.id)
@@ -265,8 +240,16 @@ class Scheduler:
         else:
             result = result_of_death(self._store, attempt, code, message, found)
             chance = result.status == INFRASTRUCTURE or may_be_chance(attempt, code)
-        if chance and attempt.number <= self._settings.retries and not self._stopping:
-            self._start(job, attempt.number + 1, attempt.turn)
+        again = chance and attempt.number <= self._settings.retries
+        if (again or may_be_neighbours(attempt, result.status)) and not self._stopping:
+            if not attempt.beside:
+                self._start(job, attempt.number + 1, attempt.turn)
+                return
+            attempt.turn.leave()
+            self._store.result_file(job.id).unlink(missing_ok=True)  # whoever stops the run now must not find it
+            self._temporary.finished(job)
+            self._tried[job.id] = attempt.number
+            self._agenda.again(job)
             return
         attempt.turn.leave()
         result = dataclasses.replace(result, attempt=attempt.number)
@@ -275,7 +258,9 @@ class Scheduler:
         self._finish(job, result)
 
     def _finish(self, job: JobSpec, result: JobResult) -> None:
-        self._agenda.done(job, gist(result))
+        seen = gist(result)
+        self._agenda.done(job, seen)
+        self._policy.room.saw(job, seen)
         with _writing(self._store, f"the shared folders of job {job.id} cannot be removed from"):
             self._scratch.finished(job)
         self._temporary.finished(job)
@@ -289,8 +274,7 @@ class Scheduler:
             self._processes.kill(attempt.job.id)
             attempt.turn.leave()
             self._temporary.finished(attempt.job)
-        if self._next is not None:
-            self._next[1].leave()
+        self._leave_next()
 
     def _write(self, result: JobResult) -> None:
         with _writing(self._store, f"the result of job {result.job_id} cannot be written into"):
@@ -306,51 +290,6 @@ def _writing(store: SweepFolder, what: str) -> Iterator[None]:
         raise UsageError(
             f"{what} {store}: {error}. What is there stays valid: repair this, then resume the sweep"
         ) from error
-
-
-def _fits(name: str, value: Any) -> bool:
-    """Tell whether what a folder holds may be a setting's value: of its kind, and not less than its smallest."""
-    default = getattr(Settings, name)
-    if isinstance(default, bool):
-        return isinstance(value, bool)
-    if value is None:
-        return default is None
-    kinds = (int,) if isinstance(default, int) else (int, float)
-    return type(value) in kinds and value >= SMALLEST.get(name, 0)
-
-
-def standing_results(store: SweepFolder, jobs: Sequence[JobSpec]) -> dict[str, JobResult]:
-    """Return the results that need no other run, without their samples and facts (`agenda.gist`).
-
-    Not those that are `infrastructure` or cannot be read; not that of a reference, when a job that compares with it is
-    still to be run and its tensors were removed, or that job could not use them (`infrastructure`); and not one that
-    was handed down from a job whose own does not stand.
-    """
-    results, again = {}, set()
-    for job in jobs:
-        result = store.read_result(job.id)
-        if isinstance(result, JobResult) and result.status == INFRASTRUCTURE:
-            again.add(job.id)
-        elif isinstance(result, JobResult):
-            results[job.id] = gist(result)
-    for job in jobs:
-        if job.id not in results and not job.verdict:
-            for need in job.needs:
-                found = results.get(need.job) if need.kind == "reference" else None
-                useless = job.id in again or not store.reference(need.job).is_dir()
-                if found and found.status in SUCCESSES and useless:
-                    del results[need.job]
-    for job in jobs:  # each behind those it needs
-        failure = results[job.id].failure if job.id in results else None
-        if failure is not None and failure.kind == "dependency" and not _fails(job, results):
-            del results[job.id]
-    return results
-
-
-def _fails(job: JobSpec, results: Mapping[str, JobResult]) -> bool:
-    """Return whether a job that this one needs has a result that stands, and did not end well."""
-    needed = [results.get(need.job) for need in job.needs if NEED_REQUIRES_SUCCESS[need.kind]]
-    return any(result is not None and result.status not in SUCCESSES for result in needed)
 
 
 def verdict_result(job: JobSpec) -> JobResult:

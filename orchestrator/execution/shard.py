@@ -10,8 +10,9 @@ from orchestrator.execution.environment import worker_environment
 from orchestrator.execution.lock import locked
 from orchestrator.execution.observer import Observer, PlainObserver
 from orchestrator.execution.processes import Processes
-from orchestrator.execution.scheduler import Scheduler, Settings
+from orchestrator.execution.scheduler import Scheduler
 from orchestrator.execution.scratch import drop_caches
+from orchestrator.execution.settings import Settings
 from orchestrator.planning.shards import cut
 from orchestrator.store import SweepFolder
 

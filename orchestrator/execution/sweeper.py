@@ -26,7 +26,7 @@ from orchestrator.execution import shard as shards
 from orchestrator.execution import space
 from orchestrator.execution.observer import Observer
 from orchestrator.execution.ownership import claim, is_own
-from orchestrator.execution.scheduler import Settings
+from orchestrator.execution.settings import Settings
 from orchestrator.planning import grid, machine, provenance
 from orchestrator.planning.compose import compose
 from orchestrator.planning.composer import Composer

@@ -20,10 +20,12 @@ import json
 import os
 import platform
 import shutil
+import signal
 import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,6 +45,7 @@ NOTE = "toolchain.json"
 MAKE_S, WAIT_S, POLL_S = 600.0, 900.0, 0.2
 LARGE = (".gch",)
 """Ends of the names of files of 150 MB that nobody writes to once they are there: they are linked, not copied."""
+STOPPED = "the run was interrupted"
 MAKING = "the compilers' toolchain, which is made once on this machine"
 VARIABLES = (
     *("CXX", "CC", "CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "LIBRARY_PATH", "LD_LIBRARY_PATH", "LD_PRELOAD"),
@@ -50,7 +53,12 @@ VARIABLES = (
 )
 """Beginnings of the names of environment variables that change what is made."""
 
-Make = Callable[[str, Path, Mapping[str, str]], float]
+Make = Callable[[str, Path, Mapping[str, str], threading.Event], float]
+"""(part, folder, environment, stop) -> seconds; RuntimeError soon after `stop` is set."""
+
+
+_Key = tuple[tuple[str, ...], tuple[tuple[str, str], ...]]
+"""The parts, and the job's own environment."""
 
 
 @dataclass(frozen=True)
@@ -66,17 +74,24 @@ class Toolchains:
 
     def __init__(self, environment: Mapping[str, str], make: Make | None = None) -> None:
         self._environment, self._make = environment, make or run_part
-        self._known: dict[tuple[Any, ...], Toolchain] = {}
+        self._known: dict[_Key, Toolchain] = {}
+        self._stop = threading.Event()
+
+    def stop(self) -> None:
+        """Make none any more, and give up what is being made."""
+        self._stop.set()
+
+    def has(self, job: JobSpec) -> bool:
+        """Return whether `prepare` has nothing to do for a job."""
+        key = self._key(job)
+        return key is None or key in self._known
 
     def prepare(self, job: JobSpec, tell: Callable[[str], None] = lambda _: None) -> Toolchain | None:
         """Return the toolchain of a job, made now where it is not there yet; None of a job that needs none."""
-        try:
-            parts = toolchain_of(instantiate(job.compiler), job.workload)
-        except UsageError:  # the job's own result will say so
+        key = self._key(job)
+        if key is None:
             return None
-        if not parts:
-            return None
-        key = parts, *sorted(job.env.items())
+        parts = key[0]
         if key not in self._known:
             try:
                 self._known[key] = self._found(parts, job.env, tell)
@@ -93,11 +108,19 @@ class Toolchains:
             files = 0 if toolchain.folder is None else _copy(toolchain.folder, cache)
             write_json(cache / NOTE, {"files": files, "toolchain": dict(toolchain.facts)})
 
+    @staticmethod
+    def _key(job: JobSpec) -> _Key | None:
+        try:
+            parts = toolchain_of(instantiate(job.compiler), job.workload)
+        except UsageError:  # the job's own result will say so
+            return None
+        return (parts, tuple(sorted(job.env.items()))) if parts else None
+
     def _found(self, parts: Sequence[str], own: Mapping[str, str], tell: Callable[[str], None]) -> Toolchain:
         environment = {**self._environment, **own}
         root = _root(self._environment)
         folder = root / key_of(parts, environment, own)
-        with _locked(folder.with_suffix(".lock")):
+        with _locked(folder.with_suffix(".lock"), self._stop):
             for left in root.glob(f".{folder.name}.*"):  # of a process that was killed
                 remove_tree(left)
             if folder.exists() or folder.is_symlink():
@@ -112,12 +135,52 @@ class Toolchains:
                 leaving.callback(remove_tree, making)
                 if before.folder is not None:
                     _copy(before.folder, making)
-                seconds = self._make(parts[-1], making, environment)
+                seconds = self._make(parts[-1], making, environment, self._stop)
                 for locks in list(making.glob("**/locks")):
                     remove_tree(locks)
                 write_json(making / NOTE, {**before.facts, f"{parts[-1]}_s": round(seconds, 2)})
                 os.rename(making, folder)
         return Toolchain(folder, read_json(folder / NOTE))
+
+
+class Preparation:
+    """A job's way to its toolchain, which takes a while the first time: `come` until it is True, or `leave`.
+
+    It is made in a thread, so that whoever waits hears what else happens.
+    """
+
+    def __init__(self, toolchains: Toolchains, job: JobSpec) -> None:
+        self._toolchains, self._job = toolchains, job
+        self._thread: threading.Thread | None = None
+        self._defect: BaseException | None = None
+        self.reason = ""  # what it waits for, where `come` was False
+
+    def come(self) -> bool:
+        """Return whether the job has all that there will be. Blocks for a moment at most."""
+        if self._thread is None:
+            if self._toolchains.has(self._job):
+                return True
+            self._thread = threading.Thread(target=self._run, daemon=True)
+            self._thread.start()
+        self._thread.join(POLL_S)  # it may only have to be found
+        if self._defect is not None:
+            raise self._defect
+        return not self._thread.is_alive()
+
+    def leave(self) -> None:
+        """Give up what is being made."""
+        if self._thread is not None:
+            self._toolchains.stop()
+            self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._toolchains.prepare(self._job, self._tell)
+        except BaseException as defect:  # noqa: BLE001 - raised where the thread is waited for
+            self._defect = defect
+
+    def _tell(self, what: str) -> None:
+        self.reason = what
 
 
 def key_of(parts: Sequence[str], environment: Mapping[str, str], own: Mapping[str, str]) -> str:
@@ -145,28 +208,48 @@ def key_of(parts: Sequence[str], environment: Mapping[str, str], own: Mapping[st
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def run_part(part: str, folder: Path, environment: Mapping[str, str]) -> float:
-    """Make a part in a process of its own. Raises RuntimeError with what it said last, SubprocessError, OSError."""
+def run_part(part: str, folder: Path, environment: Mapping[str, str], stop: threading.Event) -> float:
+    """Make a part in a process of its own. Raises RuntimeError with what it said last, or after `stop`; OSError.
+
+    The process has a session of its own: Ctrl-C in the terminal is for the orchestrator alone.
+    """
     temporary, answer = folder / "tmp", folder / "seconds"
     temporary.mkdir()
     folders = {"TORCHINDUCTOR_CACHE_DIR": folder / "inductor", "TRITON_CACHE_DIR": folder / "triton"}
     own = {name: str(path) for name, path in {**folders, "TMPDIR": temporary}.items()}
-    done = subprocess.run(
-        [sys.executable, "-m", "orchestrator.worker.toolchain", part, str(answer)],
-        env={**environment, "TORCHINDUCTOR_COMPILE_THREADS": "1", **own},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=MAKE_S,
-    )
-    if done.returncode != 0:
-        said = [line for line in done.stderr.splitlines() if line.strip()]
-        raise RuntimeError(f"{part}: {said[-1] if said else f'it ended with {done.returncode}'}")
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "orchestrator.worker.toolchain", part, str(answer)],
+            env={**environment, system.COMPILE_THREADS: "1", **own},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            start_new_session=True,
+        )
+        try:
+            _wait(process, stop)
+        finally:
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        said.seek(0)
+        lines = [line for line in said.read().decode(errors="replace").splitlines() if line.strip()]
+    if process.returncode != 0:
+        raise RuntimeError(f"{part}: {lines[-1] if lines else f'it ended with {process.returncode}'}")
     seconds = float(read_json(answer))
     answer.unlink()
     remove_tree(temporary)
     return seconds
+
+
+def _wait(process: subprocess.Popen[bytes], stop: threading.Event) -> None:
+    """Raises RuntimeError after `stop`, or when the process takes too long."""
+    deadline = time.monotonic() + MAKE_S
+    while process.poll() is None:
+        if stop.wait(POLL_S):
+            raise RuntimeError(STOPPED)
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"it was not made within {MAKE_S:.0f} s")
 
 
 def _compiler(environment: Mapping[str, str]) -> tuple[str, str] | None:
@@ -202,8 +285,8 @@ def _refuse_others(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked(file: Path) -> Iterator[None]:
-    """Hold the lock; who waits too long for another raises TimeoutError."""
+def _locked(file: Path, stop: threading.Event) -> Iterator[None]:
+    """Hold the lock; who waits too long for another raises TimeoutError, and after `stop` RuntimeError."""
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         deadline = time.monotonic() + WAIT_S
@@ -214,7 +297,8 @@ def _locked(file: Path) -> Iterator[None]:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"another process has {file} for over {WAIT_S:.0f} s") from None
-                time.sleep(POLL_S)
+                if stop.wait(POLL_S):
+                    raise RuntimeError(STOPPED) from None
         yield
     finally:
         os.close(descriptor)

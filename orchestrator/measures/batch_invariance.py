@@ -43,6 +43,7 @@ class BatchInvariance:
     """
 
     kind: ClassVar[str] = OBSERVED
+    shareable: ClassVar[bool] = True
     default_batch_size: ClassVar[int] = 8
     deterministic: ClassVar[bool] = True
     TABLES: ClassVar[Mapping[str, TableSpec]] = {

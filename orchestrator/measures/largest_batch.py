@@ -19,9 +19,9 @@ from orchestrator.measures.eager import ARTIFACTS
 from orchestrator.measures.tries import Seen, Tries
 from orchestrator.plugins import Outcome
 from orchestrator.probes.gpu import free_memory
-from orchestrator.probes.memory import available
 from orchestrator.records import OBSERVED, OUT_OF_MEMORY, PASS, JobSpec, PluginSpec
 from orchestrator.store import SweepFolder
+from orchestrator.system import available_memory
 
 ONE_STEP = "orchestrator.measures.one_step.OneStep"
 GIB = 2**30
@@ -145,7 +145,8 @@ class LargestBatch:
         limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
         if limit != resource.RLIM_INFINITY and (asked is None or limit < asked[0]):
             return limit, "execution.memory_limit_gib"  # a child cannot have more than this process
-        return asked or (int(available() * SHARE_OF_AVAILABLE), f"{SHARE_OF_AVAILABLE:.0%} of what was available")
+        share = int(available_memory() * SHARE_OF_AVAILABLE)
+        return asked or (share, f"{SHARE_OF_AVAILABLE:.0%} of what was available")
 
     def _job(self, job: JobSpec, size: int, device_bytes: int | None) -> JobSpec:
         options = {"steps": self.steps, "device_bytes": device_bytes}

@@ -61,6 +61,7 @@ class MemoryByLine:
     """
 
     kind: ClassVar[str] = OBSERVED
+    shareable: ClassVar[bool] = True
     TABLES: ClassVar[Mapping[str, TableSpec]] = {
         "memory_by_line": TableSpec(
             (

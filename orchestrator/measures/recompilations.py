@@ -26,6 +26,7 @@ class Recompilations:
     """calls: steps with the workload's inputs, and then with inputs of each of `batch_sizes`."""
 
     kind: ClassVar[str] = OBSERVED
+    shareable: ClassVar[bool] = True
     TABLES: ClassVar[Mapping[str, TableSpec]] = {
         "recompilations": TableSpec(
             (

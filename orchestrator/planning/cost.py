@@ -1,4 +1,5 @@
-"""Seconds that a job will take, roughly: for the estimate before a sweep, and to cut it into even shards.
+"""What a job will take, roughly. Seconds: for the estimate before a sweep, and to cut it into even shards. Memory: for
+what may run side by side.
 
 Figures from a machine with AVX2 and one thread, torch 2.13 (docs/measuring.md). Off by a factor of two or three on
 any one model; ratios between jobs, which is what sharding needs, are better than that. What a plug-in takes more or
@@ -30,6 +31,8 @@ WARM_COMPILE = 0.3  # with the compile cache of an earlier round
 START = {"fork": 0.5, "subprocess": 6.0}  # until the first phase
 OBSERVED_STEPS = 10
 DEFAULT_PARAMS_M = 100.0
+PROCESS_BYTES, CUDA_PROCESS_BYTES = 0.6 * 2**30, 3.0 * 2**30  # torch and transformers; CUDA's libraries besides
+TRAINING_COPIES = 3.0
 
 COMPILE_BASE, COMPILE_PER_MILLION = 12.0, 0.15  # inductor, inference: 12 s for a tiny BERT, 30 s for GPT-2
 QUANTIZED = 1.3  # quantising, and compiling what it adds to the graph
@@ -118,6 +121,16 @@ def reference_bytes(workload: Workload, params_m: float | None, training: bool) 
     if not training or params_m is None:
         return 0.0
     return INPUTS * params_m * 1e6 * (8 + (2 if workload.dtype in ("float16", "bfloat16") else 4))
+
+
+def memory_bytes(workload: Workload, params_m: float | None, training: bool) -> float:
+    """Return the bytes of the machine's memory that a job that times nothing takes, roughly: its process, the weights
+    once as the workload has them and once in float64, in training also gradients and what the optimizer keeps. What a
+    step computes in between is not in it, nor are processes of a compiler.
+    """
+    weights = (params_m or DEFAULT_PARAMS_M) * 1e6 * (8 + 4) * (TRAINING_COPIES if training else 1.0)
+    process = CUDA_PROCESS_BYTES if workload.device.startswith("cuda") else PROCESS_BYTES
+    return process + weights
 
 
 def reference_s(step: float) -> float:

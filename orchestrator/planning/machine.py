@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-import psutil
-
 from orchestrator import system
 
 
@@ -34,9 +32,8 @@ class Machine:
 
 def detect() -> Machine:
     """Look at this machine."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    physical = psutil.cpu_count(logical=False) or allowed
-    return Machine(cores=min(physical, allowed), cuda_devices=_nvidia_devices() if system.torch_build()["cuda"] else 0)
+    devices = _nvidia_devices() if system.torch_build()["cuda"] else 0
+    return Machine(cores=system.cores(), cuda_devices=devices)
 
 
 def _nvidia_devices() -> int:

@@ -223,6 +223,7 @@ class _Planner:
             disk_bytes=cost.reference_bytes(workload.record, model.params_m, point.training)
             if kind == REFERENCE_KIND
             else 0.0,
+            memory_bytes=0.0 if verdict else cost.memory_bytes(workload.record, model.params_m, point.training),
             training=point.training,
         )
         self.jobs[key] = job

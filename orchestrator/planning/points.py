@@ -189,7 +189,7 @@ def _judged_by(conf: Json | None) -> Json:
 
 def check_execution(execution: Json) -> None:
     """Raise UsageError for a number that is not legal. Names, and whatever is a job's own, are checked elsewhere."""
-    _at_least_1("execution.parallel", execution["parallel"])
+    _parallel(execution["parallel"])
     _positive("execution.timeout_s", execution["timeout_s"])
     limit = execution.get("memory_limit_gib")
     if limit is not None and not limit > 0:
@@ -198,6 +198,13 @@ def check_execution(execution: Json) -> None:
         raise UsageError(f"execution.disk_reserve_mib={execution['disk_reserve_mib']}: it must be at least 0")
     if execution["retries"] < 0:
         raise UsageError(f"execution.retries={execution['retries']}: it must be at least 0")
+
+
+def _parallel(value: Any) -> None:
+    if type(value) is not int and value != "auto":
+        raise UsageError(f"execution.parallel={value}: write auto, or how many jobs that time nothing run at a time")
+    if value != "auto":
+        _at_least_1("execution.parallel", value)
 
 
 def check_plugin(spec: PluginSpec, where: str) -> Any:

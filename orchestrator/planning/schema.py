@@ -77,7 +77,7 @@ class ExecutionConf:
 
     launcher: str = "fork"  # fork: child of a server that has imported torch; subprocess: a new interpreter, 5 s dearer
     shards: int = 1  # parts that hydra/launcher gets to run (joblib, submitit, Ray); the basic launcher runs one
-    parallel: int = 1  # accuracy and reference jobs at a time; what is timed runs alone
+    parallel: int | str = "auto"  # jobs that time nothing at a time; auto: as cores and memory allow
     timeout_s: float = 1800.0  # for a whole job
     retries: int = 1  # of jobs that failed for reasons of the infrastructure, never of others
     memory_limit_gib: float | None = None  # of a job's private memory (RLIMIT_DATA)

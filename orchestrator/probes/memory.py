@@ -29,12 +29,6 @@ if TYPE_CHECKING:
 
 CLEAR_REFS = Path("/proc/self/clear_refs")
 STATUS = Path("/proc/self/status")
-CGROUP_MEMORY = (
-    ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
-    ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-)
-"""A control group as its members see it, version 2 and 1: folder, what it may have, what it has, and the line of its
-memory.stat with what of that is only cache."""
 
 
 class MemoryProbe:
@@ -168,18 +162,3 @@ def _settle() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only
     if trim is not None:
         trim(0)
-
-
-def available() -> int:
-    """Return the bytes that could be allocated now without swapping: by the machine, or its control group if less."""
-    import psutil
-
-    free = [int(psutil.virtual_memory().available)]
-    for folder, limit, used, cache in CGROUP_MEMORY:
-        try:
-            statistics = dict(line.split() for line in Path(folder, "memory.stat").read_text().splitlines())
-            taken = int(Path(folder, used).read_text()) - int(statistics.get(cache, 0))
-            free.append(int(Path(folder, limit).read_text()) - taken)
-        except (OSError, ValueError):  # no such group, or no limit ("max")
-            continue
-    return max(min(free), 0)

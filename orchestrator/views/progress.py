@@ -16,6 +16,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from orchestrator.execution.agenda import is_shareable
 from orchestrator.execution.observer import WAITING_EVERY_S
 from orchestrator.records import HARMLESS, JobResult, JobSpec
 from orchestrator.results.load import one_line
@@ -42,7 +43,11 @@ class Progress:
         self.was_interrupted = False
         self.out = out or console()
         self._costs = {job.id: 0.0 if job.verdict is not None else job.cost_s for job in graph.jobs}
-        self._pending_s = sum(self._costs.values())
+        self._shared = {job.id for job in graph.jobs if is_shareable(job)}
+        self._pending_s = {True: 0.0, False: 0.0}  # planned cost of what is left: that may run side by side, and alone
+        for name, cost in self._costs.items():
+            self._pending_s[name in self._shared] += cost
+        self._most = 1  # so many have run at a time
         self._done_s = 0.0  # planned cost of the finished jobs, and how long they really took
         self._took_s = 0.0
         self._running: dict[str, tuple[JobSpec, float]] = {}
@@ -80,6 +85,7 @@ class Progress:
         """A worker process was started for `job`; again when it is retried."""
         self._waiting = None
         self._running[job.id] = (job, time.monotonic())
+        self._most = max(self._most, len(self._running))
         self._draw()
 
     def finished(self, job: JobSpec, result: JobResult) -> None:
@@ -88,7 +94,7 @@ class Progress:
         if self._running.pop(job.id, None) is not None:  # else no process was started: it says nothing about costs
             self._done_s += cost
             self._took_s += result.ended - result.started
-        self._pending_s -= cost
+        self._pending_s[job.id in self._shared] -= cost
         self.done += 1
         good = result.status in HARMLESS
         self.failed += not good
@@ -107,10 +113,15 @@ class Progress:
         self._say(f"Interrupted: {what}. Resume later with resume=latest.", "yellow")
 
     def remaining_s(self) -> float:
-        """Estimate the seconds that are left: planned costs, scaled by how long the finished ones really took."""
+        """Estimate the seconds that are left: planned costs, scaled by how long the finished ones really took.
+
+        What may run side by side does so as it has until now.
+        """
         scale = self._took_s / self._done_s if self._done_s > 0 else 1.0
-        running_s = sum(time.monotonic() - since for _, since in self._running.values())
-        return max(self._pending_s * scale - running_s, 0.0) / max(len(self._running), 1)
+        left = {kind: cost * scale for kind, cost in self._pending_s.items()}
+        for job, since in self._running.values():
+            left[job.id in self._shared] -= time.monotonic() - since
+        return max(left[True], 0.0) / self._most + max(left[False], 0.0)
 
     def render(self) -> Group:
         """Return the picture: a line of totals, then one line per running job."""

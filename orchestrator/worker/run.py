@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import os
 import re
+import sys
 import time
 import traceback
 from collections.abc import Mapping
@@ -37,6 +38,7 @@ from orchestrator.records import (
     Samples,
 )
 from orchestrator.store import SweepFolder
+from orchestrator.system import COMPILE_THREADS
 from orchestrator.worker.process import BY_EXEC
 from orchestrator.worker.toolchain import enter
 
@@ -134,6 +136,7 @@ def _run(job: JobSpec, store: SweepFolder, seen: _Seen) -> Outcome:
     from orchestrator.probes.memory import MemoryProbe
 
     torch.set_num_threads(job.workload.threads)
+    _share_cores()
     seed_all(job.workload.seed)
     device = torch.device(job.workload.device)
     seen.environment.update(environment())
@@ -179,6 +182,13 @@ def _run(job: JobSpec, store: SweepFolder, seen: _Seen) -> Outcome:
         declared = {name: tables[name] for name in seen.facts.get("findings", {}) if name in tables}
         if declared:
             seen.facts["tables"] = declared
+
+
+def _share_cores() -> None:
+    """Let inductor compile with as many threads as this job was given: it may have read a server's environment."""
+    config: Any = sys.modules.get("torch._inductor.config")
+    if config is not None and COMPILE_THREADS in os.environ:
+        config.compile_threads = int(os.environ[COMPILE_THREADS])
 
 
 def _complete(outcome: Outcome, tables: Mapping[str, columns.TableSpec], context: Context) -> Outcome:

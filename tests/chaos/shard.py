@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from orchestrator.errors import UsageError
-from orchestrator.execution.scheduler import Settings
+from orchestrator.execution.settings import Settings
 from orchestrator.execution.shard import run_shard
 from orchestrator.store import SweepFolder
 

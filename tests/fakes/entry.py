@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fakes.behaviour import behave
-from orchestrator.records import INFRASTRUCTURE, PASS, JobResult, JobSpec
+from orchestrator.records import INFRASTRUCTURE, OUT_OF_MEMORY, PASS, JobResult, JobSpec
 from orchestrator.store import SweepFolder
 
 
@@ -44,7 +44,17 @@ def run_job(folder: str, job_id: str) -> None:
         (store.job(job_id) / "tried").touch()
         status = INFRASTRUCTURE
     word, _, name = does.partition(" ")
-    if word == "once" and not (store.job(job_id) / "tried").exists():  # "once SIGTERM": sent to itself, the first time
+    if does == "out_of_memory":
+        status = OUT_OF_MEMORY
+    if does == "once out_of_memory" and not (store.job(job_id) / "tried").exists():
+        (store.job(job_id) / "tried").touch()
+        time.sleep(0.5)  # until the others are there
+        status = OUT_OF_MEMORY
+    elif does == "hang_beside" and not (store.job(job_id) / "tried").exists():
+        (store.job(job_id) / "tried").touch()
+        behave("hang")
+    elif word == "once" and not (store.job(job_id) / "tried").exists():
+        # "once SIGTERM": sent to itself, the first time
         (store.job(job_id) / "tried").touch()
         os.kill(os.getpid(), signal.Signals[name])
         time.sleep(0.5)

@@ -1,6 +1,6 @@
 """Job graphs with known edges, and a scheduler run over them as a program of its own.
 
-python -m fakes.sweeps FOLDER SETTINGS      (SETTINGS: JSON of `orchestrator.execution.scheduler.Settings`)
+python -m fakes.sweeps FOLDER SETTINGS      (SETTINGS: JSON of `orchestrator.execution.settings.Settings`)
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from orchestrator.execution.environment import worker_environment
 from orchestrator.execution.lock import locked
 from orchestrator.execution.observer import PlainObserver
 from orchestrator.execution.processes import Processes
-from orchestrator.execution.scheduler import Scheduler, Settings
+from orchestrator.execution.scheduler import Scheduler
+from orchestrator.execution.settings import Settings
 from orchestrator.records import (
     JUDGED,
     REFERENCE_KIND,
@@ -79,6 +80,7 @@ def make_job(
         needs=tuple(Need(job=job.id, kind=kind) for job, kind in needs),
         timeout_s=timeout_s,
         cost_s=1.0,
+        memory_bytes=1e6,
         verdict=verdict,
         kind={"accuracy": JUDGED, "reference": REFERENCE_KIND}.get(measure, TIMED),
     )

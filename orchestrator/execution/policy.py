@@ -1,0 +1,115 @@
+"""Which ready job starts next, beside what runs. Knows the agenda, cores and memory; no processes, no files.
+
+What times something runs alone. What times nothing (`orchestrator.execution.agenda.is_shareable`) runs side by side, as
+far as there is room (`Room`), and in batches: each change between the two waits for the slowest job that still runs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from orchestrator import system
+from orchestrator.execution.agenda import PEAK, Agenda, is_shareable
+from orchestrator.records import JobResult, JobSpec, fingerprint
+
+BATCH_S = 600.0
+"""So long a job that times something, and is ready and first in the plan, waits for those that time nothing."""
+SEEN_MARGIN = 1.5
+"""What a job may take of what another of the same workload was seen to take: a judged one also holds the reference."""
+COMPILER_BYTES = 0.45 * 2**30
+"""Of a process that compiles: g++ with inductor's headers."""
+UNKNOWN_BYTES = 2.0 * 2**30
+"""Of a job of which nothing is known: the plan of an earlier version has no estimate."""
+
+Bytes = Callable[[], int]
+Held = Callable[[JobSpec], int]
+
+
+class Room:
+    """How many jobs fit side by side on this machine.
+
+    parallel: `execution.parallel`. available: the memory that is left now, in bytes; held: what a running job, with all
+    that it started, has of it.
+    """
+
+    def __init__(
+        self, parallel: int | str, held: Held, available: Bytes = system.available_memory, cores: int | None = None
+    ) -> None:
+        self._parallel, self._held, self._available = parallel, held, available
+        self._cores = system.cores() if cores is None else cores
+        self._seen: dict[str, int] = {}  # workload -> the most that a job of it was seen to take, in bytes
+
+    def slots(self, job: JobSpec) -> int:
+        """Return how many jobs like this one run side by side, as far as cores go.
+
+        `auto`: as many as have cores for their threads, and one on a GPU: nobody knows what of its memory they take.
+        """
+        if isinstance(self._parallel, int):
+            return self._parallel
+        return 1 if _gpu(job) else max(1, self._cores // job.workload.threads)
+
+    def compile_threads(self, job: JobSpec) -> int | None:
+        """Return the processes or threads with which a job may compile, None for the compiler's own number.
+
+        Inductor takes one for each core it sees, up to 32: as many in every job that runs beside others.
+        """
+        slots = self.slots(job) if is_shareable(job) else 1
+        return None if slots == 1 else max(1, self._cores // slots)
+
+    def has(self, job: JobSpec, running: Sequence[JobSpec]) -> bool:
+        """Return whether a job fits beside those that run. Alone each does."""
+        return not running or (self._has_cores(job, running) and self._has_memory(job, running))
+
+    def saw(self, job: JobSpec, result: JobResult) -> None:
+        """Note the memory that a job took, by the gist of its result."""
+        peak = result.facts.get(PEAK)
+        if peak is not None:
+            workload = fingerprint(job.workload)
+            self._seen[workload] = max(peak, self._seen.get(workload, 0))
+
+    def _has_cores(self, job: JobSpec, running: Sequence[JobSpec]) -> bool:
+        if isinstance(self._parallel, int):
+            return len(running) < self._parallel
+        if _gpu(job) and any(job.workload.device == one.workload.device for one in running):
+            return False
+        return sum(one.workload.threads for one in (job, *running)) <= self._cores
+
+    def _has_memory(self, job: JobSpec, running: Sequence[JobSpec]) -> bool:
+        """What those that run have not taken yet is not free."""
+        to_come = sum(max(0.0, self._bytes(one) - self._held(one)) for one in running)
+        return self._bytes(job) + to_come <= self._available()
+
+    def _bytes(self, job: JobSpec) -> float:
+        """Return what a job will take: by what another of its workload was seen to take, else as it was planned."""
+        compilers = 0.0 if job.is_eager else COMPILER_BYTES * (self.compile_threads(job) or 1)
+        seen = self._seen.get(fingerprint(job.workload))
+        return compilers + (job.memory_bytes or UNKNOWN_BYTES if seen is None else seen * SEEN_MARGIN)
+
+
+class Policy:
+    """Chooses among the ready jobs."""
+
+    def __init__(self, room: Room, clock: Callable[[], float] = time.monotonic) -> None:
+        self.room, self._clock = room, clock
+        self._batch_began = 0.0
+
+    def choose(self, agenda: Agenda, running: Sequence[JobSpec]) -> JobSpec | None:
+        """Return the job that starts now; None to wait for one of those that run, or because nothing is ready."""
+        shareable, alone = agenda.first(shareable=True), agenda.first(shareable=False)
+        if not running:
+            self._batch_began = self._clock()
+            if shareable is None or alone is None:
+                return shareable or alone
+            first = min(shareable, alone, key=agenda.place)
+            return first if agenda.fills(self.room.slots(shareable)) else alone
+        if shareable is None or not all(map(agenda.shares, running)):
+            return None
+        is_over = self._clock() - self._batch_began >= BATCH_S
+        if is_over and alone is not None and agenda.place(alone) < agenda.place(shareable):
+            return None
+        return shareable if self.room.has(shareable, running) else None
+
+
+def _gpu(job: JobSpec) -> bool:
+    return job.workload.device.startswith("cuda")

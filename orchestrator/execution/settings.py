@@ -1,0 +1,68 @@
+"""How a sweep is run: what of its `execution` the scheduler looks at."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.errors import UsageError
+
+AUTO = "auto"
+SMALLEST = {"parallel": 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a shard is run.
+
+    retries: more attempts for a job whose result is `infrastructure`, or that SIGKILL ended; no other is retried.
+    parallel: how many jobs that time nothing may run at a time; AUTO = as many as there are cores and memory for
+        (`orchestrator.execution.policy`). Those that time something run alone.
+    memory_limit_gib: private memory that a worker may have; None = no limit but the machine's.
+    keep_caches, keep_references: leave compile caches and reference tensors in the folder.
+    stop_on_failure: start no more jobs after the first that fails.
+    online: jobs may use the network.
+    hang_s: seconds from the request to a worker's first instruction, the server's imports included.
+    device_lock: run no timing job while another sweep on this machine runs one on the same device.
+    disk_reserve_mib: start no job when the disk has less room than this.
+    """
+
+    retries: int = 1
+    parallel: int | str = AUTO
+    memory_limit_gib: float | None = None
+    keep_caches: bool = False
+    keep_references: bool = False
+    stop_on_failure: bool = False
+    online: bool = False
+    hang_s: float = 180.0
+    device_lock: bool = True
+    disk_reserve_mib: float = 100.0
+
+    @classmethod
+    def of(cls, points: Sequence[Any]) -> Settings:
+        """Return the settings of a sweep with these grid points: they share their `execution`, but for the jobs'.
+
+        Raises UsageError for a stored value that is none.
+        """
+        execution = points[0].get("execution", {}) if points else {}
+        asked = {**execution, "online": points[0].get("online", False)} if points else {}
+        found = {field.name: asked[field.name] for field in dataclasses.fields(cls) if field.name in asked}
+        for name, value in found.items():
+            if not _fits(name, value):
+                raise UsageError(f"the sweep's header is damaged: {name} is {str(value)[:80]!r}")
+        return cls(**found)
+
+
+def _fits(name: str, value: Any) -> bool:
+    """Tell whether what a folder holds may be a setting's value: of its kind, and not less than its smallest."""
+    default = getattr(Settings, name)
+    if default == AUTO:
+        return value == AUTO or (type(value) is int and value >= SMALLEST[name])
+    if isinstance(default, bool):
+        return isinstance(value, bool)
+    if value is None:
+        return default is None
+    kinds = (int,) if isinstance(default, int) else (int, float)
+    return type(value) in kinds and value >= SMALLEST.get(name, 0)
