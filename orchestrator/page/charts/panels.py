@@ -1,4 +1,4 @@
-"""Latency: how the samples of each process are spread, and how they went in time."""
+"""Charts of one workload, one suite or one job each, on the page only: samples, phases, and sweep after sweep."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from orchestrator.page.charts.chart import (
     VERMILION,
     Chart,
     Spec,
+    scale,
     series_scales,
     spec,
     tooltip,
@@ -25,9 +26,16 @@ KINDS = {  # samples of a job, in the order in which they are taken: colour and 
     "pair_eager_latency": (VERMILION, "square"),
     "pair_latency": (GREEN, "cross"),
 }
+CHOICES = {  # column of the overview -> what it is, with its unit
+    "geomean_speedup": "geometric-mean speed-up (x)",
+    "geomean_speedup_clipped": "the same, below 1 counts as 1 (x)",
+    "pass_rate_percent": "pass rate (%)",
+    "mean_compile_latency_cold_s": "mean cold compile latency (s)",
+    "geomean_compression_ratio": "geometric-mean memory ratio (x)",
+}
 
 
-def distributions(series: Sequence[str]) -> Chart:
+def latency(series: Sequence[str]) -> Chart:
     """Return, for one workload, every latency sample of every process, with median and quartiles."""
     colour, _ = series_scales(series)
     colour = {**colour, "legend": None}
@@ -95,10 +103,104 @@ def distributions(series: Sequence[str]) -> Chart:
     )
 
 
-def in_time_order() -> Chart:
+def phases(series: Sequence[str]) -> Chart:
+    """Return, for one workload, the peak of each phase of the job, a line for each compiler."""
+    colour, shape = series_scales(series)
+    x = {
+        "field": "phase",
+        "type": "ordinal",
+        "sort": None,
+        "axis": {"title": None, "labelAngle": 0, "labelOverlap": "greedy"},
+        "scale": {"padding": 0.4},
+    }
+    y = {
+        "field": "mib",
+        "type": "quantitative",
+        "axis": {"title": "peak (MiB)", "tickCount": 4},
+        "scale": {"zero": True},
+    }
+    words = tooltip(("series", "compiler", ""), ("phase", "phase", ""), ("mib", "peak (MiB)", ",.4~r"))
+    return Chart(
+        id="phases",
+        title="Peak memory by phase",
+        note="Of the process over its level before the model existed, on CUDA of the allocator; median over rounds. "
+        "Processes that the compiler starts are not in it.",
+        data="phases",
+        spec=spec(
+            data={"name": "rows"},
+            height=150,
+            encoding={"x": x, "y": y, "color": {**colour, "legend": None}},
+            layer=[
+                {"mark": {"type": "line", "size": 1.5}},
+                {
+                    "mark": {"type": "point", "size": 55, "filled": True, "opacity": 1},
+                    "encoding": {"shape": {**shape, "legend": None}, "tooltip": words},
+                },
+            ],
+        ),
+        panels=True,
+        needs=("own_memory_mib",),
+        fields=("own_memory_mib", "compression_ratio"),
+        orders={"compression_ratio": "most growth first", "-own_memory_mib": "largest first", "": "by name"},
+        limit=6,
+    )
+
+
+def over_time(series: Sequence[str]) -> Chart:
+    """Return one figure of the overview over the sweeps, for one suite, mode, dtype and device."""
+    colour, shape = series_scales(series)
+    x = {
+        "field": "sweep",
+        "type": "ordinal",
+        "sort": None,
+        "axis": {"title": None, "labelAngle": -20, "labelLimit": 140, "labelOverlap": "greedy"},
+        "scale": {"type": "point", "padding": 0.3},
+    }
+    y = {
+        "field": "value",
+        "type": "quantitative",
+        "scale": {"zero": False, "padding": 12},
+        "axis": {"title": None, "tickCount": 5, "format": ".4~g"},
+    }
+    words = tooltip(
+        ("sweep", "sweep", ""),
+        ("when", "when", ""),
+        ("series", "compiler", ""),
+        ("value", "", ".4~g"),
+        ("count", "workloads", "d"),
+    )
+    return Chart(
+        id="over_time",
+        title="Over time",
+        note="One mark a sweep, oldest first, at equal distances. Means are over the workloads that all compilers of a "
+        "sweep ran; where their number (under the mark) differs between sweeps, so may what they mean.",
+        data="overview",
+        spec=spec(
+            data={"name": "rows"},
+            height=190,
+            encoding={"x": x, "y": y, "color": colour},
+            layer=[
+                {"mark": {"type": "line", "size": 1.5}},
+                {
+                    "mark": {"type": "point", "size": 70, "filled": True, "opacity": 1},
+                    "encoding": {"shape": shape, "tooltip": words},
+                },
+                {
+                    "mark": {"type": "text", "dy": 15, "fontSize": 10},
+                    "encoding": {"text": {"field": "count", "type": "nominal"}},
+                },
+            ],
+        ),
+        panels=True,
+        choices=CHOICES,
+        limit=12,
+    )
+
+
+def job_samples() -> Chart:
     """Return the samples of one job in the order in which they were taken."""
-    colours = {"domain": list(KINDS), "range": [colour for colour, _ in KINDS.values()]}
-    shapes = {"domain": list(KINDS), "range": [shape for _, shape in KINDS.values()]}
+    colours = scale({kind: colour for kind, (colour, _) in KINDS.items()})
+    shapes = scale({kind: shape for kind, (_, shape) in KINDS.items()})
     legend = {"title": None, "orient": "top", "columns": COLUMNS}
     return Chart(
         id="job_samples",
