@@ -21,8 +21,8 @@ from orchestrator.comparison.pairing import by_names
 from orchestrator.comparison.snapshot import Row, Snapshot, check_rows
 from orchestrator.errors import UsageError
 from orchestrator.files import checked, read_bytes
+from orchestrator.records import STATUSES
 from orchestrator.results.exports import FORMULA
-from orchestrator.results.load import WORST_FIRST
 from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.performance import COUNTERS
@@ -103,7 +103,7 @@ def _row(record: Record, kind: str, status: Any, reason: Any) -> Row:
     names = {column: record.get(column) for column in IDENTITY}
     if kind == "accuracy":  # the summary's line is named by its performance job
         names |= {"measure": kind, "batch_size": record.get("accuracy_batch_size", names["batch_size"])}
-    if status not in WORST_FIRST:
+    if status not in STATUSES:
         raise ValueError(f"unknown status '{status}'")
     timed = kind == "performance"
     row = Row(

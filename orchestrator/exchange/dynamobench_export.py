@@ -12,7 +12,7 @@ import csv
 import io
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestrator.exchange import dynamobench
@@ -85,7 +85,7 @@ def export(rows: Iterable[Joined]) -> tuple[list[File], list[str]]:
     if {row.row["rules"] for row in compiled} - {None, "dynamo"}:
         notes.append("accuracy was judged by our rules, not theirs: measure.options.rules=dynamo are theirs")
     for file in files:
-        other = FileName(**{**vars(file.name), "testing": next(t for t in TESTINGS if t != file.name.testing)})
+        other = replace(file.name, testing=next(t for t in TESTINGS if t != file.name.testing))
         if str(other) not in written:
             notes.append(f"{file.name} has no {other.testing} file beside it: runner.py asks for both")
     return sorted(files, key=lambda file: str(file.name)), [*notes, *_uneven(files)]
@@ -154,7 +154,7 @@ def _file(name: FileName, testing: str, members: Sequence[Joined]) -> File | Non
     columns: dict[str, None] = dict.fromkeys([*dynamobench.COLUMNS[testing], *tokens])
     if all(kept):  # files that were read come out with the columns that they had
         columns = dict.fromkeys(column for row in kept for column in row or ())
-    return File(FileName(**{**vars(name), "testing": testing}), tuple(columns), tuple(cells))
+    return File(replace(name, testing=testing), tuple(columns), tuple(cells))
 
 
 def imported(family: Family | None) -> dict[str, str] | None:

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXTRA = "MLflow is not installed (or, for a database, SQLAlchemy): pip install 'orchestrator[mlflow]'"
-SQLITE = "sqlite:///"
 KEY, CONTENT = "orchestrator.row", "orchestrator.content"
 TEXTS = (
     "performance",

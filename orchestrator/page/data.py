@@ -21,10 +21,10 @@ from orchestrator.comparison.compare import Matched, compare
 from orchestrator.comparison.thresholds import LIMITS
 from orchestrator.page.columnar import pack, rounded
 from orchestrator.page.jobs import Interned, JobsOfSweep
-from orchestrator.records import HARMLESS, NOT_RUN, SUCCESSES
+from orchestrator.records import HARMLESS, NOT_RUN, STATUSES, SUCCESSES
 from orchestrator.results.configuration import settings
 from orchestrator.results.flags import MARKS, failures, flagged
-from orchestrator.results.load import WORST_FIRST, SweepResults, fact
+from orchestrator.results.load import SweepResults, fact
 from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.naming import is_eager
 from orchestrator.results.overview import OVERVIEW
@@ -79,7 +79,7 @@ def document(sweeps: Sequence[tuple[SweepResults, Tables]], place: Path, *, runn
             for (results, _), name, short in zip(sweeps, names, short_names(names), strict=True)
         ],
         "columns": {name: described(own[name] if name in own else COLUMNS[name]) for name in used},
-        "statuses": {status: status_kind(status) for status in WORST_FIRST},
+        "statuses": {status: status_kind(status) for status in STATUSES},
         "series": series(summary, short_names(names)),
         "summary": pack(ROW_COLUMNS, summary),
         "overview": [{"sweep": i, **row} for i, (_, tables) in enumerate(sweeps) for row in tables.overview.rows],
