@@ -187,7 +187,7 @@ def test_rows_that_stand_twice_and_a_last_line_that_was_cut(folder: Path) -> Non
         FULL + "cuda,Bert,8,0.000000,0.000000,0,0,0,0\ncuda,Bert,8,1.5,10.0,20.5,1.25,5.0,4.0\n\ncuda,Gpt,8,1.2"
     )
     made, printed = import_(folder)
-    assert f"{PERFORMANCE}: 1 rows stand there twice, the later one counts (line 3)" in printed
+    assert f"{PERFORMANCE}: 1 row given twice, the later one counts (line 3)" in printed
     assert f"{PERFORMANCE}, line 5: cut off in the middle, left out" in printed
     assert {row["model"] for row in made.summary.rows} == {"Bert"}
     assert made.summary.rows[-1]["speedup"] == 1.5
