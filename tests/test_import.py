@@ -245,7 +245,7 @@ def test_by_default_a_sweep_takes_its_place_by_age(folder: Path) -> None:
     assert found.root.name.endswith("-imported")
     assert found.root.parent.name == "2017-07-14"
     assert found.read_sweep().created == 1_500_000_000
-    assert found.read_sweep().origin == "imported from 1 files"
+    assert found.read_sweep().origin == "imported from 1 file"
     assert f"1 rows of 1 files -> outputs/2017-07-14/{found.root.name}" in printed
     assert sorted(path.name for path in found.root.iterdir()) == ["jobs", "plan.json", "sweep.json", "tables"]
 

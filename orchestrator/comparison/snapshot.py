@@ -40,7 +40,7 @@ from orchestrator.results.performance import (
     measured_of,
     round_speedup,
 )
-from orchestrator.store import Sweep, SweepFolder
+from orchestrator.store import Sweep, SweepFolder, was_imported
 from orchestrator.validity import check_name, check_time, without_schema
 
 KIND = "orchestrator snapshot"
@@ -96,6 +96,10 @@ class Snapshot:
     origin: str | None = None
     effect_threshold: float | None = None
     jobs: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def imported(self) -> bool:
+        return was_imported(self.argv)
 
     @property
     def columns(self) -> dict[str, Column]:

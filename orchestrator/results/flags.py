@@ -30,7 +30,7 @@ class Mark:
 
 MARKS: Mapping[str, Mark] = {
     "accuracy": Mark("accuracy", "accuracy", "accuracy not passed"),
-    "measured": Mark("measured", "measured", "timed: eager, partly eager, not finite or other threads"),
+    "measured": Mark("measured", "measured", "not timed as the row says"),
     "speedup": Mark("speed-up", "speedup", f"speed-up < {SLOW_SPEEDUP:g}x"),
     "compile_latency": Mark("compile", "compile_latency_cold_s", f"cold compile > {LONG_COMPILE_S:g} s"),
     "compression_ratio": Mark("memory", "compression_ratio", f"memory ratio < {LOW_COMPRESSION:.2f}x"),
