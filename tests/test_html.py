@@ -310,7 +310,7 @@ def test_a_chart_of_a_column_that_the_summary_has_not_is_named(
     folder: SweepFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chart = Chart(id="durations", title="", note="", spec={}, fields=("latency_ms",), orders={"-duration_s": "longest"})
-    monkeypatch.setattr(html.charts, "of_sweep", lambda series: [chart])
+    monkeypatch.setattr(html, "of_sweep", lambda series: [chart])
     with pytest.raises(ValueError, match="chart 'durations': the summary has no column 'duration_s'"):
         made(folder)
 

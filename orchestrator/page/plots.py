@@ -12,7 +12,7 @@ from typing import Any
 
 from orchestrator.errors import UsageError
 from orchestrator.exchange.dynamobench import word
-from orchestrator.page import charts
+from orchestrator.page.charts import costs, speedups
 from orchestrator.page.charts.chart import Chart
 from orchestrator.page.data import compilers
 from orchestrator.results.naming import is_eager, telling
@@ -41,7 +41,7 @@ def export(tables: Tables, folder: Path, form: str) -> list[str]:
         raise UsageError(EXTRA) from None
     lines = []
     for key, rows in _sections(tables.summary.rows).items():
-        for chart in charts.of_pictures(compilers(rows)):
+        for chart in of_pictures(compilers(rows)):
             drawn, count = _filled(chart, rows, " · ".join(key[:4]))
             if drawn is None:
                 continue
@@ -65,6 +65,17 @@ def _sections(summary: Sequence[Row]) -> dict[tuple[str, ...], list[Row]]:
     for row in summary:
         sections[tuple(WORDS.get(name, "") + str(row[name]) for name in shown)].append(row)
     return sections
+
+
+def of_pictures(series: Sequence[str]) -> list[Chart]:
+    """Return the charts that are drawn, in their order."""
+    return [
+        speedups.speedup(series),
+        speedups.heat_map(series),
+        costs.compilation(series),
+        costs.memory(series),
+        costs.tradeoff(series),
+    ]
 
 
 def _filled(chart: Chart, rows: Sequence[Row], section: str) -> tuple[dict[str, Any] | None, int]:
