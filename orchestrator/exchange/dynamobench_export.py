@@ -22,6 +22,7 @@ from orchestrator.records import COMPARISON_ERROR, CRASH, NOT_RUN, PASS, PASS_DU
 from orchestrator.results.exports import FORMULA
 from orchestrator.results.load import fact
 from orchestrator.results.metrics import MIB, is_number
+from orchestrator.results.naming import telling_of_models
 
 DETAILS = (
     *("batch_size", "sequence_length", "seed", "threads", "dtype", "mode", "device"),
@@ -105,7 +106,7 @@ def _grouped(rows: Sequence[Joined]) -> dict[FileName, list[Joined]]:
         by_name[_compiler(row), row.row["suite"], *_scope(row)].append(row)
     groups: dict[FileName, list[Joined]] = {}
     for (compiler, suite, dtype, mode, device), members in by_name.items():
-        differing = _differing(members)
+        differing = telling_of_models((member.row for member in members), DETAILS)
         parts: dict[str, list[Joined]] = defaultdict(list)
         for member in members:
             parts["".join(f"-{name}-{member.row[name]}" for name in differing)].append(member)
@@ -130,15 +131,6 @@ def _scope(row: Joined) -> tuple[str, str, str]:
     kind = "training" if job.is_training else workload.mode.target.rpartition(".")[2].lower()
     mode = kind if kind in MODES else word(workload.mode.name)
     return dynamobench.dtype_of(workload.dtype), mode, workload.device.partition(":")[0]
-
-
-def _differing(members: Sequence[Joined]) -> list[str]:
-    """Return the columns in which rows of one model differ."""
-    values: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for member in members:
-        for name in DETAILS:
-            values[name, member.row["model"]].add(str(member.row[name]))
-    return [name for name in DETAILS if any(len(seen) > 1 for (own, _), seen in values.items() if own == name)]
 
 
 def _file(name: FileName, testing: str, members: Sequence[Joined]) -> File | None:

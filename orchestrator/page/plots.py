@@ -15,7 +15,7 @@ from orchestrator.exchange.dynamobench import word
 from orchestrator.page.charts import costs, speedups
 from orchestrator.page.charts.chart import Chart
 from orchestrator.page.data import compilers
-from orchestrator.results.naming import is_eager, telling
+from orchestrator.results.naming import is_eager, telling, telling_of_models
 from orchestrator.results.overview import SECTION
 from orchestrator.results.tables import Tables
 
@@ -107,12 +107,7 @@ def _filled(chart: Chart, rows: Sequence[Row], section: str) -> tuple[dict[str, 
 
 def _workloads(rows: Sequence[Row]) -> list[str]:
     """Return the name of each row's workload: the model, and what else tells rows of one model apart."""
-    seen: dict[tuple[str, str], set[Any]] = defaultdict(set)
-    names = ("batch_size", "sequence_length")
-    for row in rows:
-        for name in names:
-            seen[row["model"], name].add(row[name])
-    differing = [name for name in names if any(len(values) > 1 for (_, own), values in seen.items() if own == name)]
+    differing = telling_of_models(rows, ("batch_size", "sequence_length"))
     return [
         " · ".join([row["model"], *(WORDS[n] + str(row[n]) for n in differing if row[n] is not None)]) for row in rows
     ]
