@@ -78,8 +78,8 @@ def series_scales(series: Sequence[str]) -> tuple[Spec, Spec]:
     numbers = {name: others.index(name) + 1 if name in others else eager.index(name) for name in series}
     shapes = {name: SHAPES[number % len(SHAPES)] for name, number in numbers.items()}
     legend = {"title": None, "orient": "top", "columns": COLUMNS, "symbolSize": 80, "symbolOpacity": 1}
-    colour = {"field": "series", "type": "nominal", "scale": scale(colours), "legend": legend}
-    shape = {"field": "series", "type": "nominal", "scale": scale(shapes), "legend": legend}
+    colour = {"field": "series", "type": "nominal", "scale": named_scale(colours), "legend": legend}
+    shape = {"field": "series", "type": "nominal", "scale": named_scale(shapes), "legend": legend}
     return colour, shape
 
 
@@ -98,6 +98,11 @@ def workload_axis(*, lines: bool = True) -> Spec:
     grid = {"grid": True, "tickBand": "extent"} if lines else {}
     axis = {"title": None, "domain": False, "ticks": False, "labelPadding": 8, **grid, **_two_lines()}
     return {"field": "workload", "type": "nominal", "sort": None, "axis": axis}
+
+
+def quantitative(field: str, scale: Spec, **axis: Any) -> Spec:
+    """Return the channel of a number, with its scale and its axis."""
+    return {"field": field, "type": "quantitative", "scale": scale, "axis": axis}
 
 
 def offset(series: Sequence[str]) -> Spec:
@@ -130,6 +135,6 @@ def tooltip(*fields: tuple[str, str, str]) -> list[Spec]:
     ]
 
 
-def scale(values: Mapping[str, str]) -> Spec:
+def named_scale(values: Mapping[str, str]) -> Spec:
     """Return the scale of name -> colour or shape."""
     return {"domain": list(values), "range": list(values.values())}

@@ -9,6 +9,7 @@ from orchestrator.page.charts.chart import (
     band,
     compiled,
     offset,
+    quantitative,
     series_scales,
     spec,
     tooltip,
@@ -20,12 +21,8 @@ def compilation(series: Sequence[str]) -> Chart:
     """Return a filled mark for the cold compile latency and a hollow one for the warm, joined by a line."""
     series = compiled(series)
     colour, shape = series_scales(series)
-    x = {
-        "field": "seconds",
-        "type": "quantitative",
-        "scale": {"type": "log", "nice": False, "padding": 16},
-        "axis": {"title": "compile latency (s, log scale)", "format": "~g", "tickCount": 6},
-    }
+    scale = {"type": "log", "nice": False, "padding": 16}
+    x = quantitative("seconds", scale, title="compile latency (s, log scale)", format="~g", tickCount=6)
     words = tooltip(
         ("workload", "workload", ""), ("series", "compiler", ""), ("cache", "cache", ""), ("seconds", "s", ".3~g")
     )
@@ -68,12 +65,8 @@ def compilation(series: Sequence[str]) -> Chart:
 def memory(series: Sequence[str]) -> Chart:
     """Return a mark for what each compiler takes of each workload: on paper nobody can point at a mark for its name."""
     colour, shape = series_scales(series)
-    x = {
-        "field": "own_memory_mib",
-        "type": "quantitative",
-        "scale": {"zero": True, "nice": True},
-        "axis": {"title": "peak in steady state, model and compiler alone (MiB)", "tickCount": 6},
-    }
+    title = "peak in steady state, model and compiler alone (MiB)"
+    x = quantitative("own_memory_mib", {"zero": True, "nice": True}, title=title, tickCount=6)
     words = tooltip(("workload", "workload", ""), ("series", "compiler", ""), ("own_memory_mib", "MiB", ",.4~r"))
     return Chart(
         id="memory",
@@ -102,12 +95,10 @@ def tradeoff(series: Sequence[str]) -> Chart:
     """Return latency against memory, with a line from eager to each compiler of the same workload."""
     colour, shape = series_scales(series)
 
-    def channel(name: str, title: str) -> dict[str, object]:
-        scale = {"type": "log", "nice": False, "padding": 14}
-        axis = {"title": title, "format": "~g", "tickCount": 6, "labelOverlap": True}
-        return {"field": name, "type": "quantitative", "scale": scale, "axis": axis}
-
-    x, y = channel("own_memory_mib", "own share of memory (MiB)"), channel("latency_ms", "latency (ms)")
+    scale = {"type": "log", "nice": False, "padding": 14}
+    axis = {"format": "~g", "tickCount": 6, "labelOverlap": True}
+    x = quantitative("own_memory_mib", scale, title="own share of memory (MiB)", **axis)
+    y = quantitative("latency_ms", scale, title="latency (ms)", **axis)
     words = tooltip(
         ("workload", "workload", ""),
         ("series", "compiler", ""),

@@ -13,7 +13,8 @@ from orchestrator.page.charts.chart import (
     VERMILION,
     Chart,
     Spec,
-    scale,
+    named_scale,
+    quantitative,
     series_scales,
     spec,
     tooltip,
@@ -45,12 +46,8 @@ def latency(series: Sequence[str]) -> Chart:
         "sort": None,
         "axis": {"title": None, "domain": False, "ticks": False, "labelLimit": 150},
     }
-    x: Spec = {
-        "field": "ms",
-        "type": "quantitative",
-        "scale": {"zero": False, "nice": False, "padding": 6},
-        "axis": {"title": "latency (ms)", "tickCount": 5, "format": ",f"},
-    }
+    scale = {"zero": False, "nice": False, "padding": 6}
+    x = quantitative("ms", scale, title="latency (ms)", tickCount=5, format=",f")
     box = tooltip(
         ("process", "process", ""),
         ("median", "median (ms)", ".4~g"),
@@ -113,12 +110,7 @@ def phases(series: Sequence[str]) -> Chart:
         "axis": {"title": None, "labelAngle": 0, "labelOverlap": "greedy"},
         "scale": {"padding": 0.4},
     }
-    y = {
-        "field": "mib",
-        "type": "quantitative",
-        "axis": {"title": "peak (MiB)", "tickCount": 4},
-        "scale": {"zero": True},
-    }
+    y = quantitative("mib", {"zero": True}, title="peak (MiB)", tickCount=4)
     words = tooltip(("series", "compiler", ""), ("phase", "phase", ""), ("mib", "peak (MiB)", ",.4~r"))
     return Chart(
         id="phases",
@@ -156,12 +148,7 @@ def over_time(series: Sequence[str]) -> Chart:
         "axis": {"title": None, "labelAngle": -20, "labelLimit": 140, "labelOverlap": "greedy"},
         "scale": {"type": "point", "padding": 0.3},
     }
-    y = {
-        "field": "value",
-        "type": "quantitative",
-        "scale": {"zero": False, "padding": 12},
-        "axis": {"title": None, "tickCount": 5, "format": ".4~g"},
-    }
+    y = quantitative("value", {"zero": False, "padding": 12}, title=None, tickCount=5, format=".4~g")
     words = tooltip(
         ("sweep", "sweep", ""),
         ("when", "when", ""),
@@ -199,8 +186,8 @@ def over_time(series: Sequence[str]) -> Chart:
 
 def job_samples() -> Chart:
     """Return the samples of one job in the order in which they were taken."""
-    colours = scale({kind: colour for kind, (colour, _) in KINDS.items()})
-    shapes = scale({kind: shape for kind, (_, shape) in KINDS.items()})
+    colours = named_scale({kind: colour for kind, (colour, _) in KINDS.items()})
+    shapes = named_scale({kind: shape for kind, (_, shape) in KINDS.items()})
     legend = {"title": None, "orient": "top", "columns": COLUMNS}
     return Chart(
         id="job_samples",
@@ -214,12 +201,7 @@ def job_samples() -> Chart:
             mark={"type": "point", "size": 34, "filled": True, "opacity": 0.75},
             encoding={
                 "x": {"field": "order", "type": "quantitative", "axis": {"title": "sample", "tickMinStep": 1}},
-                "y": {
-                    "field": "value",
-                    "type": "quantitative",
-                    "scale": {"zero": False},
-                    "axis": {"title": "latency (ms)"},
-                },
+                "y": quantitative("value", {"zero": False}, title="latency (ms)"),
                 "color": {"field": "metric", "type": "nominal", "scale": colours, "legend": legend},
                 "shape": {"field": "metric", "type": "nominal", "scale": shapes, "legend": legend},
                 "tooltip": tooltip(("metric", "", ""), ("order", "sample", "d"), ("value", "ms", ".4~g")),

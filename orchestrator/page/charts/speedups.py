@@ -11,6 +11,7 @@ from orchestrator.page.charts.chart import (
     band,
     compiled,
     offset,
+    quantitative,
     series_scales,
     spec,
     tooltip,
@@ -29,17 +30,9 @@ def speedup(series: Sequence[str]) -> Chart:
     """Return a dot with its 95 % interval for each workload and compiler, on a logarithmic axis around 1."""
     series = compiled(series)
     colour, shape = series_scales(series)
-    x = {
-        "field": "speedup",
-        "type": "quantitative",
-        "scale": {"type": "log", "nice": False, "padding": 24},
-        "axis": {
-            "title": "speed-up (x, log scale)",
-            "values": TICKS,
-            "format": "~g",
-            "labelOverlap": True,
-        },
-    }
+    scale = {"type": "log", "nice": False, "padding": 24}
+    title = "speed-up (x, log scale)"
+    x = quantitative("speedup", scale, title=title, values=TICKS, format="~g", labelOverlap=True)
     shared = {"y": workload_axis(), "yOffset": offset(series), "color": colour}
     words = tooltip(
         ("workload", "workload", ""),
