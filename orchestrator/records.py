@@ -65,22 +65,24 @@ LAUNCH_BOUND = 0.8
 """Share of a step's latency that the host needs to enqueue it, over which the device waits for the host."""
 
 STATUSES = (
-    PASS,
-    PASS_DUE_TO_SKIP,
+    CRASH,
     FAIL_ACCURACY,
     FAIL_TO_RUN,
-    EAGER_FAIL_TO_RUN,
-    EAGER_TWO_RUNS_DIFFER,
-    MODEL_FAIL_TO_LOAD,
-    COMPARISON_ERROR,
-    OUT_OF_MEMORY,
     TIMEOUT,
-    CRASH,
-    RANDOM,
-    UNSUPPORTED,
+    OUT_OF_MEMORY,
+    COMPARISON_ERROR,
+    EAGER_TWO_RUNS_DIFFER,
+    EAGER_FAIL_TO_RUN,
+    MODEL_FAIL_TO_LOAD,
     INFRASTRUCTURE,
     NOT_RUN,
+    RANDOM,
+    UNSUPPORTED,
+    PASS_DUE_TO_SKIP,
+    PASS,
 )
+"""The worst first, which is what a row of several rounds shows: what the compiler does wrong before what nobody has
+tried."""
 SUCCESSES = frozenset({PASS, PASS_DUE_TO_SKIP})
 HARMLESS = SUCCESSES | {UNSUPPORTED, RANDOM}
 """Statuses that do not make a sweep exit with 1."""

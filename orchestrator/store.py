@@ -26,7 +26,7 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,11 @@ class JobGraph:
     jobs: tuple[JobSpec, ...]
 
 
+def was_imported(argv: Sequence[str]) -> bool:
+    """Return whether a sweep's command line is one that read another tool's results."""
+    return tuple(argv[:1]) == ("import",)
+
+
 @dataclass(frozen=True)
 class Sweep:
     """The header of a sweep: what was asked, and where. `created` is in seconds since the epoch."""
@@ -83,7 +88,7 @@ class Sweep:
     @property
     def imported(self) -> bool:
         """True where the runs were made by another tool: they can be read, and not be run again."""
-        return self.argv[:1] == ("import",)
+        return was_imported(self.argv)
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,9 @@ from support.pages import HOSTILE, made
 
 from orchestrator.cli import report
 from orchestrator.errors import UsageError
-from orchestrator.page import columnar, html, job_details
+from orchestrator.page import columnar, html
 from orchestrator.page import data as page_data
+from orchestrator.page import jobs as page_jobs
 from orchestrator.page.charts.chart import Chart
 from orchestrator.records import Samples
 from orchestrator.results import load, tables
@@ -156,7 +157,7 @@ def test_details_have_samples_in_milliseconds_facts_and_the_end_of_the_log(folde
     details = json.loads(data["details"][number])
     assert details["samples"][0] == ["latency", "ms", [95.0] * 20]
     assert details["facts"]["memory"]["base"] == 300 * 2**20
-    assert len(details["log"]) == job_details.LOG_LINES
+    assert len(details["log"]) == page_jobs.LOG_LINES
     assert details["log"][0] == "line"
     assert details["log"][-1].startswith("    last � xxx")
     assert len(details["log"][-1]) == 400
@@ -183,9 +184,9 @@ def test_where_there_is_no_room_failed_and_disturbed_jobs_keep_their_details(
 
 def test_environments_that_differ_in_the_cache_folder_are_stored_once() -> None:
     caches = [f"/somewhere/outputs/1/2/caches/{i:016x}/inductor" for i in range(9)]
-    seen = job_details.Interned()
+    seen = page_jobs.Interned()
     for cache in caches:
-        seen.add(job_details.without_cache_folders({"cpu": "x", "variables": {"TORCHINDUCTOR_CACHE_DIR": cache}}))
+        seen.add(page_jobs.without_cache_folders({"cpu": "x", "variables": {"TORCHINDUCTOR_CACHE_DIR": cache}}))
     assert seen.values == [{"cpu": "x", "variables": {"TORCHINDUCTOR_CACHE_DIR": "<cache of the job>/inductor"}}]
 
 
@@ -308,7 +309,7 @@ def test_a_chart_of_a_column_that_the_summary_has_not_is_named(
     folder: SweepFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chart = Chart(id="durations", title="", note="", spec={}, fields=("latency_ms",), orders={"-duration_s": "longest"})
-    monkeypatch.setattr(html.charts, "of_sweep", lambda series: [chart])
+    monkeypatch.setattr(html, "of_sweep", lambda series: [chart])
     with pytest.raises(ValueError, match="chart 'durations': the summary has no column 'duration_s'"):
         made(folder)
 

@@ -187,7 +187,7 @@ def test_rows_that_stand_twice_and_a_last_line_that_was_cut(folder: Path) -> Non
         FULL + "cuda,Bert,8,0.000000,0.000000,0,0,0,0\ncuda,Bert,8,1.5,10.0,20.5,1.25,5.0,4.0\n\ncuda,Gpt,8,1.2"
     )
     made, printed = import_(folder)
-    assert f"{PERFORMANCE}: 1 rows stand there twice, the later one counts (line 3)" in printed
+    assert f"{PERFORMANCE}: 1 row given twice, the later one counts (line 3)" in printed
     assert f"{PERFORMANCE}, line 5: cut off in the middle, left out" in printed
     assert {row["model"] for row in made.summary.rows} == {"Bert"}
     assert made.summary.rows[-1]["speedup"] == 1.5
@@ -245,7 +245,7 @@ def test_by_default_a_sweep_takes_its_place_by_age(folder: Path) -> None:
     assert found.root.name.endswith("-imported")
     assert found.root.parent.name == "2017-07-14"
     assert found.read_sweep().created == 1_500_000_000
-    assert found.read_sweep().origin == "imported from 1 files"
+    assert found.read_sweep().origin == "imported from 1 file"
     assert f"1 rows of 1 files -> outputs/2017-07-14/{found.root.name}" in printed
     assert sorted(path.name for path in found.root.iterdir()) == ["jobs", "plan.json", "sweep.json", "tables"]
 

@@ -78,9 +78,12 @@ def _progress(sweep: Listed) -> str:
     return "" if sweep.sweep is None else str(ended) if ended == sweep.planned else f"{ended}/{sweep.planned}"
 
 
-def _what(sweep: Listed) -> str:
-    if sweep.sweep is None:
+def _what(listed: Listed) -> str:
+    sweep = listed.sweep
+    if sweep is None:
         return ""
-    words = f"{', '.join(sweep.suites)}: {', '.join(sweep.compilers)}" if sweep.planned else "no jobs"
-    origin = "/".join(Path(sweep.sweep.origin).parts[-2:]) if sweep.sweep.origin else ""
-    return f"of {origin}, {words}" if origin else words
+    words = f"{', '.join(listed.suites)}: {', '.join(listed.compilers)}" if listed.planned else "no jobs"
+    if not sweep.origin:
+        return words
+    origin = sweep.origin if sweep.imported else f"of {'/'.join(Path(sweep.origin).parts[-2:])}"
+    return f"{origin}, {words}"

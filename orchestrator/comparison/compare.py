@@ -20,8 +20,7 @@ from orchestrator.comparison.pairing import differing as differing
 from orchestrator.comparison.pairing import named_keys as named_keys
 from orchestrator.comparison.snapshot import Row, Snapshot
 from orchestrator.comparison.thresholds import COUNTED, LIMITS, Limit, limits_of
-from orchestrator.records import SUCCESSES
-from orchestrator.results.load import WORST_FIRST
+from orchestrator.records import STATUSES, SUCCESSES
 
 BETTER, WORSE, CHANGED, NOISE = "better", "worse", "changed", "within noise"
 ALPHA = 0.05
@@ -63,7 +62,7 @@ class Matched:
         before, after = (row.status in SUCCESSES for row in (self.before, self.after))
         if before != after:
             return BETTER if after else WORSE
-        order = WORST_FIRST.index(self.after.status) - WORST_FIRST.index(self.before.status)
+        order = STATUSES.index(self.after.status) - STATUSES.index(self.before.status)
         return CHANGED if before or order == 0 else BETTER if order > 0 else WORSE
 
     @property

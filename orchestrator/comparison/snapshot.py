@@ -33,7 +33,7 @@ from orchestrator.results.performance import (
     measured_of,
     round_speedup,
 )
-from orchestrator.store import Sweep, SweepFolder
+from orchestrator.store import Sweep, SweepFolder, was_imported
 
 NOT_ENVIRONMENT = ("conf",)
 OF_WORKERS = ("host", "cpu", "cpu_capability", "gpu", "toolchain")
@@ -87,6 +87,10 @@ class Snapshot:
     origin: str | None = None
     effect_threshold: float | None = None
     jobs: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def imported(self) -> bool:
+        return was_imported(self.argv)
 
     @property
     def columns(self) -> dict[str, Column]:

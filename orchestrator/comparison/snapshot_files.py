@@ -26,7 +26,7 @@ from orchestrator.errors import UsageError
 from orchestrator.files import checked, read_bytes, read_json, write_json
 from orchestrator.records import SCHEMA_VERSION, STATUSES, from_json, to_json
 from orchestrator.results.exports import FORMULA
-from orchestrator.results.load import WORST_FIRST, is_figure
+from orchestrator.results.load import is_figure
 from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.performance import COUNTERS, WIDEST
@@ -193,7 +193,7 @@ def _row(record: Record, kind: str, status: Any, reason: Any) -> Row:
     names = {column: record.get(column) for column in IDENTITY}
     if kind == "accuracy":  # the summary's line is named by its performance job
         names |= {"measure": kind, "batch_size": record.get("accuracy_batch_size", names["batch_size"])}
-    if status not in WORST_FIRST:
+    if status not in STATUSES:
         raise ValueError(f"unknown status '{status}'")
     timed = kind == "performance"
     row = Row(

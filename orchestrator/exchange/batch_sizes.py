@@ -63,8 +63,7 @@ def export(results: SweepResults) -> tuple[list[SuiteFile], list[str]]:
     for suite, models in found.items():
         chosen = {m: {kind: _smallest(sizes) for kind, sizes in kinds.items()} for m, kinds in models.items()}
         notes += [note for kinds in models.values() for sizes in kinds.values() for note in _notes(sizes)]
-        folder = results.folder.root
-        header = [f"The largest batch sizes of suite {suite} that fitted in sweep {folder.parent.name}/{folder.name}."]
+        header = [f"The largest batch sizes of suite {suite} that fitted in sweep {results.folder.name}."]
         header += sorted(set(budgets[suite]))
         name = _free(word(suite) + SUFFIX, files)  # of a file: what a sweep calls its suite may be a path
         files[name] = SuiteFile(name, len(chosen), _text(suite, name, chosen, header))

@@ -53,17 +53,21 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 }
 GB = 1e9
 
+SAME = (
+    PASS,
+    PASS_DUE_TO_SKIP,
+    FAIL_ACCURACY,
+    FAIL_TO_RUN,
+    EAGER_FAIL_TO_RUN,
+    EAGER_TWO_RUNS_DIFFER,
+    MODEL_FAIL_TO_LOAD,
+    TIMEOUT,
+)
+"""Statuses that are words of theirs, and mean the same."""
 TO_THEIRS: Mapping[str, str] = {
-    PASS: "pass",
-    PASS_DUE_TO_SKIP: "pass_due_to_skip",
-    FAIL_ACCURACY: "fail_accuracy",
-    FAIL_TO_RUN: "fail_to_run",
-    EAGER_FAIL_TO_RUN: "eager_fail_to_run",
-    EAGER_TWO_RUNS_DIFFER: "eager_two_runs_differ",
-    MODEL_FAIL_TO_LOAD: "model_fail_to_load",
+    **{word: word for word in SAME},
     COMPARISON_ERROR: "fail_accuracy",  # so theirs calls it too
     OUT_OF_MEMORY: "OOM",
-    TIMEOUT: "timeout",
     CRASH: "fail_to_run",  # they write no row at all then, and a gate over rows passes
     RANDOM: "pass_due_to_skip",  # theirs lists the models that draw numbers, and skips them
     UNSUPPORTED: "fail_to_run",
@@ -71,25 +75,18 @@ TO_THEIRS: Mapping[str, str] = {
     NOT_RUN: "infra_error",  # a row that is missing would pass their gates
 }
 """Our status -> the word in the column `accuracy`."""
-EAGER_PHASES: Mapping[str, str] = {"eager_1st_run": "eager_1st_run", "eager_2nd_run": "eager_2nd_run"}
-"""Phase of the reference job -> how their word begins when eager failed in it."""
+EAGER_PHASES = ("eager_1st_run", "eager_2nd_run")
+"""Phases of the reference job with which their word begins when eager failed in it."""
 
 TO_OURS: Mapping[str, str] = {
-    "pass": PASS,
-    "pass_due_to_skip": PASS_DUE_TO_SKIP,
-    "fail_accuracy": FAIL_ACCURACY,
+    **{word: word for word in SAME},
     "not_bitwise_equivalent": FAIL_ACCURACY,
-    "fail_to_run": FAIL_TO_RUN,
     "warmup_failed": FAIL_TO_RUN,
-    "eager_fail_to_run": EAGER_FAIL_TO_RUN,
     "eager_1st_run_fail": EAGER_FAIL_TO_RUN,
     "eager_2nd_run_fail": EAGER_FAIL_TO_RUN,
-    "eager_two_runs_differ": EAGER_TWO_RUNS_DIFFER,
     "eager_1st_run_OOM": OUT_OF_MEMORY,
     "eager_2nd_run_OOM": OUT_OF_MEMORY,
     "OOM": OUT_OF_MEMORY,
-    "model_fail_to_load": MODEL_FAIL_TO_LOAD,
-    "timeout": TIMEOUT,
     "infra_error": INFRASTRUCTURE,
     "worker_fail": CRASH,
 }
@@ -160,7 +157,6 @@ def status_of(theirs: str) -> str | None:
 
 def word_of(status: str, phase: str) -> str:
     """Return their word for our status; `phase` is where the job, or the reference that it needed, failed."""
-    eager = EAGER_PHASES.get(phase)
-    if eager and status in (OUT_OF_MEMORY, EAGER_FAIL_TO_RUN):
-        return f"{eager}_{'OOM' if status == OUT_OF_MEMORY else 'fail'}"
+    if phase in EAGER_PHASES and status in (OUT_OF_MEMORY, EAGER_FAIL_TO_RUN):
+        return f"{phase}_{'OOM' if status == OUT_OF_MEMORY else 'fail'}"
     return TO_THEIRS[status]

@@ -12,7 +12,7 @@ import csv
 import io
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestrator.exchange import dynamobench
@@ -22,6 +22,7 @@ from orchestrator.records import COMPARISON_ERROR, CRASH, NOT_RUN, PASS, PASS_DU
 from orchestrator.results.exports import FORMULA
 from orchestrator.results.load import fact
 from orchestrator.results.metrics import MIB, is_number
+from orchestrator.results.naming import telling_of_models
 
 DETAILS = (
     *("batch_size", "sequence_length", "seed", "threads", "dtype", "mode", "device"),
@@ -85,7 +86,7 @@ def export(rows: Iterable[Joined]) -> tuple[list[File], list[str]]:
     if {row.row["rules"] for row in compiled} - {None, "dynamo"}:
         notes.append("accuracy was judged by our rules, not theirs: measure.options.rules=dynamo are theirs")
     for file in files:
-        other = FileName(**{**vars(file.name), "testing": next(t for t in TESTINGS if t != file.name.testing)})
+        other = replace(file.name, testing=next(t for t in TESTINGS if t != file.name.testing))
         if str(other) not in written:
             notes.append(f"{file.name} has no {other.testing} file beside it: runner.py asks for both")
     return sorted(files, key=lambda file: str(file.name)), [*notes, *_uneven(files)]
@@ -105,7 +106,7 @@ def _grouped(rows: Sequence[Joined]) -> dict[FileName, list[Joined]]:
         by_name[_compiler(row), row.row["suite"], *_scope(row)].append(row)
     groups: dict[FileName, list[Joined]] = {}
     for (compiler, suite, dtype, mode, device), members in by_name.items():
-        differing = _differing(members)
+        differing = telling_of_models((member.row for member in members), DETAILS)
         parts: dict[str, list[Joined]] = defaultdict(list)
         for member in members:
             parts["".join(f"-{name}-{member.row[name]}" for name in differing)].append(member)
@@ -132,15 +133,6 @@ def _scope(row: Joined) -> tuple[str, str, str]:
     return dynamobench.dtype_of(workload.dtype), mode, workload.device.partition(":")[0]
 
 
-def _differing(members: Sequence[Joined]) -> list[str]:
-    """Return the columns in which rows of one model differ."""
-    values: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for member in members:
-        for name in DETAILS:
-            values[name, member.row["model"]].add(str(member.row[name]))
-    return [name for name in DETAILS if any(len(seen) > 1 for (own, _), seen in values.items() if own == name)]
-
-
 def _file(name: FileName, testing: str, members: Sequence[Joined]) -> File | None:
     """Return the file, None when there is nothing to say: no job was planned, or none of them could run."""
     planned = [row for row in members if (row.timed if testing == "performance" else row.judged) is not None]
@@ -154,7 +146,7 @@ def _file(name: FileName, testing: str, members: Sequence[Joined]) -> File | Non
     columns: dict[str, None] = dict.fromkeys([*dynamobench.COLUMNS[testing], *tokens])
     if all(kept):  # files that were read come out with the columns that they had
         columns = dict.fromkeys(column for row in kept for column in row or ())
-    return File(FileName(**{**vars(name), "testing": testing}), tuple(columns), tuple(cells))
+    return File(replace(name, testing=testing), tuple(columns), tuple(cells))
 
 
 def imported(family: Family | None) -> dict[str, str] | None:

@@ -20,6 +20,7 @@ from orchestrator.files import read_bytes
 from orchestrator.records import FAIL_TO_RUN, PASS
 from orchestrator.results.exports import FORMULA
 from orchestrator.validity import check_device, check_name
+from orchestrator.words import plural, some
 
 HEADERLESS: Mapping[int, tuple[str, ...]] = {
     4: ("dev", "name", "batch_size", "accuracy"),
@@ -122,7 +123,8 @@ def read(path: Path, given: Given) -> tuple[Source, list[str]]:
         twice += [number] if key in rows else []
         rows[key] = line
     if twice:
-        notes.append(f"{path}: {len(twice)} rows stand there twice, the later one counts (line {_list(twice)})")
+        where = f"line {some(map(str, twice), 5)}"
+        notes.append(f"{path}: {plural(len(twice), 'row')} given twice, the later one counts ({where})")
     testing = _testing(path, columns)
     name = _name(path, testing, given)
     seen = min(max(path.stat().st_mtime, 0.0), limits.LAST_SECOND - 1)
@@ -223,8 +225,3 @@ def _ends_with_newline(path: Path) -> bool:
     with open(path, "rb") as file:
         file.seek(-1, 2)
         return file.read(1) in (b"\n", b"\r")
-
-
-def _list(numbers: Sequence[int]) -> str:
-    shown = ", ".join(map(str, numbers[:5]))
-    return f"{shown}, ..." if len(numbers) > 5 else shown

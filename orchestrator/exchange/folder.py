@@ -12,6 +12,7 @@ from orchestrator.errors import UsageError
 from orchestrator.files import remove_tree
 from orchestrator.records import SCHEMA_VERSION, JobResult, JobSpec, to_json
 from orchestrator.store import JobGraph, Sweep, SweepFolder
+from orchestrator.words import plural
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def write(imported: Imported, into: Path, argv: Sequence[str], files: Sequence[P
         points=(),
         created=created,
         environment={},  # a file says nothing of the machine
-        origin=f"imported from {len(files)} files",
+        origin=f"imported from {plural(len(files), 'file')}",
     )
     half = None
     try:

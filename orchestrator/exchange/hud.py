@@ -11,19 +11,21 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from orchestrator.exchange import dynamobench_export
-from orchestrator.exchange.dynamobench import FileName
+from orchestrator.exchange.dynamobench import GB, FileName
 from orchestrator.exchange.rows import Family, Joined, joined
 from orchestrator.results.load import SweepResults, fact
+from orchestrator.results.metrics import MIB
 from orchestrator.results.tables import Tables
 
 ROUNDS: Mapping[str, tuple[str, float]] = {
     "speedup": ("speedup", 1.0),
     "abs_latency": ("latency_ms", 1.0),
     "compilation_latency": ("compile_latency_cold_s", 1.0),
-    "dynamo_peak_mem": ("own_memory_mib", 2.0**20 / 1e9),
+    "dynamo_peak_mem": ("own_memory_mib", 1 / MIB / GB),
 }
 """Metric of theirs -> our figure that is known round by round, and the factor to their unit."""
 OPTIONS = ("compiler.", "quantization.")
@@ -32,19 +34,14 @@ REPOSITORIES = {"torch": "pytorch/pytorch", "transformers": "huggingface/transfo
 
 def lines(results: SweepResults, tables: Tables, benchmark: str) -> list[str]:
     """Return the records as JSON, one a line."""
-    rows = joined(results, tables)
-    where = {
-        "dependencies": dependencies(results.sweep.environment),
-    }
-    return [
-        json.dumps(
-            {**record, **where, **_of_device(results.sweep.environment, str(row.row["device"]))},
-            ensure_ascii=False,
-            allow_nan=False,
-        )
-        for row, name in dynamobench_export.named(rows)
+    environment = results.sweep.environment
+    packages = {"dependencies": dependencies(environment)}
+    made = (
+        {**record, **packages, **_of_device(environment, str(row.row["device"]))}
+        for row, name in dynamobench_export.named(joined(results, tables))
         for record in records(row, name, benchmark)
-    ]
+    )
+    return [json.dumps(record, ensure_ascii=False, allow_nan=False) for record in made]
 
 
 def records(row: Joined, name: FileName, benchmark: str) -> Iterator[dict[str, Any]]:
@@ -53,7 +50,7 @@ def records(row: Joined, name: FileName, benchmark: str) -> Iterator[dict[str, A
         if family is None:
             continue
         workload = family.rounds[0].job.workload
-        output = FileName(**{**vars(name), "testing": testing})
+        output = replace(name, testing=testing)
         head = {
             "benchmark": {
                 "name": benchmark,

@@ -121,10 +121,10 @@ def _experiment(client: MlflowClient, uri: str, name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
-    database = uri.removeprefix("sqlite:///") if uri.startswith("sqlite:///") else None
-    place = (
-        (Path(database).absolute().parent / "mlartifacts" / re.sub(r"\W+", "-", name)).as_uri() if database else None
-    )
+    place = None
+    if uri.startswith(SQLITE):
+        database = Path(uri.removeprefix(SQLITE)).absolute()
+        place = (database.parent / "mlartifacts" / re.sub(r"\W+", "-", name)).as_uri()
     return str(client.create_experiment(name, artifact_location=place))
 
 

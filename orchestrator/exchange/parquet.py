@@ -55,9 +55,8 @@ def arrow(table: Table) -> pyarrow.Table:
         )
         for name, column in described.items()
     ]
-    columns = [[_value(column, row) for row in table.rows] for column in described.values()]
-    schema = pyarrow.schema(fields)
-    return pyarrow.table([pyarrow.array(c, f.type) for c, f in zip(columns, fields, strict=True)], schema=schema)
+    rows = [{name: _value(column, row) for name, column in described.items()} for row in table.rows]
+    return pyarrow.Table.from_pylist(rows, schema=pyarrow.schema(fields))
 
 
 def _value(column: Column, row: Mapping[str, Any]) -> Any:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from orchestrator.modes.token_by_token import Step, TokenClock, TokenLoop
 from orchestrator.plugins import Forward, Program
@@ -49,6 +49,24 @@ class _Phase:
         """Return the calls of the model, its cache allocated and filled with the prompt, without compiler."""
         return TokenLoop(program, forward, workload, self.cache, self.new_tokens)
 
+    def observe(self, program: Program, forward: Forward, workload: Workload) -> dict[str, torch.Tensor]:
+        """Return copies of what the phase makes, as its `seen` says."""
+        return self.observer(program, forward, workload)(program, workload)
+
+    def observer(self, program: Program, forward: Forward, workload: Workload) -> Observer:
+        """Return the function that does so for each call of a series, all through one cache."""
+        run = self.run(program, forward, workload)
+
+        def observe(given: Program, load: Workload) -> dict[str, torch.Tensor]:
+            with run.surroundings():
+                run.renew(given, load)
+                return self.seen(run)
+
+        return observe
+
+    def seen(self, run: TokenLoop) -> dict[str, torch.Tensor]:
+        raise NotImplementedError
+
 
 @dataclass(frozen=True)
 class Prefill(_Phase):
@@ -62,24 +80,14 @@ class Prefill(_Phase):
         tokens = {"kind": "input", "per_step": workload.batch_size * run.prompt_length}
         return Step(run, run.reset, run.prefill, tokens)
 
-    def observe(self, program: Program, forward: Forward, workload: Workload) -> dict[str, torch.Tensor]:
+    def seen(self, run: TokenLoop) -> dict[str, torch.Tensor]:
         """Return the logits of the last position, [batch, vocabulary]: made of all keys and values of the prompt.
 
         "logits_after" are those after one more token, which the model itself makes of what is in the cache.
         """
-        return self.observer(program, forward, workload)(program, workload)
-
-    def observer(self, program: Program, forward: Forward, workload: Workload) -> Observer:
-        run = self.run(program, forward, workload)
-
-        def observe(given: Program, load: Workload) -> dict[str, torch.Tensor]:
-            with run.surroundings():
-                run.renew(given, load)
-                run.reset()
-                found = named_outputs({"logits": run.begin()["logits"][:, -1]})
-                return found | named_outputs({"logits_after": run.next_without_compiler()})
-
-        return observe
+        run.reset()
+        found = named_outputs({"logits": run.begin()["logits"][:, -1]})
+        return found | named_outputs({"logits_after": run.next_without_compiler()})
 
 
 @dataclass(frozen=True)
@@ -99,23 +107,13 @@ class Decode(_Phase):
         tokens = {"kind": "output", "per_step": workload.batch_size}
         return Step(run, run.marked(), lambda: run.decode(token), tokens)
 
-    def observe(self, program: Program, forward: Forward, workload: Workload) -> dict[str, torch.Tensor]:
+    def seen(self, run: TokenLoop) -> dict[str, torch.Tensor]:
         """Return the logits after each of `new_tokens` tokens, [batch, new_tokens, vocabulary].
 
         The tokens are drawn from the workload's seed, not taken by the model: else one choice between two logits that
         are equal but for rounding would change all that comes after it.
         """
-        return self.observer(program, forward, workload)(program, workload)
-
-    def observer(self, program: Program, forward: Forward, workload: Workload) -> Observer:
-        run = self.run(program, forward, workload)
-
-        def observe(given: Program, load: Workload) -> dict[str, torch.Tensor]:
-            with run.surroundings():
-                run.renew(given, load)
-                return named_outputs({"logits": run.logits_of_drawn(from_prompt=False)})
-
-        return observe
+        return named_outputs({"logits": run.logits_of_drawn(from_prompt=False)})
 
 
 @dataclass(frozen=True)
@@ -143,26 +141,15 @@ class Generate(_Phase):
         tokens = {"kind": "output", "per_step": workload.batch_size * self.new_tokens}
         return Step(run, run.reset, lambda: run.generate(clock), tokens, clock)
 
-    def observe(self, program: Program, forward: Forward, workload: Workload) -> dict[str, torch.Tensor]:
+    def seen(self, run: TokenLoop) -> dict[str, torch.Tensor]:
         """Return the logits after the prompt and after new_tokens - 1 tokens, [batch, new_tokens, vocabulary].
 
-        The tokens are drawn from the workload's seed (see `Decode.observe`). With `compare_tokens` there are also those
+        The tokens are drawn from the workload's seed (see `Decode.seen`). With `compare_tokens` there are also those
         of a generation, int64, [batch, new_tokens].
         """
-        return self.observer(program, forward, workload)(program, workload)
-
-    def observer(self, program: Program, forward: Forward, workload: Workload) -> Observer:
-        run = self.run(program, forward, workload)
-
-        def observe(given: Program, load: Workload) -> dict[str, torch.Tensor]:
-            found: dict[str, Any] = {}
-            with run.surroundings():
-                run.renew(given, load)
-                run.reset()
-                found["logits"] = run.logits_of_drawn(from_prompt=True)
-                if self.compare_tokens:
-                    run.reset()
-                    found["tokens"] = run.generate(TokenClock(run.synchronise))
-            return named_outputs(found)
-
-        return observe
+        run.reset()
+        found = {"logits": run.logits_of_drawn(from_prompt=True)}
+        if self.compare_tokens:
+            run.reset()
+            found["tokens"] = run.generate(TokenClock(run.synchronise))
+        return named_outputs(found)

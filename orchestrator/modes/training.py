@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from orchestrator.modes.adaptations import channels_last, checkpoint_activations
-from orchestrator.modes.optimizers import OPTIMIZERS, optimizer_of, updates
-from orchestrator.plugins import Forward, Program, around_backward
+from orchestrator.plugins import Forward, Program, Unsupported, around_backward
 from orchestrator.precision import autocast, check_name
 from orchestrator.probes.observed import copied, named_outputs
 from orchestrator.records import DEFAULT_PRECISION, Workload
 
 if TYPE_CHECKING:
     import torch
+
+OPTIMIZERS = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}
+WITH_CAPTURABLE = ("adam", "adamw")
+STEPS = 2
+"""Steps that are looked at: Adam's first is the sign of the gradient, whatever its decay rates are."""
 
 
 @dataclass(frozen=True)
@@ -99,14 +103,71 @@ class Training:
         return found
 
     def observe_last(self, program: Program, forward: Forward, workload: Workload) -> dict[str, torch.Tensor]:
-        """Return what a compiled optimizer does with gradients that are the same for all (`optimizers.updates`)."""
+        """Return what a compiled optimizer does with gradients that are the same for all (`updates`)."""
         if self.optimizer_backend is None:
             return {}
         optimizer = self._optimizer(program, forward)
         return updates(program.model, optimizer, self.learning_rate, workload.seed)
 
     def _optimizer(self, program: Program, forward: Forward) -> Any:
-        compiled = forward is not program.model
-        return optimizer_of(
-            program.model, self.optimizer, self.learning_rate, backend=self.optimizer_backend, compiled=compiled
-        )
+        """Return a new optimizer of the model's parameters, its step compiled beside a compiler's forward.
+
+        Where a back-end compiles it, Adam and AdamW on CUDA are capturable (they count their steps there, as CUDA
+        graphs need it) for eager, too. Raises Unsupported for a back-end that dynamo does not know.
+        """
+        import torch
+
+        backend = self.optimizer_backend
+        parameters = [parameter for parameter in program.model.parameters() if parameter.requires_grad]
+        on_cuda = any(parameter.is_cuda for parameter in parameters)
+        capturable = {"capturable": True} if backend and on_cuda and self.optimizer in WITH_CAPTURABLE else {}
+        kind = getattr(torch.optim, OPTIMIZERS[self.optimizer])
+        optimizer = kind(parameters, lr=self.learning_rate, **capturable)
+        return CompiledOptimizer(optimizer, backend) if backend and forward is not program.model else optimizer
+
+
+class CompiledOptimizer:
+    """An optimizer whose `step` is compiled by a dynamo back-end; everything else is the optimizer's own."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, backend: str) -> None:
+        import torch
+
+        known = torch._dynamo.list_backends(exclude_tags=())
+        if backend not in known:
+            raise Unsupported(
+                f"mode.options.optimizer_backend={backend}: dynamo has no such back-end here; "
+                f"registered: {', '.join(known)}"
+            )
+        self._optimizer = optimizer
+
+        def step() -> None:
+            optimizer.step()
+
+        self.step = torch.compile(step, backend=backend)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._optimizer, name)
+
+
+def updates(model: torch.nn.Module, optimizer: Any, learning_rate: float, seed: int) -> dict[str, torch.Tensor]:
+    """Take `STEPS` steps with gradients drawn from `seed`, and return what they changed: "updated.<parameter>".
+
+    A change is in units of the learning rate, in the parameter's dtype: a tolerance that is larger than the whole
+    change would find nothing. The gradients are the same for every compiler, standard normal, so that what is wrong
+    here is the optimizer's fault: gradients of a backward pass differ by rounding, which Adam, dividing by their size,
+    makes a full step of (pytorch#184423). The model is left changed, its gradients gone.
+    """
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+    for _ in range(STEPS):
+        for parameter in parameters.values():
+            drawn = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter.grad = drawn.to(parameter)
+        optimizer.step()
+    model.zero_grad(set_to_none=True)
+    return {
+        f"updated.{name}": (parameter.detach() - before[name]) / learning_rate for name, parameter in parameters.items()
+    }

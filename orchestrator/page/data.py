@@ -11,26 +11,27 @@ import itertools
 import os
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from orchestrator.columns import Column
 from orchestrator.comparison import snapshot
+from orchestrator.comparison.compare import Matched, compare
+from orchestrator.comparison.thresholds import LIMITS
 from orchestrator.page.columnar import pack, rounded
-from orchestrator.page.job_details import Interned
-from orchestrator.page.jobs import JobsOfSweep
-from orchestrator.page.side_by_side import side_by_side
-from orchestrator.records import HARMLESS, NOT_RUN, SUCCESSES
+from orchestrator.page.jobs import Interned, JobsOfSweep
+from orchestrator.records import HARMLESS, NOT_RUN, STATUSES, SUCCESSES
 from orchestrator.results.configuration import settings
 from orchestrator.results.flags import MARKS, failures, flagged
-from orchestrator.results.load import WORST_FIRST, SweepResults, fact
+from orchestrator.results.load import SweepResults, fact
 from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.naming import is_eager
 from orchestrator.results.overview import OVERVIEW
 from orchestrator.results.tables import JOBS, SUMMARY, Table, Tables
 
 Document = dict[str, Any]
+Entry = dict[str, Any]
 
 FORMAT_VERSION = 1
 DETAILS_BUDGET = 5_000_000
@@ -78,7 +79,7 @@ def document(sweeps: Sequence[tuple[SweepResults, Tables]], place: Path, *, runn
             for (results, _), name, short in zip(sweeps, names, short_names(names), strict=True)
         ],
         "columns": {name: described(own[name] if name in own else COLUMNS[name]) for name in used},
-        "statuses": {status: status_kind(status) for status in WORST_FIRST},
+        "statuses": {status: status_kind(status) for status in STATUSES},
         "series": series(summary, short_names(names)),
         "summary": pack(ROW_COLUMNS, summary),
         "overview": [{"sweep": i, **row} for i, (_, tables) in enumerate(sweeps) for row in tables.overview.rows],
@@ -139,13 +140,18 @@ def short_names(names: Sequence[str]) -> list[str]:
     return short if len(set(short)) == len(names) else list(names)
 
 
+def compilers(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the compilers of a table's rows, eager first."""
+    return sorted({row["compiler"] for row in rows}, key=lambda name: (not is_eager(name), name))
+
+
 def series(summary: Sequence[Mapping[str, Any]], sweeps: Sequence[str]) -> list[str]:
     """Return what colour and shape tell apart: compilers, eager first, and in several sweeps compiler and sweep."""
-    compilers = sorted({row["compiler"] for row in summary}, key=lambda name: (not is_eager(name), name))
+    names = compilers(summary)
     if len(sweeps) == 1:
-        return compilers
+        return names
     present = {(row["compiler"], row["sweep"]) for row in summary}
-    pairs = itertools.product(compilers, range(len(sweeps)))
+    pairs = itertools.product(names, range(len(sweeps)))
     return [f"{compiler} · {sweeps[i]}" for compiler, i in pairs if (compiler, i) in present]
 
 
@@ -164,3 +170,56 @@ def described(column: Column) -> dict[str, str]:
 def status_kind(status: str) -> str:
     """Return good, idle (not run, or not possible here) or bad."""
     return "good" if status in SUCCESSES else "idle" if status in (NOT_RUN, *HARMLESS) else "bad"
+
+
+def side_by_side(results: Sequence[SweepResults], rows: Sequence[Mapping[str, int]]) -> list[Entry]:
+    """Return one entry for each row of the first sweep, and then for what only later ones have; none of one sweep.
+
+    `rows`: for each sweep, job -> number of its row in the summary. An entry is {"rows": the row in each sweep, None
+    where it has none, "changes": for each sweep metric -> [word, ratio, low, high] against the first sweep, "keys": for
+    each sweep the keys of the configuration that differ from the first sweep}.
+    """
+    if len(results) < 2:
+        return []
+    sweeps = [snapshot.of_results(one) for one in results]
+    entries: dict[int, Entry] = {}
+    for row in sweeps[0].rows:
+        _entry(entries, _number(row, rows[0]), len(sweeps), 0)
+    for i, sweep in enumerate(sweeps[1:], start=1):
+        comparison = compare(sweeps[0], sweep)
+        for pair in comparison.matched:
+            entry = _entry(entries, _number(pair.before, rows[0]), len(sweeps), 0)
+            if entry is not None:
+                _fill(entry, i, pair, _number(pair.after, rows[i]))
+        for row in comparison.new:
+            _entry(entries, _number(row, rows[i]), len(sweeps), i)
+    return list(entries.values())
+
+
+def _entry(entries: dict[int, Entry], row: int | None, count: int, sweep: int) -> Entry | None:
+    if row is None:
+        return None
+    if row not in entries:
+        entries[row] = {
+            "rows": [None] * count,
+            "changes": [{} for _ in range(count)],
+            "keys": [{} for _ in range(count)],
+        }
+        entries[row]["rows"][sweep] = row
+    return entries[row]
+
+
+def _number(row: snapshot.Row, rows: Mapping[str, int]) -> int | None:
+    return next((rows[job] for job in row.jobs if job in rows), None)
+
+
+def _fill(entry: Entry, sweep: int, pair: Matched, row: int | None) -> None:
+    entry["rows"][sweep] = row
+    entry["keys"][sweep] |= {key: list(values) for key, values in pair.keys.items()}
+    changes = entry["changes"][sweep]
+    for change in pair.metrics:
+        if change.metric in LIMITS:
+            ends = [None if end is None else rounded(float(end)) for end in (change.ratio, change.low, change.high)]
+            changes[change.metric] = [change.word, *ends]
+    if pair.status_change is not None:
+        changes[pair.before.kind] = [pair.status_change, None, None, None]

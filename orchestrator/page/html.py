@@ -20,10 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import UsageError
 from orchestrator.files import write_text
-from orchestrator.page import charts
+from orchestrator.page.charts import costs, panels, speedups
 from orchestrator.page.charts.chart import ON_DARK, Chart, series_scales
-from orchestrator.page.data import ROW_COLUMNS, document
-from orchestrator.results.naming import is_eager
+from orchestrator.page.data import ROW_COLUMNS, compilers, document
 from orchestrator.store import SweepFolder
 
 if TYPE_CHECKING:
@@ -53,7 +52,6 @@ def write_file(file: Path, sweeps: Sequence[tuple[SweepResults, Tables]], *, run
 def page(sweeps: Sequence[tuple[SweepResults, Tables]], place: Path, *, running: bool = False) -> str:
     """Return the page that will lie in the folder `place`. Same folders in, same bytes out."""
     data = document(sweeps, place, running=running)
-    compilers = sorted({row["compiler"] for row in data["overview"]}, key=lambda name: (not is_eager(name), name))
     style = _asset("report.css")
     scripts = [_script(f"vendor/{name}.min.js") for name in LIBRARIES] + [_script(f"{name}.js") for name in SCRIPTS]
     parts = {
@@ -61,30 +59,44 @@ def page(sweeps: Sequence[tuple[SweepResults, Tables]], place: Path, *, running:
         "policy": policy(scripts, style),
         "style": style,
         "data": json_block(data),
-        "charts": json_block(chart_data(data["series"], compilers)),
+        "charts": json_block(chart_data(data["series"], compilers(data["overview"]))),
         "scripts": "\n".join(f"<script>{script}</script>" for script in scripts),
     }
     pieces = _asset("page.html").split("{{")
     return pieces[0] + "".join(_filled(piece, parts) for piece in pieces[1:])
 
 
+def of_sweep(series: Sequence[str]) -> list[Chart]:
+    """Return the charts of a page, in their order. `series`: what is told apart by colour and shape."""
+    return [
+        speedups.speedup(series),
+        speedups.heat_map(series),
+        panels.latency(series),
+        costs.compilation(series),
+        costs.tradeoff(series),
+        panels.phases(series),
+    ]
+
+
 def chart_data(series: Sequence[str], compilers: Sequence[str]) -> dict[str, Any]:
-    """Return the charts of the page, and colours and shapes for legends outside of them."""
+    """Return the charts of a page as JSON, and colours and shapes for legends outside of them.
+
+    Raises ValueError for a chart of rows that asks for a column which the page's summary has not.
+    """
     colour, shape = series_scales(series)
-    shown = charts.of_sweep(series)
+    shown = of_sweep(series)
     for chart in shown:
         _check_columns(chart)
     return {
         "sweep": [asdict(chart) for chart in shown],
-        "job": [asdict(chart) for chart in charts.of_job()],
-        "several": [asdict(chart) for chart in charts.of_several(compilers)],
+        "job": [asdict(panels.job_samples())],
+        "several": [asdict(panels.over_time(compilers))],
         "on_dark": dict(ON_DARK),
         "series": {"names": list(series), "colours": colour["scale"]["range"], "shapes": shape["scale"]["range"]},
     }
 
 
 def _check_columns(chart: Chart) -> None:
-    """Raise ValueError for a chart of rows that asks for a column which the page's summary has not."""
     asked = [*chart.fields, *"|".join(chart.needs).split("|"), *(order.removeprefix("-") for order in chart.orders)]
     unknown = [name for name in asked if name and name not in ROW_COLUMNS]
     if unknown:

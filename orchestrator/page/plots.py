@@ -12,9 +12,10 @@ from typing import Any
 
 from orchestrator.errors import UsageError
 from orchestrator.exchange.dynamobench import word
-from orchestrator.page.charts import compilation, heat_map, memory, peak, speedup
+from orchestrator.page.charts import costs, speedups
 from orchestrator.page.charts.chart import Chart
-from orchestrator.results.naming import is_eager, telling
+from orchestrator.page.data import compilers
+from orchestrator.results.naming import is_eager, telling, telling_of_models
 from orchestrator.results.overview import SECTION
 from orchestrator.results.tables import Tables
 
@@ -40,8 +41,8 @@ def export(tables: Tables, folder: Path, form: str) -> list[str]:
         raise UsageError(EXTRA) from None
     lines = []
     for key, rows in _sections(tables.summary.rows).items():
-        for chart, drawn_rows in _charts(rows):
-            drawn, count = _filled(chart, drawn_rows, " · ".join(key[:4]))
+        for chart in of_pictures(compilers(rows)):
+            drawn, count = _filled(chart, rows, " · ".join(key[:4]))
             if drawn is None:
                 continue
             svg = form == "svg"
@@ -66,32 +67,27 @@ def _sections(summary: Sequence[Row]) -> dict[tuple[str, ...], list[Row]]:
     return sections
 
 
-def _charts(rows: Sequence[Row]) -> list[tuple[Chart, Sequence[Row]]]:
-    """Return the charts, each with the rows that it shows: eager only where it has a figure of its own."""
-    compiled = [row for row in rows if not is_eager(row["compiler"])]
-    everyone, compilers = _series(rows), _series(compiled)
+def of_pictures(series: Sequence[str]) -> list[Chart]:
+    """Return the charts that are drawn, in their order."""
     return [
-        (speedup.chart(compilers), compiled),
-        (heat_map.chart(compilers), compiled),
-        (compilation.chart(compilers), compiled),
-        (peak.chart(everyone), rows),
-        (memory.against_latency(everyone), rows),
+        speedups.speedup(series),
+        speedups.heat_map(series),
+        costs.compilation(series),
+        costs.memory(series),
+        costs.tradeoff(series),
     ]
-
-
-def _series(rows: Sequence[Row]) -> list[str]:
-    return sorted({row["compiler"] for row in rows}, key=lambda name: (not is_eager(name), name))
 
 
 def _filled(chart: Chart, rows: Sequence[Row], section: str) -> tuple[dict[str, Any] | None, int]:
     """Return the chart's specification with its data, and how many workloads have some; None where none has."""
+    rows = [row for row in rows if not (chart.compiled and is_eager(row["compiler"]))]
     groups: dict[str, list[Row]] = defaultdict(list)
     for row, workload in zip(rows, _workloads(rows), strict=True):
         if all(any(row[name] is not None for name in names.split("|")) for names in chart.needs):
             groups[workload].append(row)
     order = next(iter(chart.orders), "")
     names = sorted(groups, key=lambda name: _rank(groups[name], order, name))[:MOST]
-    series = _series(rows)
+    series = compilers(rows)
     records = [
         {
             "workload": name,
@@ -111,12 +107,7 @@ def _filled(chart: Chart, rows: Sequence[Row], section: str) -> tuple[dict[str, 
 
 def _workloads(rows: Sequence[Row]) -> list[str]:
     """Return the name of each row's workload: the model, and what else tells rows of one model apart."""
-    seen: dict[tuple[str, str], set[Any]] = defaultdict(set)
-    names = ("batch_size", "sequence_length")
-    for row in rows:
-        for name in names:
-            seen[row["model"], name].add(row[name])
-    differing = [name for name in names if any(len(values) > 1 for (_, own), values in seen.items() if own == name)]
+    differing = telling_of_models(rows, ("batch_size", "sequence_length"))
     return [
         " · ".join([row["model"], *(WORDS[n] + str(row[n]) for n in differing if row[n] is not None)]) for row in rows
     ]

@@ -6,11 +6,12 @@ Imported where a measure runs: it needs torch. A dispatch mode disables compiled
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
 
 DTYPES: Mapping[torch.dtype, str] = {
     torch.bfloat16: "bf16",
@@ -173,7 +174,7 @@ def _tensor_text(tensor: torch.Tensor) -> str:
 
 
 def _tensors(value: Any) -> Iterator[torch.Tensor]:
-    return _leaves(value, lambda leaf: isinstance(leaf, torch.Tensor))
+    return (leaf for leaf in tree_iter(value) if isinstance(leaf, torch.Tensor))
 
 
 def _any_tensor(value: Any) -> bool:
@@ -182,16 +183,7 @@ def _any_tensor(value: Any) -> bool:
 
 def _is_layout_call(value: Any) -> bool:
     """True for calls with a memory format or a storage: constructors and the like, which the format cannot hold."""
-    return any(True for _ in _leaves(value, lambda leaf: isinstance(leaf, (torch.memory_format, torch.UntypedStorage))))
-
-
-def _leaves(value: Any, wanted: Callable[[Any], bool]) -> Iterator[Any]:
-    if wanted(value):
-        yield value
-    elif isinstance(value, (list, tuple, Mapping)):
-        items: Iterable[Any] = value.values() if isinstance(value, Mapping) else value
-        for item in items:
-            yield from _leaves(item, wanted)
+    return any(isinstance(leaf, (torch.memory_format, torch.UntypedStorage)) for leaf in tree_iter(value))
 
 
 def _storage(tensor: torch.Tensor) -> torch.UntypedStorage:

@@ -17,8 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.probes.memory import available
-from orchestrator.system import last_level_cache
+from orchestrator.system import available_memory, last_level_cache
 
 if TYPE_CHECKING:
     import torch
@@ -186,7 +185,7 @@ def _moved_at_best() -> float:
     import torch
 
     size = CACHES * (last_level_cache(torch.get_num_threads()) or UNTOLD)
-    if 2 * size > SHARE_OF_MEMORY * (left := available()):
+    if 2 * size > SHARE_OF_MEMORY * (left := available_memory()):
         raise MemoryError(f"two arrays of {size >> 20} MiB, larger than its caches, of {left >> 20} MiB that are left")
     one, other = (torch.ones(size // 4, dtype=torch.float32, device="cpu") for _ in range(2))
     ways = ((size, one.sum), (2 * size, lambda: other.copy_(one)), (2 * size, lambda: one.mul_(1.0)))

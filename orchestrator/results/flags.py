@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.records import COMPARISON_ERROR, HARMLESS, NOT_RUN, SUCCESSES
-from orchestrator.results.load import WORST_FIRST
+from orchestrator.records import COMPARISON_ERROR, HARMLESS, NOT_RUN, STATUSES, SUCCESSES
 from orchestrator.results.metrics import LONG_COMPILE_S, LOW_COMPRESSION, SLOW_SPEEDUP
 
 Row = Mapping[str, Any]
@@ -31,7 +30,7 @@ class Mark:
 
 MARKS: Mapping[str, Mark] = {
     "accuracy": Mark("accuracy", "accuracy", "accuracy not passed"),
-    "measured": Mark("measured", "measured", "timed: eager, partly eager, not finite or other threads"),
+    "measured": Mark("measured", "measured", "not timed as the row says"),
     "speedup": Mark("speed-up", "speedup", f"speed-up < {SLOW_SPEEDUP:g}x"),
     "compile_latency": Mark("compile", "compile_latency_cold_s", f"cold compile > {LONG_COMPILE_S:g} s"),
     "compression_ratio": Mark("memory", "compression_ratio", f"memory ratio < {LOW_COMPRESSION:.2f}x"),
@@ -79,7 +78,7 @@ def failures(summary: Sequence[Row]) -> list[Failures]:
             if row[measure] not in (None, *SUCCESSES):
                 groups[measure, row[measure], row[f"{measure}_reason"] or ""].append(number)
     found = [Failures(*key, tuple(rows)) for key, rows in groups.items()]
-    return sorted(found, key=lambda group: (WORST_FIRST.index(group.status), -len(group.rows)))
+    return sorted(found, key=lambda group: (STATUSES.index(group.status), -len(group.rows)))
 
 
 def _times(mark: str, row: Row) -> float | None:
@@ -100,4 +99,4 @@ def _badness(flag: Flag, row: Row) -> tuple[int, float]:
         return (1, -flag.times)
     status = row["accuracy"]
     judged = status not in (*HARMLESS, NOT_RUN, COMPARISON_ERROR)
-    return (0 if judged else 2, WORST_FIRST.index(status))
+    return (0 if judged else 2, STATUSES.index(status))

@@ -11,26 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from orchestrator.errors import ESCAPES, printable
-from orchestrator.records import (
-    COMPARISON_ERROR,
-    CRASH,
-    EAGER_FAIL_TO_RUN,
-    EAGER_TWO_RUNS_DIFFER,
-    FAIL_ACCURACY,
-    FAIL_TO_RUN,
-    INFRASTRUCTURE,
-    MODEL_FAIL_TO_LOAD,
-    NOT_RUN,
-    OUT_OF_MEMORY,
-    PASS,
-    PASS_DUE_TO_SKIP,
-    RANDOM,
-    STATUSES,
-    TIMEOUT,
-    UNSUPPORTED,
-    JobResult,
-    JobSpec,
-)
+from orchestrator.records import NOT_RUN, STATUSES, JobResult, JobSpec
 from orchestrator.store import Sweep, SweepFolder, Unreadable
 
 Derived = TypeVar("Derived")
@@ -38,24 +19,6 @@ GIVEN = "given"
 """Fact of an imported result: speedup, compile_latency_s, compression_ratio, without the samples behind them."""
 SMALLEST, LARGEST = 1e-15, 1e18
 """Seconds, bytes, ratios: no run has less or more."""
-WORST_FIRST = (
-    CRASH,
-    FAIL_ACCURACY,
-    FAIL_TO_RUN,
-    TIMEOUT,
-    OUT_OF_MEMORY,
-    COMPARISON_ERROR,
-    EAGER_TWO_RUNS_DIFFER,
-    EAGER_FAIL_TO_RUN,
-    MODEL_FAIL_TO_LOAD,
-    INFRASTRUCTURE,
-    NOT_RUN,
-    RANDOM,
-    UNSUPPORTED,
-    PASS_DUE_TO_SKIP,
-    PASS,
-)
-"""Of several rounds the row shows the worst status: what the compiler does wrong before what nobody has tried."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +98,7 @@ def outcome(job: JobSpec, result: JobResult | Unreadable | None) -> JobOutcome:
 
 def worst(outcomes: Iterable[JobOutcome]) -> JobOutcome:
     """Return the outcome with the worst status, the first of several: later rounds only repeat its reason."""
-    return min(outcomes, key=lambda outcome: WORST_FIRST.index(outcome.status))
+    return min(outcomes, key=lambda outcome: STATUSES.index(outcome.status))
 
 
 def one_line(text: str) -> str:

@@ -143,7 +143,7 @@ _COLUMNS = (
     count("jobs_not_run", "jobs without a result that can be read"),
     text("suites", "suites of the sweep"),
     text("compilers", "compilers of the sweep"),
-    text("origin", "the sweep that this one repeats"),
+    text("origin", "the sweep that this one repeats, or what it was imported from"),
     anything("value", "the value of the key, or of the metric"),
     _plain("value_low", "lower end of the 95 % interval of the value", "none"),
     _plain("value_high", "upper end of the 95 % interval of the value", "none"),

@@ -117,6 +117,15 @@ def telling(rows: Sequence[Mapping[str, Any]], columns: Iterable[str] = IDENTITY
     return [column for column in columns if len({str(row.get(column)) for row in rows}) > 1]
 
 
+def telling_of_models(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> list[str]:
+    """Return the columns that tell rows of one model apart."""
+    groups: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in rows:
+        groups[row["model"]].append(row)
+    told = {column for group in groups.values() for column in telling(group, columns)}
+    return [column for column in columns if column in told]
+
+
 def unique(labels: Sequence[str], rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = IDENTITY) -> list[str]:
     """Return a label for each row; to one that several rows have is added what tells those apart."""
     sharing: dict[str, list[Mapping[str, Any]]] = defaultdict(list)

@@ -24,12 +24,12 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.columns import Column
 from orchestrator.deciding import others_of
-from orchestrator.records import NOT_RUN, SUCCESSES, JobSpec
+from orchestrator.records import NOT_RUN, STATUSES, SUCCESSES, JobSpec
 from orchestrator.results.acceptance import gpu as gpu_acceptance
 from orchestrator.results.acceptance import self_test
 from orchestrator.results.accuracy import JUDGEMENT, accuracy_row
 from orchestrator.results.findings import findings
-from orchestrator.results.load import WORST_FIRST, JobOutcome, SweepResults, fact, figure, items, lines
+from orchestrator.results.load import JobOutcome, SweepResults, fact, figure, items, lines
 from orchestrator.results.memory import memory_of
 from orchestrator.results.metrics import COLUMNS, MS, is_missing
 from orchestrator.results.naming import IDENTITY, Key, Naming, measure_kind, row_order
@@ -353,4 +353,4 @@ def _by_round(outcomes: Iterable[JobOutcome]) -> list[JobOutcome]:
 def _distance(row: Row, other: Row) -> tuple[Any, ...]:
     """Order accuracy rows by how little they differ from a performance row; of equals the worst status first."""
     differs = (row[name] != other[name] for name in ("batch_size", "threads", "launcher", "variant"))
-    return (*differs, WORST_FIRST.index(other["status"]))
+    return (*differs, STATUSES.index(other["status"]))

@@ -14,7 +14,7 @@ def by_name(model: torch.nn.Module, inputs: Any, origin: str) -> tuple[torch.nn.
     """Return a model and name -> tensor such that `model(**tensors)` is the given model's `model(*inputs)`.
 
     A dict is kept as it is. So is the model, unless `forward` takes some of a tuple's tensors by position only
-    (`*tensors`, or before a `/`): it is then wrapped (`orchestrator.suites.positional`).
+    (`*tensors`, or before a `/`): it is then wrapped (`orchestrator.suites.named_outputs`).
 
     Raises ValueError, beginning with `origin` (what gave the inputs), for anything but tensors, and for more of them
     than `forward` takes.
@@ -29,7 +29,7 @@ def by_name(model: torch.nn.Module, inputs: Any, origin: str) -> tuple[torch.nn.
         names, by_position = _positions(model, len(inputs), origin)
         tensors = dict(zip(names, inputs, strict=True))
         if by_position:
-            from orchestrator.suites.positional import Positional
+            from orchestrator.suites.named_outputs import Positional
 
             model = Positional(model, names)
     else:

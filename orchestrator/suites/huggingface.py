@@ -1,7 +1,7 @@
 """Hugging Face models, built from a config with random weights: no network, no checkpoint.
 
 The class's default config, with the values given here laid over it, decides what is built; the end of the class's
-name decides what it is called with (`orchestrator.suites.families`). Both can be replaced in a suite's YAML, so a
+name decides what it is called with (`orchestrator.suites.inputs`). Both can be replaced in a suite's YAML, so a
 model of one's own needs no code.
 """
 
@@ -21,8 +21,7 @@ from orchestrator.plugins import Program, Unsupported
 from orchestrator.records import Workload
 from orchestrator.suites.decoding import decoding_of
 from orchestrator.suites.dropout import silence
-from orchestrator.suites.families import ATTENTION_MASK, MAIN_INPUTS, ClassFamily, family_of
-from orchestrator.suites.inputs import Rules, draw
+from orchestrator.suites.inputs import ATTENTION_MASK, MAIN_INPUTS, ClassFamily, Rules, draw, family_of
 
 if TYPE_CHECKING:
     import torch

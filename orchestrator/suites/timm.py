@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import did_you_mean
-from orchestrator.plugins import Program, Unsupported, resolve
+from orchestrator.plugins import Program, Unsupported, trains
 from orchestrator.records import Workload
 from orchestrator.suites.dropout import silence
 from orchestrator.suites.example_inputs import by_name
@@ -52,7 +52,7 @@ class TimmModel:
         name = self.model or workload.builder.name
         timm = _timm(name)
         generator = torch.Generator().manual_seed(workload.seed)
-        tested = not getattr(resolve(workload.mode.target), "training", False)
+        tested = not trains(workload.mode)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(workload.seed)
             model = timm.create_model(name, pretrained=False, **self.arguments)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.plugins import Program, Unsupported, resolve
+from orchestrator.plugins import Program, Unsupported, trains
 from orchestrator.records import Workload
 from orchestrator.suites.dropout import silence
 from orchestrator.suites.example_inputs import by_name
@@ -42,7 +42,7 @@ class TorchbenchModel:
 
         name = self.model or workload.builder.name
         benchmark_class = _benchmark_class(name)
-        test = "train" if getattr(resolve(workload.mode.target), "training", False) else "eval"
+        test = "train" if trains(workload.mode) else "eval"
         _check_batch_size(benchmark_class, name, test, workload.batch_size)
         with torch.random.fork_rng(), _own_seed():
             torch.manual_seed(workload.seed)

@@ -19,8 +19,8 @@ from orchestrator.errors import UsageError
 from orchestrator.plugins import Unsupported
 from orchestrator.records import Json, Workload
 from orchestrator.suites import user_files
-from orchestrator.suites.families import ClassFamily
 from orchestrator.suites.huggingface import HuggingFaceModel, configure, find_class
+from orchestrator.suites.inputs import ClassFamily
 
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 CONFIG_FILE = "config.json"

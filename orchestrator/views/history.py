@@ -33,6 +33,7 @@ PANEL, TOP, PLOT = 130, 44, 66
 """Pixels: a panel's height, where its plot begins, and the plot's height."""
 COLOURS = {"better": "#1a7f37", "worse": "#cf222e", "changed": "#9a6700"}
 QUIET = "#57606a"
+RERUN, IMPORTED = " r", " i"
 
 
 def document(series: Sequence[Series], found: Read, metric: str, named: Sequence[str] | None) -> Document:
@@ -41,7 +42,8 @@ def document(series: Sequence[Series], found: Read, metric: str, named: Sequence
     points = [point for one in series for point in one.points]
     legend = f"{MARKS[2]} value, {MARKS[0]}{MARKS[1] * 2}{MARKS[3]} its 95 % interval, on one scale for each series"
     legend += "; * measured under disturbance" * any(point.row.disturbed for point in points)
-    legend += "; r a rerun" * any(point.sweep.origin for point in points)
+    origins = {_origin(point) for point in points}
+    legend += "; r a rerun" * (RERUN in origins) + "; i imported" * (IMPORTED in origins)
     where = ", ".join(named or ("outputs",))
     summary = (
         f"{plural(len(found.snapshots), 'sweep')} below {where}: {metric} of {len(series)} series, {moving} moved."
@@ -137,7 +139,6 @@ def _chosen(points: Sequence[SeriesPoint], most: int) -> list[SeriesPoint]:
 
 def _cells(point: SeriesPoint, column: Column) -> tuple[str, str, str, str]:
     """Return sweep, value with interval, change, and the style of the change."""
-    mark = " r" if point.sweep.origin else ""
     value = point.row.status if point.value is None else _value(column, point.value)
     if point.low is not None and point.high is not None:
         value += f" [{column.text(point.low)}, {column.text(point.high)}]"
@@ -145,7 +146,12 @@ def _cells(point: SeriesPoint, column: Column) -> tuple[str, str, str, str]:
     words = [_percent(column, change)] if change is not None else []
     words += [str(point.word)] if point.moved else []
     style = {"better": "green", "worse": "red", "changed": "yellow"}.get(point.word or "", "dim")
-    return cut(point.sweep.name, NAME) + mark, value + "*" * bool(point.row.disturbed), " ".join(words), style
+    return cut(point.sweep.name, NAME) + _origin(point), value + "*" * bool(point.row.disturbed), " ".join(words), style
+
+
+def _origin(point: SeriesPoint) -> str:
+    """Return the mark of a sweep that was not just run."""
+    return IMPORTED if point.sweep.imported else RERUN if point.sweep.origin else ""
 
 
 def _percent(column: Column, change: MetricChange) -> str:

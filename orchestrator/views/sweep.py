@@ -85,7 +85,7 @@ def document(results: SweepResults, listed: Listed) -> Document:
         Item("command", listed.row()["command"], command=True),
         Item("folder", f"{shown(results.folder)}  ({disk(results.folder) / 2**20:.1f} MiB)", wrap=False),
         Item("planned", f"{when}, {age(time.time() - sweep.created)} ago; its jobs took {duration(total)}"),
-        *([Item("repeats", sweep.origin, wrap=False)] if sweep.origin else []),
+        *([Item("origin" if sweep.imported else "repeats", sweep.origin, wrap=False)] if sweep.origin else []),
         *([Item("run by", listed.holder)] if listed.holder else []),
         Item("what", _axes([found.job for found in results.outcomes])),
         *([Item("settings", " ".join(settings), whole=True)] if settings else []),

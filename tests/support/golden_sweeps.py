@@ -122,6 +122,11 @@ AFTER: Mapping[str, Told] = {
     "electra": Told(0.050, 0.8, peak_mib=700.0, first_call_s=35.0),  # larger, compiles longer
     "evil": Told(0.010, 1.2, graph_breaks=2),
 }
+ENDS = (
+    *("pass", "pass_due_to_skip", "fail_accuracy", "fail_to_run", "eager_fail_to_run", "eager_two_runs_differ"),
+    *("model_fail_to_load", "comparison_error", "out_of_memory", "timeout", "crash", "random", "unsupported"),
+    *("infrastructure", "not_run"),
+)
 JUDGED = ("pass", "pass_due_to_skip", "fail_accuracy", "comparison_error", "random", "timeout")
 """How accuracy jobs end, too."""
 LANGUAGE: Mapping[str, float] = {"prefill": 0.040, "decode": 0.004, "generate": 0.150}
@@ -192,7 +197,8 @@ def language(sweep: SyntheticSweep, speedup: float) -> None:
 
 def ends(sweep: SyntheticSweep, changed: Mapping[str, str]) -> None:
     """Add a performance and an accuracy job for each way in which a job can end; `changed`: status -> another one."""
-    for planned in STATUSES:
+    assert set(ENDS) == set(STATUSES)
+    for planned in ENDS:
         status = changed.get(planned, planned)
         load = synthetic.workload(f"Ends_{planned}")
         for measure in ("performance", "accuracy") if status in JUDGED else ("performance",):

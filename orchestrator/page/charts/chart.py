@@ -78,8 +78,8 @@ def series_scales(series: Sequence[str]) -> tuple[Spec, Spec]:
     numbers = {name: others.index(name) + 1 if name in others else eager.index(name) for name in series}
     shapes = {name: SHAPES[number % len(SHAPES)] for name, number in numbers.items()}
     legend = {"title": None, "orient": "top", "columns": COLUMNS, "symbolSize": 80, "symbolOpacity": 1}
-    colour = {"field": "series", "type": "nominal", "scale": _scale(colours), "legend": legend}
-    shape = {"field": "series", "type": "nominal", "scale": _scale(shapes), "legend": legend}
+    colour = {"field": "series", "type": "nominal", "scale": named_scale(colours), "legend": legend}
+    shape = {"field": "series", "type": "nominal", "scale": named_scale(shapes), "legend": legend}
     return colour, shape
 
 
@@ -93,18 +93,16 @@ def band(series: Sequence[str]) -> Spec:
     return {"step": max(13, 28 // max(len(series), 1))}
 
 
-def workload_axis(title: str | None = None) -> Spec:
-    """Return the y channel with a band for each workload, in the order of the data."""
-    axis = {
-        "title": title,
-        "domain": False,
-        "ticks": False,
-        "labelPadding": 8,
-        "grid": True,
-        "tickBand": "extent",
-        **two_lines(),
-    }
+def workload_axis(*, lines: bool = True) -> Spec:
+    """Return the y channel with a band for each workload, in the order of the data; `lines` part the bands."""
+    grid = {"grid": True, "tickBand": "extent"} if lines else {}
+    axis = {"title": None, "domain": False, "ticks": False, "labelPadding": 8, **grid, **_two_lines()}
     return {"field": "workload", "type": "nominal", "sort": None, "axis": axis}
+
+
+def quantitative(field: str, scale: Spec, **axis: Any) -> Spec:
+    """Return the channel of a number, with its scale and its axis."""
+    return {"field": field, "type": "quantitative", "scale": scale, "axis": axis}
 
 
 def offset(series: Sequence[str]) -> Spec:
@@ -112,7 +110,7 @@ def offset(series: Sequence[str]) -> Spec:
     return {"field": "series", "sort": list(series)}
 
 
-def two_lines() -> Spec:
+def _two_lines() -> Spec:
     """Return the part of an axis that writes a workload: the model, and below it what else tells it apart.
 
     Where it is narrow a long name loses its middle: models often differ in their last word.
@@ -137,5 +135,6 @@ def tooltip(*fields: tuple[str, str, str]) -> list[Spec]:
     ]
 
 
-def _scale(values: Mapping[str, str]) -> Spec:
+def named_scale(values: Mapping[str, str]) -> Spec:
+    """Return the scale of name -> colour or shape."""
     return {"domain": list(values), "range": list(values.values())}
