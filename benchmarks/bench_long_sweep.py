@@ -80,6 +80,12 @@ class Watch:
         if self.jobs % self.every == 0:
             self.read()
 
+    def verdicts(self, still_open: int) -> None:
+        self.progress.verdicts(still_open)
+
+    def out_of_time(self, job: JobSpec) -> None:
+        self.progress.out_of_time(job)
+
     def interrupted(self, *, at_once: bool) -> None:
         self.progress.interrupted(at_once=at_once)
 

@@ -49,6 +49,7 @@ CRASH = "crash"  # the process ended by a signal or an exit code, without a resu
 RANDOM = "random"  # depends on random numbers of which the compiler draws others: cannot be judged
 UNSUPPORTED = "unsupported"  # cannot be done here, with the reason and what to install
 INFRASTRUCTURE = "infrastructure"  # not the job's fault: fork failed, disk full, server lost
+NOT_NEEDED = "not_needed"  # a round that was not run, because its row was decided before (execution/evidence.py)
 NOT_RUN = "not_run"  # planned, no result yet (only collectors write this word, never a worker)
 
 # What was timed, where it is not what the row says: keys of the fact `measured`, each with the reason.
@@ -80,11 +81,12 @@ STATUSES = (
     UNSUPPORTED,
     PASS_DUE_TO_SKIP,
     PASS,
+    NOT_NEEDED,
 )
 """The worst first, which is what a row of several rounds shows: what the compiler does wrong before what nobody has
 tried."""
 SUCCESSES = frozenset({PASS, PASS_DUE_TO_SKIP})
-HARMLESS = SUCCESSES | {UNSUPPORTED, RANDOM}
+HARMLESS = SUCCESSES | {UNSUPPORTED, RANDOM, NOT_NEEDED}
 """Statuses that do not make a sweep exit with 1."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 
@@ -18,3 +19,16 @@ def some(texts: Iterable[str], most: int, separator: str = ", ", what: str = "")
     """Return the first texts, and how many more there are, on one line."""
     listed = list(texts)
     return " ".join([separator.join(listed[:most]), *more(len(listed), most, what)])
+
+
+UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
+_PART = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*(h|min|s)\s*")
+
+
+def seconds_of(text: str) -> float:
+    """Return the seconds of "20min", "90s", "1h30min", "1.5 h". Raises ValueError for anything else, and for none."""
+    parts = _PART.findall(text.strip())
+    total = sum(float(number) * UNITS[unit] for number, unit in parts)
+    if total <= 0 or _PART.sub("", text.strip()):
+        raise ValueError("write a time as 20min, 90s or 1h30min")
+    return total

@@ -123,7 +123,7 @@ def resume(folder: SweepFolder, asked: Asked, trusted: bool) -> int:
         )
     results = load(folder)
     graph = JobGraph(tuple(outcome.job for outcome in results.outcomes))
-    sweep, graph = with_execution(results.sweep, graph, asked.execution, asked.online)
+    sweep, graph = with_execution(results.sweep, graph, asked.execution, asked.settings)
     show_plan(graph, shown(folder), asked.dry_run)
     standing = standing_results(folder, graph.jobs)
     pending = JobGraph(tuple(job for job in graph.jobs if job.id not in standing))
@@ -133,12 +133,12 @@ def resume(folder: SweepFolder, asked: Asked, trusted: bool) -> int:
         heading = "Warning: what is there was measured in the first of these, the rest will be in the second"
         show_conditions(found, heading, "yellow")
     settings = Settings.of(sweep.points)
-    theirs = would_run(pending.jobs, settings.online and not asked.online)
+    theirs = would_run(pending.jobs, settings.online and not asked.settings.get("online"))
     if asked.dry_run:
         tell(folder, theirs)
         return 0
     allow(folder, theirs, trusted)
-    if asked.execution or asked.online is not None:
+    if asked.execution or asked.settings:
         own = is_own(folder)
         try:
             folder.write_plan(sweep, graph)

@@ -77,6 +77,10 @@ class Agenda:
         heap = self._shareable if shareable else self._alone
         return self.jobs[self._names[heap[0]]] if heap else None
 
+    def ready_alone(self) -> list[JobSpec]:
+        """Return the ready jobs that may not run beside others, in no order."""
+        return [self.jobs[self._names[place]] for place in self._alone]
+
     def place(self, job: JobSpec) -> int:
         """Return where a job stands in the plan."""
         return self._place[job.id]
@@ -94,10 +98,14 @@ class Agenda:
         return False
 
     def take(self, job: JobSpec) -> None:
-        """Note that a job, the first of its kind, is started."""
-        heap = self._shareable if self._shareable[:1] == [self._place[job.id]] else self._alone
-        assert heap[0] == self._place[job.id]
-        heapq.heappop(heap)
+        """Note that a ready job is started, or will not be in this run."""
+        place = self._place[job.id]
+        heap = self._shareable if self._shareable[:1] == [place] else self._alone
+        if heap[0] == place:
+            heapq.heappop(heap)
+        else:
+            heap.remove(place)
+            heapq.heapify(heap)
 
     def again(self, job: JobSpec) -> None:
         """Note that a job that was taken has to be run once more, with no other beside it."""

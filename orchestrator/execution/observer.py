@@ -24,6 +24,12 @@ class Observer(Protocol):
 
     def finished(self, job: JobSpec, result: JobResult) -> None: ...
 
+    def verdicts(self, still_open: int) -> None:
+        """So many rows have rounds to come that may decide them: told at the start, and when the number changes."""
+
+    def out_of_time(self, job: JobSpec) -> None:
+        """`job` is not run, or was stopped, for the budget leaves no time for it."""
+
     def interrupted(self, *, at_once: bool) -> None:
         """No other job is started; running ones are finished, or killed `at_once` (SIGTERM, Ctrl-C again)."""
 
@@ -47,6 +53,12 @@ class PlainObserver:
         reason = f": {result.failure.message}" if result.failure else ""
         line = f"{result.ended - result.started:7.1f} s  {result.status}  {job.title}{reason}"
         print(" ".join(printable(line)), file=sys.stderr)
+
+    def verdicts(self, still_open: int) -> None:
+        """Nothing: the table says it at the end."""
+
+    def out_of_time(self, job: JobSpec) -> None:
+        print(" ".join(printable(f"no time left for {job.title}")), file=sys.stderr)
 
     def interrupted(self, *, at_once: bool) -> None:
         when = "at once" if at_once else "when the running jobs have ended; Ctrl-C again to kill them"

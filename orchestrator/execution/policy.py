@@ -88,20 +88,29 @@ class Room:
 
 
 class Policy:
-    """Chooses among the ready jobs."""
+    """Chooses among the ready jobs.
 
-    def __init__(self, room: Room, clock: Callable[[], float] = time.monotonic) -> None:
-        self.room, self._clock = room, clock
+    urgency: with a budget, how much a timed job matters (`Evidence.urgency`): first comes round 0 of everything, then
+    the round that matters most. None: in plan order.
+    """
+
+    def __init__(
+        self,
+        room: Room,
+        clock: Callable[[], float] = time.monotonic,
+        urgency: Callable[[JobSpec], float] | None = None,
+    ) -> None:
+        self.room, self._clock, self._urgency = room, clock, urgency
         self._batch_began = 0.0
 
     def choose(self, agenda: Agenda, running: Sequence[JobSpec]) -> JobSpec | None:
         """Return the job that starts now; None to wait for one of those that run, or because nothing is ready."""
-        shareable, alone = agenda.first(shareable=True), agenda.first(shareable=False)
+        shareable, alone = agenda.first(shareable=True), self._first_alone(agenda)
         if not running:
             self._batch_began = self._clock()
             if shareable is None or alone is None:
                 return shareable or alone
-            first = min(shareable, alone, key=agenda.place)
+            first = min(shareable, alone, key=self._key(agenda))
             return first if agenda.fills(self.room.slots(shareable)) else alone
         if shareable is None or not all(map(agenda.shares, running)):
             return None
@@ -109,6 +118,17 @@ class Policy:
         if is_over and alone is not None and agenda.place(alone) < agenda.place(shareable):
             return None
         return shareable if self.room.has(shareable, running) else None
+
+    def _first_alone(self, agenda: Agenda) -> JobSpec | None:
+        if self._urgency is None:
+            return agenda.first(shareable=False)
+        return min(agenda.ready_alone(), key=self._key(agenda), default=None)
+
+    def _key(self, agenda: Agenda) -> Callable[[JobSpec], tuple[int, float, int]]:
+        urgency = self._urgency
+        if urgency is None:
+            return lambda job: (0, 0.0, agenda.place(job))
+        return lambda job: (int(job.round > 0), -urgency(job) if job.round else 0.0, agenda.place(job))
 
 
 def _gpu(job: JobSpec) -> bool:

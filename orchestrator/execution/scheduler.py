@@ -19,9 +19,11 @@ from collections.abc import Iterator, Sequence
 from orchestrator.errors import UsageError
 from orchestrator.execution import space
 from orchestrator.execution.agenda import Agenda, gist
+from orchestrator.execution.budget import Budget
 from orchestrator.execution.death import Attempt, may_be_chance, may_be_neighbours, result_of_death
 from orchestrator.execution.devices import Devices, Turn
 from orchestrator.execution.environment import job_environment, worker_environment
+from orchestrator.execution.evidence import Evidence
 from orchestrator.execution.interrupts import Interrupts
 from orchestrator.execution.observer import Observer
 from orchestrator.execution.policy import Policy, Room
@@ -34,6 +36,7 @@ from orchestrator.execution.toolchain import Preparation, Toolchains
 from orchestrator.records import (
     HARMLESS,
     INFRASTRUCTURE,
+    TIMED,
     Failure,
     JobResult,
     JobSpec,
@@ -43,6 +46,7 @@ from orchestrator.system import oom_kills
 
 DUMP_S = 0.2  # for a process that is killed for its time-out to write its stacks into its log
 KILL_S = 30.0  # for a killed process group to be gone; then its server is killed too
+OUT_OF_TIME = "budget"  # why a process was killed: the sweep's budget was over
 POLL_S = 0.1  # between looks at a device that somebody else has: the kernel tells nobody that it is free
 
 
@@ -69,10 +73,18 @@ class Scheduler:
         self._temporary = Temporary(store, jobs)
         self._toolchains = Toolchains(worker_environment(settings.online))
         self._devices = Devices(store, enabled=settings.device_lock)
-        self._policy = Policy(Room(settings.parallel, lambda job: processes.memory(job.id)))
+        self._evidence = Evidence(jobs, settings.rounds_min, settings.effect_threshold)
+        self._budget = Budget(settings.budget_s, results.values())
+        room = Room(settings.parallel, lambda job: processes.memory(job.id))
+        self._policy = Policy(room, urgency=None if settings.budget is None else self._evidence.urgency)
         for job in jobs:
             if job.id in results:
-                self._policy.room.saw(job, results[job.id])
+                room.saw(job, results[job.id])
+                found = store.read_result(job.id) if job.kind == TIMED else None  # with its samples
+                if isinstance(found, JobResult):
+                    self._evidence.saw(job, found)
+                    self._budget.saw(job, found)
+        self._open = -1
         self._next: tuple[JobSpec, Turn, Preparation] | None = None  # is to start, and waits for device and toolchain
         self._tried: dict[str, int] = {}  # of jobs that are to be run again alone: how often they were
         self._attempts: dict[str, Attempt] = {}
@@ -86,6 +98,7 @@ class Scheduler:
         """
         with Interrupts(self._processes.alarm) as interrupts, contextlib.ExitStack() as leaving:
             leaving.callback(self._leave)
+            self._tell_open()
             while True:
                 self._start_ready()
                 if not self._attempts and self._next is None:
@@ -111,10 +124,13 @@ class Scheduler:
                 if job is None:
                     return
                 self._agenda.take(job)
-                result = verdict_result(job) if job.verdict else self._agenda.hopeless(job)
+                result = self._known(job)
                 if result is not None:
                     self._write(result)
                     self._finish(job, result)
+                    continue
+                if not self._budget.fits(job):
+                    self._observer.out_of_time(job)
                     continue
                 self._next = job, self._devices.turn(job), Preparation(self._toolchains, job)
             job, turn, preparation = self._next
@@ -123,6 +139,18 @@ class Scheduler:
             self._next = None
             self._start(job, self._tried.get(job.id, 0) + 1, turn)
         self._leave_next()
+
+    def _known(self, job: JobSpec) -> JobResult | None:
+        """Return the result of a job for which no process is started; None of one that has to run."""
+        if job.verdict:
+            return verdict_result(job)
+        return self._evidence.not_needed(job) or self._agenda.hopeless(job)
+
+    def _tell_open(self) -> None:
+        still_open = self._evidence.open_rows()
+        if still_open != self._open:
+            self._open = still_open
+            self._observer.verdicts(still_open)
 
     def _has_come(self, job: JobSpec, way: Turn | Preparation) -> bool:
         """Return whether a job has its device, or its toolchain; say what it waits for."""
@@ -205,7 +233,7 @@ class Scheduler:
         attempt = self._attempts[event.job]
         if event.kind == "running":
             attempt.running = True
-            attempt.deadline = time.monotonic() + attempt.job.timeout_s
+            attempt.deadline = min(time.monotonic() + attempt.job.timeout_s, self._budget.end or math.inf)
         elif event.kind in ("exited", "refused", "lost"):
             self._end(attempt, event.code, event.message)
 
@@ -216,7 +244,9 @@ class Scheduler:
                 self._processes.kill_server(attempt.job.id)
                 attempt.deadline = math.inf
                 continue
-            if attempt.running:
+            if self._budget.is_over:
+                attempt.killed = OUT_OF_TIME
+            elif attempt.running:
                 attempt.killed = "stopped" if self._processes.stopped(attempt.job.id) else "timeout"
             else:
                 attempt.killed = "hang"
@@ -237,6 +267,11 @@ class Scheduler:
         found = self._store.read_result(job.id)
         if isinstance(found, JobResult):
             result, chance = found, found.status == INFRASTRUCTURE
+        elif attempt.killed == OUT_OF_TIME:
+            attempt.turn.leave()
+            self._temporary.finished(job)
+            self._observer.out_of_time(job)
+            return
         else:
             result = result_of_death(self._store, attempt, code, message, found)
             chance = result.status == INFRASTRUCTURE or may_be_chance(attempt, code)
@@ -261,6 +296,9 @@ class Scheduler:
         seen = gist(result)
         self._agenda.done(job, seen)
         self._policy.room.saw(job, seen)
+        self._evidence.saw(job, result)
+        self._budget.saw(job, result)
+        self._tell_open()
         with _writing(self._store, f"the shared folders of job {job.id} cannot be removed from"):
             self._scratch.finished(job)
         self._temporary.finished(job)

@@ -8,9 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.errors import UsageError
+from orchestrator.statistics import THRESHOLD
+from orchestrator.words import seconds_of
 
 AUTO = "auto"
-SMALLEST = {"parallel": 1}
+SMALLEST = {"parallel": 1, "rounds_min": 1}
+OF_THE_SWEEP = ("online", "rounds_min", "effect_threshold", "budget")
+"""Settings that stand beside `execution`, not in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +28,8 @@ class Settings:
     keep_caches, keep_references: leave compile caches and reference tensors in the folder.
     stop_on_failure: start no more jobs after the first that fails.
     online: jobs may use the network.
+    rounds_min: rounds that a row gets even if it is decided before; effect_threshold: relative, smaller is noise.
+    budget: the time that the whole sweep may take ("20min"); None = no limit.
     hang_s: seconds from the request to a worker's first instruction, the server's imports included.
     device_lock: run no timing job while another sweep on this machine runs one on the same device.
     disk_reserve_mib: start no job when the disk has less room than this.
@@ -39,6 +45,9 @@ class Settings:
     hang_s: float = 180.0
     device_lock: bool = True
     disk_reserve_mib: float = 100.0
+    rounds_min: int = 2
+    effect_threshold: float = THRESHOLD
+    budget: str | None = None
 
     @classmethod
     def of(cls, points: Sequence[Any]) -> Settings:
@@ -47,17 +56,24 @@ class Settings:
         Raises UsageError for a stored value that is none.
         """
         execution = points[0].get("execution", {}) if points else {}
-        asked = {**execution, "online": points[0].get("online", False)} if points else {}
+        asked = {**execution, **{key: points[0][key] for key in OF_THE_SWEEP if key in points[0]}} if points else {}
         found = {field.name: asked[field.name] for field in dataclasses.fields(cls) if field.name in asked}
         for name, value in found.items():
             if not _fits(name, value):
                 raise UsageError(f"the sweep's header is damaged: {name} is {str(value)[:80]!r}")
         return cls(**found)
 
+    @property
+    def budget_s(self) -> float | None:
+        """The budget in seconds."""
+        return None if self.budget is None else seconds_of(self.budget)
+
 
 def _fits(name: str, value: Any) -> bool:
     """Tell whether what a folder holds may be a setting's value: of its kind, and not less than its smallest."""
     default = getattr(Settings, name)
+    if name == "budget":
+        return value is None or _is_time(value)
     if default == AUTO:
         return value == AUTO or (type(value) is int and value >= SMALLEST[name])
     if isinstance(default, bool):
@@ -66,3 +82,10 @@ def _fits(name: str, value: Any) -> bool:
         return default is None
     kinds = (int,) if isinstance(default, int) else (int, float)
     return type(value) in kinds and value >= SMALLEST.get(name, 0)
+
+
+def _is_time(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and seconds_of(value) > 0
+    except ValueError:
+        return False

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from orchestrator.execution.agenda import gist
-from orchestrator.records import INFRASTRUCTURE, NEED_REQUIRES_SUCCESS, SUCCESSES, JobResult, JobSpec
+from orchestrator.records import INFRASTRUCTURE, NEED_REQUIRES_SUCCESS, NOT_NEEDED, SUCCESSES, JobResult, JobSpec
 from orchestrator.store import SweepFolder
 
 
 def standing_results(store: SweepFolder, jobs: Sequence[JobSpec]) -> dict[str, JobResult]:
     """Return the results that need no other run, without their samples and facts (`agenda.gist`).
 
-    Not those that are `infrastructure` or cannot be read; not that of a reference, when a job that compares with it is
+    Not those that are `infrastructure` or cannot be read; not those of rounds that were not needed, which is looked at
+    anew; not that of a reference, when a job that compares with it is
     still to be run and its tensors were removed, or that job could not use them (`infrastructure`); and not one that
     was handed down from a job whose own does not stand.
     """
@@ -21,7 +22,7 @@ def standing_results(store: SweepFolder, jobs: Sequence[JobSpec]) -> dict[str, J
         result = store.read_result(job.id)
         if isinstance(result, JobResult) and result.status == INFRASTRUCTURE:
             again.add(job.id)
-        elif isinstance(result, JobResult):
+        elif isinstance(result, JobResult) and result.status != NOT_NEEDED:
             results[job.id] = gist(result)
     for job in jobs:
         if job.id not in results and not job.verdict:

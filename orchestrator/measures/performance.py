@@ -44,6 +44,8 @@ Step = Callable[[], Any]
 Sample = TypeVar("Sample")
 QUEUED_STEPS, QUEUED_S, QUEUED_TIMES = 100, 0.1, 5
 """Steps that are enqueued before the device is waited for, at most; for how long, about; how often."""
+FEW = 8
+"""Calls of a compiled row's steady state: its median has an interval then (`relative_half_width`), if a wide one."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,14 @@ class Performance:
     """All times in seconds.
 
     Warm-up ends when at least `warmup_calls` calls and `warmup_seconds` have passed and the last three calls lie
-    within `warmup_spread` of each other, or after `max_seconds`. Steady state and pairs go on until their time has
-    passed *and* the 95 % interval of the median is within +- `target_rel_ci` (relative; 0 never is). For the sake of
-    the interval they go on, once their count is reached too, no longer than `extra_seconds`, and never beyond
-    `max_seconds` (then there are at least three). So a step of seconds that is steady needs no twenty samples. A
-    block of a pair lasts at least `block_seconds`; its first iteration is dropped when it has more than one. Before
-    the warm-up it waits for a quiet machine, at most `quiet_seconds`.
+    within `warmup_spread` of each other, or after `max_seconds`. The steady state lasts `seconds`, and for eager
+    `iterations`: a compiled row's speed-up comes from its pairs, so it needs `FEW` calls only, which is what its memory
+    needs. Pairs go on until their time has passed *and* the 95 % interval of their median is within +- `target_rel_ci`
+    (relative; 0 never is). For the sake of the interval they go on, once their count is reached too, no longer than
+    `extra_seconds`. Where an interval is that narrow before, fewer do, so a step of seconds that is steady needs no
+    twenty samples. Nothing goes on beyond `max_seconds`, but to three samples. A block of a pair lasts at least
+    `block_seconds`; its first iteration is dropped when it has more than one. Before the warm-up it waits for a quiet
+    machine, at most `quiet_seconds`.
     """
 
     kind: ClassVar[str] = TIMED
@@ -66,13 +70,13 @@ class Performance:
     iterations: int = 20
     seconds: float = 1.0
     pairs: int = 20
-    pair_seconds: float = 3.0
+    pair_seconds: float = 2.0
     block_seconds: float = 0.05
     warmup_calls: int = 3
     warmup_seconds: float = 1.0
     warmup_spread: float = 0.05
     target_rel_ci: float = 0.01
-    extra_seconds: float = 5.0
+    extra_seconds: float = 3.0
     max_seconds: float = 120.0
     quiet_seconds: float = 5.0
 
@@ -178,7 +182,8 @@ class Performance:
         clock = stopwatch(context.device, enqueued)
         with context.phase("steady", keep_cache=True), no_garbage_collection():
             energy = EnergyProbe()
-            latencies = self._repeat(self.iterations, self.seconds, lambda: clock(step), relative_half_width)
+            count = self.iterations if context.is_eager else min(self.iterations, FEW)
+            latencies = self._repeat(count, self.seconds, lambda: clock(step), relative_half_width, extra=0.0)
             context.facts |= energy.facts(len(latencies))
         context.add("latency", "s", "lower", latencies)
         waits = context.device.type == "cpu"  # as a step does that has a clock of its own: it says nothing of launches
@@ -261,7 +266,10 @@ class Performance:
                 return [eager_first, (eager_block(), compiled)]
 
             with no_garbage_collection():
-                twos = self._repeat(math.ceil(self.pairs / 2), self.pair_seconds, two_pairs, _half_width_of_ratios)
+                count = math.ceil(self.pairs / 2)
+                twos = self._repeat(
+                    count, self.pair_seconds, two_pairs, _half_width_of_ratios, extra=self.extra_seconds
+                )
             if not context.mode.training:
                 make_ready(eager)
                 beside_eager(context, as_eager(eager))
@@ -281,8 +289,9 @@ class Performance:
         seconds: float,
         sample: Callable[[], Sample],
         half_width: Callable[[Sequence[Sample]], float],
+        extra: float,
     ) -> list[Sample]:
-        """Call `sample` until there is enough, and it is certain enough, or the budget is spent."""
+        """Call `sample` until there is enough, and it is certain enough, or the time for that (`extra`) is spent."""
         values: list[Sample] = []
         start = time.perf_counter()
         checked_at = 0
@@ -296,7 +305,7 @@ class Performance:
                 continue
             if len(values) >= count:
                 counted = spent if counted is None else counted
-                if spent >= counted + self.extra_seconds:
+                if spent >= counted + extra:
                     return values
             if len(values) >= 1.1 * checked_at:  # an interval costs a sort: not after every sample
                 checked_at = len(values)

@@ -18,6 +18,7 @@ from orchestrator.planning.suites import Suite, read_suite
 from orchestrator.plugins import instantiate
 from orchestrator.records import DTYPES, Json, PluginSpec, fingerprint
 from orchestrator.validity import LAUNCHERS, check_name
+from orchestrator.words import seconds_of
 
 DEVICES = ("auto", "cpu", "cuda")
 GATES = ("accuracy",)
@@ -90,6 +91,7 @@ class PointReader:
         check_execution(execution)
         if conf["effect_threshold"] < 0:
             raise UsageError(f"effect_threshold={conf['effect_threshold']}: it must be at least 0")
+        check_rounds(conf["rounds_min"], conf["budget"])
         mode, mode_plugin = self._plugin(conf, "mode")
         return Point(
             suite=self._suite(conf["suite"]),
@@ -205,6 +207,16 @@ def _parallel(value: Any) -> None:
         raise UsageError(f"execution.parallel={value}: write auto, or how many jobs that time nothing run at a time")
     if value != "auto":
         _at_least_1("execution.parallel", value)
+
+
+def check_rounds(rounds_min: int, budget: str | None) -> None:
+    """Raise UsageError for fewer than one round, or a budget that is no time."""
+    _at_least(1, "rounds_min", rounds_min)
+    try:
+        if budget is not None:
+            seconds_of(budget)
+    except ValueError as error:
+        raise UsageError(f"budget={budget}: {error}") from error
 
 
 def check_plugin(spec: PluginSpec, where: str) -> Any:

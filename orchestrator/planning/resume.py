@@ -11,25 +11,27 @@ from omegaconf import OmegaConf
 from orchestrator.errors import UsageError
 from orchestrator.planning.compose import explained
 from orchestrator.planning.grid import parse
-from orchestrator.planning.points import check_execution
+from orchestrator.planning.points import check_execution, check_rounds
 from orchestrator.planning.schema import Config, ExecutionConf
 from orchestrator.records import JobSpec, to_json
 from orchestrator.store import JobGraph, Sweep, SweepFolder
 from orchestrator.words import plural
 
 LISTED = 3
+SETTINGS = ("online", "rounds_min", "budget")
+"""What belongs to a run and not to the jobs, beside `execution`."""
 OF_THE_JOBS = ("launcher", "env")
 """Keys of `execution` that change figures, and so the jobs' ids."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """What a command says that only resumes: resume=SWEEP, and perhaps dry_run, online and execution.*."""
+    """What a command says that only resumes: resume=SWEEP, and perhaps dry_run, `SETTINGS` and execution.*."""
 
     sweep: str
     dry_run: bool
     execution: dict[str, Any]  # the keys that were given
-    online: bool | None = None  # None: as the sweep has it
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)  # those of `SETTINGS` that were given
 
 
 def read(overrides: Sequence[str]) -> Asked | None:
@@ -39,7 +41,7 @@ def read(overrides: Sequence[str]) -> Asked | None:
     """
     parsed = parse(overrides, None)
     keys = [override.key_or_group for override in parsed]
-    only = all(key in ("resume", "dry_run", "online") or key.partition(".")[0] == "execution" for key in keys)
+    only = all(key in ("resume", "dry_run", *SETTINGS) or key.partition(".")[0] == "execution" for key in keys)
     if "resume" not in keys or not only or any(override.is_delete() for override in parsed):
         return None
     conf = OmegaConf.structured(Config)
@@ -57,14 +59,15 @@ def read(overrides: Sequence[str]) -> Asked | None:
             given |= set(value)
     execution: Any = OmegaConf.to_container(conf.execution)
     check_execution(execution)
-    online = bool(conf.online) if "online" in keys else None
-    return Asked(str(conf.resume), bool(conf.dry_run), {key: execution[key] for key in given}, online)
+    check_rounds(conf.rounds_min, conf.budget)
+    settings = {key: conf[key] for key in SETTINGS if key in keys}
+    return Asked(str(conf.resume), bool(conf.dry_run), {key: execution[key] for key in given}, settings)
 
 
 def with_execution(
-    sweep: Sweep, graph: JobGraph, given: dict[str, Any], online: bool | None = None
+    sweep: Sweep, graph: JobGraph, given: dict[str, Any], settings: dict[str, Any] | None = None
 ) -> tuple[Sweep, JobGraph]:
-    """Return the stored sweep and plan with other values of `execution` and `online`.
+    """Return the stored sweep and plan with other values of `execution` and of `SETTINGS`.
 
     A new time-out is that of the jobs that had the old one.
 
@@ -78,7 +81,7 @@ def with_execution(
                 f"execution.{key} belongs to the jobs of a sweep: with {given[key]!r} they would be others. "
                 "Leave it out, or start a new sweep"
             )
-    own = {} if online is None else {"online": online}
+    own = settings or {}
     points = tuple({**point, "execution": {**point.get("execution", {}), **given}, **own} for point in sweep.points)
     if "timeout_s" in given:
         old = {float(execution["timeout_s"]) for execution in stored}  # a measure's own time-out stays

@@ -111,6 +111,8 @@ class Config:
     batch_size: int | None = None  # null: the suite's, per model, device and measure
     sequence_length: int | None = None  # null: the suite's
     rounds: int = 3  # fresh processes per performance job: round 0 compiles cold, later rounds warm
+    rounds_min: int = 2  # so many each row gets; a later one is left out where the verdict stands before it
+    budget: str | None = None  # 20min, 90s, 1h30min: the whole sweep ends by then; open verdicts get the rounds first
     seed: int = 1337  # of weights, inputs and the order of compilers
     threads: int | None = None  # null: one less than the physical cores (planning/machine.py says why)
 

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from orchestrator.records import INFRASTRUCTURE, LAUNCH_BOUND, MARKED, MEASURED, NOT_RUN, PASS, RAN_EAGER
+from orchestrator.records import INFRASTRUCTURE, LAUNCH_BOUND, MARKED, MEASURED, NOT_NEEDED, NOT_RUN, PASS, RAN_EAGER
 from orchestrator.results import metrics
 from orchestrator.results.load import GIVEN, LARGEST, JobOutcome, fact, figure, is_figure, items, once, worst
 from orchestrator.results.memory import grown_note, hidden_note, memory_row
@@ -60,7 +60,7 @@ POWER_CAPPED = 0.05
 """Share of the timed phase under the GPU's power limit from which on the row says so."""
 MEASURED_EAGER = "measured: eager"
 """The verdict on a compiler whose timed calls ran without compiled code: no figure of the compiler's."""
-NOT_ITS_FAULT = frozenset({PASS, NOT_RUN, INFRASTRUCTURE})
+NOT_ITS_FAULT = frozenset({PASS, NOT_RUN, INFRASTRUCTURE, NOT_NEEDED})
 
 
 def measured_of(outcome: JobOutcome) -> Mapping[str, str]:
@@ -169,10 +169,10 @@ def performance_row(
         "reason": blame.reason,
         "job": blame.job.id,
         "rounds": len(passed),
-        "rounds_planned": len(rounds),
+        "rounds_planned": sum(outcome.status != NOT_NEEDED for outcome in rounds),
         "measured": measured(rounds),
         "disturbed": "; ".join(disturbances(rounds)),
-        "notes": "; ".join([*notes(rounds), *hidden_note(passed, eager), *grown_note(passed)]),
+        "notes": "; ".join([*notes(rounds), *hidden_note(passed, eager), *grown_note(passed), *_left_out(rounds)]),
     }
     row |= _times(passed, eager, threshold, others) | memory_row(passed, baselines) | _compilation(passed)
     row |= _generation(passed, row["latency_ms"]) | _device(passed, row["latency_ms"])
@@ -181,6 +181,12 @@ def performance_row(
     marked = any(MARKED & measured_of(outcome).keys() for outcome in rounds)
     row["flags"] = ", ".join([*flags(row), *["measured"] * marked])
     return row
+
+
+def _left_out(rounds: Sequence[JobOutcome]) -> list[str]:
+    """Return why some of the planned rounds were not run."""
+    reasons = [outcome.reason for outcome in rounds if outcome.status == NOT_NEEDED]
+    return [f"{len(rounds) - len(reasons)} of {len(rounds)} rounds: {reasons[0]}"] if reasons else []
 
 
 def _times(passed: Sequence[JobOutcome], eager: Sequence[JobOutcome], threshold: float, others: Others | None) -> Row:

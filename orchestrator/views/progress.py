@@ -41,6 +41,7 @@ class Progress:
         self.done = 0
         self.failed = 0
         self.was_interrupted = False
+        self._open = 0
         self.out = out or console()
         self._costs = {job.id: 0.0 if job.verdict is not None else job.cost_s for job in graph.jobs}
         self._shared = {job.id for job in graph.jobs if is_shareable(job)}
@@ -102,6 +103,17 @@ class Progress:
             self._say(self._line(job, result), "" if good else "red")
         self._draw()
 
+    def verdicts(self, still_open: int) -> None:
+        """So many rows have rounds to come that may decide them."""
+        self._open = still_open
+        self._draw()
+
+    def out_of_time(self, job: JobSpec) -> None:
+        """The budget leaves no time for `job`."""
+        self._running.pop(job.id, None)
+        self._pending_s[job.id in self._shared] -= self._costs.get(job.id, 0.0)
+        self._say(f"no time left for {job.title}", "yellow")
+
     def interrupted(self, *, at_once: bool) -> None:
         """Nothing else is started; what runs is finished (Ctrl-C was pressed once), or killed `at_once`."""
         self.was_interrupted = True
@@ -127,8 +139,9 @@ class Progress:
         """Return the picture: a line of totals, then one line per running job."""
         now = time.monotonic()
         failed = f", {self.failed} failed" if self.failed else ""
+        still_open = f", {plural(self._open, 'verdict')} open" if self._open else ""
         head = (
-            f"{self.done}/{self.total} jobs{failed}, {duration(now - self._start)}"
+            f"{self.done}/{self.total} jobs{failed}{still_open}, {duration(now - self._start)}"
             f", about {duration(self.remaining_s())} left"
         )
         lines = [Text(head, "bold")]

@@ -96,6 +96,8 @@ class Recorder:
     def __init__(self) -> None:
         self.events: list[tuple[str, str]] = []
         self.reasons: list[str] = []  # why a job waited
+        self.open: list[int] = []  # how many verdicts were, as it changed
+        self.too_late: list[str] = []  # jobs for which the budget left no time
 
     def waiting(self, job: JobSpec, reason: str) -> None:
         self.reasons.append(reason)
@@ -105,6 +107,12 @@ class Recorder:
 
     def finished(self, job: JobSpec, result: JobResult) -> None:
         self.events.append(("finished", job.id))
+
+    def verdicts(self, still_open: int) -> None:
+        self.open.append(still_open)
+
+    def out_of_time(self, job: JobSpec) -> None:
+        self.too_late.append(job.id)
 
     def interrupted(self, *, at_once: bool) -> None:
         self.events.append(("interrupted", "at once" if at_once else ""))
