@@ -91,7 +91,7 @@ class Policy:
     """Chooses among the ready jobs.
 
     urgency: with a budget, how much a timed job matters (`Evidence.urgency`): first comes round 0 of everything, then
-    the round that matters most. None: in plan order.
+    the round that matters most; nothing is put off until it fills a batch. None: in plan order.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class Policy:
             if shareable is None or alone is None:
                 return shareable or alone
             first = min(shareable, alone, key=self._key(agenda))
-            return first if agenda.fills(self.room.slots(shareable)) else alone
+            return first if self._urgency is not None or agenda.fills(self.room.slots(shareable)) else alone
         if shareable is None or not all(map(agenda.shares, running)):
             return None
         is_over = self._clock() - self._batch_began >= BATCH_S

@@ -172,7 +172,7 @@ def performance_row(
         "rounds_planned": sum(outcome.status != NOT_NEEDED for outcome in rounds),
         "measured": measured(rounds),
         "disturbed": "; ".join(disturbances(rounds)),
-        "notes": "; ".join([*notes(rounds), *hidden_note(passed, eager), *grown_note(passed), *_left_out(rounds)]),
+        "notes": "; ".join([*notes(rounds), *hidden_note(passed, eager), *grown_note(passed)]),
     }
     row |= _times(passed, eager, threshold, others) | memory_row(passed, baselines) | _compilation(passed)
     row |= _generation(passed, row["latency_ms"]) | _device(passed, row["latency_ms"])
@@ -181,12 +181,6 @@ def performance_row(
     marked = any(MARKED & measured_of(outcome).keys() for outcome in rounds)
     row["flags"] = ", ".join([*flags(row), *["measured"] * marked])
     return row
-
-
-def _left_out(rounds: Sequence[JobOutcome]) -> list[str]:
-    """Return why some of the planned rounds were not run."""
-    reasons = [outcome.reason for outcome in rounds if outcome.status == NOT_NEEDED]
-    return [f"{len(rounds) - len(reasons)} of {len(rounds)} rounds: {reasons[0]}"] if reasons else []
 
 
 def _times(passed: Sequence[JobOutcome], eager: Sequence[JobOutcome], threshold: float, others: Others | None) -> Row:

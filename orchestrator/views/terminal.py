@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import system
-from orchestrator.records import HARMLESS, NOT_RUN, PASS, JobSpec
+from orchestrator.records import HARMLESS, NOT_NEEDED, NOT_RUN, PASS, JobSpec
+from orchestrator.results.naming import is_eager
 from orchestrator.store import JobGraph
 from orchestrator.views import document, findings
 from orchestrator.views.document import Document, Heading, Item, Listing, Paragraph, Piece, Verbatim
@@ -81,10 +82,26 @@ def final(tables: Tables, folder: str, next_command: str) -> Document:
     if not summary and not tables.findings:
         pieces.append(Paragraph("Nothing was planned that is measured or judged.", above=True))
     pieces.append(Paragraph("", above=True))
-    pieces += [Paragraph(note) for note in _notes(summary, overview)]
+    pieces += [Paragraph(note) for note in (*_notes(summary, overview), *_rounds(summary, tables.jobs.rows))]
     pieces += [*_failures(summary, tables.jobs.rows), *self_test(tables.self_test.rows)]
     pieces.append(Item("results", f"{folder}  (report.html, tables/, jobs/)", wrap=False))
     return Document("Summary", [*pieces, Item("next", next_command, command=True)])
+
+
+def _rounds(summary: Sequence[Mapping[str, Any]], jobs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Say which rounds were left out because their row was decided before, and which rows are still open."""
+    left_out = [job for job in jobs if job["status"] == NOT_NEEDED and not is_eager(job["compiler"])]
+    if left_out:
+        rows = dict.fromkeys(_row_name(job) for job in left_out)
+        yield f"Decided before the last round, which was left out (rounds_min=N runs N): {some(rows, 3)}."
+    timed = [row for row in summary if row["performance"] in (PASS, NOT_RUN) and row["rounds_planned"]]
+    compared = [row for row in timed if not is_eager(row["compiler"])]
+    begun = [row for row in compared if row["rounds"] < row["rounds_planned"] and row["performance"] == NOT_RUN]
+    if begun:
+        yield (
+            f"{len(compared) - len(begun)} of {plural(len(compared), 'verdict')} stand; open, for want of rounds: "
+            f"{some(map(_row_name, begun), 3)}."
+        )
 
 
 def _notes(summary: Sequence[Mapping[str, Any]], overview: Sequence[Mapping[str, Any]]) -> Iterator[str]:

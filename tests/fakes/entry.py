@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fakes.behaviour import behave
-from orchestrator.records import INFRASTRUCTURE, OUT_OF_MEMORY, PASS, JobResult, JobSpec
+from orchestrator.records import INFRASTRUCTURE, OUT_OF_MEMORY, PASS, JobResult, JobSpec, Samples
 from orchestrator.store import SweepFolder
 
 
@@ -60,10 +60,19 @@ def run_job(folder: str, job_id: str) -> None:
         time.sleep(0.5)
     if not does.startswith("result_then "):
         behave(does)
-    result = JobResult(job_id=job_id, status=status, facts=facts, started=started, ended=time.time())
+    samples = _pairs(float(job.compiler.options["speedup"]), job.round) if "speedup" in job.compiler.options else ()
+    time.sleep(float(job.compiler.options.get("lasts", 0)))
+    result = JobResult(job_id=job_id, status=status, samples=samples, facts=facts, started=started, ended=time.time())
     store.write_result(result)
     if does.startswith("result_then "):
         behave(does.removeprefix("result_then "))
+
+
+def _pairs(speedup: float, round: int) -> tuple[Samples, ...]:
+    """Return twenty pairs whose rounds differ by half a per cent."""
+    compiled = [(1 + 0.001 * (number % 3)) * (1 + 0.005 * (round % 2)) for number in range(20)]
+    values = {"pair_eager_latency": [speedup] * 20, "pair_latency": compiled}
+    return tuple(Samples(metric=name, unit="s", better="lower", values=tuple(v)) for name, v in values.items())
 
 
 def preloads(job: JobSpec) -> tuple[str, ...]:
