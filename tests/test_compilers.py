@@ -430,6 +430,53 @@ def test_aot_inductor_keeps_what_it_has_unpacked_until_the_model_is_gone_and_lea
     assert os.environ["TMPDIR"] == str(temporary)
 
 
+@pytest.mark.parametrize("before", [None, "/somewhere"])
+def test_aot_inductors_package_is_unpacked_where_it_was_made_and_goes_with_the_model(
+    before: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the minute of compiling: torch's two functions stand in, with what they are given and find."""
+    if before is None:
+        monkeypatch.delenv("TMPDIR", raising=False)
+    else:
+        monkeypatch.setenv("TMPDIR", before)
+    seen: list[tuple[Path, Any]] = []
+
+    def compiled(graph: Any, *, package_path: str, inductor_configs: Any) -> None:
+        Path(package_path).write_bytes(b"p" * 1234)
+        seen.append((Path(package_path), inductor_configs))
+        assert os.environ.get("TMPDIR") == before
+        graph.module()
+
+    def loaded(package_path: str, *, device_index: int) -> Any:
+        path = Path(package_path)
+        assert path.stat().st_size == 1234
+        assert os.environ["TMPDIR"] == str(path.parent)
+        (path.parent / "kernel.so").touch()
+        seen.append((path, device_index))
+        if len(seen) > 2:
+            raise RuntimeError("this package cannot be loaded")
+        return torch.nn.Identity()
+
+    monkeypatch.setattr(torch._inductor, "aoti_compile_and_package", compiled)
+    monkeypatch.setattr(torch._inductor, "aoti_load_package", loaded)
+    load = workload()
+    program = NetBuilder().build(load, dropout=False)
+    forward = AOTInductor(options={"freezing": True}).compile(program, load)
+    (package, options), (same, index) = seen
+    assert (same, options, index) == (package, {"freezing": True}, -1)
+    assert isinstance(forward, Compiled)
+    assert forward.facts == {"package_bytes": 1234}
+    assert [file.name for file in package.parent.iterdir()] == ["kernel.so"], "the weights are not there twice"
+    assert os.environ.get("TMPDIR") == before
+    del forward
+    gc.collect()
+    assert not package.parent.exists()
+
+    with pytest.raises(RuntimeError, match="cannot be loaded"):
+        AOTInductor().compile(program, load)
+    assert os.environ.get("TMPDIR") == before
+
+
 @pytest.fixture
 def cuda_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Stand in for a machine where all is there; return the toolkit's folder."""
