@@ -18,7 +18,7 @@ import pytest
 from fakes.sweeps import make_job
 
 from orchestrator import system
-from orchestrator.comparison.pairing import differing
+from orchestrator.comparison.matching import differing
 from orchestrator.execution.environment import worker_environment
 from orchestrator.execution.toolchain import NOTE, Toolchains, key_of, run_part
 from orchestrator.records import JobSpec, PluginSpec

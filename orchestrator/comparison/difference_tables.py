@@ -10,7 +10,7 @@ from orchestrator.comparison.attribution import Attribution, shared
 from orchestrator.comparison.compare import BETTER, CHANGED, NOISE, WORSE, Comparison, Matched
 from orchestrator.comparison.configuration_changes import KeyChange, Values
 from orchestrator.comparison.differences import MISSING, NEW, Difference, Labels, differences, means, tally
-from orchestrator.comparison.pairing import Keys
+from orchestrator.comparison.matching import Keys
 from orchestrator.results.configuration import ABSENT, literal
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.tables import Table

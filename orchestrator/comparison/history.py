@@ -24,7 +24,7 @@ from orchestrator.columns import Column
 from orchestrator.comparison import snapshot, snapshot_files
 from orchestrator.comparison.changes import Figure
 from orchestrator.comparison.compare import NOISE, Matched, MetricChange, judge, own_limits
-from orchestrator.comparison.pairing import differing
+from orchestrator.comparison.matching import differing
 from orchestrator.comparison.snapshot import Row, Snapshot
 from orchestrator.comparison.thresholds import METRICS, Limit
 from orchestrator.errors import UsageError, did_you_mean

@@ -12,7 +12,7 @@ from typing import Any
 
 from orchestrator.comparison import snapshot
 from orchestrator.comparison.compare import Matched, MetricChange, judge
-from orchestrator.comparison.pairing import differing
+from orchestrator.comparison.matching import differing
 from orchestrator.comparison.snapshot import Row, Snapshot
 from orchestrator.records import HARMLESS, NOT_RUN
 from orchestrator.results.load import SweepResults

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from orchestrator.comparison.baseline import CHANGES, Accepted
 from orchestrator.comparison.difference_tables import changed
 from orchestrator.comparison.gate import FAIL, FLAKY, KNOWN, NEW, NOTICE, WARNING, Case, GateResult
-from orchestrator.comparison.pairing import differing
+from orchestrator.comparison.matching import differing
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.tables import Table
 from orchestrator.views.document import Document, Folded, Paragraph, Remark, Remarks
