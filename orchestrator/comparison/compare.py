@@ -34,14 +34,19 @@ class MetricChange:
     before: float
     after: float
     ratio: float | None
-    low: float | None
-    high: float | None
-    p: float | None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
     word: str
 
     @property
     def metric(self) -> str:
         return self.column.name
+
+    def row(self) -> dict[str, Any]:
+        """Return what a table says of it, in all that have a change."""
+        figures = {"before": self.before, "after": self.after, "ratio": self.ratio, "p": self.p}
+        return figures | {"metric": self.metric, "ratio_low": self.low, "ratio_high": self.high, "change": self.word}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,9 +226,6 @@ def _counted(pair: Matched) -> list[MetricChange]:
                     before=old,
                     after=new,
                     ratio=new / old if old else None,
-                    low=None,
-                    high=None,
-                    p=None,
                     word=direction(pair.after.column(metric), old, new),
                 )
             )
