@@ -255,13 +255,14 @@ def _sweep(hydra: Hydra, asked: Namespace, arguments: Sequence[str]) -> int:
     from orchestrator.cli.running import run_and_finish, run_watched
     from orchestrator.execution.sweeper import as_written
     from orchestrator.views.commands import shown
-    from orchestrator.views.terminal import show_plan
+    from orchestrator.views.document import show
+    from orchestrator.views.terminal import plan
 
     sweeper = _sweeper(hydra, asked)
     sweeper.argv = arguments
     assert sweeper.config is not None
     planned = sweeper.plan(as_written(sweeper.config.hydra.overrides.task))
-    show_plan(planned.graph, shown(planned.folder), planned.dry_run)
+    show(plan(planned.graph, shown(planned.folder), planned.dry_run))
     if planned.dry_run:
         return OK
     planned.write()

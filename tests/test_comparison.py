@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from orchestrator.comparison import pairing as matching
+from orchestrator.comparison import matching
 from orchestrator.comparison.attribution import shared
 from orchestrator.comparison.changes import Change, Figure, changes, holm
-from orchestrator.comparison.compare import BETTER, CHANGED, LIMITS, NOISE, WORSE, Comparison, Limit, compare
+from orchestrator.comparison.compare import BETTER, CHANGED, NOISE, WORSE, Comparison, compare
 from orchestrator.comparison.differences import means, regressed, tally
 from orchestrator.comparison.snapshot import Row, Snapshot
+from orchestrator.comparison.thresholds import LIMITS, Limit
 from orchestrator.results.configuration import ABSENT
 from orchestrator.statistics import median_variance
 
@@ -238,7 +239,7 @@ def test_limits_may_be_others() -> None:
 
 def matched(before: Sequence[Row], after: Sequence[Row]) -> list[tuple[str, str]]:
     """Return (before's, after's) configuration as "dtype batch compiler" of the matched rows."""
-    found, _, _ = matching.pairs(before, after)
+    found, _, _ = matching.match_rows(before, after)
     return [
         tuple(" ".join(str(r.config[k]) for k in ("suite.models", "dtype", "compiler")) for r in pair)  # type: ignore[misc]
         for pair in found
@@ -247,7 +248,7 @@ def matched(before: Sequence[Row], after: Sequence[Row]) -> list[tuple[str, str]
 
 def test_equal_rows_match_in_the_order_of_before() -> None:
     before, after = [row("A"), row("B"), row("C")], [row("C"), row("A"), row("D")]
-    found, missing, new = matching.pairs(before, after)
+    found, missing, new = matching.match_rows(before, after)
     assert [(old.config["suite.models"], new.config["suite.models"]) for old, new in found] == [("A", "A"), ("C", "C")]
     assert [r.config["suite.models"] for r in missing] == ["B"]
     assert [r.config["suite.models"] for r in new] == ["D"]
@@ -257,7 +258,7 @@ def test_a_key_that_all_rows_have_another_value_of() -> None:
     sides = [
         [row(m, c, config={"dtype": d}) for m in "AB" for c in ("eager", "inductor")] for d in ("float16", "float32")
     ]
-    found, missing, new = matching.pairs(*sides)
+    found, missing, new = matching.match_rows(*sides)
     assert (len(found), missing, new) == (4, [], [])
     assert all(matching.named_keys(matching.differing(old.config, new.config)) == {"dtype": ("float16", "float32")}
                for old, new in found)  # fmt: skip
@@ -269,7 +270,7 @@ def test_a_key_of_some_rows() -> None:
                 for m in "AB" for c in ("eager", "inductor")]  # fmt: skip
 
     for before, after in ((False, True), (ABSENT, True), (True, ABSENT)):
-        found, missing, new = matching.pairs(side(before), side(after))
+        found, missing, new = matching.match_rows(side(before), side(after))
         keys = [matching.differing(old.config, new.config) for old, new in found]
         assert keys == [{}, {"compiler.options.dynamic": (before, after)}] * 2
         assert (missing, new) == ([], [])
@@ -278,7 +279,7 @@ def test_a_key_of_some_rows() -> None:
 def test_another_compiler_brings_its_options_along() -> None:
     before = [row(m, "inductor", config={"compiler.options.backend": "inductor"}) for m in "AB"]
     after = [row(m, "tvm", config={"compiler.target": "x.Tvm"}) for m in "AB"]
-    found, _, _ = matching.pairs(before, after)
+    found, _, _ = matching.match_rows(before, after)
     assert len(found) == 2
     assert matching.named_keys(matching.differing(found[0][0].config, found[0][1].config)) == {
         "compiler": ("inductor", "tvm")
@@ -289,7 +290,7 @@ def test_several_keys_at_once_and_one_compiler_more() -> None:
     """No row is equal, all rows differ in dtype and threads, and one compiler is new: it must not stand in the way."""
     before = [row("A", c) for c in ("eager", "inductor")]
     after = [row("A", c, config={"dtype": "float32", "threads": 2}) for c in ("eager", "inductor", "tvm")]
-    found, missing, new = matching.pairs(before, after)
+    found, missing, new = matching.match_rows(before, after)
     assert [old.config["compiler"] for old, _ in found] == ["eager", "inductor"]
     assert all(old.config["compiler"] == other.config["compiler"] for old, other in found)
     assert (missing, [r.config["compiler"] for r in new]) == ([], ["tvm"])
@@ -298,7 +299,7 @@ def test_several_keys_at_once_and_one_compiler_more() -> None:
 def test_what_would_fit_several_rows_is_not_guessed() -> None:
     before = [row("A", config={"batch_size": 4})]
     after = [row("A", config={"batch_size": size}) for size in (8, 16)]
-    found, missing, new = matching.pairs(before, after)
+    found, missing, new = matching.match_rows(before, after)
     assert (found, len(missing), len(new)) == ([], 1, 2)
 
 

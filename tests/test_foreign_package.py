@@ -99,7 +99,7 @@ def test_files_have_unit_direction_and_meaning(place: Place) -> None:
     (first, *_) = csv.DictReader(io.StringIO(place.run("report", "latest", "--table", "energy", "--csv")))
     assert (first["energy_j"], first["counter"], first["wraps"]) == ("5.0", "made up", "0")
     assert "| energy (J) | counter | wraps |" in place.run("report", "latest", "--table", "energy", "--md")
-    assert "| mode | compiler | energy j | counter | wraps |" in place.run("report", "latest", "--md")
+    assert "| mode | compiler | energy, J | counter | wraps |" in place.run("report", "latest", "--md")
     assert {"energy.csv", "energy.md", "energy.json"} <= {file.name for file in place.latest.tables.iterdir()}
 
 

@@ -433,7 +433,7 @@ def test_the_plot_as_svg(days: Days, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "T<5>& inference float16 cpu inductor: speedup" in [node.text for node in drawn.findall(f".//{name}text")]
     code, _, err = said(capsys, "history", "--svg", str(tmp_path / "no" / "plot.svg"))
     assert code == 2
-    assert "plot.svg: it cannot be written" in err
+    assert "plot.svg cannot be written" in err
 
 
 def test_nothing_to_show(days: Days, capsys: pytest.CaptureFixture[str]) -> None:

@@ -351,7 +351,7 @@ def test_a_dry_run_shows_plan_and_differences_and_writes_nothing(paced: Path) ->
     tables = document(said("rerun", "latest", "--dry-run", "--json", cwd=paced, OMP_SCHEDULE="dynamic"))
     assert len(tables["plan"]) == 6
     assert {row["status_before"] for row in tables["plan"]} == {"pass"}
-    assert {"key": "variables.OMP_SCHEDULE", "before": "(absent)", "after": "dynamic"} in tables["environment"]
+    assert {"key": "variables.OMP_SCHEDULE", "before": None, "after": "dynamic"} in tables["environment"]
 
 
 def test_strict_refuses_when_something_differs(paced: Path) -> None:

@@ -20,7 +20,7 @@ from fakes.leftovers import left
 from fakes.sweeps import make_job, write_sweep
 
 from orchestrator import system
-from orchestrator.comparison.pairing import differing
+from orchestrator.comparison.matching import differing
 from orchestrator.execution.environment import worker_environment
 from orchestrator.execution.toolchain import MAKING, NOTE, Preparation, Toolchains, key_of, run_part
 from orchestrator.records import JobSpec, PluginSpec

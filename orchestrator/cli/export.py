@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestrator.cli.output import save
 from orchestrator.errors import UsageError, printable
-from orchestrator.files import write_text
 from orchestrator.store import SweepFolder, find_sweep
 
 if TYPE_CHECKING:
@@ -98,14 +98,6 @@ def folder(target: str) -> Path:
     return path
 
 
-def write(path: Path, text: str) -> None:
-    """Write a file. Raises UsageError when that is not possible."""
-    try:
-        write_text(path, text)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error}") from error
-
-
 def _dynamobench(sweep: Loaded, asked: argparse.Namespace) -> list[str]:
     from orchestrator.exchange.dynamobench_export import export
     from orchestrator.exchange.rows import joined
@@ -115,7 +107,7 @@ def _dynamobench(sweep: Loaded, asked: argparse.Namespace) -> list[str]:
         raise UsageError(f"{sweep.folder} has no compiler's results to export: plain eager has no file there")
     target = folder(asked.target)
     for file in files:
-        write(target / str(file.name), file.text())
+        save("export", target / str(file.name), file.text())
     return [f"{target / str(file.name)}  {len(file.rows)} rows" for file in files] + [f"note: {note}" for note in notes]
 
 
@@ -128,7 +120,7 @@ def _batch_sizes(sweep: Loaded, asked: argparse.Namespace) -> list[str]:
         raise UsageError(f"{sweep.folder} has no largest batch sizes to export: {why}")
     target = folder(str(Path(asked.target) / "suite"))
     for file in files:
-        write(target / f"{file.suite}.yaml", file.text)
+        save("export", target / f"{file.suite}.yaml", file.text)
     use = [f"use: --config-dir {asked.target} suite={file.suite}" for file in files]
     written = [f"{target / file.suite}.yaml  {file.models} models" for file in files]
     return written + [f"note: {note}" for note in notes] + use
@@ -141,7 +133,7 @@ def _hud(sweep: Loaded, asked: argparse.Namespace) -> list[str]:
     made = lines(sweep.results, sweep.tables, asked.benchmark)
     if asked.target == "-":
         return made
-    write(Path(asked.target), "\n".join([*made, ""]))
+    save("export", Path(asked.target), "\n".join([*made, ""]))
     return [f"{asked.target}  {len(made)} records"]
 
 

@@ -14,7 +14,6 @@ from orchestrator.errors import UsageError
 from orchestrator.views.commands import shown
 
 if TYPE_CHECKING:
-    from orchestrator.comparison.gate import GateResult
     from orchestrator.comparison.snapshot import Snapshot
 
 
@@ -43,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
         return 0
     found = gate.gate(before, after, chosen, today, sweep)
     if asked.junit:
-        _write_junit(Path(asked.junit), found)
+        output.save("--junit", Path(asked.junit), view.to_junit(found))
     names = _named(asked.against, before), _named(asked.ref, after)
     output.present(asked.form, lambda: view.document(found, names), lambda: view.tables(found), "gate")
     return int(not found.passed)
@@ -99,13 +98,3 @@ def _read_baseline(reference: str, root: Path) -> tuple[Snapshot, str | None]:
 
 def _named(reference: str, snapshot: Snapshot) -> str:
     return f"{reference} ({snapshot.name})" if os.path.isfile(reference) else snapshot.name
-
-
-def _write_junit(path: Path, found: GateResult) -> None:
-    from orchestrator.files import write_text
-    from orchestrator.views.gate import to_junit
-
-    try:
-        write_text(path, to_junit(found))
-    except OSError as error:
-        raise UsageError(f"--junit: {path} cannot be written: {error}") from error

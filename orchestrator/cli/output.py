@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import UsageError
+from orchestrator.files import write_text
 
 if TYPE_CHECKING:
     from orchestrator.results.tables import Table
@@ -89,3 +90,11 @@ def text(form: str, tables: Mapping[str, Table], main: str | None = None) -> str
     if form == "csv":
         return exports.to_csv(tables[main or next(iter(tables))])
     return "\n".join(exports.to_markdown(name, table) for name, table in tables.items())
+
+
+def save(name: str, path: Path, text: str) -> None:
+    """Write a file. Raises UsageError, beginning with `name` (a flag), when that is not possible."""
+    try:
+        write_text(path, text)
+    except OSError as error:
+        raise UsageError(f"{name}: {path} cannot be written: {error.strerror or error}") from error

@@ -139,21 +139,21 @@ def _rerun(asked: argparse.Namespace, replay: _Replay, argv: Sequence[str]) -> t
     from orchestrator.planning.trust import would_run
     from orchestrator.views import rerun as reproduced
     from orchestrator.views.commands import shown
-    from orchestrator.views.rerun import show_conditions
-    from orchestrator.views.terminal import show_plan
+    from orchestrator.views.document import show
+    from orchestrator.views.terminal import plan
 
     known = {outcome.job.id for outcome in replay.old.outcomes}
     new = sum(job.id not in known for job in replay.graph.jobs)
     more = f", and {new} of more rounds" if new else ""
     heading = f"Rerun of {shown(replay.old.folder)}: {len(replay.graph.jobs) - new} of its {len(known)} jobs{more}"
     print(" ".join(printable(heading)))
-    show_conditions(replay.conditions, "What differs from then")
+    show(reproduced.then_and_now(replay.conditions, "What differs from then"))
     settings = Settings.of(replay.old.sweep.points)
     theirs = would_run(replay.graph.jobs, settings.online)
     if not asked.dry_run:
         allow(replay.old.folder, theirs, asked.trust)
     folder = None if asked.dry_run else _write(replay, Path(asked.root), argv)
-    show_plan(replay.graph, shown(folder) if folder else "", dry_run=folder is None)
+    show(plan(replay.graph, shown(folder) if folder else "", dry_run=folder is None))
     if folder is None:
         tell(replay.old.folder, theirs)
         return OK, _planned(replay)

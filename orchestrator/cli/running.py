@@ -24,10 +24,11 @@ from orchestrator.records import NOT_RUN
 from orchestrator.results.load import figure, load
 from orchestrator.store import JobGraph, Sweep, SweepFolder
 from orchestrator.views.commands import shown
+from orchestrator.views.document import show
 from orchestrator.views.layout import console, plain
 from orchestrator.views.progress import Progress
-from orchestrator.views.rerun import show_conditions
-from orchestrator.views.terminal import show_plan
+from orchestrator.views.rerun import then_and_now
+from orchestrator.views.terminal import plan
 from orchestrator.words import more
 
 INTERRUPTED = 130
@@ -124,14 +125,14 @@ def resume(folder: SweepFolder, asked: Asked, trusted: bool) -> int:
     results = load(folder)
     graph = JobGraph(tuple(outcome.job for outcome in results.outcomes))
     sweep, graph = with_execution(results.sweep, graph, asked.execution, asked.settings)
-    show_plan(graph, shown(folder), asked.dry_run)
+    show(plan(graph, shown(folder), asked.dry_run))
     standing = standing_results(folder, graph.jobs)
     pending = JobGraph(tuple(job for job in graph.jobs if job.id not in standing))
     console().print(f"  to run        {len(pending.jobs)} of these; the others have a result")
     found = conditions(results, provenance.environment(machine.detect()))
     if found.differing and pending.jobs and any(outcome.status != NOT_RUN for outcome in results.outcomes):
         heading = "Warning: what is there was measured in the first of these, the rest will be in the second"
-        show_conditions(found, heading, "yellow")
+        show(then_and_now(found, heading, "yellow"))
     settings = Settings.of(sweep.points)
     theirs = would_run(pending.jobs, settings.online and not asked.settings.get("online"))
     if asked.dry_run:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.comparison.pairing import Keys, hangs_on, named_keys
+from orchestrator.comparison.matching import Keys, hangs_on, named_keys
 from orchestrator.comparison.thresholds import STATUS
 
 if TYPE_CHECKING:

@@ -15,9 +15,7 @@ from typing import Any
 from orchestrator.columns import Column
 from orchestrator.comparison.attribution import Attribution, attribute
 from orchestrator.comparison.changes import Change, Figure, changes, holm
-from orchestrator.comparison.pairing import Keys, by_names, is_complete, pairs
-from orchestrator.comparison.pairing import differing as differing
-from orchestrator.comparison.pairing import named_keys as named_keys
+from orchestrator.comparison.matching import Keys, by_names, differing, is_complete, match_rows
 from orchestrator.comparison.snapshot import Row, Snapshot
 from orchestrator.comparison.thresholds import COUNTED, LIMITS, Limit, limits_of
 from orchestrator.records import STATUSES, SUCCESSES
@@ -35,14 +33,19 @@ class MetricChange:
     before: float
     after: float
     ratio: float | None
-    low: float | None
-    high: float | None
-    p: float | None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
     word: str
 
     @property
     def metric(self) -> str:
         return self.column.name
+
+    def row(self) -> dict[str, Any]:
+        """Return what a table says of it, in all that have a change."""
+        figures = {"before": self.before, "after": self.after, "ratio": self.ratio, "p": self.p}
+        return figures | {"metric": self.metric, "ratio_low": self.low, "ratio_high": self.high, "change": self.word}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,13 +140,13 @@ def _known(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tup
 
 
 def match(before: Sequence[Row], after: Sequence[Row]) -> tuple[list[Matched], list[Row], list[Row]]:
-    """Return the matched rows in the order of `before`, and the rows that only one side has (see `.matching`).
+    """Return the matched rows in the order of `before`, and the rows that only one side has (see `matching`).
 
     Rows that were read from a table know names only: then names are compared.
     """
     if not all(map(is_complete, (*before, *after))):
         before, after = list(map(by_names, before)), list(map(by_names, after))
-    found, left, right = pairs(before, after)
+    found, left, right = match_rows(before, after)
     return [Matched(before=old, after=new, keys=differing(old.config, new.config)) for old, new in found], left, right
 
 
@@ -152,17 +155,17 @@ def own_limits(row: Row) -> Mapping[str, Limit]:
     return limits_of(row.columns)
 
 
-def judge(pairs: Sequence[Matched], limits: Callable[[Row], Mapping[str, Limit]] = own_limits) -> list[Matched]:
+def judge(matched: Sequence[Matched], limits: Callable[[Row], Mapping[str, Limit]] = own_limits) -> list[Matched]:
     """Return the matched rows with their figures judged, all of them together (see `orchestrator.comparison.changes`).
 
     limits: row of `before` -> its limits; a metric that has none there is not judged, and no test among the others.
     """
-    own = [limits(pair.before) for pair in pairs]
+    own = [limits(pair.before) for pair in matched]
     tests: list[tuple[int, str, Figure, Figure, Change]] = []
     for metric in dict.fromkeys((*LIMITS, *(metric for one in own for metric in one))):
         both = [
             (i, pair.before.figures[metric], pair.after.figures[metric])
-            for i, pair in enumerate(pairs)
+            for i, pair in enumerate(matched)
             if metric in own[i] and metric in pair.before.figures and metric in pair.after.figures and pair.has(metric)
         ]
         found = changes([(old, new) for _, old, new in both])
@@ -170,8 +173,8 @@ def judge(pairs: Sequence[Matched], limits: Callable[[Row], Mapping[str, Limit]]
     adjusted = holm([change.p for *_, change in tests])
     metrics: dict[int, list[MetricChange]] = defaultdict(list)
     for (i, metric, old, new, change), p in zip(tests, adjusted, strict=True):
-        column = pairs[i].after.column(metric)
-        word = _word(column, old.middle, new.middle, change, p, own[i][metric], pairs[i].disturbed)
+        column = matched[i].after.column(metric)
+        word = _word(column, old.middle, new.middle, change, p, own[i][metric], matched[i].disturbed)
         metrics[i].append(
             MetricChange(
                 column=column,
@@ -186,7 +189,7 @@ def judge(pairs: Sequence[Matched], limits: Callable[[Row], Mapping[str, Limit]]
         )
     return [
         Matched(before=pair.before, after=pair.after, keys=pair.keys, metrics=(*metrics[i], *_counted(pair)))
-        for i, pair in enumerate(pairs)
+        for i, pair in enumerate(matched)
     ]
 
 
@@ -222,9 +225,6 @@ def _counted(pair: Matched) -> list[MetricChange]:
                     before=old,
                     after=new,
                     ratio=new / old if old else None,
-                    low=None,
-                    high=None,
-                    p=None,
                     word=direction(pair.after.column(metric), old, new),
                 )
             )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.comparison.compare import Comparison
-from orchestrator.comparison.pairing import SAME_THING, named_keys
+from orchestrator.comparison.matching import SAME_THING, named_keys
 from orchestrator.planning.quantized import NONE
 from orchestrator.records import EAGER
 from orchestrator.results.configuration import ABSENT, Flat, literal, override

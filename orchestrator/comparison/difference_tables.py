@@ -10,7 +10,7 @@ from orchestrator.comparison.attribution import Attribution, shared
 from orchestrator.comparison.compare import BETTER, CHANGED, NOISE, WORSE, Comparison, Matched
 from orchestrator.comparison.configuration_changes import KeyChange, Values
 from orchestrator.comparison.differences import MISSING, NEW, Difference, Labels, differences, means, tally
-from orchestrator.comparison.pairing import Keys
+from orchestrator.comparison.matching import Keys
 from orchestrator.results.configuration import ABSENT, literal
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.tables import Table
@@ -118,16 +118,13 @@ def value_text(value: Any) -> str:
 
 
 def _result(line: Difference) -> dict[str, Any]:
-    change = line.change
-    figures = {} if change is None else {"ratio": change.ratio, "ratio_low": change.low, "ratio_high": change.high}
     return {
         **{column: line.names.get(column) for column in IDENTITY},
-        **figures,
+        **({} if line.change is None else line.change.row()),
         "keys": keys_text(line.keys),
         "metric": line.metric,
         "before": line.before,
         "after": line.after,
-        "p": None if change is None else change.p,
         "change": line.word,
         "disturbed": line.disturbed,
         "reason": line.reason,

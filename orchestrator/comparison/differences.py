@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.comparison.compare import BETTER, CHANGED, NOISE, WORSE, Comparison, Matched, MetricChange
-from orchestrator.comparison.pairing import Keys
+from orchestrator.comparison.matching import Keys
 from orchestrator.comparison.snapshot import Row
 from orchestrator.comparison.thresholds import STATUS
 from orchestrator.records import FAIL_ACCURACY, HARMLESS

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from orchestrator.comparison import rules as written
 from orchestrator.comparison.compare import WORSE, Matched, MetricChange, judge
-from orchestrator.comparison.pairing import differing, named_keys, pairs
+from orchestrator.comparison.matching import differing, match_rows, named_keys
 from orchestrator.comparison.rules import Entry, Rules
 from orchestrator.comparison.snapshot import Row, Snapshot
 from orchestrator.comparison.thresholds import STATUS, Limit
@@ -101,8 +101,8 @@ class _Gate:
     ) -> None:
         self.before, self.after, self.rules, self.today, self.sweep = before, after, rules, today, sweep
         self.live = [entry for entry in rules.flaky if not entry.expired(today)]
-        found, self.missing, self.new = pairs(before.rows, after.rows)
-        self.pairs = [Matched(before=old, after=new, keys=differing(old.config, new.config)) for old, new in found]
+        found, self.missing, self.new = match_rows(before.rows, after.rows)
+        self.matched = [Matched(before=old, after=new, keys=differing(old.config, new.config)) for old, new in found]
         self.names = {id(row): written.called(row) for row in (*before.rows, *self.new)}
         self.limits = limits_of(rules, self.names)
         self.titles = titles((*before.rows, *self.new))
@@ -111,8 +111,8 @@ class _Gate:
         found = {
             id(row): [GateFinding(level=FAIL, kind="missing", text="missing: no such row")] for row in self.missing
         }
-        found |= {id(pair.before): [self.elsewhere(pair)] for pair in self.pairs if pair.keys}
-        rows = {id(pair.before): pair.after for pair in self.pairs}
+        found |= {id(pair.before): [self.elsewhere(pair)] for pair in self.matched if pair.keys}
+        rows = {id(pair.before): pair.after for pair in self.matched}
         for pair in self.judged():
             found[id(pair.before)] = self.excused(pair.before, [*self.status(pair), *self.figures(pair)])
         expected = [self.case(row, rows.get(id(row), row), found[id(row)], True) for row in self.before.rows]
@@ -126,7 +126,7 @@ class _Gate:
 
         Rows that are known to be flaky are judged apart: their spread is not that of the others.
         """
-        same = [pair for pair in self.pairs if not pair.keys]
+        same = [pair for pair in self.matched if not pair.keys]
         flaky = {id(pair) for pair in same if any(self.covers(entry, pair.before) for entry in self.live)}
         return [
             *judge([pair for pair in same if id(pair) not in flaky], self.limits),

@@ -24,7 +24,7 @@ from orchestrator.columns import Column
 from orchestrator.comparison import snapshot, snapshot_files
 from orchestrator.comparison.changes import Figure
 from orchestrator.comparison.compare import NOISE, Matched, MetricChange, judge, own_limits
-from orchestrator.comparison.pairing import differing
+from orchestrator.comparison.matching import differing
 from orchestrator.comparison.snapshot import Row, Snapshot
 from orchestrator.comparison.thresholds import METRICS, Limit
 from orchestrator.errors import UsageError, did_you_mean
@@ -276,7 +276,7 @@ def _change(pair: Matched, metric: str) -> MetricChange | None:
     if not pair.has(metric) or metric not in pair.after.counts:
         return None
     column, value = pair.after.column(metric), pair.after.counts[metric]
-    return MetricChange(column=column, before=value, after=value, ratio=1.0, low=None, high=None, p=None, word=NOISE)
+    return MetricChange(column=column, before=value, after=value, ratio=1.0, word=NOISE)
 
 
 def causes(before: Snapshot, after: Snapshot) -> dict[str, tuple[Any, Any]]:

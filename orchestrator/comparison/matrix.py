@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.columns import Column
-from orchestrator.comparison.compare import NOISE, Comparison, compare
+from orchestrator.comparison.compare import NOISE, Comparison, Matched, compare
 from orchestrator.comparison.configuration_changes import Values, configuration_changes
 from orchestrator.comparison.difference_tables import totals, values_text
 from orchestrator.comparison.differences import MISSING, NEW, ORDER, computed, wrong_results
@@ -170,10 +170,10 @@ def _cell(row: Row, metric: str, word: str) -> MatrixCell:
     return MatrixCell(value, word, bool(row.disturbed))
 
 
-def _word(pair: Any, metric: str) -> str:
+def _word(pair: Matched, metric: str) -> str:
     """Return what became of the metric; where the status is another one, that is what counts."""
     if pair.status_change is not None:
-        return str(pair.status_change)
+        return pair.status_change
     return next((change.word for change in pair.metrics if change.metric == metric), NOISE)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from orchestrator.comparison import snapshot
 from orchestrator.comparison.compare import Matched, MetricChange, judge
-from orchestrator.comparison.pairing import differing
+from orchestrator.comparison.matching import differing
 from orchestrator.comparison.snapshot import Row, Snapshot
 from orchestrator.records import HARMLESS, NOT_RUN
 from orchestrator.results.load import SweepResults
@@ -151,10 +151,7 @@ def in_words(metric: MetricChange) -> str:
 def tables(found: Sequence[Reproduction]) -> dict[str, Table]:
     """Return the reproductions, and every figure that both sweeps have, as tables."""
     metrics = [
-        {**reproduction.before.names, **vars(metric), "ratio_low": metric.low, "ratio_high": metric.high}
-        | {"metric": metric.metric, "change": metric.word}
-        for reproduction in found
-        for metric in reproduction.pair.metrics
+        {**reproduction.before.names, **metric.row()} for reproduction in found for metric in reproduction.pair.metrics
     ]
     return {
         "rerun": Table.of(ROWS, (reproduction.row() for reproduction in found)),

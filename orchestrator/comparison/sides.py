@@ -13,7 +13,7 @@ from typing import Any
 
 from orchestrator.comparison import snapshot, snapshot_files
 from orchestrator.comparison.compare import Comparison, compare
-from orchestrator.comparison.pairing import Keys, differing
+from orchestrator.comparison.matching import Keys, differing
 from orchestrator.comparison.snapshot import Snapshot, flat_environment
 from orchestrator.comparison.thresholds import Limit
 from orchestrator.planning.replay import named

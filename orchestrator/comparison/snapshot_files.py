@@ -19,7 +19,7 @@ from typing import Any
 
 from orchestrator import limits
 from orchestrator.comparison.changes import Figure
-from orchestrator.comparison.pairing import by_names
+from orchestrator.comparison.matching import by_names
 from orchestrator.comparison.snapshot import Row, Snapshot
 from orchestrator.comparison.thresholds import METRICS
 from orchestrator.errors import UsageError

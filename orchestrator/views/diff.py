@@ -22,7 +22,7 @@ from orchestrator.comparison.differences import (
     still_failing,
     tally,
 )
-from orchestrator.comparison.pairing import Keys, is_complete
+from orchestrator.comparison.matching import Keys, is_complete
 from orchestrator.comparison.thresholds import STATUS
 from orchestrator.records import SUCCESSES
 from orchestrator.results.configuration import ABSENT

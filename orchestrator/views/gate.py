@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from orchestrator.comparison.baseline import CHANGES, Accepted
 from orchestrator.comparison.difference_tables import changed
 from orchestrator.comparison.gate import FAIL, FLAKY, KNOWN, NEW, NOTICE, WARNING, Case, GateResult
-from orchestrator.comparison.pairing import differing
+from orchestrator.comparison.matching import differing
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.tables import Table
 from orchestrator.views.document import Document, Folded, Paragraph, Remark, Remarks
@@ -133,12 +133,10 @@ def _rows(case: Case) -> list[dict[str, object]]:
         base |= {**row.names, "status": row.status, "disturbed": row.disturbed, "job": next(iter(row.jobs), None)}
     found = []
     for one in case.findings:
-        change = one.change
         own: dict[str, object] = {"level": one.level, "finding": one.kind, "found": one.text}
         own["command"] = one.command
-        if change is not None:
-            own |= {"metric": change.metric, "before": change.before, "after": change.after, "ratio": change.ratio}
-            own |= {"ratio_low": change.low, "ratio_high": change.high, "p": change.p, "allowed": one.allowed}
+        if one.change is not None:
+            own |= one.change.row() | {"allowed": one.allowed}
         found.append(base | own)
     return found or [base]
 

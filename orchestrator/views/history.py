@@ -14,6 +14,8 @@ from orchestrator import markdown
 from orchestrator.columns import Column
 from orchestrator.comparison.compare import MetricChange
 from orchestrator.comparison.history import Read, Series, SeriesPoint, column_of, title
+from orchestrator.results.naming import IDENTITY
+from orchestrator.results.tables import Table
 from orchestrator.views.document import Document, Heading, Listing, Paragraph, Piece
 from orchestrator.views.layout import PAGE, cut, paragraph, plain
 from orchestrator.words import more, plural
@@ -223,6 +225,41 @@ def _short(value: Any, width: int) -> str:
         return cut(", ".join(_short(item, width) for item in value), width)
     text = "null" if value is None else str(value)
     return text[:8] if re.fullmatch("[0-9a-f]{40,}", text) and width == NAME else cut(text, width)
+
+
+def tables(series: Sequence[Series], found: Read, metric: str, form: str) -> dict[str, Table]:
+    """Return a row for each point, and what could not be read (in CSV only where there is such)."""
+    which = ("machine", "series", "sweep", "created_s", "origin", "metric")
+    seen = ("status", "value", "value_low", "value_high", "rounds", "before", "ratio", "ratio_low", "ratio_high", "p")
+    columns: tuple[str, ...] = (*which, *IDENTITY, *seen, "change", "causes", "disturbed", "reason")
+    lost = ({"sweep": sweep, "reason": reason} for sweep, reason in found.unreadable)
+    made = {"history": Table.of(columns, (_row(one, point, metric) for one in series for point in one.points))}
+    if form == "json" or found.unreadable:
+        made["unreadable"] = Table.of(("sweep", "reason"), lost)
+    return made
+
+
+def _row(series: Series, point: SeriesPoint, metric: str) -> dict[str, Any]:
+    figure = point.row.figures.get(metric)
+    return {
+        **point.row.names,
+        **(point.change.row() if point.change is not None else {}),
+        "machine": title(series.machine),
+        "series": series.label,
+        "sweep": point.sweep.name,
+        "created_s": point.sweep.created,
+        "origin": point.sweep.origin,
+        "metric": metric,
+        "status": point.row.status,
+        "reason": point.row.reason,
+        "value": point.value,
+        "value_low": point.low,
+        "value_high": point.high,
+        "rounds": len(figure.values) if figure is not None else None,
+        "change": point.word,
+        "causes": "; ".join(causes(point.causes, len(point.causes), 10_000)) if point.causes is not None else None,
+        "disturbed": point.row.disturbed,
+    }
 
 
 def svg(series: Sequence[Series], metric: str) -> str:

@@ -19,7 +19,7 @@ from orchestrator.comparison.reproduction import (
     names,
 )
 from orchestrator.results.naming import IDENTITY, WORKLOAD
-from orchestrator.views.document import Document, Heading, Listing, Paragraph, Piece, show
+from orchestrator.views.document import Document, Heading, Listing, Paragraph, Piece
 from orchestrator.views.grid import Cell, Grid, Spanning
 from orchestrator.words import plural, some
 
@@ -32,14 +32,14 @@ EVIDENCE = (LATENCY, "speedup")
 """What is shown of a row that is reproduced, for its interval: the first that it has."""
 
 
-def show_conditions(found: Conditions, heading: str, style: str = "") -> None:
-    """Print the heading, and a line for each difference; what is the same is counted."""
+def then_and_now(found: Conditions, heading: str, style: str = "") -> Document:
+    """Return the heading, and a line for each difference; what is the same is counted."""
     told = f"Environment: as it was then ({found.same} packages, variables and the like)"
     pieces: list[Piece] = [Paragraph(told, wrap=False)]
     if found.differing:
         heading = f"{heading} ({found.same} others are the same):"
         pieces = [Paragraph(heading, style), Listing(found.lines(), style=style, rest="")]
-    show(Document("Environment", pieces))
+    return Document("Environment", pieces)
 
 
 def document(found: Sequence[Reproduction]) -> Document:

@@ -14,7 +14,7 @@ from orchestrator import system
 from orchestrator.records import HARMLESS, NOT_NEEDED, NOT_RUN, PASS, JobSpec
 from orchestrator.results.naming import is_eager
 from orchestrator.store import JobGraph
-from orchestrator.views import document, findings
+from orchestrator.views import findings
 from orchestrator.views.document import Document, Heading, Item, Listing, Paragraph, Piece, Verbatim
 from orchestrator.views.grid import Cell, Grid
 from orchestrator.views.layout import LISTED, duration
@@ -23,11 +23,6 @@ from orchestrator.words import more, plural, some
 
 if TYPE_CHECKING:
     from orchestrator.results.tables import Tables
-
-
-def show_plan(graph: JobGraph, folder: str, dry_run: bool) -> None:
-    """Print how many jobs of which kinds will run, how long that may take, and where the results will be."""
-    document.show(plan(graph, folder, dry_run))
 
 
 def plan(graph: JobGraph, folder: str, dry_run: bool) -> Document:
@@ -62,11 +57,6 @@ def plan(graph: JobGraph, folder: str, dry_run: bool) -> Document:
         pieces += [Verbatim(titles[:LISTED], short=True), Verbatim(more(len(titles), LISTED))]
         return Document("Plan", pieces, [Paragraph("Dry run: nothing was started.")])
     return Document("Plan", [*pieces, Item("folder", folder, wrap=False)])
-
-
-def show_summary(tables: Tables, folder: str, next_command: str) -> None:
-    """Print the final table by section, its notes, the failures with their logs, and what to run next."""
-    document.show(final(tables, folder, next_command))
 
 
 def final(tables: Tables, folder: str, next_command: str) -> Document:

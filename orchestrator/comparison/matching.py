@@ -24,7 +24,7 @@ NAMED_BY = {"suite.models": "model", "execution.launcher": "launcher"}
 """Key of the configuration -> column that shows it, where the two are not called alike."""
 
 
-def pairs(before: Iterable[Row], after: Iterable[Row]) -> tuple[list[tuple[Row, Row]], list[Row], list[Row]]:
+def match_rows(before: Iterable[Row], after: Iterable[Row]) -> tuple[list[tuple[Row, Row]], list[Row], list[Row]]:
     """Return the rows that belong together, in the order of `before`, and those that only one side has.
 
     First rows that differ in nothing but the keys in which all that is left differs (none of its values is on both
