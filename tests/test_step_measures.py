@@ -639,7 +639,7 @@ def test_the_fastest_of_calls_is_not_the_one_that_was_disturbed(monkeypatch: pyt
 def test_a_cpu_without_room_for_the_arrays_has_no_bandwidth_and_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(peaks, "available", lambda: 100 * 2**20)
+    monkeypatch.setattr(peaks, "available_memory", lambda: 100 * 2**20)
     monkeypatch.setattr(peaks, "last_level_cache", lambda threads: 16 * 2**20)
     seen = context(tmp_path, Eager(), "eager")
     assert QUICK.run(seen).status == PASS

@@ -30,7 +30,7 @@ from orchestrator.results.load import is_figure
 from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.performance import COUNTERS, WIDEST
-from orchestrator.statistics import IN_PROCESS, student
+from orchestrator.statistics import IN_PROCESS, median_variance, student
 from orchestrator.validity import check_name, check_time, without_schema
 
 KIND = "orchestrator snapshot"
@@ -228,7 +228,9 @@ def _speedup(record: Record) -> Figure:
     half = math.log(record["speedup_high"] / record["speedup_low"]) / 2
     if record.get("interval") == IN_PROCESS or rounds < 2:
         return Figure(values=(value,), halves=(half,))
-    return Figure(values=_like(value, half * math.sqrt(rounds) / student(rounds - 1), rounds))
+    freedom = record.get("speedup_freedom")  # tables of earlier versions have none: then it was that of the rounds
+    quantile = student(freedom if _positive(freedom) else rounds - 1)
+    return Figure(values=_like(value, half / quantile / math.sqrt(median_variance(rounds)), rounds))
 
 
 def _like(mean: float, deviation: float, count: int) -> tuple[float, ...]:

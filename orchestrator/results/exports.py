@@ -28,7 +28,17 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet takes a cell that begins so for a formula (OWASP, "CSV injection"); messages may begin so."""
 NOT_FOR_READING = frozenset(
     {"job", "accuracy_job", "log", "accuracy_log", "command", "reason", "performance_reason", "accuracy_reason"}
-    | {"outliers", "samples", "pairs", "started_s", "rounds_planned", "memory_source", "interval", "fp64"}
+    | {
+        "outliers",
+        "samples",
+        "pairs",
+        "started_s",
+        "rounds_planned",
+        "speedup_freedom",
+        "memory_source",
+        "interval",
+        "fp64",
+    }
     | {
         "too_large_because",
         "eager_own_memory_mib",

@@ -167,6 +167,9 @@ _COLUMNS = (
     ),
     _ratio("speedup_low", "lower end of the 95 % interval"),
     _ratio("speedup_high", "upper end of the 95 % interval"),
+    _plain(
+        "speedup_freedom", "degrees of freedom behind it: of the rounds, and what the sweep's other rows add", "none"
+    ),
     text(
         "verdict",
         "faster or slower if the interval excludes 1 and the effect is over 1 %, else within noise; "

@@ -13,6 +13,7 @@ from orchestrator.results.memory import grown_note, hidden_note, memory_row
 from orchestrator.statistics import (
     FASTER,
     IN_PROCESS,
+    ROUNDS,
     THRESHOLD,
     UNPAIRED,
     Estimate,
@@ -209,6 +210,7 @@ def _times(passed: Sequence[JobOutcome], eager: Sequence[JobOutcome], threshold:
         "speedup": total.value,
         "speedup_low": total.low,
         "speedup_high": total.high,
+        "speedup_freedom": total.freedom if total.kind == ROUNDS else None,
         "verdict": words if total.count else None,  # of a figure without samples nobody can say how sure it is
         "interval": total.kind if total.low is not None or total.kind == UNPAIRED else None,
         "pairs": sum(len(seconds(outcome, "pair_latency")) for outcome in passed),

@@ -60,7 +60,17 @@ JOBS = (
     *("peak_memory_mib", "measured", "disturbed", "notes", "log"),
 )
 SPEED = (
-    *("speedup", "speedup_low", "speedup_high", "verdict", "interval", "rounds", "rounds_planned", "pairs"),
+    *(
+        "speedup",
+        "speedup_low",
+        "speedup_high",
+        "speedup_freedom",
+        "verdict",
+        "interval",
+        "rounds",
+        "rounds_planned",
+        "pairs",
+    ),
     *("eager_latency_ms", "latency_ms", "latency_spread_percent", "outliers", "samples", "clock_overhead_ms"),
     *GENERATION,
     *DEVICE,
