@@ -62,6 +62,9 @@ COMPILES_ITSELF = "compiles itself"  # the model calls torch.compile; eager ran 
 MEASURED = (RAN_EAGER, RAN_PARTLY_EAGER, NOT_FINITE, OTHER_THREADS, INPUTS_SET_BACK, COMPILES_ITSELF)
 MARKED = frozenset(MEASURED[:4])
 
+TIMED_CODE, TWIN = "the timed code", "a twin"
+"""What an accuracy job has judged: the callable that was timed, or the model compiled once more."""
+
 LAUNCH_BOUND = 0.8
 """Share of a step's latency that the host needs to enqueue it, over which the device waits for the host."""
 

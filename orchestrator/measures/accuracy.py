@@ -31,10 +31,10 @@ from orchestrator.measures.reference import (
     load,
     make_deterministic,
 )
-from orchestrator.measures.timed_series import TIMED_CODE, TWIN, timed_series
+from orchestrator.measures.timed_series import timed_series
 from orchestrator.plugins import Outcome, facts_of
 from orchestrator.probes import counters
-from orchestrator.records import COMPARISON_ERROR, FAIL_ACCURACY, INFRASTRUCTURE, JUDGED, PASS, RANDOM
+from orchestrator.records import COMPARISON_ERROR, FAIL_ACCURACY, INFRASTRUCTURE, JUDGED, PASS, RANDOM, TIMED_CODE, TWIN
 from orchestrator.words import some
 
 if TYPE_CHECKING:

@@ -28,7 +28,6 @@ from orchestrator.store import SERIES
 if TYPE_CHECKING:
     import torch
 
-TIMED_CODE, TWIN = "the timed code", "a twin"
 KIND = "timed"
 OF_STATE = ("buffer.", "parameter.")
 

@@ -66,7 +66,7 @@ class Section:
             wrong = any(row["accuracy"] == FAIL_ACCURACY and row["speedup"] is not None for row in self.rows)
             lines.append(Spanning(geomean_line(means[0]) + ", wrong results left out" * wrong))
             for row in means:
-                lines += [geomean_cells(row), beyond_line(row)]
+                lines += [geomean_cells(row), *([beyond_line(row)] if row["planned"] > 1 else [])]
         return lines
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import system
-from orchestrator.records import HARMLESS, NOT_NEEDED, NOT_RUN, PASS, JobSpec
+from orchestrator.records import HARMLESS, NOT_NEEDED, NOT_RUN, PASS, TWIN, JobSpec
 from orchestrator.results.naming import is_eager
 from orchestrator.store import JobGraph
 from orchestrator.views import findings
@@ -125,6 +125,9 @@ def _notes(summary: Sequence[Mapping[str, Any]], overview: Sequence[Mapping[str,
     }
     if batches:
         yield f"Accuracy was judged at batch size {', '.join(map(str, sorted(batches)))}."
+    twins = [_row_name(row) for row in summary if row["judged"] == TWIN and not is_eager(row["compiler"])]
+    if twins and any(row["judged"] not in (None, TWIN) for row in summary):
+        yield f"Accuracy is of a twin of the timed code, compiled once more: {some(twins, 3)}."
     weaker: dict[str, list[str]] = defaultdict(list)
     for row in summary:
         if row["weaker"]:
