@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from support.command import FAKES, latest, run, table
+from support.plans import planned
 
 from orchestrator.planning.replay import closed, with_rounds
 from orchestrator.records import JobResult, JobSpec
@@ -14,7 +15,7 @@ BOTH = (*FAKES, "suite=perceptrons", "suite.models=[one]", "measure=glance,accur
 TIMED_CODE, TWIN = "the timed code", "a twin"
 
 
-def test_code_that_is_right_at_first_and_wrong_later_fails_whether_it_was_timed_or_is_a_twin(tmp_path: Path) -> None:
+def test_code_that_is_right_at_first_and_wrong_later_fails(tmp_path: Path) -> None:
     wrong = "wrong_in_its_third_call,returns_the_last_output"
     run(tmp_path, *BOTH, f"compiler=identity,{wrong}", "rounds=1", code=1)
     judged = table(tmp_path, "accuracy").set_index("compiler")
@@ -24,7 +25,10 @@ def test_code_that_is_right_at_first_and_wrong_later_fails_whether_it_was_timed_
     assert all(_result(tmp_path, job).facts["series"]["calls"] >= 3 for job in timed if job.compiler.name != "eager")
     assert not list((latest(tmp_path).root / "references").glob("*"))
 
-    run(tmp_path, *FAKES, "suite=perceptrons", "suite.models=[one]", "measure=accuracy", f"compiler={wrong}", code=1)
+
+def test_a_twin_that_is_wrong_later_fails_too(tmp_path: Path) -> None:
+    wrong = "compiler=wrong_in_its_third_call,returns_the_last_output"
+    run(tmp_path, *FAKES, "suite=perceptrons", "suite.models=[one]", "measure=accuracy", wrong, code=1)
     judged = table(tmp_path, "accuracy")
     assert set(judged["judged"]) == {TWIN}
     assert set(judged["status"]) == {"fail_accuracy"}
@@ -49,10 +53,10 @@ def test_code_that_cannot_be_timed_is_judged_all_the_same(tmp_path: Path) -> Non
     assert set(table(tmp_path, "accuracy")["judged"]) == {TWIN}
 
 
-def test_a_part_of_a_plan_keeps_what_joins_its_jobs(tmp_path: Path) -> None:
-    run(tmp_path, *BOTH, "compiler=identity", "rounds=2")
-    graph = latest(tmp_path).read_graph()
-    timed = next(job for job in graph.jobs if job.measure.name == "glance" and job.compiler.name == "identity")
+def test_a_part_of_a_plan_keeps_what_joins_its_jobs() -> None:
+    words = ("suite=tiny", "suite.models=[bert_tiny]", "batch_size=1", "rounds=2")
+    graph = planned(*words, "compiler=identity", "measure=performance,accuracy")
+    timed = next(job for job in graph.jobs if job.measure.name == "performance" and job.compiler.name == "identity")
     judged = next(job for job in graph.jobs if job.measure.name == "accuracy")
     assert _kinds(graph, timed.id) == {"baseline", "series"}
     assert _kinds(graph, judged.id) == {"reference", "timed"}
