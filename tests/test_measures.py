@@ -194,14 +194,16 @@ def test_half_width_of_known_values() -> None:
 def test_sampling_goes_on_until_the_interval_is_narrow_enough(target: float, least: int) -> None:
     noise = iter(range(1_000_000))
     measure = Performance(target_rel_ci=target, extra_seconds=0.05)
-    values = measure._repeat(20, 0.0, lambda: 1.0 + next(noise) % 7 / 10, relative_half_width)
+    values = measure._repeat(
+        20, 0.0, lambda: 1.0 + next(noise) % 7 / 10, relative_half_width, extra=measure.extra_seconds
+    )
     assert len(values) >= least
     assert (len(values) == least) == (target == 1.0)
 
 
 def test_sampling_never_goes_beyond_the_budget() -> None:
     measure = Performance(max_seconds=0.0)
-    assert measure._repeat(20, 60.0, lambda: 1.0, relative_half_width) == [1.0, 1.0, 1.0]
+    assert measure._repeat(20, 60.0, lambda: 1.0, relative_half_width, extra=0.0) == [1.0, 1.0, 1.0]
 
 
 def test_where_eager_does_not_fit_beside_it_the_row_says_so_and_keeps_the_rest(tmp_path: Path) -> None:

@@ -49,6 +49,8 @@ def point(compiler: str = "eager", measure: Any = "performance", mode: str = "in
         "batch_size": None,
         "sequence_length": None,
         "rounds": 3,
+        "rounds_min": 2,
+        "budget": None,
         "seed": 1337,
         "threads": None,
         "exclude": [],
