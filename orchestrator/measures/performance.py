@@ -44,8 +44,8 @@ Step = Callable[[], Any]
 Sample = TypeVar("Sample")
 QUEUED_STEPS, QUEUED_S, QUEUED_TIMES = 100, 0.1, 5
 """Steps that are enqueued before the device is waited for, at most; for how long, about; how often."""
-FEW = 8
-"""Calls of a compiled row's steady state: its median has an interval then (`relative_half_width`), if a wide one."""
+FEW = 5
+"""Calls of a compiled row's steady state: what its memory needs, and a median."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Performance:
     needs. Pairs go on until their time has passed *and* the 95 % interval of their median is within +- `target_rel_ci`
     (relative; 0 never is). For the sake of the interval they go on, once their count is reached too, no longer than
     `extra_seconds`. Where an interval is that narrow before, fewer do, so a step of seconds that is steady needs no
-    twenty samples. Nothing goes on beyond `max_seconds`, but to three samples. A block of a pair lasts at least
+    ten samples. Nothing goes on beyond `max_seconds`, but to three samples. A block of a pair lasts at least
     `block_seconds`; its first iteration is dropped when it has more than one. Before the warm-up it waits for a quiet
     machine, at most `quiet_seconds`.
     """
@@ -67,9 +67,9 @@ class Performance:
     makes_series: ClassVar[bool] = True
     PRELOAD: ClassVar[tuple[str, ...]] = ("torch._dynamo",)  # which `really_eager` asks: not in the memory of a model
 
-    iterations: int = 20
+    iterations: int = 10
     seconds: float = 1.0
-    pairs: int = 20
+    pairs: int = 12
     pair_seconds: float = 2.0
     block_seconds: float = 0.05
     warmup_calls: int = 3
