@@ -39,6 +39,7 @@ from bench_scheduler import make_job
 from command import ROOT, SHORT, passed, run
 from plain import ACCURACY, PERFORMANCE
 
+from orchestrator.execution.budget import covered
 from orchestrator.execution.environment import job_environment, worker_environment
 from orchestrator.execution.toolchain import NOTE, Toolchains
 from orchestrator.records import EAGER, REFERENCE_KIND, JobResult, JobSpec, PluginSpec
@@ -262,15 +263,6 @@ def show_sweep(name: str, folder: Path, wall: float) -> None:
         print(total.line())
     busy = covered((result.started, result.ended) for _, result in found)
     print(f"| the command itself, while no job ran | | {wall - busy:.1f} | of {wall:.1f} |", flush=True)
-
-
-def covered(spans: Iterable[tuple[float, float]]) -> float:
-    """Return the length of the union of intervals: jobs may run beside each other."""
-    total, reached = 0.0, -math.inf
-    for start, end in sorted(spans):
-        total += max(end - max(start, reached), 0.0)
-        reached = max(reached, end)
-    return total
 
 
 def judge(ways: Mapping[str, Way]) -> bool:
