@@ -229,6 +229,7 @@ def test_what_is_no_time_is_refused(tmp_path: Path, text: str) -> None:
     assert "write a time as 20min, 90s or 1h30min" in printed
 
 
+@pytest.mark.slow
 def test_a_budget_on_the_command_line_says_what_stays_open_and_goes_on_when_resumed(tmp_path: Path) -> None:
     """Killed in the middle and resumed: what was measured stays, the budget is that of the sweep."""
     words = [*FAKES, "suite=perceptrons", "compiler=identity", "measure=glance", "rounds=40", "rounds_min=40"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from support.command import FAKES, latest, run, table
 from support.plans import planned
 
@@ -34,6 +35,7 @@ def test_a_twin_that_is_wrong_later_fails_too(tmp_path: Path) -> None:
     assert set(judged["status"]) == {"fail_accuracy"}
 
 
+@pytest.mark.slow
 def test_what_is_trained_has_a_twin_and_the_gate_comes_before_the_timing(tmp_path: Path) -> None:
     run(tmp_path, *BOTH, "compiler=identity", "mode=training,inference", "rounds=2")
     judged = table(tmp_path, "accuracy").set_index("mode")
