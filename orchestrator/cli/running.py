@@ -20,7 +20,7 @@ from orchestrator.execution.standing import standing_results
 from orchestrator.planning import machine, provenance
 from orchestrator.planning.resume import Asked, with_execution
 from orchestrator.planning.trust import would_run
-from orchestrator.records import NOT_RUN
+from orchestrator.records import NOT_NEEDED, NOT_RUN
 from orchestrator.results.load import figure, load
 from orchestrator.store import JobGraph, Sweep, SweepFolder
 from orchestrator.views.commands import shown
@@ -128,7 +128,9 @@ def resume(folder: SweepFolder, asked: Asked, trusted: bool) -> int:
     show(plan(graph, shown(folder), asked.dry_run))
     standing = standing_results(folder, graph.jobs)
     pending = JobGraph(tuple(job for job in graph.jobs if job.id not in standing))
-    console().print(f"  to run        {len(pending.jobs)} of these; the others have a result")
+    known = {outcome.job.id for outcome in results.outcomes if outcome.status == NOT_NEEDED}
+    to_run = sum(job.id not in known for job in pending.jobs)
+    console().print(f"  to run        {to_run} of these; the others have a result")
     found = conditions(results, provenance.environment(machine.detect()))
     if found.differing and pending.jobs and any(outcome.status != NOT_RUN for outcome in results.outcomes):
         heading = "Warning: what is there was measured in the first of these, the rest will be in the second"

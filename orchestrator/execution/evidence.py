@@ -29,7 +29,7 @@ class Evidence:
         self._compared: defaultdict[str, list[str]] = defaultdict(list)  # eager job -> the compiled ones of its round
         self._planned: defaultdict[str, int] = defaultdict(int)  # row -> rounds
         self._rounds: defaultdict[str, dict[int, Estimate]] = defaultdict(dict)
-        self._closed: set[str] = set()  # rows of which a round failed: there is no verdict to wait for
+        self._decided: dict[str, tuple[str, Estimate]] = {}  # what was decided stays so, whatever other rows do later
         self._others: dict[str, Others | None] = {}
         for job in jobs:
             if job.kind == TIMED and job.verdict is None and not job.is_eager:
@@ -38,18 +38,19 @@ class Evidence:
                 for need in job.needs:
                     if need.kind == "baseline":
                         self._compared[need.job].append(job.id)
+        self._open = set(self._planned)  # rows with rounds to come that may decide them
 
     def saw(self, job: JobSpec, result: JobResult) -> None:
-        """Note how a job ended: the pairs of a round that passed count."""
+        """Note how a job ended: the pairs of a round that passed count; after one that failed there is no verdict."""
         row = self._family.get(job.id)
         if row is None or result.status == NOT_NEEDED:
             return
         estimate = _speedup(result)
-        if result.status != PASS:
-            self._closed.add(row)
-        elif estimate is not None:
+        if result.status == PASS and estimate is not None:
             self._rounds[row][job.round] = estimate
             self._others.clear()
+        if result.status != PASS or job.round == self._planned[row] - 1 or self._verdict(row) is not None:
+            self._open.discard(row)
 
     def not_needed(self, job: JobSpec) -> JobResult | None:
         """Return the result of a round that need not be run, because its row is decided; None of any other job."""
@@ -75,12 +76,7 @@ class Evidence:
 
     def open_rows(self) -> int:
         """Return how many rows have rounds to come that may decide them."""
-        return sum(
-            row not in self._closed
-            and len(self._rounds[row]) < count
-            and (len(self._rounds[row]) < self._rounds_min or self._verdict(row) is None)
-            for row, count in self._planned.items()
-        )
+        return len(self._open)
 
     def urgency(self, job: JobSpec) -> float:
         """Return how much a timed job matters, the more the larger: how open its row is, or those of its baseline.
@@ -96,9 +92,12 @@ class Evidence:
 
     def _verdict(self, row: str) -> tuple[str, Estimate] | None:
         rounds = list(self._rounds[row].values())
-        if row in self._closed or len(rounds) < self._rounds_min:
-            return None
-        return verdict_so_far(rounds, self._of_others(row), self._threshold)
+        if row not in self._decided and len(rounds) >= self._rounds_min:
+            found = verdict_so_far(rounds, self._of_others(row), self._threshold)
+            if found is not None:
+                self._decided[row] = found
+                self._open.discard(row)
+        return self._decided.get(row)
 
     def _of_others(self, row: str) -> Others | None:
         if not self._others:
