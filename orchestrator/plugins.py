@@ -161,7 +161,8 @@ class Mode(Protocol):
     """What one step is: inference, training, ...
 
     A mode that calls `forward` with anything but `program.inputs` (other shapes, a cache) says so:
-    `other_inputs: ClassVar[bool] = True`. One that changes the program before anything sees it is `Adapting`.
+    `other_inputs: ClassVar[bool] = True`; one whose step returns the outputs that `observe` copies (`named_outputs`):
+    `observes_step: ClassVar[bool] = True`. One that changes the program before anything sees it is `Adapting`.
     """
 
     training: ClassVar[bool]

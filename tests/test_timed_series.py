@@ -16,8 +16,8 @@ BOTH = (*FAKES, "suite=perceptrons", "suite.models=[one]", "measure=glance,accur
 TIMED_CODE, TWIN = "the timed code", "a twin"
 
 
-def test_code_that_is_right_at_first_and_wrong_later_fails(tmp_path: Path) -> None:
-    wrong = "wrong_in_its_third_call,returns_the_last_output"
+def test_code_that_is_wrong_in_one_of_its_calls_fails_be_it_the_first_or_a_later_one(tmp_path: Path) -> None:
+    wrong = "wrong_in_its_first_call,wrong_in_its_third_call,returns_the_last_output"
     run(tmp_path, *BOTH, f"compiler=identity,{wrong}", "rounds=1", code=1)
     judged = table(tmp_path, "accuracy").set_index("compiler")
     assert judged["judged"].to_dict() == dict.fromkeys(("identity", *wrong.split(",")), TIMED_CODE)

@@ -31,7 +31,7 @@ from orchestrator.measures.timed import (
     finite,
     threads_as_asked,
 )
-from orchestrator.measures.timed_series import make_series
+from orchestrator.measures.timed_series import keep_first_call, make_series
 from orchestrator.plugins import Forward, Outcome, Preparing, Program, Recording, facts_of, wants_cuda_graphs
 from orchestrator.probes import counters
 from orchestrator.probes.clock import make_ready, no_garbage_collection, overhead, stopwatch, synchroniser
@@ -107,6 +107,7 @@ class Performance:
         inputs.look()
         step = inputs.around(context, bare)
         finite(context, "the first call", result, _calls(context))
+        first = keep_first_call(context, result)
         del result
         dynamo.after("compile")
         threads_as_asked(context)
@@ -131,7 +132,7 @@ class Performance:
         else:
             context.facts["work"] = work_of(context, program, step)
         inputs.set_back()
-        make_series(context, program, forward)
+        make_series(context, program, forward, first)
 
     def _first_call(self, context: Context, timed: Timed, program: Program) -> tuple[Forward, Step, Any]:
         """Compile and call once: the first call's latency contains all that compiling costs, ahead of time or not.
@@ -252,7 +253,7 @@ class Performance:
                 timed(bare)
             eagers.look()
             eager, step = eagers.around(context, eager), inputs.around(context, bare)
-            fastest = min(min(as_eager(lambda: timed(eager)) for _ in range(3)), min(timed(step) for _ in range(3)))
+            fastest = min(self._fastest(lambda: as_eager(lambda: timed(eager))), self._fastest(lambda: timed(step)))
             block = max(1, round(self.block_seconds / fastest))
             noise = NoiseProbe(context.device)
 
@@ -283,6 +284,11 @@ class Performance:
         context.facts["pair_noise"] = seen["noise"]
         context.facts["disturbed"] += [f"pairs: {reason}" for reason in seen["disturbed"]]
 
+    def _fastest(self, sample: Callable[[], float]) -> float:
+        """Return the seconds of the fastest of three calls; of one, where it is far from several to a block."""
+        seconds = sample()
+        return seconds if seconds > 2 * self.block_seconds else min(seconds, sample(), sample())
+
     def _repeat(
         self,
         count: int,
@@ -296,7 +302,9 @@ class Performance:
         start = time.perf_counter()
         checked_at = 0
         counted: float | None = None  # when count and time were reached
+        spent = 0.0
         while True:
+            before = spent
             values.append(sample())
             spent = time.perf_counter() - start
             if len(values) >= 3 and spent >= self.max_seconds:
@@ -305,7 +313,7 @@ class Performance:
                 continue
             if len(values) >= count:
                 counted = spent if counted is None else counted
-                if spent >= counted + extra:
+                if 2 * spent - before >= counted + extra:  # another one would end after that
                     return values
             if len(values) >= 1.1 * checked_at:  # an interval costs a sort: not after every sample
                 checked_at = len(values)

@@ -3,7 +3,8 @@
 A performance job makes the calls that its workload's reference made (`orchestrator.measures.calls`) with the very
 callable that it has timed, after all timing, and leaves what they left beside its result. The accuracy job compares
 that, and compiles nothing. What breaks only later than in a first call (a CUDA graph that is replayed, an input that is
-stale, a guard that is missing) has had hundreds of calls in which to break.
+stale, a guard that is missing) has had hundreds of calls in which to break. What breaks in the first call only, the one
+that compiled, is seen too: its outputs are kept, and are those of the series' first call.
 
 Where the callable cannot be asked so, the accuracy job compiles a twin: the same model once more, in its own process.
 """
@@ -23,6 +24,7 @@ from orchestrator.measures.reference import Found, Tensorfiles, load
 from orchestrator.plugins import Forward, Program
 from orchestrator.precision import computed_in
 from orchestrator.probes.compilations import compilations
+from orchestrator.probes.observed import named_outputs
 from orchestrator.store import SERIES
 
 if TYPE_CHECKING:
@@ -32,9 +34,33 @@ KIND = "timed"
 OF_STATE = ("buffer.", "parameter.")
 
 
-def make_series(context: Context, program: Program, forward: Forward) -> None:
+def keep_first_call(context: Context, outputs: Any) -> list[str] | None:
+    """Keep the outputs of the very first call, which compiled, as what the series' first call left; return their names.
+
+    None, and nothing kept, where no reference waits for them, where a step returns other things than the mode observes
+    (`Mode.observes_step`), and where that call leaves more than outputs: the series then has a first call of its own,
+    after all timing, and tells what goes wrong in it.
+    """
+    for folder in context.references:
+        try:
+            found = load(folder)
+            if len(found.calls) < 2 or found.random or not getattr(context.mode, "observes_step", False):
+                continue
+            if not all(name.startswith("output") for name in found.names[0]):
+                continue
+            left = named_outputs(outputs)
+            context.reference.mkdir(parents=True, exist_ok=True)
+            Tensorfiles(context.reference, KIND, found.calls).write(0, left)
+            return list(left)
+        except Exception:  # noqa: BLE001 - `make_series` does the same, and tells
+            continue
+    return None
+
+
+def make_series(context: Context, program: Program, forward: Forward, first: list[str] | None = None) -> None:
     """Make the reference's series of calls with `forward`, which was timed, and leave what each call left.
 
+    `first`: what `keep_first_call` returned; then the first call has been made.
     Nothing where no reference waits for it. The facts have under `series` how many calls were made, or why there are
     none that count: then the accuracy job compiles a twin. An error is such a reason, and no failure of what was timed:
     in the twin it will be one of its own. So is code that was compiled for these calls: it was not timed.
@@ -48,7 +74,7 @@ def make_series(context: Context, program: Program, forward: Forward) -> None:
         why = _why_not(context, program, found)
         if why is None:
             try:
-                context.facts["series"] = _made(context, program, forward, found)
+                context.facts["series"] = _made(context, program, forward, found, first)
                 continue
             except Exception as error:  # noqa: BLE001 - told, and found again in the twin
                 why = in_one_line(error)
@@ -95,7 +121,9 @@ def _rounds_otherwise(context: Context, program: Program) -> bool:
     return convolutions and computed_in(context.workload) == "float32"
 
 
-def _made(context: Context, program: Program, forward: Forward, found: Found) -> dict[str, Any]:
+def _made(
+    context: Context, program: Program, forward: Forward, found: Found, first: list[str] | None
+) -> dict[str, Any]:
     """Make the calls and store them; return the facts."""
     before = _compilations(context)
     names, drawn = [], []
@@ -105,7 +133,9 @@ def _made(context: Context, program: Program, forward: Forward, found: Found) ->
         watch = Watch(context, program, forward)
         context.reference.mkdir(parents=True, exist_ok=True)
         store = Tensorfiles(context.reference, KIND, found.calls)
-        for place, call in enumerate(found.calls):
+        if first is not None:
+            names, drawn = [first], [found.drawn[0]]
+        for place, call in list(enumerate(found.calls))[len(names) :]:
             left = watch.call(call, inputs[call.inputs])
             drawn.append(drawn_so_far(context.device))
             if place == len(found.calls) - 1:

@@ -29,6 +29,7 @@ class Inference:
     channels_last: bool = False
     precision: str = DEFAULT_PRECISION
     training: ClassVar[bool] = False
+    observes_step: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_name(self.precision)

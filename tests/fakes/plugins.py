@@ -131,6 +131,20 @@ class RightAtFirst(Misbehaving):
         return forward
 
 
+@dataclass(frozen=True)
+class WrongAtFirst(Misbehaving):
+    """Twice what it should be in its first call, the one that compiles; right ever after."""
+
+    def compile(self, program: Program, workload: Workload) -> Forward:
+        made: list[int] = []
+
+        def forward(**inputs: Any) -> Any:
+            made.append(1)
+            return program.model(**inputs) * (2 if len(made) == 1 else 1)
+
+        return forward
+
+
 QUICK: Mapping[str, Any] = {
     "iterations": 5,
     "seconds": 0.0,
