@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import signal
 import sys
 import tempfile
 import textwrap
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orchestrator
-from orchestrator.errors import UsageError, did_you_mean, in_one_line, printable
+from orchestrator.errors import UsageError, did_you_mean, in_one_line, printable, shortened
 from orchestrator.store import find_sweep
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as error:
         if os.environ.get(TRACEBACK_VARIABLE):
             traceback.print_exc()
-        print("\n".join(printable(f"orchestrator: {error}")), file=sys.stderr)
+        print(shortened("\n".join(printable(f"orchestrator: {error}"))), file=sys.stderr)
         return USAGE
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
@@ -95,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if IN_PROCESS in arguments:  # it may be the job's own, and somebody looks at it with a debugger
             raise
-        print("\n".join(printable(_defect(error))), file=sys.stderr)
+        print(shortened("\n".join(printable(_defect(error)))), file=sys.stderr)
         return DEFECT
 
 
@@ -120,10 +121,18 @@ def _defect(error: Exception) -> str:
 
 def command() -> int:
     """Run this process's command line: what `python -m orchestrator` and the script `orchestrator` do."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # not after nohup
+            signal.signal(number, _interrupt)
     words = sys.argv[1:]
     if words and (words[0].isidentifier() or any(word.startswith("resume=") for word in words)):
         _leave_working_directory()
     return main()
+
+
+def _interrupt(*_: object) -> None:
+    """End as Ctrl-C does; while jobs run, `execution.interrupts` hears the signals."""
+    raise KeyboardInterrupt
 
 
 def _leave_working_directory() -> None:
@@ -186,11 +195,20 @@ def _hydra(arguments: list[str]) -> int:
 def _parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
     """Return flags and normalised overrides; overrides may stand on both sides of a flag (Hydra 1.3 refuses that)."""
     from orchestrator.planning.grid import normalise
+    from orchestrator.planning.overrides import check_written
 
     asked = parser.parse_intermixed_args(list(arguments))
     for name in ("config_path", "experimental_rerun"):
         if getattr(asked, name) is not None:
             raise UsageError(f"--{name.replace('_', '-')} is not used here; see --config-dir and resume=")
+    if asked.trust and not any(override.startswith("resume=") for override in asked.overrides):
+        raise UsageError(
+            "--trust goes with resume=SWEEP (and `rerun` has one of its own): a new sweep asks for nothing"
+        )
+    for name in ("package", "resolve"):
+        if getattr(asked, name) and not asked.cfg:
+            raise UsageError(f"--{name} goes with --cfg job: it says what of the configuration is shown, and how")
+    check_written(asked.overrides)
     for override in asked.overrides:
         if "=" not in override and not override.startswith("~"):
             raise UsageError(f"'{override}' is neither key=value nor, in first place, a verb: {', '.join(VERBS)}")

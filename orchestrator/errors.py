@@ -23,6 +23,10 @@ CONTROLS = re.compile(
 """Besides, all controls but tab and newline, and what turns the direction of writing."""
 
 
+LONGEST_LINE = 1000
+"""Characters of a line of a message (`shortened`)."""
+
+
 class UsageError(Exception):
     """Bad input: the message names the thing, the value and what to write instead."""
 
@@ -54,6 +58,17 @@ def first_sentence(message: str) -> str:
 def without_escapes(text: str) -> str:
     """Return a text that can do nothing to a terminal. Its lines stay."""
     return CONTROLS.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def shortened(text: str) -> str:
+    """Return a message whose lines have `LONGEST_LINE` characters at most: a value in it may be of any length."""
+    half = LONGEST_LINE // 2
+    return "\n".join(
+        line
+        if len(line) <= LONGEST_LINE
+        else f"{line[:half]} … {len(line) - LONGEST_LINE:,} characters … {line[-half:]}"
+        for line in text.splitlines()
+    )
 
 
 def printable(text: str) -> list[str]:

@@ -38,5 +38,9 @@ DEEPEST = 64
 """Levels of lists and objects in each other, in JSON."""
 WORD = 2**63
 """Integers are smaller, as in a column of a table."""
+SECONDS = 366 * 86400.0
+"""A time-out or a cost, at most: a year. The sum over all jobs of a sweep stays a number, and a date."""
+GIB = 2**20
+"""A limit of memory, at most."""
 LAST_SECOND = 1e11
 """Times are between 1970 and the year 5138: others have no date."""

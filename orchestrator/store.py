@@ -322,7 +322,7 @@ def find_sweep(reference: str, root: Path) -> SweepFolder:
     sweeps = list(find_sweeps(root))
     if reference == "latest" or reference.startswith("latest~"):
         back = reference.removeprefix("latest").removeprefix("~") or "0"
-        if not back.isdigit():
+        if not back.isdecimal():
             raise UsageError(f"'{reference}' does not name a sweep: write latest, latest~1, latest~2, ...")
         if int(back) >= len(sweeps):
             raise UsageError(f"'{reference}': there are {len(sweeps)} sweeps under {root}")

@@ -144,7 +144,7 @@ def gpu_uuids(device: str, environment: Mapping[str, str] = os.environ) -> list[
     chosen = names[index] if index < len(names) else str(index)
     if chosen.startswith("MIG-"):
         return [chosen]
-    if not chosen.isdigit():
+    if not chosen.isdecimal():
         return [uuid for uuid in uuids if uuid.startswith(chosen)] or uuids
     if len(kinds) > 1 and environment.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID":
         return uuids

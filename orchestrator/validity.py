@@ -89,8 +89,10 @@ def check_job(job: JobSpec) -> JobSpec:
         raise ValueError(f"job {job.id} has the round {job.round}")
     if job.point is not None and job.point < 0:
         raise ValueError(f"job {job.id} has the grid point {job.point}")
-    if not job.timeout_s > 0 or job.cost_s < 0 or not 0 <= job.memory_bytes < math.inf:
-        raise ValueError(f"job {job.id}: timeout_s is more than 0, cost_s and memory_bytes are not less")
+    if not (0 < job.timeout_s <= limits.SECONDS and 0 <= job.cost_s <= limits.SECONDS):
+        raise ValueError(f"job {job.id}: timeout_s is more than 0, cost_s is not less, and both are at most a year")
+    if not 0 <= job.memory_bytes < math.inf:
+        raise ValueError(f"job {job.id}: memory_bytes is not less than 0")
     if job.kind is not None and job.kind not in KINDS:
         raise ValueError(f"job {job.id} is of the kind {job.kind[:40]!r}; there are {', '.join(KINDS)}")
     if job.verdict is not None and job.verdict.status not in STATUSES:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
+import subprocess
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import ClassVar
 import pytest
 import torch
 from fakes.sweeps import make_job
+from support.command import ENVIRONMENT, FAKES, command
 
 from orchestrator import precision
 from orchestrator.cli.running import run_and_finish
@@ -220,7 +222,7 @@ def test_a_value_that_no_table_would_show_fails_the_job_and_its_rows_are_kept(
         assert result.facts["findings"]["parameter_memory"] == [{"buffer_bytes": 1}, {"buffers_bytes": 2}]
 
 
-def test_a_job_whose_cache_was_removed_is_run_again_and_not_blamed(
+def test_a_job_whose_cache_or_folder_was_removed_is_run_again_and_not_blamed(
     store: SweepFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(PACKAGES_VARIABLE, "fakes")
@@ -232,7 +234,12 @@ def test_a_job_whose_cache_was_removed_is_run_again_and_not_blamed(
     assert lost.status == INFRASTRUCTURE
     assert lost.failure is not None
     assert "was removed while it ran (FileNotFoundError" in lost.failure.message
-    cache.mkdir()
+    monkeypatch.setenv("FAKES_CACHE", str(store.job(job.id)))
+    lost = run(store, job)
+    assert lost.status == INFRASTRUCTURE
+    assert lost.failure is not None
+    assert f"{store.job(job.id)} was removed while it ran (" in lost.failure.message
+    cache.mkdir(exist_ok=True)
     blamed = run(store, make_job("m", "raise"))
     assert blamed.status == FAIL_TO_RUN
 
@@ -426,6 +433,16 @@ def test_a_lock_that_cannot_be_opened_is_one_message(store: SweepFolder) -> None
     message = r"lock in it cannot be opened for writing \(Is a directory\)"
     with pytest.raises(UsageError, match=message), locked(store, 0, 1):
         pass
+
+
+def test_a_file_system_without_locks_is_told_of_once_and_runs(tmp_path: Path) -> None:
+    source, library = tmp_path / "flock.c", tmp_path / "flock.so"
+    source.write_text("#include <errno.h>\nint flock(int fd, int kind) { errno = ENOLCK; return -1; }\n")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
+    words = (*FAKES, "suite=perceptrons", "suite.models=[one]", "compiler=eager", "measure=glance", "rounds=2")
+    done = command(*words, cwd=tmp_path, **{**ENVIRONMENT, "LD_PRELOAD": str(library)})
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("has no locks (No locks available)") == 2  # of the sweep's folder, and of the devices'
 
 
 def test_who_is_refused_shows_no_tables_of_another_run(store: SweepFolder) -> None:

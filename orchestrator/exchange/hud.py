@@ -127,7 +127,7 @@ def runner(environment: Mapping[str, Any], device: str = "") -> dict[str, Any]:
     """Return the machine as the schema's `runners` has it, with the GPU that is `device` ("cuda:1")."""
     gpus: Sequence[Mapping[str, Any]] = environment.get("gpus") or ()
     number = device.partition(":")[2]
-    index = int(number) if number.isdigit() else 0
+    index = int(number) if number.isdecimal() else 0
     found = {
         "cpu_info": environment.get("cpu"),
         "cpu_count": environment.get("cores"),

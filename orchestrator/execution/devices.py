@@ -26,6 +26,7 @@ from pathlib import Path
 
 from orchestrator.errors import UsageError
 from orchestrator.execution.agenda import is_shareable
+from orchestrator.execution.lock import taken
 from orchestrator.records import JobSpec
 from orchestrator.store import SweepFolder
 from orchestrator.system import gpu_uuids
@@ -77,9 +78,7 @@ class Turn:
         path = self._folder / f"orchestrator-{device}{suffix}.lock"
         while True:
             descriptor, writable = _open(path)
-            try:
-                fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not taken(descriptor, kind, path):
                 self.reason = f"{device}: {_holder(descriptor)}"
                 os.close(descriptor)
                 return None

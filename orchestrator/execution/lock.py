@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
+import functools
 import os
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +19,8 @@ from orchestrator.errors import UsageError
 from orchestrator.files import read_bytes
 from orchestrator.store import SweepFolder
 
+WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
+"""What `flock` fails with on a file system that has none."""
 PATIENCE_S = 0.2
 """How long a lock is tried for: a reader that asks who has it (`holder`) has it for some microseconds."""
 
@@ -65,7 +70,7 @@ def _holder(path: Path) -> str:
 def _flock(path: Path, kind: int) -> Iterator[None]:
     with _opened(path) as file:
         patience = time.monotonic() + PATIENCE_S
-        while not _taken(file, kind):
+        while not taken(file.fileno(), kind, path):
             if time.monotonic() > patience:
                 raise InUse(
                     f"{path.parent} is in use by {_holder(path)}; "
@@ -92,9 +97,23 @@ def _opened(path: Path) -> TextIO:
         ) from error
 
 
-def _taken(file: TextIO, kind: int) -> bool:
+def taken(descriptor: int, kind: int, path: Path) -> bool:
+    """Try to lock a file; return False where another has it. A file system without locks locks nothing: said once."""
     try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        if error.errno not in WITHOUT_LOCKS:
+            raise
+        _without_locks(str(path.parent), error.strerror)
     return True
+
+
+@functools.cache
+def _without_locks(folder: str, why: str) -> None:
+    print(
+        f"Warning: the file system of {folder} has no locks ({why}): see to it yourself that nobody else runs this "
+        "sweep, and that nothing else is timed on this machine",
+        file=sys.stderr,
+    )

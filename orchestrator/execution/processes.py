@@ -27,6 +27,7 @@ from orchestrator.exits import exit_words
 
 CLOSING_S = 10.0  # for a server to kill its workers and to end
 MESSAGE_LENGTH = 2000
+LONGEST_WAIT_S = 86400.0  # at once: the kernel counts milliseconds in 31 bits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,7 +195,7 @@ class Processes:
     def wait(self, timeout: float | None) -> list[Event]:
         """Block until something happens, at most `timeout` seconds; return it in order, [] when nothing did."""
         events: list[Event] = []
-        for key, _ in self._selector.select(timeout):
+        for key, _ in self._selector.select(None if timeout is None else min(timeout, LONGEST_WAIT_S)):
             if key.fd == self._wake:
                 os.read(self._wake, 4096)
                 continue

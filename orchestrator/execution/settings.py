@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator import limits
 from orchestrator.errors import UsageError
 from orchestrator.statistics import THRESHOLD
 from orchestrator.words import seconds_of
 
 AUTO = "auto"
 SMALLEST = {"parallel": 1, "rounds_min": 1}
+LARGEST = {"memory_limit_gib": limits.GIB, "hang_s": limits.SECONDS}
 OF_THE_SWEEP = ("online", "rounds_min", "effect_threshold", "budget")
 """Settings that stand beside `execution`, not in it."""
 
@@ -81,7 +83,7 @@ def _fits(name: str, value: Any) -> bool:
     if value is None:
         return default is None
     kinds = (int,) if isinstance(default, int) else (int, float)
-    return type(value) in kinds and value >= SMALLEST.get(name, 0)
+    return type(value) in kinds and SMALLEST.get(name, 0) <= value <= LARGEST.get(name, limits.WORD)
 
 
 def _is_time(value: Any) -> bool:

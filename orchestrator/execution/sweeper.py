@@ -114,6 +114,7 @@ class GraphSweeper(Sweeper):
         """Return what the overrides ask for. Writes nothing; raises UsageError for anything that is not right."""
         here = machine.detect()
         self._check_shards()
+        self._check_search_path()
         reader = PointReader()
         composer = Composer(self._loader, self._config)
         overrides = self._grid(arguments)
@@ -195,6 +196,12 @@ class GraphSweeper(Sweeper):
         known["model"] = {model for conf in confs for model in conf["suite"]["catalog"]}
         known["model"] |= {model.name for point in points for model in point.suite.models}  # of open suites
         return known
+
+    def _check_search_path(self) -> None:
+        for place in self._config.hydra.searchpath:
+            scheme, _, folder = str(place).rpartition("://")
+            if scheme in ("", "file") and not Path(folder).is_dir():
+                raise UsageError(f"hydra.searchpath: there is no folder {folder}")
 
     def _check_shards(self) -> None:
         count = self._config.execution.shards

@@ -18,7 +18,7 @@ from orchestrator.errors import UsageError, did_you_mean
 from orchestrator.planning.compose import explained
 from orchestrator.planning.overrides import quoted
 
-OPEN_MAPS = re.compile(r"(suite\.(catalog|common)|(compiler|quantization|mode|measure)\.options|execution\.env)\.")
+OPEN_MAPS = re.compile(r"(suite\.(catalog|common)|(compiler|quantization|mode|measure)\.options|execution\.env)(\.|$)")
 FREE_TEXT = ("resume", "suite.filter", "suite.exclude")
 OF_THE_SWEEP = ("zip", "grids", "shard", "dry_run", "resume", "online", "shard_job", "execution.shards")
 """Keys that say something about the whole sweep: they cannot have several values in it."""

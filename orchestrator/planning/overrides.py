@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+
+from orchestrator.errors import UsageError
 
 BEFORE_A_QUOTE = re.compile(r"(\\*)('|\Z)")
 OTHER_TYPE = re.compile(r"|null|true|false|[+-]?(inf|nan|[0-9][0-9_.]*(e[+-]?[0-9]+)?|\.[0-9]+)", re.IGNORECASE)
 """Text that Hydra's grammar would take for something else than text."""
+
+EMPTY_MAP = re.compile(r"\{\s*\}")
+LEADING_ZEROS = re.compile(r"0[0-9]+")
+EFFECTIVE = re.compile(
+    r"hydra(\.sweep\.dir|\.sweeper\.params|[./]launcher|\.searchpath|\.job\.(env_set|name)|[./]callbacks|[./](job|hydra)_logging"
+    r"|\.verbose)(\.|@|$)"
+)
+"""Hydra's keys that do something in a sweep: it has one folder, no runs of its own, and one sweeper."""
 
 
 def quoted(text: str) -> str:
@@ -21,3 +32,28 @@ def value(text: str) -> str:
     """Return a string as one value, quoted where it is more than a plain word."""
     plain = all((c.isascii() and c.isalnum()) or c in "_-./:" for c in text)
     return text if plain and not OTHER_TYPE.fullmatch(text) else quoted(text)
+
+
+def check_written(overrides: Iterable[str]) -> None:
+    """Refuse, by UsageError, what would have no effect, or another one than the same text in a file."""
+    for override in overrides:
+        key, _, text = override.partition("=")
+        key, text = key.lstrip("+~"), text.strip()
+        if EMPTY_MAP.fullmatch(text):
+            raise UsageError(
+                f"{override}: an empty map is merged with what is there and changes nothing; remove a key by ~{key}.KEY"
+            )
+        if LEADING_ZEROS.fullmatch(text):
+            raise UsageError(
+                f"{override}: a number with a leading zero is octal in a YAML file: write {key}={int(text)}"
+            )
+        if key == "hydra.sweep.dir" and text in ("", "''", '""', "null"):
+            raise UsageError(
+                f"{override}: name the folder of the sweep, or leave this out: then it is one below outputs/"
+            )
+        if re.match(r"hydra[./@]", key) and not EFFECTIVE.match(key):
+            raise UsageError(
+                f"{override}: it has no effect here. Those of Hydra that have: hydra.sweep.dir, hydra.sweeper.params, "
+                "hydra/launcher and hydra.launcher, hydra.searchpath, hydra.job.env_set and hydra.job.name, "
+                "hydra/callbacks and hydra.callbacks, hydra/job_logging, hydra/hydra_logging and hydra.verbose"
+            )

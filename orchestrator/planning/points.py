@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator import columns
+from orchestrator import columns, limits
 from orchestrator.errors import UsageError, did_you_mean
 from orchestrator.files import checked
 from orchestrator.planning import schema
@@ -194,8 +193,8 @@ def check_execution(execution: Json) -> None:
     _parallel(execution["parallel"])
     _positive("execution.timeout_s", execution["timeout_s"])
     limit = execution.get("memory_limit_gib")
-    if limit is not None and not limit > 0:
-        raise UsageError(f"execution.memory_limit_gib={limit}: it must be more than 0")
+    if limit is not None and not 0 < limit <= limits.GIB:
+        raise UsageError(f"execution.memory_limit_gib={limit}: it must be more than 0, and at most {limits.GIB}")
     if execution["disk_reserve_mib"] < 0:
         raise UsageError(f"execution.disk_reserve_mib={execution['disk_reserve_mib']}: it must be at least 0")
     if execution["retries"] < 0:
@@ -291,8 +290,8 @@ def _rounds(value: int) -> int:
 
 
 def _positive(key: str, value: float) -> float:
-    if not 0 < value < math.inf:
-        raise UsageError(f"{key}={value}: it must be more than 0 seconds, and a number")
+    if not 0 < value <= limits.SECONDS:
+        raise UsageError(f"{key}={value}: it must be more than 0 seconds, and at most {limits.SECONDS:.0f}, a year")
     return float(value)
 
 

@@ -6,6 +6,7 @@ What a suite says about a model is data (`Model`); what it means for a job is in
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -186,6 +187,9 @@ def _read_model(name: str, entry: Json, where: str, known: set[str]) -> Model:
     sizes = [size for size in dataclasses.astuple(model.batch_size) if size is not None]
     if min([*sizes, model.divisor, model.sequence_length or 1]) < 1:
         raise UsageError(f"{where}: batch_size, divisor and sequence_length must be at least 1")
+    for key, tolerance in model.tolerance.items():
+        if not 0 <= tolerance < math.inf:
+            raise UsageError(f"{where}.tolerance.{key}={tolerance}: it must be a number, and at least 0")
     return model
 
 

@@ -68,7 +68,7 @@ def run_job(folder: str, job_id: str, *, reraise: bool = False) -> None:
     store = SweepFolder(folder)
     job = store.read_job(job_id)
     started, clock = time.time(), time.monotonic()  # the one may be set back meanwhile
-    cache = _hold(store.cache(job.family))
+    held = [(folder, _hold(folder)) for folder in (store.job(job.id), store.cache(job.family))]
     seen = _Seen()
     if why := os.environ.pop(BY_EXEC, ""):
         seen.facts["notes"] = [f"started by exec, not as a fork: {why}"]
@@ -82,8 +82,8 @@ def run_job(folder: str, job_id: str, *, reraise: bool = False) -> None:
             failure = Failure(kind=kind, phase=seen.phase, message=outcome.reason)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the process border
         status, failure = classify(error, seen.phase, job.compiler.name, training=trains(job.workload.mode))
-        if cache is not None and _was_removed(store.cache(job.family), cache):
-            message = f"its compile cache {store.cache(job.family)} was removed while it ran ({failure.message})"
+        if removed := [str(folder) for folder, now in held if now is not None and _was_removed(folder, now)]:
+            message = f"{' and '.join(removed)} was removed while it ran ({failure.message})"
             status, failure = INFRASTRUCTURE, replace(failure, kind=INFRASTRUCTURE, message=message)
         raised = error if reraise else None
         if not reraise:
