@@ -34,6 +34,7 @@ OF_A_JOB = frozenset(
 )
 """Set for a job: folders of its own, its share of the cores while it compiles. They tell nothing about a machine."""
 
+THROTTLED = (("throttled_usec", 1e-6), ("throttled_time", 1e-9))
 OWN_GROUPS, GROUPS, CPUS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"), Path("/sys/devices/system/cpu")
 GROUP_MEMORY = (
     ("memory.max", "memory.current", "inactive_file"),
@@ -243,6 +244,19 @@ def _quotas() -> list[float]:
             if quota > 0:  # version 1 says -1 for none
                 found.append(quota / period)
     return found
+
+
+def throttled_s() -> float | None:
+    """Return the seconds for which a CPU quota has stopped a control group around this process; None without one.
+
+    `cpu.stat` (cgroups(7)): `throttled_usec` of version 2, `throttled_time` of version 1, in nanoseconds, of all CPUs.
+    """
+    found = []
+    for group in _groups("cpu"):
+        with contextlib.suppress(OSError, ValueError):
+            seen = dict(line.split() for line in (group / "cpu.stat").read_text().splitlines())
+            found += [int(seen[key]) * unit for key, unit in THROTTLED if key in seen]
+    return max(found, default=None)
 
 
 def available_memory() -> int:

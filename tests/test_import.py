@@ -193,6 +193,12 @@ def test_rows_that_stand_twice_and_a_last_line_that_was_cut(folder: Path) -> Non
     assert made.summary.rows[-1]["speedup"] == 1.5
 
 
+@pytest.mark.parametrize("size", ["2.5", "99999999999999999999", "-1", "1e400"])
+def test_what_is_no_batch_size_is_refused_and_none_is_made_up(folder: Path, size: str) -> None:
+    (folder / ACCURACY).write_text(f"dev,name,batch_size,accuracy\ncuda,A,{size},pass\n")
+    assert f"line 2: batch_size '{size}' is no batch size" in rejected(folder)
+
+
 def test_a_failed_row_without_batch_size_belongs_to_its_model(folder: Path) -> None:
     for compiler, line in (("inductor", "cuda,Bert,8,1.5,10.0"), ("aot_eager", "cuda,Bert,0,0.000000,0.000000")):
         (folder / PERFORMANCE.replace("inductor", compiler)).write_text(

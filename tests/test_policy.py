@@ -281,6 +281,22 @@ def test_cores_are_physical_and_those_that_affinity_and_quota_leave(
     assert system.cores() == expected
 
 
+@pytest.mark.parametrize(
+    ("own", "files", "expected"),
+    [
+        ("0::/\n", {}, None),
+        ("0::/\n", {"groups/cpu.stat": "nr_throttled 3\nthrottled_usec 2500000\n"}, 2.5),
+        ("0::/a\n", {"groups/cpu.stat": "throttled_usec 0\n", "groups/a/cpu.stat": "throttled_usec 500000\n"}, 0.5),
+        ("1:cpu:/\n", {"groups/cpu/cpu.stat": "nr_throttled 3\nthrottled_time 1500000000\n"}, 1.5),
+    ],
+)
+def test_what_a_quota_took_is_read_from_the_control_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str, files: dict[str, str], expected: float | None
+) -> None:
+    machine(tmp_path, monkeypatch, own, files)
+    assert system.throttled_s() == expected
+
+
 def test_memory_is_what_the_control_group_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     everything = system.available_memory()
     group = {"memory.max": "1000", "memory.current": "700", "memory.stat": "anon 1\ninactive_file 200\n"}

@@ -97,8 +97,8 @@ def _burn(seconds: float) -> None:
 def test_reasons_name_figure_and_threshold() -> None:
     quiet = {"foreign_cores": 0.01, "stolen_cores": 0.0, "switches_per_s": 33.0, "relative_iqr": 0.03}
     assert noise.reasons(quiet) == []
-    noisy = {"foreign_cores": 0.5, "stolen_cores": 0.2, "switches_per_s": 167.0, "relative_iqr": 0.25}
-    assert [reason.split(" (over ")[1] for reason in noise.reasons(noisy)] == ["0.1)", "0.05)", "100)", "10%)"]
+    noisy = {"foreign_cores": 0.5, "stolen_cores": 0.2, "switches_per_s": 167.0, "relative_iqr": 0.25, "throttled": 0.3}
+    assert [reason.split(" (over ")[1] for reason in noise.reasons(noisy)] == ["0.1)", "0.05)", "100)", "1%)", "10%)"]
 
 
 def test_relative_iqr_of_known_values() -> None:

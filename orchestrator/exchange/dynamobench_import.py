@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from orchestrator import limits
 from orchestrator.errors import UsageError
 from orchestrator.exchange.dynamobench import COMPILERS, COUNTERS, GB, status_of
 from orchestrator.exchange.dynamobench_files import CsvLine, Source, outcome_of
@@ -227,8 +228,15 @@ def _model(source: Source, line: CsvLine) -> tuple[str, ...]:
 
 
 def _batch_size(line: CsvLine) -> int:
+    """Return a row's batch size; 0, as of rows of failures, for none. Raises UsageError for what is no batch size."""
     size = line.number_of("batch_size")
-    return int(size) if size is not None and size > 0 else 0
+    if size is None and not any(c.isdigit() for c in line.text("batch_size")):
+        return 0
+    if size is None or not 0 <= size < limits.WORD or size != int(size):
+        raise UsageError(
+            f"line {line.number}: batch_size '{line.text('batch_size')[:40]}' is no batch size: mend the file"
+        )
+    return int(size)
 
 
 def eager_latency(line: CsvLine) -> float | None:

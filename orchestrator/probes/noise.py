@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.probes import gpu
+from orchestrator.system import throttled_s
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +23,7 @@ FOREIGN_CORES = 0.1  # cores' worth of CPU that others used meanwhile
 STOLEN_CORES = 0.05  # cores' worth of CPU that the hypervisor gave to others
 SWITCHES_PER_S = 100.0  # involuntary; per call of 150 ms 5 on a quiet machine, 75 beside one busy neighbour
 BUSY_PERCENT = 80.0  # of the time a kernel is at work: a GPU that waits more than this leaves waits for the CPU
+THROTTLED = 0.01  # of the time: stopped because a CPU quota was used up (`nr_throttled`)
 RELATIVE_IQR = 0.10  # spread of the steady-state samples; pyperf calls a benchmark unstable from here on
 
 QUIET_S = 0.25  # /proc/stat counts in 10 ms: a quarter of a second tells 0.04 cores
@@ -36,6 +38,7 @@ class _Reading:
     busy: float  # CPU seconds of the machine
     stolen: float  # CPU seconds
     switches: int
+    throttled: float | None  # s, None where there is no quota
 
 
 class NoiseProbe:
@@ -63,6 +66,9 @@ class NoiseProbe:
             "foreign_cores": max(end.busy - self._start.busy - own, 0.0) / wall,
             "stolen_cores": (end.stolen - self._start.stolen) / wall,
             "switches_per_s": (end.switches - self._start.switches) / wall,
+            "throttled": None
+            if end.throttled is None or self._start.throttled is None
+            else (end.throttled - self._start.throttled) / wall,
             "iterations": iterations,
             "relative_iqr": relative_iqr(latencies),
             "load_average": os.getloadavg()[0],
@@ -96,6 +102,9 @@ def _cpu_reasons(figures: dict[str, Any]) -> list[str]:
     switches = figures["switches_per_s"]
     if switches > SWITCHES_PER_S:
         found.append(f"{switches:.0f} involuntary context switches a second (over {SWITCHES_PER_S:.0f})")
+    throttled = figures.get("throttled")
+    if throttled is not None and throttled > THROTTLED:
+        found.append(f"a CPU quota stopped it for {throttled:.0%} of the time (over {THROTTLED:.0%})")
     return found
 
 
@@ -165,11 +174,11 @@ def _read() -> _Reading:
     switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
     stat = Path("/proc/stat")
     if not stat.exists():
-        return _Reading(time.monotonic(), own, own, 0.0, switches)
+        return _Reading(time.monotonic(), own, own, 0.0, switches, throttled_s())
     user, nice, system, _idle, _iowait, irq, softirq, steal = (
         int(word) / _TICK for word in stat.read_text().split("\n", 1)[0].split()[1:9]
     )
-    return _Reading(time.monotonic(), own, user + nice + system + irq + softirq, steal, switches)
+    return _Reading(time.monotonic(), own, user + nice + system + irq + softirq, steal, switches, throttled_s())
 
 
 def _pressure() -> float | None:
