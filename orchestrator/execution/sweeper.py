@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -40,6 +41,8 @@ from orchestrator.records import INFRASTRUCTURE, NOT_RUN, JobResult
 from orchestrator.store import JobGraph, Sweep, SweepFolder, check_header_size, find_sweep
 
 OUTPUTS = Path("outputs")
+SILENT_POINTS = 2000
+"""More grid points take long enough to compose that it is said."""
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
 
@@ -118,6 +121,8 @@ class GraphSweeper(Sweeper):
         reader = PointReader()
         composer = Composer(self._loader, self._config)
         overrides = self._grid(arguments)
+        if len(overrides) > SILENT_POINTS:
+            print(f"Composing {len(overrides):,} grid points, at about 1,000 a second", file=sys.stderr)
         confs = [composer.point(own) for own in overrides]
         points = [reader.read(conf) for conf in confs]
         known = self._known_names(confs, points)
