@@ -42,6 +42,7 @@ VERBS = {
         "write a sweep for other tools (dynamobench, hud, mlflow, parquet, plots), or as a suite (batch_sizes)",
     ),
     "import": ("orchestrator.cli.imports", "read results of other tools into a sweep folder: dynamobench"),
+    "merge": ("orchestrator.cli.merge", "join the folders of a sweep that was run in parts (shard=1/3, ...)"),
 }
 """verb -> (module whose main(argv) it is, what it does)."""
 
@@ -280,7 +281,11 @@ def _sweep(hydra: Hydra, asked: Namespace, arguments: Sequence[str]) -> int:
     sweeper.argv = arguments
     assert sweeper.config is not None
     planned = sweeper.plan(as_written(sweeper.config.hydra.overrides.task))
-    show(plan(planned.graph, shown(planned.folder), planned.dry_run))
+    show(plan(planned.own, shown(planned.folder), planned.dry_run))
+    if planned.header.shard:
+        which, of = planned.header.shard
+        print(f"  shard         {which} of {of}: {len(planned.own.jobs)} of {len(planned.graph.jobs)} jobs")
+        print(f"  afterwards    python -m orchestrator merge FOLDER FOLDER ..., of all {of} shards")
     if planned.dry_run:
         return OK
     planned.write()

@@ -46,6 +46,7 @@ from orchestrator.validity import (
     check_header,
     check_id,
     check_job,
+    check_parts,
     check_plugin,
     check_result,
     check_workload,
@@ -68,6 +69,13 @@ class JobGraph:
     jobs: tuple[JobSpec, ...]
 
 
+def own_jobs(graph: JobGraph, sweep: Sweep) -> JobGraph:
+    """Return the jobs that are run in this folder: all, or those of its part."""
+    if not sweep.shard:
+        return graph
+    return JobGraph(tuple(job for job, part in zip(graph.jobs, sweep.parts, strict=True) if part == sweep.shard[0]))
+
+
 def was_imported(argv: Sequence[str]) -> bool:
     """Return whether a sweep's command line is one that read another tool's results."""
     return tuple(argv[:1]) == ("import",)
@@ -84,6 +92,8 @@ class Sweep:
     environment: Any = field(default_factory=dict)
     origin: str | None = None  # the folder of the sweep that this one reruns, or what it was imported from
     grid: tuple[tuple[str, ...], ...] = ()  # the overrides of each grid point, single values; () where it was imported
+    shard: tuple[int, ...] = ()  # (2, 3): the second of three parts is run in this folder; (): all is
+    parts: tuple[int, ...] = ()  # the part of each job, in plan order; () without a shard
 
     @property
     def imported(self) -> bool:
@@ -206,6 +216,7 @@ class SweepFolder:
         try:
             sweep = from_json(Sweep, data)
             check_header(sweep.points, sweep.grid, sweep.environment, sweep.created)
+            check_parts(sweep.shard, sweep.parts)
             return sweep
         except ValueError as error:
             raise UsageError(f"{self.sweep_file} is damaged: {error}") from error

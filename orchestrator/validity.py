@@ -146,6 +146,15 @@ def check_header(points: Sequence[Any], grid: Sequence[Sequence[str]], environme
     check_time(created)
 
 
+def check_parts(shard: Sequence[int], parts: Sequence[int]) -> None:
+    """Check which part of its plan a folder has: () for all, or (which, of how many), one of which each job is in."""
+    fine = (
+        not parts if not shard else len(shard) == 2 and shard[0] in parts and 1 <= min(parts) <= max(parts) <= shard[1]
+    )
+    if not fine:
+        raise ValueError(f"it is part {list(shard)[:2]} of a plan that has no such part")
+
+
 def check_result(result: JobResult) -> JobResult:
     """Return a result whose times are dates, and whose message fits a table."""
     check_time(result.started)

@@ -88,6 +88,7 @@ OF_VERBS = {
     "show": ("show", "latest"),
     "history": ("history",),
     "export": ("export", "dynamobench", "csv"),
+    "merge": ("merge", "latest", "latest~1", "--into", "outputs/1/{}"),
     "import": ("import", "dynamobench", str(GOLDEN), "--into", "outputs/1/{}"),
 }
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import given, settings
 from support.points import MACHINE, execution, needs, point, short, suite
 
 from orchestrator import system
@@ -401,15 +405,35 @@ def test_shards_hold_every_job_once_and_no_edge_leaves_one() -> None:
 @pytest.mark.parametrize("text", ["6/5", "0/5", "2", "a/b", "2/0", "-1/2"])
 def test_a_shard_that_is_not_one(text: str) -> None:
     with pytest.raises(UsageError, match=f"shard={text}"):
-        by_hand(plan([point()], MACHINE), text)
+        by_hand(graph := plan([point()], MACHINE), text, graph)
 
 
 def test_shard_by_hand() -> None:
     graph = plan([point()], MACHINE)
-    first, second = by_hand(graph, "1/2"), by_hand(graph, "2/2")
-    assert {job.workload.model for job in first.jobs} | {job.workload.model for job in second.jobs} == {"Bert", "T5"}
+    (first, parts), (second, same) = (by_hand(graph, shard, graph) for shard in ("1/2", "2/2"))
+    assert (first, second, parts) == ((1, 2), (2, 2), same)
+    assert {(job.workload.model, part) for job, part in zip(graph.jobs, parts, strict=True)} in (
+        {("Bert", 1), ("T5", 2)},
+        {("Bert", 2), ("T5", 1)},
+    )
     with pytest.raises(UsageError, match="shard=3/3 is empty: this sweep has 2 workloads"):
-        by_hand(graph, "3/3")
+        by_hand(graph, "3/3", graph)
+
+
+@given(machines=st.lists(st.tuples(st.integers(1, 65), st.integers(0, 2)), min_size=2, max_size=5), seed=st.integers())
+@settings(max_examples=20, deadline=None)
+def test_of_any_machines_the_parts_are_a_partition(machines: list[tuple[int, int]], seed: int) -> None:
+    """Each machine plans for itself, with its own threads and devices, and runs one part."""
+    draw = random.Random(seed)
+    catalog = {f"model{index}": {"params_m": draw.uniform(1, 900)} for index in range(12)}
+    points = [point(compiler, suite=suite(catalog)) for compiler in ("eager", "inductor")]
+    nobodys = plan([replace(one, device="cpu", threads=1) for one in points], MACHINE)
+    found: list[str] = []
+    for number, (cores, gpus) in enumerate(machines, 1):
+        graph = plan(points, Machine(cores=cores, cuda_devices=gpus))
+        (which, _), parts = by_hand(graph, f"{number}/{len(machines)}", nobodys)
+        found += {job.workload.model for job, part in zip(graph.jobs, parts, strict=True) if part == which}
+    assert sorted(found) == sorted(catalog)
 
 
 # -- cost, machine, provenance, resume

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from orchestrator.cli import output
 from orchestrator.errors import UsageError, printable
 from orchestrator.records import HARMLESS
-from orchestrator.store import JobGraph, SweepFolder, new_folder
+from orchestrator.store import JobGraph, SweepFolder, new_folder, own_jobs
 from orchestrator.words import some
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _plan(asked: argparse.Namespace) -> _Replay:
     results = load(folder)
     if results.sweep.imported:
         raise UsageError(f"{folder} was imported: its runs were made elsewhere, there is nothing to run again")
-    whole = JobGraph(tuple(outcome.job for outcome in results.outcomes))
+    whole = own_jobs(JobGraph(tuple(outcome.job for outcome in results.outcomes)), results.sweep)
     alone = replay.named(whole.jobs, job or asked.job) if job or asked.job else None
     _check(asked, alone, job)
     here = provenance.environment(machine.detect())
@@ -181,6 +181,8 @@ def _write(replay: _Replay, root: Path, argv: Sequence[str]) -> SweepFolder:
         created=time.time(),
         environment={**replay.environment, "conf": old.sweep.environment.get("conf", {})},
         origin=str(old.folder),
+        shard=(),
+        parts=(),
     )
     try:
         folder = new_folder(root.absolute() / time.strftime("%Y-%m-%d") / time.strftime("%H-%M-%S"))

@@ -22,7 +22,7 @@ from orchestrator.planning.resume import Asked, with_execution
 from orchestrator.planning.trust import would_run
 from orchestrator.records import NOT_NEEDED, NOT_RUN
 from orchestrator.results.load import figure, load
-from orchestrator.store import JobGraph, Sweep, SweepFolder
+from orchestrator.store import JobGraph, Sweep, SweepFolder, own_jobs
 from orchestrator.views.commands import shown
 from orchestrator.views.document import show
 from orchestrator.views.layout import console, plain
@@ -125,9 +125,10 @@ def resume(folder: SweepFolder, asked: Asked, trusted: bool) -> int:
     results = load(folder)
     graph = JobGraph(tuple(outcome.job for outcome in results.outcomes))
     sweep, graph = with_execution(results.sweep, graph, asked.execution, asked.settings)
-    show(plan(graph, shown(folder), asked.dry_run))
-    standing = standing_results(folder, graph.jobs)
-    pending = JobGraph(tuple(job for job in graph.jobs if job.id not in standing))
+    own = own_jobs(graph, sweep)
+    show(plan(own, shown(folder), asked.dry_run))
+    standing = standing_results(folder, own.jobs)
+    pending = JobGraph(tuple(job for job in own.jobs if job.id not in standing))
     known = {outcome.job.id for outcome in results.outcomes if outcome.status == NOT_NEEDED}
     to_run = sum(job.id not in known for job in pending.jobs)
     console().print(f"  to run        {to_run} of these; the others have a result")
@@ -142,11 +143,11 @@ def resume(folder: SweepFolder, asked: Asked, trusted: bool) -> int:
         return 0
     allow(folder, theirs, trusted)
     if asked.execution or asked.settings:
-        own = is_own(folder)
+        mine = is_own(folder)
         try:
             folder.write_plan(sweep, graph)
         except OSError as error:
             raise UsageError(f"the sweep folder {folder} cannot be written: {error}") from error
-        if own:
+        if mine:
             claim(folder)
     return run_and_finish(folder, lambda: run_stored(folder, pending, settings))

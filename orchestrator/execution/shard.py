@@ -14,7 +14,7 @@ from orchestrator.execution.scheduler import Scheduler
 from orchestrator.execution.scratch import drop_caches
 from orchestrator.execution.settings import Settings
 from orchestrator.planning.shards import cut
-from orchestrator.store import SweepFolder
+from orchestrator.store import SweepFolder, own_jobs
 
 
 def run_shard(
@@ -35,7 +35,8 @@ def run_shard(
         raise UsageError(f"there is no shard {shard} of {of}")
     store = SweepFolder(folder)
     store.check()
-    shards = [store.read_graph().jobs] if of == 1 else cut(store.read_graph(), of)
+    graph = own_jobs(store.read_graph(), store.read_sweep())
+    shards = [graph.jobs] if of == 1 else cut(graph, of)
     jobs = [job for job in shards[shard] if job.id not in leave]
     run = orphans.of_run(folder, shard, of)
     with locked(store, shard, of):

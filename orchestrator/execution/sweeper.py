@@ -38,7 +38,7 @@ from orchestrator.planning.resume import expect_same
 from orchestrator.planning.selection import check_values
 from orchestrator.planning.shards import by_hand
 from orchestrator.records import INFRASTRUCTURE, NOT_RUN, JobResult
-from orchestrator.store import JobGraph, Sweep, SweepFolder, check_header_size, find_sweep
+from orchestrator.store import JobGraph, Sweep, SweepFolder, check_header_size, find_sweep, own_jobs
 
 OUTPUTS = Path("outputs")
 SILENT_POINTS = 2000
@@ -59,7 +59,12 @@ class PlannedSweep:
 
     def pending(self) -> JobGraph:
         """Return the jobs that have no valid result yet: all of them, unless the sweep is resumed."""
-        return JobGraph(tuple(job for job in self.graph.jobs if not self._has_result(job.id)))
+        return JobGraph(tuple(job for job in self.own.jobs if not self._has_result(job.id)))
+
+    @property
+    def own(self) -> JobGraph:
+        """The jobs that are run here: with shard= those of its part."""
+        return own_jobs(self.graph, self.header)
 
     def _has_result(self, job_id: str) -> bool:
         result = self.folder.read_result(job_id)
@@ -129,8 +134,11 @@ class GraphSweeper(Sweeper):
         for rules in {id(point.exclude): point.exclude for point in points}.values():
             check_values(rules, known)
         graph = plan(points, here)
+        shard: tuple[int, ...] = ()
+        parts: tuple[int, ...] = ()
         if self._config.shard is not None:
-            graph = by_hand(graph, self._config.shard)
+            nobodys = [replace(point, device="cpu", threads=1) for point in points]
+            shard, parts = by_hand(graph, self._config.shard, plan(nobodys, here))
         header = Sweep(
             argv=tuple(self.argv),
             overrides=tuple(arguments),
@@ -138,11 +146,15 @@ class GraphSweeper(Sweeper):
             created=time.time(),
             environment=provenance.environment(here),
             grid=tuple(overrides),
+            shard=shard,
+            parts=parts,
         )
         check_header_size(header)
         folder, old = self._folder()
         if old is not None:
             expect_same(folder, graph)
+            if (shard, parts) != (old.shard, old.parts):
+                raise UsageError(f"{folder} is another part of this plan: say shard= as then, or not at all")
             # execution.* may be new: it changes no figure
             header = replace(old, points=header.points, grid=header.grid)
         return PlannedSweep(folder, graph, header, self._conf_folders(), bool(self._config.dry_run), old is not None)

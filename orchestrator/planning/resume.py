@@ -95,23 +95,28 @@ def with_execution(
 
 def expect_same(folder: SweepFolder, graph: JobGraph) -> None:
     """Raise UsageError, saying what differs, when `graph` does not have the jobs of the plan in the folder."""
-    stored = {job.id: job for job in folder.read_graph().jobs}
-    asked = {job.id: job for job in graph.jobs}
-    gone = [job for key, job in stored.items() if key not in asked]
-    new = [job for key, job in asked.items() if key not in stored]
+    if different := what_differs(folder.read_graph(), graph, "its stored plan", "this command"):
+        raise UsageError(
+            f"this command is not the sweep that {folder} holds: {different} "
+            f"'resume={folder.name}' alone repeats the command of that sweep"
+        )
+
+
+def what_differs(stored: JobGraph, asked: JobGraph, one: str = "the one", other: str = "the other") -> str:
+    """Return in words which jobs only `one` of two plans has, and what of them changed; "" for the same jobs."""
+    here, there = ({job.id: job for job in graph.jobs} for graph in (stored, asked))
+    gone = [job for key, job in here.items() if key not in there]
+    new = [job for key, job in there.items() if key not in here]
     if not gone and not new:
-        return
+        return ""
     counts = [
         f"{plural(len(jobs), 'job')} only in {where}, such as '{jobs[0].title}'"
-        for where, jobs in (("its stored plan", gone), ("this command", new))
+        for where, jobs in ((one, gone), (other, new))
         if jobs
     ]
     changes = sorted(set(_changes(gone, new)))
     changed = f" What changed: {', '.join(changes[:LISTED])}." if changes else ""
-    raise UsageError(
-        f"this command is not the sweep that {folder} holds: {'; '.join(counts)}.{changed} "
-        f"'resume={folder.name}' alone repeats the command of that sweep"
-    )
+    return f"{'; '.join(counts)}.{changed}"
 
 
 def _changes(gone: list[JobSpec], new: list[JobSpec]) -> Iterator[str]:

@@ -2,12 +2,15 @@
 
 The cut goes along workloads: what is compared (all compilers, all rounds, eager and reference) runs on one machine,
 and no edge of the graph leaves its shard.
+
+`shard=2/3` is cut on each machine anew, so that cut depends on nothing of the machine: not on its threads, nor on what
+"auto" is there. Each folder holds the whole plan, and which part of it is its own; the verb `merge` joins them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from orchestrator.errors import UsageError
 from orchestrator.records import JobSpec, Workload
@@ -26,6 +29,12 @@ def comparison(workload: Workload) -> Unit:
     """
     w = workload
     return (w.suite, w.model, w.mode.name, w.dtype, w.device, w.sequence_length, w.seed, w.threads)
+
+
+def anywhere(workload: Workload) -> Unit:
+    """Return what of `comparison` is the same on every machine, as texts, which have an order."""
+    w = workload
+    return tuple(map(str, (w.suite, w.model, w.mode.name, w.dtype, w.sequence_length, w.seed)))
 
 
 def cut(graph: JobGraph, of: int) -> list[tuple[JobSpec, ...]]:
@@ -52,8 +61,12 @@ def cost(jobs: Sequence[JobSpec]) -> float:
     return sum(job.cost_s for job in jobs if job.verdict is None)
 
 
-def by_hand(graph: JobGraph, shard: str) -> JobGraph:
-    """Return the part of the graph that `shard` names: "2/5" is the second of five. Raises UsageError."""
+def by_hand(graph: JobGraph, shard: str, nominal: JobGraph) -> tuple[tuple[int, int], tuple[int, ...]]:
+    """Return which part `shard` names ("2/5" is the second of five: 2, 5), and the part of each job, in plan order.
+
+    `nominal`: the plan of a machine that is nobody's, whose costs are the same everywhere. Of any machines that plan
+    the same models, the parts are a partition of them. Raises UsageError.
+    """
     match = re.fullmatch(r"\s*(\d{1,9})\s*/\s*(\d{1,9})\s*", shard)
     if match is None:
         raise UsageError(f"shard={shard}: write <which>/<of how many>, as in shard=2/5")
@@ -62,8 +75,24 @@ def by_hand(graph: JobGraph, shard: str) -> JobGraph:
         raise UsageError(f"shard={shard}: the first number goes from 1 to the second, as in shard=1/5 ... shard=5/5")
     if of > MOST_SHARDS:
         raise UsageError(f"shard={shard}: there are {MOST_SHARDS:,} shards at most")
-    jobs = cut(graph, of)[which - 1]
-    if not jobs:
-        count = len({comparison(job.workload) for job in graph.jobs})
-        raise UsageError(f"shard={shard} is empty: this sweep has {count} workloads, which is the most shards it fills")
-    return JobGraph(jobs)
+    costs: dict[Unit, float] = {anywhere(job.workload): 0.0 for job in graph.jobs}
+    for job in nominal.jobs:
+        unit = anywhere(job.workload)
+        costs[unit] = costs.get(unit, 0.0) + cost([job])
+    part_of = _balanced(costs, of)
+    parts = tuple(part_of[anywhere(job.workload)] + 1 for job in graph.jobs)
+    if which not in parts:
+        raise UsageError(
+            f"shard={shard} is empty: this sweep has {len(costs)} workloads, which is the most shards it fills"
+        )
+    return (which, of), parts
+
+
+def _balanced(costs: Mapping[Unit, float], of: int) -> dict[Unit, int]:
+    """Return the shard of each unit: the dearest first, always to the shard with the least so far."""
+    loads = [0.0] * of
+    found: dict[Unit, int] = {}
+    for unit in sorted(costs, key=lambda unit: (-costs[unit], unit)):
+        found[unit] = loads.index(min(loads))
+        loads[found[unit]] += costs[unit]
+    return found

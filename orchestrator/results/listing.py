@@ -14,7 +14,7 @@ from orchestrator.errors import UsageError
 from orchestrator.execution.lock import holder
 from orchestrator.records import HARMLESS, NOT_RUN, REFERENCE_MEASURE, STATUSES, JobSpec
 from orchestrator.results.load import one_line
-from orchestrator.store import JobGraph, Sweep, SweepFolder
+from orchestrator.store import JobGraph, Sweep, SweepFolder, own_jobs
 
 RUNNING, FINISHED, INCOMPLETE, DAMAGED = "running", "finished", "incomplete", "damaged"
 COLUMNS = (
@@ -132,7 +132,7 @@ def look(path: Path) -> Listed:
 def of(folder: SweepFolder, sweep: Sweep, graph: JobGraph, statuses: Counter[str] | None = None) -> Listed:
     """Return how far a sweep that was read has come. statuses: those of its jobs, if they are known."""
     if statuses is None:
-        statuses = Counter(status(folder, job) for job in graph.jobs)
+        statuses = Counter(status(folder, job) for job in own_jobs(graph, sweep).jobs)
     running = holder(folder)
     left = statuses[NOT_RUN]
     asked = [job for job in graph.jobs if job.measure.name != REFERENCE_MEASURE]

@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
+import itertools
 import typing
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from orchestrator.errors import ESCAPES, printable
+from orchestrator.errors import ESCAPES, UsageError, printable
 from orchestrator.records import NOT_RUN, STATUSES, JobResult, JobSpec
-from orchestrator.store import Sweep, SweepFolder, Unreadable
+from orchestrator.store import JobGraph, Sweep, SweepFolder, Unreadable
 
 Derived = TypeVar("Derived")
 GIVEN = "given"
@@ -24,6 +25,7 @@ SMALLEST, LARGEST = 1e-15, 1e18
 @dataclass(frozen=True)
 class JobOutcome:
     """One planned job and its result. `result` is None when there is none that can be read; `reason` is one line.
+    elsewhere: another part of the plan runs it, in another folder.
 
     `derived` keeps figures that were computed from the result, and the "baseline": the outcome of its eager job.
     """
@@ -32,6 +34,7 @@ class JobOutcome:
     status: str
     reason: str
     result: JobResult | None
+    elsewhere: bool = False
     derived: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
@@ -62,9 +65,27 @@ def load(folder: SweepFolder, wanted: Callable[[JobSpec], bool] = lambda job: Tr
     Raises UsageError when the folder is not a sweep or its plan is damaged.
     """
     sweep = folder.read_sweep()
+    return SweepResults(folder, sweep, outcomes(folder, sweep, folder.read_graph(), wanted))
+
+
+def outcomes(
+    folder: SweepFolder, sweep: Sweep, graph: JobGraph, wanted: Callable[[JobSpec], bool] = lambda job: True
+) -> tuple[JobOutcome, ...]:
+    """Return what became of the jobs of a plan that are `wanted`; of another shard's that it is in another folder.
+
+    Raises UsageError where the header does not have the plan's shards.
+    """
+    if sweep.shard and len(sweep.parts) != len(graph.jobs):
+        raise UsageError(f"{folder.sweep_file} is damaged: it has the shards of {len(sweep.parts)} jobs")
+    own = sweep.shard[:1]
     with uncollected():
-        jobs = filter(wanted, folder.read_graph().jobs)
-        return SweepResults(folder, sweep, tuple(outcome(job, folder.read_result(job.id)) for job in jobs))
+        return tuple(
+            outcome(job, folder.read_result(job.id))
+            if part in own or not own
+            else JobOutcome(job, NOT_RUN, f"in shard {part}/{sweep.shard[1]}", None, elsewhere=True)
+            for job, part in zip(graph.jobs, sweep.parts or itertools.repeat(0), strict=False)
+            if wanted(job)
+        )
 
 
 @contextlib.contextmanager

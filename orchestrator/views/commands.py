@@ -25,6 +25,8 @@ def next_command(results: SweepResults) -> str:
 
     unfinished = [outcome for outcome in results.outcomes if outcome.status in (NOT_RUN, INFRASTRUCTURE)]
     place = shown(results.folder)
+    if unfinished and all(outcome.elsewhere for outcome in unfinished):
+        return f"python -m orchestrator merge {shlex.quote(place)} FOLDER ..."
     if unfinished and not results.sweep.imported:
         return f"python -m orchestrator {shlex.quote(f'resume={value(place)}')}"
     return f"python -m orchestrator report {shlex.quote(place)} --md"

@@ -15,7 +15,7 @@ from orchestrator.records import HARMLESS, NOT_RUN, JobSpec
 from orchestrator.results import configuration, listing
 from orchestrator.results.configuration import literal
 from orchestrator.results.listing import RUNNING, Listed
-from orchestrator.results.load import JobOutcome, SweepResults, items, outcome, uncollected
+from orchestrator.results.load import JobOutcome, SweepResults, items, outcome, outcomes
 from orchestrator.results.performance import measured
 from orchestrator.results.tables import Table
 from orchestrator.store import JobGraph, Sweep, SweepFolder
@@ -36,10 +36,9 @@ LISTED_JOBS = (
 
 def read(folder: SweepFolder, sweep: Sweep, graph: JobGraph) -> tuple[SweepResults, Listed]:
     """Read all that is shown of a sweep."""
-    with uncollected():
-        outcomes = tuple(outcome(job, folder.read_result(job.id)) for job in graph.jobs)
-    listed = listing.of(folder, sweep, graph, Counter(found.status for found in outcomes))
-    return SweepResults(folder, sweep, outcomes), listed
+    found = outcomes(folder, sweep, graph)
+    listed = listing.of(folder, sweep, graph, Counter(one.status for one in found if not one.elsewhere))
+    return SweepResults(folder, sweep, found), listed
 
 
 def tables(results: SweepResults, listed: Listed, form: str) -> dict[str, Table]:

@@ -1,0 +1,51 @@
+"""In how many environments the rows of one sweep were measured: a launcher, or machines whose folders were joined."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from orchestrator.results.load import JobOutcome
+from orchestrator.words import plural, some
+
+OF_A_JOB = frozenset({"threads", "interop_threads", "variables", "gpu", "toolchain"})
+"""What a job's environment has that jobs of one machine differ in."""
+
+
+def mixed(outcomes: Sequence[JobOutcome]) -> Iterator[str]:
+    """Yield, where results come from several environments, how many, and in what each differs from the first.
+
+    A row whose figures come from several is named: its speed-up compares across them.
+    """
+    found: Counter[tuple[tuple[str, str], ...]] = Counter()
+    rows: dict[str, set[tuple[tuple[str, str], ...]]] = defaultdict(set)
+    titles: dict[str, str] = {}
+    for outcome in outcomes:
+        if outcome.result is not None and outcome.result.environment:
+            key = tuple(sorted(_flat(outcome.result.environment)))
+            found[key] += 1
+            workload = outcome.job.workload
+            name = f"{workload.model} {workload.mode.name} {workload.dtype} {workload.device}"
+            rows[name].add(key)
+            titles[name] = name
+    if len(found) < 2:
+        return
+    (first, count), *others = found.most_common()
+    yield f"Results come from {len(found)} environments, {plural(count, 'job')} from the first."
+    for other, jobs in others[:3]:
+        differs = [f"{key} {value}" for key, value in other if (key, value) not in first]
+        yield f"  {plural(jobs, 'job')} from another: {some(differs, 4)}"
+    across = [name for name, keys in rows.items() if len(keys) > 1]
+    if across:
+        yield f"! Compared across environments: {some(across, 3)}. Run all of a workload in one."
+
+
+def _flat(environment: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in environment.items():
+        if key in OF_A_JOB and not prefix:
+            continue
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", str(value)

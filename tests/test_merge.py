@@ -1,0 +1,74 @@
+"""A sweep in parts, and the verb that joins them: through the real command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from support.command import FAKES, orchestrator, run
+
+from orchestrator.store import SweepFolder
+
+SWEEP = (*FAKES, "suite=perceptrons", "compiler=identity", "measure=glance,accuracy", "rounds=2", "threads=1")
+
+
+def test_parts_that_are_joined_are_the_sweep_in_one(tmp_path: Path) -> None:
+    places = [f"hydra.sweep.dir=outputs/1/{name}" for name in ("first", "second", "whole")]
+    printed = run(tmp_path, *SWEEP, "shard=1/2", places[0])
+    assert "1 of 2: " in printed
+    assert "python -m orchestrator merge outputs/1/first FOLDER ..." in printed
+    run(tmp_path, *SWEEP, places[2])
+    whole = SweepFolder(tmp_path / "outputs/1/whole").read_graph()
+    assert SweepFolder(tmp_path / "outputs/1/first").read_graph() == whole
+    reasons = {row["reason"] for row in _jobs(tmp_path, "first") if row["status"] == "not_run"}
+    assert reasons == {"in shard 2/2"}
+
+    half = orchestrator(tmp_path, "merge", "outputs/1/first", "outputs/1/whole", "--into", "outputs/1/both")
+    assert "in several of them: those of the folder that is named first are kept" in half
+    run(tmp_path, *SWEEP, "shard=2/2", places[1])
+    printed = orchestrator(tmp_path, "merge", "outputs/1/first", "outputs/1/second", "--into", "outputs/1/joined")
+    assert "2 folders -> outputs/1/joined" in printed
+    joined = SweepFolder(tmp_path / "outputs/1/joined")
+    assert joined.read_graph() == whole
+    assert [(row["job"], row["status"]) for row in _jobs(tmp_path, "joined")] == [
+        (row["job"], row["status"]) for row in _jobs(tmp_path, "whole")
+    ]
+    assert not joined.read_sweep().shard
+    assert "0 of these" in orchestrator(tmp_path, "resume=outputs/1/joined", "dry_run=true")
+
+
+def test_what_one_part_lacks_is_run_by_the_resume_of_the_joined_folder(tmp_path: Path) -> None:
+    for part in "12":
+        run(tmp_path, *SWEEP, f"shard={part}/2", f"hydra.sweep.dir=outputs/1/{part}")
+    second = SweepFolder(tmp_path / "outputs/1/2")
+    lost = next(job for job in second.read_graph().jobs if second.read_status(job.id) == "pass" and not job.is_eager)
+    second.result_file(lost.id).unlink()
+    said = orchestrator(tmp_path, "merge", "outputs/1/1", "outputs/1/2", "--into", "outputs/1/3", code=1)
+    assert "no result in any of them: 1 job;" in said
+    run(tmp_path, *FAKES, "resume=outputs/1/3")
+    assert {row["status"] for row in _jobs(tmp_path, "3")} == {"pass"}
+
+
+def test_folders_of_other_plans_are_refused_with_what_differs(tmp_path: Path) -> None:
+    run(tmp_path, *SWEEP, "shard=1/2", "hydra.sweep.dir=outputs/1/1")
+    run(tmp_path, *SWEEP, "threads=2", "shard=2/2", "hydra.sweep.dir=outputs/1/2")
+    said = orchestrator(tmp_path, "merge", "outputs/1/1", "outputs/1/2", "--into", "outputs/1/3", code=2)
+    assert "workload.threads 1 -> 2" in said
+    assert not (tmp_path / "outputs/1/3").exists()
+    assert "name at least two" in orchestrator(tmp_path, "merge", "outputs/1/1", "outputs/1/1", code=2)
+
+
+def test_a_header_whose_shards_are_not_the_plans_is_damaged(tmp_path: Path) -> None:
+    run(tmp_path, *SWEEP, "shard=1/2", "hydra.sweep.dir=outputs/1/1")
+    file = tmp_path / "outputs/1/1/sweep.json"
+    header = json.loads(file.read_text())
+    for change in ({"shard": [3, 2]}, {"parts": header["parts"][1:]}, {"shard": [1]}, {"parts": []}):
+        file.write_text(json.dumps({**header, **change}))
+        assert "is damaged" in orchestrator(tmp_path, "report", "outputs/1/1", code=2), change
+
+
+def _jobs(tmp_path: Path, name: str) -> list[dict[str, str]]:
+    rows: list[dict[str, str]] = json.loads((tmp_path / "outputs/1" / name / "tables/jobs.json").read_text())["tables"][
+        "jobs"
+    ]
+    return rows
