@@ -73,6 +73,7 @@ _COLUMNS = (
         "inputs set back before each call, and a model that calls torch.compile itself, are no faults",
     ),
     text("disturbed", "evidence that something else used the machine; empty when it was quiet"),
+    number("other_cores", "cores' worth of CPU that other processes used meanwhile, the most of the rounds"),
     text("notes", "what must be known to read the figures: another way of starting, fallbacks, no CUDA graph, ..."),
     text("log", "log file, relative to the sweep folder"),
     text("accuracy_log", "log file of the accuracy job"),
@@ -179,6 +180,11 @@ _COLUMNS = (
     count("rounds", "rounds that passed", "higher"),
     count("rounds_planned", "rounds that were planned"),
     count("pairs", "eager and compiled samples timed next to each other, all rounds", "higher"),
+    duration("paired_eager_latency_ms", "speedup * paired_latency_ms: eager's step in the pairs"),
+    duration(
+        "paired_latency_ms",
+        "median of the pairs that the speed-up is of, median over rounds; where there are no pairs, latency_ms",
+    ),
     duration("eager_latency_ms", "median over rounds of the medians of the baseline jobs"),
     duration("latency_ms", "median over rounds of the medians of one step, steady state"),
     percent(
@@ -254,7 +260,8 @@ _COLUMNS = (
     count("compile_latency_warm_count", "rounds with a filled compile cache"),
     count("later_compilations", "compilations after the first call, until the end of the pairs; median", "lower"),
     duration("later_compile_s", "time in them, by dynamo's own records; not in the compile latency"),
-    count("break_even_iterations", "cold compile latency / (eager - compiled latency), where faster", "lower"),
+    count("break_even_iterations", "cold compile latency / (eager - compiled paired latency), where faster", "lower"),
+    duration("break_even_s", "break_even_iterations * paired_eager_latency_ms: after so much running it pays"),
     # memory
     _memory("eager_peak_memory_mib", "steady-state peak of the baseline's process, median over rounds"),
     _memory(

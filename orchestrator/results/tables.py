@@ -71,25 +71,25 @@ SPEED = (
         "rounds_planned",
         "pairs",
     ),
+    *("paired_eager_latency_ms", "paired_latency_ms"),
     *("eager_latency_ms", "latency_ms", "latency_spread_percent", "outliers", "samples", "clock_overhead_ms"),
     *GENERATION,
     *DEVICE,
     *("compile_latency_cold_s", "compile_latency_cold_count", "compile_latency_warm_s", "compile_latency_warm_count"),
     *("later_compilations", "later_compile_s"),
-    *("break_even_iterations", "eager_peak_memory_mib", "peak_memory_mib", "compression_ratio"),
+    *("break_even_iterations", "break_even_s", "eager_peak_memory_mib", "peak_memory_mib", "compression_ratio"),
     *("eager_own_memory_mib", "own_memory_mib", "compile_peak_memory_mib", "children_peak_memory_mib", "memory_source"),
     *("eager_device_memory_mib", "device_memory_mib", "device_memory_source", "graph_pool_memory_mib"),
     "compile_peak_host_memory_mib",
     *(*COUNTERS, "cudagraphs"),
 )
+NOTED = ("measured", "disturbed", "other_cores", "notes")
 PERFORMANCE = (
     *IDENTITY,
     "status",
     *SPEED,
     "flags",
-    "measured",
-    "disturbed",
-    "notes",
+    *NOTED,
     "reason",
     "job",
     "log",
@@ -98,7 +98,7 @@ PERFORMANCE = (
 ACCURACY = (*IDENTITY, "status", *JUDGEMENT, "reason", "job", "log", "command")
 SUMMARY = (
     *(*IDENTITY, "performance", "accuracy", *SPEED, "accuracy_batch_size", *JUDGEMENT),
-    *("flags", "measured", "disturbed", "notes", "performance_reason", "accuracy_reason"),
+    *("flags", *NOTED, "performance_reason", "accuracy_reason"),
     *("job", "accuracy_job", "log", "accuracy_log", "command"),
 )
 
@@ -286,7 +286,7 @@ class _Builder:
         marks = []
         if timed is not None:
             figures = timed[1]
-            row |= {name: figures.get(name) for name in (*SPEED, "measured", "disturbed", "notes", "job", "log")}
+            row |= {name: figures.get(name) for name in (*SPEED, *NOTED, "job", "log")}
             row |= {"performance": figures["status"], "performance_reason": figures["reason"]}
             row |= {"estimate": figures.get("estimate")}
             marks += [figures["flags"]] if figures["flags"] else []

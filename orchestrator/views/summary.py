@@ -10,7 +10,7 @@ from typing import Any
 from orchestrator.records import EAGER, FAIL_ACCURACY, NOT_RUN, PASS, SUCCESSES
 from orchestrator.results.metrics import COLUMNS, is_missing
 from orchestrator.results.naming import is_eager
-from orchestrator.results.overview import SECTION
+from orchestrator.results.overview import SECTION, workload_of
 from orchestrator.results.performance import MEASURED_EAGER
 from orchestrator.statistics import FASTER, SLOWER, Estimate, verdict
 from orchestrator.views.grid import Cell, Spanning
@@ -54,7 +54,7 @@ class Section:
         lines: list[list[Cell] | Spanning] = []
         blocks: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
         for row in self.rows:
-            blocks[_workload(row)].append(row)
+            blocks[workload_of(row)].append(row)
         for workload, rows in blocks.items():
             lines.append(Spanning(_model_line(rows[0])))
             for row in rows:
@@ -78,7 +78,7 @@ def sections(summary: Sequence[Row], overview: Sequence[Row]) -> Iterator[Sectio
     for key, rows in groups.items():
         head = dict(zip(SECTION, key, strict=True))
         full = groups.get(tuple({**head, "dtype": "float32"}.values()), []) if head["dtype"] in REDUCED else []
-        float32 = {_workload(row): row for row in full if row["compiler"] == EAGER and row["latency_ms"] is not None}
+        float32 = {workload_of(row): row for row in full if row["compiler"] == EAGER and row["latency_ms"] is not None}
         means = [row for row in overview if all(row[name] == head[name] for name in SECTION)]
         yield Section(head, rows, means, float32)
 
@@ -203,10 +203,6 @@ def _accuracy(row: Row) -> Cell:
         return Cell()
     mark = WEAKER if row["weaker"] else ""
     return Cell(status + mark) if status in SUCCESSES else Cell(status + FLAG + mark, style="red")
-
-
-def _workload(row: Row) -> tuple[Any, ...]:
-    return (row["model"], row["batch_size"], row["sequence_length"])
 
 
 def _model_line(row: Row) -> str:
