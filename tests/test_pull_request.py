@@ -61,8 +61,8 @@ def test_the_four_rules_are_the_dashboards(tmp_path: Path) -> None:
     assert found == {
         ("accuracy not passed", "ElectraForCausalLM", "fail_accuracy"),
         ("speed-up &lt; 0.95x", "GPT2ForSequenceClassification", "0.93x"),
-        ("memory ratio &lt; 0.90x", "GPT2ForSequenceClassification", "0.75x"),
-        ("memory ratio &lt; 0.90x", "DistilBertForMaskedLM", "0.81x"),
+        ("memory over +11 %", "GPT2ForSequenceClassification", "+33 %"),
+        ("memory over +11 %", "DistilBertForMaskedLM", "+24 %"),
     }
 
 

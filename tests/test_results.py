@@ -606,7 +606,7 @@ def test_exports_are_the_same_bytes_again(tmp_path: Path) -> None:
         return {path.name: path.read_bytes() for path in sorted(folder.tables.iterdir())}
 
     first = export()
-    assert len(first) == 15
+    assert len(first) == 18
     assert export() == first
 
 

@@ -10,7 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.records import COMPARISON_ERROR, CRASH, FAIL_ACCURACY, FAIL_TO_RUN, OUT_OF_MEMORY, PASS, TIMEOUT
 from orchestrator.results.caution import Caution, caution, of_one_process
@@ -18,10 +18,20 @@ from orchestrator.results.metrics import MIB, MS
 from orchestrator.results.naming import is_eager
 from orchestrator.results.overview import SECTION, common, workload_of
 from orchestrator.results.recommendation import Candidate, Recommendation, recommend
-from orchestrator.results.tables import Tables
 from orchestrator.statistics import FASTER, SLOWER, Estimate, break_even, verdict
 
+if TYPE_CHECKING:
+    from orchestrator.results.tables import Tables
+
 Row = Mapping[str, Any]
+TABLE = (
+    *(*SECTION, "model", "batch_size", "sequence_length", "compiler", "choice", "beaten_by"),
+    *("speedup", "speedup_low", "speedup_high", "verdict", "memory_change_percent", "compile_latency_cold_s"),
+    *("break_even_iterations", "break_even_low", "break_even_high", "break_even_s"),
+    *("rows_timed", "rows_faster", "rows_slower", "rows_undecided"),
+    *("rows_judged", "rows_right", "rows_wrong", "rows_broken"),
+)
+"""Columns of the table `answer`: `table_rows`."""
 ITS_FAULT = frozenset({CRASH, FAIL_TO_RUN, TIMEOUT, OUT_OF_MEMORY, COMPARISON_ERROR})
 """Statuses that are a compiler's own doing; of those that are missing eager, the model or the machine failed."""
 
@@ -133,15 +143,10 @@ def of(tables: Tables) -> Answer:
     sections: dict[tuple[Any, ...], list[tuple[int, Row]]] = defaultdict(list)
     for number, row in enumerate(tables.summary.rows):
         sections[tuple(row[name] for name in SECTION)].append((number, row))
-    means = {tuple(row[name] for name in (*SECTION, "compiler")): row for row in tables.overview.rows}
-    made = [
-        _section(
-            dict(zip(SECTION, key, strict=True)),
-            rows,
-            {row[-1]: mean for row, mean in means.items() if row[:-1] == key},
-        )
-        for key, rows in sections.items()
-    ]
+    means: dict[tuple[Any, ...], dict[str, Row]] = defaultdict(dict)
+    for row in tables.overview.rows:
+        means[tuple(row[name] for name in SECTION)][row["compiler"]] = row
+    made = [_section(dict(zip(SECTION, key, strict=True)), rows, means[key]) for key, rows in sections.items()]
     return Answer(tuple(one for one in made if one.compilers), caution(tables))
 
 
@@ -152,7 +157,7 @@ def _section(key: Mapping[str, Any], rows: Sequence[tuple[int, Row]], means: Map
     for number, row in rows:
         by_compiler[row["compiler"]].append(row)
         if not is_eager(row["compiler"]):
-            answer = _row(number, row)
+            answer = of_row(number, row)
             answers[row["compiler"]].append(answer)
             workloads[workload_of(row)].append(answer)
     shared = common(by_compiler)
@@ -189,7 +194,8 @@ def _plus_1(change: float | None) -> float | None:
     return None if change is None else change + 1
 
 
-def _row(number: int, row: Row) -> RowAnswer:
+def of_row(number: int, row: Row) -> RowAnswer:
+    """Return what a row of the summary, of a compiler, comes to."""
     speedup = _estimate(row, "speedup", row["interval"], row["rounds"])
     eager_latency, latency = (_scaled(row[f"paired_{side}latency_ms"], 1 / MS) for side in ("eager_", ""))
     payoff = None
@@ -305,3 +311,42 @@ def _payoff(rows: Sequence[RowAnswer]) -> Payoff | None:
     low = None if half is None else math.ceil(compile_s / (gain + half))
     high = None if half is None or half >= gain else math.ceil(compile_s / (gain - half))
     return Payoff(calls, calls * eager_s / len(known), low, high)
+
+
+def table_rows(answer: Answer) -> list[dict[str, Any]]:
+    """Return the answer as rows: of each section its compilers over all workloads (no model), then on each."""
+    made = []
+    for section in answer.sections:
+        for whole in section.compilers:
+            counts = {
+                "rows_timed": whole.timed,
+                "rows_faster": whole.faster,
+                "rows_slower": whole.slower,
+                "rows_undecided": whole.undecided,
+                "rows_judged": whole.right + whole.wrong,
+                "rows_right": whole.right,
+                "rows_wrong": whole.wrong,
+                "rows_broken": whole.failed,
+            }
+            made.append({**section.key, **_table_row(whole, section.recommendation), **counts})
+        of_workload = {(one.model, one.batch_size, one.sequence_length): one for one in section.workloads}
+        for row in sorted((row for whole in section.compilers for row in whole.rows), key=lambda row: row.row):
+            where = {"model": row.model, "batch_size": row.batch_size, "sequence_length": row.sequence_length}
+            made.append({**section.key, **where, **_table_row(row, of_workload[_workload(row)].recommendation)})
+    return made
+
+
+def _table_row(one: CompilerAnswer | RowAnswer, chosen: Recommendation) -> dict[str, Any]:
+    speedup, pays = one.speedup, one.payoff
+    return {
+        "compiler": one.compiler,
+        "choice": ", ".join(chosen.words(one.compiler)),
+        "beaten_by": dict(chosen.beaten).get(one.compiler),
+        "verdict": one.verdict,
+        "memory_change_percent": None if one.memory_change is None else 100 * one.memory_change,
+        "compile_latency_cold_s": one.compile_cold_s,
+        **({} if speedup is None else {"speedup": speedup.value}),
+        **({} if speedup is None else {"speedup_low": speedup.low, "speedup_high": speedup.high}),
+        **({} if pays is None else {"break_even_iterations": pays.calls, "break_even_s": pays.seconds}),
+        **({} if pays is None else {"break_even_low": pays.low, "break_even_high": pays.high}),
+    }

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.records import FAIL_ACCURACY, HARMLESS, NOT_NEEDED, NOT_RUN
 from orchestrator.results.naming import is_eager
-from orchestrator.results.tables import Tables
 from orchestrator.statistics import IN_PROCESS, NOISE
+
+if TYPE_CHECKING:
+    from orchestrator.results.tables import Tables
 
 Row = Mapping[str, Any]
 MORE_ROUNDS = 2
@@ -32,19 +34,16 @@ class Caution:
     job: str | None = None
     rounds: int | None = None
 
-    def words(self, sweep: str) -> list[str]:
-        """Return the verb, and what follows it, that mends it, or shows more; `sweep`: how the sweep is called."""
-        if self.kind == "not_run":
-            return [f"resume={sweep}"]
-        if self.kind in ("wrong", "failed", "measured") and self.job is not None:
-            return ["show", f"{sweep}:{self.job}"]
-        if self.kind in ("disturbed", "one_round", "undecided"):
-            return ["rerun", sweep, "--rounds", str(self.rounds)]
-        return ["show", sweep]
+    def words(self, sweep: str, imported: bool = False) -> list[str]:
+        """Return the verb, and what follows it, that mends it or shows more; none where there is no such command.
 
-
-CAUTIONS = ("not_run", "wrong", "failed", "measured", "disturbed", "one_round", "unjudged", "undecided")
-"""The most important first."""
+        sweep: how the sweep is called; imported: nothing of it can be run again.
+        """
+        if self.kind in ("wrong", "failed", "measured"):
+            return ["show", sweep if self.job is None else f"{sweep}:{self.job}"]
+        if self.kind == "unjudged" or imported:
+            return []
+        return [f"resume={sweep}"] if self.kind == "not_run" else ["rerun", sweep, "--rounds", str(self.rounds)]
 
 
 def broke(status: str | None) -> bool:

@@ -342,6 +342,24 @@ _COLUMNS = (
     count("mean_compile_latency_cold_count", "workloads in it"),
     _ratio("geomean_compression_ratio", "geometric mean of the compression ratios"),
     count("geomean_compression_count", "workloads in it"),
+    # answer: speed-up, memory and compile latency as above, of rows without a model the overview's means
+    text(
+        "choice",
+        "fastest, like the fastest (not told apart from it), smallest, front (none beats it in latency, memory and "
+        "compile time), left out (wrong, failed, or not judged where others were)",
+    ),
+    text("beaten_by", "what keeps it from the front: better in nothing that is shown, and worse in something"),
+    percent("memory_change_percent", "compiled / eager memory - 1: above 0 is larger", "lower"),
+    count("break_even_low", "break_even_iterations at the upper end of the speed-up's interval", "lower"),
+    count("break_even_high", "the same at its lower end; none where that gains nothing", "lower"),
+    count("rows_timed", "rows that have a speed-up"),
+    count("rows_slower", "rows that are slower than eager, for certain"),
+    count("rows_faster", "rows that are faster than eager, for certain"),
+    count("rows_undecided", "rows that are within noise of eager, or have no interval"),
+    count("rows_judged", "rows whose results were judged"),
+    count("rows_right", "rows with right results"),
+    count("rows_wrong", "rows with wrong results"),
+    count("rows_broken", "rows in which the compiler crashed, raised, hung or ran out of memory"),
 )
 
 COLUMNS = {column.name: column for column in _COLUMNS}

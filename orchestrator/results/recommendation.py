@@ -52,6 +52,17 @@ class Recommendation:
     left_out: tuple[str, ...]
     judged: bool
 
+    def words(self, compiler: str) -> list[str]:
+        """Return what a compiler is chosen as."""
+        found = {
+            "fastest": compiler == self.fastest,
+            "like the fastest": compiler in self.like_fastest,
+            "smallest": compiler == self.smallest,
+            "front": compiler in self.front,
+            "left out": compiler in self.left_out,
+        }
+        return [word for word, chosen in found.items() if chosen]
+
 
 def recommend(candidates: Sequence[Candidate]) -> Recommendation:
     """Choose among compilers. What has no speed-up, or is not right where anything was judged, is left out."""
