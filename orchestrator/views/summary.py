@@ -81,7 +81,8 @@ class Section:
             wrong = any(row["accuracy"] == FAIL_ACCURACY and row["speedup"] is not None for row in self.rows)
             lines.append(Spanning(geomean_line(means[0]) + ", wrong results left out" * wrong))
             for row in means:
-                lines += [geomean_cells(row), *([beyond_line(row)] if row["planned"] > 1 else [])]
+                right = sum(r["accuracy"] == PASS for r in self.rows if r["compiler"] == row["compiler"])
+                lines += [geomean_cells(row, right), *([beyond_line(row)] if row["planned"] > 1 else [])]
         return lines
 
 
@@ -163,10 +164,10 @@ def geomean_interval(row: Row, which: str) -> str:
     return interval(low, high)
 
 
-def geomean_cells(row: Row) -> list[Cell]:
-    """Return the cells of one compiler's means."""
+def geomean_cells(row: Row, right: int) -> list[Cell]:
+    """Return the cells of one compiler's means; right: on how many it is."""
     ratio = row["geomean_compression_ratio"]
-    passed = f"{row['accuracy_passed']} of {row['accuracy_planned']}" if row["accuracy_planned"] else ""
+    passed = f"{right} of {row['accuracy_planned']}" if row["accuracy_planned"] else ""
     mean = f"{_text('speedup', row['geomean_speedup'])}x {geomean_interval(row, 'speedup')}".rstrip()
     return [
         Cell(f" {row['compiler']}"),
