@@ -74,7 +74,13 @@ def pair_logs(eager: Sequence[float], compiled: Sequence[float]) -> list[float]:
 
 
 def calm_pair_logs(eager: Sequence[float], compiled: Sequence[float]) -> list[float]:
-    """Return `pair_logs` of the pairs that took the shortest time together (eager times compiled), in time order.
+    """Return `pair_logs` of the `calm_pairs`, in time order. Raises ValueError as `pair_logs` does."""
+    logs = pair_logs(eager, compiled)
+    return [logs[i] for i in calm_pairs(eager, compiled)]
+
+
+def calm_pairs(eager: Sequence[float], compiled: Sequence[float]) -> Sequence[int]:
+    """Return the numbers of the pairs that took the shortest time together (eager times compiled), in time order.
 
     Whatever disturbs a machine makes it slower, and the slower side more than the other: with a neighbour on the same
     host, a small BERT's eager step took 1.75 ms instead of 0.77 and inductor's 0.76 instead of 0.44, a ratio of 2.3
@@ -84,15 +90,14 @@ def calm_pair_logs(eager: Sequence[float], compiled: Sequence[float]) -> list[fl
 
     Against all pairs, over 10, 7 and 5 sweeps on a shared machine, the standard deviation of the speed-up fell from
     4.0 to 2.3 %, from 2.4 to 0.7 % and from 1.1 to 0.2 %; of 40 comparisons of eager with itself none was called, and
-    a slow-down of 3 % was found in 20 of 20 (docs/measuring.md). Raises ValueError as `pair_logs` does.
+    a slow-down of 3 % was found in 20 of 20 (docs/measuring.md).
     """
-    logs = pair_logs(eager, compiled)
-    wanted = max(math.ceil(CALM_PART * len(logs)), CALM_LEAST)
-    if len(logs) <= wanted:
-        return logs
+    wanted = max(math.ceil(CALM_PART * len(eager)), CALM_LEAST)
+    if len(eager) <= wanted:
+        return range(len(eager))
     products = [a * b for a, b in zip(eager, compiled, strict=True)]
     limit = sorted(products)[wanted - 1]
-    return [log for log, product in zip(logs, products, strict=True) if product <= limit]
+    return [i for i, product in enumerate(products) if product <= limit]
 
 
 def one_round(logs: Sequence[float], confidence: float = CONFIDENCE) -> Estimate:

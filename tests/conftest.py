@@ -24,6 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
     tests that run side by side would wait for each other, and for those of people.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ["LC_ALL"] = "C.UTF-8"  # whatever that of the machine is: in C there is another "·"
     os.environ[LOCKS] = tempfile.mkdtemp(prefix="orchestrator-locks-")
     # sweeps of tests are noted as this user's own (`orchestrator.execution.ownership`), and not in their home
     os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="orchestrator-state-")

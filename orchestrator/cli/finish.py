@@ -24,7 +24,7 @@ def finish(folder: SweepFolder) -> int:
     from orchestrator.views.terminal import final
 
     results, tables = collect(folder)
-    show(final(tables, shown(folder), next_command(results)))
+    show(final(tables, shown(folder), next_command(results), results.sweep.imported))
     sys.stdout.flush()  # the page of 10,000 rows takes seconds: nobody waits for it to read the summary
     write_page(results, tables)
     return exit_code(results, tables)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 EVERY_S = 3.0
 SHARE = 0.02
 """Of --watch: so often it looks, and writing again may cost so much of the time."""
-TABLES = ("summary", "overview", "performance", "accuracy", "jobs")
+TABLES = ("summary", "overview", "answer", "performance", "accuracy", "jobs")
 
 
 def main(argv: Sequence[str]) -> int:

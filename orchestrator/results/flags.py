@@ -33,7 +33,7 @@ MARKS: Mapping[str, Mark] = {
     "measured": Mark("measured", "measured", "not timed as the row says"),
     "speedup": Mark("speed-up", "speedup", f"speed-up < {SLOW_SPEEDUP:g}x"),
     "compile_latency": Mark("compile", "compile_latency_cold_s", f"cold compile > {LONG_COMPILE_S:g} s"),
-    "compression_ratio": Mark("memory", "compression_ratio", f"memory ratio < {LOW_COMPRESSION:.2f}x"),
+    "compression_ratio": Mark("memory", "compression_ratio", f"memory over {100 / LOW_COMPRESSION - 100:+.0f} %"),
 }
 
 

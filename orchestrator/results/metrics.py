@@ -73,6 +73,7 @@ _COLUMNS = (
         "inputs set back before each call, and a model that calls torch.compile itself, are no faults",
     ),
     text("disturbed", "evidence that something else used the machine; empty when it was quiet"),
+    number("other_cores", "cores' worth of CPU that other processes used meanwhile, the most of the rounds"),
     text("notes", "what must be known to read the figures: another way of starting, fallbacks, no CUDA graph, ..."),
     text("log", "log file, relative to the sweep folder"),
     text("accuracy_log", "log file of the accuracy job"),
@@ -179,6 +180,11 @@ _COLUMNS = (
     count("rounds", "rounds that passed", "higher"),
     count("rounds_planned", "rounds that were planned"),
     count("pairs", "eager and compiled samples timed next to each other, all rounds", "higher"),
+    duration("paired_eager_latency_ms", "speedup * paired_latency_ms: eager's step in the pairs"),
+    duration(
+        "paired_latency_ms",
+        "median of the pairs that the speed-up is of, median over rounds; where there are no pairs, latency_ms",
+    ),
     duration("eager_latency_ms", "median over rounds of the medians of the baseline jobs"),
     duration("latency_ms", "median over rounds of the medians of one step, steady state"),
     percent(
@@ -254,7 +260,8 @@ _COLUMNS = (
     count("compile_latency_warm_count", "rounds with a filled compile cache"),
     count("later_compilations", "compilations after the first call, until the end of the pairs; median", "lower"),
     duration("later_compile_s", "time in them, by dynamo's own records; not in the compile latency"),
-    count("break_even_iterations", "cold compile latency / (eager - compiled latency), where faster", "lower"),
+    count("break_even_iterations", "cold compile latency / (eager - compiled paired latency), where faster", "lower"),
+    duration("break_even_s", "break_even_iterations * paired_eager_latency_ms: after so much running it pays"),
     # memory
     _memory("eager_peak_memory_mib", "steady-state peak of the baseline's process, median over rounds"),
     _memory(
@@ -335,6 +342,24 @@ _COLUMNS = (
     count("mean_compile_latency_cold_count", "workloads in it"),
     _ratio("geomean_compression_ratio", "geometric mean of the compression ratios"),
     count("geomean_compression_count", "workloads in it"),
+    # answer: speed-up, memory and compile latency as above, of rows without a model the overview's means
+    text(
+        "choice",
+        "fastest, like the fastest (not told apart from it), smallest, front (none beats it in latency, memory and "
+        "compile time), left out (wrong, failed, or not judged where others were)",
+    ),
+    text("beaten_by", "what keeps it from the front: better in nothing that is shown, and worse in something"),
+    percent("memory_change_percent", "compiled / eager memory - 1: above 0 is larger", "lower"),
+    count("break_even_low", "break_even_iterations at the upper end of the speed-up's interval", "lower"),
+    count("break_even_high", "the same at its lower end; none where that gains nothing", "lower"),
+    count("rows_timed", "rows that have a speed-up"),
+    count("rows_slower", "rows that are slower than eager, for certain"),
+    count("rows_faster", "rows that are faster than eager, for certain"),
+    count("rows_undecided", "rows that are within noise of eager, or have no interval"),
+    count("rows_judged", "rows whose results were judged"),
+    count("rows_right", "rows with right results"),
+    count("rows_wrong", "rows with wrong results"),
+    count("rows_broken", "rows in which the compiler crashed, raised, hung or ran out of memory"),
 )
 
 COLUMNS = {column.name: column for column in _COLUMNS}

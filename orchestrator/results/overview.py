@@ -46,24 +46,25 @@ def _section(rows: Sequence[Row]) -> list[Row]:
     return [head | {"compiler": name} | _figures(by_compiler[name], shared) for name in compilers]
 
 
-def common(by_compiler: Mapping[str, Sequence[Row]]) -> set[tuple[Any, ...]]:
+def common(by_compiler: Mapping[str, Sequence[Mapping[str, Any]]]) -> set[tuple[Any, ...]]:
     """Return the workloads that every compared compiler ran, none of them with wrong results.
 
     A compiler that ran nothing at all (it is not installed, say) is not compared, so that it does not take the
     others' means away.
     """
-    ran = [{_workload(row) for row in rows if row.get("speedup") is not None} for rows in by_compiler.values()]
+    ran = [{workload_of(row) for row in rows if row.get("speedup") is not None} for rows in by_compiler.values()]
     ran = [workloads for workloads in ran if workloads]
-    wrong = {_workload(row) for rows in by_compiler.values() for row in rows if row.get("accuracy") == FAIL_ACCURACY}
+    wrong = {workload_of(row) for rows in by_compiler.values() for row in rows if row.get("accuracy") == FAIL_ACCURACY}
     return set.intersection(*ran) - wrong if ran else set()
 
 
-def _workload(row: Row) -> tuple[Any, ...]:
+def workload_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what tells the workloads of a section apart."""
     return (row["model"], row["batch_size"], row["sequence_length"])
 
 
 def _figures(rows: Sequence[Row], shared: set[tuple[Any, ...]]) -> Row:
-    compared = [row for row in rows if _workload(row) in shared]
+    compared = [row for row in rows if workload_of(row) in shared]
     timed = [row for row in compared if row.get("speedup") is not None]
     ratios, compile_s = (
         [row[name] for row in compared if row.get(name) is not None]

@@ -20,6 +20,7 @@ from orchestrator.statistics import (
     Others,
     break_even,
     calm_pair_logs,
+    calm_pairs,
     deviation_percent,
     one_round,
     over_rounds,
@@ -87,6 +88,14 @@ def round_speedup(outcome: JobOutcome) -> Estimate | None:
     if not eager or len(eager) != len(compiled):
         return None  # not pairs: the samples stay in the file, no ratio is made of them
     return one_round(calm_pair_logs(eager, compiled))
+
+
+def paired_latency_of(outcome: JobOutcome) -> float | None:
+    """Return the compiler's median latency in the pairs that the round's speed-up is of, in seconds."""
+    eager, compiled = seconds(outcome, "pair_eager_latency"), seconds(outcome, "pair_latency")
+    if not eager or len(eager) != len(compiled):
+        return None
+    return statistics.median(compiled[i] for i in calm_pairs(eager, compiled))
 
 
 def seconds(outcome: JobOutcome, metric: str) -> Sequence[float]:
@@ -173,6 +182,7 @@ def performance_row(
         "rounds_planned": sum(outcome.status != NOT_NEEDED for outcome in rounds),
         "measured": measured(rounds),
         "disturbed": "; ".join(disturbances(rounds)),
+        "other_cores": max(_present(other_cores_of, rounds), default=None),
         "notes": "; ".join([*notes(rounds), *hidden_note(passed, eager), *grown_note(passed)]),
     }
     row |= _times(passed, eager, threshold, others) | memory_row(passed, baselines) | _compilation(passed)
@@ -205,6 +215,12 @@ def _times(passed: Sequence[JobOutcome], eager: Sequence[JobOutcome], threshold:
     total = over_rounds(estimates, others=others) if estimates else unpaired(eager_latencies, latencies)
     cold = _cached(passed, "cold")
     words = verdict(total, threshold)
+    # of what the speed-up is of, so that both agree: the steady phase is minutes away from the pairs
+    paired = _median(_present(paired_latency_of, passed) or latencies)
+    eager_paired = None if paired is None else total.value * paired
+    after = None
+    if words == FASTER and cold and paired is not None and eager_paired is not None:
+        after = break_even(statistics.median(cold), eager_paired, paired)
     return row | {
         "estimate": total,  # no column: what the means of a section are made of
         "speedup": total.value,
@@ -214,12 +230,10 @@ def _times(passed: Sequence[JobOutcome], eager: Sequence[JobOutcome], threshold:
         "verdict": words if total.count else None,  # of a figure without samples nobody can say how sure it is
         "interval": total.kind if total.low is not None or total.kind == UNPAIRED else None,
         "pairs": sum(len(seconds(outcome, "pair_latency")) for outcome in passed),
-        # eager latency = speed-up * latency: from pairs, ten times tighter than the other process's latency
-        "break_even_iterations": break_even(
-            statistics.median(cold), total.value * statistics.median(latencies), statistics.median(latencies)
-        )
-        if words == FASTER and cold and latencies
-        else None,
+        "paired_eager_latency_ms": None if eager_paired is None else eager_paired * metrics.MS,
+        "paired_latency_ms": None if paired is None else paired * metrics.MS,
+        "break_even_iterations": after,
+        "break_even_s": None if after is None or eager_paired is None else after * eager_paired,
     }
 
 
@@ -339,6 +353,12 @@ def disturbances(rounds: Sequence[JobOutcome]) -> list[str]:
         for outcome in rounds
         for reason in items(outcome.facts, "disturbed")
     ]
+
+
+def other_cores_of(outcome: JobOutcome) -> float | None:
+    """Return how many cores' worth of CPU others used in the timed phases of a round, the most."""
+    found = [figure(outcome.facts, phase, "foreign_cores") for phase in ("noise", "pair_noise")]
+    return max((cores for cores in found if cores is not None), default=None)
 
 
 def notes(rounds: Sequence[JobOutcome]) -> list[str]:

@@ -5,6 +5,7 @@ performance  one row per workload and compiler, over the rounds
 accuracy     one row per workload and compiler
 summary      the two side by side
 overview     geometric means and pass rates, one row per suite, mode, dtype, device and compiler
+answer       what it comes to: whom to take, over all workloads of such a section, and on each
 self_test    one row per known figure, where the suite self_test or gpu_acceptance was run
 and those of other measures, where they were run: `orchestrator.results.findings`
 
@@ -18,13 +19,14 @@ import functools
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.columns import Column
 from orchestrator.deciding import others_of
 from orchestrator.records import NOT_RUN, STATUSES, SUCCESSES, JobSpec
+from orchestrator.results import answer
 from orchestrator.results.acceptance import gpu as gpu_acceptance
 from orchestrator.results.acceptance import self_test
 from orchestrator.results.accuracy import JUDGEMENT, accuracy_row
@@ -71,25 +73,25 @@ SPEED = (
         "rounds_planned",
         "pairs",
     ),
+    *("paired_eager_latency_ms", "paired_latency_ms"),
     *("eager_latency_ms", "latency_ms", "latency_spread_percent", "outliers", "samples", "clock_overhead_ms"),
     *GENERATION,
     *DEVICE,
     *("compile_latency_cold_s", "compile_latency_cold_count", "compile_latency_warm_s", "compile_latency_warm_count"),
     *("later_compilations", "later_compile_s"),
-    *("break_even_iterations", "eager_peak_memory_mib", "peak_memory_mib", "compression_ratio"),
+    *("break_even_iterations", "break_even_s", "eager_peak_memory_mib", "peak_memory_mib", "compression_ratio"),
     *("eager_own_memory_mib", "own_memory_mib", "compile_peak_memory_mib", "children_peak_memory_mib", "memory_source"),
     *("eager_device_memory_mib", "device_memory_mib", "device_memory_source", "graph_pool_memory_mib"),
     "compile_peak_host_memory_mib",
     *(*COUNTERS, "cudagraphs"),
 )
+NOTED = ("measured", "disturbed", "other_cores", "notes")
 PERFORMANCE = (
     *IDENTITY,
     "status",
     *SPEED,
     "flags",
-    "measured",
-    "disturbed",
-    "notes",
+    *NOTED,
     "reason",
     "job",
     "log",
@@ -98,7 +100,7 @@ PERFORMANCE = (
 ACCURACY = (*IDENTITY, "status", *JUDGEMENT, "reason", "job", "log", "command")
 SUMMARY = (
     *(*IDENTITY, "performance", "accuracy", *SPEED, "accuracy_batch_size", *JUDGEMENT),
-    *("flags", "measured", "disturbed", "notes", "performance_reason", "accuracy_reason"),
+    *("flags", *NOTED, "performance_reason", "accuracy_reason"),
     *("job", "accuracy_job", "log", "accuracy_log", "command"),
 )
 
@@ -187,12 +189,15 @@ class Tables:
     accuracy: Table
     summary: Table
     overview: Table
+    answer: Table
     self_test: Table  # no rows, and not among `named`, where no suite of known figures was run
     findings: Mapping[str, Table] = field(default_factory=dict)  # of measures that were run, by the table's name
     refused: tuple[str, ...] = ()  # what of other measures cannot be shown, and why
 
     def named(self) -> dict[str, Table]:
-        names = ["summary", "overview", "performance", "accuracy", "jobs"] + ["self_test"] * bool(self.self_test.rows)
+        names = ["summary", "overview", "answer", "performance", "accuracy", "jobs"] + ["self_test"] * bool(
+            self.self_test.rows
+        )
         return {name: getattr(self, name) for name in names} | dict(self.findings)
 
 
@@ -205,16 +210,18 @@ def build(results: SweepResults) -> Tables:
     rows = [row for _, row in performance]
     found = findings(results.outcomes, builder.about)
     checked = self_test.checks(results.outcomes, rows) + gpu_acceptance.checks(results.outcomes, rows)
-    return Tables(
+    made = Tables(
         jobs=Table.of(JOBS, map(builder.job, results.outcomes)),
         performance=Table.of(PERFORMANCE, (row for _, row in performance)),
         accuracy=Table.of(ACCURACY, (row for _, row in accuracy)),
         summary=Table.of(SUMMARY, summary),
         overview=Table.of(OVERVIEW, overview_rows(summary)),
+        answer=Table.of(answer.TABLE, ()),
         self_test=Table.of(self_test.COLUMNS, (check.row() for check in checked)),
         findings={name: Table.of(columns, rows) for name, (columns, rows) in found.tables.items()},
         refused=found.reasons(),
     )
+    return replace(made, answer=Table.of(answer.TABLE, answer.table_rows(answer.of(made))))
 
 
 class _Builder:
@@ -286,7 +293,7 @@ class _Builder:
         marks = []
         if timed is not None:
             figures = timed[1]
-            row |= {name: figures.get(name) for name in (*SPEED, "measured", "disturbed", "notes", "job", "log")}
+            row |= {name: figures.get(name) for name in (*SPEED, *NOTED, "job", "log")}
             row |= {"performance": figures["status"], "performance_reason": figures["reason"]}
             row |= {"estimate": figures.get("estimate")}
             marks += [figures["flags"]] if figures["flags"] else []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 import textwrap
 from collections.abc import Iterable
@@ -18,20 +20,34 @@ LISTED = 20
 PAGE = 3
 """A page has room for so many times as many."""
 
-DRAWN = str.maketrans("▁▂▃▄▅▆▇█├─●┤", "_.-=+*#@|-o|")
-"""What is drawn, and with which characters where a stream has no others."""
+DRAWN = str.maketrans(dict(zip("▁▂▃▄▅▆▇█├─●┤·µ—", "_.-=+*#@|-o||u-", strict=True)) | {"±": "+-", "…": "..."})
+"""What is drawn, and with which characters where there are no others."""
+COERCED = ("C.UTF-8", "C.utf8", "UTF-8")
+"""What Python itself sets LC_CTYPE to in the locale C (PEP 538): not what the user has asked for."""
+ONE_WORD = re.compile(r"(\[[^\[\]\s]+,|\(\d[^\s()]*) ([^\[\]\s()]+[\])])")
+"""An interval, and a figure with its unit in brackets: no line ends in them."""
+TOGETHER = "\u00a0"
+
+
+def plain_locale() -> bool:
+    """Return whether the user has asked for the locale C or POSIX, whose terminals show ASCII alone.
+
+    Python writes UTF-8 there all the same. A locale that is not set, as in a log of CI, says nothing.
+    """
+    everything, characters, others = (os.environ.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG"))
+    return (everything or (characters if characters not in COERCED else None) or others) in ("C", "POSIX")
 
 
 class _Console(Console):
     """A console that prints its own colours, and of texts only what can be seen: rich lets escapes through."""
 
     @cached_property
-    def drawn(self) -> dict[int, int]:
+    def drawn(self) -> dict[int, str]:
         try:
             "".join(map(chr, DRAWN)).encode(self.encoding)
         except UnicodeEncodeError:
             return DRAWN
-        return {}
+        return DRAWN if plain_locale() else {}
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
@@ -56,13 +72,13 @@ def console(width: int | None = None) -> Console:
 def paragraph(text: str, width: int, indent: str = "  ", whole: bool = False) -> str:
     """Return text wrapped between words to `width` columns, the lines after the first indented.
 
-    With `whole` a word that is longer than a line is not broken, so that it can be copied.
+    With `whole` a word that is longer than a line is not broken, so that it can be copied. `ONE_WORD` is one.
     """
-    return "\n".join(
-        textwrap.wrap(
-            text, max(width, 20), subsequent_indent=indent, break_on_hyphens=False, break_long_words=not whole
-        )
+    words = ONE_WORD.sub(rf"\1{TOGETHER}\2", text)
+    wrapped = textwrap.wrap(
+        words, max(width, 20), subsequent_indent=indent, break_on_hyphens=False, break_long_words=not whole
     )
+    return "\n".join(wrapped).replace(TOGETHER, " ")
 
 
 def item(name: str, text: str, width: int, wrap: bool = True, whole: bool = False) -> Text:

@@ -18,6 +18,7 @@ from typing import Any
 from orchestrator.comparison import snapshot
 from orchestrator.markdown import LONGEST
 from orchestrator.records import PASS, SUCCESSES
+from orchestrator.results.answer import RowAnswer, of_row
 from orchestrator.results.flags import MARKS, failures, flagged
 from orchestrator.results.load import SweepResults
 from orchestrator.results.metrics import COLUMNS, MISSING
@@ -26,11 +27,13 @@ from orchestrator.results.overview import SECTION
 from orchestrator.results.performance import MEASURED_EAGER
 from orchestrator.results.tables import Tables
 from orchestrator.statistics import FASTER, SLOWER
-from orchestrator.views import findings
+from orchestrator.views import answer, findings
+from orchestrator.views.answer import change, interval, latencies, memory, pays_off
+from orchestrator.views.commands import shown
 from orchestrator.views.document import Document, Folded, Heading, Item, Paragraph, Piece, to_markdown
 from orchestrator.views.grid import Cell, Grid
 from orchestrator.views.layout import PAGE, cut
-from orchestrator.views.summary import geomean_interval
+from orchestrator.views.summary import geomean_interval, said
 from orchestrator.views.terminal import self_test
 from orchestrator.words import more, plural, some
 
@@ -43,8 +46,8 @@ NOTES = (
     "compilers ran with right results, with its 95 % interval for exactly these models. Like these: that for models "
     "like these, as is the pass rate's (Wilson). Clipped: every slow-down counted as 1. Compile time: mean, from an "
     "empty cache. "
-    "Memory: geometric mean of eager's share over the compiler's, above 1 is smaller. In brackets: how many rows. "
-    "Bold below: faster or slower for certain, the rest is within noise."
+    "Memory: geometric mean of the compiler's over eager's, -10 % is smaller. In brackets: how many rows. "
+    "Bold below: faster or slower for certain, the rest is within noise, or of one process beside other work."
 )
 
 Row = Mapping[str, Any]
@@ -75,7 +78,8 @@ def document(sweep: Collected, before: Sequence[Collected], most: int) -> Docume
         *(findings.folded(name, found, most) for name, found in tables.findings.items()),
         _build(results, max(most, 17)),
     ]
-    return Document("Summary", pieces, [Paragraph(_headline(results, summary))])
+    first = answer.pieces(tables, shown(results.folder), results.sweep.imported)
+    return Document("Summary", pieces, [*first, Paragraph(_headline(results, summary))])
 
 
 def _grid(titles: Sequence[str], rows: Sequence[Sequence[Any]], figures: Sequence[int], most: int) -> Grid:
@@ -113,7 +117,7 @@ def _means(tables: Tables, most: int) -> list[Piece]:
             geomean_interval(row, "over_models") or MISSING,
             _mean(row, "geomean_speedup_clipped", "geomean_count", "x"),
             _mean(row, "mean_compile_latency_cold_s", "mean_compile_latency_cold_count"),
-            _mean(row, "geomean_compression_ratio", "geomean_compression_count", "x"),
+            _mean(row, "geomean_compression_ratio", "geomean_compression_count"),
         ]
         for row in rows
     ]
@@ -136,7 +140,13 @@ def _mean(row: Row, name: str, count: str, unit: str = "") -> str:
     if row[name] is None:
         return MISSING
     interval = geomean_interval(row, "speedup") if name == "geomean_speedup" else ""
-    return " ".join(filter(None, (f"{COLUMNS[name].text(row[name])}{unit}", interval, f"({row[count]})")))
+    value = _larger(row[name]) if name == "geomean_compression_ratio" else f"{COLUMNS[name].text(row[name])}{unit}"
+    return " ".join(filter(None, (value, interval, f"({row[count]})")))
+
+
+def _larger(compression_ratio: float) -> str:
+    """Return by how much the compiler's memory is larger than eager's, as "+79 %"."""
+    return change(1 / compression_ratio - 1)
 
 
 def _warnings(summary: Sequence[Row], most: int) -> list[Piece]:
@@ -156,7 +166,11 @@ def _warnings(summary: Sequence[Row], most: int) -> list[Piece]:
 
 
 def _figure(row: Row, name: str) -> str:
+    if name == "compression_ratio" and row[name] is not None:
+        return _larger(row[name])
     column = COLUMNS[name]
+    if row[name] is None:
+        return MISSING
     return column.text(row[name]) + {"": "", "x": "x"}.get(column.unit, f" {column.unit}")
 
 
@@ -190,7 +204,7 @@ def _sections(summary: Sequence[Row], most: int) -> list[Piece]:
 
 OWN = {"compiler": "", "batch_size": "batch ", "sequence_length": "length "}
 """What is a column only where rows differ in it, and how it is called where it stands in the title."""
-TITLES = ("speed-up [95 %]", "eager (ms)", "latency (ms)", "compile (s)", "memory", "accuracy")
+TITLES = ("speed-up [95 %]", "latency", "compile (s)", "pays off after", "memory", "accuracy")
 MOST_REASONS = 5
 
 
@@ -216,24 +230,27 @@ def _is_baseline(row: Row) -> bool:
 
 
 def _figures(row: Row) -> list[Cell | str]:
+    found = of_row(0, row)
+    alone = "" if row["latency_ms"] is None else f"{COLUMNS['latency_ms'].text(row['latency_ms'])} ms"
     return [
-        _speedup(row),
-        *(COLUMNS[name].text(row[name]) for name in ("eager_latency_ms", "latency_ms", "compile_latency_cold_s")),
-        "" if row["compression_ratio"] is None else _figure(row, "compression_ratio"),
+        _speedup(row, found),
+        latencies(found) or alone or MISSING,
+        COLUMNS["compile_latency_cold_s"].text(row["compile_latency_cold_s"]),
+        "" if found.payoff is None else pays_off(found.payoff).removeprefix("pays off after "),
+        " ".join(filter(None, memory(found))),
         f"{row['accuracy'] or MISSING}{' ~' if row['weaker'] else ''}",
     ]
 
 
-def _speedup(row: Row) -> Cell:
-    marks = " !" * ("measured" in (row["flags"] or "").split(", ")) + " *" * bool(row["disturbed"])
+def _speedup(row: Row, found: RowAnswer) -> Cell:
+    marks = " !" * ("measured" in (row["flags"] or "").split(", ")) + " *" * found.disturbed
     if row["speedup"] is None:
         if row["verdict"] == MEASURED_EAGER:
             return Cell(f"{MEASURED_EAGER} !")
         return Cell(f"baseline{marks}" if _is_baseline(row) else row["performance"] or MISSING)
-    ends = [COLUMNS["speedup"].text(row[name]) for name in ("speedup_low", "speedup_high")]
-    interval = f"[{', '.join(ends)}]" if row["speedup_low"] is not None else ""
-    style = "bold" if row["verdict"] in (FASTER, SLOWER) else ""
-    return Cell(f"{COLUMNS['speedup'].text(row['speedup'])}x", f"{interval}{marks}".strip(), style)
+    ends = interval(row["speedup_low"], row["speedup_high"])
+    style = "bold" if said(found) in (FASTER, SLOWER) else ""
+    return Cell(f"{COLUMNS['speedup'].text(row['speedup'])}x", f"{ends}{marks}".strip(), style)
 
 
 def _build(results: SweepResults, most: int) -> Folded:
@@ -254,7 +271,7 @@ OVER_TIME = {  # title -> the mean, its count, its unit
     "pass rate": ("pass_rate_percent", "planned", "%"),
     "speed-up": ("geomean_speedup", "geomean_count", "x"),
     "compile time": ("mean_compile_latency_cold_s", "mean_compile_latency_cold_count", " s"),
-    "memory": ("geomean_compression_ratio", "geomean_compression_count", "x"),
+    "memory": ("geomean_compression_ratio", "geomean_compression_count", ""),
 }
 SHORT = (*SECTION[:4], "compiler")
 """What a mean is of. Seed and threads belong to it only where one sweep has several."""
@@ -301,7 +318,7 @@ def _newly_flagged(before: Collected, after: Collected, most: int) -> Piece:
         return Paragraph(f"{told}.")
     lines = []
     for was, row, mark in found:
-        texts = [COLUMNS[MARKS[mark].column].text(one[MARKS[mark].column]) for one in (was, row)]
+        texts = [_figure(one, MARKS[mark].column) for one in (was, row)]
         lines.append([MARKS[mark].rule, row["model"], row["compiler"], *texts])
     return Folded(told, [_grid(("rule", "model", "compiler", "before", "now"), lines, (3, 4), most)])
 

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.records import EAGER, FAIL_ACCURACY, NOT_RUN, PASS, SUCCESSES
+from orchestrator.results.answer import RowAnswer, of_row
 from orchestrator.results.metrics import COLUMNS, is_missing
 from orchestrator.results.naming import is_eager
-from orchestrator.results.overview import SECTION
+from orchestrator.results.overview import SECTION, workload_of
 from orchestrator.results.performance import MEASURED_EAGER
-from orchestrator.statistics import FASTER, SLOWER, Estimate, verdict
+from orchestrator.statistics import FASTER, IN_PROCESS, SLOWER, Estimate, verdict
+from orchestrator.views.answer import change, interval, latencies, memory, pays_off, seconds
 from orchestrator.views.grid import Cell, Spanning
-from orchestrator.words import plural
+from orchestrator.words import plural, some
 
 Row = Mapping[str, Any]
 
@@ -22,12 +24,18 @@ FLAG = "!"
 DISTURBED = "*"
 WEAKER = "~"
 """Behind an accuracy that was judged by weaker rules, in part: without float64, or not all of the outputs."""
-TITLES = ("compiler", "speed-up [95 %]", "latency", "compile", "memory", "accuracy")
+MAYBE = "?"
+"""Behind a verdict that one process alone gives, beside other work."""
+TITLES = ("compiler", "speed-up [95 %]", "latency", "memory", "accuracy")
 GENERATION_WORDS = {
     "time_to_first_token_ms": ("first token after ", " ms"),
     "inter_token_latency_ms": ("then ", " ms a token"),
     "tokens_per_second": ("", " tokens/s"),
 }
+WAITING = 4
+"""So many rows that were not run are named."""
+MOST_SPREAD = 100.0
+"""Percent: a spread that is larger says nothing of the latency, and is not shown."""
 PASS_RATE = ("pass_rate_percent", "pass_rate_low_percent", "pass_rate_high_percent")
 COLOURS = {FASTER: "green", SLOWER: "red"}
 REDUCED = ("bfloat16", "float16", "amp_bfloat16", "amp_float16")
@@ -49,24 +57,32 @@ class Section:
         words += [f"seed {self.key['seed']}"] if several_seeds else []
         return " · ".join(words)
 
+    def waiting(self) -> str:
+        """Return which rows nothing is known of yet, on one line; "" where there are none."""
+        names = dict.fromkeys(f"{row['model']} {row['compiler']}" for row in self.rows if _waits(row))
+        return f"not run: {some(names, WAITING)}" if names else ""
+
     def table(self) -> list[list[Cell] | Spanning]:
         """Return the table's rows: a heading and the compilers for each model, then the geometric means."""
         lines: list[list[Cell] | Spanning] = []
         blocks: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
         for row in self.rows:
-            blocks[_workload(row)].append(row)
+            if not _waits(row):
+                blocks[workload_of(row)].append(row)
         for workload, rows in blocks.items():
             lines.append(Spanning(_model_line(rows[0])))
             for row in rows:
-                lines += [compiler_cells(row), *generation_lines(row)]
+                if not _is_in_the_others(row, rows):
+                    lines += [compiler_cells(row), *generation_lines(row), *cost_lines(row)]
             if workload in self.float32:
                 lines.append(compiler_cells(self.float32[workload], name="eager float32"))
         means = [row for row in self.overview if row["geomean_speedup"] is not None]
-        if means:
+        if means and len(blocks) > 1:
             wrong = any(row["accuracy"] == FAIL_ACCURACY and row["speedup"] is not None for row in self.rows)
             lines.append(Spanning(geomean_line(means[0]) + ", wrong results left out" * wrong))
             for row in means:
-                lines += [geomean_cells(row), *([beyond_line(row)] if row["planned"] > 1 else [])]
+                right = sum(r["accuracy"] == PASS for r in self.rows if r["compiler"] == row["compiler"])
+                lines += [geomean_cells(row, right), *([beyond_line(row)] if row["planned"] > 1 else [])]
         return lines
 
 
@@ -78,7 +94,7 @@ def sections(summary: Sequence[Row], overview: Sequence[Row]) -> Iterator[Sectio
     for key, rows in groups.items():
         head = dict(zip(SECTION, key, strict=True))
         full = groups.get(tuple({**head, "dtype": "float32"}.values()), []) if head["dtype"] in REDUCED else []
-        float32 = {_workload(row): row for row in full if row["compiler"] == EAGER and row["latency_ms"] is not None}
+        float32 = {workload_of(row): row for row in full if row["compiler"] == EAGER and row["latency_ms"] is not None}
         means = [row for row in overview if all(row[name] == head[name] for name in SECTION)]
         yield Section(head, rows, means, float32)
 
@@ -86,15 +102,42 @@ def sections(summary: Sequence[Row], overview: Sequence[Row]) -> Iterator[Sectio
 def compiler_cells(row: Row, name: str | None = None) -> list[Cell]:
     """Return the cells of one compiler on one model."""
     flags = (row["flags"] or "").split(", ")
-    marked = "speedup" in flags or "measured" in flags
+    found = of_row(0, row)
     return [
         Cell(" " + (name or str(row["compiler"]))),
-        _speedup(row, marked) if name is None else Cell("for comparison", style="dim"),
-        _latency(row),
-        _compile(row, "compile_latency" in flags),
-        _memory(row, "compression_ratio" in flags),
+        _speedup(row, found, flags) if name is None else Cell("for comparison", style="dim"),
+        _latency(row, found),
+        _memory(found, "compression_ratio" in flags),
         _accuracy(row),
     ]
+
+
+def _waits(row: Row) -> bool:
+    """Return whether nothing that was planned for a row has been run."""
+    planned = {row["performance"], row["accuracy"]} - {None}
+    return planned == {NOT_RUN} and not row["rounds"]
+
+
+def _is_in_the_others(row: Row, rows: Sequence[Row]) -> bool:
+    """Return whether a row is of eager, and says nothing that those of its compilers do not say."""
+    if not is_eager(row["compiler"]) or all(is_eager(other["compiler"]) for other in rows):
+        return False
+    well = row["performance"] in (None, PASS) and row["accuracy"] in (None, *SUCCESSES) and not row["flags"]
+    complete = row["rounds"] == row["rounds_planned"]
+    return well and complete and not generation_lines(row)
+
+
+def cost_lines(row: Row) -> list[Spanning]:
+    """Return the line under a compiler's row that says what compiling takes, and when it has paid for itself."""
+    cold, warm = row["compile_latency_cold_s"], row["compile_latency_warm_s"]
+    flag = FLAG if "compile_latency" in (row["flags"] or "").split(", ") else ""
+    parts = [f"compiles in {seconds(cold)}{flag}"] if cold is not None else []
+    parts += [f"{'warm' if parts else 'compiles warm in'} {seconds(warm)}"] if warm is not None else []
+    if row["later_compilations"]:
+        parts.append(f"+ {_text('later_compile_s', row['later_compile_s'])} s later ({row['later_compilations']})")
+    payoff = of_row(0, row).payoff
+    told = [", ".join(parts)] * bool(parts) + ([pays_off(payoff)] if payoff is not None else [])
+    return [Spanning(f"   {' · '.join(told)}", style="yellow" if flag else "dim")] if told else []
 
 
 def generation_lines(row: Row) -> list[Spanning]:
@@ -118,23 +161,19 @@ def geomean_line(row: Row) -> str:
 def geomean_interval(row: Row, which: str) -> str:
     """Return "[1.08, 1.16]"; which: "speedup" (of these workloads), or "over_models" (of models like these); or ""."""
     low, high = (row[f"geomean_{which}_{end}"] for end in ("low", "high"))
-    if low is None:
-        return ""
-    ends = ("<0.01" if low < 0.01 else _text("speedup", low), ">100" if high > 100 else _text("speedup", high))
-    return f"[{', '.join(ends)}]"
+    return interval(low, high)
 
 
-def geomean_cells(row: Row) -> list[Cell]:
-    """Return the cells of one compiler's means."""
-    ratio, compilation = row["geomean_compression_ratio"], row["mean_compile_latency_cold_s"]
-    passed = f"{row['accuracy_passed']} of {row['accuracy_planned']}" if row["accuracy_planned"] else ""
+def geomean_cells(row: Row, right: int) -> list[Cell]:
+    """Return the cells of one compiler's means; right: on how many it is."""
+    ratio = row["geomean_compression_ratio"]
+    passed = f"{right} of {row['accuracy_planned']}" if row["accuracy_planned"] else ""
     mean = f"{_text('speedup', row['geomean_speedup'])}x {geomean_interval(row, 'speedup')}".rstrip()
     return [
         Cell(f" {row['compiler']}"),
         Cell(mean + DISTURBED * bool(row["geomean_disturbed"]), style=_colour_of(row)),
         Cell(),
-        Cell(f"{_text('first_call_s', compilation)} s cold", "mean") if compilation is not None else Cell(),
-        Cell(f"{_text('compression_ratio', ratio)}x") if ratio is not None else Cell(),
+        Cell(change(1 / ratio - 1)) if ratio is not None else Cell(),
         Cell(passed),
     ]
 
@@ -147,7 +186,7 @@ def beyond_line(row: Row) -> Spanning:
     return Spanning(f"   models like these {others} · {rates}" if others else f"   {rates}", style="dim")
 
 
-def _speedup(row: Row, flagged: bool) -> Cell:
+def _speedup(row: Row, found: RowAnswer, flags: Sequence[str]) -> Cell:
     status = row["performance"]
     if status is None:
         return Cell()
@@ -160,41 +199,36 @@ def _speedup(row: Row, flagged: bool) -> Cell:
             return Cell(MEASURED_EAGER + FLAG, partly if incomplete else "", style="red")
         word = "baseline" if is_eager(row["compiler"]) else "—"
         return Cell(word, partly if incomplete else "", style="dim")
-    ends = [_text("speedup", row[name]) for name in ("speedup_low", "speedup_high")]
-    interval = f" [{ends[0]}, {ends[1]}]" if row["speedup_low"] is not None else ""
-    mark = FLAG if flagged else ""
-    style = COLOURS.get(row["verdict"], "")
-    words = f"{row['verdict']}, {partly}" if incomplete else row["verdict"]
-    return Cell(f"{_text('speedup', row['speedup'])}x{interval}{mark}", words, style=style)
+    ends = interval(row["speedup_low"], row["speedup_high"])
+    marks = FLAG * ("speedup" in flags or "measured" in flags) + DISTURBED * found.disturbed
+    words = said(found)
+    style = COLOURS.get(words, "")  # none where it is not certain
+    words = ", ".join(filter(None, (words, partly if incomplete else "")))
+    return Cell(f"{_text('speedup', row['speedup'])}x {ends}".rstrip() + marks, words, style=style)
 
 
-def _latency(row: Row) -> Cell:
+def said(found: RowAnswer) -> str:
+    """Return the verdict as it may be said: "faster?" where one process alone gives it, beside other work."""
+    sure = found.verdict not in (FASTER, SLOWER) or not found.doubtful
+    return (found.verdict or "") + ("" if sure else MAYBE)
+
+
+def _latency(row: Row, found: RowAnswer) -> Cell:
+    """Return both latencies of the pairs; of what has none, such as eager alone, its own with its spread."""
+    mark = FLAG * ("measured" in (row["flags"] or "").split(", "))
+    if paired := latencies(found):
+        return Cell(paired + mark)
     if row["latency_ms"] is None:
         return Cell()
-    mark = FLAG * ("measured" in (row["flags"] or "").split(", ")) + (DISTURBED if row["disturbed"] else "")
     spread = row["latency_spread_percent"]
-    return Cell(f"{_text('latency_ms', row['latency_ms'])} ms{mark}", f"± {spread:.1f} %" if spread is not None else "")
+    certain = spread is not None and spread <= MOST_SPREAD and not row["disturbed"]
+    mark += DISTURBED if row["disturbed"] else ""
+    return Cell(f"{_text('latency_ms', row['latency_ms'])} ms{mark}", f"± {spread:.1f} %" if certain else "")
 
 
-def _compile(row: Row, flagged: bool) -> Cell:
-    cold, warm = row["compile_latency_cold_s"], row["compile_latency_warm_s"]
-    texts = [
-        f"{_text('first_call_s', value)} s {word}{FLAG if flagged and word == 'cold' else ''}"
-        for value, word in ((cold, "cold"), (warm, "warm"))
-        if value is not None
-    ]
-    if row["later_compilations"]:
-        texts.append(f"+ {_text('later_compile_s', row['later_compile_s'])} s later ({row['later_compilations']})")
-    first, second = (texts + ["", ""])[0], ", ".join(texts[1:])
-    return Cell(first, second, "yellow" if flagged else "")
-
-
-def _memory(row: Row, flagged: bool) -> Cell:
-    if row["own_memory_mib"] is None:
-        return Cell()
-    ratio = row["compression_ratio"]
-    second = f"{_text('compression_ratio', ratio)}x{FLAG if flagged else ''}" if ratio is not None else ""
-    return Cell(f"{_text('own_memory_mib', row['own_memory_mib'])} MiB", second, style="yellow" if flagged else "")
+def _memory(found: RowAnswer, flagged: bool) -> Cell:
+    amount, relative = memory(found)
+    return Cell(amount, relative + FLAG * (flagged and bool(relative)), style="yellow" if flagged else "")
 
 
 def _accuracy(row: Row) -> Cell:
@@ -203,10 +237,6 @@ def _accuracy(row: Row) -> Cell:
         return Cell()
     mark = WEAKER if row["weaker"] else ""
     return Cell(status + mark) if status in SUCCESSES else Cell(status + FLAG + mark, style="red")
-
-
-def _workload(row: Row) -> tuple[Any, ...]:
-    return (row["model"], row["batch_size"], row["sequence_length"])
 
 
 def _model_line(row: Row) -> str:
@@ -219,7 +249,8 @@ def _text(column: str, value: Any) -> str:
 
 
 def _colour_of(row: Row) -> str:
-    """Return the colour of a geometric mean by the rule of a row; none where it has no interval."""
+    """Return the colour of a geometric mean by the rule of a row; none where it has no interval, or is not certain."""
     mean, low, high = (row[f"geomean_speedup{end}"] for end in ("", "_low", "_high"))
     word = verdict(Estimate(mean, low, high, row["geomean_interval"] or "", row["geomean_count"]))
-    return COLOURS.get(word, "")
+    doubtful = row["geomean_disturbed"] and row["geomean_interval"] in (None, IN_PROCESS)
+    return "" if doubtful else COLOURS.get(word, "")

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator import system
 from orchestrator.records import HARMLESS, NOT_NEEDED, NOT_RUN, PASS, TWIN, JobSpec
+from orchestrator.results.load import NO_RESULT
 from orchestrator.results.naming import is_eager
 from orchestrator.store import JobGraph
-from orchestrator.views import findings
+from orchestrator.views import answer, findings
 from orchestrator.views.document import Document, Heading, Item, Listing, Paragraph, Piece, Verbatim
 from orchestrator.views.grid import Cell, Grid
 from orchestrator.views.layout import LISTED, duration
@@ -59,14 +60,15 @@ def plan(graph: JobGraph, folder: str, dry_run: bool) -> Document:
     return Document("Plan", [*pieces, Item("folder", folder, wrap=False)])
 
 
-def final(tables: Tables, folder: str, next_command: str) -> Document:
-    """Return the final table by section, its notes, the failures with their logs, and what to run next."""
+def final(tables: Tables, folder: str, next_command: str, imported: bool = False) -> Document:
+    """Return the answer, the table by section, its notes, the failures with their logs, and what to run next."""
     summary, overview = tables.summary.rows, tables.overview.rows
     several_seeds = len({row["seed"] for row in summary}) > 1
-    pieces: list[Piece] = []
+    pieces: list[Piece] = [*answer.pieces(tables, folder, imported)]
     for section in sections(summary, overview):
         pieces.append(Heading(section.title(several_seeds), style="bold reverse"))
         pieces.append(Grid(TITLES, section.table(), most=None, stacked=True))
+        pieces.append(Paragraph(section.waiting(), "dim"))
     for name, found in tables.findings.items():
         pieces += findings.pieces(name, found)
     if not summary and not tables.findings:
@@ -97,7 +99,7 @@ def _rounds(summary: Sequence[Mapping[str, Any]], jobs: Sequence[Mapping[str, An
 def _notes(summary: Sequence[Mapping[str, Any]], overview: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Say what the marks mean, and what is behind the intervals; only what occurs."""
     if any(row["flags"] for row in summary):
-        rules = "speed-up < 0.95x, cold compile > 120 s, memory ratio < 0.90x, accuracy not passed"
+        rules = "speed-up < 0.95x, cold compile > 120 s, memory over +11 %, accuracy not passed"
         yield f"! {rules}, or not timed as the row says"
     measured = [row for row in summary if row["measured"]]
     for row in measured[:LISTED]:
@@ -139,12 +141,8 @@ def _notes(summary: Sequence[Mapping[str, Any]], overview: Sequence[Mapping[str,
     bound = [_row_name(row) for row in summary if row["launch_bound"]]
     if bound:
         yield f"Launch-bound, the device waits for Python: {some(bound, 3)} (docs/gpu.md)."
-    disturbed = [row for row in summary if row["disturbed"]]
-    for row in disturbed[:LISTED]:
-        reasons = some(row["disturbed"].split("; "), 2)  # a busy machine gives one for every round
-        yield f"* {_row_name(row)} was disturbed: {reasons}"
-    for line in more(len(disturbed), LISTED, " rows were disturbed: see the column 'disturbed'"):
-        yield f"* {line}"
+    if any(row["disturbed"] for row in summary):
+        yield "* measured beside other work: what, is in the column 'disturbed', and in show."
     noted: dict[str, list[str]] = {}
     for row in summary:
         for text in (row["notes"] or "").split("; "):
@@ -178,6 +176,7 @@ def _failures(summary: Sequence[Mapping[str, Any]], jobs: Sequence[Mapping[str, 
     for (status, reason), names in list(by_reason.items())[:LISTED]:
         pieces.append(Paragraph(f"{status}: {some(names, 3)}: {reason or 'no reason was given'}"))
     waiting = Counter(str(job["reason"]) for job in jobs if job["status"] == NOT_RUN)
+    del waiting[NO_RESULT]  # of these the answer's caution says how many they are
     if waiting:
         told = some([f"{reason} ({count})" for reason, count in waiting.most_common()], 3)
         pieces.append(Paragraph(f"{plural(waiting.total(), 'job')} not run: {told}"))

@@ -1,0 +1,96 @@
+"""What weakens the answer of a sweep most, and the command that mends it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.records import FAIL_ACCURACY, HARMLESS, NOT_NEEDED, NOT_RUN
+from orchestrator.results.naming import is_eager
+from orchestrator.statistics import IN_PROCESS, NOISE
+
+if TYPE_CHECKING:
+    from orchestrator.results.tables import Tables
+
+Row = Mapping[str, Any]
+MORE_ROUNDS = 2
+"""So many rounds more than there were tell more."""
+CAUTIONS = ("not_run", "wrong", "failed", "measured", "disturbed", "one_round", "unjudged", "undecided")
+"""The most important first."""
+
+
+@dataclass(frozen=True)
+class Caution:
+    """What weakens the answer most. `kind` is one of `CAUTIONS`, rows is how many of how many it is about.
+
+    cores: that others used meanwhile, at most. job: one that it is about. rounds: that a rerun should have.
+    """
+
+    kind: str
+    rows: int
+    of: int
+    cores: float | None = None
+    job: str | None = None
+    rounds: int | None = None
+
+    def words(self, sweep: str, imported: bool = False) -> list[str]:
+        """Return the verb, and what follows it, that mends it or shows more; none where there is no such command.
+
+        sweep: how the sweep is called; imported: nothing of it can be run again.
+        """
+        if self.kind in ("wrong", "failed", "measured"):
+            return ["show", sweep if self.job is None else f"{sweep}:{self.job}"]
+        if self.kind == "unjudged" or imported:
+            return []
+        return [f"resume={sweep}"] if self.kind == "not_run" else ["rerun", sweep, "--rounds", str(self.rounds)]
+
+
+def broke(status: str | None) -> bool:
+    """Return whether something failed: neither wrong results nor what cannot be done here, nor what waits."""
+    return status is not None and status not in HARMLESS | {NOT_RUN, FAIL_ACCURACY}
+
+
+def of_one_process(row: Row) -> bool:
+    """Return whether the interval of a row's speed-up knows one process alone."""
+    return row["interval"] in (None, IN_PROCESS)
+
+
+def caution(tables: Tables) -> Caution | None:
+    """Return the most important of what weakens the answer; None where there is nothing."""
+    rows = [row for row in tables.summary.rows if not is_eager(row["compiler"])]
+    timed = [row for row in rows if row["speedup"] is not None]
+    jobs = [job for job in tables.jobs.rows if job["status"] != NOT_NEEDED]
+    waiting = [job for job in jobs if job["status"] == NOT_RUN]
+    wrong = [row for row in tables.summary.rows if row["accuracy"] == FAIL_ACCURACY]
+    failed = [row for row in tables.summary.rows if broke(row["performance"]) or broke(row["accuracy"])]
+    measured = [row for row in rows if "measured" in (row["flags"] or "").split(", ")]
+    disturbed = [row for row in timed if row["disturbed"]]
+    alone = [row for row in timed if of_one_process(row)]
+    unjudged = [row for row in timed if row["accuracy"] is None]
+    undecided = [row for row in timed if row["verdict"] == NOISE]
+    rounds = max((row["rounds_planned"] or 0 for row in timed), default=0)
+    if waiting:
+        return Caution("not_run", len(waiting), len(jobs))
+    for kind, found, of_all in (
+        ("wrong", wrong, tables.summary.rows),
+        ("failed", failed, tables.summary.rows),
+        ("measured", measured, rows),
+        ("disturbed", disturbed, timed),
+        ("one_round", alone, timed),
+        ("unjudged", unjudged, timed),
+        ("undecided", undecided, timed),
+    ):
+        if found:
+            cores = [row["other_cores"] for row in found if row["other_cores"] is not None]
+            return Caution(
+                kind, len(found), len(of_all), max(cores, default=None), _job(kind, found[0]), rounds + MORE_ROUNDS
+            )
+    return None
+
+
+def _job(kind: str, row: Row) -> str | None:
+    """Return the job that shows why: of wrong results the accuracy job, of a failure the one that failed."""
+    judged = kind == "wrong" or (kind == "failed" and not broke(row["performance"]))
+    job = row["accuracy_job"] if judged else row["job"]
+    return None if job is None else str(job)

@@ -1,0 +1,368 @@
+"""The answer first: a sentence for each section, what it costs, whom to take, and the one caution that matters most.
+
+It never says "faster" of an interval that includes 1, and "looks faster" where one process alone says so, beside other
+work.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from orchestrator import markdown
+from orchestrator.records import EAGER, NOT_RUN, PASS
+from orchestrator.results.answer import CompilerAnswer, Payoff, RowAnswer, SectionAnswer, of
+from orchestrator.results.caution import Caution
+from orchestrator.results.metrics import COLUMNS, MIB, MS
+from orchestrator.results.naming import telling
+from orchestrator.results.overview import SECTION
+from orchestrator.statistics import FASTER, SLOWER
+from orchestrator.views.document import Item, Paragraph, Piece
+from orchestrator.views.layout import cut, duration, plain
+from orchestrator.words import more, plural, some
+
+if TYPE_CHECKING:
+    from orchestrator.results.tables import Tables
+
+MOST_SECTIONS, MOST_DETAILED = 8, 3
+"""So many sections have a sentence, and what follows it."""
+NAMED = 4
+"""So many compilers or models are named in a list."""
+LONGEST_NAME = 60
+"""Characters of a name in a sentence."""
+VAGUE = 2.0
+"""A pay-off whose interval's ends differ by more than this factor is said as the interval."""
+
+
+def pieces(tables: Tables, sweep: str, imported: bool) -> list[Piece]:
+    """Return the answer; `sweep`: how it is called in commands; `imported`: nothing of it can be run again.
+
+    Of a suite of known figures it is the verdict on the machine, whatever its compilers are.
+    """
+    if tables.self_test.rows:
+        verdict = tables.self_test.rows[-1]
+        return [Paragraph(str(verdict["found"]), "bold" if verdict["result"] == PASS else "bold red", strong=True)]
+    found = of(tables)
+    if not found.sections:
+        alone = any(row["performance"] is not None for row in tables.summary.rows)
+        return [Paragraph("Eager alone was timed: there is nothing that it is compared with.", "bold")] * alone
+    sections = [section for section in found.sections if _is_begun(section)]
+    told = telling([section.key for section in sections], SECTION)
+    made: list[Piece] = []
+    for section in sections[:MOST_SECTIONS]:
+        title = ", ".join(_key_words(name, section.key[name]) for name in told)
+        made += _section(section, f"{title}: " if title else "", detailed=len(sections) <= MOST_DETAILED)
+    made += [Paragraph(line) for line in more(len(sections), MOST_SECTIONS, " such parts, below")]
+    if found.caution is not None:
+        made.append(Advice(*_advice(found.caution, sweep, imported)))
+    return made
+
+
+def _is_begun(section: SectionAnswer) -> bool:
+    """Return whether anything of it has been run: of the rest the caution says how much it is."""
+    return any({row.status, row.accuracy} - {None, NOT_RUN} for one in section.compilers for row in one.rows)
+
+
+def _key_words(name: str, value: object) -> str:
+    return plural(int(str(value)), "thread") if name == "threads" else f"{'seed ' * (name == 'seed')}{_name(value)}"
+
+
+def _name(value: object) -> str:
+    return cut(plain(str(value)), LONGEST_NAME)
+
+
+def _section(section: SectionAnswer, title: str, detailed: bool) -> Iterator[Piece]:
+    compilers = section.compilers
+    if not any(one.timed for one in compilers):
+        for one in compilers[:NAMED]:
+            yield Paragraph(f"{title}{_name(one.compiler)} {_untimed(one)}", "bold", strong=True)
+        yield from (Paragraph(line) for line in more(len(compilers), NAMED, " compilers, below"))
+        return
+    best = _best(section)
+    if len(compilers) == 1:
+        yield Paragraph(f"{title}{sentence(best)}", "bold", strong=True)
+    else:
+        yield Paragraph(f"{title}{_of_several(section, best)}", "bold", strong=True)
+    if (len(compilers) == 1 or section.recommendation.fastest) and (facts := cost(best)):
+        yield Paragraph(facts, indent="  ")
+    if len(compilers) > 1 and detailed:
+        yield from _choices(section)
+
+
+def _best(section: SectionAnswer) -> CompilerAnswer:
+    """Return the compiler that is recommended, else the one with the best mean."""
+    return next(
+        (one for one in section.compilers if one.compiler == section.recommendation.fastest), section.compilers[0]
+    )
+
+
+def sentence(one: CompilerAnswer) -> str:
+    """Return what is known of one compiler: "inductor is 1.23x faster than eager [1.11, 1.36], right on 3 of 3"."""
+    told = f"{_name(one.compiler)} {_speed(one)}"
+    if one.wrong:
+        right = f" (right on {one.right})" if one.right else ""
+        return f"{_name(one.compiler)} is WRONG on {_of(one, one.wrong, one.planned_accuracy)}{right}; it {_speed(one)}"
+    return f"{told}, {correct(one)}"
+
+
+def _speed(one: CompilerAnswer) -> str:
+    found = one.speedup
+    if found is None:
+        if any(row.speedup is not None for row in one.rows):
+            return "was timed on no model that all compilers ran with right results: see its rows"
+        return "has no speed-up"
+    ratio = f"{_text('speedup', found.value)}x"
+    where = "" if len(one.rows) == 1 or found.count == len(one.rows) else f" on {_of(one, found.count, len(one.rows))}"
+    if one.verdict == FASTER:
+        return f"{'looks' if one.doubtful else 'is'} {ratio} faster than eager {interval(found.low, found.high)}{where}"
+    if one.verdict == SLOWER:
+        return (
+            f"{'looks' if one.doubtful else 'is'} slower than eager: {ratio} {interval(found.low, found.high)}{where}"
+        )
+    if found.low is None:
+        return f"is {ratio} as fast as eager, of which no interval is known{where}"
+    return f"is within noise of eager: {ratio} {interval(found.low, found.high)}{where}"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """Return "[1.11, 1.36]", or "" where there is none."""
+    if low is None or high is None:
+        return ""
+    ends = ("<0.01" if low < 0.01 else _text("speedup", low), ">100" if high > 100 else _text("speedup", high))
+    return f"[{', '.join(ends)}]"
+
+
+def correct(one: CompilerAnswer) -> str:
+    """Return on how many it is right, and what became of the others."""
+    planned = one.planned_accuracy
+    if not planned:
+        return "not judged"
+    left = planned - one.right - one.wrong
+    others = [f"{one.wrong} WRONG"] * bool(one.wrong) + [f"{left} not judged"] * bool(left)
+    return f"right on {_of(one, one.right, planned)}" + (f" ({', '.join(others)})" if others else "")
+
+
+def _of(one: CompilerAnswer, count: int, of: int) -> str:
+    models = len({row.model for row in one.rows})
+    return f"{count} of {plural(of, 'model' if models == len(one.rows) else 'workload')}"
+
+
+def _untimed(one: CompilerAnswer) -> str:
+    """Return what is known of a compiler that has no speed-up: its accuracy with the error, or that it failed."""
+    if any(row.status is not None for row in one.rows):
+        judged = f"; {correct(one)}" if one.right or one.wrong else ""
+        return f"has no speed-up: {_ended(one)}{judged}"
+    shares = [row for row in one.rows if row.error_share is not None and (row.right is False or not one.wrong)]
+    worst = max(shares, key=lambda row: row.error_share or 0.0, default=None)
+    error = ""
+    if worst is not None and worst.error_share is not None:
+        where = f" ({_name(worst.model)})" if len(one.rows) > 1 else ""
+        error = f": {'error' if len(one.rows) == 1 else 'largest error'} {_share(worst.error_share)}{where}"
+    if one.wrong:
+        return f"is WRONG on {_of(one, one.wrong, one.planned_accuracy)}{error}"
+    return f"is {correct(one)}{error}"
+
+
+def _share(share: float) -> str:
+    if share > 1:
+        return f"{COLUMNS['multiplier'].text(share)} times what is allowed"
+    return f"{100 * share:.2g} % of what is allowed" if share >= 1e-4 else "under 0.01 % of what is allowed"
+
+
+def _ended(one: CompilerAnswer) -> str:
+    counts: dict[str, int] = defaultdict(int)
+    for row in one.rows:
+        counts[row.verdict or row.status or "not timed"] += 1
+    return some([f"{word} {count}" for word, count in counts.items()], NAMED)
+
+
+def cost(one: CompilerAnswer) -> str:
+    """Return "+74 % memory · compiles in 22.7 s · pays off after about 8,500 calls (2 min)", of what is known."""
+    parts = []
+    if one.memory_change is not None:
+        parts.append(f"{change(one.memory_change)} memory")
+    if one.compile_cold_s is not None:
+        parts.append(f"compiles in {seconds(one.compile_cold_s)}")
+        if one.payoff is not None:
+            parts.append(pays_off(one.payoff, each=one.speedup is not None and one.timed > 1))
+        elif one.speedup is not None and one.verdict != FASTER:
+            parts.append("no gain shown that pays for it")
+    return " · ".join(parts)
+
+
+def change(relative: float) -> str:
+    """Return "+74 %" of 0.74."""
+    return f"{100 * relative + 0.0:+.0f} %".replace("-0 %", "+0 %")
+
+
+def seconds(value: float) -> str:
+    return duration(value) if value >= 100 else f"{_text('first_call_s', max(value, 0.0))} s"
+
+
+def pays_off(found: Payoff, each: bool = False) -> str:
+    """Return "pays off after about 8,500 calls (2 min)"; where that is vague, between how many calls."""
+    calls = "calls each" if each else "calls"
+    if found.high is None or found.low is None or found.high > VAGUE * max(found.low, 1):
+        low = _about(found.low if found.low is not None else found.calls)
+        if found.low is None:
+            return f"pays off after about {low} {calls} ({_time(found.seconds)})"
+        return f"pays off after {low} " + (
+            f"to {_about(found.high)} {calls}" if found.high is not None else f"{calls} or more"
+        )
+    return f"pays off after about {_about(found.calls)} {calls} ({_time(found.seconds)})"
+
+
+def _about(count: int) -> str:
+    """Return a count with two significant digits: more is not known of it."""
+    digits = max(len(str(count)) - 2, 0)
+    return f"{round(count, -digits):,}"
+
+
+def _time(seconds: float) -> str:
+    """Return a duration to one unit."""
+    for unit, size, limit in (("s", 1, 90), ("min", 60, 90 * 60), ("h", 3600, 48 * 3600)):
+        if seconds < limit:
+            return f"{max(seconds / size, 0.1):.2g} {unit}" if seconds < 10 else f"{round(seconds / size)} {unit}"
+    return f"{round(seconds / 86400):,} d"
+
+
+def _of_several(section: SectionAnswer, best: CompilerAnswer) -> str:
+    """Return the recommendation, beginning with the compiler."""
+    found, count = section.recommendation, len(section.compilers)
+    if found.fastest is None:
+        right = "both right and " if any(one.wrong or one.failed for one in section.compilers) else ""
+        return f"None of {count} compilers is {right}shown to be faster than eager"
+    kind = " that are right" if found.judged else ", none of them judged"
+    return f"{_name(best.compiler)} is the fastest of {count} compilers{kind}: it {_speed(best)}" + (
+        f", {correct(best)}" if found.judged else ""
+    )
+
+
+def _choices(section: SectionAnswer) -> Iterator[Piece]:
+    """Yield what else there is to choose by, and what is not known, a line each."""
+    found, by_name = section.recommendation, {one.compiler: one for one in section.compilers}
+    if found.like_fastest:
+        yield Item("as fast", f"{_named(found.like_fastest)}: cannot be told apart from {_name(found.fastest)}")
+    if found.smallest is not None:
+        memory = by_name[found.smallest].memory_change if found.smallest in by_name else None
+        yield Item(
+            "smallest",
+            f"{EAGER}: no compiler takes less memory"
+            if memory is None
+            else f"{_name(found.smallest)} ({change(memory)} memory)",
+        )
+    if found.front:
+        front = some([f"{_name(name)} ({_in_short(by_name[name])})" for name in found.front], NAMED, "; ")
+        yield Item("worth a look", f"{front}: no other is better in latency, memory or compile time")
+    if found.undecided:
+        yield Item(
+            "undecided", some([f"{_name(name)} {_ratio(by_name[name], True)}" for name in found.undecided], NAMED)
+        )
+    if found.left_out:
+        yield Item(
+            "left out", some([f"{_name(name)}: {_why_left_out(by_name[name])}" for name in found.left_out], NAMED, "; ")
+        )
+    if len(section.workloads) > 1:
+        best: dict[str, list[str]] = defaultdict(list)
+        for one in section.workloads:
+            best[one.recommendation.fastest or EAGER].append(one.model)
+        if set(best) != {found.fastest or EAGER}:
+            yield Item(
+                "per model",
+                "; ".join(f"{_name(name)}: {some(map(_name, models), NAMED)}" for name, models in best.items()),
+            )
+
+
+def _named(names: Sequence[str]) -> str:
+    return some(map(_name, names), NAMED)
+
+
+def _in_short(one: CompilerAnswer) -> str:
+    parts = [_ratio(one)]
+    parts += [change(one.memory_change)] if one.memory_change is not None else []
+    parts += [seconds(one.compile_cold_s)] if one.compile_cold_s is not None else []
+    return ", ".join(parts)
+
+
+def _ratio(one: CompilerAnswer, with_interval: bool = False) -> str:
+    if one.speedup is None:
+        return ""
+    ends = interval(one.speedup.low, one.speedup.high) if with_interval else ""
+    return f"{_text('speedup', one.speedup.value)}x {ends}".rstrip()
+
+
+def _why_left_out(one: CompilerAnswer) -> str:
+    if one.wrong:
+        return f"WRONG on {_of(one, one.wrong, one.planned_accuracy)}"
+    if one.failed:
+        return f"failed on {_of(one, one.failed, len(one.rows))}"
+    return "no speed-up" if one.speedup is None else "not judged"
+
+
+def _advice(caution: Caution, sweep: str, imported: bool) -> tuple[str, str]:
+    """Return the caution, and the command that mends it, or ""."""
+    rows = plural(caution.rows, "row")
+    have, were = ("has", "was") if caution.rows == 1 else ("have", "were")
+    beside = f" (at most {caution.cores:.1f} cores)" if caution.cores is not None else ""
+    text = {
+        "not_run": f"{caution.rows:,} of {plural(caution.of, 'job')} {have} not run",
+        "wrong": f"{rows} {have} wrong results",
+        "failed": f"{caution.rows:,} of {plural(caution.of, 'row')} failed",
+        "measured": f"{rows} {were} not timed as {'it says' if caution.rows == 1 else 'they say'}",
+        "disturbed": f"* {rows} {were} measured beside other work{beside}",
+        "one_round": "no interval is known" if imported else "one process a row: another may differ by more",
+        "unjudged": f"{rows} {were} not judged: add measure=performance,accuracy",
+        "undecided": f"{caution.rows:,} of {plural(caution.of, 'row')} within noise: more rounds tell more",
+    }[caution.kind]
+    words = caution.words(sweep, imported)
+    return text[:1].upper() + text[1:], shlex.join(["python", "-m", "orchestrator", *words]) if words else ""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """A warning, and the command that mends it, on one line where there is room."""
+
+    text: str
+    command: str
+
+    def lines(self, width: int) -> Iterator[Text]:
+        if self.command and len(f"{self.text}: {self.command}") > width:
+            yield Text(f"{plain(self.text)}:", "yellow")
+            yield Text(f"    {plain(self.command)}", "dim")
+        else:
+            yield Text.assemble(
+                (plain(self.text), "yellow"), (f": {plain(self.command)}" if self.command else "", "dim")
+            )
+
+    def markdown(self) -> list[str]:
+        command = f": {markdown.code(self.command, None)}" if self.command else ""
+        return [f"> {markdown.text(self.text)}{command}"]
+
+
+def memory(one: RowAnswer) -> tuple[str, str]:
+    """Return "36 -> 64 MiB" and "(+79 %)"; the compiler's alone where eager's is not known."""
+    both = f"{_mib(one.memory_bytes)} MiB" if one.memory_bytes is not None else ""
+    if one.eager_memory_bytes is not None:
+        both = f"{_mib(one.eager_memory_bytes)} -> {both}"
+    relative = change(one.memory_change) if one.memory_change is not None else ""
+    return (both, f"({relative})" if relative else "") if both else (relative, "")
+
+
+def _mib(value: float) -> str:
+    return _text("own_memory_mib", value * MIB)
+
+
+def latencies(one: RowAnswer) -> str:
+    """Return "12.8 -> 11.5 ms", both of the pairs."""
+    if one.latency_s is None or one.eager_latency_s is None:
+        return ""
+    return f"{_text('latency_ms', one.eager_latency_s * MS)} -> {_text('latency_ms', one.latency_s * MS)} ms"
+
+
+def _text(column: str, value: float) -> str:
+    return COLUMNS[column].text(value)
