@@ -431,7 +431,7 @@ def test_what_waits_has_one_line_and_no_sentence(
     for i in range(6):
         sweep.add(synthetic.job(f"M{i}", "inductor"))
     sweep.add(synthetic.job(synthetic.workload("T", dtype="float32"), "inductor"))
-    show(final(built(sweep), "outputs/1/2", "next"))
+    show(final(built(sweep), "outputs/1/2"))
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("inductor is 1.25x faster than eager")
     assert [line for line in lines if line.startswith("not run") or "no result" in line] == [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 from support.command import FAKES, orchestrator, run
@@ -34,6 +35,14 @@ def test_parts_that_are_joined_are_the_sweep_in_one(tmp_path: Path) -> None:
         (row["job"], row["status"]) for row in _jobs(tmp_path, "whole")
     ]
     assert not joined.read_sweep().shard
+    assert "environments" not in orchestrator(tmp_path, "report", "outputs/1/joined")
+    moved = next(job for job in whole.jobs if joined.read_status(job.id) == "pass")
+    result = json.loads(joined.result_file(moved.id).read_text())
+    result["environment"]["packages"]["transformers"] = "4.0"
+    joined.result_file(moved.id).write_text(json.dumps(result))
+    printed = orchestrator(tmp_path, "report", "outputs/1/joined")
+    assert "1 job from another: packages.transformers 4.0" in printed
+    assert f"Compared across environments: {moved.workload.model}" in printed
     assert "0 of these" in orchestrator(tmp_path, "resume=outputs/1/joined", "dry_run=true")
 
 
@@ -47,6 +56,12 @@ def test_what_one_part_lacks_is_run_by_the_resume_of_the_joined_folder(tmp_path:
     assert "no result in any of them: 1 job;" in said
     run(tmp_path, *FAKES, "resume=outputs/1/3")
     assert {row["status"] for row in _jobs(tmp_path, "3")} == {"pass"}
+
+    shutil.rmtree(tmp_path / "outputs/1/3/tables")
+    (tmp_path / "outputs/1/3/tables").write_text("in the way")
+    printed = orchestrator(tmp_path, "report", "outputs/1/3", code=2)
+    assert "The tables could not be written" in printed
+    assert "(report.html, jobs/)" in printed
 
 
 def test_folders_of_other_plans_are_refused_with_what_differs(tmp_path: Path) -> None:

@@ -607,7 +607,7 @@ def test_the_terminal_says_them_under_the_row_in_80_columns(
     sweep: SweepResults, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    show(final(tables.build(sweep), "outputs/x", "next"))
+    show(final(tables.build(sweep), "outputs/x"))
     lines = capsys.readouterr().out.splitlines()
     assert "   first token after 50.0 ms · then 10.0 ms a token · 160 tokens/s" in lines
     assert sum("tokens/s" in line for line in lines) == 1

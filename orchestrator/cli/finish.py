@@ -9,6 +9,8 @@ from orchestrator.records import HARMLESS, NOT_RUN, PASS
 from orchestrator.store import SweepFolder
 from orchestrator.views.commands import next_command, shown
 
+NOT_WRITTEN = 2
+
 if TYPE_CHECKING:
     from orchestrator.results.load import SweepResults
     from orchestrator.results.tables import Tables
@@ -17,21 +19,23 @@ if TYPE_CHECKING:
 def finish(folder: SweepFolder) -> int:
     """Write tables and page of a sweep and show the summary. Returns the exit code: 1 if a job failed or was not run.
 
-    A pure function of the folder: can be repeated, also while the sweep still runs. Raises UsageError when the folder
-    is not a sweep.
+    2 if tables or page could not be written: only what there is is named. A pure function of the folder: can be
+    repeated, also while the sweep still runs. Raises UsageError when the folder is not a sweep.
     """
     from orchestrator.views.document import show
-    from orchestrator.views.terminal import final
+    from orchestrator.views.terminal import final, whereabouts
 
-    results, tables = collect(folder)
-    show(final(tables, shown(folder), next_command(results), results.sweep.imported))
+    results, tables, written = collect(folder)
+    show(final(tables, shown(folder), results.sweep.imported))
     sys.stdout.flush()  # the page of 10,000 rows takes seconds: nobody waits for it to read the summary
-    write_page(results, tables)
-    return exit_code(results, tables)
+    page = write_page(results, tables)
+    names = ["report.html"] * page + ["tables/"] * written + ["jobs/"]
+    show(whereabouts(shown(folder), names, next_command(results)))
+    return exit_code(results, tables) if page and written else NOT_WRITTEN
 
 
-def collect(folder: SweepFolder) -> tuple[SweepResults, Tables]:
-    """Read the sweep and write tables/. A folder that cannot be written (someone else's, a full disk) is only read."""
+def collect(folder: SweepFolder) -> tuple[SweepResults, Tables, bool]:
+    """Read the sweep, write tables/, and tell whether that was possible: a disk may be full, a folder another's."""
     from orchestrator.results import exports, load, tables
 
     with load.uncollected():
@@ -43,17 +47,20 @@ def collect(folder: SweepFolder) -> tuple[SweepResults, Tables]:
         exports.write(folder, made)
     except OSError as error:
         print(f"The tables could not be written: {error}", file=sys.stderr)
-    return results, made
+        return results, made, False
+    return results, made, True
 
 
-def write_page(results: SweepResults, tables: Tables, *, running: bool = False) -> None:
-    """Write report.html, after everything else: whatever prevents it, tables and summary are there."""
+def write_page(results: SweepResults, tables: Tables, *, running: bool = False) -> bool:
+    """Write report.html, after everything else: whatever prevents it, tables and summary are there. Tell whether."""
     from orchestrator.page import html
 
     try:
         html.write(results.folder, results, tables, running=running)
     except OSError as error:
         print(f"The page could not be written: {error}", file=sys.stderr)
+        return False
+    return True
 
 
 def exit_code(results: SweepResults, tables: Tables) -> int:

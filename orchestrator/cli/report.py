@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
         return watch(folder, None if not asked.html else Path(asked.html))
     if asked.html is None and asked.form is None:
         return finish(folder)
-    results, tables = collect(folder)
+    results, tables, _ = collect(folder)
     if asked.html is not None:
         print(_page(asked.html, results, tables))
         return exit_code(results, tables)
@@ -130,7 +130,7 @@ def watch(folder: SweepFolder, file: Path | None = None, every_s: float = EVERY_
 
     Ctrl-C ends it earlier: the page then says how far the sweep has come, and does not reload itself any more.
     """
-    results, tables, seen = *collect(folder), _finished(folder)
+    (results, tables, _), seen = collect(folder), _finished(folder)
     try:
         while _waiting(results):
             began = time.monotonic()
@@ -138,7 +138,7 @@ def watch(folder: SweepFolder, file: Path | None = None, every_s: float = EVERY_
             _say(results)
             cost = time.monotonic() - began
             seen = _wait(folder, seen, max(every_s, cost / SHARE))
-            results, tables = collect(folder)
+            results, tables, _ = collect(folder)
     finally:
         _write(results, tables, file, running=False)
     _say(results)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.records import FAIL_ACCURACY, HARMLESS, NOT_NEEDED, NOT_RUN
+from orchestrator.results.load import IN_SHARD
 from orchestrator.results.naming import is_eager
 from orchestrator.statistics import IN_PROCESS, NOISE
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 MORE_ROUNDS = 2
 """So many rounds more than there were tell more."""
-CAUTIONS = ("not_run", "wrong", "failed", "measured", "disturbed", "one_round", "unjudged", "undecided")
+CAUTIONS = ("not_run", "wrong", "failed", "shards", "measured", "disturbed", "one_round", "unjudged", "undecided")
 """The most important first."""
 
 
@@ -41,6 +42,8 @@ class Caution:
         """
         if self.kind in ("wrong", "failed", "measured"):
             return ["show", sweep if self.job is None else f"{sweep}:{self.job}"]
+        if self.kind == "shards":
+            return ["merge", sweep, "FOLDER", "..."]
         if self.kind == "unjudged" or imported:
             return []
         return [f"resume={sweep}"] if self.kind == "not_run" else ["rerun", sweep, "--rounds", str(self.rounds)]
@@ -62,6 +65,7 @@ def caution(tables: Tables) -> Caution | None:
     timed = [row for row in rows if row["speedup"] is not None]
     jobs = [job for job in tables.jobs.rows if job["status"] != NOT_NEEDED]
     waiting = [job for job in jobs if job["status"] == NOT_RUN]
+    elsewhere = [job for job in waiting if job["reason"].startswith(IN_SHARD)]
     wrong = [row for row in tables.summary.rows if row["accuracy"] == FAIL_ACCURACY]
     failed = [row for row in tables.summary.rows if broke(row["performance"]) or broke(row["accuracy"])]
     measured = [row for row in rows if "measured" in (row["flags"] or "").split(", ")]
@@ -70,11 +74,12 @@ def caution(tables: Tables) -> Caution | None:
     unjudged = [row for row in timed if row["accuracy"] is None]
     undecided = [row for row in timed if row["verdict"] == NOISE]
     rounds = max((row["rounds_planned"] or 0 for row in timed), default=0)
-    if waiting:
-        return Caution("not_run", len(waiting), len(jobs))
+    if len(waiting) > len(elsewhere):
+        return Caution("not_run", len(waiting) - len(elsewhere), len(jobs) - len(elsewhere))
     for kind, found, of_all in (
         ("wrong", wrong, tables.summary.rows),
         ("failed", failed, tables.summary.rows),
+        ("shards", elsewhere, jobs),
         ("measured", measured, rows),
         ("disturbed", disturbed, timed),
         ("one_round", alone, timed),
@@ -82,10 +87,9 @@ def caution(tables: Tables) -> Caution | None:
         ("undecided", undecided, timed),
     ):
         if found:
-            cores = [row["other_cores"] for row in found if row["other_cores"] is not None]
-            return Caution(
-                kind, len(found), len(of_all), max(cores, default=None), _job(kind, found[0]), rounds + MORE_ROUNDS
-            )
+            cores = [row["other_cores"] for row in found if row.get("other_cores") is not None]
+            job = None if kind == "shards" else _job(kind, found[0])
+            return Caution(kind, len(found), len(of_all), max(cores, default=None), job, rounds + MORE_ROUNDS)
     return None
 
 

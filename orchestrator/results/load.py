@@ -20,6 +20,8 @@ GIVEN = "given"
 """Fact of an imported result: speedup, compile_latency_s, compression_ratio, without the samples behind them."""
 NO_RESULT = "no result yet"
 """The reason of a job that has not been run, or not to its end."""
+IN_SHARD = "in shard "
+"""Begins the reason of a job that another part of the plan runs, in another folder."""
 SMALLEST, LARGEST = 1e-15, 1e18
 """Seconds, bytes, ratios: no run has less or more."""
 
@@ -84,7 +86,7 @@ def outcomes(
         return tuple(
             outcome(job, folder.read_result(job.id))
             if part in own or not own
-            else JobOutcome(job, NOT_RUN, f"in shard {part}/{sweep.shard[1]}", None, elsewhere=True)
+            else JobOutcome(job, NOT_RUN, f"{IN_SHARD}{part}/{sweep.shard[1]}", None, elsewhere=True)
             for job, part in zip(graph.jobs, sweep.parts or itertools.repeat(0), strict=False)
             if wanted(job)
         )

@@ -30,6 +30,7 @@ from orchestrator.results import answer
 from orchestrator.results.acceptance import gpu as gpu_acceptance
 from orchestrator.results.acceptance import self_test
 from orchestrator.results.accuracy import JUDGEMENT, accuracy_row
+from orchestrator.results.environments import mixed
 from orchestrator.results.findings import findings
 from orchestrator.results.load import JobOutcome, SweepResults, fact, figure, items, lines
 from orchestrator.results.memory import memory_of
@@ -193,6 +194,7 @@ class Tables:
     self_test: Table  # no rows, and not among `named`, where no suite of known figures was run
     findings: Mapping[str, Table] = field(default_factory=dict)  # of measures that were run, by the table's name
     refused: tuple[str, ...] = ()  # what of other measures cannot be shown, and why
+    environments: tuple[str, ...] = ()  # sentences, where results come from several environments
 
     def named(self) -> dict[str, Table]:
         names = ["summary", "overview", "answer", "performance", "accuracy", "jobs"] + ["self_test"] * bool(
@@ -220,6 +222,7 @@ def build(results: SweepResults) -> Tables:
         self_test=Table.of(self_test.COLUMNS, (check.row() for check in checked)),
         findings={name: Table.of(columns, rows) for name, (columns, rows) in found.tables.items()},
         refused=found.reasons(),
+        environments=tuple(mixed(results.outcomes)),
     )
     return replace(made, answer=Table.of(answer.TABLE, answer.table_rows(answer.of(made))))
 

@@ -311,6 +311,7 @@ def _advice(caution: Caution, sweep: str, imported: bool) -> tuple[str, str]:
     beside = f" (at most {caution.cores:.1f} cores)" if caution.cores is not None else ""
     text = {
         "not_run": f"{caution.rows:,} of {plural(caution.of, 'job')} {have} not run",
+        "shards": f"{caution.rows:,} of {plural(caution.of, 'job')} belong to other shards",
         "wrong": f"{rows} {have} wrong results",
         "failed": f"{caution.rows:,} of {plural(caution.of, 'row')} failed",
         "measured": f"{rows} {were} not timed as {'it says' if caution.rows == 1 else 'they say'}",

@@ -60,8 +60,8 @@ def plan(graph: JobGraph, folder: str, dry_run: bool) -> Document:
     return Document("Plan", [*pieces, Item("folder", folder, wrap=False)])
 
 
-def final(tables: Tables, folder: str, next_command: str, imported: bool = False) -> Document:
-    """Return the answer, the table by section, its notes, the failures with their logs, and what to run next."""
+def final(tables: Tables, folder: str, imported: bool = False) -> Document:
+    """Return the answer, the table by section, its notes, and the failures with their logs."""
     summary, overview = tables.summary.rows, tables.overview.rows
     several_seeds = len({row["seed"] for row in summary}) > 1
     pieces: list[Piece] = [*answer.pieces(tables, folder, imported)]
@@ -74,10 +74,15 @@ def final(tables: Tables, folder: str, next_command: str, imported: bool = False
     if not summary and not tables.findings:
         pieces.append(Paragraph("Nothing was planned that is measured or judged.", above=True))
     pieces.append(Paragraph("", above=True))
-    pieces += [Paragraph(note) for note in (*_notes(summary, overview), *_rounds(summary, tables.jobs.rows))]
-    pieces += [*_failures(summary, tables.jobs.rows), *self_test(tables.self_test.rows)]
-    pieces.append(Item("results", f"{folder}  (report.html, tables/, jobs/)", wrap=False))
-    return Document("Summary", [*pieces, Item("next", next_command, command=True)])
+    notes = (*_notes(summary, overview), *_rounds(summary, tables.jobs.rows), *tables.environments)
+    pieces += [Paragraph(note) for note in notes]
+    return Document("Summary", [*pieces, *_failures(summary, tables.jobs.rows), *self_test(tables.self_test.rows)])
+
+
+def whereabouts(folder: str, written: Sequence[str], next_command: str) -> Document:
+    """Return where a sweep's results are (`written`: what there is in the folder), and what to run next."""
+    place = Item("results", f"{folder}  ({', '.join(written)})", wrap=False)
+    return Document("Results", [place, Item("next", next_command, command=True)])
 
 
 def _rounds(summary: Sequence[Mapping[str, Any]], jobs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
