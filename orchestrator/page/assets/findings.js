@@ -3,7 +3,7 @@
 
 function findingsSection() {
   if (!DATA.findings.length) return null;
-  return section("findings", "Other measures", DATA.findings.map(finding));
+  return fold("findings", "Other measures", DATA.findings.map(({ name }) => name.replaceAll("_", " ")).join(", "), DATA.findings.map(finding));
 }
 
 function finding(table) {
