@@ -69,6 +69,7 @@ def _compiler(one: CompilerAnswer) -> Part:
         "doubtful": one.doubtful,
         "planned_accuracy": one.planned_accuracy,
         "right": one.right,
+        "wrong": one.wrong,
         "compile_s": rounded(one.compile_cold_s),
         "memory_change": rounded(one.memory_change),
         "payoff": payoff,
@@ -112,7 +113,8 @@ def _correct(compilers: list[CompilerAnswer]) -> Fact:
 def _facts_of_errors(section: SectionAnswer) -> list[Fact]:
     """Return what was judged, of all compilers, and the largest error, where nothing was timed."""
     judged = [row for one in section.compilers for row in one.rows if row.error_share is not None]
-    facts = [_correct(list(section.compilers))]
+    known = any(one.right or one.wrong for one in section.compilers)
+    facts = [_correct(list(section.compilers))] if known else []
     if judged:
         worst = max(judged, key=_error)
         of_limit = f"{COLUMNS['multiplier'].text(_error(worst))}x" if _error(worst) > 1 else f"{_error(worst):.2%}"

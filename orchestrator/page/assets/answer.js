@@ -22,7 +22,7 @@ function meta() {
   if (SEVERAL) return `${plural(DATA.sweeps.length, "sweep")} · ${dateTime(Math.min(...DATA.sweeps.map(({ created }) => created)))} and later`;
   const shared = ["suite", "mode", "dtype", "device", "threads"].map((name) => (distinct(name).length === 1 ? inWords(name, distinct(name)[0]) : null));
   const parts = [dateTime(sweep.created), ...shared,
-    plural(distinct("model").length, "model"), e.cpu, e.cores && `${e.cores} cores`, e.gpus ?? e["gpu.name"], e["packages.torch"] && `torch ${e["packages.torch"]}`];
+    rows.length && plural(distinct("model").length, "model"), e.cpu, e.cores && `${e.cores} cores`, e.gpus ?? e["gpu.name"], e["packages.torch"] && `torch ${e["packages.torch"]}`];
   return parts.filter((part) => part && part !== MISSING).map((part) => h("span", {}, String(part)));
 }
 
@@ -41,7 +41,7 @@ function progress() {
 
 /** Return the first sentence as the title, and those of other sections below it. */
 function headline({ said }) {
-  if (!said.length) return h("h1", {}, DATA.running ? "Nothing can be compared yet." : "Nothing was compared with eager.");
+  if (!said.length) return h("h1", {}, DATA.running ? "Nothing can be compared yet" : DATA.findings.length ? `${plural(DATA.findings.length, "table")} of other measures: nothing was timed or judged` : "Nothing was timed or judged");
   const [first, ...others] = said;
   return [
     h("h1", {}, claimed(first.sentence)),
@@ -141,8 +141,8 @@ function meanCell(one, row) {
 
 function correctCell(one) {
   if (!one.planned_accuracy) return h("span", { class: "faint" }, "not judged");
-  const all = one.right === one.planned_accuracy;
-  return h("span", { class: all ? "" : "bad" }, `${all ? "✓" : "✕"} ${one.right}/${one.planned_accuracy}`);
+  const sign = one.wrong ? "✕" : one.right === one.planned_accuracy ? "✓" : "○";
+  return h("span", { class: one.wrong ? "bad" : "" }, `${sign} ${one.right}/${one.planned_accuracy}`);
 }
 
 /** Return the change of memory: "+6 %"; beyond the dashboard's limit in the colour of what is bad. */
@@ -153,7 +153,7 @@ function memoryChange(change) {
 }
 
 function payoffCell({ payoff, verdict }) {
-  if (payoff === null) return h("span", { class: "faint" }, verdict === "faster" ? MISSING : "no gain shown");
+  if (payoff === null) return h("span", { class: "faint" }, verdict === "faster" || verdict === null ? MISSING : "no gain shown");
   return payoff;
 }
 
@@ -164,7 +164,7 @@ function severalSentence() {
   const found = {};
   for (const { changes } of DATA.side_by_side) for (const { speedup } of changes) if (speedup) found[speedup[0]] = (found[speedup[0]] ?? 0) + 1;
   const said = ["worse", "better", "changed", "within noise"].filter((word) => found[word]).map((word) => `${found[word].toLocaleString("en")} ${word}`);
-  return `${plural(DATA.sweeps.length, "sweep")}: ${said.length ? `against the first, speed-ups are ${said.join(", ")}` : "no speed-up can be compared"}.`;
+  return `${plural(DATA.sweeps.length, "sweep")}: ${said.length ? `against the first, speed-ups are ${said.join(", ")}` : "no speed-up can be compared"}`;
 }
 
 function sweepTable() {

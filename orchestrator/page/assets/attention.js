@@ -54,7 +54,8 @@ function flagList() {
   const line = ([mark, row, times]) => {
     const { word, column } = DATA.marks[mark];
     const value = rows.get(row, column);
-    const said = mark === "accuracy" ? badge(value) : h("strong", {}, withUnit(column, value));
+    const figures = mark === "compression_ratio" ? memoryChange(1 / value - 1) : withUnit(column, value);
+    const said = mark === "accuracy" ? badge(value) : h("strong", {}, figures);
     const beyond = times === null ? "" : `, ${significant(times, 3)} times the limit`;
     return h("li", {}, h("span", { class: "what" }, "! ", word), " ", said, h("span", { class: "faint" }, beyond), " ", rowLink(row, mark === "accuracy" ? "accuracy" : "performance"));
   };

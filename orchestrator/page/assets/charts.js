@@ -89,8 +89,10 @@ class ChartCard {
     this.count.textContent = this.said(groups.length, shown);
     this.place.style.minHeight = `${this.place.offsetHeight}px`;
     const panels = this.chart.panels ? shown.map((group) => [group.name, this.datasets([group])]) : shown.length ? [[null, this.datasets(shown)]] : [];
-    this.place.replaceChildren();
-    const drawing = panels.map(([title, data]) => this.panel(title, data));
+    // all places first: they share the width
+    const places = panels.map(([title]) => h("div", { class: title ? "panel" : "view" }, title ? [h("h4", { title }, title), h("div", { class: "view" })] : null));
+    this.place.replaceChildren(...places);
+    const drawing = panels.map(([title, data], i) => this.panel(title, title ? places[i].lastChild : places[i], data));
     return Promise.all(drawing).then(() => (this.place.style.minHeight = ""));
   }
 
@@ -131,10 +133,7 @@ class ChartCard {
     return record;
   }
 
-  async panel(title, datasets) {
-    const element = h("div", { class: "view" });
-    const box = title === null ? element : h("div", { class: "panel" }, h("h4", { title }, title), element);
-    this.place.append(box);
+  async panel(title, element, datasets) {
     const many = Object.values(datasets).reduce((sum, records) => sum + records.length, 0);
     const label = `${this.chart.title}${title === null ? "" : `, ${title}`}. ${this.chart.note} ${this.count.textContent}`;
     const view = await drawChart(element, this.chart, datasets, many, label);

@@ -90,11 +90,12 @@ function start() {
   readAddress();
   const table = new RowTable();
   const filters = filterBar();
-  const filterBox = h("div", { class: "filter-bar" }, filters);
+  const filterBox = h("div", { class: "filter-bar", hidden: !rows.length }, filters);
   const answered = [header(), selfTest(), compareSection(), overTimeSection(), compilersSection(), ...(rows.length > SHORT_TABLE ? [filterBox, modelsSection()] : [modelsSection(), filterBox])];
-  const folded = [attentionSection(), chartSection(), summarySection(), findingsSection(), tableSection(table), measuredSection()].filter(Boolean);
+  const ofRows = [attentionSection(), chartSection(), summarySection(), findingsSection(), tableSection(table)];
+  const folded = [...(rows.length ? ofRows : [findingsSection()]), measuredSection()].filter(Boolean);
   const overview = h("main", { id: "overview" }, answered.flat().filter(Boolean), folded, footer());
-  overview.querySelector("#table").open = ["sort", "columns", ...FILTERS].some((name) => state[name] !== "");
+  if (rows.length) overview.querySelector("#table").open = ["sort", "columns", ...FILTERS].some((name) => state[name] !== "");
   document.getElementById("page").replaceWith(
     h("a", { class: "skip", href: "#rows", click: (event) => { event.preventDefault(); document.getElementById("table").scrollIntoView(); table.scroller.focus(); } }, "Skip to the table"),
     h("div", { id: "bar" }, h("strong", {}, "orchestrator"), contents([...overview.children].map(({ id }) => id)), themeButton()),

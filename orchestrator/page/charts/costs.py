@@ -98,8 +98,9 @@ def memory(series: Sequence[str]) -> Chart:
 def tradeoff(series: Sequence[str]) -> Chart:
     """Return time against memory, both relative to eager: a named mark a compiler, a faint one a workload, the front.
 
-    Names are kept apart by height: with the marks sorted, name i stands at least i lines below the first. For that each
-    mark has a `span`, the logarithm of the largest memory of the section over the smallest.
+    Names stand to the right of the marks of the left half, and the other way round. On each side they are kept apart by
+    height: of the marks sorted by it, a name is at least a line above the one before, and a line leads to it. For that
+    each mark has a `span`, the logarithm of the largest memory of the section over the smallest.
     """
     colour, shape = series_scales(series)
     scale = {"type": "log", "nice": False, "padding": 24}
@@ -121,14 +122,16 @@ def tradeoff(series: Sequence[str]) -> Chart:
         },
         {"filter": "datum.memory == datum.least"},
     ]
+    by_height: Spec = {"sort": [{"field": "memory"}, {"field": "time"}], "groupby": ["right"]}
     apart: list[Spec] = [
         {"joinaggregate": [{"op": op, "field": "time", "as": f"{op}_time"} for op in ("min", "max")]},
+        {"calculate": "datum.time * datum.time > datum.min_time * datum.max_time", "as": "right"},
         {"calculate": f"{LINE / TRADEOFF_HEIGHT} * max(datum.span, 0.05)", "as": "line"},
-        {"window": [{"op": "row_number", "as": "number"}], "sort": [{"field": "memory"}, {"field": "time"}]},
+        {"window": [{"op": "row_number", "as": "number"}], **by_height},
         {"calculate": "log(datum.memory) - datum.number * datum.line", "as": "above"},
         {
             "window": [{"op": "max", "field": "above", "as": "highest"}],
-            "sort": [{"field": "memory"}, {"field": "time"}],
+            **by_height,
             "frame": [None, 0],
         },
         {"calculate": "exp(datum.highest + datum.number * datum.line)", "as": "at"},
@@ -137,7 +140,6 @@ def tradeoff(series: Sequence[str]) -> Chart:
             " ? ' · ' + format(datum.compile_s, '.2~r') + ' s to compile' : '')",
             "as": "name",
         },
-        {"calculate": "datum.time * datum.time > datum.min_time * datum.max_time", "as": "right"},
     ]
     names = [
         {
@@ -178,6 +180,12 @@ def tradeoff(series: Sequence[str]) -> Chart:
                     }
                     for test, filled in (("datum.front", True), ("!datum.front", False))
                 ),
+                {
+                    "data": means,
+                    "transform": apart,
+                    "mark": {"type": "rule", "size": 1, "opacity": 0.6},
+                    "encoding": {"x": x, "y": y, "y2": {"field": "at"}},
+                },
                 *names,
             ],
         ),
