@@ -48,6 +48,7 @@ def significant(value: float, digits: int = 3) -> str:
     if size != 0 and (size < 1e-3 or size >= 1e6):
         return f"{value:.{digits - 1}e}"
     places = digits - 1 - (math.floor(math.log10(size)) if size else 0)
+    places -= round(size, places) >= 10.0 ** (digits - places)  # 0.9999 has one digit more when it is rounded
     return f"{value:.{max(places, 0)}f}"
 
 

@@ -21,7 +21,8 @@ from orchestrator.results.recommendation import Candidate, Recommendation, recom
 from orchestrator.results.tables import Tables
 from orchestrator.statistics import FASTER, NOISE, SLOWER, Estimate, verdict
 from orchestrator.views import answer as view
-from orchestrator.views.document import Document, to_markdown
+from orchestrator.views.document import Document, show, to_markdown
+from orchestrator.views.terminal import final
 
 MIB = 2**20
 BUSY = "other processes used 0.62 cores (over 0.1)"
@@ -395,6 +396,26 @@ def test_a_sweep_of_accuracy_leads_with_the_error_against_what_is_allowed(tmp_pa
     sweep.accuracy("A", "inductor")
     sweep.accuracy("B", "inductor", status="fail_accuracy", reason="x", error=8e-4)
     assert "**inductor is WRONG on 1 of 2 models: largest error 4.00 times what is allowed (B)**" in said(built(sweep))
+
+
+def test_what_waits_has_one_line_and_no_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    sweep = SyntheticSweep(tmp_path)
+    timed(sweep, "A", "inductor", 0.100, 1.25)
+    for i in range(6):
+        sweep.add(synthetic.job(f"M{i}", "inductor"))
+    sweep.add(synthetic.job(synthetic.workload("T", dtype="float32"), "inductor"))
+    show(final(built(sweep), "outputs/1/2", "next"))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("inductor is 1.25x faster than eager")
+    assert [line for line in lines if line.startswith("not run") or "no result" in line] == [
+        "not run: M0 inductor, M1 inductor, M2 inductor, M3 inductor and 2 more",
+        "not run: T inductor",
+    ]
+    assert not any("not_run" in line for line in lines)
+    assert "7 of 13 jobs have not run: python -m orchestrator resume=outputs/1/2" in lines
 
 
 def test_nothing_could_be_timed(tmp_path: Path) -> None:

@@ -129,6 +129,33 @@ def test_values_and_intervals_are_exact_and_those_of_the_report(days: Days) -> N
     )
 
 
+@pytest.mark.parametrize("model", ["*", "GPT"])
+def test_beside_other_rows_the_interval_is_still_that_of_the_report(days: Days, model: str) -> None:
+    """Whichever of them are asked for: three rounds alone know little of their own spread."""
+    folder = days.add({"Bert": 1.2, "T5": 1.3, "GPT": 1.4, "Llama": 0.9})
+    report = {
+        row["model"]: [row["speedup"], row["speedup_low"], row["speedup_high"]]
+        for row in tables.build(load(folder)).performance.rows
+        if row["compiler"] == "inductor"
+    }
+    found = {one.label.split()[0]: one.points[0] for one in series(days, model=model)}
+    assert set(found) == (set(report) if model == "*" else {"GPT"})
+    for name, point in found.items():
+        assert [point.value, point.low, point.high] == pytest.approx(report[name], rel=1e-12)
+    assert report["GPT"][2] < 1.4 * math.exp(0.99 * HALF)  # narrower than the row's own
+
+
+def test_one_point_has_no_axis(days: Days, capsys: pytest.CaptureFixture[str]) -> None:
+    days.add({"Bert": 1.2})
+    code, text, _ = said(capsys, "history")
+    assert code == 0
+    drawn = [line for line in text.splitlines() if line.startswith("  ")]
+    assert [" ".join(line.split()) for line in drawn] == [
+        "sweep speedup change",
+        "2026-01-01/10-00-00 1.20x [1.17, 1.24]",
+    ]
+
+
 def test_one_round_has_the_interval_of_its_pairs_or_none() -> None:
     assert history.interval(Figure(values=(2.0,), halves=(0.1,))) == pytest.approx(
         (2 * math.exp(-0.1), 2 * math.exp(0.1))
@@ -359,10 +386,13 @@ def test_only_the_results_that_are_needed_are_read(days: Days, monkeypatch: pyte
         return real(self, job_id)
 
     monkeypatch.setattr(SweepFolder, "read_result", counted)
-    (one,) = series(days, model="T5", compiler="inductor")
+    (one,) = series(days, "latency_ms", model="T5", compiler="inductor")
     wanted = {job for point in one.points for job in point.row.jobs}
     assert set(opened) == wanted
     assert len(opened) == 2 * 3
+    opened.clear()
+    series(days, model="T5", compiler="inductor")
+    assert len(opened) == 2 * 3 * 3  # all that compiled: how sure a row is depends on the others
 
 
 def test_further_roots_and_baseline_files_are_points_too(

@@ -197,7 +197,7 @@ def test_means_over_time_and_flags_that_are_new(tmp_path: Path) -> None:
     assert "0 new flags since 2/x, 0 of its flags no longer; 4 rows in both." in printed  # slow already then
     second = orchestrator(tmp_path, "report", "2/x", "--md", "--against", "1/x")
     assert "1 new flag since 1/x, 0 of its flags no longer; 4 rows in both" in second
-    assert ["speed-up &lt; 0.95x", "Gpt", "inductor", "1.50", "0.80"] in cells(second)
+    assert ["speed-up &lt; 0.95x", "Gpt", "inductor", "1.50x", "0.80x"] in cells(second)
 
 
 @pytest.mark.parametrize("arguments", [["--against", "1/2"], ["--csv", "--against", "1/2"]])

@@ -49,8 +49,8 @@ def test_summary_at_80_columns(show: Show, tmp_path: Path) -> None:
     assert "quick · inference · float16 · cpu · 2 threads" in lines
     judged = synthetic.job(synthetic.workload("ElectraForCausalLM", batch_size=1), "inductor", "accuracy")
     answer = """\
-inductor is WRONG on 1 of 4 models; it is 1.34x faster than eager [1.33, 1.34]
-  on 3 of 4 models
+inductor is WRONG on 1 of 4 models (right on 3); it is 1.34x faster than eager
+  [1.33, 1.34] on 3 of 4 models
   +16 % memory · compiles in 24.4 s · pays off after about 570 calls each (84 s)
 1 row has wrong results:
     python -m orchestrator show outputs/1/2:JOB
@@ -107,7 +107,8 @@ def test_failures_unsupported_skipped_and_missing_are_all_mentioned(show: Show, 
     text = " ".join(" ".join(show(sweep.write(), 100)).split())
     assert "openvino performance and 1 more: pip install openvino" in text
     assert "pass_due_to_skip: A inference float16 cpu inductor accuracy: random by design" in text
-    assert "1 job not run: no result yet (1)" in text
+    assert "1 of 6 jobs has not run: python -m orchestrator resume=s" in text
+    assert "not run: A inductor" not in text  # of its two measures one was judged
     assert "next python -m orchestrator resume=s" in text
     assert "failure" not in text
 

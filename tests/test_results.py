@@ -650,7 +650,7 @@ def test_markdown_cells_cannot_break_the_table(sweep: synthetic.SyntheticSweep) 
     [
         (0.0, "0.00"), (0.00123, "0.00123"), (0.05, "0.0500"), (1.2345, "1.23"), (24.36, "24.4"), (153.8, "154"),
         (1234.5, "1234"), (999_999.0, "999999"), (2e6, "2.00e+06"), (1e-4, "1.00e-04"), (-0.05, "-0.0500"),
-        (math.inf, "inf"),
+        (math.inf, "inf"), (0.99999, "1.00"), (99.996, "100"), (-9.999, "-10.0"), (9.994, "9.99"), (9999.6, "10000"),
     ],
 )  # fmt: skip
 def test_significant_digits(value: float, text: str) -> None:

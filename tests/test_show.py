@@ -271,7 +271,7 @@ def test_the_commands_that_are_named_are_commands(made: Made, capsys: pytest.Cap
 def test_accuracy_shows_the_tensors_the_worst_first(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
     text = words(said(capsys, "show", made.wrong.id)[1])
     assert "reason 1 of 2 tensors are wrong (in phase compare, wrong_result)" in text
-    assert text.index("logits FAIL rmse 0.5000 0.5000 2.000e-04 1.0000") < text.index("loss pass allclose 0.000")
+    assert text.index("logits FAIL rmse 0.5000 0.5000 2.000e-04 1.000") < text.index("loss pass allclose 0.000")
     assert "tensors 2 compared, 1 failed" in text
 
 
@@ -398,14 +398,39 @@ def test_only_shows_the_one_job_or_lists_several(made: Made, capsys: pytest.Capt
     assert values(tables(capsys, "--only", "model=T5,round=1")["about"])["job"] == made.victim.id
 
 
+@pytest.mark.parametrize("name", ["T5", "t5", "t?", "T*"])
+def test_a_model_is_named_behind_the_sweep(made: Made, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = name if name.isalnum() else name.upper()
+    code, text, _ = said(capsys, "show", f"latest:{asked}")
+    assert code == 0
+    found = [line.split()[0] for line in text.splitlines()[:-1]]
+    assert found == [job["job"][:8] for job in tables(capsys, "--only", "model=T5")["jobs"]]
+    assert made.victim.id[:8] in found
+
+
+def test_a_model_may_have_a_colon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sweep = synthetic.SyntheticSweep(tmp_path / "outputs" / "2026-01-01" / "10-00-00")
+    one = sweep.performance("model.py:Net", "eager")
+    sweep.performance("other.py:Net", "eager")
+    sweep.write()
+    code, text, _ = said(capsys, "show", "latest:model.py:Net")
+    assert code == 0
+    assert text.startswith("model.py:Net ")
+    assert one.id in text
+
+
 @pytest.mark.usefixtures("made")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["nothing"], "'nothing' names no sweep under outputs. Newest: 2026-01-01/10-00-00"),
         (["abcdef01"], "Nor does the id of a job of the newest 50 sweeps begin so"),
-        (["latest:zz"], "no job has an id that begins with 'zz'"),
-        (["latest:"], "no job has an id that begins with ''"),
+        (["latest:zz"], "has no model called 'zz', nor a job whose id begins so: Available: Bert, GPT, T5"),
+        (["latest:GPT2"], "did you mean 'GPT'"),
+        (["latest:"], "has no model called '', nor a job"),
         (["--only", "modell=T5"], "--only modell=T5: unknown key 'modell': did you mean 'model'"),
         (["--only", "T5"], "--only T5: write key=value,key=value"),
         (["--only", "model=GTP"], "--only model=GTP: none of the 6 jobs of"),

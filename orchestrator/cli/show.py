@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.cli import output
-from orchestrator.errors import UsageError
+from orchestrator.errors import UsageError, did_you_mean
 from orchestrator.store import JobGraph, Sweep, SweepFolder, find_sweeps
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ def main(argv: Sequence[str]) -> int:
         "what",
         nargs="?",
         default="latest",
-        help="SWEEP (path, latest, latest~1, <date>/<time>), SWEEP:JOB, a job folder, or JOB: the beginning of an id, "
-        f"which is looked for in the newest {NEWEST} sweeps",
+        help="SWEEP (path, latest, latest~1, <date>/<time>), SWEEP:JOB, SWEEP:MODEL (a name, or a pattern), a job "
+        f"folder, or JOB: the beginning of an id, which is looked for in the newest {NEWEST} sweeps",
     )
     parser.add_argument("--only", metavar="EXPR", help="the job with model=GLOB,compiler=GLOB,... (or a list of them)")
     parser.add_argument("--log", action="store_true", help="the whole log of a job, not only its end")
@@ -61,7 +61,6 @@ def main(argv: Sequence[str]) -> int:
 def resolve(reference: str, root: Path, only: str | None) -> tuple[SweepFolder, Sweep, JobGraph, list[JobSpec] | None]:
     """Return the sweep that is named, and the jobs of it that are; None for all. Raises UsageError."""
     from orchestrator.comparison import sides
-    from orchestrator.planning import replay
     from orchestrator.planning.selection import parse_only
     from orchestrator.results import details
 
@@ -74,12 +73,33 @@ def resolve(reference: str, root: Path, only: str | None) -> tuple[SweepFolder, 
             raise UsageError(f"{error}{also}") from error
         folder, beginning = found, reference
     sweep, graph = folder.read_sweep(), folder.read_graph()
-    jobs = None if beginning is None else [replay.named(graph.jobs, beginning)]
+    jobs = None if beginning is None else _called(folder, graph.jobs, beginning)
     if only is not None:
         jobs = details.select(folder, jobs or graph.jobs, parse_only(only, details.ONLY))
         if not jobs:
             raise UsageError(f"--only {only}: none of the {len(graph.jobs)} jobs of {folder} matches")
     return folder, sweep, graph, jobs
+
+
+def _called(folder: SweepFolder, jobs: Sequence[JobSpec], name: str) -> list[JobSpec]:
+    """Return the job whose id begins with `name`, else all of the models that are called so.
+
+    As it stands, as a pattern, or in part, whatever the case. Raises UsageError where there are none, or several ids.
+    """
+    from orchestrator.planning import replay
+    from orchestrator.results import details
+
+    if any(name and job.id.startswith(name) for job in jobs):
+        return [replay.named(jobs, name)]
+    models = list(dict.fromkeys(job.workload.model for job in jobs))
+    exact = [job for job in jobs if job.workload.model == name]
+    found = exact or details.select(folder, jobs, {"model": [name]})
+    found = found or [job for job in jobs if name and name.lower() in job.workload.model.lower()]
+    if not found:
+        raise UsageError(
+            f"{folder} has no model called '{name}', nor a job whose id begins so: {did_you_mean(name, models)}"
+        )
+    return found
 
 
 def _is_id(text: str) -> bool:

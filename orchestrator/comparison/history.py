@@ -27,15 +27,17 @@ from orchestrator.comparison.compare import NOISE, Matched, MetricChange, judge,
 from orchestrator.comparison.matching import differing
 from orchestrator.comparison.snapshot import Row, Snapshot
 from orchestrator.comparison.thresholds import METRICS, Limit
+from orchestrator.deciding import others_of
 from orchestrator.errors import UsageError, did_you_mean
 from orchestrator.records import EAGER, HARMLESS, INFRASTRUCTURE, NOT_RUN, JobSpec
 from orchestrator.results.configuration import ABSENT, compiler_name
 from orchestrator.results.load import load
 from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.naming import distinguish, measure_kind
-from orchestrator.statistics import IN_PROCESS, Estimate, over_rounds
+from orchestrator.statistics import IN_PROCESS, Estimate, Others, over_rounds
 from orchestrator.store import SweepFolder
 
+SPEEDUP = "speedup"
 OF_EAGER = ("latency_ms", "own_memory_mib")
 """Metrics that eager has too: the others compare with it, or tell what a compiler did."""
 MACHINE = ("host", "cpu", "cores", "gpus")
@@ -43,6 +45,13 @@ OF_CUDA = ("gpu.name",)
 UNFINISHED = frozenset({NOT_RUN, INFRASTRUCTURE})
 NO_POINT = HARMLESS | UNFINISHED
 """A row with one of these and without a figure says nothing about the workload: it is left out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BesideOthers(Figure):
+    """A figure, and how much the rounds of the sweep's other rows differ."""
+
+    others: Others
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,11 +104,24 @@ class Wanted:
     compiler: str = "*"
     models: set[str] = field(default_factory=set)
     compilers: set[str] = field(default_factory=set)
+    jobs: set[str] = field(default_factory=set)
 
     def job(self, job: JobSpec) -> bool:
-        """Tell whether a job may have the metric: of one that its measure declares, only the result says so."""
+        """Tell whether a job has to be read, and note in `jobs` whether it is wanted.
+
+        Of a metric that a measure declares, only the result says whether the job has it. The rounds of every row say
+        how sure the speed-up of each other one is.
+        """
         timed = measure_kind(job.measure) == "performance"
-        return timed == (self.metric in METRICS) and self._named(job.workload.model, job.compiler.name)
+        wanted = timed == (self.metric in METRICS) and self._named(job.workload.model, job.compiler.name)
+        if wanted:
+            self.jobs.add(job.id)
+        return wanted or (timed and self.metric == SPEEDUP and not job.is_eager)
+
+    def rows(self, sweep: Snapshot) -> tuple[Row, ...]:
+        """Return the rows that are wanted, of a sweep of which all were read that `job` says."""
+        rows = _beside_others(sweep.rows) if self.metric == SPEEDUP else sweep.rows
+        return tuple(row for row in rows if (row.jobs[0] in self.jobs if row.jobs else self.row(row)))
 
     def row(self, row: Row) -> bool:
         timed = row.kind == "performance"
@@ -136,17 +158,31 @@ def read(folders: Iterable[Path], files: Iterable[Path], wanted: Wanted) -> Read
         except UsageError as error:
             found.unreadable.append((SweepFolder(path).name, str(error)))
             continue
-        found.snapshots.append(snapshot.of_results(results))
+        one = snapshot.of_results(results)
+        found.snapshots.append(dataclasses.replace(one, rows=wanted.rows(one)))
     for file in files:
         try:
             read = snapshot_files.read(file)
         except UsageError as error:
             found.unreadable.append((str(file), str(error)))
             continue
-        rows = tuple(filter(wanted.row, read.rows))
-        found.snapshots.append(dataclasses.replace(read, name=f"{file.name}: {read.name}", rows=rows))
+        found.snapshots.append(dataclasses.replace(read, name=f"{file.name}: {read.name}", rows=wanted.rows(read)))
     found.snapshots.sort(key=lambda one: (one.created, one.name))
     return found if wanted.metric in METRICS else dataclasses.replace(found, snapshots=_with(found, wanted.metric))
+
+
+def _beside_others(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows with what the rounds of all others say of each one's speed-up, as `report` has it."""
+    speedups = [row.figures.get(SPEEDUP) for row in rows]
+    others = others_of([[] if one is None else [math.log(value) for value in one.values] for one in speedups])
+    return [
+        row
+        if one is None or said is None
+        else dataclasses.replace(
+            row, figures={**row.figures, SPEEDUP: BesideOthers(values=one.values, halves=one.halves, others=said)}
+        )
+        for row, one, said in zip(rows, speedups, others, strict=True)
+    ]
 
 
 def _with(found: Read, metric: str) -> list[Snapshot]:
@@ -209,7 +245,8 @@ def interval(figure: Figure) -> tuple[float | None, float | None]:
     """Return the 95 % interval of a figure, as `report` has it for speed-ups: Student's t over the rounds' logarithms,
     never narrower than the pairs inside the processes allow. (None, None) for one round without pairs."""
     halves = figure.halves or (None,) * len(figure.values)
-    total = over_rounds([_estimate(value, half) for value, half in zip(figure.values, halves, strict=True)])
+    rounds = [_estimate(value, half) for value, half in zip(figure.values, halves, strict=True)]
+    total = over_rounds(rounds, others=figure.others if isinstance(figure, BesideOthers) else None)
     return total.low, total.high
 
 

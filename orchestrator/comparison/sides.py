@@ -16,6 +16,7 @@ from orchestrator.comparison.compare import Comparison, compare
 from orchestrator.comparison.matching import Keys, differing
 from orchestrator.comparison.snapshot import Snapshot, flat_environment
 from orchestrator.comparison.thresholds import Limit
+from orchestrator.errors import UsageError
 from orchestrator.planning.replay import named
 from orchestrator.results.configuration import ABSENT, flatten
 from orchestrator.results.load import JobOutcome, SweepResults, load, one_line
@@ -52,7 +53,10 @@ def read_with_job(reference: str, root: Path) -> NamedSide:
 
 
 def find(reference: str, root: Path) -> tuple[SweepFolder, str | None]:
-    """Return the sweep folder, and the beginning of the job's id where a job is named (SWEEP:JOB, or its folder)."""
+    """Return the sweep folder, and the beginning of the job's id where a job is named (SWEEP:JOB, or its folder).
+
+    What is named may have a colon itself, as a user's model: latest:model.py:Net.
+    """
     path = Path(reference)
     if path.name in JOB_FILES and os.path.isfile(path):
         path = path.absolute().parent
@@ -60,7 +64,13 @@ def find(reference: str, root: Path) -> tuple[SweepFolder, str | None]:
         return SweepFolder(path.parent.parent), path.name
     sweep, colon, job = reference.rpartition(":")
     if colon and not os.path.exists(path):
-        return find_sweep(sweep, root), job
+        try:
+            return find_sweep(sweep, root), job
+        except UsageError:
+            first, _, rest = reference.partition(":")
+            if first == sweep:
+                raise
+            return find_sweep(first, root), rest
     return find_sweep(reference, root), None
 
 

@@ -17,6 +17,8 @@ from orchestrator.store import Sweep, SweepFolder, Unreadable
 Derived = TypeVar("Derived")
 GIVEN = "given"
 """Fact of an imported result: speedup, compile_latency_s, compression_ratio, without the samples behind them."""
+NO_RESULT = "no result yet"
+"""The reason of a job that has not been run, or not to its end."""
 SMALLEST, LARGEST = 1e-15, 1e18
 """Seconds, bytes, ratios: no run has less or more."""
 
@@ -90,7 +92,7 @@ def outcome(job: JobSpec, result: JobResult | Unreadable | None) -> JobOutcome:
     if result is None and job.verdict is not None:
         return JobOutcome(job, job.verdict.status, one_line(job.verdict.reason), None)
     if result is None:
-        return JobOutcome(job, NOT_RUN, "no result yet", None)
+        return JobOutcome(job, NOT_RUN, NO_RESULT, None)
     if result.status not in STATUSES:
         return JobOutcome(job, NOT_RUN, f"result file has the unknown status '{one_line(result.status)}'", None)
     return JobOutcome(job, result.status, one_line(result.failure.message) if result.failure else "", result)

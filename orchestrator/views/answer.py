@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from orchestrator import markdown
-from orchestrator.records import EAGER, PASS
+from orchestrator.records import EAGER, NOT_RUN, PASS
 from orchestrator.results.answer import CompilerAnswer, Payoff, RowAnswer, SectionAnswer, of
 from orchestrator.results.caution import Caution
 from orchestrator.results.metrics import COLUMNS, MIB, MS
@@ -51,7 +51,7 @@ def pieces(tables: Tables, sweep: str, imported: bool) -> list[Piece]:
     if not found.sections:
         alone = any(row["performance"] is not None for row in tables.summary.rows)
         return [Paragraph("Eager alone was timed: there is nothing that it is compared with.", "bold")] * alone
-    sections = found.sections
+    sections = [section for section in found.sections if _is_begun(section)]
     told = telling([section.key for section in sections], SECTION)
     made: list[Piece] = []
     for section in sections[:MOST_SECTIONS]:
@@ -61,6 +61,11 @@ def pieces(tables: Tables, sweep: str, imported: bool) -> list[Piece]:
     if found.caution is not None:
         made.append(Advice(*_advice(found.caution, sweep, imported)))
     return made
+
+
+def _is_begun(section: SectionAnswer) -> bool:
+    """Return whether anything of it has been run: of the rest the caution says how much it is."""
+    return any({row.status, row.accuracy} - {None, NOT_RUN} for one in section.compilers for row in one.rows)
 
 
 def _key_words(name: str, value: object) -> str:
@@ -100,7 +105,8 @@ def sentence(one: CompilerAnswer) -> str:
     """Return what is known of one compiler: "inductor is 1.23x faster than eager [1.11, 1.36], right on 3 of 3"."""
     told = f"{_name(one.compiler)} {_speed(one)}"
     if one.wrong:
-        return f"{_name(one.compiler)} is WRONG on {_of(one, one.wrong, one.planned_accuracy)}; it {_speed(one)}"
+        right = f" (right on {one.right})" if one.right else ""
+        return f"{_name(one.compiler)} is WRONG on {_of(one, one.wrong, one.planned_accuracy)}{right}; it {_speed(one)}"
     return f"{told}, {correct(one)}"
 
 

@@ -107,7 +107,8 @@ class _Points:
         yield from (Text(f"  {left}") for left in self._left(points))
         cells = [("sweep", self.column.name, "change", "")] + [_cells(point, self.column) for point in points]
         widths = [max(len(row[i]) for row in cells) for i in range(3)]
-        room = min(width - 2 - sum(widths) - 3 * 2, WIDEST)
+        # of one point there is nothing to draw: it would be an axis for itself
+        room = min(width - 2 - sum(widths) - 3 * 2, WIDEST) if len(points) > 1 else 0
         low, high = scale(points)
         plots = [_axis(low, high, self.column, room), *(_plot(point, low, high, room) for point in points)]
         for row, plot, point in zip(cells, plots, (None, *points), strict=True):

@@ -166,9 +166,11 @@ def _warnings(summary: Sequence[Row], most: int) -> list[Piece]:
 
 
 def _figure(row: Row, name: str) -> str:
-    if name == "compression_ratio":
+    if name == "compression_ratio" and row[name] is not None:
         return _larger(row[name])
     column = COLUMNS[name]
+    if row[name] is None:
+        return MISSING
     return column.text(row[name]) + {"": "", "x": "x"}.get(column.unit, f" {column.unit}")
 
 
@@ -316,7 +318,7 @@ def _newly_flagged(before: Collected, after: Collected, most: int) -> Piece:
         return Paragraph(f"{told}.")
     lines = []
     for was, row, mark in found:
-        texts = [COLUMNS[MARKS[mark].column].text(one[MARKS[mark].column]) for one in (was, row)]
+        texts = [_figure(one, MARKS[mark].column) for one in (was, row)]
         lines.append([MARKS[mark].rule, row["model"], row["compiler"], *texts])
     return Folded(told, [_grid(("rule", "model", "compiler", "before", "now"), lines, (3, 4), most)])
 

@@ -16,7 +16,7 @@ from orchestrator.results.performance import MEASURED_EAGER
 from orchestrator.statistics import FASTER, SLOWER, Estimate, verdict
 from orchestrator.views.answer import change, interval, latencies, memory, pays_off, seconds
 from orchestrator.views.grid import Cell, Spanning
-from orchestrator.words import plural
+from orchestrator.words import plural, some
 
 Row = Mapping[str, Any]
 
@@ -32,6 +32,8 @@ GENERATION_WORDS = {
     "inter_token_latency_ms": ("then ", " ms a token"),
     "tokens_per_second": ("", " tokens/s"),
 }
+WAITING = 4
+"""So many rows that were not run are named."""
 MOST_SPREAD = 100.0
 """Percent: a spread that is larger says nothing of the latency, and is not shown."""
 PASS_RATE = ("pass_rate_percent", "pass_rate_low_percent", "pass_rate_high_percent")
@@ -55,12 +57,18 @@ class Section:
         words += [f"seed {self.key['seed']}"] if several_seeds else []
         return " · ".join(words)
 
+    def waiting(self) -> str:
+        """Return which rows nothing is known of yet, on one line; "" where there are none."""
+        names = dict.fromkeys(f"{row['model']} {row['compiler']}" for row in self.rows if _waits(row))
+        return f"not run: {some(names, WAITING)}" if names else ""
+
     def table(self) -> list[list[Cell] | Spanning]:
         """Return the table's rows: a heading and the compilers for each model, then the geometric means."""
         lines: list[list[Cell] | Spanning] = []
         blocks: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
         for row in self.rows:
-            blocks[workload_of(row)].append(row)
+            if not _waits(row):
+                blocks[workload_of(row)].append(row)
         for workload, rows in blocks.items():
             lines.append(Spanning(_model_line(rows[0])))
             for row in rows:
@@ -73,7 +81,8 @@ class Section:
             wrong = any(row["accuracy"] == FAIL_ACCURACY and row["speedup"] is not None for row in self.rows)
             lines.append(Spanning(geomean_line(means[0]) + ", wrong results left out" * wrong))
             for row in means:
-                lines += [geomean_cells(row), *([beyond_line(row)] if row["planned"] > 1 else [])]
+                right = sum(r["accuracy"] == PASS for r in self.rows if r["compiler"] == row["compiler"])
+                lines += [geomean_cells(row, right), *([beyond_line(row)] if row["planned"] > 1 else [])]
         return lines
 
 
@@ -101,6 +110,12 @@ def compiler_cells(row: Row, name: str | None = None) -> list[Cell]:
         _memory(found, "compression_ratio" in flags),
         _accuracy(row),
     ]
+
+
+def _waits(row: Row) -> bool:
+    """Return whether nothing that was planned for a row has been run."""
+    planned = {row["performance"], row["accuracy"]} - {None}
+    return planned == {NOT_RUN} and not row["rounds"]
 
 
 def _is_in_the_others(row: Row, rows: Sequence[Row]) -> bool:
@@ -149,10 +164,10 @@ def geomean_interval(row: Row, which: str) -> str:
     return interval(low, high)
 
 
-def geomean_cells(row: Row) -> list[Cell]:
-    """Return the cells of one compiler's means."""
+def geomean_cells(row: Row, right: int) -> list[Cell]:
+    """Return the cells of one compiler's means; right: on how many it is."""
     ratio = row["geomean_compression_ratio"]
-    passed = f"{row['accuracy_passed']} of {row['accuracy_planned']}" if row["accuracy_planned"] else ""
+    passed = f"{right} of {row['accuracy_planned']}" if row["accuracy_planned"] else ""
     mean = f"{_text('speedup', row['geomean_speedup'])}x {geomean_interval(row, 'speedup')}".rstrip()
     return [
         Cell(f" {row['compiler']}"),

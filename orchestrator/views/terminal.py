@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator import system
 from orchestrator.records import HARMLESS, NOT_NEEDED, NOT_RUN, PASS, TWIN, JobSpec
+from orchestrator.results.load import NO_RESULT
 from orchestrator.results.naming import is_eager
 from orchestrator.store import JobGraph
 from orchestrator.views import answer, findings
@@ -67,6 +68,7 @@ def final(tables: Tables, folder: str, next_command: str, imported: bool = False
     for section in sections(summary, overview):
         pieces.append(Heading(section.title(several_seeds), style="bold reverse"))
         pieces.append(Grid(TITLES, section.table(), most=None, stacked=True))
+        pieces.append(Paragraph(section.waiting(), "dim"))
     for name, found in tables.findings.items():
         pieces += findings.pieces(name, found)
     if not summary and not tables.findings:
@@ -174,6 +176,7 @@ def _failures(summary: Sequence[Mapping[str, Any]], jobs: Sequence[Mapping[str, 
     for (status, reason), names in list(by_reason.items())[:LISTED]:
         pieces.append(Paragraph(f"{status}: {some(names, 3)}: {reason or 'no reason was given'}"))
     waiting = Counter(str(job["reason"]) for job in jobs if job["status"] == NOT_RUN)
+    del waiting[NO_RESULT]  # of these the answer's caution says how many they are
     if waiting:
         told = some([f"{reason} ({count})" for reason, count in waiting.most_common()], 3)
         pieces.append(Paragraph(f"{plural(waiting.total(), 'job')} not run: {told}"))

@@ -138,7 +138,9 @@ function significant(value, digits) {
   if (size !== 0 && (size < 1e-3 || size >= 1e6)) {
     return value.toExponential(digits - 1).replace(/e([+-])(\d)$/, "e$10$2");
   }
-  return value.toFixed(Math.max(digits - 1 - (size ? Math.floor(Math.log10(size)) : 0), 0));
+  let places = digits - 1 - (size ? Math.floor(Math.log10(size)) : 0);
+  places -= Number(size.toFixed(Math.max(places, 0))) >= 10 ** (digits - places); // 0.9999 is 1.00, not 1.000
+  return value.toFixed(Math.max(places, 0));
 }
 
 const FORMS = {
