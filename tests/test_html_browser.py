@@ -23,6 +23,7 @@ from orchestrator.page import html
 from orchestrator.results import load, tables
 from orchestrator.results.metrics import COLUMNS
 from orchestrator.store import SweepFolder
+from orchestrator.views.answer import pieces
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright (in the extra 'dev')")
@@ -259,8 +260,9 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> SweepFolder:
 
 def test_the_title_is_the_answer(browser: Browser, folder: SweepFolder) -> None:
     page = browser.open(folder.page, folded=True)
-    said = "inductor is WRONG on 1 of 4 models; it is 1.34x faster than eager [1.33, 1.34] on 3 of 4 models"
-    assert page.texts("h1") == [said]
+    said = pieces(tables.build(load.load(folder)), "the sweep", imported=False)[0]
+    assert page.texts("h1") == [said.text]  # as in the terminal
+    assert "WRONG on 1 of 4 models" in said.text
     facts = page.texts(".answer-facts li")
     assert facts[0] == "1.34x [1.33, 1.34] geometric mean · faster on 2 of 3, slower on 1"
     assert facts[1] == "3/4 correct 1 WRONG"
@@ -661,12 +663,18 @@ def test_nothing_makes_the_page_scroll_sideways(browser: Browser, folder: SweepF
 
 
 def test_paper_has_all_rows_and_no_controls(browser: Browser, folder: SweepFolder) -> None:
-    page = browser.open(folder.page, theme="dark")
+    page = browser.open(folder.page, theme="dark", folded=True)
     page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("details.fold:not([open])").count() == 0
+    page.drawn()
+    assert page.locator("figure.chart svg.marks").count() >= 9
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     for hidden in ("#bar", ".filters button", ".chooser", ".tip"):
         assert page.locator(hidden).first.is_hidden()
     assert len(page.rows()) == 8
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.locator("details.fold[open]").count() == 0
     assert page.pdf().startswith(b"%PDF")
 
 
