@@ -90,7 +90,7 @@ function compilersSection() {
   const head = h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "compiler"), LEAD ? h("th", { scope: "col", class: "plot" }, FOREST.axis()) : null, heads));
   return section("compilers", "Compilers", SEVERAL || !DATA.answers[0].said.length ? null : choiceList(DATA.answers[0].said[0].choices),
     LEAD ? h("p", { class: "note" }, legend) : null,
-    h("div", { class: "scroll" }, h("table", { class: "forest compilers", "aria-label": "Compilers" }, head, [...Map.groupBy(ANSWERS, ({ title }) => title)].map(([title, answers]) => compilersBody(title, answers)))));
+    h("div", { class: "scroll" }, h("table", { class: "forest compilers", "aria-label": "Compilers" }, head, [...groupBy(ANSWERS, ({ title }) => title)].map(([title, answers]) => compilersBody(title, answers)))));
 }
 
 /** Return the number in all charts of a section's compiler. */

@@ -113,6 +113,7 @@ function start() {
   if (DATA.running) setTimeout(() => location.reload(), 1000 * RELOAD_SECONDS);
   document.documentElement.dataset.ready = performance.now().toFixed(0);
   setTimeout(drawWhenIdle, 300);
+  overview.addEventListener("toggle", drawWhenIdle, true);
 }
 
 function footer() {

@@ -63,7 +63,7 @@ function phaseRecords(row) {
 
 /** Return the sections of some rows, each with a mark for each of its compilers, relative to eager. */
 function meansGroups(shown) {
-  const found = Map.groupBy(shown, (row) => ["sweep", ...SECTION].map((name) => rows.get(row, name)).join("\n"));
+  const found = groupBy(shown, (row) => ["sweep", ...SECTION].map((name) => rows.get(row, name)).join("\n"));
   return ANSWERS.flatMap((answer) => {
     const own = found.get([answer.sweep, ...SECTION.map((name) => answer.key[name])].join("\n"));
     if (!own) return [];

@@ -85,15 +85,10 @@ let grouped = { key: null, groups: [] };
 function workloads() {
   const key = [...FILTERS, "order"].map((name) => state[name]).join("\n");
   if (grouped.key === key) return grouped.groups;
-  const groups = new Map();
-  for (const row of visibleRows()) {
-    const name = workloadOf(row);
-    if (!groups.has(name)) groups.set(name, { name, rows: [] });
-    groups.get(name).rows.push(row);
-  }
+  const groups = [...groupBy(visibleRows(), workloadOf)].map(([name, own]) => ({ name, rows: own }));
   const order = state.order in CHARTS.orders ? state.order : Object.keys(CHARTS.orders)[0];
   const column = order.replace(/^-/, ""), sign = order.startsWith("-") ? -1 : 1;
-  for (const group of groups.values()) {
+  for (const group of groups) {
     group.rows.sort((a, b) => DATA.series.indexOf(seriesOf(a)) - DATA.series.indexOf(seriesOf(b)));
     const has = (row) => typeof rows.get(row, column) === "number";
     const row = group.rows.find((one) => has(one) && !isEager(one)) ?? group.rows.find(has);
@@ -102,7 +97,7 @@ function workloads() {
   }
   const byName = (a, b) => a.name.localeCompare(b.name, "en", { numeric: true });
   const compare = column === "model" ? byName : (a, b) => (a.at === b.at ? (LEAD === "error" && b.wrong - a.wrong) || byName(a, b) : a.at - b.at);
-  grouped = { key, groups: [...groups.values()].sort(compare) };
+  grouped = { key, groups: groups.sort(compare) };
   return grouped.groups;
 }
 
