@@ -250,12 +250,19 @@ def _choices(section: SectionAnswer) -> Iterator[Piece]:
         yield Item("as fast", f"{_named(found.like_fastest)}: cannot be told apart from {_name(found.fastest)}")
     if found.smallest is not None:
         memory = by_name[found.smallest].memory_change if found.smallest in by_name else None
-        yield Item("smallest", EAGER if memory is None else f"{_name(found.smallest)} ({change(memory)} memory)")
+        yield Item(
+            "smallest",
+            f"{EAGER}: no compiler takes less memory"
+            if memory is None
+            else f"{_name(found.smallest)} ({change(memory)} memory)",
+        )
     if found.front:
         front = some([f"{_name(name)} ({_in_short(by_name[name])})" for name in found.front], NAMED, "; ")
         yield Item("worth a look", f"{front}: no other is better in latency, memory or compile time")
     if found.undecided:
-        yield Item("undecided", some([f"{_name(name)} {_ratio(by_name[name])}" for name in found.undecided], NAMED))
+        yield Item(
+            "undecided", some([f"{_name(name)} {_ratio(by_name[name], True)}" for name in found.undecided], NAMED)
+        )
     if found.left_out:
         yield Item(
             "left out", some([f"{_name(name)}: {_why_left_out(by_name[name])}" for name in found.left_out], NAMED, "; ")
@@ -282,8 +289,11 @@ def _in_short(one: CompilerAnswer) -> str:
     return ", ".join(parts)
 
 
-def _ratio(one: CompilerAnswer) -> str:
-    return "" if one.speedup is None else f"{_text('speedup', one.speedup.value)}x"
+def _ratio(one: CompilerAnswer, with_interval: bool = False) -> str:
+    if one.speedup is None:
+        return ""
+    ends = interval(one.speedup.low, one.speedup.high) if with_interval else ""
+    return f"{_text('speedup', one.speedup.value)}x {ends}".rstrip()
 
 
 def _why_left_out(one: CompilerAnswer) -> str:

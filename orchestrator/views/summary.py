@@ -13,7 +13,7 @@ from orchestrator.results.metrics import COLUMNS, is_missing
 from orchestrator.results.naming import is_eager
 from orchestrator.results.overview import SECTION, workload_of
 from orchestrator.results.performance import MEASURED_EAGER
-from orchestrator.statistics import FASTER, SLOWER, Estimate, verdict
+from orchestrator.statistics import FASTER, IN_PROCESS, SLOWER, Estimate, verdict
 from orchestrator.views.answer import change, interval, latencies, memory, pays_off, seconds
 from orchestrator.views.grid import Cell, Spanning
 from orchestrator.words import plural, some
@@ -249,7 +249,8 @@ def _text(column: str, value: Any) -> str:
 
 
 def _colour_of(row: Row) -> str:
-    """Return the colour of a geometric mean by the rule of a row; none where it has no interval."""
+    """Return the colour of a geometric mean by the rule of a row; none where it has no interval, or is not certain."""
     mean, low, high = (row[f"geomean_speedup{end}"] for end in ("", "_low", "_high"))
     word = verdict(Estimate(mean, low, high, row["geomean_interval"] or "", row["geomean_count"]))
-    return COLOURS.get(word, "")
+    doubtful = row["geomean_disturbed"] and row["geomean_interval"] in (None, IN_PROCESS)
+    return "" if doubtful else COLOURS.get(word, "")
