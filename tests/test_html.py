@@ -308,7 +308,7 @@ def _header(sweep: synthetic.SyntheticSweep) -> Any:
 def test_a_chart_of_a_column_that_the_summary_has_not_is_named(
     folder: SweepFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chart = Chart(id="durations", title="", note="", spec={}, fields=("latency_ms",), orders={"-duration_s": "longest"})
+    chart = Chart(id="durations", title="", note="", spec={}, fields=("latency_ms",), needs=("model|duration_s",))
     monkeypatch.setattr(html, "of_sweep", lambda series: [chart])
     with pytest.raises(ValueError, match="chart 'durations': the summary has no column 'duration_s'"):
         made(folder)

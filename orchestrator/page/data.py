@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import os
 import shlex
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +21,7 @@ from orchestrator.columns import Column
 from orchestrator.comparison import snapshot
 from orchestrator.comparison.compare import Matched, compare
 from orchestrator.comparison.thresholds import LIMITS
+from orchestrator.page.answer import of_sweep
 from orchestrator.page.columnar import pack, rounded
 from orchestrator.page.jobs import Interned, JobsOfSweep
 from orchestrator.records import HARMLESS, NOT_RUN, STATUSES, SUCCESSES
@@ -80,7 +83,10 @@ def document(sweeps: Sequence[tuple[SweepResults, Tables]], place: Path, *, runn
         ],
         "columns": {name: described(own[name] if name in own else COLUMNS[name]) for name in used},
         "statuses": {status: status_kind(status) for status in STATUSES},
-        "series": series(summary, short_names(names)),
+        "answers": [
+            of_sweep(results, tables, part.first_row) for (results, tables), part in zip(sweeps, parts, strict=True)
+        ],
+        "series": series([row for _, tables in sweeps for row in tables.overview.rows], summary, short_names(names)),
         "summary": pack(ROW_COLUMNS, summary),
         "overview": [{"sweep": i, **row} for i, (_, tables) in enumerate(sweeps) for row in tables.overview.rows],
         "flags": [[flag.mark, flag.row, rounded(flag.times)] for flag in flagged(summary)],
@@ -140,14 +146,21 @@ def short_names(names: Sequence[str]) -> list[str]:
     return short if len(set(short)) == len(names) else list(names)
 
 
-def compilers(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return the compilers of a table's rows, eager first."""
-    return sorted({row["compiler"] for row in rows}, key=lambda name: (not is_eager(name), name))
+def compilers(overview: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the compilers of an overview, in the order of all charts: eager, then the best mean speed-up first."""
+    means: dict[str, list[float]] = {}
+    for row in overview:
+        value = row["geomean_speedup"]
+        means.setdefault(row["compiler"], []).extend([] if value is None else [math.log(value)])
+    best = {name: statistics.mean(logs) if logs else -math.inf for name, logs in means.items()}
+    return sorted(best, key=lambda name: (not is_eager(name), -best[name], name))
 
 
-def series(summary: Sequence[Mapping[str, Any]], sweeps: Sequence[str]) -> list[str]:
-    """Return what colour and shape tell apart: compilers, eager first, and in several sweeps compiler and sweep."""
-    names = compilers(summary)
+def series(
+    overview: Iterable[Mapping[str, Any]], summary: Sequence[Mapping[str, Any]], sweeps: Sequence[str]
+) -> list[str]:
+    """Return what colour and shape tell apart: compilers, and in several sweeps compiler and sweep."""
+    names = compilers(overview)
     if len(sweeps) == 1:
         return names
     present = {(row["compiler"], row["sweep"]) for row in summary}

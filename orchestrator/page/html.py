@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.errors import UsageError
 from orchestrator.files import write_text
 from orchestrator.page.charts import costs, panels, speedups
-from orchestrator.page.charts.chart import ON_DARK, Chart, series_scales
+from orchestrator.page.charts.chart import ON_DARK, ORDERS, Chart, series_scales
 from orchestrator.page.data import ROW_COLUMNS, compilers, document
 from orchestrator.store import SweepFolder
 
@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from orchestrator.results.tables import Tables
 
 LIBRARIES = ("vega", "vega-lite", "vega-embed")
-SCRIPTS = ("data", "dom", "state", "job", "records", "charts", "table", "summary", "findings", "compare", "main")
+SCRIPTS = (
+    *("data", "dom", "state", "forest", "job", "records", "charts", "table", "answer", "models", "attention"),
+    *("summary", "findings", "compare", "main"),
+)
 """In the order in which they need each other."""
 
 
@@ -69,11 +72,10 @@ def page(sweeps: Sequence[tuple[SweepResults, Tables]], place: Path, *, running:
 def of_sweep(series: Sequence[str]) -> list[Chart]:
     """Return the charts of a page, in their order. `series`: what is told apart by colour and shape."""
     return [
-        speedups.speedup(series),
-        speedups.heat_map(series),
-        panels.latency(series),
-        costs.compilation(series),
         costs.tradeoff(series),
+        speedups.heat_map(series),
+        costs.compilation(series),
+        panels.latency(series),
         panels.phases(series),
     ]
 
@@ -92,12 +94,14 @@ def chart_data(series: Sequence[str], compilers: Sequence[str]) -> dict[str, Any
         "job": [asdict(panels.job_samples())],
         "several": [asdict(panels.over_time(compilers))],
         "on_dark": dict(ON_DARK),
+        "orders": dict(ORDERS),
+        "most_marks": costs.MOST_MARKS,
         "series": {"names": list(series), "colours": colour["scale"]["range"], "shapes": shape["scale"]["range"]},
     }
 
 
 def _check_columns(chart: Chart) -> None:
-    asked = [*chart.fields, *"|".join(chart.needs).split("|"), *(order.removeprefix("-") for order in chart.orders)]
+    asked = [*chart.fields, *"|".join(chart.needs).split("|"), *(order.removeprefix("-") for order in ORDERS)]
     unknown = [name for name in asked if name and name not in ROW_COLUMNS]
     if unknown:
         raise ValueError(f"chart '{chart.id}': the summary has no column '{unknown[0]}'")

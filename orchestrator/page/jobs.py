@@ -62,7 +62,7 @@ class JobsOfSweep:
         first_job: int,
         budget: int,
     ) -> None:
-        self.outcomes = results.outcomes
+        self.outcomes, self.first_row = results.outcomes, first_row
         self.row_of = _owners(tables, first_row)
         self.details = DetailTexts(results, records, budget)
         self._records = records

@@ -5,6 +5,7 @@ Needs vl-convert-python, which has Vega and a renderer in it.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import Any
 from orchestrator.errors import UsageError
 from orchestrator.exchange.dynamobench import word
 from orchestrator.page.charts import costs, speedups
-from orchestrator.page.charts.chart import Chart
+from orchestrator.page.charts.chart import ORDERS, Chart
 from orchestrator.page.data import compilers
+from orchestrator.results import answer
 from orchestrator.results.naming import is_eager, telling, telling_of_models
 from orchestrator.results.overview import SECTION
 from orchestrator.results.tables import Tables
@@ -40,9 +42,12 @@ def export(tables: Tables, folder: Path, form: str) -> list[str]:
     except ImportError:
         raise UsageError(EXTRA) from None
     lines = []
+    means = _means(tables)
     for key, rows in _sections(tables.summary.rows).items():
-        for chart in of_pictures(compilers(rows)):
-            drawn, count = _filled(chart, rows, " · ".join(key[:4]))
+        present = {row["compiler"] for row in rows}
+        series = [name for name in compilers(tables.overview.rows) if name in present]
+        for chart in of_pictures(series):
+            drawn, count = _filled(chart, rows, series, means.get(_key(rows[0]), []), " · ".join(key[:4]))
             if drawn is None:
                 continue
             svg = form == "svg"
@@ -78,16 +83,34 @@ def of_pictures(series: Sequence[str]) -> list[Chart]:
     ]
 
 
-def _filled(chart: Chart, rows: Sequence[Row], section: str) -> tuple[dict[str, Any] | None, int]:
+def _key(row: Row) -> tuple[Any, ...]:
+    return tuple(row[name] for name in SECTION)
+
+
+def _means(tables: Tables) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
+    """Return the marks of the compilers in each section, relative to eager, as `assets/records.js` makes them."""
+    fronts = {tuple(one.key.values()): one.recommendation.front for one in answer.of(tables).sections}
+    means: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
+    for row in tables.overview.rows:
+        eager = is_eager(row["compiler"])
+        speedup, ratio = (1.0, 1.0) if eager else (row["geomean_speedup"], row["geomean_compression_ratio"])
+        if speedup is not None and ratio is not None:
+            mark = {"series": row["compiler"], "time": 1 / speedup, "memory": 1 / ratio, "count": row["geomean_count"]}
+            front = eager or row["compiler"] in fronts.get(_key(row), ())
+            means[_key(row)].append({**mark, "compile_s": row["mean_compile_latency_cold_s"], "front": front})
+    return means
+
+
+def _filled(
+    chart: Chart, rows: Sequence[Row], series: Sequence[str], means: Sequence[Row], section: str
+) -> tuple[dict[str, Any] | None, int]:
     """Return the chart's specification with its data, and how many workloads have some; None where none has."""
     rows = [row for row in rows if not (chart.compiled and is_eager(row["compiler"]))]
     groups: dict[str, list[Row]] = defaultdict(list)
     for row, workload in zip(rows, _workloads(rows), strict=True):
         if all(any(row[name] is not None for name in names.split("|")) for names in chart.needs):
             groups[workload].append(row)
-    order = next(iter(chart.orders), "")
-    names = sorted(groups, key=lambda name: _rank(groups[name], order, name))[:MOST]
-    series = compilers(rows)
+    names = sorted(groups, key=lambda name: _rank(groups[name], series, name))[:MOST]
     records = [
         {
             "workload": name,
@@ -96,13 +119,29 @@ def _filled(chart: Chart, rows: Sequence[Row], section: str) -> tuple[dict[str, 
             "series_number": series.index(row["compiler"]),
             "status": row["performance"] or row["accuracy"],
             **{field: row[field] for field in chart.fields},
+            **_relative(chart, row),
         }
         for name in names
         for row in groups[name]
     ]
     size = {"width": WIDTH, "autosize": {"type": "pad"}, "padding": 12, "background": "white"}
     title = {"text": chart.title, "subtitle": section, "anchor": "start", "offset": 12}
-    return ({**chart.spec, **size, "title": title, "datasets": {"rows": records}} if records else None), len(groups)
+    data = _with_means(records, means) if chart.data == "means" else {"rows": records}
+    return ({**chart.spec, **size, "title": title, "datasets": data} if records else None), len(groups)
+
+
+def _with_means(records: Sequence[dict[str, Any]], means: Sequence[Row]) -> dict[str, Any]:
+    """Return the data of time against memory: the models' marks where these are few, and the means."""
+    few = records if len(records) <= costs.MOST_MARKS else []
+    ratios = [mark["memory"] for mark in (*few, *means)]
+    span = math.log(max(ratios, default=1.0) / min(ratios, default=1.0))
+    return {"rows": list(few), "means": [{**mean, "span": span} for mean in means]}
+
+
+def _relative(chart: Chart, row: Row) -> dict[str, float]:
+    if chart.data != "means":
+        return {}
+    return {"time": 1 / row["speedup"], "memory": 1 / row["compression_ratio"]}
 
 
 def _workloads(rows: Sequence[Row]) -> list[str]:
@@ -113,8 +152,8 @@ def _workloads(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _rank(rows: Sequence[Row], order: str, name: str) -> tuple[float, str]:
-    """Return the place of a workload: by its smallest, or with a minus sign largest, value of a column."""
-    column, sign = order.removeprefix("-"), -1 if order.startswith("-") else 1
-    values = [sign * row[column] for row in rows if isinstance(row.get(column), (int, float))]
-    return (min(values, default=float("inf")), name)
+def _rank(rows: Sequence[Row], series: Sequence[str], name: str) -> tuple[float, str]:
+    """Return the place of a workload in the first of `ORDERS`: by the value of the first compiler that has it."""
+    column = next(iter(ORDERS))
+    values = {row["compiler"]: row[column] for row in rows if row[column] is not None}
+    return (next((values[one] for one in series if one in values), math.inf), name)

@@ -29,12 +29,15 @@ function chartTheme(width) {
   };
 }
 
+/** Return whether a row has all the columns; "a|b": one of them. */
+function hasAll(row, needs) {
+  return needs.every((names) => names.split("|").some((name) => rows.get(row, name) !== null));
+}
+
 /** One chart with its title, its controls and its views. */
 class ChartCard {
-  constructor(chart, rowsOf = visibleRows) {
+  constructor(chart) {
     this.chart = chart;
-    this.rowsOf = rowsOf;
-    this.order = Object.keys(chart.orders)[0] ?? "";
     this.most = chart.lines ? Math.max(6, Math.min(chart.limit, Math.floor(LINES / COMPARED_SERIES))) : chart.limit;
     this.limit = this.most;
     this.choice = Object.keys(chart.choices)[0];
@@ -49,7 +52,7 @@ class ChartCard {
   }
 
   controls() {
-    const { orders, choices } = this.chart;
+    const { choices } = this.chart;
     const select = (title, options, change) => {
       const element = h("select", {}, options.map(([value, text]) => h("option", { value }, text)));
       element.addEventListener("change", () => {
@@ -59,14 +62,13 @@ class ChartCard {
       return h("label", { class: "field inline" }, h("span", {}, title), element);
     };
     const items = [];
-    if (Object.keys(orders).length) items.push(select("Order", Object.entries(orders), (value) => (this.order = value)));
     if (Object.keys(choices).length) items.push(select("Figure", Object.entries(choices), (value) => (this.choice = value)));
-    if (Object.keys(orders).length) {
+    if (["rows", "samples", "phases"].includes(this.chart.data)) {
       const sizes = [this.most, 2 * this.most, 4 * this.most].map((size) => [size, String(size)]);
       this.size = select("Models at most", sizes, (value) => (this.limit = Number(value)));
       items.push(this.size);
     }
-    if (this.chart.panels && this.chart.data !== "overview") items.push(legend());
+    if (["samples", "phases"].includes(this.chart.data)) items.push((this.legend = legend()));
     return h("div", { class: "controls" }, items);
   }
 
@@ -77,6 +79,7 @@ class ChartCard {
 
   draw() {
     this.dirty = false;
+    if (this.legend) this.legend.replaceWith((this.legend = legend()));
     for (const view of this.views) view.finalize();
     this.views = [];
     const groups = this.groups();
@@ -86,8 +89,10 @@ class ChartCard {
     this.count.textContent = this.said(groups.length, shown);
     this.place.style.minHeight = `${this.place.offsetHeight}px`;
     const panels = this.chart.panels ? shown.map((group) => [group.name, this.datasets([group])]) : shown.length ? [[null, this.datasets(shown)]] : [];
-    this.place.replaceChildren();
-    const drawing = panels.map(([title, data]) => this.panel(title, data));
+    // all places first: they share the width
+    const places = panels.map(([title]) => h("div", { class: title ? "panel" : "view" }, title ? [h("h4", { title }, title), h("div", { class: "view" })] : null));
+    this.place.replaceChildren(...places);
+    const drawing = panels.map(([title, data], i) => this.panel(title, title ? places[i].lastChild : places[i], data));
     return Promise.all(drawing).then(() => (this.place.style.minHeight = ""));
   }
 
@@ -95,29 +100,16 @@ class ChartCard {
   groups() {
     if (this.chart.data === "overview") return overviewGroups(this.choice);
     const { needs, compiled } = this.chart;
-    const has = (row) => needs.every((names) => names.split("|").some((name) => rows.get(row, name) !== null));
-    const groups = new Map();
-    for (const row of this.rowsOf()) {
-      if (!has(row) || (compiled && isEager(row))) continue;
-      const name = workloadOf(row);
-      if (!groups.has(name)) groups.set(name, { name, rows: [] });
-      groups.get(name).rows.push(row);
-    }
-    const list = [...groups.values()];
-    const column = this.order.replace(/^-/, "");
-    if (!column) return list.sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
-    const sign = this.order.startsWith("-") ? -1 : 1;
-    for (const group of list) {
-      const values = group.rows.map((row) => rows.get(row, column)).filter((value) => typeof value === "number");
-      group.at = values.length ? Math.min(...values.map((value) => sign * value)) : Infinity;
-    }
-    return list.sort((a, b) => a.at - b.at || 0);
+    const has = (row) => !(compiled && isEager(row)) && hasAll(row, needs);
+    const groups = workloads().map(({ name, rows: own }) => ({ name, rows: own.filter(has) })).filter(({ rows: own }) => own.length);
+    return this.chart.data === "means" ? meansGroups(groups.flatMap(({ rows: own }) => own)) : groups;
   }
 
   said(count, shown) {
     if (count === 0) return "Nothing of what is filtered has these figures.";
     const thinned = this.chart.data === "samples" && shown.some((group) => group.rows.some(isThinned));
-    const first = shown.length < count ? `${shown.length} of ${plural(count, "workload")}, ${this.chart.orders[this.order] ?? "in order"}. ` : "";
+    const what = this.chart.data === "means" ? "section" : "workload";
+    const first = shown.length < count ? `${shown.length} of ${plural(count, what)}, ${CHARTS.orders[state.order] ?? Object.values(CHARTS.orders)[0]}. ` : "";
     const many = this.chart.data === "samples" && shown.some((group) => sampleCount(group.rows) > PANEL_SAMPLES);
     const dots = many ? `Of more than ${PANEL_SAMPLES.toLocaleString("en")} samples an even choice is drawn. ` : "";
     return first + dots + (thinned ? "Processes without dots show only quantiles: this page has no room for all samples; they are in jobs/*/result.json." : "");
@@ -126,6 +118,7 @@ class ChartCard {
   datasets(groups) {
     const kind = this.chart.data;
     if (kind === "overview") return { rows: groups[0].records };
+    if (kind === "means") return { means: groups[0].means, rows: groups[0].drawn.map((row) => ({ ...this.record(row, workloadOf(row)), time: 1 / rows.get(row, "speedup"), memory: 1 / rows.get(row, "compression_ratio") })) };
     if (kind === "samples") return sampleSets(groups[0].rows);
     if (kind === "phases") return { rows: groups[0].rows.flatMap(phaseRecords) };
     return { rows: groups.flatMap((group) => group.rows.map((row) => this.record(row, group.name))) };
@@ -140,19 +133,17 @@ class ChartCard {
     return record;
   }
 
-  async panel(title, datasets) {
-    const element = h("div", { class: "view" });
-    const box = title === null ? element : h("div", { class: "panel" }, h("h4", { title }, title), element);
-    this.place.append(box);
+  async panel(title, element, datasets) {
     const many = Object.values(datasets).reduce((sum, records) => sum + records.length, 0);
-    const view = await drawChart(element, this.chart, datasets, many);
+    const label = `${this.chart.title}${title === null ? "" : `, ${title}`}. ${this.chart.note} ${this.count.textContent}`;
+    const view = await drawChart(element, this.chart, datasets, many, label);
     if (view) this.views.push(view);
   }
 }
 
 /** Draw a specification with its data. Clicking a mark that belongs to a job opens it. */
-async function drawChart(element, chart, datasets, many) {
-  const spec = { ...coloured(chart.spec), description: chart.title, datasets };
+async function drawChart(element, chart, datasets, many, label = `${chart.title}. ${chart.note}`) {
+  const spec = { ...coloured(chart.spec), datasets };
   const width = element.clientWidth;
   const params = { narrow: width < NARROW, lines: TELLING.length ? 2 : 1, columns: Math.max(Math.floor(width / LEGEND_WIDTH), 1) };
   spec.params = Object.entries(params).map(([name, value]) => ({ name, value }));
@@ -168,6 +159,9 @@ async function drawChart(element, chart, datasets, many) {
     tooltip: { disableDefaultStyle: true, theme: "page" },
     downloadFileName: `${chart.id}`,
   });
+  const picture = element.querySelector("svg.marks, canvas");
+  picture?.setAttribute("role", "img");
+  picture?.setAttribute("aria-label", label);
   result.view.addEventListener("click", (event, item) => {
     const job = item?.datum?.job ? jobOfName(item.datum.job) : undefined;
     if (job !== undefined) openJob(job);
@@ -179,13 +173,14 @@ async function drawChart(element, chart, datasets, many) {
 function coloured(spec) {
   const dark = getComputedStyle(document.documentElement).colorScheme === "dark";
   if (!dark) return spec;
+  // none of the colours that replace is replaced by another
   const replace = (text, [from, to]) => text.replaceAll(from, to);
   return JSON.parse(Object.entries(CHARTS.on_dark).reduce(replace, JSON.stringify(spec)));
 }
 
 /** Return the legend of the series for cards of panels, which have no room for one each. */
 function legend() {
-  const scale = CHARTS.series;
+  const scale = coloured(CHARTS.series);
   const items = scale.names.map((name, i) => {
     const sign = h("i", { class: `sign ${scale.shapes[i]}`, "aria-hidden": "true" });
     sign.style.background = scale.colours[i];
@@ -214,7 +209,7 @@ function refreshCharts() {
 
 /** Draw what is out of sight too, one card at a time, when nothing else is to be done: printing needs them. */
 function drawWhenIdle() {
-  const card = [...drawn].find((one) => one.dirty && one.element.isConnected && !one.element.closest("[hidden]"));
+  const card = [...drawn].find((one) => one.dirty && one.element.isConnected && !one.element.closest("[hidden], details:not([open])"));
   if (!card) return;
   const later = window.requestIdleCallback ?? ((callback) => setTimeout(callback, 200));
   later(() => {
@@ -224,16 +219,16 @@ function drawWhenIdle() {
 }
 
 function chartSection() {
-  const cards = CHARTS.sweep.filter((chart) => COMPARED_SERIES >= chart.least).map((chart) => new ChartCard(chart));
-  const narrow = cards.filter((card) => !card.element.classList.contains("wide"));
-  if (narrow.length % 2) narrow.at(-1).element.classList.add("wide");
+  const drawable = ({ needs, compiled, least }) => COMPARED_SERIES >= least && ALL.some((row) => !(compiled && isEager(row)) && hasAll(row, needs));
+  const cards = CHARTS.sweep.filter(drawable).map((chart) => new ChartCard(chart));
+  if (!cards.length) return null;
   let key = null, waiting = null;
   onState(() => {
-    const now = FILTERS.map((name) => state[name]).join("\n");
+    const now = [...FILTERS, "order"].map((name) => state[name]).join("\n");
     if (now === key) return;
     key = now;
     clearTimeout(waiting);
     waiting = setTimeout(refreshCharts, 150);
   });
-  return section("charts", "Charts", h("div", { class: "charts" }, cards.map((card) => card.element)));
+  return fold("charts", "Charts", cards.map(({ chart }) => chart.title.toLowerCase()).join(", "), h("div", { class: "charts" }, cards.map((card) => card.element)));
 }

@@ -62,6 +62,17 @@ function jobOfRow(row, measure = "performance") {
   return jobNumbers.get(`${rows.get(row, "sweep")}:${id}`);
 }
 
+/** Return key -> the items that have it, in their order. */
+function groupBy(items, keyOf) {
+  const groups = new Map();
+  for (const item of items) {
+    const key = keyOf(item);
+    if (!groups.has(key)) groups.set(key, []);
+    groups.get(key).push(item);
+  }
+  return groups;
+}
+
 let jobsByRow = null;
 
 /** Return the jobs whose row it is, in plan order. */

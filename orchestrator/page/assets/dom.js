@@ -9,7 +9,7 @@ function h(tag, attributes = {}, ...children) {
     else if (value === true) element.setAttribute(name, "");
     else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value);
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
   return element;
 }
 
@@ -20,6 +20,11 @@ function breakable(text) {
 
 function section(id, title, ...children) {
   return h("section", { id, "aria-labelledby": `${id}-title` }, h("h2", { id: `${id}-title` }, title), ...children);
+}
+
+/** Return a section that is folded; its line says what is in it. */
+function fold(id, title, hint, ...children) {
+  return h("details", { id, class: "fold" }, h("summary", {}, h("h2", {}, title), h("span", { class: "faint" }, " ", hint)), h("div", { class: "folded" }, children));
 }
 
 /** Return a button with a question mark that explains a figure, by mouse, touch and keyboard. */
@@ -33,7 +38,7 @@ const SIGNS = { good: "✓", bad: "✕", idle: "○" };
 function badge(status) {
   if (status === null || status === undefined) return h("span", { class: "faint" }, MISSING);
   const kind = DATA.statuses[status] ?? "bad";
-  return h("span", { class: `badge ${kind}` }, h("span", { "aria-hidden": "true" }, SIGNS[kind]), " ", status.replaceAll("_", " "));
+  return h("span", { class: `badge ${kind}` }, h("span", { "aria-hidden": "true" }, SIGNS[kind]), "\u00a0", status.replaceAll("_", " "));
 }
 
 function copyButton(text, label) {
@@ -97,6 +102,9 @@ function installTips() {
     box.textContent = target.dataset.tip;
     box.hidden = false;
     target.setAttribute("aria-describedby", "tip");
+    place(target);
+  };
+  const place = (target) => {
     const at = target.getBoundingClientRect();
     const left = Math.min(Math.max(8, at.left + at.width / 2 - box.offsetWidth / 2), innerWidth - box.offsetWidth - 8);
     const above = at.top - box.offsetHeight - 8;
@@ -106,6 +114,7 @@ function installTips() {
   document.addEventListener("mouseover", show);
   document.addEventListener("focusin", show);
   document.addEventListener("click", show);
-  document.addEventListener("scroll", hide, true);
+  // what has the focus is scrolled into sight with its explanation
+  document.addEventListener("scroll", () => (owner !== null && owner === document.activeElement ? place(owner) : hide()), true);
   document.addEventListener("keydown", (event) => event.key === "Escape" && hide());
 }

@@ -3,7 +3,8 @@
 
 function findingsSection() {
   if (!DATA.findings.length) return null;
-  return section("findings", "Other measures", DATA.findings.map(finding));
+  const folded = rows.length ? fold : (id, title, _, ...tables) => section(id, title, tables);
+  return folded("findings", "Other measures", DATA.findings.map(({ name }) => name.replaceAll("_", " ")).join(", "), DATA.findings.map(finding));
 }
 
 function finding(table) {
@@ -14,7 +15,7 @@ function finding(table) {
   });
   const lines = table.rows.map((row) => h("tr", {}, row.map((value, i) => findingCell(table.columns[i], value))));
   const note = table.rows.length < table.total ? `The first ${table.rows.length.toLocaleString("en")} of ${plural(table.total, "row")}; tables/${table.name}.csv has all.` : null;
-  return h("details", { open: DATA.findings.length <= 3 },
+  return h("details", { open: DATA.findings.length <= (rows.length ? 3 : 8) },
     h("summary", {}, title, h("span", { class: "faint" }, ` ${plural(table.total, "row")}`)),
     h("div", { class: "scroll framed" }, h("table", { class: "plain" }, h("thead", {}, h("tr", {}, head)), h("tbody", {}, lines))),
     note ? h("p", { class: "note" }, note) : null);

@@ -63,6 +63,7 @@ function jobContents(job) {
       h("p", {}, badge(status), reason ? ` ${reason}` : "", jobs.get(job, "phase") ? h("span", { class: "faint" }, ` (in phase ${jobs.get(job, "phase")})`) : null),
       disturbance(job)),
     row < 0 || rows.get(row, "command") === null ? null : commandLine(rows.get(row, "command"), "Copy the command that runs this again"),
+    errors(known),
     jobFigures(job),
     relatives(job, row),
     jobSamples(job),
@@ -85,6 +86,29 @@ function jobFigures(job) {
   const items = JOB_FIGURES.filter((name) => jobs.get(job, name) !== null).map((name) =>
     h("div", { class: "tile" }, h("dt", {}, DATA.columns[name].title, " ", tip(DATA.columns[name].doc, DATA.columns[name].title)), h("dd", {}, withUnit(name, jobs.get(job, name)))));
   return items.length ? h("dl", { class: "tiles" }, items) : null;
+}
+
+/** Return what an accuracy job is about: each tensor's error against what is allowed, the worst first. */
+function errors(known) {
+  const tensors = known?.facts?.accuracy?.tensors;
+  if (!Array.isArray(tensors) || !tensors.length || !tensors.every((tensor) => tensor && typeof tensor === "object")) return null;
+  const share = ({ rmse, limit, rule }) => (typeof rmse === "number" && typeof limit === "number" && limit > 0 && rule !== "cosine" ? rmse / limit : null);
+  const failed = ({ passed }) => passed === false;
+  const worst = [...tensors].sort((a, b) => failed(b) - failed(a) || (share(b) ?? 0) - (share(a) ?? 0));
+  const scale = new LogScale(tensors.map(share).filter(Boolean).map((value) => Math.max(value, 1e-9)), [], POWERS, "");
+  const number = (value) => (typeof value === "number" ? significant(value, 3) : value ?? MISSING);
+  const line = (tensor) => {
+    const of = share(tensor), name = String(tensor.name);
+    const said = of === null ? MISSING : `${significant(of, 2)} of what is allowed`;
+    const plot = scale.plot(`${name}: error ${said}`, 24, of === null ? null : scale.dot(Math.max(of, 1e-9), 12, { tone: failed(tensor) ? "bad" : "good" }));
+    return h("tr", {}, h("th", { scope: "row" }, breakable(name), h("div", { class: "second" }, tensor.why ?? (Array.isArray(tensor.shape) ? tensor.shape.join(" × ") : ""))),
+      h("td", { class: "plot" }, plot),
+      [["RMSE", tensor.rmse], ["allowed", tensor.limit], ["largest error", tensor.max_abs_error]].map(([title, value]) => h("td", { class: "number", "data-label": title }, number(value))),
+      h("td", { class: "number", "data-label": "rule" }, String(tensor.rule ?? MISSING)), h("td", { class: "number" }, badge(failed(tensor) ? "fail_accuracy" : tensor.passed === true ? "pass" : null)));
+  };
+  const heads = ["RMSE", "allowed", "largest error", "rule", ""].map((title) => h("th", { scope: "col", class: "number" }, title));
+  return h("div", { id: "errors" }, h("h3", {}, "Error against what is allowed"), h("p", { class: "note" }, `RMSE to the reference over its limit: right of 1 is wrong. Where another rule fails a tensor it says why. Tolerance ${number(known.facts.accuracy.tolerance)}${known.facts.accuracy.rules === "scaled" ? ", of a tensor's scale" : ""}.`),
+    h("div", { class: "scroll" }, h("table", { class: "forest compilers" }, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "tensor"), h("th", { scope: "col", class: "plot" }, scale.axis()), heads)), h("tbody", {}, worst.map(line)))));
 }
 
 function relatives(job, row) {

@@ -6,6 +6,7 @@ const RELOAD_SECONDS = 5;
 /** Scroll to a section. Its address is not kept: the fragment holds the filters. */
 function goTo(id) {
   const target = document.getElementById(id);
+  if (target.tagName === "DETAILS") target.open = true;
   const go = () => target.scrollIntoView();
   go();
   // Charts on the way are drawn when they come into sight, and move what is below them.
@@ -16,8 +17,8 @@ function goTo(id) {
   for (const touched of ["wheel", "touchmove", "keydown", "mousedown"]) addEventListener(touched, stop, { once: true, passive: true });
 }
 
-function contents() {
-  const links = [["summary", "Summary"], ["attention", "Attention"], ...(SEVERAL ? [["compare", "Side by side"], ["time", "Over time"]] : []), ["charts", "Charts"], ...(DATA.findings.length ? [["findings", "Other measures"]] : []), ["table", "Table"]];
+function contents(ids) {
+  const links = [["top", "Answer"], ["compare", "Side by side"], ["time", "Over time"], ["compilers", "Compilers"], ["models", "Models"], ["attention", "Attention"], ["charts", "Charts"], ["findings", "Other measures"], ["table", "All rows"]].filter(([id]) => ids.includes(id));
   const items = links.map(([id, title]) => h("button", { type: "button", class: "link", click: () => goTo(id) }, title));
   return h("nav", { id: "contents", "aria-label": "Contents" }, items);
 }
@@ -56,34 +57,48 @@ function themeButton() {
   return button;
 }
 
-/** Charts are drawn in the theme's colours; paper is white. */
+/** Open what is folded; return what closes it again. */
+function unfold() {
+  const closed = [...document.querySelectorAll("#overview details.fold:not([open])")];
+  for (const one of closed) one.open = true;
+  return () => closed.forEach((one) => (one.open = false));
+}
+
+/** Charts are drawn in the theme's colours; paper is white, and nothing on it can be opened. */
 function installPrinting() {
   const root = document.documentElement;
-  let theme = null;
+  let theme = null, foldAgain = null;
   addEventListener("beforeprint", () => {
     theme = root.dataset.theme ?? "";
     root.dataset.theme = "light";
+    foldAgain = unfold();
     for (const card of drawn) card.draw();
   });
   addEventListener("afterprint", () => {
     if (theme) root.dataset.theme = theme;
     else delete root.dataset.theme;
+    foldAgain?.();
     refreshCharts();
   });
 }
 
 function tableSection(table) {
-  return section("table", "All rows", columnChooser(), table.element);
+  return fold("table", "All rows", `${plural(rows.length, "row")}: sort, filter, add columns, open a job`, columnChooser(), table.element);
 }
 
 function start() {
   readAddress();
   const table = new RowTable();
   const filters = filterBar();
-  const overview = h("main", { id: "overview" }, header(), summarySection(), attentionSection(), compareSection(), overTimeSection(), h("div", { class: "filter-bar" }, filters), chartSection(), findingsSection(), tableSection(table), footer());
+  const filterBox = h("div", { class: "filter-bar", hidden: !rows.length }, filters);
+  const answered = [header(), selfTest(), compareSection(), overTimeSection(), compilersSection(), ...(rows.length > SHORT_TABLE ? [filterBox, modelsSection()] : [modelsSection(), filterBox])];
+  const ofRows = [attentionSection(), chartSection(), summarySection(), findingsSection(), tableSection(table)];
+  const folded = [...(rows.length ? ofRows : [findingsSection()]), measuredSection()].filter(Boolean);
+  const overview = h("main", { id: "overview" }, answered.flat().filter(Boolean), folded, footer());
+  if (rows.length) overview.querySelector("#table").open = ["sort", "columns", ...FILTERS].some((name) => state[name] !== "");
   document.getElementById("page").replaceWith(
     h("a", { class: "skip", href: "#rows", click: (event) => { event.preventDefault(); document.getElementById("table").scrollIntoView(); table.scroller.focus(); } }, "Skip to the table"),
-    h("div", { id: "bar" }, h("strong", {}, "orchestrator"), contents(), themeButton()),
+    h("div", { id: "bar" }, h("strong", {}, "orchestrator"), contents([...overview.children].map(({ id }) => id)), themeButton()),
     overview, jobView());
   installTips();
   installPrinting();
@@ -98,6 +113,7 @@ function start() {
   if (DATA.running) setTimeout(() => location.reload(), 1000 * RELOAD_SECONDS);
   document.documentElement.dataset.ready = performance.now().toFixed(0);
   setTimeout(drawWhenIdle, 300);
+  overview.addEventListener("toggle", drawWhenIdle, true);
 }
 
 function footer() {

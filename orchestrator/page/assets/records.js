@@ -61,6 +61,27 @@ function phaseRecords(row) {
   return Object.entries(DATA.memory[row] ?? {}).map(([phase, mib]) => ({ series: seriesOf(row), phase, mib }));
 }
 
+/** Return the sections of some rows, each with a mark for each of its compilers, relative to eager. */
+function meansGroups(shown) {
+  const found = groupBy(shown, (row) => ["sweep", ...SECTION].map((name) => rows.get(row, name)).join("\n"));
+  return ANSWERS.flatMap((answer) => {
+    const own = found.get([answer.sweep, ...SECTION.map((name) => answer.key[name])].join("\n"));
+    if (!own) return [];
+    const lines = DATA.overview.filter((row) => row.sweep === answer.sweep && SECTION.every((name) => row[name] === answer.key[name]));
+    const few = own.length <= CHARTS.most_marks ? own : [];
+    const means = lines.flatMap((row) => {
+      const eager = row.compiler.split("(")[0] === "eager";
+      const [speedup, ratio] = eager ? [1, 1] : [row.geomean_speedup, row.geomean_compression_ratio];
+      if (speedup === null || ratio === null) return [];
+      const series = SEVERAL ? `${row.compiler} · ${DATA.sweeps[row.sweep].short}` : row.compiler;
+      return [{ series, time: 1 / speedup, memory: 1 / ratio, compile_s: row.mean_compile_latency_cold_s, count: row.geomean_count, front: eager || answer.front.includes(row.compiler) }];
+    });
+    const heights = [...means.map(({ memory }) => memory), ...few.map((row) => 1 / rows.get(row, "compression_ratio"))].map(Math.log);
+    const span = Math.max(...heights) - Math.min(...heights);
+    return [{ name: answer.title || null, rows: own, drawn: few, means: means.map((mean) => ({ ...mean, span })) }];
+  });
+}
+
 /** Return, for each suite, mode, dtype and device, the figure of every sweep and compiler, the oldest sweep first. */
 function overviewGroups(name) {
   const counts = { geomean_compression_ratio: "geomean_compression_count", mean_compile_latency_cold_s: "mean_compile_latency_cold_count", pass_rate_percent: "planned" };

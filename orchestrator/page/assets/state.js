@@ -3,7 +3,7 @@
 
 const DEFAULTS = {
   q: "", sweep: "", suite: "", mode: "", dtype: "", device: "", compiler: "", status: "", mark: "",
-  sort: "", columns: "", job: "", metric: "",
+  order: "", sort: "", columns: "", job: "", metric: "",
 };
 const FILTERS = ["q", "sweep", "suite", "mode", "dtype", "device", "compiler", "status", "mark"];
 const state = { ...DEFAULTS };
@@ -79,6 +79,28 @@ function passes() {
     wanted.every((word) => haystack(row).includes(word));
 }
 
+let grouped = { key: null, groups: [] };
+
+/** Return the workloads that pass the filters, each with its rows, in the order that is asked for: that of all charts. */
+function workloads() {
+  const key = [...FILTERS, "order"].map((name) => state[name]).join("\n");
+  if (grouped.key === key) return grouped.groups;
+  const groups = [...groupBy(visibleRows(), workloadOf)].map(([name, own]) => ({ name, rows: own }));
+  const order = state.order in CHARTS.orders ? state.order : Object.keys(CHARTS.orders)[0];
+  const column = order.replace(/^-/, ""), sign = order.startsWith("-") ? -1 : 1;
+  for (const group of groups) {
+    group.rows.sort((a, b) => DATA.series.indexOf(seriesOf(a)) - DATA.series.indexOf(seriesOf(b)));
+    const has = (row) => typeof rows.get(row, column) === "number";
+    const row = group.rows.find((one) => has(one) && !isEager(one)) ?? group.rows.find(has);
+    group.at = row === undefined ? Infinity : sign * rows.get(row, column);
+    group.wrong = group.rows.reduce((most, one) => Math.max(most, rows.get(one, "accuracy") === "fail_accuracy" ? Infinity : errorShare(one) ?? 0), 0);
+  }
+  const byName = (a, b) => a.name.localeCompare(b.name, "en", { numeric: true });
+  const compare = column === "model" ? byName : (a, b) => (a.at === b.at ? (LEAD === "error" && b.wrong - a.wrong) || byName(a, b) : a.at - b.at);
+  grouped = { key, groups: groups.sort(compare) };
+  return grouped.groups;
+}
+
 const distinctValues = new Map();
 
 function distinct(name) {
@@ -106,10 +128,14 @@ function filterBar() {
     select.addEventListener("change", () => update({ [name]: select.value }));
     return { name, title, select };
   });
+  const orders = Object.entries(CHARTS.orders).filter(([name]) => rows.column(name.replace(/^-/, "")).some((value) => value !== null));
+  const order = h("select", { id: "order" }, orders.map(([value, title], i) => h("option", { value: i === 0 ? "" : value }, title)));
+  order.addEventListener("change", () => update({ order: order.value }));
   const count = h("output", { id: "filter-count", for: "filter-q" });
   const reset = h("button", { type: "button", id: "filter-reset", click: () => update(Object.fromEntries(FILTERS.map((name) => [name, ""]))) }, "Reset");
   const show = () => {
     if (document.activeElement !== text) text.value = state.q;
+    order.value = state.order;
     for (const { name, select } of selects) {
       select.value = state[name];
       select.classList.toggle("active", state[name] !== "");
@@ -121,7 +147,7 @@ function filterBar() {
   onState(show);
   const field = (title, control) => h("label", { class: "field" }, h("span", {}, title), control);
   return h("form", { class: "filters", role: "search", "aria-label": "Filter rows", submit: (event) => event.preventDefault() },
-    field("Filter", text), selects.map(({ title, select }) => field(title, select)), h("div", { class: "field count" }, count, reset));
+    field("Filter", text), selects.map(({ title, select }) => field(title, select)), orders.length > 1 && field("Order of models", order), h("div", { class: "field count" }, count, reset));
 }
 
 function occurs(status) {

@@ -1,22 +1,5 @@
 "use strict";
-// The top of the page: what was asked and where, the executive summary, and what deserves a look.
-
-const LISTED = 12;
-
-function header() {
-  const [sweep] = DATA.sweeps;
-  const title = SEVERAL ? plural(DATA.sweeps.length, "sweep") : sweep.name;
-  const lines = SEVERAL ? [sweepTable()] : [commandLine(sweep.command), provenance(sweep), environment(sweep)];
-  return h("header", { id: "top" }, h("div", { class: "title" }, h("h1", {}, title), progress()), lines);
-}
-
-function progress() {
-  const planned = DATA.sweeps.reduce((sum, sweep) => sum + sweep.planned, 0);
-  const done = DATA.sweeps.reduce((sum, sweep) => sum + sweep.done, 0);
-  if (DATA.running) return h("p", { class: "running", role: "status" }, `running, ${done.toLocaleString("en")} of ${plural(planned, "job")}`);
-  if (done < planned) return h("p", { class: "running" }, `${done.toLocaleString("en")} of ${plural(planned, "job")} have a result`);
-  return h("p", { class: "faint" }, plural(planned, "job"));
-}
+// How it was measured, and all figures of each compiler.
 
 function provenance(sweep) {
   const { environment: e } = sweep;
@@ -38,38 +21,16 @@ function environment(sweep) {
   return disclosure("Environment and settings", h("div", { class: "columns" }, facts({ ...sweep.environment, ...changed }), facts(sweep.settings)), false);
 }
 
-function sweepTable() {
-  const heads = ["sweep", "when", "jobs", "code", "torch", "machine", "command"].map((name) => h("th", { scope: "col" }, name));
-  const lines = DATA.sweeps.map((sweep) => h("tr", {},
-    h("th", { scope: "row" }, sweep.name), h("td", {}, dateTime(sweep.created)), h("td", {}, `${sweep.done} of ${sweep.planned}`),
-    h("td", {}, sweep.commit?.slice(0, 10) ?? MISSING), h("td", {}, sweep.environment["packages.torch"] ?? MISSING),
-    h("td", {}, sweep.environment.host ?? MISSING), h("td", {}, commandLine(sweep.command))));
-  return h("div", { class: "scroll framed" }, h("table", { class: "plain" }, h("thead", {}, h("tr", {}, heads)), h("tbody", {}, lines)));
-}
-
 // -- executive summary
 
 function summarySection() {
-  return section("summary", "Summary", tiles(), executive(), selfTest());
+  return fold("summary", "All figures of each compiler", "pass rates, means for models like these, counts", executive());
 }
 
-function tiles() {
-  const counts = Object.fromEntries(Object.entries(MARKS).map(([name, mark]) => [name, ALL.filter(mark.holds).length]));
-  const passed = DATA.overview.reduce((sum, row) => sum + row.passed, 0);
-  const planned = DATA.overview.reduce((sum, row) => sum + row.planned, 0);
-  const items = [
-    ["passed", planned ? percent(passed, planned) : MISSING, `${passed.toLocaleString("en")} of ${plural(planned, "row")}`, {}, ""],
-    ["▲ faster", counts.faster, "than eager, beyond noise", { mark: "faster" }, "good"],
-    ["≈ within noise", counts.noise, "no difference shown", { mark: "noise" }, ""],
-    ["▼ slower", counts.slower, "than eager, beyond noise", { mark: "slower" }, "bad"],
-    ["✕ failed", counts.failed, "rows with a failure", { mark: "failed" }, "bad"],
-    ["! flagged", counts.flagged, "by the dashboard's rules, or by what was timed", { mark: "flagged" }, "warn"],
-    ["* disturbed", counts.disturbed, "something else was running", { mark: "disturbed" }, "warn"],
-  ];
-  return h("ul", { class: "tiles" }, items.map(([title, value, note, filter, tone]) => {
-    const content = [h("span", { class: "name" }, title), h("span", { class: `value ${value ? tone : ""}` }, typeof value === "number" ? value.toLocaleString("en") : value), h("span", { class: "faint" }, note)];
-    return h("li", {}, value && "mark" in filter ? h("button", { class: "tile", type: "button", click: () => filterRows(filter) }, content) : h("div", { class: "tile" }, content));
-  }));
+function measuredSection() {
+  if (SEVERAL) return null;
+  const [sweep] = DATA.sweeps;
+  return fold("measured", "How it was measured", "command, machine, code, environment, settings", commandLine(sweep.command), provenance(sweep), environment(sweep));
 }
 
 function percent(part, whole) {
@@ -90,7 +51,7 @@ const EXECUTIVE = [
   ["clipped at 1", "geomean_speedup_clipped", (row) => [withUnit("geomean_speedup_clipped", row.geomean_speedup_clipped), counted(row.geomean_count)]],
   ["faster · noise · slower", null, verdicts],
   ["compile, cold", "mean_compile_latency_cold_s", (row) => [withUnit("mean_compile_latency_cold_s", row.mean_compile_latency_cold_s), counted(row.mean_compile_latency_cold_count)]],
-  ["memory ratio", "geomean_compression_ratio", (row) => [withUnit("geomean_compression_ratio", row.geomean_compression_ratio), counted(row.geomean_compression_count)]],
+  ["memory", "geomean_compression_ratio", (row) => [row.geomean_compression_ratio === null ? MISSING : memoryChange(1 / row.geomean_compression_ratio - 1), counted(row.geomean_compression_count)]],
   ["accuracy", "accuracy_passed", (row) => [row.accuracy_planned ? `${row.accuracy_passed} of ${row.accuracy_planned}` : MISSING, ""]],
 ];
 const VERDICT_RULE = "Workloads whose speed-up interval excludes 1 by more than the threshold, and those of which that cannot be said";
@@ -135,7 +96,7 @@ function verdicts(row) {
 function executive() {
   const groups = new Map();
   for (const row of DATA.overview) {
-    const title = SECTION.slice(0, 4).map((name) => row[name]).concat(words("threads", row.threads), seeds().length > 1 ? words("seed", row.seed) : []).join(" · ");
+    const title = SECTION.slice(0, 4).map((name) => row[name]).concat(inWords("threads", row.threads) ?? [], seeds().length > 1 ? words("seed", row.seed) : []).join(" · ");
     if (!groups.has(title)) groups.set(title, []);
     groups.get(title).push(row);
   }
@@ -145,10 +106,9 @@ function executive() {
     h("table", { class: "executive" }, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "compiler"), heads)), bodies));
 }
 
-/** Put the same compiler of several sweeps together. */
+/** Put compilers in the order of all charts, the same of several sweeps together. */
 function byCompiler(lines) {
-  const order = [...new Set(lines.map((row) => row.compiler))];
-  return [...lines].sort((a, b) => order.indexOf(a.compiler) - order.indexOf(b.compiler) || a.sweep - b.sweep);
+  return [...lines].sort((a, b) => seriesNumber(a.compiler, a.sweep) - seriesNumber(b.compiler, b.sweep));
 }
 
 function seeds() {
@@ -172,69 +132,8 @@ function meter(share) {
 
 function selfTest() {
   if (!DATA.self_test.length) return null;
+  const failed = DATA.self_test.filter(({ result }) => result !== "pass").length;
   const lines = DATA.self_test.map((check) => h("tr", {}, h("th", { scope: "row" }, check.check), h("td", {}, badge(check.result === "pass" ? "pass" : "fail_to_run")), h("td", {}, check.expected ?? ""), h("td", {}, check.found ?? "")));
-  return h("div", {}, h("h3", {}, "Self-test"), h("div", { class: "scroll framed" }, h("table", { class: "plain" }, h("thead", {}, h("tr", {}, ["check", "result", "expected", "found"].map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, lines))));
+  return section("self-test", ["Self-test ", h("small", { class: failed ? "bad" : "good" }, failed ? `✕ ${failed} failed` : "✓ all passed")], h("div", { class: "scroll framed" }, h("table", { class: "plain" }, h("thead", {}, h("tr", {}, ["check", "result", "expected", "found"].map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, lines))));
 }
 
-// -- what deserves a look
-
-function attentionSection() {
-  const lists = [flagList(), failureList(), disturbedList()].filter(Boolean);
-  return section("attention", "What deserves a look", lists.length ? lists : h("p", {}, "Nothing: no flags, no failures, no disturbed measurements."));
-}
-
-/** Return a list that shows some of its items, and more when asked. */
-function longList(id, title, note, items, line, filter = null) {
-  if (!items.length) return null;
-  const list = h("ol", { class: "attention" });
-  const more = h("button", { type: "button", class: "small" });
-  const show = (count) => {
-    list.append(...items.slice(list.children.length, count).map(line));
-    const left = items.length - list.children.length;
-    more.hidden = left === 0;
-    more.textContent = `Show ${Math.min(left, 5 * LISTED)} more of ${left.toLocaleString("en")}`;
-  };
-  more.addEventListener("click", () => show(list.children.length + 5 * LISTED));
-  show(LISTED);
-  const inTable = filter ? h("button", { type: "button", class: "small", click: () => filterRows(filter) }, "Show in the table") : null;
-  return h("div", { id, class: "card" }, h("h3", {}, title, h("span", { class: "faint" }, ` ${items.length.toLocaleString("en")}`)), note ? h("p", { class: "note" }, note) : null, list, h("p", { class: "actions" }, more, inTable));
-}
-
-function rowLink(row, measure = "performance") {
-  const job = jobOfRow(row, measure);
-  return job === undefined ? titleOf(row) : jobLink(job, {}, titleOf(row));
-}
-
-function flagList() {
-  const note = `The rules of PyTorch's dashboard, and what was timed: ${Object.values(DATA.marks).map(({ rule }) => rule).join(", ")}. Worst first.`;
-  const line = ([mark, row, times]) => {
-    const { word, column } = DATA.marks[mark];
-    const value = rows.get(row, column);
-    const said = mark === "accuracy" ? badge(value) : h("strong", {}, withUnit(column, value));
-    const beyond = times === null ? "" : `, ${significant(times, 3)} times the limit`;
-    return h("li", {}, h("span", { class: "what" }, "! ", word), " ", said, h("span", { class: "faint" }, beyond), " ", rowLink(row, mark === "accuracy" ? "accuracy" : "performance"));
-  };
-  return longList("flags", "Flags", note, DATA.flags, line, { mark: "flagged" });
-}
-
-function failureList() {
-  const line = ({ measure, status, reason, rows: failed }) => {
-    const links = h("ul", { class: "links" });
-    const rest = h("button", { type: "button", class: "small" });
-    const show = (count) => {
-      links.append(...failed.slice(links.children.length, count).map((row) => h("li", {}, rowLink(row, measure))));
-      rest.hidden = links.children.length >= failed.length;
-      rest.textContent = `${(failed.length - links.children.length).toLocaleString("en")} more`;
-    };
-    rest.addEventListener("click", () => show(links.children.length + 50));
-    show(3);
-    return h("li", {}, badge(status), " ", h("span", { class: "faint" }, `${measure}, ${plural(failed.length, "row")}: `), reason || "no reason was given", links, rest);
-  };
-  return longList("failures", "Failures", "Rows with the same reason together, the worst kind first.", DATA.failures, line, DATA.failures.some(({ status }) => DATA.statuses[status] === "bad") ? { mark: "failed" } : null);
-}
-
-function disturbedList() {
-  const disturbed = ALL.filter((row) => rows.get(row, "disturbed") !== null);
-  const line = (row) => h("li", { title: rows.get(row, "disturbed") }, h("span", { class: "what warn" }, "* "), rowLink(row), h("span", { class: "faint" }, ` ${rows.get(row, "disturbed")}`));
-  return longList("disturbed", "Disturbed measurements", "Something else used the machine while these were timed. They stay in the tables, with the evidence.", disturbed, line, { mark: "disturbed" });
-}

@@ -7,16 +7,16 @@ const PRINTED = 500;
 
 /** Cells of two lines, as in the terminal: the figure, and what goes with it. `by`: the column that sorts it. */
 const PLAIN_COLUMNS = [
-  { name: "workload", title: "model", by: "model", doc: "model, and what else its rows differ in", width: innerWidth < 620 ? "150px" : "225px", cell: workloadCell },
+  { name: "workload", title: "model", by: "model", doc: "model, and what else its rows differ in", width: innerWidth < 620 ? "150px" : "205px", cell: workloadCell },
   { name: "compiler", title: "compiler", by: "compiler", width: "115px", cell: (row) => two(h("span", { title: seriesOf(row) }, breakable(seriesOf(row))), null, "wrap") },
-  { name: "speedup", title: "speed-up [95 %]", by: "speedup", width: "205px", cell: speedupCell },
-  { name: "latency", title: "latency", by: "latency_ms", width: "90px", cell: latencyCell },
-  { name: "compilation", title: "compile", by: "compile_latency_cold_s", width: "100px", cell: compileCell },
-  { name: "memory", title: "memory", by: "own_memory_mib", width: "90px", cell: memoryCell },
-  { name: "performance", title: "performance", by: "performance", width: "108px", cell: (row) => statusCell(row, "performance") },
-  { name: "accuracy", title: "accuracy", by: "accuracy", width: "98px", cell: (row) => statusCell(row, "accuracy") },
-  { name: "marks", title: "marks", by: "flags", width: "110px", doc: "! out of the dashboard's bounds, or measured as something else; * measured under disturbance", cell: marksCell },
-  { name: "command", title: "command", by: null, width: "78px", doc: "copies the command that runs this row again", cell: commandCell },
+  { name: "speedup", title: "speed-up [95 %]", by: "speedup", width: "195px", cell: speedupCell },
+  { name: "latency", title: "latency", by: "latency_ms", width: "128px", cell: latencyCell },
+  { name: "compilation", title: "compile", by: "compile_latency_cold_s", width: "108px", cell: compileCell },
+  { name: "memory", title: "memory", by: "own_memory_mib", width: "80px", cell: memoryCell },
+  { name: "performance", title: "performance", by: "performance", width: "100px", cell: (row) => statusCell(row, "performance") },
+  { name: "accuracy", title: "accuracy", by: "accuracy", width: "94px", cell: (row) => statusCell(row, "accuracy") },
+  { name: "marks", title: "marks", by: "flags", width: "112px", doc: "! out of the dashboard's bounds, or measured as something else; * measured under disturbance", cell: marksCell },
+  { name: "command", title: "command", by: null, width: "68px", doc: "copies the command that runs this row again", cell: commandCell },
 ];
 const MORE_COLUMNS = Object.keys(DATA.summary.columns).filter((name) => name !== "sweep" && name !== "command");
 
@@ -76,8 +76,8 @@ function intervalBar(low, value, high, tone) {
 function latencyCell(row) {
   const value = rows.get(row, "latency_ms");
   if (value === null) return two(MISSING, null, "faint");
-  const spread = rows.get(row, "latency_spread_percent");
-  return two(withUnit("latency_ms", value), spread === null ? null : `± ${figure("latency_spread_percent", spread)} %`);
+  const spread = rows.get(row, "latency_spread_percent"), paired = modelLatency(row);
+  return two(typeof paired === "string" ? paired : withUnit("latency_ms", value), spread === null ? null : `± ${figure("latency_spread_percent", spread)} %`);
 }
 
 function compileCell(row) {
@@ -91,7 +91,7 @@ function compileCell(row) {
 function memoryCell(row) {
   const own = rows.get(row, "own_memory_mib"), ratio = rows.get(row, "compression_ratio");
   if (own === null && ratio === null) return two(MISSING, null, "faint");
-  return two(withUnit("own_memory_mib", own), ratio === null ? null : `${figure("compression_ratio", ratio)}x`);
+  return two(withUnit("own_memory_mib", own), ratio === null ? null : memoryChange(1 / ratio - 1));
 }
 
 function statusCell(row, measure) {

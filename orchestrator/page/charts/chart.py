@@ -17,11 +17,23 @@ Spec = dict[str, Any]
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 GREY, BLUE, ORANGE, GREEN = "#8a8a8a", "#0072b2", "#e69f00", "#009e73"
 VERMILION, SKY, PURPLE = "#d55e00", "#56b4e9", "#cc79a7"
-ON_DARK = {BLUE: "#4a9fdf", VERMILION: "#f07b35"}
-"""What takes the place of a colour that is too dark on a dark page."""
+EVEN, TEXT_ON_LIGHT, TEXT_ON_DARK = "#f2f0eb", "#16181d", "#ffffff"
+"""Of a heat map: a cell without a difference, and the words in its cells."""
+ON_DARK = {BLUE: "#4a9fdf", VERMILION: "#f07b35", EVEN: "#2f343b", TEXT_ON_LIGHT: "#e9ebee", TEXT_ON_DARK: "#0c0d0f"}
+"""What takes the place of a colour that is too dark, or glows, on a dark page. None is the key of another."""
 COLOURS = (BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE)
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right")
 """Seven shapes for six colours: 42 series before a pair repeats."""
+ORDERS = {
+    "speedup": "slowest first",
+    "-speedup": "fastest first",
+    "-latency_ms": "longest step first",
+    "-compile_latency_cold_s": "longest compilation first",
+    "compression_ratio": "most growth of memory first",
+    "-latency_spread_percent": "most spread first",
+    "model": "by name",
+}
+"""Orders of the workloads, one for all charts: by a column, of the first compiler that has it; "-": largest first."""
 
 COLUMNS = {"expr": "columns"}
 """Of a legend: as many as there is room for, which has to be known before it is laid out."""
@@ -31,12 +43,12 @@ COLUMNS = {"expr": "columns"}
 class Chart:
     """A chart: what it asks (title), how to read it (note), its specification, and what the script puts into it.
 
-    data: "rows" (one record a row), "samples" (one a latency sample), "phases" (one a row and phase), "overview" (one a
-    sweep and compiler), "job" (one a sample of one job). fields: columns of the summary that go into a record; needs:
-    those that a row must have. compiled: rows of eager are left out, for all is relative to them. least: so many series
-    besides eager make the chart worthwhile; more than `wide` take the page's width. lines: each series has a line, so
-    that many leave room for fewer workloads. panels: one small chart a workload instead of one of all. orders: field ->
-    words, by which workloads can be put in order; a minus sign is "largest first". limit: so many workloads at first.
+    data: "rows" (one record a row), "samples" (one a latency sample), "phases" (one a row and phase), "means" (one a
+    compiler of a section, and one a row), "overview" (one a sweep and compiler), "job" (one a sample of one job).
+    fields: columns of the summary that go into a record; needs: those that a row must have. compiled: rows of eager are
+    left out, for all is relative to them. least: so many series besides eager make the chart worthwhile; more than
+    `wide` take the page's width. lines: each series has a line, so that many leave room for fewer workloads. panels:
+    one small chart a workload, or a section, instead of one of all. limit: so many of them at first.
     """
 
     id: str
@@ -51,7 +63,6 @@ class Chart:
     wide: int = 5
     lines: bool = False
     panels: bool = False
-    orders: Mapping[str, str] = field(default_factory=dict)
     limit: int = 25
     choices: Mapping[str, str] = field(default_factory=dict)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from orchestrator.page.charts.chart import (
     Chart,
+    Spec,
     band,
     compiled,
     offset,
@@ -15,6 +16,11 @@ from orchestrator.page.charts.chart import (
     tooltip,
     workload_axis,
 )
+
+LINE, TRADEOFF_HEIGHT = 16, 260
+"""Pixels: of a name's line, and of the chart."""
+MOST_MARKS = 60
+"""Of more models the marks of the means could not be seen: these alone are drawn then."""
 
 
 def compilation(series: Sequence[str]) -> Chart:
@@ -58,7 +64,6 @@ def compilation(series: Sequence[str]) -> Chart:
         lines=True,
         fields=("compile_latency_cold_s", "compile_latency_warm_s"),
         needs=("compile_latency_cold_s|compile_latency_warm_s",),
-        orders={"-compile_latency_cold_s": "longest first", "compile_latency_cold_s": "shortest first", "": "by name"},
     )
 
 
@@ -87,47 +92,105 @@ def memory(series: Sequence[str]) -> Chart:
         ),
         fields=("own_memory_mib",),
         needs=("own_memory_mib",),
-        orders={"-own_memory_mib": "largest first", "": "by name"},
     )
 
 
 def tradeoff(series: Sequence[str]) -> Chart:
-    """Return latency against memory, with a line from eager to each compiler of the same workload."""
-    colour, shape = series_scales(series)
+    """Return time against memory, both relative to eager: a named mark a compiler, a faint one a workload, the front.
 
-    scale = {"type": "log", "nice": False, "padding": 14}
-    axis = {"format": "~g", "tickCount": 6, "labelOverlap": True}
-    x = quantitative("own_memory_mib", scale, title="own share of memory (MiB)", **axis)
-    y = quantitative("latency_ms", scale, title="latency (ms)", **axis)
-    words = tooltip(
-        ("workload", "workload", ""),
-        ("series", "compiler", ""),
-        ("latency_ms", "latency (ms)", ".4~g"),
-        ("own_memory_mib", "memory (MiB)", ",.4~r"),
-        ("compression_ratio", "memory ratio", ".2f"),
+    Names stand to the right of the marks of the left half, and the other way round. On each side they are kept apart by
+    height: of the marks sorted by it, a name is at least a line above the one before, and a line leads to it. For that
+    each mark has a `span`, the logarithm of the largest memory of the section over the smallest.
+    """
+    colour, shape = series_scales(series)
+    scale = {"type": "log", "nice": False, "padding": 24}
+    axis = {"format": "~g", "tickCount": 5, "labelOverlap": True}
+    x = quantitative("time", scale, title="time of a step, over eager's (x)", **axis)
+    y = quantitative("memory", scale, title="memory over eager's (x)", **axis)
+    marked: Spec = {"x": x, "y": y, "color": {**colour, "legend": None}, "shape": {**shape, "legend": None}}
+    ratios = (("time", "time over eager's", ".3f"), ("memory", "memory over eager's", ".3f"))
+    each = tooltip(("workload", "workload", ""), ("series", "compiler", ""), *ratios)
+    mean = tooltip(
+        ("series", "compiler", ""), *ratios, ("compile_s", "compiles in (s)", ".3~g"), ("count", "workloads", "d")
     )
+    means: Spec = {"name": "means"}
+    front: list[Spec] = [
+        {
+            "window": [{"op": "min", "field": "memory", "as": "least"}],
+            "sort": [{"field": "time"}, {"field": "memory"}],
+            "frame": [None, 0],
+        },
+        {"filter": "datum.memory == datum.least"},
+    ]
+    by_height: Spec = {"sort": [{"field": "memory"}, {"field": "time"}], "groupby": ["right"]}
+    apart: list[Spec] = [
+        {"joinaggregate": [{"op": op, "field": "time", "as": f"{op}_time"} for op in ("min", "max")]},
+        {"calculate": "datum.time * datum.time > datum.min_time * datum.max_time", "as": "right"},
+        {"calculate": f"{LINE / TRADEOFF_HEIGHT} * max(datum.span, 0.05)", "as": "line"},
+        {"window": [{"op": "row_number", "as": "number"}], **by_height},
+        {"calculate": "log(datum.memory) - datum.number * datum.line", "as": "above"},
+        {
+            "window": [{"op": "max", "field": "above", "as": "highest"}],
+            **by_height,
+            "frame": [None, 0],
+        },
+        {"calculate": "exp(datum.highest + datum.number * datum.line)", "as": "at"},
+        {
+            "calculate": "datum.series + (isValid(datum.compile_s) && datum.compile_s > 0"
+            " ? ' · ' + format(datum.compile_s, '.2~r') + ' s to compile' : '')",
+            "as": "name",
+        },
+    ]
+    names = [
+        {
+            "data": means,
+            "transform": [*apart, {"filter": test}],
+            "mark": {"type": "text", "align": align, "dx": dx, "dy": dy, "fontSize": 12},
+            "encoding": {"x": x, "y": {**y, "field": "at"}, "text": {"field": "name"}},
+        }
+        for test, align, dx, dy in (("!datum.right", "left", 10, -9), ("datum.right", "right", -10, 0))
+    ]
     return Chart(
         id="tradeoff",
-        title="Latency against memory",
-        note="Down is faster, left is smaller. Marks of one workload are joined; both axes are logarithmic.",
+        title="Time against memory",
+        note="Down and left is better; eager is at 1. Large marks are geometric means over the models that all "
+        "compilers ran, faint ones the models, where these are few. The line is the front: nothing on it is beaten in "
+        "both. Filled: nothing else is better in time, memory and compile latency together.",
+        data="means",
         spec=spec(
-            data={"name": "rows"},
-            height=380,
-            encoding={"x": x, "y": y},
+            height=TRADEOFF_HEIGHT,
             layer=[
                 {
-                    "mark": {"type": "line", "size": 1, "opacity": 0.45, "strokeDash": [3, 3]},
-                    "encoding": {"detail": {"field": "workload"}, "order": {"field": "series_number"}},
+                    "data": {"name": "rows"},
+                    "mark": {"type": "point", "size": 22, "filled": True, "opacity": 0.45, "cursor": "pointer"},
+                    "encoding": marked | {"tooltip": each},
                 },
                 {
-                    "mark": {"type": "point", "size": 60, "filled": True, "opacity": 0.85, "cursor": "pointer"},
-                    "encoding": {"color": colour, "shape": shape, "tooltip": words},
+                    "data": means,
+                    "transform": front,
+                    "mark": {"type": "line", "size": 1.5, "interpolate": "step-after", "opacity": 0.8},
+                    "encoding": {"x": x, "y": y, "order": {"field": "time"}},
                 },
+                *(
+                    {
+                        "data": means,
+                        "transform": [{"filter": test}],
+                        "mark": {"type": "point", "size": 130, "filled": filled, "opacity": 1, "strokeWidth": 2},
+                        "encoding": marked | {"tooltip": mean},
+                    }
+                    for test, filled in (("datum.front", True), ("!datum.front", False))
+                ),
+                {
+                    "data": means,
+                    "transform": apart,
+                    "mark": {"type": "rule", "size": 1, "opacity": 0.6},
+                    "encoding": {"x": x, "y": y, "y2": {"field": "at"}},
+                },
+                *names,
             ],
         ),
-        fields=("latency_ms", "own_memory_mib", "compression_ratio"),
-        needs=("latency_ms", "own_memory_mib"),
-        orders={"-latency_ms": "slowest first", "-own_memory_mib": "largest first", "": "by name"},
-        limit=100,
-        wide=12,
+        fields=("speedup", "compression_ratio"),
+        needs=("speedup", "compression_ratio"),
+        panels=True,
+        limit=4,
     )

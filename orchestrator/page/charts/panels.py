@@ -94,7 +94,6 @@ def latency(series: Sequence[str]) -> Chart:
         spec=spec(height={"step": 20}, layer=layers),
         needs=("latency_ms",),
         panels=True,
-        orders={"-latency_spread_percent": "most spread first", "-latency_ms": "slowest first", "": "by name"},
         fields=("latency_ms", "latency_spread_percent"),
         limit=6,
     )
@@ -103,37 +102,39 @@ def latency(series: Sequence[str]) -> Chart:
 def phases(series: Sequence[str]) -> Chart:
     """Return, for one workload, the peak of each phase of the job, a line for each compiler."""
     colour, shape = series_scales(series)
-    x = {
-        "field": "phase",
-        "type": "ordinal",
-        "sort": None,
-        "axis": {"title": None, "labelAngle": 0, "labelOverlap": "greedy"},
-        "scale": {"padding": 0.4},
-    }
+    colour, shape = colour | {"legend": None}, shape | {"legend": None}
+    both = "datum.phase == 'pairs'"
+    words_of = "datum.label == 'pairs' ? ['pairs', '(with eager)'] : datum.label"
+    axis: Spec = {"title": None, "labelAngle": 0, "labelOverlap": "greedy", "labelExpr": words_of}
+    x = {"field": "phase", "type": "ordinal", "sort": None, "axis": axis, "scale": {"padding": 0.4}}
     y = quantitative("mib", {"zero": True}, title="peak (MiB)", tickCount=4)
     words = tooltip(("series", "compiler", ""), ("phase", "phase", ""), ("mib", "peak (MiB)", ",.4~r"))
     return Chart(
         id="phases",
         title="Peak memory by phase",
         note="Of the process over its level before the model existed, on CUDA of the allocator; median over rounds. "
-        "Processes that the compiler starts are not in it.",
+        "Processes that the compiler starts are not in it. The hollow mark apart is no growth: while pairs are timed, "
+        "eager runs in the process too.",
         data="phases",
         spec=spec(
             data={"name": "rows"},
             height=150,
-            encoding={"x": x, "y": y, "color": {**colour, "legend": None}},
+            encoding={"x": x, "y": y, "color": colour},
             layer=[
-                {"mark": {"type": "line", "size": 1.5}},
-                {
-                    "mark": {"type": "point", "size": 55, "filled": True, "opacity": 1},
-                    "encoding": {"shape": {**shape, "legend": None}, "tooltip": words},
-                },
+                {"transform": [{"filter": f"!({both})"}], "mark": {"type": "line", "size": 1.5}},
+                *(
+                    {
+                        "transform": [{"filter": which}],
+                        "mark": {"type": "point", "size": 55, "filled": which != both, "opacity": 1},
+                        "encoding": {"shape": shape, "tooltip": words},
+                    }
+                    for which in (f"!({both})", both)
+                ),
             ],
         ),
         panels=True,
         needs=("own_memory_mib",),
         fields=("own_memory_mib", "compression_ratio"),
-        orders={"compression_ratio": "most growth first", "-own_memory_mib": "largest first", "": "by name"},
         limit=6,
     )
 

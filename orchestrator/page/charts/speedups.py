@@ -6,6 +6,9 @@ from collections.abc import Sequence
 
 from orchestrator.page.charts.chart import (
     BLUE,
+    EVEN,
+    TEXT_ON_DARK,
+    TEXT_ON_LIGHT,
     VERMILION,
     Chart,
     band,
@@ -21,9 +24,7 @@ from orchestrator.results.metrics import SLOW_SPEEDUP
 
 TICKS = [*(tenths / 10 for tenths in range(1, 10)), 1, 1.1, 1.2, 1.3, 1.4, 1.5, 1.75, 2, 2.5, 3, 4, 5, 6, 8, 10, 15, 20]
 """A logarithmic axis of its own makes no useful ticks between 0.9 and 1.5."""
-EVEN = "#f2f0eb"
 LINE = 13
-TEXT_ON_LIGHT, TEXT_ON_DARK = "#16181d", "#ffffff"
 
 
 def speedup(series: Sequence[str]) -> Chart:
@@ -97,7 +98,6 @@ def speedup(series: Sequence[str]) -> Chart:
         needs=("speedup",),
         compiled=True,
         lines=True,
-        orders={"speedup": "slowest first", "-speedup": "fastest first", "": "by name"},
     )
 
 
@@ -195,6 +195,5 @@ def heat_map(series: Sequence[str]) -> Chart:
         least=2,
         wide=3,
         fields=("speedup", "speedup_low", "speedup_high"),
-        orders={"speedup": "slowest first", "-speedup": "fastest first", "": "by name"},
         limit=25,
     )
