@@ -254,6 +254,7 @@ def _sweep(hydra: Hydra, asked: Namespace, arguments: Sequence[str]) -> int:
     """Plan, show the plan, run, collect. The tables are made whatever stopped the run."""
     from orchestrator.cli.running import run_and_finish, run_watched
     from orchestrator.execution.sweeper import as_written
+    from orchestrator.system import need_linux
     from orchestrator.views.commands import shown
     from orchestrator.views.document import show
     from orchestrator.views.terminal import plan
@@ -265,6 +266,7 @@ def _sweep(hydra: Hydra, asked: Namespace, arguments: Sequence[str]) -> int:
     show(plan(planned.graph, shown(planned.folder), planned.dry_run))
     if planned.dry_run:
         return OK
+    need_linux()
     planned.write()
     if planned.resumed:
         print(f"  to run        {len(planned.pending().jobs)} of these; the others have a result")

@@ -52,7 +52,7 @@ def _in(folder: Path) -> Iterator[Option]:
 def comment(file: Path, paragraph: int = 0) -> str:
     """Return a paragraph of the comment that a YAML file begins with, on one line; "" where it has no such one."""
     paragraphs: list[list[str]] = [[]]
-    for line in file.read_text(errors="replace").splitlines():
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
         if not line.startswith("#"):
             break
         text = line.removeprefix("#").strip()
