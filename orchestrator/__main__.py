@@ -157,12 +157,11 @@ def _hydra(arguments: list[str]) -> int:
     """Do what Hydra's command line would, by its parts: its own `main` prints tracebacks and ends the process."""
     from hydra import version
     from hydra._internal.hydra import Hydra
-    from hydra._internal.utils import get_args_parser
     from hydra.core.global_hydra import GlobalHydra
 
-    from orchestrator.execution.hydra_plugin import register, search_path
+    from orchestrator.execution import hydra_plugin
 
-    parser = get_args_parser()
+    parser = hydra_plugin.parser()
     parser.add_argument("--trust", action="store_true", help="with resume=: run what someone else made, unasked")
     parser.prog, parser.usage = "orchestrator", "python -m orchestrator [key=value ...] [flags]   (--help says more)"
     asked = _parse(parser, arguments)
@@ -171,8 +170,9 @@ def _hydra(arguments: list[str]) -> int:
         if resumed is not None:
             return resumed
     version.setbase("1.3")
-    register()
-    hydra = Hydra.create_main_hydra2(task_name="orchestrator", config_search_path=search_path(asked.config_dir))
+    hydra_plugin.register()
+    places = hydra_plugin.search_path(asked.config_dir)
+    hydra = Hydra.create_main_hydra2(task_name="orchestrator", config_search_path=places)
     try:
         if asked.help:
             print(_help(hydra))

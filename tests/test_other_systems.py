@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from argparse import Action, ArgumentParser
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,10 @@ from support.command import ENVIRONMENT, FAKES, answer
 from orchestrator import system
 from orchestrator.__main__ import VERBS
 from orchestrator.errors import UsageError
+from orchestrator.execution import hydra_plugin
 from orchestrator.execution.ownership import claim
 
+ADD = ArgumentParser._add_action
 BEFORE, AFTER = "outputs/2026-11-24/09-00-00", "outputs/2026-11-25/09-00-00"
 READING = {
     "options": (),
@@ -81,3 +84,20 @@ def test_macos_has_locks_and_no_proc(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(system, "JOBS_NEED", {**system.JOBS_NEED, "/proc": Path("/proc/self/nothing").exists})
     with pytest.raises(UsageError, match=r"\(Darwin\) has no /proc\. On Windows use WSL2, elsewhere a container"):
         system.need_linux()
+
+
+def test_an_argparse_that_checks_help_takes_hydras_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Python 3.14's does: Hydra 1.3 has an option whose help is no text."""
+
+    def check(self: ArgumentParser, action: Action) -> None:
+        if action.help is not None and "%" not in action.help:
+            self._get_formatter()
+
+    monkeypatch.setattr(ArgumentParser, "_check_help", getattr(ArgumentParser, "_check_help", check), raising=False)
+    monkeypatch.setattr(
+        ArgumentParser, "_add_action", lambda self, action: (self._check_help(action), ADD(self, action))[1]
+    )
+    parser = hydra_plugin.parser()
+    assert parser.parse_args(["--cfg", "job"]).cfg == "job"
+    with pytest.raises(TypeError):
+        parser.add_argument("--object", help=object())  # type: ignore[arg-type]

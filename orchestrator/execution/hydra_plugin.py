@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from argparse import ArgumentParser
 from pathlib import Path
 
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
-from hydra._internal.utils import create_config_search_path
+from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
@@ -64,6 +65,22 @@ def register() -> None:
         plugins.register(GraphSweeper)
     finally:
         GraphSweeper.__module__ = home
+
+
+def parser() -> ArgumentParser:
+    """Return the parser of Hydra's command line.
+
+    argparse of Python 3.14 formats the help of an option that is added, and one of Hydra 1.3 is no text until it is
+    shown: that is not checked.
+    """
+    check = getattr(ArgumentParser, "_check_help", None)
+    if check is None:
+        return get_args_parser()
+    ArgumentParser._check_help = lambda *_: None  # type: ignore[attr-defined]
+    try:
+        return get_args_parser()
+    finally:
+        ArgumentParser._check_help = check  # type: ignore[attr-defined]
 
 
 def search_path(user: str | None) -> ConfigSearchPath:
