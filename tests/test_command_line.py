@@ -89,6 +89,7 @@ OF_VERBS = {
     "history": ("history",),
     "export": ("export", "dynamobench", "csv"),
     "import": ("import", "dynamobench", str(GOLDEN), "--into", "outputs/1/{}"),
+    "completion": ("completion", "zsh"),
 }
 
 

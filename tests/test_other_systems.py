@@ -20,6 +20,7 @@ from orchestrator.execution.ownership import claim
 ADD = ArgumentParser._add_action
 BEFORE, AFTER = "outputs/2026-11-24/09-00-00", "outputs/2026-11-25/09-00-00"
 READING = {
+    "completion": ("bash",),
     "options": (),
     "report": (AFTER, "--md"),
     "diff": (BEFORE, AFTER),

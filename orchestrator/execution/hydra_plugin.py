@@ -13,10 +13,10 @@ from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult
 
-import orchestrator
 from orchestrator.errors import UsageError
 from orchestrator.execution.sweeper import GraphSweeper
 from orchestrator.planning import schema
+from orchestrator.planning.options import packaged
 
 MODULE = "hydra_plugins.orchestrator"
 
@@ -97,13 +97,6 @@ def search_path(user: str | None) -> ConfigSearchPath:
     for folder in dict.fromkeys([Path("experiments").absolute(), packaged("experiments")]):
         path.prepend("experiments", f"experiments://{folder}", anchor=SearchPathQuery(provider="schema"))
     return path
-
-
-def packaged(name: str) -> Path:
-    """Return our folder `name`: inside the package when installed from a wheel, beside it in a checkout."""
-    package = Path(orchestrator.__file__).absolute().parent
-    inside = package / name
-    return inside if inside.is_dir() else package.parent / name
 
 
 def _inside(config_path: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import orchestrator
 from orchestrator.errors import UsageError, did_you_mean
 
 
@@ -47,6 +48,13 @@ def _in(folder: Path) -> Iterator[Option]:
     for file in sorted(folder.glob("*/**/*.yaml")):
         group, *name = file.relative_to(folder).with_suffix("").parts
         yield Option(group=group, name="/".join(name), what=comment(file))
+
+
+def packaged(name: str) -> Path:
+    """Return our folder `name`: inside the package when installed from a wheel, beside it in a checkout."""
+    package = Path(orchestrator.__file__).absolute().parent
+    inside = package / name
+    return inside if inside.is_dir() else package.parent / name
 
 
 def comment(file: Path, paragraph: int = 0) -> str:
