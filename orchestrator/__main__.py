@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orchestrator
+from orchestrator.cli import VERBS
 from orchestrator.errors import UsageError, did_you_mean, in_one_line, printable, shortened
 from orchestrator.store import find_sweep
 
@@ -27,24 +28,6 @@ if TYPE_CHECKING:
     from hydra._internal.hydra import Hydra
 
     from orchestrator.execution.sweeper import GraphSweeper
-
-VERBS = {
-    "options": ("orchestrator.cli.options", "what can be chosen in each group, and what it needs"),
-    "report": ("orchestrator.cli.report", "show a sweep's tables again, in the terminal or as a file"),
-    "rerun": ("orchestrator.cli.rerun", "run the stored jobs of a sweep again: are its results reproduced?"),
-    "diff": ("orchestrator.cli.diff", "what differs between two sweeps or jobs, and which key goes with it"),
-    "gate": ("orchestrator.cli.gate", "fail when a sweep lacks or worsens what a baseline has, for CI"),
-    "ls": ("orchestrator.cli.ls", "list sweeps: state, jobs, failures, age"),
-    "show": ("orchestrator.cli.show", "everything about a sweep, or about one job of it"),
-    "history": ("orchestrator.cli.history", "a metric over all sweeps, and what changed where it moved"),
-    "export": (
-        "orchestrator.cli.export",
-        "write a sweep for other tools (dynamobench, hud, mlflow, parquet, plots), or as a suite (batch_sizes)",
-    ),
-    "import": ("orchestrator.cli.imports", "read results of other tools into a sweep folder: dynamobench"),
-    "merge": ("orchestrator.cli.merge", "join the folders of a sweep that was run in parts (shard=1/3, ...)"),
-}
-"""verb -> (module whose main(argv) it is, what it does)."""
 
 OK, USAGE, DEFECT, INTERRUPTED = 0, 2, 3, 130
 TRACEBACK_VARIABLE = "ORCHESTRATOR_TRACEBACK"
@@ -122,8 +105,9 @@ def _defect(error: Exception) -> str:
 
 def command() -> int:
     """Run this process's command line: what `python -m orchestrator` and the script `orchestrator` do."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:  # not after nohup
+    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # not after nohup
             signal.signal(number, _interrupt)
     words = sys.argv[1:]
     if words and (words[0].isidentifier() or any(word.startswith("resume=") for word in words)):
@@ -167,12 +151,11 @@ def _hydra(arguments: list[str]) -> int:
     """Do what Hydra's command line would, by its parts: its own `main` prints tracebacks and ends the process."""
     from hydra import version
     from hydra._internal.hydra import Hydra
-    from hydra._internal.utils import get_args_parser
     from hydra.core.global_hydra import GlobalHydra
 
-    from orchestrator.execution.hydra_plugin import register, search_path
+    from orchestrator.execution import hydra_plugin
 
-    parser = get_args_parser()
+    parser = hydra_plugin.parser()
     parser.add_argument("--trust", action="store_true", help="with resume=: run what someone else made, unasked")
     parser.prog, parser.usage = "orchestrator", "python -m orchestrator [key=value ...] [flags]   (--help says more)"
     asked = _parse(parser, arguments)
@@ -181,8 +164,9 @@ def _hydra(arguments: list[str]) -> int:
         if resumed is not None:
             return resumed
     version.setbase("1.3")
-    register()
-    hydra = Hydra.create_main_hydra2(task_name="orchestrator", config_search_path=search_path(asked.config_dir))
+    hydra_plugin.register()
+    places = hydra_plugin.search_path(asked.config_dir)
+    hydra = Hydra.create_main_hydra2(task_name="orchestrator", config_search_path=places)
     try:
         if asked.help:
             print(_help(hydra))
@@ -273,6 +257,7 @@ def _sweep(hydra: Hydra, asked: Namespace, arguments: Sequence[str]) -> int:
     """Plan, show the plan, run, collect. The tables are made whatever stopped the run."""
     from orchestrator.cli.running import run_and_finish, run_watched
     from orchestrator.execution.sweeper import as_written
+    from orchestrator.system import need_linux
     from orchestrator.views.commands import shown
     from orchestrator.views.document import show
     from orchestrator.views.terminal import plan
@@ -288,6 +273,7 @@ def _sweep(hydra: Hydra, asked: Namespace, arguments: Sequence[str]) -> int:
         print(f"  afterwards    python -m orchestrator merge FOLDER FOLDER ..., of all {of} shards")
     if planned.dry_run:
         return OK
+    need_linux()
     planned.write()
     if planned.resumed:
         print(f"  to run        {len(planned.pending().jobs)} of these; the others have a result")

@@ -8,7 +8,8 @@ import signal
 from orchestrator.errors import says_out_of_memory
 from orchestrator.records import CRASH, INFRASTRUCTURE, OUT_OF_MEMORY
 
-SENT = {-signal.SIGTERM: "SIGTERM", -signal.SIGHUP: "SIGHUP", -signal.SIGINT: "SIGINT", 128 + signal.SIGINT: "SIGINT"}
+SENT = {-number: number.name for number in signal.Signals if number.name in ("SIGTERM", "SIGHUP", "SIGINT")}
+SENT[128 + signal.SIGINT] = "SIGINT"
 """Exit codes after signals by which people and batch systems end processes; nothing that is measured sends them."""
 
 

@@ -12,12 +12,14 @@ import os
 import platform
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from orchestrator.errors import UsageError
 
 PACKAGES = (
     *("torch", "transformers", "triton", "numpy", "safetensors", "onnxruntime", "openvino", "torchao", "timm"),
@@ -44,6 +46,16 @@ GROUP_MEMORY = (
 is only cache."""
 OOM_FILES = ("memory.events", "memory.oom_control")
 """Files of a memory group that have an `oom_kill` line, version 2 and 1."""
+
+JOBS_NEED: Mapping[str, Callable[[], bool]] = {
+    "file locks (fcntl)": lambda: importlib.util.find_spec("fcntl") is not None,
+    "limits of a process (resource)": lambda: importlib.util.find_spec("resource") is not None,
+    "fork": lambda: hasattr(os, "fork"),
+    "process groups": lambda: hasattr(os, "killpg"),
+    "CPU affinity": lambda: hasattr(os, "sched_getaffinity"),
+    "/proc": Path("/proc/self/status").exists,
+}
+"""What starts, ends and measures jobs: all of Linux, some of other systems."""
 
 OF_COMPILERS = ("TORCH_", "TORCHDYNAMO_", "TORCHINDUCTOR_", "TRITON_", "AOT_", "FUNCTORCH_")
 """What a compiler does: options of a compiler that no table would show, if they came from somebody's shell."""
@@ -197,6 +209,17 @@ def last_level_cache(threads: int) -> int | None:
                 found[sharing] = max(found.get(sharing, (0, 0)), (level, size))
     last = max((level for level, _ in found.values()), default=0)
     return sum(sorted((size for level, size in found.values() if level == last), reverse=True)[:threads]) or None
+
+
+def need_linux() -> None:
+    """Raise UsageError where jobs cannot be run: what is not there, and where they can be. To read needs none of it."""
+    absent = [name for name, is_there in JOBS_NEED.items() if not is_there()]
+    if absent:
+        raise UsageError(
+            f"jobs run on Linux only: Python on this machine ({platform.system()}) has no {', no '.join(absent)}. "
+            "On Windows use WSL2, elsewhere a container or a virtual machine with Linux. What reads works here: "
+            "dry_run=true, ls, show, report, diff, gate, history, export, import"
+        )
 
 
 def _version(package: str) -> str | None:

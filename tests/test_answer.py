@@ -308,7 +308,15 @@ def test_the_most_important_is_said(tmp_path: Path) -> None:
 
     def caution(name: str, **changes: Any) -> Caution | None:
         sweep = SyntheticSweep(tmp_path / name)
-        told = {"waiting": False, "wrong": False, "failed": False, "measured": None, "disturbed": (), "rounds": 3}
+        told = {
+            "waiting": False,
+            "elsewhere": False,
+            "wrong": False,
+            "failed": False,
+            "measured": None,
+            "disturbed": (),
+            "rounds": 3,
+        }
         told |= {"judged": True, "speedup": 1.5} | changes
         marks = {"measured": {"partly eager": "x"}} if told["measured"] else {}
         timed(sweep, "A", "inductor", 0.1, told["speedup"], rounds=told["rounds"], disturbed=told["disturbed"], **marks)
@@ -319,6 +327,8 @@ def test_the_most_important_is_said(tmp_path: Path) -> None:
         if told["failed"]:
             spec = synthetic.job("F", "inductor")
             sweep.add(spec, synthetic.failed_result(spec, "crash", "killed"))
+        if told["elsewhere"]:
+            sweep.elsewhere.add(sweep.add(synthetic.job("E", "inductor")).id)
         if told["waiting"]:
             sweep.add(synthetic.job("N", "inductor"))
         return found(sweep).caution
@@ -329,6 +339,7 @@ def test_the_most_important_is_said(tmp_path: Path) -> None:
         "one_round": {"rounds": 1},
         "disturbed": {"disturbed": (BUSY,)},
         "measured": {"measured": True},
+        "shards": {"elsewhere": True},
         "failed": {"failed": True},
         "wrong": {"wrong": True},
         "not_run": {"waiting": True},
@@ -349,6 +360,7 @@ def test_the_most_important_is_said(tmp_path: Path) -> None:
         ("not_run", ["resume=latest"], []),
         ("wrong", ["show", "latest:abc"], ["show", "latest:abc"]),
         ("failed", ["show", "latest:abc"], ["show", "latest:abc"]),
+        ("shards", ["merge", "latest", "FOLDER", "..."], ["merge", "latest", "FOLDER", "..."]),
         ("measured", ["show", "latest:abc"], ["show", "latest:abc"]),
         ("disturbed", ["rerun", "latest", "--rounds", "5"], []),
         ("one_round", ["rerun", "latest", "--rounds", "5"], []),

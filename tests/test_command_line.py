@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -90,6 +89,7 @@ OF_VERBS = {
     "export": ("export", "dynamobench", "csv"),
     "merge": ("merge", "latest", "latest~1", "--into", "outputs/1/{}"),
     "import": ("import", "dynamobench", str(GOLDEN), "--into", "outputs/1/{}"),
+    "completion": ("completion", "zsh"),
 }
 
 
@@ -396,43 +396,6 @@ def test_a_sweep_that_is_told_to_end_shows_its_table_and_ends_with_130(tmp_path:
     results = [folder.read_result(job.id) for job in folder.read_graph().jobs]
     assert 1 <= sum(result is not None for result in results) < len(results)
     assert any("resume=" in line for line in lines)
-
-
-def test_a_wheel_has_all_it_needs(tmp_path: Path) -> None:
-    """Built, unpacked, run from another folder: configuration and experiments are inside the package."""
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path / "dist")]
-    source = tmp_path / "source"
-    copy_sources(source)
-    subprocess.run([*build, str(source)], check=True, capture_output=True)
-    (wheel,) = (tmp_path / "dist").glob("*.whl")
-    installed = tmp_path / "installed"
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(installed)
-    assets = {path.relative_to(REPOSITORY) for path in (REPOSITORY / "orchestrator/page/assets").rglob("[!.]*.*")}
-    assert Path("orchestrator/page/assets/vendor/vega.min.js") in assets
-    assert [path for path in assets if not (installed / path).is_file()] == []
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    done = command("experiment=quick", "dry_run=true", cwd=elsewhere, PYTHONPATH=str(installed))
-    assert done.returncode == 0, done.stderr
-    assert jobs(done.stdout) > 0
-    where = command("--info", "searchpath", cwd=elsewhere, PYTHONPATH=str(installed)).stdout
-    assert f"file://{installed}/orchestrator/conf" in where
-    assert f"experiments://{installed}/orchestrator/experiments" in where
-
-
-def copy_sources(target: Path) -> None:
-    """Copy what git has, as it is now, so that building leaves no files in the checkout."""
-    listed = subprocess.run(
-        ["git", "-C", str(REPOSITORY), "ls-files", "--cached", "--others", "--exclude-standard"],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.splitlines()
-    for name in listed:
-        if (REPOSITORY / name).is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            (target / name).write_bytes((REPOSITORY / name).read_bytes())
 
 
 def test_two_sweeps_of_the_same_second_have_two_folders(tmp_path: Path) -> None:

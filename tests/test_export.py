@@ -464,7 +464,7 @@ def test_what_is_not_installed_is_named(tmp_path: Path, form: str, module: str, 
         [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 2, done.stderr
-    assert f"pip install 'orchestrator[{extra}]'" in done.stderr
+    assert f"pip install 'compiler-verdict[{extra}]'" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 

@@ -23,8 +23,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("groups", nargs="*", metavar="GROUP", help="compiler, mode, ...; all of them by default")
     parser.add_argument("--config-dir", "-cd", metavar="DIR", help="a folder of your own, as in a sweep")
     asked = parser.parse_args(argv)
-    from orchestrator.execution.hydra_plugin import packaged
-    from orchestrator.planning.options import options
+    from orchestrator.planning.options import options, packaged
 
     folders = [packaged("conf")]
     if asked.config_dir is not None:

@@ -23,6 +23,7 @@ from orchestrator.planning.trust import would_run
 from orchestrator.records import NOT_NEEDED, NOT_RUN
 from orchestrator.results.load import figure, load
 from orchestrator.store import JobGraph, Sweep, SweepFolder, own_jobs
+from orchestrator.system import need_linux
 from orchestrator.views.commands import shown
 from orchestrator.views.document import show
 from orchestrator.views.layout import console, plain
@@ -43,6 +44,7 @@ def allow(folder: SweepFolder, what: Sequence[str], trusted: bool) -> None:
     It may when there is nothing, when this user made the folder, with --trust, or when the person at the terminal says
     so.
     """
+    need_linux()
     if not what or trusted or is_own(folder):
         return
     lines = _lines(folder, what)

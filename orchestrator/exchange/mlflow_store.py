@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator import limits
+from orchestrator import DISTRIBUTION, limits
 from orchestrator.errors import UsageError
 from orchestrator.exchange.rows import Joined, joined
 from orchestrator.files import read_bytes
@@ -34,7 +34,7 @@ from orchestrator.results.tables import Tables
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-EXTRA = "MLflow is not installed (or, for a database, SQLAlchemy): pip install 'orchestrator[mlflow]'"
+EXTRA = f"MLflow is not installed (or, for a database, SQLAlchemy): pip install '{DISTRIBUTION}[mlflow]'"
 SQLITE = "sqlite:///"
 KEY, CONTENT = "orchestrator.row", "orchestrator.content"
 TEXTS = (

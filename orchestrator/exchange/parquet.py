@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator import DISTRIBUTION
 from orchestrator.columns import Column
 from orchestrator.errors import UsageError
 from orchestrator.results.load import SweepResults
@@ -15,7 +16,7 @@ from orchestrator.results.tables import Table, Tables
 if TYPE_CHECKING:
     import pyarrow
 
-EXTRA = "Parquet needs pyarrow, which is not installed: pip install 'orchestrator[parquet]'"
+EXTRA = f"Parquet needs pyarrow, which is not installed: pip install '{DISTRIBUTION}[parquet]'"
 
 
 def export(results: SweepResults, tables: Tables, folder: Path) -> list[str]:

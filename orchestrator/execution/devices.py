@@ -16,7 +16,6 @@ noise probe (`orchestrator.probes.noise`).
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import getpass
 import os
 import stat
@@ -30,6 +29,9 @@ from orchestrator.execution.lock import taken
 from orchestrator.records import JobSpec
 from orchestrator.store import SweepFolder
 from orchestrator.system import gpu_uuids
+
+with contextlib.suppress(ImportError):  # Windows has none, and runs no jobs (`system.need_linux`)
+    import fcntl
 
 VARIABLE = "ORCHESTRATOR_LOCKS"
 """Names another folder for the lock files."""

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
+from argparse import ArgumentParser
 from pathlib import Path
 
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
-from hydra._internal.utils import create_config_search_path
+from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult
 
-import orchestrator
 from orchestrator.errors import UsageError
 from orchestrator.execution.sweeper import GraphSweeper
 from orchestrator.planning import schema
+from orchestrator.planning.options import packaged
 
 MODULE = "hydra_plugins.orchestrator"
 
@@ -66,6 +67,22 @@ def register() -> None:
         GraphSweeper.__module__ = home
 
 
+def parser() -> ArgumentParser:
+    """Return the parser of Hydra's command line.
+
+    argparse of Python 3.14 formats the help of an option that is added, and one of Hydra 1.3 is no text until it is
+    shown: that is not checked.
+    """
+    check = getattr(ArgumentParser, "_check_help", None)
+    if check is None:
+        return get_args_parser()
+    ArgumentParser._check_help = lambda *_: None  # type: ignore[attr-defined]
+    try:
+        return get_args_parser()
+    finally:
+        ArgumentParser._check_help = check  # type: ignore[attr-defined]
+
+
 def search_path(user: str | None) -> ConfigSearchPath:
     """Return where configuration is looked for, first match first.
 
@@ -80,13 +97,6 @@ def search_path(user: str | None) -> ConfigSearchPath:
     for folder in dict.fromkeys([Path("experiments").absolute(), packaged("experiments")]):
         path.prepend("experiments", f"experiments://{folder}", anchor=SearchPathQuery(provider="schema"))
     return path
-
-
-def packaged(name: str) -> Path:
-    """Return our folder `name`: inside the package when installed from a wheel, beside it in a checkout."""
-    package = Path(orchestrator.__file__).absolute().parent
-    inside = package / name
-    return inside if inside.is_dir() else package.parent / name
 
 
 def _inside(config_path: str) -> str:

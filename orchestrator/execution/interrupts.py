@@ -7,7 +7,8 @@ import threading
 from types import FrameType
 from typing import Any
 
-WEIGHTS = {signal.SIGINT: 1, signal.SIGTERM: 2, signal.SIGHUP: 2}
+NAMES = {"SIGINT": 1, "SIGTERM": 2, "SIGHUP": 2}
+WEIGHTS = {number: NAMES[number.name] for number in signal.Signals if number.name in NAMES}
 
 
 class Interrupts:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import functools
+import importlib.util
 import os
 import socket
 import sys
@@ -19,6 +19,10 @@ from orchestrator.errors import UsageError
 from orchestrator.files import read_bytes
 from orchestrator.store import SweepFolder
 
+with contextlib.suppress(ImportError):  # Windows has none, and runs no jobs (`system.need_linux`)
+    import fcntl
+
+HAS_LOCKS = importlib.util.find_spec("fcntl") is not None
 WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
 """What `flock` fails with on a file system that has none."""
 PATIENCE_S = 0.2
@@ -47,7 +51,10 @@ def holder(store: SweepFolder) -> str | None:
 
     There is no way to ask for a lock but to try it: a shared one is taken and dropped at once. It hinders no other
     reader, and a scheduler that starts in this instant waits for it (`PATIENCE_S`). Nothing is created or written.
+    Where there are no such locks nobody can be seen, and nothing is run (`system.need_linux`).
     """
+    if not HAS_LOCKS:
+        return None
     for path in (store.lock, *sorted(store.root.glob(f"{store.lock.name}.*"))):
         try:
             with open(path, "rb") as file:

@@ -13,7 +13,6 @@ their environment says why.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import importlib.util
 import json
@@ -38,6 +37,9 @@ from orchestrator.errors import UsageError, in_one_line
 from orchestrator.files import read_json, remove_tree, write_json
 from orchestrator.plugins import instantiate, toolchain_of
 from orchestrator.records import JobSpec
+
+with contextlib.suppress(ImportError):  # Windows has none, and runs no jobs (`system.need_linux`)
+    import fcntl
 
 CACHE_VARIABLE = "XDG_CACHE_HOME"
 NOTE = "toolchain.json"

@@ -6,8 +6,8 @@ says nothing about what fits.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import resource
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -22,6 +22,9 @@ from orchestrator.probes.gpu import free_memory
 from orchestrator.records import OBSERVED, OUT_OF_MEMORY, PASS, JobSpec, PluginSpec
 from orchestrator.store import SweepFolder
 from orchestrator.system import available_memory
+
+with contextlib.suppress(ImportError):  # Windows has none, and runs no jobs (`system.need_linux`)
+    import resource
 
 ONE_STEP = "orchestrator.measures.one_step.OneStep"
 GIB = 2**30

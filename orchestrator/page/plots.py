@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from orchestrator import DISTRIBUTION
 from orchestrator.errors import UsageError
 from orchestrator.exchange.dynamobench import word
 from orchestrator.page.charts import costs, speedups
@@ -21,7 +22,7 @@ from orchestrator.results.naming import is_eager, telling, telling_of_models
 from orchestrator.results.overview import SECTION
 from orchestrator.results.tables import Tables
 
-EXTRA = "Pictures need vl-convert-python, which is not installed: pip install 'orchestrator[plots]'"
+EXTRA = f"Pictures need vl-convert-python, which is not installed: pip install '{DISTRIBUTION}[plots]'"
 MOST = 100
 """Workloads of one picture: of more nobody could read a name."""
 WIDTH = 480

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import orchestrator
 from orchestrator.errors import UsageError, did_you_mean
 
 
@@ -49,10 +50,17 @@ def _in(folder: Path) -> Iterator[Option]:
         yield Option(group=group, name="/".join(name), what=comment(file))
 
 
+def packaged(name: str) -> Path:
+    """Return our folder `name`: inside the package when installed from a wheel, beside it in a checkout."""
+    package = Path(orchestrator.__file__).absolute().parent
+    inside = package / name
+    return inside if inside.is_dir() else package.parent / name
+
+
 def comment(file: Path, paragraph: int = 0) -> str:
     """Return a paragraph of the comment that a YAML file begins with, on one line; "" where it has no such one."""
     paragraphs: list[list[str]] = [[]]
-    for line in file.read_text(errors="replace").splitlines():
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
         if not line.startswith("#"):
             break
         text = line.removeprefix("#").strip()

@@ -10,8 +10,8 @@ LD_PRELOAD). On CUDA the books are those of torch's allocator.
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
-import resource
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -50,7 +50,7 @@ def level_of(device: torch.device) -> Level:
     in_use = _malloc_level()
     if in_use is not None and _sees_tensors(in_use):
         return Level(in_use, "mallinfo2", 16)  # malloc's alignment
-    return Level(_resident_level(), "resident set", resource.getpagesize())
+    return Level(_resident_level(), "resident set", mmap.PAGESIZE)
 
 
 def _malloc_level() -> Callable[[], int] | None:
@@ -75,7 +75,7 @@ def _sees_tensors(in_use: Callable[[], int]) -> bool:
 
 
 def _resident_level() -> Callable[[], int]:
-    page = resource.getpagesize()
+    page = mmap.PAGESIZE
     statm = os.open("/proc/self/statm", os.O_RDONLY)
 
     def resident() -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
 import os
-import resource
 import threading
 from pathlib import Path
 
@@ -50,6 +50,6 @@ def descendants(pid: int) -> list[int]:
 def _resident(pid: int) -> int:
     """Return the resident set of a process in bytes, 0 if it has ended."""
     try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * mmap.PAGESIZE
     except (OSError, IndexError):
         return 0

@@ -13,16 +13,18 @@ Compile workers are processes of their own with marks of their own (`orchestrato
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
-import resource
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.probes.children import ChildSampler
 from orchestrator.probes.gpu import process_memory
+
+with contextlib.suppress(ImportError):  # Windows has none, and runs no jobs (`system.need_linux`)
+    import resource
 
 if TYPE_CHECKING:
     import torch
@@ -51,7 +53,7 @@ class MemoryProbe:
             self.cuda_base = self._read_cuda()
         self.base = _level()
 
-    @contextmanager
+    @contextlib.contextmanager
     def phase(self, name: str, children: bool = False, keep_cache: bool = False) -> Iterator[None]:
         """Measure the peak of what runs inside, also when it raises; `children` looks at child processes too.
 

@@ -5,8 +5,8 @@ No estimator saves a timing that a neighbour disturbed; it has to be noticed and
 
 from __future__ import annotations
 
+import contextlib
 import os
-import resource
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.probes import gpu
 from orchestrator.system import throttled_s
+
+with contextlib.suppress(ImportError):  # Windows has none, and runs no jobs (`system.need_linux`)
+    import resource
 
 if TYPE_CHECKING:
     import torch
@@ -27,8 +30,6 @@ THROTTLED = 0.01  # of the time: stopped because a CPU quota was used up (`nr_th
 RELATIVE_IQR = 0.10  # spread of the steady-state samples; pyperf calls a benchmark unstable from here on
 
 QUIET_S = 0.25  # /proc/stat counts in 10 ms: a quarter of a second tells 0.04 cores
-
-_TICK = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ def _read() -> _Reading:
     if not stat.exists():
         return _Reading(time.monotonic(), own, own, 0.0, switches, throttled_s())
     user, nice, system, _idle, _iowait, irq, softirq, steal = (
-        int(word) / _TICK for word in stat.read_text().split("\n", 1)[0].split()[1:9]
+        int(word) / os.sysconf("SC_CLK_TCK") for word in stat.read_text().split("\n", 1)[0].split()[1:9]
     )
     return _Reading(time.monotonic(), own, user + nice + system + irq + softirq, steal, switches, throttled_s())
 

@@ -10,6 +10,7 @@ Everything defaults to a passing job, so that a test says only what it is about:
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -195,6 +196,8 @@ class SyntheticSweep:
         self.overrides = overrides
         self.jobs: list[JobSpec] = []
         self.results: list[JobResult] = []
+        self.elsewhere: set[str] = set()
+        """Ids of jobs of the second of two shards: the folder is the first's."""
 
     def add(self, spec: JobSpec, result: JobResult | None = None) -> JobSpec:
         """Add a job; without a result it is planned only."""
@@ -230,6 +233,9 @@ class SyntheticSweep:
     def write(self) -> SweepFolder:
         """Write plan and results; returns the folder. Nothing waits for the disk: it need not survive."""
         sweep = Sweep(argv=("orchestrator",), overrides=tuple(self.overrides), points=(), created=1000.0)
+        if self.elsewhere:
+            parts = tuple(2 if spec.id in self.elsewhere else 1 for spec in self.jobs)
+            sweep = dataclasses.replace(sweep, shard=(1, 2), parts=parts)
         with mock.patch.object(os, "fsync"):
             self.folder.write_plan(sweep, self.graph())
             for spec in self.jobs:
