@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,10 @@ from orchestrator.views.commands import next_command, shown
 if TYPE_CHECKING:
     from orchestrator.results.load import SweepResults
     from orchestrator.results.tables import Tables
+    from orchestrator.views.document import Document
+
+NO_SUMMARY = "ORCHESTRATOR_NO_SUMMARY"
+"""Set for a sweep that a notebook runs (`orchestrator.api`): whoever called shows what was found."""
 
 
 def finish(folder: SweepFolder) -> int:
@@ -21,13 +26,20 @@ def finish(folder: SweepFolder) -> int:
     is not a sweep.
     """
     from orchestrator.views.document import show
-    from orchestrator.views.terminal import final
 
     results, tables = collect(folder)
-    show(final(tables, shown(folder), next_command(results)))
+    if not os.environ.get(NO_SUMMARY):
+        show(document(results, tables))
     sys.stdout.flush()  # the page of 10,000 rows takes seconds: nobody waits for it to read the summary
     write_page(results, tables)
     return exit_code(results, tables)
+
+
+def document(results: SweepResults, tables: Tables) -> Document:
+    """Return the summary of a sweep, as it is shown at its end."""
+    from orchestrator.views.terminal import final
+
+    return final(tables, shown(results.folder), next_command(results))
 
 
 def collect(folder: SweepFolder) -> tuple[SweepResults, Tables]:
