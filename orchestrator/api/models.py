@@ -80,6 +80,7 @@ def compare(
     name: str | None = None,
     check: bool = False,
     progress: bool = True,
+    config_dir: str | os.PathLike[str] | None = None,
     folder: str | os.PathLike[str] | None = None,
     **keys: Any,
 ) -> Result:
@@ -89,7 +90,7 @@ def compare(
     (`model(**inputs)`) of tensors, the batch first; or a function that returns such, with keywords `batch_size` and
     `sequence_length` if it has them: then each job draws them anew from its seed. compilers, dtype, mode: one, or
     several; dtype is by default what the model's parameters have. name: of the rows, by default that of its class.
-    keys, check, progress, folder: as of `sweep` (`rounds=5`, `measure=["performance", "accuracy"]`).
+    keys, check, progress, config_dir, folder: as of `sweep` (`rounds=5`, `measure=["performance", "accuracy"]`).
 
     Classes and functions of the notebook itself are saved by value (that needs the package cloudpickle), those of
     modules by name: the job imports them, from the folders where this process finds its modules.
@@ -110,7 +111,7 @@ def compare(
     with reserved(folder) as place:
         file = _save(place.root / MODELS, called, model, inputs)
         asked = overrides((), {"suite": "user", "suite.models": [f"{file}:{called}"], **chosen})
-        return run(place, [*asked, in_folder(place)], check=check, progress=progress)
+        return run(place, [*asked, in_folder(place)], check=check, progress=progress, config_dir=config_dir)
 
 
 def _name(model: Any, name: str | None) -> str:

@@ -192,7 +192,9 @@ class Results(_Summaries, Sequence[Result]):
         return {name: self._together({one: one._named[name] for one in self if name in one._named}) for name in names}
 
     def _document(self) -> Document:
-        parts = [(Heading(sweep.name), *sweep._document().body, *sweep._document().conclusion) for sweep in self._sweeps]
+        parts = [
+            (Heading(sweep.name), *sweep._document().body, *sweep._document().conclusion) for sweep in self._sweeps
+        ]
         return Document("Summaries", [piece for part in parts for piece in part])
 
     def to_html(self, path: str | os.PathLike[str]) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from html import escape
 
+from orchestrator.errors import printable
 from orchestrator.views.document import Document, Heading, Item, Listing, Paragraph, Piece
 from orchestrator.views.grid import Cell, Grid, GridRow, Spanning
 from orchestrator.views.layout import plain
@@ -46,7 +47,7 @@ def _piece(piece: Piece) -> Iterator[str]:
             items = "".join(f"<li>{_span(text)}</li>" for text in texts)
             yield f'<ul style="margin:2px 0 2px 1.5em;padding:0">{items}</ul>'
     else:
-        text = "\n".join(line.plain for line in piece.lines(WIDTH))
+        text = "\n".join(seen for line in piece.lines(WIDTH) for seen in printable(line.plain))
         if text.strip():
             yield f'<pre style="margin:2px 0">{escape(text)}</pre>'
 
@@ -74,7 +75,7 @@ def _row(row: GridRow, used: Sequence[int]) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    return " ".join([_span(cell.first, cell.style)] + [_span(cell.second, "dim")] * bool(cell.second))
+    return " ".join([_span(cell.first, cell.style), *([_span(cell.second, "dim")] if cell.second else [])])
 
 
 def _line(content: str) -> str:
