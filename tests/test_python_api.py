@@ -192,6 +192,14 @@ def test_its_text_is_what_the_command_shows(here: Path, sweep: str) -> None:
     ]
 
 
+def test_the_first_example_of_the_page_runs(here: Path) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "python.md").read_text()
+    first = text.partition("```python\n")[2].partition("```")[0]
+    assert "o.load" in first
+    found = subprocess.run([sys.executable, "-c", first], capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+
+
 # -- HTML
 
 

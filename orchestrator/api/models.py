@@ -33,41 +33,19 @@ PLACES = ("site-packages", "dist-packages")
 SOURCE = '''\
 """{name}, as orchestrator.compare was given it: what a job runs to have it again. Written by a program."""
 
-import hashlib as _hashlib
-import sys as _sys
-from pathlib import Path as _Path
+from orchestrator.suites.saved import Saved
 
-import torch as _torch
-
-_PYTHON = {python!r}
-_SHA256 = {digests!r}
-_FOLDERS = {folders!r}  # where the notebook found the modules that it imported
-
-if list(_sys.version_info[:2]) != _PYTHON:  # functions of a notebook are saved as bytecode
-    raise RuntimeError(f"this model was saved by Python {{_PYTHON[0]}}.{{_PYTHON[1]}}: run it with that one")
-_sys.path += [_folder for _folder in _FOLDERS if _folder not in _sys.path]
-
-
-def _read(part, **how):
-    _file = _Path(__file__).with_name("{name}." + part)
-    with open(_file, "rb") as _opened:
-        _found = _hashlib.file_digest(_opened, "sha256").hexdigest()
-    if _found != _SHA256[part]:
-        raise ValueError(f"{{_file}} is not the file that was saved with this one")
-    return _torch.load(_file, map_location="cpu", weights_only=False, **how)
-
-
-_read("model", mmap=True)  # for what it imports, which is no part of what is measured; weights stay on the disk
+_saved = Saved(__file__, sha256={digests!r}, python={python!r}, folders={folders!r})
 
 
 def {name}():
-    return _read("model")
+    return _saved.read("model")
 
 
 {inputs}
 '''
-FIXED = f'def {INPUTS}():\n    return _read("inputs")'
-DRAWN = f'{INPUTS} = _read("inputs")'
+FIXED = f'def {INPUTS}():\n    return _saved.read("inputs")'
+DRAWN = f'{INPUTS} = _saved.read("inputs")'
 
 
 def compare(
@@ -163,7 +141,7 @@ def _save(folder: Path, name: str, model: torch.nn.Module, inputs: Any) -> Path:
             digests[part] = hashlib.file_digest(written, "sha256").hexdigest()
     source = SOURCE.format(
         name=name,
-        python=list(sys.version_info[:2]),
+        python=tuple(sys.version_info[:2]),
         digests=digests,
         folders=[path for path in map(os.path.abspath, sys.path) if os.path.isdir(path) and not _installed(path)],
         inputs=DRAWN if callable(inputs) else FIXED,
