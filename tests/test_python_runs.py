@@ -94,6 +94,7 @@ def test_a_sweep_is_the_command_and_what_it_found(here: Path, capfd: pytest.Capt
     result = small(compiler=["eager", "identity"])
     assert result.folder.parent.parent == here / "outputs"
     assert (result.folder / "report.html").exists()
+    assert not (result.folder / "models").exists()
     assert set(result.summary["compiler"]) == {"eager", "identity"}
     assert set(result.jobs["status"]) == {"pass"}
     assert result.failures.empty

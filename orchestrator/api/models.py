@@ -132,7 +132,6 @@ def _dtype(model: torch.nn.Module) -> str:
 
 def _save(folder: Path, name: str, model: torch.nn.Module, inputs: Any) -> Path:
     """Write the model, its inputs and the file that loads them; return the latter."""
-    folder.mkdir()
     digests = {}
     for part, given in (("model", model), ("inputs", inputs)):
         file = folder / f"{name}.{part}"

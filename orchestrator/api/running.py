@@ -20,7 +20,7 @@ from orchestrator.errors import UsageError
 from orchestrator.exits import exit_words
 from orchestrator.files import remove_tree
 from orchestrator.planning.overrides import quoted, value
-from orchestrator.store import SweepFolder, find_sweep, new_folder
+from orchestrator.store import MODELS, SweepFolder, find_sweep, new_folder
 from orchestrator.words import plural
 
 FINE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -98,9 +98,9 @@ def overrides(words: Iterable[str | os.PathLike[str]], keys: Mapping[str, Any]) 
 
 @contextlib.contextmanager
 def reserved(folder: str | os.PathLike[str] | None) -> Iterator[SweepFolder]:
-    """Make a new folder for a sweep, which is removed again if no sweep is written to it.
+    """Make a new folder for a sweep, with an empty `models/`; it is removed again if no sweep is written to it.
 
-    Raises UsageError where it cannot be made, or is not empty.
+    That tells the sweep that the folder is its own. Raises UsageError where it cannot be made, or is not empty.
     """
     try:
         if folder is None:
@@ -110,6 +110,7 @@ def reserved(folder: str | os.PathLike[str] | None) -> Iterator[SweepFolder]:
             place.root.mkdir(parents=True, exist_ok=True)
             if any(place.root.iterdir()):
                 raise UsageError(f"folder: {place} is not empty: name a new one")
+        (place.root / MODELS).mkdir()
     except OSError as error:
         raise UsageError(f"a sweep folder cannot be made: {error}") from error
     try:
@@ -117,8 +118,9 @@ def reserved(folder: str | os.PathLike[str] | None) -> Iterator[SweepFolder]:
     finally:
         if not place.sweep_file.exists():
             remove_tree(place.root)
-            with contextlib.suppress(OSError):  # other sweeps are in it
-                place.root.parent.rmdir()
+        for empty in (place.root / MODELS, *([place.root.parent] if folder is None else [])):
+            with contextlib.suppress(OSError):  # it has models, or other sweeps; or is gone with the folder
+                empty.rmdir()
 
 
 def in_folder(place: SweepFolder) -> str:

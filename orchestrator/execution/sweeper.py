@@ -256,8 +256,8 @@ def as_written(overrides: ListConfig) -> list[str]:
 
 
 def _is_free(path: Path) -> bool:
-    """Return whether a sweep can have this folder: there is none, or one with nothing but the models it will run."""
-    return not path.exists() or (path.is_dir() and all(entry.name == MODELS for entry in path.iterdir()))
+    """Return whether a sweep can have this folder: there is none, or one that was made for it, with `models/` alone."""
+    return not path.exists() or (path.is_dir() and [entry.name for entry in path.iterdir()] == [MODELS])
 
 
 def _without_catalog(conf: dict[str, Any]) -> dict[str, Any]:
