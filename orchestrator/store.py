@@ -6,6 +6,7 @@
       lock                  held while the sweep runs, and by whom (lock.<n>: a shard)
       plan.json             the job graph, each record stored once and referred to by its fingerprint
       conf/                 copy of the configuration folders that were composed
+      models/               what `orchestrator.api` saved of a notebook's model: files of the user's, which jobs load
       jobs/<id>/            job.json, result.json, log.txt, artifacts
       references/<id>/      tensors that accuracy jobs compare with (removed when the last of them is done)
       caches/<family>/      private compile caches (removed when the sweep is done)
@@ -55,6 +56,7 @@ from orchestrator.validity import (
 
 _RESULT_HEAD = re.compile(rb'\{\s*"schema": %d,\s*"job_id": "(\w+)",\s*"status": "(\w+)",' % SCHEMA_VERSION)
 _HEAD_BYTES = 200
+MODELS = "models"
 SERIES = "series.json"
 """What a timed job says of the calls that it made to be judged, beside what they left."""
 _TAIL = b"\n}\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,10 @@ NOT_WRITTEN = 2
 if TYPE_CHECKING:
     from orchestrator.results.load import SweepResults
     from orchestrator.results.tables import Tables
+    from orchestrator.views.document import Document
+
+NO_SUMMARY = "ORCHESTRATOR_NO_SUMMARY"
+"""Set for a sweep that a notebook runs (`orchestrator.api`): whoever called shows what was found."""
 
 
 def finish(folder: SweepFolder) -> int:
@@ -23,15 +28,25 @@ def finish(folder: SweepFolder) -> int:
     repeated, also while the sweep still runs. Raises UsageError when the folder is not a sweep.
     """
     from orchestrator.views.document import show
-    from orchestrator.views.terminal import final, whereabouts
+    from orchestrator.views.terminal import whereabouts
 
     results, tables, written = collect(folder)
-    show(final(tables, shown(folder), results.sweep.imported))
+    quiet = bool(os.environ.get(NO_SUMMARY))
+    if not quiet:
+        show(document(results, tables))
     sys.stdout.flush()  # the page of 10,000 rows takes seconds: nobody waits for it to read the summary
     page = write_page(results, tables)
     names = ["report.html"] * page + ["tables/"] * written + ["jobs/"]
-    show(whereabouts(shown(folder), names, next_command(results)))
+    if not quiet:
+        show(whereabouts(shown(folder), names, next_command(results)))
     return exit_code(results, tables) if page and written else NOT_WRITTEN
+
+
+def document(results: SweepResults, tables: Tables) -> Document:
+    """Return the summary of a sweep, as it is shown at its end."""
+    from orchestrator.views.terminal import final
+
+    return final(tables, shown(results.folder), results.sweep.imported)
 
 
 def collect(folder: SweepFolder) -> tuple[SweepResults, Tables, bool]:

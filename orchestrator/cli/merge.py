@@ -18,7 +18,7 @@ from orchestrator.files import remove_tree
 from orchestrator.planning.provenance import copy_stored_conf
 from orchestrator.planning.resume import what_differs
 from orchestrator.records import JobResult
-from orchestrator.store import JobGraph, SweepFolder, find_sweep
+from orchestrator.store import MODELS, JobGraph, SweepFolder, find_sweep
 from orchestrator.views.commands import shown
 from orchestrator.words import plural
 
@@ -64,6 +64,8 @@ def _write(folders: Sequence[SweepFolder], graph: JobGraph, into: Path) -> tuple
         folder = SweepFolder(half / into.name)
         folder.jobs.mkdir(parents=True)
         copy_stored_conf(folders[0].conf, folder.conf)
+        if (models := folders[0].root / MODELS).is_dir():
+            shutil.copytree(models, folder.root / MODELS, symlinks=True)
         for job in graph.jobs:
             having = [one for one in folders if isinstance(one.read_result(job.id), JobResult)]
             missing += not having and job.verdict is None

@@ -38,7 +38,7 @@ from orchestrator.planning.resume import expect_same
 from orchestrator.planning.selection import check_values
 from orchestrator.planning.shards import by_hand
 from orchestrator.records import INFRASTRUCTURE, NOT_RUN, JobResult
-from orchestrator.store import JobGraph, Sweep, SweepFolder, check_header_size, find_sweep, own_jobs
+from orchestrator.store import MODELS, JobGraph, Sweep, SweepFolder, check_header_size, find_sweep, own_jobs
 
 OUTPUTS = Path("outputs")
 SILENT_POINTS = 2000
@@ -256,7 +256,7 @@ class GraphSweeper(Sweeper):
             return folder, folder.read_sweep()
         wanted = Path(self._config.hydra.sweep.dir).absolute()
         free = (wanted.with_name(f"{wanted.name}-{n}") if n else wanted for n in itertools.count())
-        return SweepFolder(next(path for path in free if not path.exists())), None
+        return SweepFolder(next(path for path in free if _is_free(path))), None
 
     def _conf_folders(self) -> list[tuple[str, Path]]:
         sources = self._loader.get_search_path().get_path()
@@ -277,6 +277,11 @@ def run_shard(config: DictConfig, observer: Observer | None = None) -> None:
 def as_written(overrides: ListConfig) -> list[str]:
     """Return overrides as they were given: a "${...}" in one belongs to the points, and means nothing by itself."""
     return [str(override) for override in OmegaConf.to_container(overrides) or ()]
+
+
+def _is_free(path: Path) -> bool:
+    """Return whether a sweep can have this folder: there is none, or one that was made for it, with `models/` alone."""
+    return not path.exists() or (path.is_dir() and [entry.name for entry in path.iterdir()] == [MODELS])
 
 
 def _without_catalog(conf: dict[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """What a view says, whoever reads it: a document is made of pieces, and each piece knows its two forms.
 
 `lines(width)` is the piece on a terminal of so many columns, `markdown()` the piece on a page of GitHub. A view is one
-function that returns a document; `show` and `to_markdown` are the two renderers. Long lists are cut here and nowhere
-else: a page has room for `PAGE` times as many rows as a terminal, and both say how many they leave out.
+function that returns a document; `show`, `to_text` and `to_markdown` are the renderers, and `views/html.py` for
+notebooks. Long lists are cut here and nowhere else: a page has room for `PAGE` times as many rows as a terminal, and
+both say how many they leave out.
 """
 
 from __future__ import annotations
@@ -52,6 +53,12 @@ def show(document: Document, out: Console | None = None) -> None:
     for piece in (*document.body, *document.conclusion):
         for line in piece.lines(out.width):
             out.print(line, soft_wrap=True)
+
+
+def to_text(document: Document, width: int) -> str:
+    """Return a document as a terminal of so many columns shows it, without colours."""
+    pieces = (*document.body, *document.conclusion)
+    return "\n".join(line.plain for piece in pieces for line in piece.lines(width)).strip("\n")
 
 
 def to_markdown(document: Document) -> str:
