@@ -161,6 +161,7 @@ def _hydra(arguments: list[str]) -> int:
     from hydra.core.global_hydra import GlobalHydra
 
     from orchestrator.execution.hydra_plugin import register, search_path
+    from orchestrator.planning.grid import as_axes
 
     parser = get_args_parser()
     parser.add_argument("--trust", action="store_true", help="with resume=: run what someone else made, unasked")
@@ -177,6 +178,7 @@ def _hydra(arguments: list[str]) -> int:
         if asked.help:
             print(_help(hydra))
             return OK
+        asked.overrides = as_axes(asked.overrides, hydra.config_loader)
         shown = _show(hydra, asked, parser)
         return OK if shown else _sweep(hydra, asked, arguments)
     finally:
@@ -297,7 +299,7 @@ def _sweeper(hydra: Hydra, asked: Namespace) -> GraphSweeper:
 
 def _help(hydra: Hydra) -> str:
     """Return one screen: what a sweep is written like, the groups and their options, the verbs."""
-    from orchestrator.planning.compose import INTERNAL
+    from orchestrator.planning.keys import INTERNAL
 
     loader = hydra.config_loader
     groups = [group for group in loader.list_groups("") if group not in INTERNAL]

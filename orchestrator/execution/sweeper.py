@@ -92,9 +92,9 @@ class GraphSweeper(Sweeper):
     kept in the sweep's header.
     """
 
-    def __init__(self, params: dict[str, str]) -> None:
+    def __init__(self, params: DictConfig) -> None:
         super().__init__()
-        self.params = params
+        self.params = _plain(params)
         self.argv: Sequence[str] = ()
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -217,7 +217,7 @@ class GraphSweeper(Sweeper):
             own = [*others, f"experiment={name}"]
             hydra = as_written(self._config.hydra.overrides.hydra)
             config = compose(self._loader, self._config.hydra.job.config_name, [*hydra, *own])
-            params = {str(axis): str(values) for axis, values in config.hydra.sweeper.params.items()}
+            params = _plain(config.hydra.sweeper.params)
             points |= dict.fromkeys(grid.expand(own, params, *self._shape(config), self._loader))
         return list(points)
 
@@ -253,6 +253,13 @@ def run_shard(config: DictConfig, observer: Observer | None = None) -> None:
 def as_written(overrides: ListConfig) -> list[str]:
     """Return overrides as they were given: a "${...}" in one belongs to the points, and means nothing by itself."""
     return [str(override) for override in OmegaConf.to_container(overrides) or ()]
+
+
+def _plain(params: DictConfig) -> dict[str, Any]:
+    return {
+        str(axis): OmegaConf.to_container(values) if OmegaConf.is_config(values) else values
+        for axis, values in params.items()
+    }
 
 
 def _without_catalog(conf: dict[str, Any]) -> dict[str, Any]:

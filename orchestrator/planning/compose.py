@@ -18,9 +18,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from orchestrator.errors import UsageError, did_you_mean
-
-INTERNAL = {"hydra", "shard_job"}
-"""Root keys that no one is meant to write."""
+from orchestrator.planning.keys import INTERNAL
 
 
 def compose(loader: ConfigLoader, config_name: str, overrides: Sequence[str]) -> DictConfig:
