@@ -161,6 +161,7 @@ def _hydra(arguments: list[str]) -> int:
     from hydra.core.global_hydra import GlobalHydra
 
     from orchestrator.execution.hydra_plugin import register, search_path
+    from orchestrator.planning.experiments import by_path
     from orchestrator.planning.grid import as_axes
 
     parser = get_args_parser()
@@ -173,7 +174,9 @@ def _hydra(arguments: list[str]) -> int:
             return resumed
     version.setbase("1.3")
     register()
-    hydra = Hydra.create_main_hydra2(task_name="orchestrator", config_search_path=search_path(asked.config_dir))
+    asked.overrides, files = by_path(asked.overrides)
+    where = search_path(asked.config_dir, files)
+    hydra = Hydra.create_main_hydra2(task_name="orchestrator", config_search_path=where)
     try:
         if asked.help:
             print(_help(hydra))
@@ -187,12 +190,17 @@ def _hydra(arguments: list[str]) -> int:
 
 def _parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
     """Return flags and normalised overrides; overrides may stand on both sides of a flag (Hydra 1.3 refuses that)."""
+    from orchestrator.planning.experiments import is_file
     from orchestrator.planning.grid import normalise
 
     asked = parser.parse_intermixed_args(list(arguments))
     for name in ("config_path", "experimental_rerun"):
         if getattr(asked, name) is not None:
             raise UsageError(f"--{name.replace('_', '-')} is not used here; see --config-dir and resume=")
+    files = [word for word in asked.overrides if is_file(word)]
+    asked.overrides = [word for word in asked.overrides if word not in files]
+    if files:
+        asked.overrides.insert(0, f"experiment={','.join(files)}")
     for override in asked.overrides:
         if "=" not in override and not override.startswith("~"):
             raise UsageError(f"'{override}' is neither key=value nor, in first place, a verb: {', '.join(VERBS)}")

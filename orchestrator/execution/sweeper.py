@@ -235,12 +235,14 @@ class GraphSweeper(Sweeper):
         return SweepFolder(next(path for path in free if not path.exists())), None
 
     def _conf_folders(self) -> list[tuple[str, Path]]:
+        """Return the folders of configuration files, and last the files that are named by their path."""
         sources = self._loader.get_search_path().get_path()
-        return [
+        found = [
             (source.provider, Path(source.path.partition("://")[2]))
             for source in sources
             if source.path.startswith(("file://", "experiments://"))
         ]
+        return sorted(found, key=lambda source: source[1].is_file())
 
 
 def run_shard(config: DictConfig, observer: Observer | None = None) -> None:

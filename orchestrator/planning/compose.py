@@ -12,13 +12,15 @@ from contextlib import contextmanager
 
 import yaml
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from orchestrator.errors import UsageError, did_you_mean
-from orchestrator.planning.keys import INTERNAL
+from orchestrator.planning import meant
+from orchestrator.planning.keys import INTERNAL, Keys
 
 
 def compose(loader: ConfigLoader, config_name: str, overrides: Sequence[str]) -> DictConfig:
@@ -54,8 +56,16 @@ def _missing_config(error: MissingConfigException) -> str:
     if not error.missing_cfg_file or error.options is None:
         return _first_paragraph(str(error))
     group, _, option = str(error.missing_cfg_file).rpartition("/")
-    plugin = f". Others are plug-ins of Hydra: pip install hydra-{option}-launcher" if group == "hydra/launcher" else ""
-    return f"unknown {group or 'configuration'} '{option}': {did_you_mean(option, error.options)}{plugin}"
+    if group.startswith("hydra"):
+        plugin = f". Others are plug-ins of Hydra: pip install hydra-{option}-launcher" if "launcher" in group else ""
+        return f"unknown {group} '{option}': {did_you_mean(option, error.options)}{plugin}"
+    return f"unknown {group or 'configuration'} '{option}': {meant.option(group, option, _keys(), error.options)}"
+
+
+def _keys() -> Keys:
+    """Return the keys of the configuration that the command looks in."""
+    hydra = GlobalHydra.instance()
+    return Keys.of(hydra.config_loader()) if hydra.is_initialized() else Keys([])
 
 
 def _bad_yaml(error: yaml.YAMLError) -> str:
@@ -73,8 +83,8 @@ def _message(error: Exception) -> str:
     if root is None:
         return _first_paragraph(str(error))
     if isinstance(root, (ConfigAttributeError, ConfigKeyError)) and isinstance(root.parent_node, DictConfig):
-        known = {str(key) for key in root.parent_node} - INTERNAL
-        return f"{where}unknown key '{root.full_key}': {did_you_mean(str(root.key), known)}"
+        known = sorted({str(key) for key in root.parent_node} - INTERNAL)
+        return f"{where}unknown key '{root.full_key}': {meant.key(str(root.full_key), _keys(), known)}"
     what = str(root).splitlines()[0]
     if "is not a ListConfig" in what:
         what = f"{root.full_key} is a list: write {root.full_key}=[...]"

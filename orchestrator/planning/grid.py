@@ -6,7 +6,6 @@ import itertools
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -50,13 +49,6 @@ def normalise(override: str) -> str:
     return override
 
 
-def keys_of(loader: ConfigLoader) -> Keys:
-    """Return the keys of the configuration that a loader finds."""
-    sources = loader.get_search_path().get_path()
-    files = [source.path.removeprefix("file://") for source in sources if source.path.startswith("file://")]
-    return Keys([Path(folder) for folder in files])
-
-
 def as_axes(overrides: Iterable[str], loader: ConfigLoader) -> list[str]:
     """Return overrides in which a list is an axis where its key takes one value: `dtype=[a,b]` becomes `dtype=a,b`.
 
@@ -69,7 +61,7 @@ def _as_axis(text: str, loader: ConfigLoader) -> str:
     (override,) = parse([text], loader)
     if override.is_sweep_override() or not isinstance(given := override.value(), list):
         return text
-    if keys_of(loader).takes_list(override.key_or_group, given):
+    if Keys.of(loader).takes_list(override.key_or_group, given):
         return text
     names = loader.get_group_options(override.key_or_group, results_filter=ObjectType.CONFIG)
     values = [value for item in given for value in (item.filter(names) if isinstance(item, Glob) else [item])]
@@ -122,7 +114,7 @@ def _grid_overrides(grid: Any, index: int, loader: ConfigLoader) -> list[str]:
         raise UsageError(f"grids[{index}] is {grid!r}: write a map of axes, as in {{compiler: 'eager,inductor'}}")
     overrides = []
     for key, value in grid.items():
-        is_axis = isinstance(value, (list, tuple)) and not keys_of(loader).takes_list(key, value, open_key=False)
+        is_axis = isinstance(value, (list, tuple)) and not Keys.of(loader).takes_list(key, value, open_key=False)
         overrides.append(f"{key}={','.join(map(literal, value))}" if is_axis else written(key, value))
     return overrides
 

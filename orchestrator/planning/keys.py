@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import re
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import UsageError
 from orchestrator.planning import schema
@@ -21,11 +22,16 @@ from orchestrator.planning.options import options
 from orchestrator.planning.suites import Model
 from orchestrator.plugins import resolve
 
+if TYPE_CHECKING:
+    from hydra.core.config_loader import ConfigLoader
+
 SETTINGS = ("execution", "shard_job")
 """Root keys that are maps and no groups."""
 INTERNAL = {"hydra", "shard_job"}
 """Root keys that no one is meant to write."""
 TARGET = re.compile(r"^target:\s*(\S+)", re.MULTILINE)
+CATALOG = re.compile(r"^catalog:\n((?:[ #].*\n|\n)*)", re.MULTILINE)
+ENTRY = re.compile(r"^  ([\w.+-]+):", re.MULTILINE)
 OPTIONS_OF = {f"{group}.options": group for group in ("compiler", "quantization", "mode", "measure")}
 BUILD = re.compile(r"suite\.(common|catalog\.[^.]+)\.build")
 SUITE_MODEL = re.compile(r"suite\.(common|catalog\.[^.]+)")
@@ -37,6 +43,12 @@ class Keys:
     def __init__(self, folders: Sequence[Path]) -> None:
         self._folders = folders
 
+    @classmethod
+    def of(cls, loader: ConfigLoader) -> Keys:
+        """Return the keys of the configuration that a loader of Hydra's finds."""
+        sources = loader.get_search_path().get_path()
+        return cls([Path(one.path.removeprefix("file://")) for one in sources if one.path.startswith("file://")])
+
     @functools.cached_property
     def groups(self) -> Mapping[str, Sequence[str]]:
         """Group -> the names of its options."""
@@ -44,6 +56,20 @@ class Keys:
         for option in options(self._folders, ()):
             found.setdefault(option.group, []).append(option.name)
         return found
+
+    @functools.cached_property
+    def catalogs(self) -> Mapping[str, Sequence[str]]:
+        """Suite -> the models of its catalog. A file that cannot be read has none."""
+        found: dict[str, Sequence[str]] = {}
+        for folder, name in itertools.product(self._folders, self.groups.get("suite", ())):
+            file = folder / "suite" / f"{name}.yaml"
+            if file.is_file() and name not in found:
+                found[name] = [one for block in CATALOG.findall(file.read_text()) for one in ENTRY.findall(block)]
+        return found
+
+    def below(self, key: str) -> list[str]:
+        """Return the names that can stand below a key."""
+        return [one.removeprefix(f"{key}.") for one in self.all() if one.startswith(f"{key}.")]
 
     def is_group(self, key: str) -> bool:
         return key in self.groups
