@@ -9,23 +9,26 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import re
 import sys
 import tempfile
 import textwrap
 import traceback
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import orchestrator
-from orchestrator.errors import UsageError, did_you_mean, in_one_line, printable
+from orchestrator.errors import UsageError, in_one_line, printable
 from orchestrator.store import find_sweep
 
 if TYPE_CHECKING:
     from hydra._internal.hydra import Hydra
 
     from orchestrator.execution.sweeper import GraphSweeper
+    from orchestrator.planning.keys import Keys
 
 VERBS = {
     "options": ("orchestrator.cli.options", "what can be chosen in each group, and what it needs"),
@@ -48,6 +51,7 @@ OK, USAGE, DEFECT, INTERRUPTED = 0, 2, 3, 130
 TRACEBACK_VARIABLE = "ORCHESTRATOR_TRACEBACK"
 IN_PROCESS = "--in-process"
 CONFIG_NAME = "config"
+FLAG = re.compile(r"--\w|-[a-z_-]{3,}")
 OF_A_GROUP = 160
 """Characters of a group's options in --help."""
 
@@ -58,7 +62,7 @@ Sweep:  python -m orchestrator compiler=eager,inductor dtype=float32,float16 mod
   suite.models=[A,B] suite.filter=REGEX batch_size=4   which models, and how large
   exclude=[{{compiler:inductor_*,dtype:float16}}]        leave out what matches
   zip=[dtype,batch_size]                               pair two axes instead of multiplying them
-  experiment=quick                                     a whole sweep from experiments/quick.yaml
+  experiments/mine.yaml                                a whole sweep from a file; experiment=quick: one of ours
   dry_run=true                                         show the plan and its cost, run nothing
   resume=latest                                        run what an earlier sweep left without a result
   shard=2/5                                            the second of five equal parts, for five machines
@@ -144,13 +148,27 @@ def _dispatch(arguments: list[str]) -> int:
     first = arguments[0] if arguments else ""
     if first.isidentifier():
         if first not in VERBS:
-            raise UsageError(f"unknown verb '{first}': {did_you_mean(first, VERBS)}. A sweep is key=value, see --help")
+            raise _no_verb(first, arguments[1:])
         code: int = importlib.import_module(VERBS[first][0]).main(arguments[1:])
         return code
     if "--version" in arguments:
         print(f"orchestrator {orchestrator.__version__}")
         return OK
-    return _hydra(arguments)
+    return _hydra(arguments or ["--help"])
+
+
+def _no_verb(word: str, rest: Sequence[str]) -> UsageError:
+    from orchestrator.planning import meant
+
+    return UsageError(f"unknown verb '{word}': {meant.verb(word, rest, tuple(VERBS), _keys())}")
+
+
+def _keys(user: str | None = None) -> Keys:
+    """Return the keys of the configuration, for advice: of the user's folder, if there is one, and of ours."""
+    from orchestrator.execution.hydra_plugin import packaged
+    from orchestrator.planning.keys import Keys
+
+    return Keys([*([Path(user)] if user else []), packaged("conf")])
 
 
 def _hydra(arguments: list[str]) -> int:
@@ -190,22 +208,45 @@ def _hydra(arguments: list[str]) -> int:
 
 def _parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
     """Return flags and normalised overrides; overrides may stand on both sides of a flag (Hydra 1.3 refuses that)."""
+    from orchestrator.planning import meant
     from orchestrator.planning.experiments import is_file
     from orchestrator.planning.grid import normalise
 
-    asked = parser.parse_intermixed_args(list(arguments))
+    asked, unknown = _parsed(parser, arguments)
     for name in ("config_path", "experimental_rerun"):
         if getattr(asked, name) is not None:
             raise UsageError(f"--{name.replace('_', '-')} is not used here; see --config-dir and resume=")
+    if unknown:
+        flag = unknown[0]
+        following = arguments[arguments.index(flag) + 1 :][:1] if flag in arguments else []
+        value = next((word for word in following if word[0] not in "-~" and "=" not in word), None)
+        raise UsageError(f"unknown flag {flag}: {meant.flag(flag, value, _keys(asked.config_dir))}")
     files = [word for word in asked.overrides if is_file(word)]
     asked.overrides = [word for word in asked.overrides if word not in files]
     if files:
         asked.overrides.insert(0, f"experiment={','.join(files)}")
-    for override in asked.overrides:
+    for before, override in pairwise(["", *asked.overrides]):
+        if override.startswith("="):
+            raise UsageError(f"'{override}' has no key: write key=value without spaces, as in compiler{override}")
         if "=" not in override and not override.startswith("~"):
-            raise UsageError(f"'{override}' is neither key=value nor, in first place, a verb: {', '.join(VERBS)}")
+            why = meant.word(before, override, tuple(VERBS), _keys(asked.config_dir))
+            raise UsageError(f"'{override}' is neither key=value nor, in first place, a verb: {why}")
     asked.overrides = [normalise(override) for override in asked.overrides]
     return asked
+
+
+def _parsed(parser: ArgumentParser, arguments: Sequence[str]) -> tuple[Namespace, list[str]]:
+    """Return what argparse makes of a command line, and the flags that it does not know. Raises UsageError."""
+
+    def refuse(message: str) -> NoReturn:
+        raise UsageError(f"{message}. See --help")
+
+    parser.error = refuse  # type: ignore[method-assign]
+    known = set(parser._option_string_actions)
+    # argparse would take "-compiler" for "-c ompiler", and "--ver" for "--version"
+    unknown = [word for word in arguments if FLAG.match(word) and word.partition("=")[0] not in known]
+    asked = parser.parse_intermixed_args([word for word in arguments if word not in unknown])
+    return asked, unknown
 
 
 def _resume(asked: Namespace, parser: ArgumentParser) -> int | None:
@@ -272,7 +313,7 @@ def _sweep(hydra: Hydra, asked: Namespace, arguments: Sequence[str]) -> int:
     sweeper.argv = arguments
     assert sweeper.config is not None
     planned = sweeper.plan(as_written(sweeper.config.hydra.overrides.task))
-    show(plan(planned.graph, shown(planned.folder), planned.dry_run))
+    show(plan(planned.graph, shown(planned.folder), planned.dry_run, planned.cautions))
     if planned.dry_run:
         return OK
     planned.write()

@@ -77,11 +77,11 @@ def suggestion(names: Sequence[str]) -> str:
     return f"did you mean {' or '.join(map(repr, names))}? " if names else ""
 
 
-def near(value: str, known: Iterable[str], *, typos: bool = True) -> list[str]:
+def near(value: str, known: Iterable[str], *, typos: bool = True, parts: bool = True) -> list[str]:
     """Return the names that `value` may be: the same but for case and signs, one with a slip, or which it is a part of.
 
     Words with other digits (float64, float16), and short ones with another first letter (gpu, cpu), are no slips of
-    each other. typos: False leaves slips out.
+    each other. typos, parts: False leaves out slips, or what it is a part of.
     """
     names = list(known)
     word = _letters(value)
@@ -93,10 +93,10 @@ def near(value: str, known: Iterable[str], *, typos: bool = True) -> list[str]:
     slip = next((slip for slip in slips if _may_be(word, slip)), None)
     if slip is not None:
         return [letters[slip]]
-    parts = set(_parts(value))
-    wholes = [name for name in names if len(word) > 2 and parts < set(_parts(name))]
+    own = set(_parts(value))
+    wholes = [name for name in names if parts and len(word) > 2 and own < set(_parts(name))]
     fewest = min((len(_parts(name)) for name in wholes), default=0)
-    return [name for name in wholes if len(_parts(name)) == fewest][:3]
+    return [name for name in wholes if len(_parts(name)) <= fewest + 1][:3]
 
 
 def _may_be(word: str, other: str) -> bool:

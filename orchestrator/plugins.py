@@ -2,7 +2,9 @@
 
 A plug-in is a frozen dataclass whose fields are its options, named in YAML by `target` ("orchestrator.compilers.
 dynamo.TorchCompile"). The planner checks options against the fields, the worker builds the object; so a plug-in's
-module must not import torch (or anything else that is heavy) at its top, only inside its methods.
+module must not import torch (or anything else that is heavy) at its top, only inside its methods. What else is
+wrong with its options, and can be known without torch, it may say when planning: a method `check_when_planned()`, which
+raises ValueError. A field that takes some words only says so by its type, `Literal["a", "b"]`.
 
 Names are resolved only inside the allowed packages: reading a sweep that someone sent must not run their code. To use
 plug-ins of your own, name their packages in the environment variable ORCHESTRATOR_PLUGIN_PACKAGES (separated by
@@ -422,6 +424,8 @@ def fits(value: Any, kind: Any) -> bool:
         return isinstance(value, Mapping) and all(fits(item, arguments[1]) for item in value.values())
     if origin is Sequence:
         return isinstance(value, (list, tuple)) and all(fits(item, arguments[0]) for item in value)
+    if origin is typing.Literal:
+        return value in arguments
     if kind is float:
         return type(value) in (int, float)
     return type(value) is kind if kind in WORDS else True
@@ -434,6 +438,8 @@ def words(kind: Any) -> str:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
         return ", or ".join(map(words, arguments))
+    if origin is typing.Literal:
+        return f"one of {', '.join(map(str, arguments))}"
     if origin is Mapping:
         return "a map" if arguments[1] is Any else f"a map of names, each to {words(arguments[1])}"
     return f"a list, each of it {words(arguments[0])}" if origin is Sequence else WORDS.get(kind, str(kind))

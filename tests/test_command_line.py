@@ -275,7 +275,7 @@ def test_ctrl_c_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
         (["execution.timeouts=2"], "unknown key 'execution.timeouts': did you mean 'timeout_s'"),
         (["rounds=abc"], "rounds=abc: Value 'abc' of type 'str' could not be converted to Integer"),
         (["batch_size=1,abc"], "batch_size=abc: Value 'abc'"),
-        (["suite.models=bert_small"], "suite.models is a list: write suite.models=[...]"),
+        (["suite.models=bert_small"], "suite.models is a list: write suite.models=[bert_small]"),
         (["suite.models=[bert_smal]"], "no model 'bert_smal': did you mean 'bert_small'"),
         (["exclude=[{compiler:'*'}]"], "nothing to run"),
         (["exclude=[{compiler:inducter}]"], "exclude[0]: no compiler is named 'inducter': did you mean 'inductor'"),

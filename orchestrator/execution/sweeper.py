@@ -53,6 +53,7 @@ class PlannedSweep:
     conf: Sequence[tuple[str, Path]]  # provider and folder of the configuration that was composed
     dry_run: bool
     resumed: bool
+    cautions: Sequence[str] = ()  # what the machine that it was planned on lacks
 
     def pending(self) -> JobGraph:
         """Return the jobs that have no valid result yet: all of them, unless the sweep is resumed."""
@@ -139,7 +140,9 @@ class GraphSweeper(Sweeper):
             expect_same(folder, graph)
             # execution.* may be new: it changes no figure
             header = replace(old, points=header.points, grid=header.grid)
-        return PlannedSweep(folder, graph, header, self._conf_folders(), bool(self._config.dry_run), old is not None)
+        cautions = here.cautions(graph.jobs) if self.runs_here else ()
+        dry_run = bool(self._config.dry_run)
+        return PlannedSweep(folder, graph, header, self._conf_folders(), dry_run, old is not None, cautions)
 
     def launch(self, planned: PlannedSweep, observer: Observer | None = None) -> Sequence[JobReturn]:
         """Run the shards of a written plan and return when all have ended; raises what a shard raised.

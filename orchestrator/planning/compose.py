@@ -39,6 +39,8 @@ def explained() -> Iterator[None]:
     except OverrideParseException as error:
         problem = error.message.partition("\nSee http")[0].replace(f"Error parsing override '{error.override}'", "")
         problem = _first_paragraph(problem).partition(" expecting {")[0]
+        if "==" in error.override:
+            raise UsageError(f"{error.override}: write {error.override.replace('==', '=', 1)}, with one '='") from error
         raise UsageError(
             f"cannot read the override '{error.override}': {problem} (quote special characters)"
         ) from error
@@ -87,10 +89,15 @@ def _message(error: Exception) -> str:
         return f"{where}unknown key '{root.full_key}': {meant.key(str(root.full_key), _keys(), known)}"
     what = str(root).splitlines()[0]
     if "is not a ListConfig" in what:
-        what = f"{root.full_key} is a list: write {root.full_key}=[...]"
+        what = f"{root.full_key} is a list: write {root.full_key}=[{_value(where)}]"
     elif root.full_key and not where.startswith(f"{root.full_key}="):
         what += f" (key: {root.full_key})"
     return where + what
+
+
+def _value(where: str) -> str:
+    """Return the value of the override that a message begins with."""
+    return where.partition("=")[2].removesuffix(": ") or "..."
 
 
 def _where(text: str) -> str:

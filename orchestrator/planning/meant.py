@@ -132,6 +132,9 @@ NOT_THERE: Mapping[str, str] = {
 ALIASES = {"double": "float64", "fp64": "float64", "f64": "float64", "64": "float64", "float8": "fp8"}
 INDEXED = re.compile(r"(cuda|gpu)[:_]?(\d+)")
 
+OPENED = re.compile(r"[\[{(]")
+CLOSED = re.compile(r"[\]})]")
+
 VERBS = _words(
     {
         "ls": "list sweeps dir",
@@ -160,7 +163,7 @@ def key(name: str, keys: Keys, known: Sequence[str] = ()) -> str:
     """Return what to say of a key that there is not. known: what may stand in its place; of a root key all of those."""
     last = name.rpartition(".")[2]
     legal = list(known) or [one for one in keys.all() if "." not in one]
-    meant = None if known and near(last, known) else _key(name, keys)
+    meant = None if "." in name and near(last, known) else _key(name, keys)
     if meant is None:
         return did_you_mean(last, legal)
     example = f"write {MODELS}=[A,B] to name models. " if meant == MODELS else suggestion([meant])
@@ -199,7 +202,9 @@ def option(group: str, name: str, keys: Keys, known: Sequence[str]) -> str:
     if own is not None and own in known:
         return f"{suggestion([own])}{did_you_mean('', known)}"
     same = [one for one in known if plain(one) == word]
-    if not same and (other := _elsewhere(group, name, keys)):
+    if same:
+        return f"{suggestion(same)}{did_you_mean('', known)}"
+    if other := _elsewhere(group, name, keys):
         return f"that is no {group}: write {other}. {did_you_mean('', known)}"
     return did_you_mean(name, known)
 
@@ -207,17 +212,16 @@ def option(group: str, name: str, keys: Keys, known: Sequence[str]) -> str:
 def _elsewhere(group: str, name: str, keys: Keys) -> str | None:
     """Return "group=option" of another group that has the option, by its own name, another word, or as a part."""
     word = plain(name)
+    own = keys.groups.get(group, ())
     others = [one for one in keys.groups if one != group]
     for other in others:
         meaning = OPTIONS.get(other, {}).get(word)
         same = [one for one in keys.groups[other] if plain(one) == word]
-        if same or (meaning in keys.groups[other] and not near(name, keys.groups.get(group, ()))):
+        if same or (meaning in keys.groups[other] and not near(name, own, parts=False)):
             return f"{other}={same[0] if same else meaning}"
-    if near(name, keys.groups.get(group, ())):
-        return None
-    for other in others:
-        if other != "suite" and (parts := near(name, keys.groups[other], typos=False)):
-            return " or ".join(f"{other}={part}" for part in parts)
+    for other in others if not near(name, own) else ():
+        if other != "suite" and (found := near(name, keys.groups[other], typos=False)):
+            return " or ".join(f"{other}={part}" for part in found)
     return None
 
 
@@ -247,16 +251,35 @@ def verb(word: str, rest: Sequence[str], verbs: Sequence[str], keys: Keys) -> st
     if not near(word, verbs):
         if written := next(_as_override(word, None, keys), None):
             return f"a sweep is key=value: write {written}"
-        for group, names in keys.groups.items():
-            if word in names:
-                return f"a sweep is key=value: write {group}={word}"
+        if other := _elsewhere("", word, keys):
+            return f"a sweep is key=value: write {other}"
     return f"{did_you_mean(word, verbs)}. A sweep is key=value, see --help"
+
+
+def word(before: str, text: str, verbs: Sequence[str], keys: Keys) -> str:
+    """Return what to say of a later word without "=". before: the one in front of it."""
+    key, equals, value = before.partition("=")
+    if equals and (
+        value.endswith((",", "[", "{", "(", "=")) or len(OPENED.findall(value)) > len(CLOSED.findall(value))
+    ):
+        return f"a space has split {before} {text}: write it without spaces, or in quotes, as in '{key}={value} {text}'"
+    if text.startswith(","):
+        return f"a space has split {before}{text}: write it without spaces, or in quotes"
+    name, colon, value = text.partition(":")
+    if colon and (written := next(_as_override(name, value.strip() or None, keys), None)):
+        return f"write {written}"
+    if before == "=" or text == "=":
+        return "write key=value without spaces around '='"
+    if text in verbs:
+        return f"a verb stands first: {', '.join(verbs)}"
+    return verb(text, (), verbs, keys)
 
 
 def flag(text: str, value: str | None, keys: Keys) -> str:
     """Return what to say of a flag that there is not: keys are written without dashes."""
     name, equals, own = text.lstrip("-").partition("=")
     written = next(_as_override(name, own if equals else value, keys), None)
+    written = written or _elsewhere("", name, keys)
     if written is None:
         return "there is no such flag (--help), and no such key: a sweep is key=value, as in compiler=eager,inductor"
     return f"keys have no dashes before them: write {written}"
