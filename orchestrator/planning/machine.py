@@ -47,10 +47,8 @@ class Machine:
                     "where there is one"
                 )
         if threads > self.cores:
-            found.append(
-                f"threads={threads}, and jobs may use {plural(self.cores, 'core')} here: more threads than cores wait for "
-                "each other"
-            )
+            cores = plural(self.cores, "core")
+            found.append(f"threads={threads}, and jobs may use {cores} here: threads will wait for each other")
         return found
 
 

@@ -122,7 +122,7 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
 """Other words for the options of a group."""
 
 NOT_THERE: Mapping[str, str] = {
-    "float64": "float64 is what references are computed in, and no dtype of a job",
+    "float64": "float64 is what references are computed in, not what is timed",
     "mps": "Apple's GPUs are not measured: device=cpu",
     "xpu": "Intel's GPUs are not measured: device=cpu",
     "tpu": "on a TPU take compiler=xla",
