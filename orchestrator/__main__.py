@@ -16,7 +16,6 @@ import textwrap
 import traceback
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -225,11 +224,12 @@ def _parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
     asked.overrides = [word for word in asked.overrides if word not in files]
     if files:
         asked.overrides.insert(0, f"experiment={','.join(files)}")
-    for before, override in pairwise(["", *asked.overrides]):
+    for index, override in enumerate(asked.overrides):
         if override.startswith("="):
             raise UsageError(f"'{override}' has no key: write key=value without spaces, as in compiler{override}")
         if "=" not in override and not override.startswith("~"):
-            why = meant.word(before, override, tuple(VERBS), _keys(asked.config_dir))
+            before, rest = asked.overrides[index - 1] if index else "", asked.overrides[index + 1 :]
+            why = meant.word(before, override, rest, tuple(VERBS), _keys(asked.config_dir))
             raise UsageError(f"'{override}' is neither key=value nor, in first place, a verb: {why}")
     asked.overrides = [normalise(override) for override in asked.overrides]
     return asked

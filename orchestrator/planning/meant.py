@@ -256,8 +256,8 @@ def verb(word: str, rest: Sequence[str], verbs: Sequence[str], keys: Keys) -> st
     return f"{did_you_mean(word, verbs)}. A sweep is key=value, see --help"
 
 
-def word(before: str, text: str, verbs: Sequence[str], keys: Keys) -> str:
-    """Return what to say of a later word without "=". before: the one in front of it."""
+def word(before: str, text: str, rest: Sequence[str], verbs: Sequence[str], keys: Keys) -> str:
+    """Return what to say of a later word without "=". before: the one in front of it; rest: those behind it."""
     key, equals, value = before.partition("=")
     if equals and (
         value.endswith((",", "[", "{", "(", "=")) or len(OPENED.findall(value)) > len(CLOSED.findall(value))
@@ -268,11 +268,9 @@ def word(before: str, text: str, verbs: Sequence[str], keys: Keys) -> str:
     name, colon, value = text.partition(":")
     if colon and (written := next(_as_override(name, value.strip() or None, keys), None)):
         return f"write {written}"
-    if before == "=" or text == "=":
-        return "write key=value without spaces around '='"
     if text in verbs:
         return f"a verb stands first: {', '.join(verbs)}"
-    return verb(text, (), verbs, keys)
+    return verb(text, rest, verbs, keys)
 
 
 def flag(text: str, value: str | None, keys: Keys) -> str:
