@@ -21,7 +21,8 @@ REPOSITORY = Path(__file__).parent.parent
 FILES = [file.relative_to(REPOSITORY / "conf") for file in sorted((REPOSITORY / "conf").glob("*/**/*.yaml"))]
 OPTIONS = [f"{file.parts[0]}={'/'.join(file.with_suffix('').parts[1:])}" for file in FILES]
 EXPERIMENTS = sorted((REPOSITORY / "experiments").glob("*.yaml"))
-NAMED = {"suite=transformers": "suite.models=[BertForMaskedLM]", "suite=user": "suite.models=[models.py:Net]"}
+MODEL = REPOSITORY / "experiments" / "classifier.py"
+NAMED = {"suite=transformers": "suite.models=[BertForMaskedLM]", "suite=user": f"suite.models=[{MODEL}:Classifier]"}
 """Suites that have no models of their own -> one that they take."""
 
 
