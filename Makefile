@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: sweep test test-slow lint bench trust chaos readme support vendor clean
+.PHONY: sweep test test-slow lint bench trust chaos readme schema support vendor clean
 
 sweep: $(VENV)/installed  ## the main job: is inductor faster than eager, smaller, and still correct, in float16?
 	$(BIN)/python -m orchestrator -m compiler=eager,inductor dtype=float16
@@ -36,6 +36,9 @@ chaos: $(VENV)/installed  ## half an hour: 200 faults against real sweeps, the t
 
 readme: $(VENV)/installed  ## the README's table of options, again from conf/
 	$(BIN)/python docs/readme.py
+
+schema: $(VENV)/installed  ## conf/*.schema.json, again from the configuration's types and options
+	$(BIN)/python -m orchestrator options --schema conf
 
 support: $(VENV)/installed  ## docs/support.md, again: what works where (an hour)
 	$(BIN)/python -m orchestrator experiment=support || true  # failures are what the table is about

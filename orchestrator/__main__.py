@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -17,22 +18,24 @@ import traceback
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import orchestrator
 from orchestrator.cli import VERBS
-from orchestrator.errors import UsageError, did_you_mean, in_one_line, printable, shortened
+from orchestrator.errors import UsageError, in_one_line, printable, shortened
 from orchestrator.store import find_sweep
 
 if TYPE_CHECKING:
     from hydra._internal.hydra import Hydra
 
     from orchestrator.execution.sweeper import GraphSweeper
+    from orchestrator.planning.keys import Keys
 
 OK, USAGE, DEFECT, INTERRUPTED = 0, 2, 3, 130
 TRACEBACK_VARIABLE = "ORCHESTRATOR_TRACEBACK"
 IN_PROCESS = "--in-process"
 CONFIG_NAME = "config"
+FLAG = re.compile(r"--\w|-[a-z_-]{3,}")
 OF_A_GROUP = 160
 """Characters of a group's options in --help."""
 
@@ -43,7 +46,7 @@ Sweep:  python -m orchestrator compiler=eager,inductor dtype=float32,float16 mod
   suite.models=[A,B] suite.filter=REGEX batch_size=4   which models, and how large
   exclude=[{{compiler:inductor_*,dtype:float16}}]        leave out what matches
   zip=[dtype,batch_size]                               pair two axes instead of multiplying them
-  experiment=quick                                     a whole sweep from experiments/quick.yaml
+  experiments/mine.yaml                                a whole sweep from a file; experiment=quick: one of ours
   dry_run=true                                         show the plan and its cost, run nothing
   resume=latest                                        run what an earlier sweep left without a result
   shard=2/5                                            the second of five equal parts, for five machines
@@ -138,13 +141,27 @@ def _dispatch(arguments: list[str]) -> int:
     first = arguments[0] if arguments else ""
     if first.isidentifier():
         if first not in VERBS:
-            raise UsageError(f"unknown verb '{first}': {did_you_mean(first, VERBS)}. A sweep is key=value, see --help")
+            raise _no_verb(first, arguments[1:])
         code: int = importlib.import_module(VERBS[first][0]).main(arguments[1:])
         return code
     if "--version" in arguments:
         print(f"orchestrator {orchestrator.__version__}")
         return OK
-    return _hydra(arguments)
+    return _hydra(arguments or ["--help"])
+
+
+def _no_verb(word: str, rest: Sequence[str]) -> UsageError:
+    from orchestrator.planning import meant
+
+    return UsageError(f"unknown verb '{word}': {meant.verb(word, rest, tuple(VERBS), _keys())}")
+
+
+def _keys(user: str | None = None) -> Keys:
+    """Return the keys of the configuration, for advice: of the user's folder, if there is one, and of ours."""
+    from orchestrator.planning.keys import Keys
+    from orchestrator.planning.options import packaged
+
+    return Keys([*([Path(user)] if user else []), packaged("conf")])
 
 
 def _hydra(arguments: list[str]) -> int:
@@ -154,6 +171,8 @@ def _hydra(arguments: list[str]) -> int:
     from hydra.core.global_hydra import GlobalHydra
 
     from orchestrator.execution import hydra_plugin
+    from orchestrator.planning.experiments import by_path
+    from orchestrator.planning.grid import as_axes
 
     parser = hydra_plugin.parser()
     parser.add_argument("--trust", action="store_true", help="with resume=: run what someone else made, unasked")
@@ -165,12 +184,14 @@ def _hydra(arguments: list[str]) -> int:
             return resumed
     version.setbase("1.3")
     hydra_plugin.register()
-    places = hydra_plugin.search_path(asked.config_dir)
+    asked.overrides, files = by_path(asked.overrides)
+    places = hydra_plugin.search_path(asked.config_dir, files)
     hydra = Hydra.create_main_hydra2(task_name="orchestrator", config_search_path=places)
     try:
         if asked.help:
             print(_help(hydra))
             return OK
+        asked.overrides = as_axes(asked.overrides, hydra.config_loader)
         shown = _show(hydra, asked, parser)
         return OK if shown else _sweep(hydra, asked, arguments)
     finally:
@@ -179,10 +200,12 @@ def _hydra(arguments: list[str]) -> int:
 
 def _parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
     """Return flags and normalised overrides; overrides may stand on both sides of a flag (Hydra 1.3 refuses that)."""
+    from orchestrator.planning import meant
+    from orchestrator.planning.experiments import is_file
     from orchestrator.planning.grid import normalise
     from orchestrator.planning.overrides import check_written
 
-    asked = parser.parse_intermixed_args(list(arguments))
+    asked, unknown = _parsed(parser, arguments)
     for name in ("config_path", "experimental_rerun"):
         if getattr(asked, name) is not None:
             raise UsageError(f"--{name.replace('_', '-')} is not used here; see --config-dir and resume=")
@@ -193,12 +216,39 @@ def _parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
     for name in ("package", "resolve"):
         if getattr(asked, name) and not asked.cfg:
             raise UsageError(f"--{name} goes with --cfg job: it says what of the configuration is shown, and how")
+    if unknown:
+        flag = unknown[0]
+        following = arguments[arguments.index(flag) + 1 :][:1] if flag in arguments else []
+        value = next((word for word in following if word[0] not in "-~" and "=" not in word), None)
+        raise UsageError(f"unknown flag {flag}: {meant.flag(flag, value, _keys(asked.config_dir))}")
+    files = [word for word in asked.overrides if is_file(word)]
+    asked.overrides = [word for word in asked.overrides if word not in files]
+    if files:
+        asked.overrides.insert(0, f"experiment={','.join(files)}")
     check_written(asked.overrides)
-    for override in asked.overrides:
+    for index, override in enumerate(asked.overrides):
+        if override.startswith("="):
+            raise UsageError(f"'{override}' has no key: write key=value without spaces, as in compiler{override}")
         if "=" not in override and not override.startswith("~"):
-            raise UsageError(f"'{override}' is neither key=value nor, in first place, a verb: {', '.join(VERBS)}")
+            before, rest = asked.overrides[index - 1] if index else "", asked.overrides[index + 1 :]
+            why = meant.word(before, override, rest, tuple(VERBS), _keys(asked.config_dir))
+            raise UsageError(f"'{override}' is neither key=value nor, in first place, a verb: {why}")
     asked.overrides = [normalise(override) for override in asked.overrides]
     return asked
+
+
+def _parsed(parser: ArgumentParser, arguments: Sequence[str]) -> tuple[Namespace, list[str]]:
+    """Return what argparse makes of a command line, and the flags that it does not know. Raises UsageError."""
+
+    def refuse(message: str) -> NoReturn:
+        raise UsageError(f"{message}. See --help")
+
+    parser.error = refuse  # type: ignore[method-assign]
+    known = set(parser._option_string_actions)
+    # argparse would take "-compiler" for "-c ompiler", and "--ver" for "--version"
+    unknown = [word for word in arguments if FLAG.match(word) and word.partition("=")[0] not in known]
+    asked = parser.parse_intermixed_args([word for word in arguments if word not in unknown])
+    return asked, unknown
 
 
 def _resume(asked: Namespace, parser: ArgumentParser) -> int | None:
@@ -266,7 +316,7 @@ def _sweep(hydra: Hydra, asked: Namespace, arguments: Sequence[str]) -> int:
     sweeper.argv = arguments
     assert sweeper.config is not None
     planned = sweeper.plan(as_written(sweeper.config.hydra.overrides.task))
-    show(plan(planned.own, shown(planned.folder), planned.dry_run))
+    show(plan(planned.own, shown(planned.folder), planned.dry_run, planned.cautions))
     if planned.header.shard:
         which, of = planned.header.shard
         print(f"  shard         {which} of {of}: {len(planned.own.jobs)} of {len(planned.graph.jobs)} jobs")
@@ -306,7 +356,7 @@ def _sweeper(hydra: Hydra, asked: Namespace) -> GraphSweeper:
 
 def _help(hydra: Hydra) -> str:
     """Return one screen: what a sweep is written like, the groups and their options, the verbs."""
-    from orchestrator.planning.compose import INTERNAL
+    from orchestrator.planning.keys import INTERNAL
 
     loader = hydra.config_loader
     groups = [group for group in loader.list_groups("") if group not in INTERNAL]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import errno
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from orchestrator.words import some
 
@@ -84,10 +84,50 @@ def did_you_mean(value: str, known: Iterable[str]) -> str:
     a configuration is not always a name.
     """
     names = sorted(known)
-    lowered = {name.lower(): name for name in names}
-    near = difflib.get_close_matches(str(value).lower(), list(lowered), n=1, cutoff=0.6)
-    hint = f"did you mean '{lowered[near[0]]}'? " if near else ""
-    return f"{hint}Available: {some(names, 12) or 'none'}"
+    return f"{suggestion(near(str(value), names))}Available: {some(names, 12) or 'none'}"
+
+
+def suggestion(names: Sequence[str]) -> str:
+    """Return "did you mean 'a' or 'b'? ", nothing without a name."""
+    return f"did you mean {' or '.join(map(repr, names))}? " if names else ""
+
+
+def near(value: str, known: Iterable[str], *, typos: bool = True, parts: bool = True) -> list[str]:
+    """Return the names that `value` may be: the same but for case and signs, one with a slip, or which it is a part of.
+
+    Words with other digits (float64, float16), and short ones with another first letter (gpu, cpu), are no slips of
+    each other. typos, parts: False leaves out slips, or what it is a part of.
+    """
+    names = list(known)
+    word = _letters(value)
+    same = [name for name in names if word and _letters(name) == word]
+    if same:
+        return same[:1]
+    letters = {_letters(name): name for name in names}
+    slips = difflib.get_close_matches(word, list(letters), n=3, cutoff=0.6) if typos else []
+    slip = next((slip for slip in slips if _may_be(word, slip)), None)
+    if slip is not None:
+        return [letters[slip]]
+    own = set(_parts(value))
+    wholes = [name for name in names if parts and len(word) > 2 and own < set(_parts(name))]
+    fewest = min((len(_parts(name)) for name in wholes), default=0)
+    return [name for name in wholes if len(_parts(name)) <= fewest + 1][:3]
+
+
+def _may_be(word: str, other: str) -> bool:
+    """Return whether one word may be a slip of another that has most of its letters."""
+    if re.sub(r"\D", "", word) != re.sub(r"\D", "", other):
+        return False
+    alike = difflib.SequenceMatcher(None, word, other).ratio()
+    return alike >= 0.8 if word[:1] != other[:1] else alike >= 0.6
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[\s_./:-]", "", name.lower())
+
+
+def _parts(name: str) -> list[str]:
+    return re.findall(r"[a-z]+|\d+", name.lower())
 
 
 OUT_OF_MEMORY_WORDS = (

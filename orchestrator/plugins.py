@@ -2,7 +2,9 @@
 
 A plug-in is a frozen dataclass whose fields are its options, named in YAML by `target` ("orchestrator.compilers.
 dynamo.TorchCompile"). The planner checks options against the fields, the worker builds the object; so a plug-in's
-module must not import torch (or anything else that is heavy) at its top, only inside its methods.
+module must not import torch (or anything else that is heavy) at its top, only inside its methods. What else is
+wrong with its options, and can be known without torch, it may say when planning: a method `check_when_planned()`, which
+raises ValueError. A field that takes some words only says so by its type, `Literal["a", "b"]`.
 
 Names are resolved only inside the allowed packages: reading a sweep that someone sent must not run their code. To use
 plug-ins of your own, name their packages in the environment variable ORCHESTRATOR_PLUGIN_PACKAGES (separated by
@@ -397,8 +399,8 @@ def check_options(spec: PluginSpec, where: str) -> None:
         if key not in fields:
             raise UsageError(f"{where}: unknown option '{key}' of {spec.target}: {did_you_mean(key, fields)}")
         kind = hints.get(key, Any)
-        if not _fits(value, kind):
-            raise UsageError(f"{where}: {key}={value!r} of {spec.target}: it must be {_words(kind)}")
+        if not fits(value, kind):
+            raise UsageError(f"{where}: {key}={value!r} of {spec.target}: it must be {words(kind)}")
     for name, f in fields.items():
         required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
         if required and name not in spec.options:
@@ -414,15 +416,17 @@ def _hints(plugin: type) -> Mapping[str, Any]:
         return {}
 
 
-def _fits(value: Any, kind: Any) -> bool:
+def fits(value: Any, kind: Any) -> bool:
     """Return whether a JSON value is of the kind that an annotation names; of any that is no kind of JSON, it is."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
-        return any(_fits(value, arm) for arm in arguments)
+        return any(fits(value, arm) for arm in arguments)
     if origin is Mapping:
-        return isinstance(value, Mapping) and all(_fits(item, arguments[1]) for item in value.values())
+        return isinstance(value, Mapping) and all(fits(item, arguments[1]) for item in value.values())
     if origin is Sequence:
-        return isinstance(value, (list, tuple)) and all(_fits(item, arguments[0]) for item in value)
+        return isinstance(value, (list, tuple)) and all(fits(item, arguments[0]) for item in value)
+    if origin is typing.Literal:
+        return value in arguments
     if kind is float:
         return type(value) in (int, float)
     return type(value) is kind if kind in WORDS else True
@@ -431,13 +435,15 @@ def _fits(value: Any, kind: Any) -> bool:
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "null"}
 
 
-def _words(kind: Any) -> str:
+def words(kind: Any) -> str:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
-        return ", or ".join(map(_words, arguments))
+        return ", or ".join(map(words, arguments))
+    if origin is typing.Literal:
+        return f"one of {', '.join(map(str, arguments))}"
     if origin is Mapping:
-        return "a map" if arguments[1] is Any else f"a map of names, each to {_words(arguments[1])}"
-    return f"a list, each of it {_words(arguments[0])}" if origin is Sequence else WORDS.get(kind, str(kind))
+        return "a map" if arguments[1] is Any else f"a map of names, each to {words(arguments[1])}"
+    return f"a list, each of it {words(arguments[0])}" if origin is Sequence else WORDS.get(kind, str(kind))
 
 
 def instantiate(spec: PluginSpec, where: str = "") -> Any:

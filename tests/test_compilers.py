@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import importlib
 import os
 import shutil
 import sysconfig
@@ -27,6 +28,7 @@ from orchestrator.compilers.export import AOTInductor, Export
 from orchestrator.compilers.onnx_runtime import OnnxRuntime
 from orchestrator.compilers.packages import present, require
 from orchestrator.compilers.quantized import Quantized
+from orchestrator.compilers.torch_config import expect_keys, expect_mode
 from orchestrator.compilers.torchscript import JitTrace
 from orchestrator.errors import UsageError
 from orchestrator.plugins import Compiled, Program, Unsupported, instantiate, wants_cuda_graphs
@@ -533,3 +535,20 @@ def test_through_the_command(tmp_path: Path) -> None:
     assert {*rows[rows["status"] == "pass"].index} == {*CHEAP.split(",")}
     assert {*rows[rows["status"] == "unsupported"].index} == {"cudagraphs", "xla"}
     assert "pip install torch_xla" in rows.loc["xla"]["reason"]
+
+
+@pytest.mark.parametrize("module", ["torch._inductor.config", "torch._dynamo.config"])
+def test_what_is_read_in_torchs_source_is_what_torch_has(module: str) -> None:
+    keys = importlib.import_module(module).get_config_copy()
+    expect_keys(module, {key: None for key in keys if key != "TYPE_CHECKING"})
+    with pytest.raises(ValueError, match="has no key verbos"):
+        expect_keys(module, {"verbos": True})
+
+
+def test_the_modes_that_are_read_in_torchs_source_are_inductors() -> None:
+    from torch._inductor import list_mode_options
+
+    for mode in list_mode_options():
+        expect_mode(mode)
+    with pytest.raises(ValueError, match="did you mean 'max-autotune'"):
+        expect_mode("max-autotunee")

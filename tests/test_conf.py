@@ -21,7 +21,8 @@ REPOSITORY = Path(__file__).parent.parent
 FILES = [file.relative_to(REPOSITORY / "conf") for file in sorted((REPOSITORY / "conf").glob("*/**/*.yaml"))]
 OPTIONS = [f"{file.parts[0]}={'/'.join(file.with_suffix('').parts[1:])}" for file in FILES]
 EXPERIMENTS = sorted((REPOSITORY / "experiments").glob("*.yaml"))
-NAMED = {"suite=transformers": "suite.models=[BertForMaskedLM]", "suite=user": "suite.models=[models.py:Net]"}
+MODEL = REPOSITORY / "experiments" / "classifier.py"
+NAMED = {"suite=transformers": "suite.models=[BertForMaskedLM]", "suite=user": f"suite.models=[{MODEL}:Classifier]"}
 """Suites that have no models of their own -> one that they take."""
 
 
@@ -153,7 +154,7 @@ def test_a_users_broken_file_is_one_message(file: str, text: str, override: str,
         (["mode=training", "mode.options.learning_rate=x"], "learning_rate='x' of .*: it must be a number"),
         (["seed=-1"], "seed=-1: it must be at least 0"),
         (["measure.options.pair=3"], r"measure\.options: unknown option 'pair'.*did you mean 'pairs'"),
-        (["dtype.name=float31"], r"dtype\.name=float31: did you mean 'float32'"),
+        (["dtype.name=flaot32"], r"dtype\.name=flaot32: did you mean 'float32'"),
         (["device.type=gpu"], r"device\.type=gpu"),
         (["device=cuda", "device.index=-1"], r"device\.index=-1"),
         (["device=cpu", "device.index=1"], "only device=cuda has an index"),

@@ -13,6 +13,8 @@ import pytest
 from support import synthetic
 from support.command import ENVIRONMENT, FAKES, ROOT, command, orchestrator, run, table
 
+from orchestrator.planning.experiments import is_file
+
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -27,7 +29,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cwd = tmp_path_factory.mktemp("docs")
     run(cwd, *FAKES, "suite=perceptrons", "compiler=identity", "measure=glance", "rounds=1")
     orchestrator(cwd, "export", "dynamobench", "benchmark_logs")
+    _write_files(cwd)
     return cwd
+
+
+def _write_files(cwd: Path) -> None:
+    """Write what docs/suites.md and docs/sweep.md show and name: models of a user's own, an experiment file."""
+    (code,) = re.findall(
+        r"^```python\n# my_models.py\n(.*?)^```", (ROOT / "docs" / "suites.md").read_text(), re.M | re.S
+    )
+    (cwd / "my_models.py").write_text(code)
+    (cwd / "my_package").mkdir()
+    (cwd / "my_package" / "models.py").write_text(code.replace("def wide", "def build"))
+    (text,) = re.findall(r"^```yaml\n(# mine.yaml\n.*?)^```", (ROOT / "docs" / "sweep.md").read_text(), re.M | re.S)
+    (cwd / "folder").mkdir()
+    for file in ("mine.yaml", "folder/mine.yaml"):
+        (cwd / file).write_text(text)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +101,7 @@ def test_there_are_commands() -> None:
 @pytest.mark.parametrize("command", [command for command in commands() if command.startswith("python -m orchestrator")])
 def test_command_runs(folder: Path, command: str, request: pytest.FixtureRequest) -> None:
     arguments = shlex.split(command)[3:]
-    is_sweep = all("=" in argument or argument.startswith("-") for argument in arguments)
+    is_sweep = all("=" in argument or argument.startswith("-") or is_file(argument) for argument in arguments)
     if is_sweep and not any(argument.startswith(("resume=", "dry_run=", "--help")) for argument in arguments):
         arguments.append("dry_run=true")
     if arguments[0] == "rerun":

@@ -16,6 +16,7 @@ from support.plans import planned
 from orchestrator.errors import UsageError
 from orchestrator.plugins import Program
 from orchestrator.records import JobSpec, PluginSpec, Workload
+from orchestrator.results.naming import Naming
 from orchestrator.suites.user import UserModel
 
 DOCS = Path(__file__).parents[1] / "docs" / "suites.md"
@@ -118,14 +119,73 @@ def test_two_models_of_one_name_are_two_workloads(here: Path) -> None:
 
 
 def test_planning_reads_a_file_and_does_not_run_it(here: Path) -> None:
-    (here / "net.py").write_text("raise RuntimeError('executed')")
+    (here / "net.py").write_text(f"raise RuntimeError('executed')\n{NET}{INPUTS}")
     (here / "package_of_mine").mkdir()
     (here / "package_of_mine" / "__init__.py").write_text("raise RuntimeError('executed')")
+    (here / "package_of_mine" / "models.py").write_text("def make(): raise RuntimeError('executed')")
     assert len(jobs("suite.models=[net.py:Net,package_of_mine.models:make]")) == 2
     assert "package_of_mine" not in sys.modules
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, r"net\.py cannot be read: No such file or directory: Available: other\.py"),
+        ("def Net(:\n", r"net\.py, line 1 is not Python: invalid syntax"),
+        (NET, r"Net has no get_example_inputs\(\): write it as a method of Net or as a function of"),
+        (NET.replace("Net", "Nett") + INPUTS, r"has no class or function 'Net': did you mean 'Nett'\?"),
+        (f"{NET.replace('Net', 'Made')}{INPUTS}\nNet = Made()", r"'Net' of .* is a model that is made already"),
+        ("def Net(width, depth=1): ...", r"needs width: give a default, or suite\.common\.build\.arguments"),
+        ("class Net:\n    def __init__(self, *, a): ...\n    def get_example_inputs(self): ...", "needs a: give"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_the_source_says_is_wrong_is_said_when_planning(here: Path, text: str | None, message: str) -> None:
+    (here / "other.py").write_text("")
+    if text is not None:
+        (here / "net.py").write_text(text)
+    with pytest.raises(UsageError, match=message):
+        jobs("suite.models=[net.py:Net]")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from elsewhere import Net",
+        "from elsewhere import *",
+        "from elsewhere import Base\nclass Net(Base): ...",
+        "import functools\ndef make(width): ...\nNet = functools.partial(make, 3)",
+        "try:\n    from elsewhere import Net\nexcept ImportError:\n    def Net(): ...",
+        "globals()['Net'] = object",
+        "@decorated\ndef Net(width): ...",
+    ],
+    ids=str,
+)
+def test_what_only_running_would_tell_is_left_to_the_job(here: Path, text: str) -> None:
+    (here / "net.py").write_text(text)
+    assert len(jobs("suite.models=[net.py:Net]")) == 1
+
+
+def test_arguments_are_looked_at_when_planning(here: Path) -> None:
+    (here / "net.py").write_text("def Net(width, depth=1): ...")
+    assert len(jobs("suite.models=[net.py:Net]", "++suite.common.build.arguments.width=3")) == 1
+    with pytest.raises(UsageError, match=r"arguments\.widht: Net of .* takes no such argument: did you mean 'width'"):
+        jobs("suite.models=[net.py:Net]", "++suite.common.build.arguments={width:1,widht:3}")
+    with pytest.raises(UsageError, match="there is no module 'nowhere_of_mine'"):
+        jobs("suite.models=[nowhere_of_mine.models:Net]")
+
+
+def test_rows_of_two_models_of_one_name_tell_their_files(here: Path) -> None:
+    for folder in ("a", "b"):
+        (here / folder).mkdir()
+        (here / folder / "net.py").write_text(NET + INPUTS + f"# {folder}")
+    planned = jobs("suite.models=[a/net.py:Net,b/net.py:Net]")
+    labels = {Naming(planned).identity(job)["model"] for job in planned}
+    assert labels == {"Net(model=a/net.py:Net)", "Net(model=b/net.py:Net)"}
+
+
 def test_a_length_is_only_there_when_it_is_asked_for(here: Path) -> None:
+    (here / "net.py").write_text(NET + INPUTS)
     assert [job.workload.sequence_length for job in jobs("suite.models=[net.py:Net]")] == [None]
     lengths = [job.workload.sequence_length for job in jobs("suite.models=[net.py:Net]", "sequence_length=8,16")]
     assert lengths == [8, 16]
@@ -249,6 +309,11 @@ def inputs(body: str, parameters: str = "self, batch_size=1") -> str:
         (NET + INPUTS, {"length": 8}, "takes no sequence_length"),
         (inputs("return 1", "self, sequence_length"), {}, r"needs a sequence_length: .*sequence_length=128"),
         ("import sys\nsys.exit(2)", {}, r"called sys\.exit\(2\)"),
+        (
+            "import torch\nNet = torch.nn.Linear(1, 1)",
+            {},
+            "is a model that is made already: name the class",
+        ),
     ],
     ids=lambda value: value.splitlines()[-1].strip()[:30] if isinstance(value, str) else "",
 )
@@ -365,28 +430,25 @@ def test_a_module_that_is_missing_is_told_from_one_that_it_imports(here: Path, m
 def test_bad_files_give_rows_and_spare_the_rest(tmp_path: Path) -> None:
     files = {
         "good": NET + INPUTS + LOSS,
-        "syntax": "def Net(:\n",
-        "lacks": NET,
+        "lacks": "def Net():\n    import torch\n    return torch.nn.ReLU()",
         "raises": NET + INPUTS + "\nraise OSError('no licence')",
-        "kills": "import os\nos._exit(9)",
+        "kills": f"import os\nos._exit(9)\n{NET}{INPUTS}",
     }
     for name, text in files.items():
         (tmp_path / f"{name}.py").write_text(text.replace("Net", name.title()))
-    names = [f"{name}.py:{name.title()}" for name in [*files, "missing"]]
+    names = [f"{name}.py:{name.title()}" for name in files]
     models = f"suite.models=[{','.join(names)}]"
     output = run(tmp_path, "suite=user", models, "compiler=eager", "measure=accuracy", "batch_size=2", code=1)
     rows = table(tmp_path, "jobs").set_index("model")
     statuses = rows["status"].to_dict()
     assert statuses == {
         "Good": "pass",
-        "Syntax": "model_fail_to_load",
         "Lacks": "model_fail_to_load",
         "Raises": "model_fail_to_load",
         "Kills": "crash",
-        "Missing": "model_fail_to_load",
     }, output
     reasons = " ".join(str(reason) for reason in rows["reason"])
-    for word in ("SyntaxError", "get_example_inputs", "no licence", "missing.py cannot be read: No such file"):
+    for word in ("get_example_inputs", "no licence"):
         assert word in reasons, reasons
 
 

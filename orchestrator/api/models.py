@@ -21,7 +21,7 @@ from orchestrator.api.running import in_folder, overrides, reserved, run
 from orchestrator.errors import UsageError, in_one_line
 from orchestrator.store import MODELS
 from orchestrator.suites.example_inputs import by_name
-from orchestrator.suites.user import INPUTS
+from orchestrator.suites.user_source import INPUTS
 
 if TYPE_CHECKING:
     import torch

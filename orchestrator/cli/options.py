@@ -22,6 +22,7 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("groups", nargs="*", metavar="GROUP", help="compiler, mode, ...; all of them by default")
     parser.add_argument("--config-dir", "-cd", metavar="DIR", help="a folder of your own, as in a sweep")
+    parser.add_argument("--schema", metavar="DIR", help="write the JSON schemas of experiment and option files there")
     asked = parser.parse_args(argv)
     from orchestrator.planning.options import options, packaged
 
@@ -30,6 +31,9 @@ def main(argv: Sequence[str]) -> int:
         if not Path(asked.config_dir).is_dir():
             raise UsageError(f"--config-dir {asked.config_dir}: there is no such folder")
         folders.insert(0, Path(asked.config_dir))
+    if asked.schema is not None:
+        _write_schemas(folders, Path(asked.schema))
+        return 0
     found = options(folders, [Path("experiments"), packaged("experiments")], asked.groups)
     if asked.form:
         from orchestrator.results.tables import Table
@@ -45,3 +49,15 @@ def main(argv: Sequence[str]) -> int:
         pieces += [Item(option.name, option.what) for option in members]
     output.render(None, Document("Options", pieces))
     return 0
+
+
+def _write_schemas(folders: Sequence[Path], target: Path) -> None:
+    from orchestrator.planning.json_schema import write
+    from orchestrator.planning.keys import Keys
+
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        for file in write(Keys(folders), target):
+            print(file)
+    except OSError as error:
+        raise UsageError(f"--schema {target} cannot be written: {error}") from error

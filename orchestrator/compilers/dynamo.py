@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from orchestrator.compilers import dynamo_backends
 from orchestrator.compilers.captured import inference_only
 from orchestrator.compilers.packages import require
-from orchestrator.compilers.torch_config import checked
+from orchestrator.compilers.torch_config import checked, expect_keys, expect_mode
 from orchestrator.errors import did_you_mean
 from orchestrator.plugins import Compiled, Forward, Program, Unsupported, trains
 from orchestrator.records import Workload
@@ -66,6 +66,14 @@ class TorchCompile:
                 raise ValueError(f"module '{module}' is not imported: {did_you_mean(module, dynamo_backends.MODULES)}")
         if "compiled_autograd" in self.dynamo:
             raise ValueError("dynamo.compiled_autograd alone changes nothing: set compiled_autograd=true")
+
+    def check_when_planned(self) -> None:
+        """Raise ValueError for an option that this torch does not take, without importing it."""
+        if self.backend == "inductor" and self.mode is not None:
+            expect_mode(self.mode)
+        if self.backend == "inductor":
+            expect_keys("torch._inductor.config", self.options)
+        expect_keys("torch._dynamo.config", self.dynamo)
 
     @property
     def cost_factor(self) -> float:

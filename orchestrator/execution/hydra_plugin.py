@@ -4,49 +4,75 @@ from __future__ import annotations
 
 import os
 from argparse import ArgumentParser
+from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
-from hydra.plugins.config_source import ConfigResult
+from hydra.plugins.config_source import ConfigResult, ConfigSource
+from omegaconf import OmegaConf
 
 from orchestrator.errors import UsageError
 from orchestrator.execution.sweeper import GraphSweeper
 from orchestrator.planning import schema
+from orchestrator.planning.experiments import natural
+from orchestrator.planning.keys import Keys
 from orchestrator.planning.options import packaged
 
+FILE = "experiment"
+"""The provider of a file that is named by its path."""
 MODULE = "hydra_plugins.orchestrator"
 
 
 class ExperimentsSource(FileConfigSource):
     """`experiments:///folder`: the files of a flat folder are the options of the group `experiment`.
 
-    They need no "@package _global_" line: their first comment is the command that runs them.
+    `experiments:///folder/file.yaml` is that file alone. They need no "@package _global_" line, their first comment is
+    the command that runs them; and they are natural YAML (`orchestrator.planning.experiments`). `keys`: what they can
+    say, set with the search path.
     """
+
+    keys: ClassVar[Keys] = Keys([])
 
     @staticmethod
     def scheme() -> str:
         return "experiments"
 
     def load_config(self, config_path: str) -> ConfigResult:
-        result = super().load_config(_inside(config_path))
-        result.header["package"] = result.header["package"] or "_global_"
-        return result
+        file = self._file(config_path)
+        with file.open(encoding="utf-8") as opened:
+            header = ConfigSource._get_header_dict(opened.read(512))
+            opened.seek(0)
+            content = OmegaConf.load(opened)
+        header["package"] = header["package"] or "_global_"
+        if header["package"] == "_global_":
+            content = OmegaConf.create(natural(OmegaConf.to_container(content), file, self.keys))
+        return ConfigResult(
+            config=content, path=f"{self.scheme()}://{self.path}", provider=self.provider, header=header
+        )
 
     def is_group(self, config_path: str) -> bool:
-        return config_path in ("", "experiment") and Path(self.path).is_dir()
+        return config_path in ("", "experiment") and Path(self.path).exists()
 
     def is_config(self, config_path: str) -> bool:
-        return config_path.startswith("experiment/") and super().is_config(_inside(config_path))
+        return config_path.startswith("experiment/") and self._file(config_path).is_file()
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
         if config_path == "":
             return ["experiment"] if results_filter != ObjectType.CONFIG else []
-        files = Path(self.path).glob("*.yaml") if results_filter != ObjectType.GROUP else ()
-        return sorted(file.stem for file in files)
+        if results_filter == ObjectType.GROUP:
+            return []
+        path = Path(self.path)
+        return [path.stem] if path.is_file() else sorted(file.stem for file in path.glob("*.yaml"))
+
+    def _file(self, config_path: str) -> Path:
+        """Return the file of an option; of one that is another's, a file that there is not."""
+        path, name = Path(self.path), config_path.removeprefix("experiment/").removesuffix(".yaml")
+        return path if path.is_file() and path.stem == name else path / f"{name}.yaml"
 
 
 def register() -> None:
@@ -83,21 +109,19 @@ def parser() -> ArgumentParser:
         ArgumentParser._check_help = check  # type: ignore[attr-defined]
 
 
-def search_path(user: str | None) -> ConfigSearchPath:
+def search_path(user: str | None, files: Sequence[Path] = ()) -> ConfigSearchPath:
     """Return where configuration is looked for, first match first.
 
-    The user's folder (--config-dir), ours, those of Hydra plug-ins, ./experiments, our experiments. Raises UsageError
-    when the user's folder is not there.
+    The user's folder (--config-dir), ours, those of Hydra plug-ins, experiments that are named by their `files`,
+    ./experiments, our experiments. Raises UsageError when the user's folder is not there.
     """
     path = create_config_search_path(f"file://{packaged('conf')}")
     if user is not None:
         if not os.path.isdir(user):
             raise UsageError(f"--config-dir {user}: there is no such folder")
         path.prepend("command-line", f"file://{Path(user).absolute()}", anchor=SearchPathQuery(provider="main"))
-    for folder in dict.fromkeys([Path("experiments").absolute(), packaged("experiments")]):
-        path.prepend("experiments", f"experiments://{folder}", anchor=SearchPathQuery(provider="schema"))
+    for place in dict.fromkeys([*files, Path("experiments").absolute(), packaged("experiments")]):
+        provider = FILE if place in files else "experiments"
+        path.prepend(provider, f"experiments://{place}", anchor=SearchPathQuery(provider="schema"))
+    ExperimentsSource.keys = Keys([*([Path(user)] if user else []), packaged("conf")])
     return path
-
-
-def _inside(config_path: str) -> str:
-    return config_path.removeprefix("experiment/")

@@ -56,6 +56,7 @@ class PlannedSweep:
     conf: Sequence[tuple[str, Path]]  # provider and folder of the configuration that was composed
     dry_run: bool
     resumed: bool
+    cautions: Sequence[str] = ()  # what the machine that it was planned on lacks
 
     def pending(self) -> JobGraph:
         """Return the jobs that have no valid result yet: all of them, unless the sweep is resumed."""
@@ -100,9 +101,9 @@ class GraphSweeper(Sweeper):
     kept in the sweep's header.
     """
 
-    def __init__(self, params: dict[str, str]) -> None:
+    def __init__(self, params: DictConfig) -> None:
         super().__init__()
-        self.params = params
+        self.params = _plain(params)
         self.argv: Sequence[str] = ()
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -157,7 +158,9 @@ class GraphSweeper(Sweeper):
                 raise UsageError(f"{folder} is another part of this plan: say shard= as then, or not at all")
             # execution.* may be new: it changes no figure
             header = replace(old, points=header.points, grid=header.grid)
-        return PlannedSweep(folder, graph, header, self._conf_folders(), bool(self._config.dry_run), old is not None)
+        cautions = here.cautions(graph.jobs) if self.runs_here else ()
+        dry_run = bool(self._config.dry_run)
+        return PlannedSweep(folder, graph, header, self._conf_folders(), dry_run, old is not None, cautions)
 
     def launch(self, planned: PlannedSweep, observer: Observer | None = None) -> Sequence[JobReturn]:
         """Run the shards of a written plan and return when all have ended; raises what a shard raised.
@@ -241,7 +244,7 @@ class GraphSweeper(Sweeper):
             own = [*others, f"experiment={name}"]
             hydra = as_written(self._config.hydra.overrides.hydra)
             config = compose(self._loader, self._config.hydra.job.config_name, [*hydra, *own])
-            params = {str(axis): str(values) for axis, values in config.hydra.sweeper.params.items()}
+            params = _plain(config.hydra.sweeper.params)
             points |= dict.fromkeys(grid.expand(own, params, *self._shape(config), self._loader))
         return list(points)
 
@@ -259,12 +262,14 @@ class GraphSweeper(Sweeper):
         return SweepFolder(next(path for path in free if _is_free(path))), None
 
     def _conf_folders(self) -> list[tuple[str, Path]]:
+        """Return the folders of configuration files, and last the files that are named by their path."""
         sources = self._loader.get_search_path().get_path()
-        return [
+        found = [
             (source.provider, Path(source.path.partition("://")[2]))
             for source in sources
             if source.path.startswith(("file://", "experiments://"))
         ]
+        return sorted(found, key=lambda source: source[1].is_file())
 
 
 def run_shard(config: DictConfig, observer: Observer | None = None) -> None:
@@ -282,6 +287,13 @@ def as_written(overrides: ListConfig) -> list[str]:
 def _is_free(path: Path) -> bool:
     """Return whether a sweep can have this folder: there is none, or one that was made for it, with `models/` alone."""
     return not path.exists() or (path.is_dir() and [entry.name for entry in path.iterdir()] == [MODELS])
+
+
+def _plain(params: DictConfig) -> dict[str, Any]:
+    return {
+        str(axis): OmegaConf.to_container(values) if OmegaConf.is_config(values) else values
+        for axis, values in params.items()
+    }
 
 
 def _without_catalog(conf: dict[str, Any]) -> dict[str, Any]:

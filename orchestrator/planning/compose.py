@@ -12,15 +12,15 @@ from contextlib import contextmanager
 
 import yaml
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from orchestrator.errors import UsageError, did_you_mean
-
-INTERNAL = {"hydra", "shard_job"}
-"""Root keys that no one is meant to write."""
+from orchestrator.planning import meant
+from orchestrator.planning.keys import INTERNAL, Keys
 
 
 def compose(loader: ConfigLoader, config_name: str, overrides: Sequence[str]) -> DictConfig:
@@ -39,6 +39,8 @@ def explained() -> Iterator[None]:
     except OverrideParseException as error:
         problem = error.message.partition("\nSee http")[0].replace(f"Error parsing override '{error.override}'", "")
         problem = _first_paragraph(problem).partition(" expecting {")[0]
+        if "==" in error.override:
+            raise UsageError(f"{error.override}: write {error.override.replace('==', '=', 1)}, with one '='") from error
         raise UsageError(
             f"cannot read the override '{error.override}': {problem} (quote special characters)"
         ) from error
@@ -56,8 +58,16 @@ def _missing_config(error: MissingConfigException) -> str:
     if not error.missing_cfg_file or error.options is None:
         return _first_paragraph(str(error))
     group, _, option = str(error.missing_cfg_file).rpartition("/")
-    plugin = f". Others are plug-ins of Hydra: pip install hydra-{option}-launcher" if group == "hydra/launcher" else ""
-    return f"unknown {group or 'configuration'} '{option}': {did_you_mean(option, error.options)}{plugin}"
+    if group.startswith("hydra"):
+        plugin = f". Others are plug-ins of Hydra: pip install hydra-{option}-launcher" if "launcher" in group else ""
+        return f"unknown {group} '{option}': {did_you_mean(option, error.options)}{plugin}"
+    return f"unknown {group or 'configuration'} '{option}': {meant.option(group, option, _keys(), error.options)}"
+
+
+def _keys() -> Keys:
+    """Return the keys of the configuration that the command looks in."""
+    hydra = GlobalHydra.instance()
+    return Keys.of(hydra.config_loader()) if hydra.is_initialized() else Keys([])
 
 
 def _bad_yaml(error: yaml.YAMLError) -> str:
@@ -75,14 +85,19 @@ def _message(error: Exception) -> str:
     if root is None:
         return _first_paragraph(str(error))
     if isinstance(root, (ConfigAttributeError, ConfigKeyError)) and isinstance(root.parent_node, DictConfig):
-        known = {str(key) for key in root.parent_node} - INTERNAL
-        return f"{where}unknown key '{root.full_key}': {did_you_mean(str(root.key), known)}"
+        known = sorted({str(key) for key in root.parent_node} - INTERNAL)
+        return f"{where}unknown key '{root.full_key}': {meant.key(str(root.full_key), _keys(), known)}"
     what = str(root).splitlines()[0]
     if "is not a ListConfig" in what:
-        what = f"{root.full_key} is a list: write {root.full_key}=[...]"
+        what = f"{root.full_key} is a list: write {root.full_key}=[{_value(where)}]"
     elif root.full_key and not where.startswith(f"{root.full_key}="):
         what += f" (key: {root.full_key})"
     return where + what
+
+
+def _value(where: str) -> str:
+    """Return the value of the override that a message begins with."""
+    return where.partition("=")[2].removesuffix(": ") or "..."
 
 
 def _where(text: str) -> str:

@@ -11,12 +11,14 @@ from typing import Any
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
 
 from orchestrator.errors import UsageError, did_you_mean
 from orchestrator.planning.compose import explained
-from orchestrator.planning.overrides import quoted
+from orchestrator.planning.keys import Keys
+from orchestrator.planning.overrides import literal, quoted
+from orchestrator.planning.overrides import override as written
 
 OPEN_MAPS = re.compile(r"(suite\.(catalog|common)|(compiler|quantization|mode|measure)\.options|execution\.env)(\.|$)")
 FREE_TEXT = ("resume", "suite.filter", "suite.exclude")
@@ -47,6 +49,27 @@ def normalise(override: str) -> str:
     return override
 
 
+def as_axes(overrides: Iterable[str], loader: ConfigLoader) -> list[str]:
+    """Return overrides in which a list is an axis where its key takes one value: `dtype=[a,b]` becomes `dtype=a,b`.
+
+    A list of lists is one where the key takes a list. Raises UsageError for an empty one.
+    """
+    return [_as_axis(override, loader) if "=[" in override else override for override in overrides]
+
+
+def _as_axis(text: str, loader: ConfigLoader) -> str:
+    (override,) = parse([text], loader)
+    if override.is_sweep_override() or not isinstance(given := override.value(), list):
+        return text
+    if Keys.of(loader).takes_list(override.key_or_group, given):
+        return text
+    names = loader.get_group_options(override.key_or_group, results_filter=ObjectType.CONFIG)
+    values = [value for item in given for value in (item.filter(names) if isinstance(item, Glob) else [item])]
+    if not values:
+        raise UsageError(f"{text}: the list is empty: name at least one value, or leave the key out")
+    return f"{override.get_key_element()}={','.join(map(literal, values))}"
+
+
 def swept_values(overrides: Sequence[str], key: str, loader: ConfigLoader) -> list[str]:
     """Return the values that `key` is swept over, [] when it is not swept."""
     found = [override for override in parse(overrides, loader) if override.key_or_group == key]
@@ -55,7 +78,7 @@ def swept_values(overrides: Sequence[str], key: str, loader: ConfigLoader) -> li
 
 def expand(
     arguments: Sequence[str],
-    defaults: Mapping[str, str],
+    defaults: Mapping[str, Any],
     grids: Sequence[Any],
     pairs: Sequence[Any],
     loader: ConfigLoader,
@@ -65,10 +88,10 @@ def expand(
     arguments: the command line, which replaces `defaults` (hydra.sweeper.params) and the axes of `grids` alike;
     pairs: `zip`. Raises UsageError for an axis without values, and for pairs that do not fit.
     """
-    fixed = [f"{key}={value}" for key, value in defaults.items()]
+    fixed = [written(key, value) for key, value in defaults.items()]
     points: dict[tuple[str, ...], tuple[str, ...]] = {}  # by sorted overrides: order of axes makes no new point
     for index, grid in enumerate(grids or [{}]):
-        axes = _axes([*fixed, *_grid_overrides(grid, index), *arguments], loader)
+        axes = _axes([*fixed, *_grid_overrides(grid, index, loader), *arguments], loader)
         dimensions = _paired(axes, pairs)
         if math.prod(map(len, dimensions)) > MOST_POINTS:
             sizes = " x ".join(str(len(dimension)) for dimension in dimensions if len(dimension) > 1)
@@ -86,19 +109,20 @@ def parse(overrides: Iterable[str], loader: ConfigLoader | None) -> list[Overrid
         return parser.parse_overrides([normalise(override) for override in overrides])
 
 
-def _grid_overrides(grid: Any, index: int) -> list[str]:
+def _grid_overrides(grid: Any, index: int, loader: ConfigLoader) -> list[str]:
     if not isinstance(grid, Mapping):
         raise UsageError(f"grids[{index}] is {grid!r}: write a map of axes, as in {{compiler: 'eager,inductor'}}")
-    return [
-        f"{key}={','.join(map(str, value)) if isinstance(value, (list, tuple)) else value}"
-        for key, value in grid.items()
-    ]
+    overrides = []
+    for key, value in grid.items():
+        is_axis = isinstance(value, (list, tuple)) and not Keys.of(loader).takes_list(key, value, open_key=False)
+        overrides.append(f"{key}={','.join(map(literal, value))}" if is_axis else written(key, value))
+    return overrides
 
 
 def _axes(overrides: Sequence[str], loader: ConfigLoader) -> dict[str, list[str]]:
     """Return key -> its overrides, one per value; the last mention of a key counts."""
     axes: dict[str, list[str]] = {}
-    for override in parse(overrides, loader):
+    for override in parse(as_axes(overrides, loader), loader):
         key = override.key_or_group + (f"@{override.package}" if override.package else "")
         if override.is_delete() and "." in key:
             key = f"~{key}"  # after what has set it: a key that only the command line has could not be deleted else

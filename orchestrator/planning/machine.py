@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator import system
+from orchestrator.records import JobSpec
+from orchestrator.words import plural
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,24 @@ class Machine:
     def device(self) -> str:
         """What device=auto stands for."""
         return "cuda:0" if self.cuda_devices else "cpu"
+
+    def cautions(self, jobs: Sequence[JobSpec]) -> list[str]:
+        """Return what this machine lacks that jobs ask for: a sentence each."""
+        wanted = Counter(job.workload.device for job in jobs if job.verdict is None)
+        threads = max((job.workload.threads for job in jobs if job.verdict is None), default=0)
+        found = []
+        for device, count in wanted.items():
+            kind, _, index = device.partition(":")
+            if kind == "cuda" and int(index or 0) >= self.cuda_devices:
+                there = plural(self.cuda_devices, "CUDA device") if self.cuda_devices else "no CUDA device"
+                found.append(
+                    f"{plural(count, 'job')} on {device}, and this torch has {there} here: take device=auto, or run "
+                    "where there is one"
+                )
+        if threads > self.cores:
+            cores = plural(self.cores, "core")
+            found.append(f"threads={threads}, and jobs may use {cores} here: threads will wait for each other")
+        return found
 
 
 def detect() -> Machine:

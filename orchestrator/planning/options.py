@@ -64,7 +64,7 @@ def comment(file: Path, paragraph: int = 0) -> str:
         if not line.startswith("#"):
             break
         text = line.removeprefix("#").strip()
-        if text.startswith("@package"):  # a word of Hydra's
+        if text.startswith(("@package", "yaml-language-server:")):  # words of Hydra's and of editors
             continue
         if text:
             paragraphs[-1].append(text)

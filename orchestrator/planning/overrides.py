@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from orchestrator.errors import UsageError
 
@@ -57,3 +58,19 @@ def check_written(overrides: Iterable[str]) -> None:
                 "hydra/launcher and hydra.launcher, hydra.searchpath, hydra.job.env_set and hydra.job.name, "
                 "hydra/callbacks and hydra.callbacks, hydra/job_logging, hydra/hydra_logging and hydra.verbose"
             )
+
+
+def literal(given: Any) -> str:
+    """Return a value of YAML as the grammar writes it: {a: [1, null]} as "{a:[1,null]}"."""
+    if isinstance(given, Mapping):
+        return "{" + ",".join(f"{value(str(key))}:{literal(item)}" for key, item in given.items()) + "}"
+    if isinstance(given, (list, tuple)):
+        return "[" + ",".join(map(literal, given)) + "]"
+    if isinstance(given, str):
+        return value(given)
+    return "null" if given is None else str(given).lower() if isinstance(given, bool) else str(given)
+
+
+def override(key: str, given: Any) -> str:
+    """Return "key=value" of a value of YAML. A text is taken as the command line would: "a,b" are two values."""
+    return f"{key}={given if isinstance(given, str) else literal(given)}"

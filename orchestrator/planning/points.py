@@ -219,9 +219,12 @@ def check_rounds(rounds_min: int, budget: str | None) -> None:
 
 
 def check_plugin(spec: PluginSpec, where: str) -> Any:
-    """Build the plug-in, which checks its options; return it. Raises UsageError."""
+    """Build the plug-in, which checks its options, and ask it what is wrong with them; return it. Raises UsageError."""
     try:
-        return instantiate(spec, where)
+        plugin = instantiate(spec, where)
+        if hasattr(plugin, "check_when_planned"):
+            plugin.check_when_planned()
+        return plugin
     except (TypeError, ValueError) as error:
         raise UsageError(f"{where} of '{spec.name}': {error}") from error
 

@@ -49,18 +49,20 @@ def git_state(folder: Path) -> dict[str, Any] | None:
 
 
 def copy_conf(sources: Iterable[tuple[str, Path]], target: Path) -> dict[str, Any]:
-    """Copy the YAML files of configuration folders; return {provider: {"path", "sha256"}}.
+    """Copy the YAML files of configuration folders, and single ones; return {provider: {"path", "sha256"}}.
 
-    sources: (provider, folder) in search order. The hash is over relative paths and contents. Raises OSError.
+    sources: (provider, folder or file) in search order. The hash is over relative paths and contents. Raises OSError.
     """
     copied: dict[str, Any] = {}
     for index, (provider, folder) in enumerate(sources):
-        if not folder.is_dir():
+        if not folder.exists():
             continue
         name = f"{index}-{provider}"
         digest = hashlib.sha256()
-        for file in sorted(file for depth in DEPTHS for file in folder.glob(depth)):
-            relative = file.relative_to(folder)
+        root = folder if folder.is_dir() else folder.parent
+        files = [folder] if root != folder else [file for depth in DEPTHS for file in folder.glob(depth)]
+        for file in sorted(files):
+            relative = file.relative_to(root)
             content = file.read_bytes()
             digest.update(f"{relative.as_posix()}\0{len(content)}\0".encode() + content)
             (target / name / relative.parent).mkdir(parents=True, exist_ok=True)

@@ -132,7 +132,7 @@ class Config:
 @dataclass
 class GraphSweeperConf:
     _target_: str = "hydra_plugins.orchestrator.GraphSweeper"
-    params: dict[str, str] = field(default_factory=dict)  # axes by default: what experiment files set
+    params: dict[str, Any] = field(default_factory=dict)  # axes by default: what experiment files set
 
 
 def register() -> None:

@@ -7,6 +7,7 @@ overwrite each other nor look alike, so what differs is added to the name: `indu
 from __future__ import annotations
 
 import json
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -149,11 +150,21 @@ def distinguish(named: Named) -> dict[Any, str]:
         differing = sorted(
             {k for d in details for k in d if any(_text(other.get(k)) != _text(d[k]) for other in details)}
         )
+        if len(differing) > 1:  # what says most: a file's path, and not its hash
+            differing = [k for k in differing if k != "sha256"]
+        shared = {k: _folder([_text(d.get(k)) for d in details]) for k in differing}
         for number, (key, detail) in enumerate(zip(keys, details, strict=True), start=1):
-            parts = ", ".join(f"{k}={_text(detail[k])}" for k in differing if k in detail)
+            parts = ", ".join(f"{k}={_text(detail[k])[shared[k] :]}" for k in differing if k in detail)
             # same name and details, another target: only a number tells them apart
             labels[key] = name if len(keys) == 1 else f"{name}({parts})" if differing else f"{name}({number})"
     return labels
+
+
+def _folder(paths: Sequence[str]) -> int:
+    """Return how many characters of absolute paths are the folder that they share; 0 of other texts."""
+    if not all(path.startswith("/") for path in paths):
+        return 0
+    return len(os.path.commonpath(paths).rstrip("/")) + 1
 
 
 def _text(value: Any) -> str:

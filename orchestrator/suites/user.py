@@ -1,7 +1,7 @@
 """Models of the user's own code: a class or function of a file or a module. docs/suites.md says what it must provide.
 
-The code runs in the job's process only. Planning reads the file's bytes, nothing reads them afterwards, and neither
-reports nor comparisons import it.
+The code runs in the job's process only. Planning reads the file's source (`user_source`), nothing reads it afterwards,
+and neither reports nor comparisons import it.
 """
 
 from __future__ import annotations
@@ -21,14 +21,13 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.errors import UsageError
 from orchestrator.plugins import Program
 from orchestrator.records import Json, Workload
-from orchestrator.suites import user_files
+from orchestrator.suites import user_files, user_source
 from orchestrator.suites.dropout import silence
 from orchestrator.suites.example_inputs import by_name
+from orchestrator.suites.user_source import INPUTS
 
 if TYPE_CHECKING:
     import torch
-
-INPUTS = "get_example_inputs"
 
 
 @dataclass(frozen=True)
@@ -56,6 +55,12 @@ class UserModel:
             f"suite.models: '{asked}' names no model: write path/to/file.py:ClassName or package.module:function"
         )
 
+    def check_when_planned(self) -> None:
+        """Raise ValueError for what the source says is wrong; nothing of it is run."""
+        file = Path(self._place) if _is_file(self._place) else user_source.of_module(self._place)
+        if file is not None:
+            user_source.check(file, self._name, list(self.arguments))
+
     def load(self, workload: Workload) -> None:
         """Import the code before anything is measured. Raises what it raises."""
         self._module()
@@ -73,6 +78,11 @@ class UserModel:
             known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
             raise ValueError(
                 f"{self._place} has no class or function '{self._name}': it has {', '.join(known) or 'none'}"
+            )
+        if isinstance(make, torch.nn.Module):
+            raise ValueError(
+                f"'{self._name}' of {self._place} is a model that is made already: name the class or function that "
+                "makes it: each job makes its own, with its seed"
             )
         with torch.random.fork_rng(devices=[]), _no_exit(self.model):
             torch.default_generator.manual_seed(workload.seed)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from orchestrator.results.tables import Tables
 
 
-def plan(graph: JobGraph, folder: str, dry_run: bool) -> Document:
+def plan(graph: JobGraph, folder: str, dry_run: bool, cautions: Sequence[str] = ()) -> Document:
     """Return how many jobs of which kinds will run, how long that may take, and where the results will be."""
     estimate = sum(job.cost_s for job in graph.jobs if job.verdict is None)
     title = f"Plan: {plural(len(graph.jobs), 'job')}, about {duration(estimate)} one after the other"
@@ -53,6 +53,7 @@ def plan(graph: JobGraph, folder: str, dry_run: bool) -> Document:
         them = "it" if len(left_out) == 1 else "them"
         words = f"(jobs do not get {them}; execution.env={{NAME:VALUE}} sets variables)"
         pieces.append(Item("left out", f"{', '.join(left_out)} {words}"))
+    pieces += [Item("caution", caution) for caution in cautions]
     if dry_run:
         titles = [job.title for job in graph.jobs]
         pieces += [Verbatim(titles[:LISTED], short=True), Verbatim(more(len(titles), LISTED))]

@@ -1,0 +1,163 @@
+"""Every key of the configuration, and what kind of value it takes: by the types of `schema`, suites and plug-ins.
+
+Whether a list is one value or an axis, what a JSON schema says, and which key somebody may have meant: all of it is
+read off the same dataclasses. Options of plug-ins count as keys; a class is found by the `target` of its file in conf/.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import re
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.errors import UsageError
+from orchestrator.planning import schema
+from orchestrator.planning.options import options
+from orchestrator.planning.suites import Model
+from orchestrator.plugins import resolve
+
+if TYPE_CHECKING:
+    from hydra.core.config_loader import ConfigLoader
+
+SETTINGS = ("execution", "shard_job")
+"""Root keys that are maps and no groups."""
+INTERNAL = {"hydra", "shard_job"}
+"""Root keys that no one is meant to write."""
+TARGET = re.compile(r"^target:\s*(\S+)", re.MULTILINE)
+CATALOG = re.compile(r"^catalog:\n((?:[ #].*\n|\n)*)", re.MULTILINE)
+ENTRY = re.compile(r"^  ([\w.+-]+):", re.MULTILINE)
+OPTIONS_OF = {f"{group}.options": group for group in ("compiler", "quantization", "mode", "measure")}
+BUILD = re.compile(r"suite\.(common|catalog\.[^.]+)\.build")
+SUITE_MODEL = re.compile(r"suite\.(common|catalog\.[^.]+)")
+
+
+class Keys:
+    """The keys of the configuration in `folders`: those of conf/, the first of two options of a name counts."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._folders = folders
+
+    @classmethod
+    def of(cls, loader: ConfigLoader) -> Keys:
+        """Return the keys of the configuration that a loader of Hydra's finds."""
+        sources = loader.get_search_path().get_path()
+        return cls([Path(one.path.removeprefix("file://")) for one in sources if one.path.startswith("file://")])
+
+    @functools.cached_property
+    def groups(self) -> Mapping[str, Sequence[str]]:
+        """Group -> the names of its options."""
+        found: dict[str, list[str]] = {}
+        for option in options(self._folders, ()):
+            found.setdefault(option.group, []).append(option.name)
+        return found
+
+    @functools.cached_property
+    def catalogs(self) -> Mapping[str, Sequence[str]]:
+        """Suite -> the models of its catalog. A file that cannot be read has none."""
+        found: dict[str, Sequence[str]] = {}
+        for folder, name in itertools.product(self._folders, self.groups.get("suite", ())):
+            file = folder / "suite" / f"{name}.yaml"
+            if file.is_file() and name not in found:
+                found[name] = [one for block in CATALOG.findall(file.read_text()) for one in ENTRY.findall(block)]
+        return found
+
+    def below(self, key: str) -> list[str]:
+        """Return the names that can stand below a key."""
+        return [one.removeprefix(f"{key}.") for one in self.all() if one.startswith(f"{key}.")]
+
+    def is_group(self, key: str) -> bool:
+        return key in self.groups
+
+    @functools.cache  # noqa: B019  (there is one object of this class in a process)
+    def classes(self, group: str) -> tuple[type, ...]:
+        """Return the plug-ins that the options of a group name; one that cannot be had is left out."""
+        targets: dict[str, None] = {}
+        for option in self.groups.get(group, ()):
+            file = next(path for folder in self._folders if (path := folder / group / f"{option}.yaml").is_file())
+            targets |= dict.fromkeys(TARGET.findall(file.read_text(errors="replace")))
+        found = []
+        for target in targets:
+            try:
+                found.append(resolve(target))
+            except UsageError:  # it is refused where it is chosen
+                continue
+        return tuple(found)
+
+    def kinds(self, key: str) -> tuple[Any, ...]:
+        """Return the types that the value of `key` may have, one for each class that has it; none of an unknown key."""
+        found: tuple[Any, ...] = (schema.Config,)
+        path = ""
+        for name in key.split("."):
+            path = f"{path}.{name}" if path else name
+            found = tuple(dict.fromkeys(kind for owner in found for kind in self._of(owner, name, path)))
+        return found
+
+    def takes_list(self, key: str, given: Sequence[Any] = (), *, open_key: bool = True) -> bool:
+        """Return whether the list `given` may be one value of `key`; `open_key` of one that nobody declares a type of.
+
+        A list of lists is none where the items of the key's own list are names or numbers.
+        """
+        if self.is_group(key):
+            return False
+        kinds = self.kinds(key)
+        if not kinds or Any in kinds:
+            return open_key
+        return any(_holds(arm, given) for kind in kinds for arm in _parts(kind))
+
+    def all(self) -> Iterator[str]:
+        """Yield every key that can be written, dotted: groups first, options of plug-ins last."""
+        yield from self.groups
+        later: list[str] = []
+        for name, kind in typing.get_type_hints(schema.Config).items():
+            if name in INTERNAL:
+                continue
+            if not dataclasses.is_dataclass(kind):
+                yield name
+            elif name in SETTINGS:
+                yield from (f"{name}.{field.name}" for field in dataclasses.fields(kind))
+            else:
+                later += [f"{name}.{field.name}" for field in dataclasses.fields(kind)]
+        yield from later
+        for where, group in OPTIONS_OF.items():
+            names = dict.fromkeys(field.name for one in self.classes(group) for field in dataclasses.fields(one))
+            yield from (f"{where}.{name}" for name in names)
+
+    def _of(self, owner: Any, name: str, path: str) -> Iterator[Any]:
+        """Yield the types of what stands at `path`, below a value of the type `owner`."""
+        for arm in _parts(owner):
+            if isinstance(arm, type) and dataclasses.is_dataclass(arm):
+                hints = _hints(arm)
+                kind = hints.get(name)
+                if kind is None:
+                    continue
+                plugins = self.classes(OPTIONS_OF[path]) if path in OPTIONS_OF else ()
+                plugins = self.classes("suite") if BUILD.fullmatch(path) else plugins
+                yield from plugins or ((Model,) if SUITE_MODEL.fullmatch(path) else (kind,))
+            elif typing.get_origin(arm) in (dict, Mapping):
+                yield Model if SUITE_MODEL.fullmatch(path) else typing.get_args(arm)[1]
+            elif arm is Any:
+                yield Any
+
+
+def _holds(kind: Any, given: Sequence[Any]) -> bool:
+    if typing.get_origin(kind) not in (list, tuple, Sequence):
+        return False
+    return typing.get_args(kind)[0] is Any or not given or not all(isinstance(item, list) for item in given)
+
+
+def _parts(kind: Any) -> tuple[Any, ...]:
+    return typing.get_args(kind) if typing.get_origin(kind) in (types.UnionType, typing.Union) else (kind,)
+
+
+@functools.cache
+def _hints(owner: type) -> Mapping[str, Any]:
+    try:
+        return typing.get_type_hints(owner)
+    except NameError:  # a type that is known to type checkers only
+        return {field.name: Any for field in dataclasses.fields(owner)}
