@@ -73,6 +73,7 @@ def of_sweep(series: Sequence[str]) -> list[Chart]:
         speedups.heat_map(series),
         panels.latency(series),
         costs.compilation(series),
+        costs.compile_phases(),
         costs.tradeoff(series),
         panels.phases(series),
     ]

@@ -255,6 +255,22 @@ _COLUMNS = (
     count("later_compilations", "compilations after the first call, until the end of the pairs; median", "lower"),
     duration("later_compile_s", "time in them, by dynamo's own records; not in the compile latency"),
     count("break_even_iterations", "cold compile latency / (eager - compiled latency), where faster", "lower"),
+    # phases of the first call, disjoint: records.COMPILE_PHASES
+    duration("dynamo_s", "dynamo: it reads the Python code, and makes graphs and guards"),
+    duration("backend_s", "the back-end, outside of the phases that follow"),
+    duration("aot_autograd_s", "AOTAutograd: traces the graph, makes the backward one, parts the two"),
+    duration("joint_graph_s", "inductor's passes before AOTAutograd, and over the joint graph"),
+    duration("post_grad_s", "inductor's passes over the graph of one direction"),
+    duration("lowering_s", "inductor: from operators to its own loops"),
+    duration("scheduling_s", "inductor's scheduler: dependencies, and which loops become one kernel"),
+    duration("code_generation_s", "writing the source of kernels and wrapper"),
+    duration("autotuning_s", "compiling and timing choices, of which the fastest is taken"),
+    duration("kernel_compilation_s", "waiting for the C++ compiler or Triton, and loading what they made"),
+    duration("compile_cache_s", "keys of the compile cache, and loading from it"),
+    duration("first_run_s", "the rest of the first call: it runs what was compiled, and what torch has no event for"),
+    text("compile_phase", "part of the first call; docs/measuring.md"),
+    duration("compile_phase_s", "time in it: sum over the workloads of the means over rounds"),
+    number("compile_phase_change_s", "after - before, sum over the rows that both sweeps have", "s", "lower"),
     # memory
     _memory("eager_peak_memory_mib", "steady-state peak of the baseline's process, median over rounds"),
     _memory(

@@ -5,6 +5,7 @@ performance  one row per workload and compiler, over the rounds
 accuracy     one row per workload and compiler
 summary      the two side by side
 overview     geometric means and pass rates, one row per suite, mode, dtype, device and compiler
+compile_phases, compile_phase_sums: where the time of the first calls went, in files and on the page
 self_test    one row per known figure, where the suite self_test or gpu_acceptance was run
 and those of other measures, where they were run: `orchestrator.results.findings`
 
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.columns import Column
 from orchestrator.deciding import others_of
 from orchestrator.records import NOT_RUN, STATUSES, SUCCESSES, JobSpec
+from orchestrator.results import compile_phases
 from orchestrator.results.acceptance import gpu as gpu_acceptance
 from orchestrator.results.acceptance import self_test
 from orchestrator.results.accuracy import JUDGEMENT, accuracy_row
@@ -189,11 +191,12 @@ class Tables:
     overview: Table
     self_test: Table  # no rows, and not among `named`, where no suite of known figures was run
     findings: Mapping[str, Table] = field(default_factory=dict)  # of measures that were run, by the table's name
+    phases: Mapping[str, Table] = field(default_factory=dict)  # of compiling, where torch told any
     refused: tuple[str, ...] = ()  # what of other measures cannot be shown, and why
 
     def named(self) -> dict[str, Table]:
         names = ["summary", "overview", "performance", "accuracy", "jobs"] + ["self_test"] * bool(self.self_test.rows)
-        return {name: getattr(self, name) for name in names} | dict(self.findings)
+        return {name: getattr(self, name) for name in names} | dict(self.phases) | dict(self.findings)
 
 
 def build(results: SweepResults) -> Tables:
@@ -203,6 +206,7 @@ def build(results: SweepResults) -> Tables:
     accuracy = builder.families("accuracy", lambda outcomes: accuracy_row(outcomes))
     summary = builder.summary(performance, accuracy)
     rows = [row for _, row in performance]
+    phases = builder.compile_phases()
     found = findings(results.outcomes, builder.about)
     checked = self_test.checks(results.outcomes, rows) + gpu_acceptance.checks(results.outcomes, rows)
     return Tables(
@@ -213,6 +217,12 @@ def build(results: SweepResults) -> Tables:
         overview=Table.of(OVERVIEW, overview_rows(summary)),
         self_test=Table.of(self_test.COLUMNS, (check.row() for check in checked)),
         findings={name: Table.of(columns, rows) for name, (columns, rows) in found.tables.items()},
+        phases={
+            "compile_phases": Table.of(compile_phases.COLUMNS, phases),
+            "compile_phase_sums": Table.of(compile_phases.SUMS, compile_phases.sums(phases)),
+        }
+        if phases
+        else {},
         refused=found.reasons(),
     )
 
@@ -261,6 +271,13 @@ class _Builder:
 
     def performance(self, rounds: Sequence[JobOutcome]) -> Row:
         return performance_row(rounds, self.baselines, self.threshold, self.others.get(rounds[0].job.id))
+
+    def compile_phases(self) -> list[Row]:
+        families = self.groups("performance")
+        found = [
+            row for one in families for row in compile_phases.rows(self.naming.identity(one[0].job), _by_round(one))
+        ]
+        return sorted(found, key=lambda row: (row_order(row), row["cache"]))
 
     def summary(self, performance: list[tuple[JobOutcome, Row]], accuracy: list[tuple[JobOutcome, Row]]) -> list[Row]:
         """Join on what decides correctness: accuracy may run at another batch size or with other threads.

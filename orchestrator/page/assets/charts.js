@@ -5,6 +5,7 @@ const SVG_LIMIT = 3000;
 const NARROW = 560;
 const LEGEND_WIDTH = 190;
 const LINES = 80;
+const OWN_GROUPS = { overview: overviewGroups, compile_phases: compilePhaseGroups }; // kinds of data that are not of rows
 const drawn = new Set();
 
 /** Return Vega's configuration in the page's own colours. */
@@ -66,7 +67,7 @@ class ChartCard {
       this.size = select("Models at most", sizes, (value) => (this.limit = Number(value)));
       items.push(this.size);
     }
-    if (this.chart.panels && this.chart.data !== "overview") items.push(legend());
+    if (this.chart.panels && !OWN_GROUPS[this.chart.data]) items.push(legend());
     return h("div", { class: "controls" }, items);
   }
 
@@ -93,7 +94,7 @@ class ChartCard {
 
   /** Return the workloads that have what the chart needs, each with its rows, in order. */
   groups() {
-    if (this.chart.data === "overview") return overviewGroups(this.choice);
+    if (OWN_GROUPS[this.chart.data]) return OWN_GROUPS[this.chart.data](this.choice);
     const { needs, compiled } = this.chart;
     const has = (row) => needs.every((names) => names.split("|").some((name) => rows.get(row, name) !== null));
     const groups = new Map();
@@ -125,7 +126,7 @@ class ChartCard {
 
   datasets(groups) {
     const kind = this.chart.data;
-    if (kind === "overview") return { rows: groups[0].records };
+    if (OWN_GROUPS[kind]) return { rows: groups[0].records };
     if (kind === "samples") return sampleSets(groups[0].rows);
     if (kind === "phases") return { rows: groups[0].rows.flatMap(phaseRecords) };
     return { rows: groups.flatMap((group) => group.rows.map((row) => this.record(row, group.name))) };
@@ -224,7 +225,8 @@ function drawWhenIdle() {
 }
 
 function chartSection() {
-  const cards = CHARTS.sweep.filter((chart) => COMPARED_SERIES >= chart.least).map((chart) => new ChartCard(chart));
+  const worthwhile = (chart) => COMPARED_SERIES >= chart.least && (chart.data !== "compile_phases" || DATA.compile_phases.length);
+  const cards = CHARTS.sweep.filter(worthwhile).map((chart) => new ChartCard(chart));
   const narrow = cards.filter((card) => !card.element.classList.contains("wide"));
   if (narrow.length % 2) narrow.at(-1).element.classList.add("wide");
   let key = null, waiting = null;
