@@ -17,6 +17,8 @@ MS = 1e3
 US = 1e6
 MIB = 2.0**-20
 
+PERCENTS = (50, 90, 95, 99)
+
 SLOW_SPEEDUP = 0.95
 LONG_COMPILE_S = 120.0
 LOW_COMPRESSION = 0.90
@@ -189,6 +191,9 @@ _COLUMNS = (
     count("outliers", "latency samples over 1.5 IQR outside the quartiles; counted, not removed", "lower"),
     count("samples", "latency samples, all rounds"),
     duration("clock_overhead_ms", "what the clock finds for a step that does nothing: it is in every latency"),
+    *(duration(f"latency_p{p}_ms", f"{p} % of the samples of all rounds are below; none of too few") for p in PERCENTS),
+    *(duration(f"inter_token_p{p}_ms", f"the same of the times from a token to the next, {p} %") for p in PERCENTS),
+    count("inter_token_count", "times from a token to the next in the steady generations, all rounds"),
     # generation: definitions and sources in docs/modes.md
     duration("time_to_first_token_ms", "start of a generation to its first token; median over rounds of their medians"),
     duration("inter_token_latency_ms", "(last token - first token) / (tokens - 1) of a generation; median, the same"),

@@ -36,6 +36,7 @@ from orchestrator.results.memory import memory_of
 from orchestrator.results.metrics import COLUMNS, MS, is_missing
 from orchestrator.results.naming import IDENTITY, Key, Naming, measure_kind, row_order
 from orchestrator.results.overview import OVERVIEW, overview_rows
+from orchestrator.results.percentiles import PERCENTILES
 from orchestrator.results.performance import (
     COUNTERS,
     DEVICE,
@@ -74,6 +75,7 @@ SPEED = (
         "pairs",
     ),
     *("eager_latency_ms", "latency_ms", "latency_spread_percent", "outliers", "samples", "clock_overhead_ms"),
+    *PERCENTILES,
     *GENERATION,
     *DEVICE,
     *("compile_latency_cold_s", "compile_latency_cold_count", "compile_latency_warm_s", "compile_latency_warm_count"),
