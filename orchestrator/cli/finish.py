@@ -20,11 +20,12 @@ def finish(folder: SweepFolder) -> int:
     A pure function of the folder: can be repeated, also while the sweep still runs. Raises UsageError when the folder
     is not a sweep.
     """
+    from orchestrator.results import listing
     from orchestrator.views.document import show
     from orchestrator.views.terminal import final
 
     results, tables = collect(folder)
-    show(final(tables, shown(folder), next_command(results)))
+    show(final(tables, shown(folder), next_command(results), listing.tag(results.sweep)))
     sys.stdout.flush()  # the page of 10,000 rows takes seconds: nobody waits for it to read the summary
     write_page(results, tables)
     return exit_code(results, tables)

@@ -19,6 +19,7 @@ from orchestrator.records import PASS, RAN_EAGER, REFERENCE_MEASURE
 from orchestrator.results import compile_phases
 from orchestrator.results.configuration import JobConfigs, flatten, settings
 from orchestrator.results.declared import compared
+from orchestrator.results.listing import tag
 from orchestrator.results.load import JobOutcome, SweepResults, fact, figure, is_figure, uncollected, worst
 from orchestrator.results.load import load as load_folder
 from orchestrator.results.memory import memory_of
@@ -79,7 +80,7 @@ class Row:
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
     """name: how a person finds it again; environment: flat, "packages.torch" -> "2.13.0"; created: seconds since the
-    epoch; settings: key -> the values that the sweep has for it; jobs: status -> how many jobs have it."""
+    epoch; settings: key -> the values that the sweep has for it; jobs: status -> how many jobs have it; tag: label."""
 
     name: str
     created: float
@@ -90,6 +91,7 @@ class Snapshot:
     origin: str | None = None
     effect_threshold: float | None = None
     jobs: Mapping[str, int] = field(default_factory=dict)
+    tag: str = ""
 
     @property
     def imported(self) -> bool:
@@ -125,6 +127,7 @@ def of_results(results: SweepResults, name: str | None = None) -> Snapshot:
         origin=sweep.origin,
         effect_threshold=figure(point, "effect_threshold"),
         jobs=dict(counts),
+        tag=tag(sweep),
     )
 
 

@@ -135,6 +135,7 @@ _COLUMNS = (
     count("warnings", "warnings"),
     # sweeps and jobs as such, and their history
     text("sweep", "date and time of the sweep, or the path of what cannot be read"),
+    text("tag", "the label that the sweep was given (tag=)"),
     text("folder", "the sweep folder"),
     text("state", "running (its lock is held), finished, incomplete (jobs have no result) or damaged"),
     text("holder", "the process that runs the sweep"),

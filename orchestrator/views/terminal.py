@@ -59,7 +59,7 @@ def plan(graph: JobGraph, folder: str, dry_run: bool) -> Document:
     return Document("Plan", [*pieces, Item("folder", folder, wrap=False)])
 
 
-def final(tables: Tables, folder: str, next_command: str) -> Document:
+def final(tables: Tables, folder: str, next_command: str, tag: str = "") -> Document:
     """Return the final table by section, its notes, the failures with their logs, and what to run next."""
     summary, overview = tables.summary.rows, tables.overview.rows
     several_seeds = len({row["seed"] for row in summary}) > 1
@@ -74,6 +74,7 @@ def final(tables: Tables, folder: str, next_command: str) -> Document:
     pieces.append(Paragraph("", above=True))
     pieces += [Paragraph(note) for note in (*_notes(summary, overview), *_rounds(summary, tables.jobs.rows))]
     pieces += [*_failures(summary, tables.jobs.rows), *self_test(tables.self_test.rows)]
+    pieces += [Item("tag", tag)] if tag else []
     pieces.append(Item("results", f"{folder}  (report.html, tables/, jobs/)", wrap=False))
     return Document("Summary", [*pieces, Item("next", next_command, command=True)])
 
