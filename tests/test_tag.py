@@ -20,6 +20,8 @@ def test_a_tag_is_shown_by_every_verb_that_shows_sweeps(tmp_path: Path) -> None:
         assert "before the upgrade" in orchestrator(tmp_path, *command)
     (listed,) = csv.DictReader(io.StringIO(orchestrator(tmp_path, "ls", "--csv")))
     assert listed["tag"] == "before the upgrade"
+    known = dict(csv.reader(io.StringIO((latest(tmp_path).tables / "environment.csv").read_text())))
+    assert {"cpu", "architecture", "memory_gib", "affinity", "packages.torch"} <= known.keys()
     first = {job.id for job in latest(tmp_path).read_graph().jobs}
 
     run(tmp_path, *FAKES, *SMALL, "measure=glance", "tag=after")

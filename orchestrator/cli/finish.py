@@ -33,6 +33,8 @@ def finish(folder: SweepFolder) -> int:
 
 def collect(folder: SweepFolder) -> tuple[SweepResults, Tables]:
     """Read the sweep and write tables/. A folder that cannot be written (someone else's, a full disk) is only read."""
+    from orchestrator.comparison import snapshot
+    from orchestrator.files import write_text
     from orchestrator.results import exports, load, tables
 
     with load.uncollected():
@@ -42,6 +44,9 @@ def collect(folder: SweepFolder) -> tuple[SweepResults, Tables]:
         print(reason, file=sys.stderr)
     try:
         exports.write(folder, made)
+        known = snapshot.environment(results.sweep, results.outcomes)
+        rows = [{"key": key, "value": str(value)} for key, value in known.items()]
+        write_text(folder.tables / "environment.csv", exports.to_csv(tables.Table.of(("key", "value"), rows)))
     except OSError as error:
         print(f"The tables could not be written: {error}", file=sys.stderr)
     return results, made
