@@ -68,6 +68,13 @@ TIMED_CODE, TWIN = "the timed code", "a twin"
 LAUNCH_BOUND = 0.8
 """Share of a step's latency that the host needs to enqueue it, over which the device waits for the host."""
 
+FIRST_RUN = "first_run"
+COMPILE_PHASES = (
+    *("dynamo", "backend", "aot_autograd", "joint_graph", "post_grad", "lowering", "scheduling", "code_generation"),
+    *("autotuning", "kernel_compilation", "compile_cache", FIRST_RUN),
+)
+"""Parts of a first call that do not overlap, in the order of the work; what no event of torch's names is the last."""
+
 STATUSES = (
     CRASH,
     FAIL_ACCURACY,

@@ -365,13 +365,13 @@ class Spread:
 def spread(values: Sequence[float]) -> Spread:
     """Summarise samples. Outliers lie more than 1.5 IQR outside the quartiles (Tukey 1977); they stay counted in."""
     ordered = sorted(values)
-    low, median, high = (_quantile(ordered, part) for part in (0.25, 0.5, 0.75))
+    low, median, high = (quantile(ordered, part) for part in (0.25, 0.5, 0.75))
     fence = 1.5 * (high - low)
     outliers = sum(value < low - fence or value > high + fence for value in values)
     return Spread(median, low, high, len(values), outliers)
 
 
-def _quantile(ordered: Sequence[float], part: float) -> float:
+def quantile(ordered: Sequence[float], part: float) -> float:
     """Return a quantile of sorted values, linear between neighbours (definition 7 of Hyndman and Fan, 1996)."""
     place = (len(ordered) - 1) * part
     below = math.floor(place)

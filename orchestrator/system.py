@@ -12,7 +12,7 @@ import os
 import platform
 import re
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -75,13 +75,23 @@ CPUS = Path("/sys/devices/system/cpu")
 
 
 def host() -> dict[str, Any]:
-    """Return the names of the machine, its system, its Python and its CPU."""
+    """Return the names of the machine, its system, Python and CPU; its memory, and the CPUs that may be used."""
     return {
         "host": socket.gethostname(),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "cpu": cpu_model(),
+        "architecture": platform.machine(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "affinity": _ranges(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else "",
     }
+
+
+def _ranges(cpus: Collection[int]) -> str:
+    """Return "0-3,8" of the numbers of CPUs, as Linux writes them."""
+    first = [cpu for cpu in sorted(cpus) if cpu - 1 not in cpus]
+    last = [cpu for cpu in sorted(cpus) if cpu + 1 not in cpus]
+    return ",".join(str(one) if one == other else f"{one}-{other}" for one, other in zip(first, last, strict=True))
 
 
 def packages() -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,18 @@ def test_what_is_compared_on_cuda_is_deterministic_from_the_start(monkeypatch: p
     assert asked(OBSERVED, "cpu", "batch_invariance.BatchInvariance") is None
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")  # the server has it, and hands it down
     assert asked(JUDGED, "cuda:0") is None
+
+
+@pytest.mark.parametrize(
+    ("cpus", "text"), [({0}, "0"), ({0, 1, 2, 3, 8}, "0-3,8"), ({5, 4, 9, 11, 10}, "4-5,9-11"), (set(), "")]
+)
+def test_cpus_are_written_as_linux_writes_them(cpus: set[int], text: str) -> None:
+    assert system._ranges(cpus) == text
+
+
+def test_the_machines_memory_architecture_and_affinity_are_known() -> None:
+    found = system.host()
+    assert found["architecture"] == os.uname().machine
+    assert 0.1 < found["memory_gib"] < 1e5
+    allowed = Path("/proc/self/status").read_text().partition("Cpus_allowed_list:")[2].split()[0]
+    assert found["affinity"] == allowed

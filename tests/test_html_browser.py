@@ -207,6 +207,20 @@ def test_every_chart_is_drawn(browser: Browser, folder: SweepFolder) -> None:
     assert points == 10 * 20  # five processes of eager, five of inductor, each with its twenty samples
 
 
+def test_where_compile_time_goes_is_drawn_where_torch_told(browser: Browser, tmp_path: Path) -> None:
+    sweep = synthetic.SyntheticSweep(tmp_path / "s")
+    for number, phases in enumerate(({"dynamo": 2.0, "kernel_compilation": 3.0, "first_run": 0.1}, {"dynamo": 1.0})):
+        eager = sweep.performance("A", "eager", number)
+        sweep.performance("A", "inductor", number, baseline=eager, pairs=[(0.3, 0.1)] * 20, compile_phases=phases)
+    folder = sweep.write()
+    folder.page.write_text(made(folder))
+    page = browser.open(folder.page)
+    page.locator("#chart-compile_phases").scroll_into_view_if_needed()
+    page.wait_for_selector("#chart-compile_phases svg.marks")
+    assert page.texts("#chart-compile_phases h4") == ["quick · inference · float16 · cpu"]
+    assert page.locator("#chart-compile_phases g.mark-rect path").count() == 4
+
+
 def test_with_several_compilers_there_is_a_heat_map_that_says_why_a_figure_is_missing(
     browser: Browser, tmp_path: Path
 ) -> None:

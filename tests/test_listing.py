@@ -114,6 +114,7 @@ def test_json_and_csv_have_all_and_the_same_figures(here: Path, capsys: pytest.C
     assert len(rows) == 23
     assert rows[0] | {"created_s": 0.0} == {
         "sweep": "2026-02-23/10-00-00",
+        "tag": None,
         "state": "finished",
         "jobs_planned": 3,
         "jobs_passed": 2,

@@ -322,11 +322,13 @@ def test_times_of_tokens() -> None:
         clock.start()
         for _ in range(tokens):
             clock.token()
-    first, between = clock.samples()
+    first, between, steps = clock.samples()
     assert first.metric, first.unit == ("time_to_first_token", "s")
     assert first.values == pytest.approx((0.5, 0.25, 0.5))
     assert between.metric == "inter_token_latency"
     assert between.values == pytest.approx((0.15, 0.375))  # of one token there is none
+    assert steps.metric == "inter_token_interval"
+    assert steps.values == pytest.approx((0.1, 0.2, 0.25, 0.5))
     assert len(waited) == 7
 
 

@@ -44,13 +44,16 @@ def finish(folder: SweepFolder) -> int:
 
 def document(results: SweepResults, tables: Tables) -> Document:
     """Return the summary of a sweep, as it is shown at its end."""
+    from orchestrator.results import listing
     from orchestrator.views.terminal import final
 
-    return final(tables, shown(results.folder), results.sweep.imported)
+    return final(tables, shown(results.folder), results.sweep.imported, listing.tag(results.sweep))
 
 
 def collect(folder: SweepFolder) -> tuple[SweepResults, Tables, bool]:
     """Read the sweep, write tables/, and tell whether that was possible: a disk may be full, a folder another's."""
+    from orchestrator.comparison import snapshot
+    from orchestrator.files import write_text
     from orchestrator.results import exports, load, tables
 
     with load.uncollected():
@@ -60,6 +63,9 @@ def collect(folder: SweepFolder) -> tuple[SweepResults, Tables, bool]:
         print(reason, file=sys.stderr)
     try:
         exports.write(folder, made)
+        known = snapshot.environment(results.sweep, results.outcomes)
+        rows = [{"key": key, "value": str(value)} for key, value in known.items()]
+        write_text(folder.tables / "environment.csv", exports.to_csv(tables.Table.of(("key", "value"), rows)))
     except OSError as error:
         print(f"The tables could not be written: {error}", file=sys.stderr)
         return results, made, False

@@ -82,7 +82,8 @@ def _what(listed: Listed) -> str:
     sweep = listed.sweep
     if sweep is None:
         return ""
-    words = f"{', '.join(listed.suites)}: {', '.join(listed.compilers)}" if listed.planned else "no jobs"
+    words = f"{listed.tag}: " * bool(listed.tag)
+    words += f"{', '.join(listed.suites)}: {', '.join(listed.compilers)}" if listed.planned else "no jobs"
     if not sweep.origin:
         return words
     origin = sweep.origin if sweep.imported else f"of {'/'.join(Path(sweep.origin).parts[-2:])}"

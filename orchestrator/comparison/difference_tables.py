@@ -11,11 +11,13 @@ from orchestrator.comparison.compare import BETTER, CHANGED, NOISE, WORSE, Compa
 from orchestrator.comparison.configuration_changes import KeyChange, Values
 from orchestrator.comparison.differences import MISSING, NEW, Difference, Labels, differences, means, tally
 from orchestrator.comparison.matching import Keys
+from orchestrator.comparison.phase_changes import phase_changes
 from orchestrator.results.configuration import ABSENT, literal
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.tables import Table
 
 CHANGE = ("metric", "before", "after", "ratio", "ratio_low", "ratio_high", "p", "change", "disturbed", "reason")
+PHASES = ("cache", "compile_phase", "before", "after", "compile_phase_change_s", "share_percent", "rows_compared")
 WORDS = {"rows_worse": WORSE, "rows_better": BETTER, "rows_changed": CHANGED, "rows_within_noise": NOISE}
 
 
@@ -35,6 +37,7 @@ def tables(comparison: Comparison, changes: Sequence[KeyChange], everything: boo
                 for mean in means(comparison)
             ),
         ),
+        "compile_phases": Table.of(PHASES, (one.row() for one in phase_changes(comparison.matched))),
         "attribution": attribution(comparison.attributions),
         "shared": common(comparison.matched),
     }

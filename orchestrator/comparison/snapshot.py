@@ -16,8 +16,10 @@ from orchestrator.columns import Column
 from orchestrator.comparison.changes import Figure
 from orchestrator.comparison.thresholds import METRICS
 from orchestrator.records import PASS, RAN_EAGER, REFERENCE_MEASURE
+from orchestrator.results import compile_phases
 from orchestrator.results.configuration import JobConfigs, flatten, settings
 from orchestrator.results.declared import compared
+from orchestrator.results.listing import tag
 from orchestrator.results.load import JobOutcome, SweepResults, fact, figure, is_figure, uncollected, worst
 from orchestrator.results.load import load as load_folder
 from orchestrator.results.memory import memory_of
@@ -47,7 +49,8 @@ class Row:
     configuration, complete; kind: what the measure is ("performance", "accuracy"); figures: metric -> its rounds, and
     counts: metric -> the median over the rounds, both only where no round failed; disturbed: evidence, "" if quiet;
     jobs: the ids of its rounds; measured: what was timed, where it is not what the row says; columns: what those
-    figures and counts are that the measure declares, and no built-in table has.
+    figures and counts are that the measure declares, and no built-in table has; phases: state of the compile cache ->
+    phase -> seconds of the first call, mean of its rounds, only where no round failed.
     """
 
     names: Mapping[str, Any]
@@ -61,6 +64,7 @@ class Row:
     jobs: tuple[str, ...]
     measured: str = ""
     columns: Mapping[str, Column] = field(default_factory=dict)
+    phases: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def column(self, metric: str) -> Column:
         """Return what a figure of the row is."""
@@ -76,7 +80,7 @@ class Row:
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
     """name: how a person finds it again; environment: flat, "packages.torch" -> "2.13.0"; created: seconds since the
-    epoch; settings: key -> the values that the sweep has for it; jobs: status -> how many jobs have it."""
+    epoch; settings: key -> the values that the sweep has for it; jobs: status -> how many jobs have it; tag: label."""
 
     name: str
     created: float
@@ -87,6 +91,7 @@ class Snapshot:
     origin: str | None = None
     effect_threshold: float | None = None
     jobs: Mapping[str, int] = field(default_factory=dict)
+    tag: str = ""
 
     @property
     def imported(self) -> bool:
@@ -122,6 +127,7 @@ def of_results(results: SweepResults, name: str | None = None) -> Snapshot:
         origin=sweep.origin,
         effect_threshold=figure(point, "effect_threshold"),
         jobs=dict(counts),
+        tag=tag(sweep),
     )
 
 
@@ -176,6 +182,7 @@ def _rows(results: SweepResults) -> list[Row]:
                 jobs=tuple(outcome.job.id for outcome in rounds),
                 measured=measured(rounds),
                 columns=declared_columns(rounds),
+                phases=phases(rounds),
             )
         )
     return rows
@@ -236,6 +243,12 @@ def counts(rounds: Sequence[JobOutcome]) -> dict[str, int]:
             if column.kind == "count" and column.name not in (counters or ()):
                 seen[column.name].append(value)
     return {name: round(statistics.median(values)) for name, values in seen.items()}
+
+
+def phases(rounds: Sequence[JobOutcome]) -> dict[str, dict[str, float]]:
+    """Return cache -> phase -> seconds; nothing when a round failed by itself."""
+    found = compile_phases.means(rounds) if _sound(rounds) else {}
+    return {cache: mean for cache, (_, mean) in found.items()}
 
 
 def declared_columns(rounds: Sequence[JobOutcome]) -> dict[str, Column]:

@@ -33,6 +33,8 @@ OPTION_COSTS: Mapping[str, float] = {"cpp_wrapper": 1.4, "freezing": 1.2}
 DYNAMIC_COST = 1.9
 COMPILED_AUTOGRAD_COST = 1.3
 
+ALL, BATCH, UNBACKED = "all", "batch", "unbacked"
+"""Words of `dynamic`, besides true and false."""
 CUDA_GRAPHS = "CUDA graphs need device=cuda; on the CPU torch runs this silently as something else"
 
 
@@ -43,6 +45,10 @@ class TorchCompile:
     `options` are what the back-end takes: for inductor keys of `torch._inductor.config` ("triton.cudagraphs",
     "freezing", ...; maps may be nested instead). Given with `mode`, they are laid over the mode's own options
     (torch.compile takes only one of the two).
+    dynamic: what torch.compile takes (true, or "all": every size is a symbol; false: none; null: what has changed), or
+    "batch": the batch dimension alone, marked (`torch._dynamo.mark_dynamic`: a model that needs a certain size fails),
+    or "unbacked": the same as a size of which the code knows nothing, not even that it is not 1 (`mark_unbacked`). It
+    is the first dimension of an input that is as large as the batch, as in PyTorch's benchmarks/dynamo.
     dynamo: keys of `torch._dynamo.config`, set in the job's process.
     compiled_autograd: compile the backward pass as autograd runs it, hooks and accumulation included, instead of the
     one that was partitioned from the forward graph. Training only.
@@ -53,7 +59,7 @@ class TorchCompile:
 
     backend: str = "inductor"
     mode: str | None = None
-    dynamic: bool | None = None
+    dynamic: bool | str | None = None
     fullgraph: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     dynamo: Mapping[str, Any] = field(default_factory=dict)
@@ -64,6 +70,8 @@ class TorchCompile:
         for module in self.modules:
             if module not in dynamo_backends.MODULES:
                 raise ValueError(f"module '{module}' is not imported: {did_you_mean(module, dynamo_backends.MODULES)}")
+        if not (self.dynamic is None or isinstance(self.dynamic, bool) or self.dynamic in (ALL, BATCH, UNBACKED)):
+            raise ValueError(f"dynamic={self.dynamic}: write true, false, null, {ALL}, {BATCH} or {UNBACKED}")
         if "compiled_autograd" in self.dynamo:
             raise ValueError("dynamo.compiled_autograd alone changes nothing: set compiled_autograd=true")
 
@@ -112,6 +120,8 @@ class TorchCompile:
             raise Unsupported("freezing turns parameters into constants: inference only")
         if self.compiled_autograd and not trains(workload.mode):
             raise Unsupported("compiled autograd compiles the backward pass: training only, as mode=training")
+        if self.dynamic == BATCH and workload.batch_size == 1:
+            raise Unsupported("dynamo makes a size of 1 a constant, never a symbol: dynamic=batch needs batch_size=2")
         if self.dynamo:
             from torch._dynamo import config
 
@@ -125,21 +135,33 @@ class TorchCompile:
         self._configure_dynamo()
         settings: dict[str, Any] = {
             "backend": dynamo_backends.resolved(self.backend),
-            "dynamic": self.dynamic,
+            "dynamic": self._dynamic,
             "fullgraph": self.fullgraph,
             **self._mode_or_options(),
         }
-        compiled: Forward = torch.compile(program.model, **settings)
+        compiled = self._marked(torch.compile(program.model, **settings), program.inputs, workload.batch_size)
         return _with_backward(compiled, settings) if self.compiled_autograd else compiled
 
     def capture(self, program: Program, backend: Callable[..., Any]) -> Forward:
         import torch
 
         self._configure_dynamo()
-        captured: Forward = torch.compile(
-            program.model, backend=backend, dynamic=self.dynamic, fullgraph=self.fullgraph
-        )
-        return captured
+        captured = torch.compile(program.model, backend=backend, dynamic=self._dynamic, fullgraph=self.fullgraph)
+        return self._marked(captured, program.inputs, next(iter(program.inputs.values())).shape[0])
+
+    @property
+    def _dynamic(self) -> bool | None:
+        """Return what torch.compile is given."""
+        return True if self.dynamic == ALL else None if isinstance(self.dynamic, str) else self.dynamic
+
+    def _marked(self, compiled: Forward, inputs: Mapping[str, Any], batch_size: int) -> Forward:
+        """Return `compiled` so that the batch dimension of each call's inputs is marked, where that is asked for."""
+        if self.dynamic not in (BATCH, UNBACKED):
+            return compiled
+        marking = MarkingBatch(compiled, batch_size, unbacked=self.dynamic == UNBACKED)
+        if not any(map(marking.mark, inputs.values())):
+            raise Unsupported(f"dynamic={self.dynamic}: no input has a dimension of the batch size, {batch_size}")
+        return marking
 
     def inductor_options(self) -> dict[str, Any]:
         from torch._inductor import config, list_mode_options
@@ -189,6 +211,34 @@ class TorchCompile:
             check_cpp_compiler("inductor")
         if on_cuda and self._asks("cpp_wrapper"):
             check_cuda_toolkit("inductor's C++ wrapper")
+
+
+class MarkingBatch:
+    """A callable that marks the batch dimension of its inputs: those of every call, for some are made anew.
+
+    Of a tensor that is marked already, one attribute is looked at: that is in the time of a call.
+    """
+
+    def __init__(self, compiled: Forward, batch_size: int, *, unbacked: bool) -> None:
+        from torch._dynamo.decorators import mark_dynamic, mark_unbacked
+
+        self._compiled, self._batch_size = compiled, batch_size
+        self._mark: Callable[[Any, int], None] = mark_unbacked if unbacked else mark_dynamic
+        self._marks = "_dynamo_unbacked_indices" if unbacked else "_dynamo_dynamic_indices"
+
+    def __call__(self, **inputs: Any) -> Any:
+        for tensor in inputs.values():
+            self.mark(tensor)
+        return self._compiled(**inputs)
+
+    def mark(self, tensor: Any) -> bool:
+        """Mark a tensor's first dimension that is as large as the batch; return whether it has one."""
+        if not hasattr(tensor, self._marks):
+            shape = tuple(getattr(tensor, "shape", ()))
+            if self._batch_size not in shape:
+                return False
+            self._mark(tensor, shape.index(self._batch_size))
+        return True
 
 
 def check_cpp_compiler(who: str) -> None:

@@ -33,7 +33,7 @@ from orchestrator.measures.timed import (
 )
 from orchestrator.measures.timed_series import keep_first_call, make_series
 from orchestrator.plugins import Forward, Outcome, Preparing, Program, Recording, facts_of, wants_cuda_graphs
-from orchestrator.probes import counters
+from orchestrator.probes import compile_phases, counters
 from orchestrator.probes.clock import make_ready, no_garbage_collection, overhead, stopwatch, synchroniser
 from orchestrator.probes.energy import EnergyProbe
 from orchestrator.probes.noise import NoiseProbe, wait_for_quiet
@@ -145,12 +145,14 @@ class Performance:
             find_instruction_sets()
         context.seed()
         forwards: list[Forward] = []
-        with context.phase("compile", children=not context.is_eager):
+        with context.phase("compile", children=not context.is_eager), compile_phases.recorded() as events:
             seconds = timed(lambda: forwards.append(context.compiler.compile(program, context.workload)))
             step = context.mode.step(program, forwards[0], context.workload)
             first = Last(step)
             seconds += timed(first)
             context.add("first_call", "s", "lower", [seconds])
+        if phases := compile_phases.folded(events, seconds):
+            context.facts["compile_phases"] = phases
         if facts_of(forwards[0]):
             context.facts["compiled"] = dict(facts_of(forwards[0]))
             for text in facts_of(forwards[0]).get("notes", ()):

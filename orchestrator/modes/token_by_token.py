@@ -7,6 +7,7 @@ asked for, and that is checked.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -198,11 +199,13 @@ class TokenClock:
     def samples(self) -> Sequence[Samples]:
         """Return time to first token and, where there are several, inter-token latency, of each generation.
 
-        Inter-token latency is (last - first) / (tokens - 1). Source: transformers, benchmark_v2.
+        Inter-token latency is (last - first) / (tokens - 1). Source: transformers, benchmark_v2. Its tail is in the
+        times from each token to the next, of all generations one after the other (`inter_token_interval`).
         """
         first = [times[1] - times[0] for times in self.generations]
         between = [(times[-1] - times[1]) / (len(times) - 2) for times in self.generations if len(times) > 2]
-        values = {"time_to_first_token": first, "inter_token_latency": between}
+        steps = [after - before for times in self.generations for before, after in itertools.pairwise(times[1:])]
+        values = {"time_to_first_token": first, "inter_token_latency": between, "inter_token_interval": steps}
         return [Samples(metric=m, unit="s", better="lower", values=tuple(v)) for m, v in values.items() if v]
 
 

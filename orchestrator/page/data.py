@@ -101,6 +101,12 @@ def document(sweeps: Sequence[tuple[SweepResults, Tables]], place: Path, *, runn
         "records": records.values,
         "self_test": [dict(row) for _, tables in sweeps for row in tables.self_test.rows],
         "findings": findings,
+        "compile_phases": [
+            {"sweep": i, **row}
+            for i, (_, tables) in enumerate(sweeps)
+            for row in (tables.phases["compile_phase_sums"].rows if tables.phases else ())
+            if row["compile_phase_s"]
+        ],
         "side_by_side": side_by_side([results for results, _ in sweeps], [part.row_of for part in parts]),
     }
 

@@ -75,6 +75,7 @@ def of_sweep(series: Sequence[str]) -> list[Chart]:
         costs.tradeoff(series),
         speedups.heat_map(series),
         costs.compilation(series),
+        costs.compile_phases(),
         panels.latency(series),
         panels.phases(series),
     ]

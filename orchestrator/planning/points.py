@@ -22,6 +22,7 @@ from orchestrator.words import seconds_of
 DEVICES = ("auto", "cpu", "cuda")
 GATES = ("accuracy",)
 MOST_ROUNDS = 1000
+LONGEST_TAG = 60
 
 GROUPS: Mapping[str, type] = {
     "suite": schema.SuiteConf,
@@ -91,6 +92,9 @@ class PointReader:
         if conf["effect_threshold"] < 0:
             raise UsageError(f"effect_threshold={conf['effect_threshold']}: it must be at least 0")
         check_rounds(conf["rounds_min"], conf["budget"])
+        tag = conf.get("tag")
+        if tag is not None and not (tag.isprintable() and 0 < len(tag) <= LONGEST_TAG):
+            raise UsageError(f"tag={tag!r:.80}: write 1 to {LONGEST_TAG} printable characters")
         mode, mode_plugin = self._plugin(conf, "mode")
         return Point(
             suite=self._suite(conf["suite"]),

@@ -120,6 +120,7 @@ class Config:
     zip: list[Any] = field(default_factory=list)  # axes paired instead of multiplied: [dtype, batch_size], or several
     grids: list[Any] = field(default_factory=list)  # several sweeps in one: maps of axis -> "a,b"
     effect_threshold: float = 0.01  # relative; smaller effects are called "within noise" however narrow the interval
+    tag: str | None = None  # a label of the sweep, for people: in no job's id
     gate: str | None = None  # accuracy: what is wrong is not timed
     shard: str | None = None  # "2/5": plan and run only the second fifth, by cost
     dry_run: bool = False  # show the plan, run nothing, write nothing

@@ -20,7 +20,16 @@ from orchestrator.results.metrics import COLUMNS, MIB, MS, US, is_number
 from orchestrator.results.naming import IDENTITY
 
 ABOUT = ("status", "reason", "job", "log", "command")
-BUILT_IN = ("jobs", "performance", "accuracy", "summary", "overview", "self_test")
+BUILT_IN = (
+    "jobs",
+    "performance",
+    "accuracy",
+    "summary",
+    "overview",
+    "self_test",
+    "compile_phases",
+    "compile_phase_sums",
+)
 FACTORS: Mapping[str, float] = {"_ms": MS, "_us": US, "_mib": MIB}
 """End of a column's name -> what a value in the unit of records is multiplied by."""
 

@@ -20,6 +20,7 @@ from orchestrator.records import SCHEMA_VERSION
 from orchestrator.results.accuracy import JUDGEMENT
 from orchestrator.results.metrics import COLUMNS, MISSING
 from orchestrator.results.naming import IDENTITY
+from orchestrator.results.percentiles import PERCENTILES
 from orchestrator.results.performance import COUNTERS, DEVICE
 from orchestrator.results.tables import Table, Tables
 from orchestrator.store import SweepFolder
@@ -54,7 +55,8 @@ NOT_FOR_READING = frozenset(
 
 IN_OTHER_TABLES = {  # the Markdown summary says what performance.md and accuracy.md detail
     "summary": frozenset(
-        {*COUNTERS, *DEVICE, *JUDGEMENT, "own_memory_mib", "compile_peak_memory_mib", "children_peak_memory_mib"}
+        {*COUNTERS, *DEVICE, *PERCENTILES, *JUDGEMENT}
+        | {"own_memory_mib", "compile_peak_memory_mib", "children_peak_memory_mib"}
     )
     - {"graph_breaks", "max_abs_error", "launch_bound", "weaker"}
 }

@@ -18,7 +18,7 @@ from orchestrator.store import JobGraph, Sweep, SweepFolder, own_jobs
 
 RUNNING, FINISHED, INCOMPLETE, DAMAGED = "running", "finished", "incomplete", "damaged"
 COLUMNS = (
-    *("sweep", "state", "jobs_planned", "jobs_passed", "jobs_failed", "jobs_not_run", "created_s", "suites"),
+    *("sweep", "tag", "state", "jobs_planned", "jobs_passed", "jobs_failed", "jobs_not_run", "created_s", "suites"),
     *("compilers", "origin", "holder", "reason", "command", "folder"),
 )
 
@@ -42,6 +42,11 @@ class Listed:
     @property
     def name(self) -> str:
         return self.folder.name
+
+    @property
+    def tag(self) -> str:
+        """Return the sweep's label, "" where it has none."""
+        return "" if self.sweep is None else tag(self.sweep)
 
     @property
     def planned(self) -> int:
@@ -70,6 +75,7 @@ class Listed:
         if self.sweep is None:
             return row
         return row | {
+            "tag": self.tag or None,
             "jobs_planned": self.planned,
             "jobs_passed": self.passed,
             "jobs_failed": self.failed,
@@ -81,6 +87,12 @@ class Listed:
             "holder": self.holder,
             "command": command(self.sweep),
         }
+
+
+def tag(sweep: Sweep) -> str:
+    """Return the label that a sweep was given (`tag=`), "" where it was given none."""
+    found = sweep.points[0].get("tag") if sweep.points else None
+    return one_line(found) if isinstance(found, str) else ""
 
 
 def command(sweep: Sweep) -> str:

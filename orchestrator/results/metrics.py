@@ -17,6 +17,8 @@ MS = 1e3
 US = 1e6
 MIB = 2.0**-20
 
+PERCENTS = (50, 90, 95, 99)
+
 SLOW_SPEEDUP = 0.95
 LONG_COMPILE_S = 120.0
 LOW_COMPRESSION = 0.90
@@ -134,6 +136,7 @@ _COLUMNS = (
     count("warnings", "warnings"),
     # sweeps and jobs as such, and their history
     text("sweep", "date and time of the sweep, or the path of what cannot be read"),
+    text("tag", "the label that the sweep was given (tag=)"),
     text("folder", "the sweep folder"),
     text("state", "running (its lock is held), finished, incomplete (jobs have no result) or damaged"),
     text("holder", "the process that runs the sweep"),
@@ -195,6 +198,9 @@ _COLUMNS = (
     count("outliers", "latency samples over 1.5 IQR outside the quartiles; counted, not removed", "lower"),
     count("samples", "latency samples, all rounds"),
     duration("clock_overhead_ms", "what the clock finds for a step that does nothing: it is in every latency"),
+    *(duration(f"latency_p{p}_ms", f"{p} % of the samples of all rounds are below; none of too few") for p in PERCENTS),
+    *(duration(f"inter_token_p{p}_ms", f"the same of the times from a token to the next, {p} %") for p in PERCENTS),
+    count("inter_token_count", "times from a token to the next in the steady generations, all rounds"),
     # generation: definitions and sources in docs/modes.md
     duration("time_to_first_token_ms", "start of a generation to its first token; median over rounds of their medians"),
     duration("inter_token_latency_ms", "(last token - first token) / (tokens - 1) of a generation; median, the same"),
@@ -262,6 +268,22 @@ _COLUMNS = (
     duration("later_compile_s", "time in them, by dynamo's own records; not in the compile latency"),
     count("break_even_iterations", "cold compile latency / (eager - compiled paired latency), where faster", "lower"),
     duration("break_even_s", "break_even_iterations * paired_eager_latency_ms: after so much running it pays"),
+    # phases of the first call, disjoint: records.COMPILE_PHASES
+    duration("dynamo_s", "dynamo: it reads the Python code, and makes graphs and guards"),
+    duration("backend_s", "the back-end, outside of the phases that follow"),
+    duration("aot_autograd_s", "AOTAutograd: traces the graph, makes the backward one, parts the two"),
+    duration("joint_graph_s", "inductor's passes before AOTAutograd, and over the joint graph"),
+    duration("post_grad_s", "inductor's passes over the graph of one direction"),
+    duration("lowering_s", "inductor: from operators to its own loops"),
+    duration("scheduling_s", "inductor's scheduler: dependencies, and which loops become one kernel"),
+    duration("code_generation_s", "writing the source of kernels and wrapper"),
+    duration("autotuning_s", "compiling and timing choices, of which the fastest is taken"),
+    duration("kernel_compilation_s", "waiting for the C++ compiler or Triton, and loading what they made"),
+    duration("compile_cache_s", "keys of the compile cache, and loading from it"),
+    duration("first_run_s", "the rest of the first call: it runs what was compiled, and what torch has no event for"),
+    text("compile_phase", "part of the first call; docs/measuring.md"),
+    duration("compile_phase_s", "time in it: sum over the workloads of the means over rounds"),
+    number("compile_phase_change_s", "after - before, sum over the rows that both sweeps have", "s", "lower"),
     # memory
     _memory("eager_peak_memory_mib", "steady-state peak of the baseline's process, median over rounds"),
     _memory(

@@ -10,6 +10,7 @@ from orchestrator.records import INFRASTRUCTURE, LAUNCH_BOUND, MARKED, MEASURED,
 from orchestrator.results import metrics
 from orchestrator.results.load import GIVEN, LARGEST, JobOutcome, fact, figure, is_figure, items, once, worst
 from orchestrator.results.memory import grown_note, hidden_note, memory_row
+from orchestrator.results.percentiles import percentiles
 from orchestrator.statistics import (
     FASTER,
     IN_PROCESS,
@@ -187,6 +188,7 @@ def performance_row(
     }
     row |= _times(passed, eager, threshold, others) | memory_row(passed, baselines) | _compilation(passed)
     row |= _generation(passed, row["latency_ms"]) | _device(passed, row["latency_ms"])
+    row |= percentiles(_pooled(passed, "latency"), _pooled(passed, "inter_token_interval"))
     row["back_to_back_speedup"] = _queued_speedup(passed, eager)
     row |= _utilisation([*passed, *eager], row["latency_ms"])
     marked = any(MARKED & measured_of(outcome).keys() for outcome in rounds)
@@ -386,6 +388,11 @@ def clock_overhead_of(outcome: JobOutcome) -> float | None:
 def _over_rounds_ms(rounds: Sequence[JobOutcome], metric: str) -> float | None:
     """Return the median over rounds of the medians of a time."""
     return _median([statistics.median(v) for outcome in rounds if (v := seconds(outcome, metric))], metrics.MS)
+
+
+def _pooled(rounds: Sequence[JobOutcome], metric: str) -> list[float]:
+    """Return the samples of a time in all rounds, in seconds."""
+    return [value for outcome in rounds for value in seconds(outcome, metric)]
 
 
 def _present(read: Callable[[JobOutcome], float | None], outcomes: Sequence[JobOutcome]) -> list[float]:

@@ -6,6 +6,7 @@ accuracy     one row per workload and compiler
 summary      the two side by side
 overview     geometric means and pass rates, one row per suite, mode, dtype, device and compiler
 answer       what it comes to: whom to take, over all workloads of such a section, and on each
+compile_phases, compile_phase_sums: where the time of the first calls went, in files and on the page
 self_test    one row per known figure, where the suite self_test or gpu_acceptance was run
 and those of other measures, where they were run: `orchestrator.results.findings`
 
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.columns import Column
 from orchestrator.deciding import others_of
 from orchestrator.records import NOT_RUN, STATUSES, SUCCESSES, JobSpec
-from orchestrator.results import answer
+from orchestrator.results import answer, compile_phases
 from orchestrator.results.acceptance import gpu as gpu_acceptance
 from orchestrator.results.acceptance import self_test
 from orchestrator.results.accuracy import JUDGEMENT, accuracy_row
@@ -37,6 +38,7 @@ from orchestrator.results.memory import memory_of
 from orchestrator.results.metrics import COLUMNS, MS, is_missing
 from orchestrator.results.naming import IDENTITY, Key, Naming, measure_kind, row_order
 from orchestrator.results.overview import OVERVIEW, overview_rows
+from orchestrator.results.percentiles import PERCENTILES
 from orchestrator.results.performance import (
     COUNTERS,
     DEVICE,
@@ -76,6 +78,7 @@ SPEED = (
     ),
     *("paired_eager_latency_ms", "paired_latency_ms"),
     *("eager_latency_ms", "latency_ms", "latency_spread_percent", "outliers", "samples", "clock_overhead_ms"),
+    *PERCENTILES,
     *GENERATION,
     *DEVICE,
     *("compile_latency_cold_s", "compile_latency_cold_count", "compile_latency_warm_s", "compile_latency_warm_count"),
@@ -193,6 +196,7 @@ class Tables:
     answer: Table
     self_test: Table  # no rows, and not among `named`, where no suite of known figures was run
     findings: Mapping[str, Table] = field(default_factory=dict)  # of measures that were run, by the table's name
+    phases: Mapping[str, Table] = field(default_factory=dict)  # of compiling, where torch told any
     refused: tuple[str, ...] = ()  # what of other measures cannot be shown, and why
     environments: tuple[str, ...] = ()  # sentences, where results come from several environments
 
@@ -200,7 +204,7 @@ class Tables:
         names = ["summary", "overview", "answer", "performance", "accuracy", "jobs"] + ["self_test"] * bool(
             self.self_test.rows
         )
-        return {name: getattr(self, name) for name in names} | dict(self.findings)
+        return {name: getattr(self, name) for name in names} | dict(self.phases) | dict(self.findings)
 
 
 def build(results: SweepResults) -> Tables:
@@ -210,6 +214,7 @@ def build(results: SweepResults) -> Tables:
     accuracy = builder.families("accuracy", lambda outcomes: accuracy_row(outcomes))
     summary = builder.summary(performance, accuracy)
     rows = [row for _, row in performance]
+    phases = builder.compile_phases()
     found = findings(results.outcomes, builder.about)
     checked = self_test.checks(results.outcomes, rows) + gpu_acceptance.checks(results.outcomes, rows)
     made = Tables(
@@ -221,6 +226,12 @@ def build(results: SweepResults) -> Tables:
         answer=Table.of(answer.TABLE, ()),
         self_test=Table.of(self_test.COLUMNS, (check.row() for check in checked)),
         findings={name: Table.of(columns, rows) for name, (columns, rows) in found.tables.items()},
+        phases={
+            "compile_phases": Table.of(compile_phases.COLUMNS, phases),
+            "compile_phase_sums": Table.of(compile_phases.SUMS, compile_phases.sums(phases)),
+        }
+        if phases
+        else {},
         refused=found.reasons(),
         environments=tuple(mixed(results.outcomes)),
     )
@@ -271,6 +282,13 @@ class _Builder:
 
     def performance(self, rounds: Sequence[JobOutcome]) -> Row:
         return performance_row(rounds, self.baselines, self.threshold, self.others.get(rounds[0].job.id))
+
+    def compile_phases(self) -> list[Row]:
+        families = self.groups("performance")
+        found = [
+            row for one in families for row in compile_phases.rows(self.naming.identity(one[0].job), _by_round(one))
+        ]
+        return sorted(found, key=lambda row: (row_order(row), row["cache"]))
 
     def summary(self, performance: list[tuple[JobOutcome, Row]], accuracy: list[tuple[JobOutcome, Row]]) -> list[Row]:
         """Join on what decides correctness: accuracy may run at another batch size or with other threads.

@@ -23,10 +23,11 @@ from orchestrator.comparison.differences import (
     tally,
 )
 from orchestrator.comparison.matching import Keys, is_complete
+from orchestrator.comparison.phase_changes import PhaseChange, phase_changes
 from orchestrator.comparison.thresholds import STATUS
 from orchestrator.records import SUCCESSES
 from orchestrator.results.configuration import ABSENT
-from orchestrator.results.metrics import COLUMNS, MIB, is_number, named
+from orchestrator.results.metrics import COLUMNS, MIB, is_number, named, significant
 from orchestrator.results.metrics import MISSING as NO_FIGURE
 from orchestrator.views.document import CommandLines, Document, Heading, Listing, Paragraph, Piece, Side
 from orchestrator.views.grid import Cell, Grid, Spanning
@@ -60,6 +61,7 @@ def document(
     same = f"{plural(len(known - comparison.environment.keys()), 'key')} the same" * bool(known)
     pieces += [Heading("Environment", same), Listing(_environment(comparison))]
     pieces += _results(comparison, everything or facts is not None)
+    pieces += _compile_phases(comparison, everything)
     told = _attributions(comparison)
     pieces += [Heading("Which key goes with it"), *told] if told else []
     if facts is not None:
@@ -92,6 +94,28 @@ def _results(comparison: Comparison, everything: bool) -> list[Piece]:
         *(Listing(_lonely(found, what), f"{what} in B", STYLES.get(what, "bold"), "    ") for what in (MISSING, NEW)),
         Listing(_notes(comparison, both), style="dim"),
     ]
+
+
+def _compile_phases(comparison: Comparison, everything: bool) -> list[Piece]:
+    """Say which phases a change of compile latency is made of, of the states of the cache in which one is called."""
+    changed = {change.metric for pair in comparison.matched for change in pair.metrics if change.word != NOISE}
+    found = [
+        one for one in phase_changes(comparison.matched) if everything or f"compile_latency_{one.cache}_s" in changed
+    ]
+    rows: list[Sequence[Cell] | Spanning] = []
+    for (cache, count), block in groupby(found, key=lambda one: (one.cache, one.rows)):
+        phases = list(block)
+        rows += [Spanning(f"  {cache}, {plural(count, 'row')}"), *map(_phase_cells, phases)]
+        ends = (sum(one.before for one in phases), sum(one.after for one in phases))
+        rows.append([Cell("    first call"), *(Cell(f"{significant(end)} s") for end in ends), Cell(), Cell()])
+    grid = Grid(("", "A", "B", "B - A", "share"), rows, group="row", figures=(1, 2, 3, 4), above=True)
+    return [Heading("Where compile time changed"), grid] if rows else []
+
+
+def _phase_cells(one: PhaseChange) -> list[Cell]:
+    share = "" if one.share_percent is None else f"{one.share_percent:.0f} %"
+    figures = (f"{significant(one.before)} s", f"{significant(one.after)} s", f"{one.change:+.3g} s", share)
+    return [Cell(f"    {one.phase.replace('_', ' ')}"), *map(Cell, figures)]
 
 
 def _table(found: Sequence[Difference], last: Sequence[Sequence[Cell] | Spanning]) -> Grid:

@@ -148,6 +148,7 @@ def _cells(point: SeriesPoint, column: Column) -> tuple[str, str, str, str]:
     change = point.change
     words = [_percent(column, change)] if change is not None else []
     words += [str(point.word)] if point.moved else []
+    words += [cut(point.sweep.tag, NAME)] if point.sweep.tag else []
     style = {"better": "green", "worse": "red", "changed": "yellow"}.get(point.word or "", "dim")
     return cut(point.sweep.name, NAME) + _origin(point), value + "*" * bool(point.row.disturbed), " ".join(words), style
 
@@ -230,7 +231,7 @@ def _short(value: Any, width: int) -> str:
 
 def tables(series: Sequence[Series], found: Read, metric: str, form: str) -> dict[str, Table]:
     """Return a row for each point, and what could not be read (in CSV only where there is such)."""
-    which = ("machine", "series", "sweep", "created_s", "origin", "metric")
+    which = ("machine", "series", "sweep", "tag", "created_s", "origin", "metric")
     seen = ("status", "value", "value_low", "value_high", "rounds", "before", "ratio", "ratio_low", "ratio_high", "p")
     columns: tuple[str, ...] = (*which, *IDENTITY, *seen, "change", "causes", "disturbed", "reason")
     lost = ({"sweep": sweep, "reason": reason} for sweep, reason in found.unreadable)
@@ -248,6 +249,7 @@ def _row(series: Series, point: SeriesPoint, metric: str) -> dict[str, Any]:
         "machine": title(series.machine),
         "series": series.label,
         "sweep": point.sweep.name,
+        "tag": point.sweep.tag,
         "created_s": point.sweep.created,
         "origin": point.sweep.origin,
         "metric": metric,

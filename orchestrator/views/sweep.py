@@ -81,6 +81,7 @@ def document(results: SweepResults, listed: Listed) -> Document:
     words = [f"{status} {count:,}" for status, count in listed.statuses.most_common()]
     pieces: list[Piece] = [
         Paragraph(f"{listed.name}: {listed.state}", "bold", strong=True, wrap=False),
+        *([Item("tag", listed.tag)] if listed.tag else []),
         Item("command", listed.row()["command"], command=True),
         Item("folder", f"{shown(results.folder)}  ({disk(results.folder) / 2**20:.1f} MiB)", wrap=False),
         Item("planned", f"{when}, {age(time.time() - sweep.created)} ago; its jobs took {duration(total)}"),

@@ -61,7 +61,7 @@ def plan(graph: JobGraph, folder: str, dry_run: bool, cautions: Sequence[str] = 
     return Document("Plan", [*pieces, Item("folder", folder, wrap=False)])
 
 
-def final(tables: Tables, folder: str, imported: bool = False) -> Document:
+def final(tables: Tables, folder: str, imported: bool = False, tag: str = "") -> Document:
     """Return the answer, the table by section, its notes, and the failures with their logs."""
     summary, overview = tables.summary.rows, tables.overview.rows
     several_seeds = len({row["seed"] for row in summary}) > 1
@@ -77,7 +77,8 @@ def final(tables: Tables, folder: str, imported: bool = False) -> Document:
     pieces.append(Paragraph("", above=True))
     notes = (*_notes(summary, overview), *_rounds(summary, tables.jobs.rows), *tables.environments)
     pieces += [Paragraph(note) for note in notes]
-    return Document("Summary", [*pieces, *_failures(summary, tables.jobs.rows), *self_test(tables.self_test.rows)])
+    pieces += [*_failures(summary, tables.jobs.rows), *self_test(tables.self_test.rows)]
+    return Document("Summary", [*pieces, *([Item("tag", tag)] if tag else [])])
 
 
 def whereabouts(folder: str, written: Sequence[str], next_command: str) -> Document:

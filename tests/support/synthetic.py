@@ -121,10 +121,11 @@ def performance_result(
     measured: Mapping[str, str] | None = None,
     later: tuple[int, float] | None = None,
     work: Any = None,
+    compile_phases: Any = None,
 ) -> JobResult:
     """Return a passing result. `latency` in seconds: all samples, or the value of 20 equal ones.
 
-    later: compilations after the first call, and their seconds. work: the fact of this name.
+    later: compilations after the first call, and their seconds. work, compile_phases: the facts of these names.
     """
     values = [latency] * 20 if isinstance(latency, float) else list(latency)
     samples = [Samples(metric="latency", unit="s", better="lower", values=tuple(values))]
@@ -152,6 +153,8 @@ def performance_result(
         facts["measured"] = dict(measured)
     if work is not None:
         facts["work"] = work
+    if compile_phases is not None:
+        facts["compile_phases"] = compile_phases
     if later:
         facts["later_compilations"] = {"count": later[0], "seconds": later[1]}
     return JobResult(job_id=spec.id, status=PASS, samples=tuple(samples), facts=facts, started=1000.0, ended=1012.0)

@@ -5,6 +5,7 @@ const SVG_LIMIT = 3000;
 const NARROW = 560;
 const LEGEND_WIDTH = 190;
 const LINES = 80;
+const OWN_GROUPS = { overview: overviewGroups, compile_phases: compilePhaseGroups }; // kinds of data that are not of rows
 const drawn = new Set();
 
 /** Return Vega's configuration in the page's own colours. */
@@ -98,7 +99,7 @@ class ChartCard {
 
   /** Return the workloads that have what the chart needs, each with its rows, in order. */
   groups() {
-    if (this.chart.data === "overview") return overviewGroups(this.choice);
+    if (OWN_GROUPS[this.chart.data]) return OWN_GROUPS[this.chart.data](this.choice);
     const { needs, compiled } = this.chart;
     const has = (row) => !(compiled && isEager(row)) && hasAll(row, needs);
     const groups = workloads().map(({ name, rows: own }) => ({ name, rows: own.filter(has) })).filter(({ rows: own }) => own.length);
@@ -117,7 +118,7 @@ class ChartCard {
 
   datasets(groups) {
     const kind = this.chart.data;
-    if (kind === "overview") return { rows: groups[0].records };
+    if (OWN_GROUPS[kind]) return { rows: groups[0].records };
     if (kind === "means") return { means: groups[0].means, rows: groups[0].drawn.map((row) => ({ ...this.record(row, workloadOf(row)), time: 1 / rows.get(row, "speedup"), memory: 1 / rows.get(row, "compression_ratio") })) };
     if (kind === "samples") return sampleSets(groups[0].rows);
     if (kind === "phases") return { rows: groups[0].rows.flatMap(phaseRecords) };
@@ -219,7 +220,7 @@ function drawWhenIdle() {
 }
 
 function chartSection() {
-  const drawable = ({ needs, compiled, least }) => COMPARED_SERIES >= least && ALL.some((row) => !(compiled && isEager(row)) && hasAll(row, needs));
+  const drawable = ({ needs, compiled, least, data }) => COMPARED_SERIES >= least && (data !== "compile_phases" || DATA.compile_phases.length) && ALL.some((row) => !(compiled && isEager(row)) && hasAll(row, needs));
   const cards = CHARTS.sweep.filter(drawable).map((chart) => new ChartCard(chart));
   if (!cards.length) return null;
   let key = null, waiting = null;

@@ -1,5 +1,5 @@
 "use strict";
-// The records that charts show: samples with their boxes, memory by phase, the overview of several sweeps.
+// The records that charts show: samples with their boxes, memory by phase, phases of compiling, the overview of several sweeps.
 
 const PANEL_SAMPLES = 20000;
 
@@ -95,6 +95,18 @@ function overviewGroups(name) {
       const bar = name === "geomean_speedup" ? { low: row.geomean_speedup_low, high: row.geomean_speedup_high } : {};
       groups.get(title).records.push({ sweep: when, when: dateTime(created), series: row.compiler, value: row[name], ...bar, count: row[counts[name] ?? "geomean_count"] });
     }
+  }
+  return [...groups.values()];
+}
+
+/** Return, for each suite, mode, dtype and device, the phases of each compiler's first calls. */
+function compilePhaseGroups() {
+  const groups = new Map();
+  for (const row of DATA.compile_phases) {
+    const title = [...SECTION.slice(0, 4).map((column) => row[column]), ...(SEVERAL ? [DATA.sweeps[row.sweep].short] : [])].join(" · ");
+    if (!groups.has(title)) groups.set(title, { name: title, rows: [], records: [] });
+    const { compiler, cache, compile_phase_s: seconds, share_percent: share, count } = row;
+    groups.get(title).records.push({ bar: `${compiler} ${cache}`, phase: row.compile_phase.replaceAll("_", " "), seconds, share, count });
   }
   return [...groups.values()];
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from orchestrator.page.charts.chart import (
+    COLUMNS,
     Chart,
     Spec,
     band,
@@ -16,6 +17,7 @@ from orchestrator.page.charts.chart import (
     tooltip,
     workload_axis,
 )
+from orchestrator.records import COMPILE_PHASES
 
 LINE, TRADEOFF_HEIGHT = 16, 260
 """Pixels: of a name's line, and of the chart."""
@@ -64,6 +66,47 @@ def compilation(series: Sequence[str]) -> Chart:
         lines=True,
         fields=("compile_latency_cold_s", "compile_latency_warm_s"),
         needs=("compile_latency_cold_s|compile_latency_warm_s",),
+    )
+
+
+def compile_phases() -> Chart:
+    """Return a bar for each compiler and state of the cache, parted into phases in the order of the work."""
+    y = {"field": "bar", "type": "nominal", "sort": None, "axis": {"title": None, "domain": False, "ticks": False}}
+    names = [phase.replace("_", " ") for phase in COMPILE_PHASES]
+    colour = {
+        "field": "phase",
+        "type": "ordinal",
+        "scale": {"domain": names, "scheme": "viridis"},
+        "legend": {"title": None, "orient": "top", "columns": COLUMNS, "symbolOpacity": 1},
+    }
+    words = tooltip(
+        ("bar", "", ""),
+        ("phase", "phase", ""),
+        ("seconds", "s", ".3~g"),
+        ("share", "%", ".1f"),
+        ("count", "workloads", "d"),
+    )
+    return Chart(
+        id="compile_phases",
+        title="Where compile time goes",
+        note="First calls by phase, in the order of the work, summed over the workloads; means over rounds. Cold: the "
+        "compile cache was empty. Warm: it held what the round before had left.",
+        data="compile_phases",
+        spec=spec(
+            data={"name": "rows"},
+            transform=[{"calculate": f"indexof({names}, datum.phase)", "as": "order"}],
+            height={"step": 22},
+            mark={"type": "bar", "stroke": "white", "strokeWidth": 0.5},
+            encoding={
+                "y": y,
+                "x": quantitative("seconds", {"nice": False}, title="first calls (s)", tickCount=6),
+                "color": colour,
+                "order": {"field": "order", "type": "quantitative"},
+                "tooltip": words,
+            },
+        ),
+        panels=True,
+        limit=6,
     )
 
 
