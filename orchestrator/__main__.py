@@ -47,8 +47,7 @@ Sweep:  python -m orchestrator compiler=eager,inductor dtype=float32,float16 mod
   exclude=[{{compiler:inductor_*,dtype:float16}}]        leave out what matches
   zip=[dtype,batch_size]                               pair two axes instead of multiplying them
   experiments/mine.yaml                                a whole sweep from a file; experiment=quick: one of ours
-  dry_run=true                                         show the plan and its cost, run nothing
-  resume=latest                                        run what an earlier sweep left without a result
+  dry_run=true  resume=latest                          only show the plan; run what an earlier sweep left
   shard=2/5                                            the second of five equal parts, for five machines
   rounds=5 gate=accuracy execution.timeout_s=600 ...   everything else: --cfg job
 
@@ -209,7 +208,7 @@ def _parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
     for name in ("config_path", "experimental_rerun"):
         if getattr(asked, name) is not None:
             raise UsageError(f"--{name.replace('_', '-')} is not used here; see --config-dir and resume=")
-    if asked.trust and not any(override.startswith("resume=") for override in asked.overrides):
+    if getattr(asked, "trust", False) and not any(override.startswith("resume=") for override in asked.overrides):
         raise UsageError(
             "--trust goes with resume=SWEEP (and `rerun` has one of its own): a new sweep asks for nothing"
         )

@@ -478,7 +478,9 @@ def test_a_text_stays_a_text(value: str, here: Path, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize(
-    "value", [None, True, 3, 0.5, 1e-9, [1, "a b", None], {"triton.cudagraphs": False, "x": {"y": "1"}}], ids=str
+    "value",
+    [None, True, 3, 0.5, 1e-9, {"list": [1, "a b", None]}, {"triton.cudagraphs": False, "x": {"y": "1"}}],
+    ids=str,
 )
 def test_a_value_stays_that_value(value: Any, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pasted = configuration.override("compiler.options.options", value)

@@ -411,10 +411,11 @@ def test_a_page_that_cannot_be_written_loses_nothing_else(
     folder: SweepFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder.page.mkdir()
-    assert report.finish(folder) == 1
+    assert report.finish(folder) == 2
     seen = capsys.readouterr()
     assert "The page could not be written" in seen.err
     assert "1.11x" in seen.out
+    assert "(tables/, jobs/)" in seen.out
     assert (folder.tables / "summary.csv").is_file()
     with pytest.raises(UsageError, match="is a folder"):
         report.main([str(folder), "--html"])

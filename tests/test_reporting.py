@@ -186,9 +186,10 @@ def test_machine_outputs_are_pure(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_a_folder_that_cannot_be_written_is_still_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = synthetic.quick_sweep(tmp_path / "s").write()
     folder.tables.write_text("a file where the folder should be")
-    assert report.finish(folder) == 1
+    assert report.finish(folder) == 2
     seen = capsys.readouterr()
     assert "The tables could not be written" in seen.err
+    assert "(report.html, jobs/)" in seen.out
     assert "1.11x" in seen.out
 
 

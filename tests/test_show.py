@@ -429,7 +429,7 @@ def test_a_model_may_have_a_colon(
         (["nothing"], "'nothing' names no sweep under outputs. Newest: 2026-01-01/10-00-00"),
         (["abcdef01"], "Nor does the id of a job of the newest 50 sweeps begin so"),
         (["latest:zz"], "has no model called 'zz', nor a job whose id begins so: Available: Bert, GPT, T5"),
-        (["latest:GPT2"], "did you mean 'GPT'"),
+        (["latest:GTP"], "did you mean 'GPT'"),
         (["latest:"], "has no model called '', nor a job"),
         (["--only", "modell=T5"], "--only modell=T5: unknown key 'modell': did you mean 'model'"),
         (["--only", "T5"], "--only T5: write key=value,key=value"),

@@ -153,8 +153,8 @@ def test_other_batch_sizes_have_labels_of_their_own_the_same_at_every_call() -> 
 
 @present
 def test_an_unknown_model_names_the_nearest() -> None:
-    with pytest.raises(Unsupported, match=r"timm \S+ has no model 'resnet81': did you mean 'resnet18'"):
-        built("resnet81")
+    with pytest.raises(Unsupported, match=r"timm \S+ has no model 'resnte18': did you mean 'resnet18'"):
+        built("resnte18")
 
 
 def test_a_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

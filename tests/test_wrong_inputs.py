@@ -144,7 +144,7 @@ WRONG = [
     # options of plug-ins
     ("compiler.options.mode=max-autotunee", "inductor has no mode 'max-autotunee': did you mean 'max-autotune'?"),
     ("compiler.options.dynamicc=true", "unknown option 'dynamicc'"),
-    ("compiler.options.dynamic=maybe", "dynamic='maybe'"),
+    ("compiler.options.dynamic=maybe", "dynamic=maybe: write true, false"),
     ("compiler.options.options.max_autotune_gem=true", "did you mean 'max_autotune_gemm'?"),
     ("compiler.options.options.triton.cudagraph=true", "did you mean 'triton.cudagraphs'?"),
     ("compiler.options.dynamo.cache_size=3", "torch._dynamo.config has no key cache_size"),

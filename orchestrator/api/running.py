@@ -19,7 +19,7 @@ from orchestrator.cli.finish import NO_SUMMARY
 from orchestrator.errors import UsageError
 from orchestrator.exits import exit_words
 from orchestrator.files import remove_tree
-from orchestrator.planning.overrides import quoted, value
+from orchestrator.planning.overrides import value
 from orchestrator.store import MODELS, SweepFolder, find_sweep, new_folder
 from orchestrator.words import plural
 
@@ -131,17 +131,13 @@ def in_folder(place: SweepFolder) -> str:
 def _words(word: str | os.PathLike[str]) -> list[str]:
     text = os.fspath(word)
     if text.endswith(YAML) and "=" not in text:
-        return _experiment(Path(text).absolute())
+        file = Path(text).absolute()
+        if not file.is_file():
+            raise UsageError(f"{file}: there is no such file")
+        return [str(file)]
     if not KEY.fullmatch(text) or ("=" not in text and not text.startswith("~")):
         raise UsageError(f"{text!r} is neither key=value nor the path of an experiment's .yaml file")
     return [text]
-
-
-def _experiment(file: Path) -> list[str]:
-    """Return the words that take an experiment's file. Raises UsageError where there is none."""
-    if not file.is_file():
-        raise UsageError(f"{file}: there is no such file")
-    return [f"hydra.searchpath=[{quoted(f'experiments://{file.parent}')}]", f"experiment={value(file.stem)}"]
 
 
 def _value(key: str, given: Any) -> str:
