@@ -30,7 +30,7 @@ READING = {
     "history": ("--md",),
     "export": ("dynamobench", "exported", AFTER),
     "import": ("dynamobench", "--help"),
-    "rerun": (AFTER, "--dry-run"),
+    "rerun": (AFTER, "--dry-run", "--json"),
     "merge": ("--help",),
 }
 PLANNING = ("--help", *FAKES), (*FAKES, "suite=perceptrons", "compiler=eager", "measure=glance", "dry_run=true")
@@ -62,9 +62,15 @@ def test_every_verb_is_asked() -> None:
 )
 def test_what_reads_says_the_same_without_unix(sweeps: Path, words: tuple[str, ...]) -> None:
     code, said, told = elsewhere(sweeps, *words)
-    assert (code, said) == answer(sweeps, *words)[:2], told
+    here, expected, _ = answer(sweeps, *words)
+    assert (code, _anywhere(said)) == (here, _anywhere(expected)), told
     assert "Traceback" not in told
     assert code in (0, 1)
+
+
+def _anywhere(said: str) -> list[str]:
+    """Return the lines without that of the CPU affinity, which Windows and macOS do not tell of."""
+    return [line for line in said.splitlines() if '"affinity"' not in line]
 
 
 @pytest.mark.parametrize(

@@ -188,7 +188,7 @@ def test_the_environment_is_that_of_the_header_and_a_copy(here: Path) -> None:
 def test_its_text_is_what_the_command_shows(here: Path, sweep: str) -> None:
     _, shown, _ = answer(here, "report", sweep, columns=COLUMNS)
     *said, results, following = [line.rstrip() for line in shown.strip("\n").split("\n")]
-    assert [line.rstrip() for line in repr(o.load(sweep)).split("\n")] == said
+    assert "\n".join(line.rstrip() for line in repr(o.load(sweep)).split("\n")).rstrip() == "\n".join(said).rstrip()
     assert (results.split()[0], following.split()[0]) == ("results", "next")
 
 

@@ -109,9 +109,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "experiments").mkdir()
     for name, text in EXPERIMENTS.items():
         (tmp_path / "experiments" / f"{name}.yaml").write_text(text.replace("\n        ", "\n"))
-    for file in ("nets/net.py", "net.py", "configs/bert/config.json"):
+    for file in ("nets/net.py", "net.py", "package/models.py", "configs/bert/config.json"):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / file).write_text(file)
+        source = f"# {file}\nclass Net:\n    def get_example_inputs(self): ...\n"
+        (tmp_path / file).write_text(source if file.endswith(".py") else file)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ORCHESTRATOR_PLUGIN_PACKAGES", "fakes")
 
