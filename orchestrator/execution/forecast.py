@@ -20,13 +20,13 @@ from dataclasses import dataclass
 from orchestrator.execution.agenda import is_shareable
 from orchestrator.records import JUDGED, NEED_REQUIRES_SUCCESS, TIMED, JobSpec, fingerprint
 
-SPREAD = {"sweep": 0.25, "kind": 0.5, "compiler": 0.2, "compiler's kind": 0.3, "workload": 0.35, "row": 0.4}
+SPREAD = {"sweep": 0.6, "kind": 0.3, "compiler": 0.2, "compiler's kind": 0.2, "workload": 0.4, "row": 0.4}
 """Standard deviations of the factors' logarithms before any job has finished."""
 NOISE = 0.2
 """The same, of a job by itself."""
 MOMENT_S = 0.3
 """Seconds that are added to a time before its logarithm is taken: tenths of a second say little of ratios."""
-SURPRISE = 1.0
+SURPRISE = 2.0
 """What surprises by more than so many standard deviations is laid to the NARROW factors."""
 OWN = ("workload", "row")
 NARROW = ("kind", "compiler's kind", "row")
