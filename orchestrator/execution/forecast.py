@@ -24,8 +24,8 @@ SPREAD = {"sweep": 0.6, "kind": 0.3, "compiler": 0.2, "compiler's kind": 0.2, "w
 """Standard deviations of the factors' logarithms before any job has finished."""
 NOISE = 0.2
 """The same, of a job by itself."""
-MOMENT_S = 0.3
-"""Seconds that are added to a time before its logarithm is taken: tenths of a second say little of ratios."""
+MOMENT_S = 1.0
+"""Seconds that are added to a time before its logarithm is taken: a moment says little of ratios."""
 SURPRISE = 2.0
 """What surprises by more than so many standard deviations is laid to the NARROW factors."""
 OWN = ("workload", "row")
