@@ -12,6 +12,7 @@ Knows tasks and times, which it is told; no files, no processes, no clock: so a 
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -37,8 +38,9 @@ WIDTH = 1.0
 WIDEST = 0.8
 LATE = 0.25
 """What takes longer than foreseen will take this share of its time until now more."""
-SERVER_S = 5.0
-"""Until the first worker of a sweep runs: its server imports torch."""
+SERVER_S, SERVER_NOISE = 4.0, 0.3
+"""Until the first worker of a sweep runs: its server imports torch. How long that takes says how fast the machine is
+now, but for a factor whose logarithm has this standard deviation."""
 GAP = (0.1, 10.0)
 """Seconds between a job's start and its worker's first instruction, and for so many jobs that stands."""
 IDLE = (0.5, 2.0)
@@ -68,6 +70,7 @@ class Task:
     optional: bool = False
     needs: tuple[str, ...] = ()
 
+    @functools.cached_property
     def factors(self) -> tuple[tuple[str, str], ...]:
         """Return the factors that this task has: the kind of each, and its name."""
         return (
@@ -138,25 +141,32 @@ class _Factors:
         """Return by what a task's planned seconds are to be multiplied: the mean, over what is not known of the task
         itself, with `skew` 0 the median.
         """
-        own = sum(self.variance(factor) for factor in task.factors() if factor[0] in OWN)
-        return math.exp(sum(self._mean.get(factor, 0.0) for factor in task.factors()) + skew * own / 2)
+        own = sum(self.variance(factor) for factor in task.factors if factor[0] in OWN)
+        return math.exp(sum(self._mean.get(factor, 0.0) for factor in task.factors) + skew * own / 2)
 
     @contextlib.contextmanager
-    def supposing(self, took: Iterable[tuple[Task, float]]) -> Iterator[None]:
-        """Know, for a while, what would be known if these tasks had taken so many seconds."""
+    def supposing(self) -> Iterator[None]:
+        """Forget afterwards what is learned inside."""
         mean, variance = self._mean, self._variance
         self._mean, self._variance = dict(mean), dict(variance)
-        for task, seconds in took:
-            self.learn(task, seconds, NOISE)
-        yield
-        self._mean, self._variance = mean, variance
+        try:
+            yield
+        finally:
+            self._mean, self._variance = mean, variance
+
+    def learn_speed(self, ratio: float) -> None:
+        """Note how long work took that is no task's, by what it takes usually."""
+        factor = ("sweep", "")
+        gain = self.variance(factor) / (self.variance(factor) + SERVER_NOISE**2)
+        self._mean[factor] = self._mean.get(factor, 0.0) + gain * math.log(ratio)
+        self._variance[factor] = self.variance(factor) * (1 - gain)
 
     def learn(self, task: Task, took_s: float, noise: float) -> None:
         """Note how long a task took. `noise`: standard deviation of the logarithm of its time by itself."""
         foreseen = task.cost_s * self.of(task, skew=0.0)
         slope = foreseen / (foreseen + MOMENT_S)
         surprise = math.log((took_s + MOMENT_S) / (foreseen + MOMENT_S))
-        variances = {factor: self.variance(factor) for factor in task.factors()}
+        variances = {factor: self.variance(factor) for factor in task.factors}
         total = sum(variances.values()) * slope**2 + noise**2
         most = SURPRISE * math.sqrt(total)
         for factor, variance in variances.items():
@@ -205,13 +215,15 @@ class Forecast:
         self._has_server = False
         self._gap, self._idle, self._quiet, self._needed = _Mean(*GAP), _Mean(*IDLE), _Mean(*QUIET), _Mean(*NEEDED)
         self._beside_s = self._beside_wall_s = (
-            0.0  # seconds of tasks that may run beside others, and of the wall's clock
+            0.0  # seconds of tasks that may run beside others; of the clock meanwhile
         )
         self._looked: float | None = None
         self._free_since: float | None = None  # nothing has run since then
 
     def started(self, name: str, now: float) -> None:
         """A process is being started for a task; again when it is retried."""
+        if name not in self._tasks:
+            return
         self._pass(now)
         if name in self._pending and not self._tasks[name].beside:
             self._idle.add(max(now - self._free_since, 0.0) if self._free_since is not None else 0.0)
@@ -248,8 +260,11 @@ class Forecast:
             self._give_up(name)
         if began is None or worked_s is None:
             return
+        gap = max(now - began - worked_s, 0.0)
         if self._has_server:
-            self._gap.add(min(max(now - began - worked_s, 0.0), SERVER_S))
+            self._gap.add(min(gap, SERVER_S))
+        elif gap >= SERVER_S / 5:  # else it was there, or there is none
+            self._factors.learn_speed(gap / SERVER_S)
         self._has_server = True
         if waited_s is not None:
             self._quiet.add(waited_s)
@@ -284,12 +299,20 @@ class Forecast:
         self._pass(now)
         elapsed = {name: max(now - began, 0.0) for name, began in self._running.items()}
         late = {name: spent * (1 + LATE) for name, spent in elapsed.items() if spent >= self._expected[name]}
-        with self._factors.supposing((self._tasks[name], seconds) for name, seconds in late.items()):
+        with self._factors.supposing():
+            if late and not self._has_server:
+                self._factors.learn_speed(max(late.values()) / SERVER_S)
+            elif late:
+                for name, seconds in late.items():
+                    self._factors.learn(self._tasks[name], seconds, NOISE)
             middle, deviation = self._sum(now, elapsed, late)
         half = min(WIDTH * deviation, WIDEST * middle)
-        until = max(self._end - now, 0.0)
+        low, high, until = middle - half, middle + half, max(self._end - now, 0.0)
+        if high > until:  # the last task that waits will hardly fit in exactly
+            longest = max(map(self.expected_s, self._pending), default=0.0)
+            low, high = min(low, max(until - longest, (1 - WIDEST) * until)), until
         is_late = bool(late) and len(late) == len(elapsed) and not self._pending
-        return Left(min(middle - half, until), min(middle + half, until), is_late)
+        return Left(low, high, is_late)
 
     def _sum(self, now: float, elapsed: Mapping[str, float], late: Mapping[str, float]) -> tuple[float, float]:
         """Return the seconds that are left, and their standard deviation."""
@@ -313,7 +336,7 @@ class Forecast:
                 spent *= share
             total += spent
             own += (NOISE * spent) ** 2 + MOMENT_S**2
-            for factor in task.factors():
+            for factor in task.factors:
                 of_factors[factor] += spent
         variance = own + sum(self._factors.variance(factor) * spent**2 for factor, spent in of_factors.items())
         variance += share * (1 - share) / (self._needed.weight + 1) * optional**2  # of a beta distribution

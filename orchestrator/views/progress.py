@@ -34,8 +34,8 @@ from orchestrator.views.layout import console, cut, duration, paragraph, span
 from orchestrator.words import more, plural
 
 REFRESH_PER_SECOND = 1
-ESTIMATE_EVERY_S = 1.0
-"""The time that is left is worked out no more often: of 10,000 jobs that takes some milliseconds."""
+ESTIMATE_EVERY_S, ESTIMATE_SHARE = 1.0, 0.01
+"""The time that is left is worked out no more often, nor in more than this share of the time: 10,000 jobs are many."""
 SHOWN = 8
 """So many running jobs are listed; more run only where jobs share a big machine."""
 TOLD = ("mode", "dtype", "device", "batch_size", "sequence_length", "seed", "threads", "variant")
@@ -78,6 +78,7 @@ class Progress:
         budget = None if settings.budget_s is None else max(settings.budget_s - RESERVE_S, 0.0)
         self._forecast = Forecast(tasks_of(graph.jobs, settings.rounds_min), self._start, budget)
         self._left: tuple[float, Left] = (-math.inf, Left(0.0, 0.0))  # when it was worked out, and what it was
+        self._estimate_every_s = ESTIMATE_EVERY_S
         self._running: dict[str, tuple[JobSpec, float]] = {}
         self._waiting: str | None = None  # for whom the next job waits
         self._said_waiting = -math.inf
@@ -159,10 +160,11 @@ class Progress:
         self._say(f"Interrupted: {what}. Resume later with resume=latest.", "yellow")
 
     def left(self) -> Left:
-        """Return the seconds that are left, as they were estimated a second ago at most."""
+        """Return the seconds that are left, as they were estimated a moment ago."""
         now = time.monotonic()
-        if now - self._left[0] >= ESTIMATE_EVERY_S:
+        if now - self._left[0] >= self._estimate_every_s:
             self._left = (now, self._forecast.left(now))
+            self._estimate_every_s = max(ESTIMATE_EVERY_S, (time.monotonic() - now) / ESTIMATE_SHARE)
         at, left = self._left
         return Left(max(left.low - now + at, 0.0), max(left.high - now + at, 0.0), left.late)
 
@@ -172,10 +174,10 @@ class Progress:
         head = [f"{self.done}/{self.total}"]
         head += [f"{self.failed} failed"] if self.failed else []
         head += [f"{plural(self._open, 'verdict')} open"] if self._open else []
-        lines = [Text(BETWEEN.join([*head, duration(now - self._start), self._time_left()]), "bold")]
+        lines = [Text(BETWEEN.join([*head, f"{duration(now - self._start)} so far", self._time_left()]), "bold")]
         for job, since in list(self._running.values())[:SHOWN]:
             expected = self._forecast.expected_s(job.id)
-            phase = self._phase(job.id)
+            phase = self._phase(job)
             times = f" {phase}, {duration(now - since)} (expected {max(round(expected), 1)})"
             room = max(self.out.width - len(f"now: {times}"), 20)
             lines.append(Text(f"now: {self._names.of(job, room)}{times}"))
@@ -210,11 +212,13 @@ class Progress:
                 parts = [head, f"{self._names.of(job, len(name) - over)} {_word(job, result)}"]
         self._say(BETWEEN.join(parts), "" if good else "red")
 
-    def _phase(self, job_id: str) -> str:
+    def _phase(self, job: JobSpec) -> str:
         try:
-            phase = one_line(self.folder.phase_file(job_id).read_text()[:40])
+            phase = one_line(self.folder.phase_file(job.id).read_text()[:40])
         except OSError:  # the worker has not got there yet, or is gone
             return "starting"
+        if job.is_eager and phase == "compile":
+            return "calling first"
         return DOING.get(phase, phase.replace("_", " "))
 
     def _say(self, line: str, style: str) -> None:
