@@ -86,7 +86,8 @@ def compile_s(compiler: PluginSpec, workload: Workload, params_m: float | None, 
         return 0.0 if quantization is None else 1.0
     seconds = COMPILE_BASE + COMPILE_PER_MILLION * (params_m or DEFAULT_PARAMS_M)
     seconds *= QUANTIZED if quantization is not None else 1.0
-    return seconds * factor(workload.mode, TRAINING_COMPILE if training else 1.0) * share
+    usual = 1 + (TRAINING_COMPILE - 1) * min(share, 1.0) if training else 1.0  # code for the backward is what costs
+    return seconds * factor(workload.mode, usual) * share
 
 
 def performance_s(step: float, compiling: float, round: int, settings: Mapping[str, Any]) -> float:
