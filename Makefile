@@ -1,11 +1,20 @@
 # `make sweep` and `make test` set up everything they need in .venv; nothing else has to be installed but Python 3.11+,
-# and a C++ compiler (g++) for inductor on the CPU.
+# and a C++ compiler (g++) for inductor on the CPU. `make` alone lists the targets.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+# Where torch and torchvision come from: empty for the package index, whose torch for Linux is a CUDA build of gigabytes,
+# or one of https://download.pytorch.org/whl/cpu, .../cu130, ...
+TORCH_INDEX ?=
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: sweep test test-slow lint bench trust chaos readme schema support vendor clean
+.DEFAULT_GOAL := help
+.PHONY: help sweep test test-slow lint bench trust chaos readme schema support vendor clean
+
+help:  ## this list
+	@echo 'make TARGET [TORCH_INDEX=https://download.pytorch.org/whl/cpu] [VENV=.venv] [PYTHON=python3]'
+	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
+	  while IFS='|' read -r target what; do printf '  %-10s %s\n' "$$target" "$$what"; done
 
 sweep: $(VENV)/installed  ## the main job: is inductor faster than eager, smaller, and still correct, in float16?
 	$(BIN)/python -m orchestrator -m compiler=eager,inductor dtype=float16
@@ -56,15 +65,24 @@ vendor:  ## the charting library of report.html, again from the npm registry (ne
 
 # torch first and pinned: resolved together with the rest, a plain `torch` would be the newest CUDA build
 # timm without dependencies: torchvision would ask for another torch, and all else that timm needs is there already
+PIP  = $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
+FROM = $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 $(VENV)/installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps pillow timm torchvision
-	$(BIN)/python -m orchestrator.suites.torchvision_operators  # PyPI's is a CUDA build, and transformers imports it too
-	touch $@
+	@echo 'set-up in $(VENV), once: some minutes'
+	@echo '1/5 a virtual environment of $(PYTHON)'
+	@$(PYTHON) -m venv $(VENV)
+	@echo '2/5 torch from $(or $(TORCH_INDEX),the package index (another build: make clean sweep TORCH_INDEX=...))'
+	@$(PIP) $(FROM) torch
+	@echo '3/5 orchestrator, and what it and its tests need'
+	@$(PIP) --quiet --editable '.[dev]'
+	@echo '4/5 timm and torchvision'
+	@$(PIP) --quiet --no-deps pillow timm
+	@$(PIP) --quiet --no-deps $(FROM) torchvision
+	@echo '5/5 whether torchvision fits torch'
+	@$(BIN)/python -m orchestrator.suites.torchvision_operators  # PyPI's is a CUDA build, and transformers imports it too
+	@touch $@
 
-clean:
+clean:  ## remove the environment and what tools have left
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
 
 .PHONY: docs

@@ -399,7 +399,7 @@ def test_a_sweep_that_is_told_to_end_shows_its_table_and_ends_with_130(tmp_path:
         lines = []
         for line in process.stdout:
             lines.append(line)
-            if re.match(r"\[ *1/", line):
+            if re.match(r" *1/\d+ · ", line):
                 process.send_signal(number)
         code = process.wait(timeout=300)
     assert code == 130, "".join(lines)

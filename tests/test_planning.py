@@ -362,8 +362,9 @@ def test_common_is_what_an_entry_does_not_say() -> None:
 
 def job(model: str, seconds: float) -> JobSpec:
     plugin = PluginSpec(name="x", target="x")
+    builder = PluginSpec(name=model, target="orchestrator.suites.huggingface.HuggingFaceModel")
     workload = Workload(
-        suite="s", builder=PluginSpec(name=model, target="x"), mode=plugin, dtype="float32", device="cpu",
+        suite="s", builder=builder, mode=plugin, dtype="float32", device="cpu",
         batch_size=1, sequence_length=1, seed=0, threads=1,
     )  # fmt: skip
     return JobSpec(
@@ -457,6 +458,21 @@ def test_cost_of_a_step_is_that_of_its_matrix_products() -> None:
     workload = dataclasses.replace(job("Bert", 0).workload, mode=mode, batch_size=1, sequence_length=128)
     assert cost.step_s(workload, 110, training=False) == pytest.approx(2 * 110e6 * 128 / 6e10)
     assert cost.step_s(workload, 110, training=True) == pytest.approx(3 * 2 * 110e6 * 128 / 6e10)
+
+
+def test_cost_of_an_image_models_step_counts_positions() -> None:
+    mode = PluginSpec(name="inference", target="orchestrator.modes.inference.Inference")
+    builder = PluginSpec(name="resnet18", target="orchestrator.suites.timm.TimmModel")
+    workload = dataclasses.replace(job("x", 0).workload, mode=mode, builder=builder, batch_size=2, sequence_length=None)
+    assert 0.05 < cost.step_s(workload, 12, training=False) < 0.5  # 1.8 GFLOP an image, twice that in operations
+
+
+def test_what_judges_the_timed_code_costs_no_compilation() -> None:
+    def seconds(*measures: str) -> float:
+        graph = plan([point("inductor", measure=measure, batch_size=2) for measure in measures], MACHINE)
+        return max(job.cost_s for job in graph.jobs if job.measure.name == "accuracy")
+
+    assert seconds("accuracy", "performance") < 0.3 * seconds("accuracy")
 
 
 def test_cost_of_a_generation_is_that_of_its_tokens_and_calls() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,11 +19,11 @@ from support import synthetic
 
 from orchestrator.cli import report
 from orchestrator.errors import UsageError
-from orchestrator.records import PASS, JobResult, Verdict
+from orchestrator.records import PASS, Failure, JobResult, Verdict
 from orchestrator.store import JobGraph, SweepFolder
 from orchestrator.views import document, terminal
 from orchestrator.views.grid import Cell, Spanning, fold, grid
-from orchestrator.views.layout import duration
+from orchestrator.views.layout import duration, span
 from orchestrator.views.progress import Progress
 
 Show = Callable[[SweepFolder, int], list[str]]
@@ -260,29 +261,92 @@ def test_progress_in_a_pipe_is_one_plain_line_per_job(tmp_path: Path) -> None:
     progress = watch(sweep, Console(file=out, width=80, highlight=False, markup=False))
     lines = out.getvalue().splitlines()
     assert len(lines) == len(sweep.jobs) + 1
-    assert lines[0] == "[ 1/36] pass  DistilBertForMaskedLM inference float16 cpu eager performance #0  12 s"
-    crash = "[35/36] crash  ElectraForCausalLM inference float16 cpu inductor performance #0  3 s"
-    assert lines[34] == f"{crash}  killed by SIGSEGV (signal 11) [see the end of the log]"
+    assert re.fullmatch(r" 1/36 · DistilBertForMaskedLM eager round 1 15\d ms · 12 s · \d+-\d+ min left", lines[0])
+    assert re.fullmatch(r" 2/36 · DistilBertForMaskedLM inductor round 1 1\.\d\dx · 12 s · \d+-\d+ min left", lines[1])
+    judged = next(line for line in lines if "accuracy" in line)
+    assert re.search(r"· DistilBertForMaskedLM inductor accuracy pass · ", judged)
+    crash = "35/36 · ElectraForCausalLM inductor round 1 crash · 3 s"
+    assert lines[34].startswith(f"{crash} · error: killed by SIGSEGV (signal 11) [see the end of the log] · ")
+    assert "left" not in lines[35]  # nothing is
     assert lines[-1] == "Interrupted: stopping. Resume later with resume=latest."
     assert "\x1b" not in out.getvalue()
     assert (progress.done, progress.failed) == (36, 2)
 
 
-def test_live_picture_names_the_running_job_and_its_phase(tmp_path: Path) -> None:
+def test_a_failure_is_told_with_its_status_and_kind(tmp_path: Path) -> None:
+    sweep = synthetic.SyntheticSweep(tmp_path / "s")
+    bad = synthetic.job("Gpt", "inductor", "accuracy")
+    failure = Failure(kind="wrong_result", phase="compare", message="logits differ by 0.3")
+    result = JobResult(job_id=bad.id, status="fail_accuracy", failure=failure, started=0.0, ended=9.0)
+    sweep.add(bad, result)
+    out = io.StringIO()
+    watch(sweep, Console(file=out, width=80))
+    assert out.getvalue().splitlines()[0] == (
+        "1/1 · Gpt inductor accuracy fail_accuracy · 9 s · wrong_result: logits differ by 0.3"
+    )
+
+
+def test_a_name_has_what_tells_rows_of_a_model_apart(tmp_path: Path) -> None:
+    sweep = synthetic.SyntheticSweep(tmp_path / "s")
+    for dtype in ("float32", "float16"):
+        sweep.performance(synthetic.workload("Bert", dtype=dtype), "inductor", latency=0.1)
+    sweep.performance("Gpt", "inductor", latency=0.2)
+    out = io.StringIO()
+    watch(sweep, Console(file=out, width=80))
+    told = [" ".join(line.split(" · ")[1].split()[:3]) for line in out.getvalue().splitlines()[:3]]
+    assert told == ["Bert float32 inductor", "Bert float16 inductor", "Gpt float16 inductor"]
+
+
+def drawn(progress: Progress, width: int) -> list[str]:
+    picture = Console(file=io.StringIO(), width=width)
+    picture.print(progress.render())
+    return picture.file.getvalue().splitlines()  # type: ignore[attr-defined, no-any-return]
+
+
+def test_live_picture_names_the_running_job_its_phase_and_what_was_expected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("orchestrator.views.progress.time.monotonic", lambda: now[0])
     sweep = synthetic.quick_sweep(tmp_path / "s")
     folder = sweep.write()
-    out = Console(file=io.StringIO(), width=60, force_terminal=True, color_system=None)
-    with Progress(sweep.graph(), folder, out) as progress:
-        progress.started(sweep.jobs[0])
-        progress.finished(sweep.jobs[0], sweep.results[0])
-        progress.started(sweep.jobs[1])
-        folder.phase_file(sweep.jobs[1].id).write_text("compile")
-        picture = Console(file=io.StringIO(), width=60)
-        picture.print(progress.render())
-        text = picture.file.getvalue()  # type: ignore[attr-defined]
-    assert "1/36 jobs, 0 s, about 7 min" in text  # 35 jobs of 10 s as planned, the first took 12 instead of 10
-    assert "compile    DistilBertForMaskedLM inference" in text
-    assert max(map(len, text.splitlines())) <= 60
+    progress = Progress(sweep.graph(), folder, Console(file=io.StringIO(), width=60))
+    progress.started(sweep.jobs[0])
+    now[0] += 13
+    progress.finished(sweep.jobs[0], sweep.results[0])
+    progress.started(sweep.jobs[1])
+    folder.phase_file(sweep.jobs[1].id).write_text("compile")
+    now[0] += 40
+    lines = drawn(progress, 60)
+    assert re.fullmatch(r"1/36 · 53 s so far · \d+-\d+ min left", lines[0])
+    assert re.fullmatch(r"now: Distil\w*… inductor round 1 compiling, 40 s \(expected \d+\)", lines[1])
+    assert max(map(len, lines)) <= 60
+
+
+def test_a_good_line_of_a_terminal_is_cut_at_a_part_and_a_failure_is_whole(tmp_path: Path) -> None:
+    sweep = synthetic.SyntheticSweep(tmp_path / "s")
+    sweep.performance("Model" * 12, "inductor", pairs=[(0.2, 0.1)] * 20, latency=0.1)
+    bad = synthetic.job("Gpt", "inductor")
+    sweep.add(bad, synthetic.failed_result(bad, "crash", "word " * 40 + "end"))
+    out = io.StringIO()
+    watch(sweep, Console(file=out, width=80, force_terminal=True, color_system=None))
+    said = [line for line in re.sub(r"\x1b\[[0-9?]*[a-zA-Z]", "", out.getvalue()).splitlines() if "/2 · " in line]
+    assert any(re.fullmatch(r"1/2 · (Model)+M?o?d?e?… inductor 2\.00x", line.strip()) for line in said)
+    assert max(map(len, said)) <= 80
+    assert out.getvalue().count("word") == 40
+
+
+def test_a_stream_without_unicode_gets_other_characters(tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib; sys.path.insert(0, 'tests')\n"
+        "from support import synthetic; from test_reporting import watch\n"
+        "from orchestrator.views.layout import console\n"
+        f"watch(synthetic.quick_sweep(pathlib.Path({str(tmp_path / 's')!r})), console())"
+    )
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert "?" not in run.stdout
+    assert run.stdout.splitlines()[1].startswith(" 2/36 | DistilBertForMaskedLM inductor round 1 ")
 
 
 def test_waiting_for_a_device_is_shown_and_said_once_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,30 +370,30 @@ def test_waiting_for_a_device_is_shown_and_said_once_a_minute(tmp_path: Path, mo
     assert picture.file.getvalue().count("waiting for") == 1  # type: ignore[attr-defined]
 
 
-def test_remaining_time_scales_with_what_jobs_really_take(tmp_path: Path) -> None:
-    sweep = synthetic.quick_sweep(tmp_path / "s")
-    progress = Progress(sweep.graph(), sweep.folder, Console(file=io.StringIO()))
-    assert progress.remaining_s() == pytest.approx(360)
-    progress.started(sweep.jobs[0])
-    progress.finished(sweep.jobs[0], sweep.results[0])  # planned 10 s, took 12 s
-    assert progress.remaining_s() == pytest.approx(350 * 1.2)
-    progress.finished(sweep.jobs[1], sweep.results[1])  # never started: only less to do
-    assert progress.remaining_s() == pytest.approx(340 * 1.2)
+def test_work_that_waits_is_never_zero_and_what_is_late_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("orchestrator.views.progress.time.monotonic", lambda: now[0])
+    jobs = [replace(make_job(name), cost_s=10.0) for name in "ab"]
+    progress = Progress(JobGraph(tuple(jobs)), SweepFolder(tmp_path), Console(file=io.StringIO()))
+    progress.started(jobs[0])
+    now[0] = 3600.0
+    assert re.search(r" \d\S* (min|h) left$", drawn(progress, 80)[0])
+    assert progress.left().high > 10
+    progress.finished(jobs[0], JobResult(job_id="a", status=PASS, started=0.0, ended=3600.0))
+    progress.started(jobs[1])
+    now[0] = 2e5
+    assert drawn(progress, 80)[0].endswith("longer than expected")
 
 
-def test_remaining_time_of_what_runs_side_by_side(tmp_path: Path) -> None:
-    jobs = [replace(make_job(name, measure="accuracy"), cost_s=100.0) for name in "abcd"]
-    timed = replace(make_job("e"), cost_s=100.0)
-    progress = Progress(JobGraph((*jobs, timed)), SweepFolder(tmp_path), Console(file=io.StringIO()))
-    assert progress.remaining_s() == pytest.approx(500)
-    for job in jobs[:2]:
-        progress.started(job)
-    assert progress.remaining_s() == pytest.approx(400 / 2 + 100, abs=1)
-    took = JobResult(job_id="", status=PASS, started=0.0, ended=100.0)
-    for job in jobs:
-        progress.finished(job, took)
-    progress.started(timed)
-    assert progress.remaining_s() == pytest.approx(100, abs=1)
+def test_nothing_is_left_of_what_an_interrupt_will_not_start(tmp_path: Path) -> None:
+    jobs = [replace(make_job(name), cost_s=1000.0) for name in "abc"]
+    progress = Progress(JobGraph(tuple(jobs)), SweepFolder(tmp_path), Console(file=io.StringIO()))
+    progress.started(jobs[0])
+    before = progress.left().high
+    progress.interrupted(at_once=False)
+    assert 0 < progress.left().high < before / 2
 
 
 # -- layout
@@ -356,3 +420,20 @@ def test_fold_prefers_word_ends(text: str, pieces: list[str]) -> None:
 )
 def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [
+        (1, 3, "under 5 s"),
+        (3, 22, "under 25 s"),
+        (21, 34, "20-35 s"),
+        (40, 100, "under 2 min"),
+        (170, 290, "2-5 min"),
+        (301, 310, "5-6 min"),
+        (300, 300, "about 5 min"),
+        (4000, 9000, "1-2.5 h"),
+    ],
+)
+def test_span(low: float, high: float, text: str) -> None:
+    assert span(low, high) == text

@@ -75,7 +75,7 @@ def run_watched(
 
     `launch` gets the observer that draws the progress; None when what it starts reports for itself (`shown` False).
     """
-    progress = Progress(pending, folder)
+    progress = Progress(pending, folder, settings=Settings.of(folder.read_sweep().points))
     try:
         if shown:
             with progress:

@@ -45,7 +45,7 @@ class Evidence:
         row = self._family.get(job.id)
         if row is None or result.status == NOT_NEEDED:
             return
-        estimate = _speedup(result)
+        estimate = speedup_of(result)
         if result.status == PASS and estimate is not None:
             self._rounds[row][job.round] = estimate
             self._others.clear()
@@ -107,7 +107,7 @@ class Evidence:
         return self._others.get(row)
 
 
-def _speedup(result: JobResult) -> Estimate | None:
+def speedup_of(result: JobResult) -> Estimate | None:
     """Return the speed-up of one round from its pairs; None where it has none, or its calls ran in eager."""
     eager, compiled = result.sample("pair_eager_latency"), result.sample("pair_latency")
     if eager is None or compiled is None or RAN_EAGER in (result.facts.get("measured") or {}):

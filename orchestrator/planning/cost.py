@@ -29,8 +29,10 @@ TRAINING_COMPILE = 2.5
 CALL_S = 5e-3  # of the model with one token: what Python alone takes
 WARM_COMPILE = 0.3  # with the compile cache of an earlier round
 START = {"fork": 0.5, "subprocess": 6.0}  # until the first phase
+REFERENCE_BASE = 0.2  # to write its tensors, at least
 OBSERVED_STEPS = 10
-DEFAULT_PARAMS_M = 100.0
+DEFAULT_PARAMS_M = 25.0  # for its time: what people bring is mostly small
+LARGE_PARAMS_M = 100.0  # for its memory: what is not known may be large
 PROCESS_BYTES, CUDA_PROCESS_BYTES = 0.6 * 2**30, 3.0 * 2**30  # torch and transformers; CUDA's libraries besides
 TRAINING_COPIES = 3.0
 
@@ -40,7 +42,8 @@ QUANTIZED = 1.3  # quantising, and compiling what it adds to the graph
 
 def step_s(workload: Workload, params_m: float | None, training: bool) -> float:
     """Return the seconds of one eager step; of a generation all of it."""
-    tokens, calls = workload.batch_size * (workload.sequence_length or 1), 0
+    positions = getattr(_class(workload.builder.target), "positions", 1)
+    tokens, calls = workload.batch_size * (workload.sequence_length or positions), 0
     if hasattr(_class(workload.mode.target), "step_size"):
         tokens, calls = instantiate(workload.mode).step_size(workload)
     operations = 2e6 * (params_m or DEFAULT_PARAMS_M) * tokens * (TRAINING_STEP if training else 1.0)
@@ -83,7 +86,8 @@ def compile_s(compiler: PluginSpec, workload: Workload, params_m: float | None, 
         return 0.0 if quantization is None else 1.0
     seconds = COMPILE_BASE + COMPILE_PER_MILLION * (params_m or DEFAULT_PARAMS_M)
     seconds *= QUANTIZED if quantization is not None else 1.0
-    return seconds * factor(workload.mode, TRAINING_COMPILE if training else 1.0) * share
+    usual = 1 + (TRAINING_COMPILE - 1) * min(share, 1.0) if training else 1.0  # code for the backward is what costs
+    return seconds * factor(workload.mode, usual) * share
 
 
 def performance_s(step: float, compiling: float, round: int, settings: Mapping[str, Any]) -> float:
@@ -108,6 +112,13 @@ def accuracy_s(step: float, compiling: float) -> float:
     return compiling + (CALLS + 1) * step
 
 
+def spared_s(compiling: float, training: bool) -> float:
+    """Return the seconds that an accuracy job does not take behind the timed job of the same code: it compares what
+    that has called, or, in training, compiles a twin with its cache.
+    """
+    return compiling * (1 - WARM_COMPILE) if training else compiling
+
+
 def observed_s(step: float, compiling: float, measure: PluginSpec) -> float:
     """Return the seconds of a job that is neither timed nor judged: compile, some steps, perhaps several times."""
     return factor(measure, 1.0) * (compiling + OBSERVED_STEPS * step)
@@ -128,11 +139,11 @@ def memory_bytes(workload: Workload, params_m: float | None, training: bool) -> 
     once as the workload has them and once in float64, in training also gradients and what the optimizer keeps. What a
     step computes in between is not in it, nor are processes of a compiler.
     """
-    weights = (params_m or DEFAULT_PARAMS_M) * 1e6 * (8 + 4) * (TRAINING_COPIES if training else 1.0)
+    weights = (params_m or LARGE_PARAMS_M) * 1e6 * (8 + 4) * (TRAINING_COPIES if training else 1.0)
     process = CUDA_PROCESS_BYTES if workload.device.startswith("cuda") else PROCESS_BYTES
     return process + weights
 
 
 def reference_s(step: float) -> float:
     """Return the seconds of a reference job: two eager series of calls and one in float64."""
-    return CALLS * (2 + FLOAT64_PENALTY) * step + 1.0
+    return CALLS * (2 + FLOAT64_PENALTY) * step + REFERENCE_BASE

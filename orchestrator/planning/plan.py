@@ -88,6 +88,7 @@ class _Planner:
         self._comparisons: dict[Unit, int] = {}
         self._workloads: dict[str, int] = {}
         self._defaults: dict[str, dict[str, Any]] = {}
+        self._compiling: dict[str, float] = {}  # seconds that each judged job compiles
         self._references: dict[int, PluginSpec] = {}
         self._prints: dict[int, str] = {}  # fingerprints of the jobs' workloads and compilers, by identity
         self._points = {id(point): number for number, point in enumerate(points)}
@@ -170,7 +171,11 @@ class _Planner:
                 continue
             place, group = self._positions[before.id], self._positions[job.id]
             self._positions[job.id] = (*place[:4], JUDGED_TURN, group[5])
-            self.jobs[job.id] = dataclasses.replace(job, needs=(*job.needs, Need(job=before.id, kind="timed")))
+            self.jobs[job.id] = dataclasses.replace(
+                job,
+                needs=(*job.needs, Need(job=before.id, kind="timed")),
+                cost_s=job.cost_s - cost.spared_s(self._compiling[job.id], job.is_training),
+            )
             if not job.training:
                 series = [Need(job=need.job, kind="series") for need in job.needs if need.kind == "reference"]
                 known = self.jobs[before.id]
@@ -227,6 +232,8 @@ class _Planner:
             training=point.training,
         )
         self.jobs[key] = job
+        if kind == JUDGED:
+            self._compiling[key] = cost.compile_s(compiler.record, workload.record, model.params_m, point.training)
         self._prints |= {id(workload.record): workload.print, id(compiler.record): compiler.print}
         place, name = self._place(workload, kind), compiler.record.name
         self._positions[key] = (*place, round, *turn(workload.print, compiler.print, name, round))

@@ -6,7 +6,7 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from orchestrator.errors import did_you_mean
 from orchestrator.plugins import Program, Unsupported, trains
@@ -28,6 +28,8 @@ class TimmModel:
     model: timm's name, with or without the tag of a checkpoint; None = the model's name in the suite. arguments:
     keyword arguments of `timm.create_model`. loss_divisor: divides the loss (upstream's `scaled_compute_loss`).
     """
+
+    positions: ClassVar[int] = 150  # of an image at which a parameter is used, roughly: ResNet-18, ViT at 224
 
     model: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sys
@@ -119,3 +120,15 @@ def duration(seconds: float) -> str:
         return f"{whole // 60} min {whole % 60:02d} s"
     minutes = round(seconds / 60)
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def span(low: float, high: float) -> str:
+    """Return a range of seconds for people, in round numbers of one unit: "20-35 s", "3-5 min", "2-3 h"."""
+    if high < 5:
+        return "under 5 s"
+    size, unit, step = (1, "s", 5) if high < 90 else (60, "min", 1) if high < 5400 else (3600, "h", 0.5)
+    least = max(math.floor(low / size / step), 0) * step
+    most = max(math.ceil(high / size / step), 1) * step
+    if least == 0:
+        return f"under {most:g} {unit}"
+    return f"{least:g}-{most:g} {unit}" if least < most else f"about {most:g} {unit}"
