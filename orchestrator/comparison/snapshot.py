@@ -6,6 +6,7 @@ Only standard library and statistics are imported: a snapshot of 10,000 jobs tak
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -47,7 +48,8 @@ class Row:
     configuration, complete; kind: what the measure is ("performance", "accuracy"); figures: metric -> its rounds, and
     counts: metric -> the median over the rounds, both only where no round failed; disturbed: evidence, "" if quiet;
     jobs: the ids of its rounds; measured: what was timed, where it is not what the row says; columns: what those
-    figures and counts are that the measure declares, and no built-in table has.
+    figures and counts are that the measure declares, and no built-in table has; load: how many cores others used while
+    it was timed, the median over the rounds, None where nobody looked.
     """
 
     names: Mapping[str, Any]
@@ -61,6 +63,7 @@ class Row:
     jobs: tuple[str, ...]
     measured: str = ""
     columns: Mapping[str, Column] = field(default_factory=dict)
+    load: float | None = None
 
     def column(self, metric: str) -> Column:
         """Return what a figure of the row is."""
@@ -176,6 +179,7 @@ def _rows(results: SweepResults) -> list[Row]:
                 jobs=tuple(outcome.job.id for outcome in rounds),
                 measured=measured(rounds),
                 columns=declared_columns(rounds),
+                load=load_of(rounds),
             )
         )
     return rows
@@ -236,6 +240,23 @@ def counts(rounds: Sequence[JobOutcome]) -> dict[str, int]:
             if column.kind == "count" and column.name not in (counters or ()):
                 seen[column.name].append(value)
     return {name: round(statistics.median(values)) for name, values in seen.items()}
+
+
+def load_of(rounds: Sequence[JobOutcome]) -> float | None:
+    """Return how many cores other processes, and the hypervisor's other guests, used while the rounds were timed.
+
+    The busier of a round's two timed phases counts; of several rounds the median.
+    """
+    seen = []
+    for outcome in rounds:
+        phases = [fact(outcome.facts, phase) for phase in ("noise", "pair_noise")]
+        busy = [
+            value + (figure(noise, "stolen_cores") or 0.0)
+            for noise in phases
+            if (value := figure(noise, "foreign_cores")) is not None and math.isfinite(value)
+        ]
+        seen += [max(busy)] if busy else []
+    return statistics.median(seen) if seen else None
 
 
 def declared_columns(rounds: Sequence[JobOutcome]) -> dict[str, Column]:

@@ -115,7 +115,11 @@ _COLUMNS = (
     count("rows_missing", "rows that only the earlier sweep has"),
     count("rows_with_it", "rows that have the value"),
     # reruns
-    text("reproduced", "reproduced (status and figures, within noise) or not; failed before, or not run; not run now"),
+    text(
+        "reproduced",
+        "reproduced (status and figures, within noise), not, or cannot tell; failed or not run then or now",
+    ),
+    text("evidence", "what else may have made the difference: load, disturbance, another environment, too few figures"),
     text("status_before", "the status in the sweep that was rerun"),
     text("difference", "what changed: status, and figures with the ratio now / then"),
     # gates
