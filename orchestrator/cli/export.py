@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m orchestrator export",
         description="Write a sweep for other tools: export FORMAT [SWEEP] -o DIR.",
-        epilog="`export FORMAT --help` says more. Exit code: 0 written, 2 no such sweep, or something is not installed.",
+        epilog="`export FORMAT --help` says more. Exit code: 0 written, 2 no such sweep, or a package is missing.",
     )
     formats = parser.add_subparsers(metavar="FORMAT", required=True)
 

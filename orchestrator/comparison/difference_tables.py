@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from orchestrator.comparison.attribution import Attribution, shared
+from orchestrator.comparison.attribution import Attribution, circumstances, shared
 from orchestrator.comparison.compare import BETTER, CHANGED, NOISE, WORSE, Comparison, Matched
 from orchestrator.comparison.configuration_changes import KeyChange, Values
 from orchestrator.comparison.differences import MISSING, NEW, Difference, Labels, differences, means, tally
@@ -37,6 +37,14 @@ def tables(comparison: Comparison, changes: Sequence[KeyChange], everything: boo
         ),
         "attribution": attribution(comparison.attributions),
         "shared": common(comparison.matched),
+        "circumstances": Table.of(
+            ("circumstance", "rows_changed", "rows_with_it", "before", "after"),
+            (
+                {"circumstance": one.what, "rows_changed": one.rows, "rows_with_it": one.rows_with_it}
+                | {"before": one.before, "after": one.after}
+                for one in circumstances(comparison.matched)
+            ),
+        ),
     }
 
 

@@ -47,10 +47,11 @@ def match_rows(before: Iterable[Row], after: Iterable[Row]) -> tuple[list[tuple[
 def differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Return the keys whose values differ, sorted; `ABSENT` where one side does not have the key.
 
-    What the machine's toolchain took is no figure of a sweep: it is left out.
+    What the machine's toolchain took is no figure of a sweep: it is left out. So are hashes of configuration folders,
+    which baselines of before have.
     """
     keys = [key for key in before.keys() | after.keys() if before.get(key, ABSENT) != after.get(key, ABSENT)]
-    keys = [key for key in keys if not (key.startswith("toolchain.") and key.endswith("_s"))]
+    keys = [k for k in keys if not ((k.startswith("toolchain.") and k.endswith("_s")) or k.startswith("conf."))]
     return {key: (before.get(key, ABSENT), after.get(key, ABSENT)) for key in sorted(keys)}
 
 

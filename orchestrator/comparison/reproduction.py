@@ -41,7 +41,7 @@ TIMED = (LATENCY, "speedup")
 """What a row without a word on anything else is about."""
 SHORT = (TIMEOUT, OUT_OF_MEMORY)
 """Statuses of a job that had too little of the machine: others may have had the rest."""
-NO_EXCUSE = ("git.", "conf.", "toolchain.", "variables.HF_")
+NO_EXCUSE = ("git.", "toolchain.", "variables.HF_")
 """Keys of the environment that no figure depends on by themselves. (What the code does is what is being asked.)"""
 ROWS = (*IDENTITY, "reproduced", "status_before", "status", "difference", "evidence", "disturbed", "reason", "job")
 METRICS = (*IDENTITY, "metric", "before", "after", "ratio", "ratio_low", "ratio_high", "p", "change")
@@ -70,7 +70,7 @@ def conditions(results: SweepResults, now: Mapping[str, Any]) -> Conditions:
     The hash of the configuration is left out: what is rerun or resumed comes from the stored plan.
     """
     then = snapshot.environment(results.sweep, results.outcomes)
-    then = {k: value for k, value in then.items() if k not in NOT_COMPARED and not k.startswith("conf.")}
+    then = {k: value for k, value in then.items() if k not in NOT_COMPARED}
     here = snapshot.flat_environment(now)
     found = differing(then, here)
     return Conditions(found, len(then.keys() | here.keys()) - len(found))

@@ -131,12 +131,11 @@ def of_results(results: SweepResults, name: str | None = None) -> Snapshot:
 def environment(sweep: Sweep, outcomes: Sequence[JobOutcome] = ()) -> dict[str, Any]:
     """Return where a sweep was measured, flat: its header, and what its workers know better or alone.
 
-    They may have run on another machine than the one that planned; on several, all are named.
+    They may have run on another machine than the one that planned; on several, all are named. The copied configuration
+    is none of it: what it came to is compared key by key, and a folder more or less changes no figure.
     """
     header = {key: value for key, value in sweep.environment.items() if key not in NOT_ENVIRONMENT}
     flat = flat_environment(header)
-    conf = fact(sweep.environment, "conf") or {}
-    flat |= {f"conf.{provider}": fact(copied, "sha256") for provider, copied in conf.items()}
     seen: dict[str, dict[Any, None]] = defaultdict(dict)
     for outcome in outcomes:
         found = outcome.result.environment if outcome.result is not None else {}
@@ -216,7 +215,8 @@ def figures(rounds: Sequence[JobOutcome]) -> dict[str, Figure]:
 
 
 def _of_round(outcome: JobOutcome) -> list[tuple[str, float | None]]:
-    latency, compiling, own = latency_of(outcome), compile_latency_of(outcome), memory_of(outcome).own
+    latency, compiling, memory = latency_of(outcome), compile_latency_of(outcome), memory_of(outcome)
+    own = None if memory.known_wrong else memory.own
     cache = fact(outcome.facts, "cache")
     return [
         ("latency_ms", None if latency is None else latency * MS),

@@ -122,6 +122,7 @@ _COLUMNS = (
     text("evidence", "what else may have made the difference: load, disturbance, another environment, too few figures"),
     text("status_before", "the status in the sweep that was rerun"),
     text("difference", "what changed: status, and figures with the ratio now / then"),
+    text("circumstance", "what else is known of changed rows: load (cores that others used) or disturbed (rows)"),
     # gates
     text("case", "what the gate looked at: a row, an entry of the rules, the environment"),
     text("level", "fail, flaky, warning, known (an accepted failure), new or notice"),

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from orchestrator.columns import Column
-from orchestrator.comparison.attribution import Attribution, Shared, shared
+from orchestrator.comparison.attribution import Attribution, Circumstance, Shared, circumstances, shared
 from orchestrator.comparison.compare import BETTER, CHANGED, NOISE, WORSE, Comparison
 from orchestrator.comparison.configuration_changes import KeyChange, Values, paste_lines
 from orchestrator.comparison.difference_tables import value_text, values_text
@@ -266,15 +266,26 @@ def _attributions(comparison: Comparison) -> list[Piece]:
     changed = any(not pair.same for pair in comparison.matched)
     keyed = any(one.keys for one in comparison.attributions)
     listed = [f"{_of_keys(one)}: {_words(one)}" for one in comparison.attributions] if keyed else []
+    around = circumstances(comparison.matched)
     said = []
     if changed and not keyed and comparison.environment:
         said.append(f"The rows have the same configuration. The environment differs: {_few(comparison.environment)}.")
+    elif changed and not keyed and around:
+        said.append("Neither configuration nor environment differs.")
     elif changed and not keyed and comparison.before.environment and comparison.after.environment:
         said.append("Neither configuration nor environment differs: what changed goes with nothing that is recorded.")
     elif changed and keyed and comparison.environment:
         said.append(f"The environment differs too ({_few(comparison.environment)}): it may be that as well.")
+    said += map(_circumstance, around)
     told = (listed, said, [_shared(one) for one in shared(comparison.matched)])
     return [Listing(texts) for texts in told if texts]
+
+
+def _circumstance(one: Circumstance) -> str:
+    rows = f"{one.rows_with_it} of the {plural(one.rows, 'row')} whose times changed"
+    if one.what == "load":
+        return f"Goes with: load {one.before:.2f} -> {one.after:.2f} cores used by others ({rows})"
+    return f"Goes with: disturbed rows {one.before:g} -> {one.after:g} ({rows})"
 
 
 def _of_keys(one: Attribution) -> str:
