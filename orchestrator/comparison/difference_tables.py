@@ -11,6 +11,7 @@ from orchestrator.comparison.compare import BETTER, CHANGED, NOISE, WORSE, Compa
 from orchestrator.comparison.configuration_changes import KeyChange, Values
 from orchestrator.comparison.differences import MISSING, NEW, Difference, Labels, differences, means, tally
 from orchestrator.comparison.matching import Keys
+from orchestrator.comparison.pasting import Pasted
 from orchestrator.results.configuration import ABSENT, literal
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.tables import Table
@@ -71,6 +72,18 @@ def configuration(changes: Iterable[KeyChange]) -> Table:
             | {"before": values_text(change.before), "after": values_text(change.after)}
             | {"paste_before": _paste(change.paste_before), "paste_after": _paste(change.paste_after)}
             for change in changes
+        ),
+    )
+
+
+def pasted(found: Sequence[Pasted]) -> Table:
+    """Return what brings about B's jobs with A's command, and A's with B's, a line each."""
+    return Table.of(
+        ("side", "paste", "paste_note", "paste_planned"),
+        (
+            {"side": side, "paste": line, "paste_note": one.note, "paste_planned": "yes" if one.tried else "no"}
+            for side, one in zip("BA", found, strict=True)
+            for line in one.lines
         ),
     )
 

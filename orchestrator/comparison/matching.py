@@ -61,8 +61,15 @@ def named_keys(keys: Keys) -> dict[str, tuple[Any, Any]]:
 
 
 def hangs_on(key: str, other: str) -> bool:
-    """`compiler=x` brings compiler.target and compiler.options with it; `compiler.options.y` nothing but itself."""
-    return key == other or ("." not in other and key.startswith(f"{other}.") and key not in SAME_THING)
+    """`compiler=x` brings compiler.target and compiler.options with it; `compiler.options.y` nothing but itself.
+
+    Another model brings what it is built from.
+    """
+    return (
+        key == other
+        or (other == "suite.models" and key.startswith("suite.catalog."))
+        or ("." not in other and key.startswith(f"{other}.") and key not in SAME_THING)
+    )
 
 
 def by_names(row: Row) -> Row:
