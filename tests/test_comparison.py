@@ -520,3 +520,8 @@ def test_load_and_disturbance_go_with_times_and_with_nothing_else() -> None:
     found = compare(sweep(row("a", figures=large, load=3.0)), sweep(row("a", figures=small, load=0.1)))
     assert found.matched[0].changed
     assert circumstances(found.matched) == []
+
+
+def test_a_folder_of_configuration_more_or_less_is_no_other_environment() -> None:
+    before = sweep(row("a"), environment={"host": "vm", "conf.1-experiments": "f00"})
+    assert compare(before, sweep(row("a"), environment={"host": "vm"})).environment == {}

@@ -144,6 +144,7 @@ def test_the_environment_is_flat_and_without_what_jobs_make_of_it() -> None:
         "git.commit": "abc",
         "git.changed": "a.py, b.py",
         "gpus": "H200 7",
+        "conf.0-main": "f00",
     }
     seen = system.variables({"OMP_NUM_THREADS": "2", "HOME": "/root", "TRITON_CACHE_DIR": "/c"})
     assert seen == {"OMP_NUM_THREADS": "2"}

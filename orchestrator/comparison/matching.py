@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from orchestrator.comparison.snapshot import Row
+from orchestrator.comparison.snapshot import CONF, Row
 from orchestrator.results.configuration import ABSENT
 
 Keys = Mapping[str, tuple[Any, Any]]
@@ -47,11 +47,11 @@ def match_rows(before: Iterable[Row], after: Iterable[Row]) -> tuple[list[tuple[
 def differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Return the keys whose values differ, sorted; `ABSENT` where one side does not have the key.
 
-    What the machine's toolchain took is no figure of a sweep: it is left out. So are hashes of configuration folders,
-    which baselines of before have.
+    What the machine's toolchain took is no figure of a sweep: it is left out. So are the hashes of configuration
+    folders: what was composed of them is compared key by key, and a folder more or less changes no figure.
     """
     keys = [key for key in before.keys() | after.keys() if before.get(key, ABSENT) != after.get(key, ABSENT)]
-    keys = [k for k in keys if not ((k.startswith("toolchain.") and k.endswith("_s")) or k.startswith("conf."))]
+    keys = [k for k in keys if not ((k.startswith("toolchain.") and k.endswith("_s")) or k.startswith(CONF))]
     return {key: (before.get(key, ABSENT), after.get(key, ABSENT)) for key in sorted(keys)}
 
 

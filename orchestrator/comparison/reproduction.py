@@ -70,7 +70,7 @@ def conditions(results: SweepResults, now: Mapping[str, Any]) -> Conditions:
     The hash of the configuration is left out: what is rerun or resumed comes from the stored plan.
     """
     then = snapshot.environment(results.sweep, results.outcomes)
-    then = {k: value for k, value in then.items() if k not in NOT_COMPARED}
+    then = {k: value for k, value in then.items() if k not in NOT_COMPARED and not k.startswith(snapshot.CONF)}
     here = snapshot.flat_environment(now)
     found = differing(then, here)
     return Conditions(found, len(then.keys() | here.keys()) - len(found))

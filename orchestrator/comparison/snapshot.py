@@ -37,6 +37,8 @@ from orchestrator.results.performance import (
 from orchestrator.store import Sweep, SweepFolder, was_imported
 
 NOT_ENVIRONMENT = ("conf",)
+CONF = "conf."
+"""Keys of the environment begin so that are hashes of configuration folders."""
 OF_WORKERS = ("host", "cpu", "cpu_capability", "gpu", "toolchain")
 
 
@@ -131,11 +133,13 @@ def of_results(results: SweepResults, name: str | None = None) -> Snapshot:
 def environment(sweep: Sweep, outcomes: Sequence[JobOutcome] = ()) -> dict[str, Any]:
     """Return where a sweep was measured, flat: its header, and what its workers know better or alone.
 
-    They may have run on another machine than the one that planned; on several, all are named. The copied configuration
-    is none of it: what it came to is compared key by key, and a folder more or less changes no figure.
+    They may have run on another machine than the one that planned; on several, all are named. The hashes of the
+    copied configuration (`conf.0-main`) are shown, and not compared (`comparison.matching.differing`): what it came to is.
     """
     header = {key: value for key, value in sweep.environment.items() if key not in NOT_ENVIRONMENT}
     flat = flat_environment(header)
+    conf = fact(sweep.environment, "conf") or {}
+    flat |= {f"{CONF}{provider}": fact(copied, "sha256") for provider, copied in conf.items()}
     seen: dict[str, dict[Any, None]] = defaultdict(dict)
     for outcome in outcomes:
         found = outcome.result.environment if outcome.result is not None else {}

@@ -26,6 +26,7 @@ from orchestrator.comparison.differences import (
 )
 from orchestrator.comparison.matching import Keys, is_complete
 from orchestrator.comparison.pasting import Pasted
+from orchestrator.comparison.snapshot import CONF
 from orchestrator.comparison.thresholds import STATUS
 from orchestrator.records import SUCCESSES
 from orchestrator.results.configuration import ABSENT
@@ -214,7 +215,8 @@ def _shown(lines: Sequence[str]) -> list[str]:
 
 def environment_pieces(comparison: Comparison) -> list[Piece]:
     """Say which keys of the environment differ, and how many do not."""
-    known = comparison.before.environment.keys() | comparison.after.environment.keys()
+    keys = comparison.before.environment.keys() | comparison.after.environment.keys()
+    known = {key for key in keys if not key.startswith(CONF)}
     same = f"{plural(len(known - comparison.environment.keys()), 'key')} the same" * bool(known)
     return [Heading("Environment", same), Listing(_environment(comparison))]
 
