@@ -336,21 +336,9 @@ def _sweep(hydra: Hydra, asked: Namespace, arguments: Sequence[str]) -> int:
 
 
 def _sweeper(hydra: Hydra, asked: Namespace) -> GraphSweeper:
-    """Compose the configuration of the sweep, and build the sweeper that it names, as Hydra's multirun does."""
-    from hydra._internal.callbacks import Callbacks
-    from hydra.core.plugins import Plugins
-    from hydra.types import HydraContext
+    from orchestrator.execution.hydra_plugin import sweeper
 
-    from orchestrator.execution.sweeper import GraphSweeper, run_shard
-    from orchestrator.planning.compose import compose, explained
-
-    config = compose(hydra.config_loader, asked.config_name or CONFIG_NAME, asked.overrides)
-    with explained():
-        context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks(config))
-        sweeper = Plugins.instance().instantiate_sweeper(config=config, hydra_context=context, task_function=run_shard)
-    if not isinstance(sweeper, GraphSweeper):
-        raise UsageError("hydra/sweeper: only 'graph' can plan a sweep of this kind; leave it out")
-    return sweeper
+    return sweeper(hydra, asked.config_name or CONFIG_NAME, asked.overrides)
 
 
 def _help(hydra: Hydra) -> str:

@@ -12,8 +12,8 @@ import pytest
 from scipy import stats
 
 from orchestrator.comparison import matching
-from orchestrator.comparison.attribution import shared
-from orchestrator.comparison.changes import Change, Figure, changes, holm
+from orchestrator.comparison.attribution import circumstances, shared
+from orchestrator.comparison.changes import Change, Figure, changes, holm, over_rows
 from orchestrator.comparison.compare import BETTER, CHANGED, NOISE, WORSE, Comparison, compare
 from orchestrator.comparison.differences import means, regressed, tally
 from orchestrator.comparison.snapshot import Row, Snapshot
@@ -471,3 +471,57 @@ def test_the_limits_are_those_of_the_documentation() -> None:
         "compile_latency_warm_s": (0.25, 0.50),
         "own_memory_mib": (0.02, 0.05),
     }
+
+
+@pytest.mark.parametrize(("rows", "spreads"), [(2, (0.007,)), (8, (0.007,)), (8, (0.005, 0.02)), (24, (0.005, 0.02))])
+def test_the_interval_of_a_mean_holds_the_truth_in_95_of_100_and_is_no_wider(
+    rows: int, spreads: Sequence[float]
+) -> None:
+    """Two sweeps of the same, in three rounds. What adds the rows' half-widths as squares is wider, and holds more."""
+    chance, tries = random.Random(1), 500
+
+    def measured(spread: float) -> Figure:
+        return figure(*(chance.gauss(0.3, spread) for _ in range(3)))
+
+    held = 0
+    narrower = 0.0
+    for _ in range(tries):
+        spread_of = [spreads[n % len(spreads)] for n in range(rows)]
+        found = changes([(measured(spread), measured(spread)) for spread in spread_of])
+        mean = over_rows(found)
+        assert mean.low is not None
+        assert mean.high is not None
+        held += mean.low <= 1 <= mean.high
+        halves = [math.log(one.high / one.low) / 2 for one in found if one.low and one.high]
+        narrower += math.log(mean.high / mean.low) / 2 / (math.hypot(*halves) / rows)
+    assert 0.92 <= held / tries <= 0.98
+    assert narrower / tries <= (0.94 if rows >= 8 else 1.000001)
+
+
+def test_the_interval_of_a_mean_without_rounds_is_that_of_the_pairs() -> None:
+    found = changes([(figure(0.0, halves=[0.03]), figure(0.1, halves=[0.04]))] * 2)
+    mean = over_rows(found)
+    assert mean.value == pytest.approx(math.exp(0.1))
+    assert mean.low == pytest.approx(math.exp(0.1 - 0.05 / math.sqrt(2)))
+    assert over_rows(changes([(figure(0.0), figure(0.1))] * 2)).low is None
+
+
+def test_load_and_disturbance_go_with_times_and_with_nothing_else() -> None:
+    slow = {"latency_ms": figure(math.log(20.0))}
+    fast = {"latency_ms": figure(math.log(10.0))}
+    before = [row("a", figures=slow, load=3.0, disturbed="busy"), row("b", figures=slow, load=3.2, disturbed="busy")]
+    after = [row("a", figures=fast, load=0.2), row("b", figures=fast, load=0.2)]
+    load, disturbed = circumstances(compare(sweep(*before), sweep(*after)).matched)
+    assert (load.what, load.rows, load.rows_with_it, load.before, load.after) == ("load", 2, 2, 3.1, 0.2)
+    assert (disturbed.what, disturbed.before, disturbed.after) == ("disturbed", 2, 0)
+    same = [row("a", figures=fast, load=3.0, disturbed="busy")]
+    assert circumstances(compare(sweep(*same), sweep(*after)).matched) == []
+    large, small = ({"own_memory_mib": figure(math.log(size))} for size in (900.0, 100.0))
+    found = compare(sweep(row("a", figures=large, load=3.0)), sweep(row("a", figures=small, load=0.1)))
+    assert found.matched[0].changed
+    assert circumstances(found.matched) == []
+
+
+def test_a_folder_of_configuration_more_or_less_is_no_other_environment() -> None:
+    before = sweep(row("a"), environment={"host": "vm", "conf.1-experiments": "f00"})
+    assert compare(before, sweep(row("a"), environment={"host": "vm"})).environment == {}

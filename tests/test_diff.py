@@ -613,7 +613,7 @@ def test_forms(here: Path, said: Said) -> None:
     assert "| Gpt inductor | speed-up | 1.25x |" in markdown
     assert "**6 rows in both: 1 worse, 5 within noise**" in markdown
     keys = said("latest~1", "latest", "--config-only", "--json")[1]
-    assert json.loads(keys)["tables"] == {"configuration": []}
+    assert json.loads(keys)["tables"] == {"configuration": [], "pasted": []}
 
 
 def test_markdown_of_a_sweep_that_someone_sent_is_text(here: Path, said: Said) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import gzip
 import json
 import math
 import os
@@ -15,7 +16,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from support import synthetic
-from support.command import orchestrator
+from support.command import orchestrator, run
 from support.dynamobench import COUNTERS, GOLDEN, load_of, timed
 
 from orchestrator.exchange import dynamobench
@@ -411,7 +412,7 @@ def test_a_counter_that_is_no_count_is_an_empty_cell(tmp_path: Path, count: Any)
 
 
 def test_a_sweep_in_the_place_of_the_file_is_noticed(files: Path, tmp_path: Path) -> None:
-    assert "export hud - latest" in orchestrator(tmp_path, "export", "hud", "latest", code=2)
+    assert orchestrator(tmp_path, "export", "hud", "latest") == orchestrator(tmp_path, "export", "hud", "-")
     assert not (tmp_path / "latest").exists()
 
 
@@ -446,12 +447,145 @@ def test_a_figure_that_is_none_is_not_null(tmp_path: Path) -> None:
     assert row["cosine"] == 0.99999
 
 
+# -- CSV and JSON
+
+
+def test_csv_and_json_have_every_table(tmp_path: Path) -> None:
+    folder = synthetic.quick_sweep(tmp_path / "outputs" / "1" / "2").write()
+    made = build(load(SweepFolder(folder.root))).named()
+    for form in ("csv", "json"):
+        printed = orchestrator(tmp_path, "export", form, "latest", "-o", form)
+        assert len(printed.splitlines()) == len(made)
+        assert {path.stem for path in (tmp_path / form).iterdir()} == made.keys()
+    read = pd.read_csv(tmp_path / "csv" / "summary.csv")
+    assert list(read["model"]) == [row["model"] for row in made["summary"].rows]
+    (tables,) = json.loads((tmp_path / "json" / "summary.json").read_text())["tables"].values()
+    assert [row["speedup"] for row in tables] == [row["speedup"] for row in made["summary"].rows]
+
+
+# -- traces
+
+
+def traced(root: Path, *contents: str) -> SweepFolder:
+    """Write a sweep of as many jobs that left a trace, and one that did not."""
+    made = synthetic.SyntheticSweep(root)
+    specs = [made.performance(f"Model/{n}", "inductor") for n in range(len(contents) + 1)]
+    folder = made.write()
+    for spec, content in zip(specs, contents, strict=False):
+        folder.artifacts(spec.id).mkdir(parents=True)
+        (folder.artifacts(spec.id) / "trace.json").write_text(content)
+    return folder
+
+
+def test_traces_are_files_that_perfetto_opens(tmp_path: Path) -> None:
+    event = {"ph": "X", "name": "aten::mm", "ts": 1.0, "dur": 2.0, "pid": 1, "tid": 1}
+    small, large = (json.dumps({"traceEvents": [event] * count}) for count in (3, 150_000))
+    folder = traced(tmp_path / "outputs" / "1" / "2", small, large)
+    printed = orchestrator(tmp_path, "export", "perfetto", "latest", "-o", "traces")
+    assert "ui.perfetto.dev" in printed
+    one, two = sorted((tmp_path / "traces").iterdir())
+    assert one.name.startswith("Model-0-inference-float16-cpu-inductor-")
+    assert json.loads(one.read_text()) == json.loads(small)
+    assert two.name.endswith(".json.gz")
+    assert json.loads(gzip.decompress(two.read_bytes())) == json.loads(large)
+    job = folder.read_graph().jobs[0].id
+    orchestrator(tmp_path, "export", "perfetto", f"latest:{job}", "-o", "alone")
+    assert [path.name for path in (tmp_path / "alone").iterdir()] == [one.name]
+    assert f"leave out :{job}" in orchestrator(tmp_path, "export", "csv", f"latest:{job}", "-o", "x", code=2)
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"traceEvents": [NaN]}', '{"traceEvents": []}'])
+def test_what_is_no_trace_is_refused(tmp_path: Path, content: str) -> None:
+    traced(tmp_path / "outputs" / "1" / "2", content)
+    assert "trace.json" in orchestrator(tmp_path, "export", "perfetto", "-o", "traces", code=2)
+
+
+def test_a_sweep_without_traces_says_how_to_get_them(tmp_path: Path) -> None:
+    traced(tmp_path / "outputs" / "1" / "2")
+    assert "measure=profile" in orchestrator(tmp_path, "export", "perfetto", "-o", "traces", code=2)
+    assert not (tmp_path / "traces").exists()
+
+
+@pytest.mark.slow
+def test_a_real_trace(tmp_path: Path) -> None:
+    run(tmp_path, "suite=tiny", "suite.models=[bert_tiny]", "compiler=aot_eager", "measure=profile")
+    run(tmp_path, "export", "perfetto", "latest", "-o", "traces")
+    files = list((tmp_path / "traces").iterdir())
+    assert len(files) == 1
+    text = (gzip.decompress(files[0].read_bytes()) if files[0].suffix == ".gz" else files[0].read_bytes()).decode()
+    names = {event.get("name") for event in json.loads(text)["traceEvents"]}
+    assert "aten::addmm" in names
+
+
+# -- Weights & Biases
+
+
+def test_runs_of_wandb_are_written_offline(tmp_path: Path) -> None:
+    pytest.importorskip("wandb", reason="wandb (extra wandb) is not installed")
+    synthetic.quick_sweep(tmp_path / "outputs" / "1" / "2").write()
+    printed = run(tmp_path, "export", "wandb", "latest", "-o", "runs", "--project", "nightly")
+    assert "8 runs, project 'nightly'" in printed
+    written = list((tmp_path / "runs" / "wandb").glob("offline-run-*/run-*.wandb"))
+    assert len(written) == 8
+    everything = b"".join(path.read_bytes() for path in written)
+    for told in (b"speedup_low", b"by_round/latency_ms", b"T5Small", b"killed by SIGSEGV"):
+        assert told in everything
+
+
 # -- what all formats share
 
 
 @pytest.mark.parametrize(
+    ("words", "target"),
+    [
+        (["latest", "-o", "there"], "there"),
+        (["-o", "there"], "there"),
+        (["-o", "there", "outputs/1/2"], "there"),
+        (["there"], "there"),  # the old order
+        (["there", "latest"], "there"),
+        (["there", "outputs/1/2"], "there"),
+    ],
+    ids=" ".join,
+)
+def test_sweep_and_target(tmp_path: Path, words: list[str], target: str) -> None:
+    synthetic.quick_sweep(tmp_path / "outputs" / "1" / "2").write()
+    orchestrator(tmp_path, "export", "csv", *words)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["outputs", target]
+    assert (tmp_path / target / "summary.csv").is_file()
+
+
+@pytest.mark.parametrize("sweeps", [True, False])
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["latest"], "export csv latest -o exported"),
+        (["lastest"], "export csv lastest -o exported"),
+        (["latest~1"], "export csv latest~1 -o exported"),
+        (["2026-11-21/10-31-07"], "export csv 2026-11-21/10-31-07 -o exported"),
+        ([], "export csv -o exported"),
+        (["latest", "there"], "export csv latest -o there"),
+        (["latest", "latest~1"], "export csv latest -o latest~1"),
+        (["there", "latest", "-o", "here"], "export csv there -o here"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_no_folder_is_ever_called_as_a_sweep(tmp_path: Path, words: list[str], line: str, sweeps: bool) -> None:
+    if sweeps:
+        synthetic.quick_sweep(tmp_path / "outputs" / "1" / "2").write()
+    before = sorted(tmp_path.rglob("*"))
+    assert line in orchestrator(tmp_path, "export", "csv", *words, code=2)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
     ("form", "module", "extra"),
-    [("parquet", "pyarrow", "parquet"), ("mlflow", "mlflow", "mlflow"), ("plots", "vl_convert", "plots")],
+    [
+        ("parquet", "pyarrow", "parquet"),
+        ("mlflow", "mlflow", "mlflow"),
+        ("plots", "vl_convert", "plots"),
+        ("wandb", "wandb", "wandb"),
+    ],
 )
 def test_what_is_not_installed_is_named(tmp_path: Path, form: str, module: str, extra: str) -> None:
     synthetic.quick_sweep(tmp_path / "outputs" / "1" / "2").write()

@@ -374,3 +374,21 @@ def test_other_files_of_a_folder_are_counted(folder: Path) -> None:
     (folder / "geomean.csv").write_text("a,b\n")
     (folder / ACCURACY).write_text("dev,name,batch_size,accuracy\ncuda,A,1,pass\n")
     assert "1 other CSV files were not read" in import_(folder)[1]
+
+
+def test_memory_that_is_known_to_be_wrong_is_never_judged(tmp_path: Path) -> None:
+    """What benchmarks/dynamo writes for CPUs is no size: half of it is no gain. Of CUDA it is."""
+    for device, judged in (("cpu", False), ("cuda", True)):
+        for number, size in ((1, 4.0), (2, 2.0)):
+            csv = tmp_path / f"{device}{number}" / f"inductor_huggingface_float32_inference_{device}_performance.csv"
+            csv.parent.mkdir()
+            csv.write_text(
+                "dev,name,batch_size,speedup,abs_latency,compilation_latency,compression_ratio,eager_peak_mem,"
+                f"dynamo_peak_mem\n{device},BertForMaskedLM,4,1.5,10.0,20.0,0.9,5.0,{size}\n"
+            )
+            orchestrator(tmp_path, "import", "dynamobench", str(csv.parent), "--into", f"outputs/{device}/{number}")
+        sides = [snapshot.of_folder(SweepFolder(tmp_path / "outputs" / device / str(n))) for n in (1, 2)]
+        found = compare(*sides)
+        assert any(m.metric == "own_memory_mib" for pair in found.matched for m in pair.changed) is judged
+        (row,) = build(load(SweepFolder(tmp_path / "outputs" / device / "2"))).performance.rows[1:]
+        assert row["compression_ratio"] == 0.9

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.output import save
 from orchestrator.errors import UsageError, printable
 from orchestrator.store import SweepFolder, find_sweep
+from orchestrator.words import plural
 
 if TYPE_CHECKING:
     from orchestrator.results.load import SweepResults
-    from orchestrator.results.tables import Tables
+    from orchestrator.results.tables import Table, Tables
 
 SWEEP = "path, latest, latest~1, or <date>/<time> (latest)"
 PLOT_FORMATS = ("svg", "png")
+NAME = re.compile(r"latest(~.*)?|\d{4}-\d\d-\d\d/[\d-]+(:\w+)?|latest(~\d+)?:\w+")
+"""What is meant as the name of a sweep, or of a job, whether or not there is one."""
+EXAMPLES = {"batch_sizes": "my_conf", "dynamobench": "benchmark_logs", "plots": "pictures"}
 
 
 @dataclass(frozen=True)
@@ -32,10 +38,16 @@ class Loaded:
 def main(argv: Sequence[str]) -> int:
     """Run `python -m orchestrator export`. Raises UsageError for bad input and for what is not installed."""
     asked = _parser().parse_args(argv)
+    asked.sweep, asked.target = _sweep_and_target(asked)
+    from orchestrator.comparison.sides import find
     from orchestrator.results.load import load
     from orchestrator.results.tables import build
 
-    results = load(find_sweep(asked.sweep, Path(asked.root)))
+    found, job = find(asked.sweep, Path(asked.root))
+    if job is not None and not asked.of_a_job:
+        raise UsageError(f"{asked.sweep} is one job: {asked.format} exports a whole sweep; leave out :{job}")
+    asked.job = job
+    results = load(found)
     to: Callable[[Loaded, argparse.Namespace], list[str]] = asked.to
     for line in to(Loaded(results.folder, results, build(results)), asked):
         print("\n".join(printable(line)))
@@ -45,47 +57,91 @@ def main(argv: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m orchestrator export",
-        description="Write a sweep for other tools. `export FORMAT --help` says more.",
-        epilog="Exit code: 0 written, 2 no such sweep, or something that has to be installed first.",
+        description="Write a sweep for other tools: export FORMAT [SWEEP] -o DIR.",
+        epilog="`export FORMAT --help` says more. Exit code: 0 written, 2 no such sweep, or a package is missing.",
     )
     formats = parser.add_subparsers(metavar="FORMAT", required=True)
 
-    def add(name: str, what: str, to: Callable[[Loaded, argparse.Namespace], list[str]]) -> argparse.ArgumentParser:
+    def add(
+        name: str,
+        what: str,
+        to: Callable[[Loaded, argparse.Namespace], list[str]],
+        metavar: str = "DIR",
+        default: str | None = None,
+        where: str = "the folder to write into, made if need be",
+        of_a_job: bool = False,
+    ) -> argparse.ArgumentParser:
         made = formats.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
-        made.set_defaults(to=to)
+        made.usage = f"python -m orchestrator export {name} [SWEEP] -o {metavar}"
+        made.add_argument("words", metavar="SWEEP", nargs="*", help=SWEEP)
+        made.add_argument("--output", "-o", metavar=metavar, help=where + (f" ({default})" if default else ""))
+        made.add_argument("--root", default="outputs", metavar="DIR", help="where sweeps lie (outputs)")
+        made.set_defaults(to=to, format=name, default=default, what=metavar, of_a_job=of_a_job)
         return made
 
-    add("dynamobench", "CSV files as PyTorch's benchmarks/dynamo writes them", _dynamobench).add_argument(
-        "target", metavar="DIR"
-    )
-    add(
-        "batch_sizes", "suites with the largest batch sizes that measure=largest_batch found", _batch_sizes
-    ).add_argument("target", metavar="DIR", help="a folder for --config-dir")
-    hud = add("hud", "records of PyTorch's benchmark database, one JSON object a line", _hud)
-    hud.add_argument("target", metavar="FILE", nargs="?", default="-", help="- is standard output (-)")
+    add("batch_sizes", "suites with the batch sizes that measure=largest_batch found", _batch_sizes)
+    add("csv", "every table as a CSV file", _csv)
+    add("dynamobench", "CSV files as PyTorch's benchmarks/dynamo writes them", _dynamobench)
+    what = "records of PyTorch's benchmark database, one a line"
+    hud = add("hud", what, _hud, "FILE", "-", "the file to write; - is standard output")
     hud.add_argument(
         "--benchmark", default="TorchInductor", metavar="NAME", help="name in the database (TorchInductor)"
     )
-    flow = add("mlflow", "an MLflow tracking store, one run per row; once exported, a row is not added again", _mlflow)
-    flow.add_argument("target", metavar="URI", nargs="?", default="sqlite:///mlflow.db", help="(sqlite:///mlflow.db)")
+    add("json", "every table as a JSON file", _json)
+    what = "an MLflow tracking store, one run per row, none of them twice"
+    flow = add("mlflow", what, _mlflow, "URI", "sqlite:///mlflow.db", "the store")
     flow.add_argument("--experiment", metavar="NAME", help="its name in the store (the sweep's)")
-    add("parquet", "every table, and every sample, as a Parquet file", _parquet).add_argument("target", metavar="DIR")
+    add("parquet", "every table, and every sample, as a Parquet file", _parquet)
+    what = "the traces of measure=profile, of SWEEP or SWEEP:JOB"
+    add("perfetto", what, _perfetto, of_a_job=True)
     plots = add("plots", "the main plots as pictures, for papers", _plots)
-    plots.add_argument("target", metavar="DIR")
-    plots.add_argument("--format", choices=PLOT_FORMATS, default="svg", help="svg, or png at 200 dots per inch (svg)")
-    for made in formats.choices.values():
-        made.add_argument("sweep", metavar="SWEEP", nargs="?", default="latest", help=SWEEP)
-        made.add_argument("--root", default="outputs", metavar="DIR", help="where sweeps lie (outputs)")
+    plots.add_argument("--format", dest="picture", choices=PLOT_FORMATS, default="svg", help="svg, or png (svg)")
+    what = "runs of Weights & Biases, one per row, written offline"
+    bias = add("wandb", what, _wandb)
+    bias.add_argument("--project", default="orchestrator", metavar="NAME", help="the project (orchestrator)")
     return parser
 
 
-def _no_sweep(asked: argparse.Namespace, instead: str) -> None:
-    """Raise UsageError when what may be left out was left out, and a sweep stands in its place."""
+def _sweep_and_target(asked: argparse.Namespace) -> tuple[str, str]:
+    """Return the sweep's name and the target, in whichever order they stand. Raises UsageError where that is not clear.
+
+    The old order, `export FORMAT DIR [SWEEP]`, is taken where the first word names no sweep: no folder is called as
+    a sweep is.
+    """
+    words: list[str] = asked.words
+    command = f"export {asked.format}"
+    if asked.output is not None:
+        if len(words) > 1:
+            raise UsageError(
+                f"{' '.join(words)}: one sweep is exported at a time: {command} {words[0]} -o {asked.output}"
+            )
+        return (words or ["latest"])[0], asked.output
+    sweeps = [word for word in words if _is_sweep(word, asked.root)]
+    others = [word for word in words if word not in sweeps]
+    if (
+        len(words) == 2 and words[0] in others and words == [*others, *sweeps]
+    ):  # with no sweep among them: the second is said to be none
+        return words[1], words[0]
+    if len(words) == 1 and others:
+        return "latest", words[0]
+    if len(words) > 1:
+        line = " -o ".join([*sweeps, *others][:2])
+        raise UsageError(f"{' '.join(words)}: write the sweep, then -o and where to: {command} {line}")
+    if asked.default is None:
+        example = EXAMPLES.get(asked.format, "exported")
+        raise UsageError(f"say where to with -o {asked.what}, as in: {' '.join([command, *words])} -o {example}")
+    return (words or ["latest"])[0], asked.default
+
+
+def _is_sweep(word: str, root: str) -> bool:
+    """Tell whether a word names a sweep, or a job of one, or is meant to: what is nearly "latest" is no folder."""
+    if NAME.fullmatch(word) or get_close_matches(word.partition("~")[0], ["latest"], cutoff=0.8):
+        return True
     try:
-        find_sweep(asked.target, Path(asked.root))
+        find_sweep(word, Path(root))
     except UsageError:
-        return
-    raise UsageError(f"'{asked.target}' is a sweep, and that is named last: {instead} {asked.target}")
+        return False
+    return True
 
 
 def folder(target: str) -> Path:
@@ -129,7 +185,6 @@ def _batch_sizes(sweep: Loaded, asked: argparse.Namespace) -> list[str]:
 def _hud(sweep: Loaded, asked: argparse.Namespace) -> list[str]:
     from orchestrator.exchange.hud import lines
 
-    _no_sweep(asked, "export hud -")
     made = lines(sweep.results, sweep.tables, asked.benchmark)
     if asked.target == "-":
         return made
@@ -137,11 +192,37 @@ def _hud(sweep: Loaded, asked: argparse.Namespace) -> list[str]:
     return [f"{asked.target}  {len(made)} records"]
 
 
+def _csv(sweep: Loaded, asked: argparse.Namespace) -> list[str]:
+    from orchestrator.results.exports import to_csv
+
+    return _tables(sweep, folder(asked.target), "csv", lambda _, table: to_csv(table))
+
+
+def _json(sweep: Loaded, asked: argparse.Namespace) -> list[str]:
+    from orchestrator.results.exports import to_json
+
+    return _tables(sweep, folder(asked.target), "json", lambda name, table: to_json({name: table}))
+
+
+def _tables(sweep: Loaded, target: Path, end: str, to: Callable[[str, Table], str]) -> list[str]:
+    """Write each table of the sweep as a file <table>.<end>; return a line for each."""
+    lines = []
+    for name, table in sweep.tables.named().items():
+        save("export", target / f"{name}.{end}", to(name, table))
+        lines.append(f"{target / name}.{end}  {plural(len(table.rows), 'row')}")
+    return lines
+
+
 def _mlflow(sweep: Loaded, asked: argparse.Namespace) -> list[str]:
     from orchestrator.exchange.mlflow_store import export
 
-    _no_sweep(asked, "export mlflow sqlite:///mlflow.db")
     return export(sweep.results, sweep.tables, asked.target, asked.experiment)
+
+
+def _wandb(sweep: Loaded, asked: argparse.Namespace) -> list[str]:
+    from orchestrator.exchange.wandb_runs import export
+
+    return export(sweep.results, sweep.tables, folder(asked.target), asked.project)
 
 
 def _parquet(sweep: Loaded, asked: argparse.Namespace) -> list[str]:
@@ -150,7 +231,16 @@ def _parquet(sweep: Loaded, asked: argparse.Namespace) -> list[str]:
     return export(sweep.results, sweep.tables, folder(asked.target))
 
 
+def _perfetto(sweep: Loaded, asked: argparse.Namespace) -> list[str]:
+    from orchestrator.comparison.sides import only
+    from orchestrator.exchange.perfetto import export, traces
+
+    results = sweep.results if asked.job is None else only(sweep.results, asked.job)
+    found = traces(results)
+    return export(found, folder(asked.target))
+
+
 def _plots(sweep: Loaded, asked: argparse.Namespace) -> list[str]:
     from orchestrator.page.plots import export
 
-    return export(sweep.tables, folder(asked.target), asked.format)
+    return export(sweep.tables, folder(asked.target), asked.picture)

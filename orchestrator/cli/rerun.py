@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = output.parser(
         "rerun",
         "Run the stored jobs of a sweep again, and say which results are reproduced.",
-        "Exit code: 0 reproduced, 1 not, 2 usage, 130 after Ctrl-C or SIGTERM. More: docs/rerun.md",
+        "Exit code: 0 reproduced, 1 not, 4 cannot tell, 2 usage, 130 after Ctrl-C or SIGTERM. More: docs/rerun.md",
     )
     parser.usage = "python -m orchestrator rerun SWEEP [options]"
     parser.add_argument("sweep", help="path, latest, latest~1, <date>/<time>; SWEEP:JOB for one job")
@@ -134,7 +134,7 @@ def _nothing(replay: _Replay) -> tuple[int, dict[str, Table]]:
 def _rerun(asked: argparse.Namespace, replay: _Replay, argv: Sequence[str]) -> tuple[int, dict[str, Table]]:
     from orchestrator.cli.running import INTERRUPTED, allow, run_and_finish, run_stored, tell
     from orchestrator.comparison.difference_tables import changed
-    from orchestrator.comparison.reproduction import CHANGED, FAILS_AGAIN, UNFINISHED, tables
+    from orchestrator.comparison.reproduction import CODES, tables, verdict
     from orchestrator.execution.settings import Settings
     from orchestrator.planning.trust import would_run
     from orchestrator.views import rerun as reproduced
@@ -161,11 +161,9 @@ def _rerun(asked: argparse.Namespace, replay: _Replay, argv: Sequence[str]) -> t
         return run_and_finish(folder, lambda: _in_process(folder, replay, settings)), {}
     code = run_and_finish(folder, lambda: run_stored(folder, replay.graph, settings))
     found, failing = _compare(replay.old, folder)
-    output.render(None, reproduced.document(found))
+    output.render(None, reproduced.document(found, failed_only=asked.failed))
     if code != INTERRUPTED:  # the tables' own code is that of a sweep: here a failure may be what was to be seen again
-        bad_words = (CHANGED, UNFINISHED, FAILS_AGAIN) if asked.failed else (CHANGED, UNFINISHED)
-        bad = any(row.word in bad_words for row in found)
-        code = FAILED if bad or failing else OK
+        code = CODES[verdict(found, failed_only=asked.failed)] if found else FAILED if failing else OK
     return code, {**tables(found), "environment": changed(replay.conditions.differing)}
 
 

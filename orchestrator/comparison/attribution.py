@@ -1,6 +1,7 @@
 """Which key goes with which change: those in which the two sweeps differ, and those that the changed rows share.
 
-Neither is a cause. A key that differs goes with what happened to its rows; where several differ in the same rows,
+And what else is recorded of the changed rows: how much others used the machine, and whether that disturbed them.
+None of it is a cause. A key that differs goes with what happened to its rows; where several differ in the same rows,
 nothing tells them apart. Where no key differs, a value that all rows with a change have and no other row has says
 where to look.
 """
@@ -11,14 +12,18 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.comparison.matching import Keys, hangs_on, named_keys
 from orchestrator.comparison.thresholds import STATUS
 
 if TYPE_CHECKING:
+    from orchestrator.columns import Column
     from orchestrator.comparison.compare import Matched
 
+LOAD = 0.1
+"""Cores: a load that differs by less is the same (`orchestrator.probes.noise` calls nothing below it a disturbance)."""
 SHARE = 0.5
 """A value is named when at least this part of the rows that have it changed (and no row without it)."""
 
@@ -50,6 +55,45 @@ class Shared:
     rows: int
     rows_with_it: int
     rows_compared: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Circumstance:
+    """What else is known of rows whose times changed: `what` ("load" or "disturbed") was another in `rows_with_it`.
+
+    rows: how many rows have such a change; before, after: medians of the cores that others used, or how many were
+    disturbed.
+    """
+
+    what: str
+    rows: int
+    rows_with_it: int
+    before: float
+    after: float
+
+
+def circumstances(matched: Iterable[Matched]) -> list[Circumstance]:
+    """Return the load and the disturbance that go with changed times, where they differ between the two sides.
+
+    No change of a count, of memory or of an exact number is put down to them.
+    """
+    changed = [pair for pair in matched if any(_is_time(change.column) for change in pair.changed)]
+    loads = [(pair.before.load, pair.after.load) for pair in changed]
+    loaded = [(a, b) for a, b in loads if a is not None and b is not None and abs(a - b) > LOAD]
+    disturbed = [(bool(pair.before.disturbed), bool(pair.after.disturbed)) for pair in changed]
+    other = sum(a != b for a, b in disturbed)
+    found = []
+    if loaded:
+        before, after = (median(side) for side in zip(*loaded, strict=True))
+        found.append(Circumstance(what="load", rows=len(changed), rows_with_it=len(loaded), before=before, after=after))
+    if other:
+        before, after = (sum(side) for side in zip(*disturbed, strict=True))
+        found.append(Circumstance(what="disturbed", rows=len(changed), rows_with_it=other, before=before, after=after))
+    return found
+
+
+def _is_time(column: Column) -> bool:
+    return column.kind != "count" and not column.exact and column.unit != "MiB"
 
 
 def attribute(matched: Iterable[Matched]) -> list[Attribution]:

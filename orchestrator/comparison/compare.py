@@ -27,7 +27,10 @@ ALPHA = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class MetricChange:
-    """One figure of a matched row; `word` is better, worse, changed (no direction) or within noise."""
+    """One figure of a matched row; `word` is better, worse, changed (no direction) or within noise.
+
+    change: what a mean over rows is made of; None of counts.
+    """
 
     column: Column
     before: float
@@ -37,6 +40,7 @@ class MetricChange:
     high: float | None = None
     p: float | None = None
     word: str
+    change: Change | None = None
 
     @property
     def metric(self) -> str:
@@ -185,6 +189,7 @@ def judge(matched: Sequence[Matched], limits: Callable[[Row], Mapping[str, Limit
                 high=change.high,
                 p=p,
                 word=word,
+                change=change,
             )
         )
     return [

@@ -6,11 +6,12 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from orchestrator.comparison.attribution import Attribution, shared
+from orchestrator.comparison.attribution import Attribution, circumstances, shared
 from orchestrator.comparison.compare import BETTER, CHANGED, NOISE, WORSE, Comparison, Matched
 from orchestrator.comparison.configuration_changes import KeyChange, Values
 from orchestrator.comparison.differences import MISSING, NEW, Difference, Labels, differences, means, tally
 from orchestrator.comparison.matching import Keys
+from orchestrator.comparison.pasting import Pasted
 from orchestrator.comparison.phase_changes import phase_changes
 from orchestrator.results.configuration import ABSENT, literal
 from orchestrator.results.naming import IDENTITY
@@ -40,6 +41,14 @@ def tables(comparison: Comparison, changes: Sequence[KeyChange], everything: boo
         "compile_phases": Table.of(PHASES, (one.row() for one in phase_changes(comparison.matched))),
         "attribution": attribution(comparison.attributions),
         "shared": common(comparison.matched),
+        "circumstances": Table.of(
+            ("circumstance", "rows_changed", "rows_with_it", "before", "after"),
+            (
+                {"circumstance": one.what, "rows_changed": one.rows, "rows_with_it": one.rows_with_it}
+                | {"before": one.before, "after": one.after}
+                for one in circumstances(comparison.matched)
+            ),
+        ),
     }
 
 
@@ -66,6 +75,18 @@ def configuration(changes: Iterable[KeyChange]) -> Table:
             | {"before": values_text(change.before), "after": values_text(change.after)}
             | {"paste_before": _paste(change.paste_before), "paste_after": _paste(change.paste_after)}
             for change in changes
+        ),
+    )
+
+
+def pasted(found: Sequence[Pasted]) -> Table:
+    """Return what brings about B's jobs with A's command, and A's with B's, a line each."""
+    return Table.of(
+        ("side", "paste", "paste_note", "paste_planned"),
+        (
+            {"side": side, "paste": line, "paste_note": one.note, "paste_planned": "yes" if one.tried else "no"}
+            for side, one in zip("BA", found, strict=True)
+            for line in one.lines
         ),
     )
 

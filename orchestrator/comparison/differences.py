@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.comparison.changes import over_rows
 from orchestrator.comparison.compare import BETTER, CHANGED, NOISE, WORSE, Comparison, Matched, MetricChange
 from orchestrator.comparison.matching import Keys
 from orchestrator.comparison.snapshot import Row
@@ -49,7 +50,7 @@ class Difference:
 class Mean:
     """Geometric mean of the speed-ups of a compiler over the rows that both sweeps have.
 
-    low, high: 95 % interval of the ratio, from the rows' own; None where one of them has none.
+    low, high: 95 % interval of the ratio (`changes.over_rows`); None where one of the rows has none.
     """
 
     compiler: str
@@ -206,7 +207,5 @@ def _mean(compiler: str, found: Sequence[MetricChange]) -> Mean:
     before, after = (geometric_mean(values) for values in ([m.before for m in found], [m.after for m in found]))
     assert before is not None
     assert after is not None
-    halves = [math.log(m.high / m.low) / 2 for m in found if m.low and m.high]
-    half = math.hypot(*halves) / len(found) if len(halves) == len(found) else None
-    low, high = (None, None) if half is None else (after / before * math.exp(s * half) for s in (-1, 1))
-    return Mean(compiler=compiler, rows=len(found), before=before, after=after, low=low, high=high)
+    mean = over_rows([metric.change for metric in found if metric.change is not None])
+    return Mean(compiler=compiler, rows=len(found), before=before, after=after, low=mean.low, high=mean.high)

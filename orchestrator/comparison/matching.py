@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from orchestrator.comparison.snapshot import Row
+from orchestrator.comparison.snapshot import CONF, Row
 from orchestrator.results.configuration import ABSENT
 
 Keys = Mapping[str, tuple[Any, Any]]
@@ -47,10 +47,11 @@ def match_rows(before: Iterable[Row], after: Iterable[Row]) -> tuple[list[tuple[
 def differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Return the keys whose values differ, sorted; `ABSENT` where one side does not have the key.
 
-    What the machine's toolchain took is no figure of a sweep: it is left out.
+    What the machine's toolchain took is no figure of a sweep: it is left out. So are the hashes of configuration
+    folders: what was composed of them is compared key by key, and a folder more or less changes no figure.
     """
     keys = [key for key in before.keys() | after.keys() if before.get(key, ABSENT) != after.get(key, ABSENT)]
-    keys = [key for key in keys if not (key.startswith("toolchain.") and key.endswith("_s"))]
+    keys = [k for k in keys if not ((k.startswith("toolchain.") and k.endswith("_s")) or k.startswith(CONF))]
     return {key: (before.get(key, ABSENT), after.get(key, ABSENT)) for key in sorted(keys)}
 
 
@@ -60,8 +61,15 @@ def named_keys(keys: Keys) -> dict[str, tuple[Any, Any]]:
 
 
 def hangs_on(key: str, other: str) -> bool:
-    """`compiler=x` brings compiler.target and compiler.options with it; `compiler.options.y` nothing but itself."""
-    return key == other or ("." not in other and key.startswith(f"{other}.") and key not in SAME_THING)
+    """`compiler=x` brings compiler.target and compiler.options with it; `compiler.options.y` nothing but itself.
+
+    Another model brings what it is built from.
+    """
+    return (
+        key == other
+        or (other == "suite.models" and key.startswith("suite.catalog."))
+        or ("." not in other and key.startswith(f"{other}.") and key not in SAME_THING)
+    )
 
 
 def by_names(row: Row) -> Row:

@@ -6,6 +6,7 @@ Only standard library and statistics are imported: a snapshot of 10,000 jobs tak
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -38,6 +39,8 @@ from orchestrator.results.performance import (
 from orchestrator.store import Sweep, SweepFolder, was_imported
 
 NOT_ENVIRONMENT = ("conf",)
+CONF = "conf."
+"""Keys of the environment begin so that are hashes of configuration folders."""
 OF_WORKERS = ("host", "cpu", "cpu_capability", "gpu", "toolchain")
 
 
@@ -50,7 +53,8 @@ class Row:
     counts: metric -> the median over the rounds, both only where no round failed; disturbed: evidence, "" if quiet;
     jobs: the ids of its rounds; measured: what was timed, where it is not what the row says; columns: what those
     figures and counts are that the measure declares, and no built-in table has; phases: state of the compile cache ->
-    phase -> seconds of the first call, mean of its rounds, only where no round failed.
+    phase -> seconds of the first call, mean of its rounds, only where no round failed; load: how many cores others
+    used while it was timed, the median over the rounds, None where nobody looked.
     """
 
     names: Mapping[str, Any]
@@ -65,6 +69,7 @@ class Row:
     measured: str = ""
     columns: Mapping[str, Column] = field(default_factory=dict)
     phases: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    load: float | None = None
 
     def column(self, metric: str) -> Column:
         """Return what a figure of the row is."""
@@ -134,12 +139,13 @@ def of_results(results: SweepResults, name: str | None = None) -> Snapshot:
 def environment(sweep: Sweep, outcomes: Sequence[JobOutcome] = ()) -> dict[str, Any]:
     """Return where a sweep was measured, flat: its header, and what its workers know better or alone.
 
-    They may have run on another machine than the one that planned; on several, all are named.
+    They may have run on another machine than the one that planned; on several, all are named. The hashes of the
+    copied configuration (`conf.0-main`) are shown, and what it came to is compared (`comparison.matching.differing`).
     """
     header = {key: value for key, value in sweep.environment.items() if key not in NOT_ENVIRONMENT}
     flat = flat_environment(header)
     conf = fact(sweep.environment, "conf") or {}
-    flat |= {f"conf.{provider}": fact(copied, "sha256") for provider, copied in conf.items()}
+    flat |= {f"{CONF}{provider}": fact(copied, "sha256") for provider, copied in conf.items()}
     seen: dict[str, dict[Any, None]] = defaultdict(dict)
     for outcome in outcomes:
         found = outcome.result.environment if outcome.result is not None else {}
@@ -183,6 +189,7 @@ def _rows(results: SweepResults) -> list[Row]:
                 measured=measured(rounds),
                 columns=declared_columns(rounds),
                 phases=phases(rounds),
+                load=load_of(rounds),
             )
         )
     return rows
@@ -219,7 +226,8 @@ def figures(rounds: Sequence[JobOutcome]) -> dict[str, Figure]:
 
 
 def _of_round(outcome: JobOutcome) -> list[tuple[str, float | None]]:
-    latency, compiling, own = latency_of(outcome), compile_latency_of(outcome), memory_of(outcome).own
+    latency, compiling, memory = latency_of(outcome), compile_latency_of(outcome), memory_of(outcome)
+    own = None if memory.known_wrong else memory.own
     cache = fact(outcome.facts, "cache")
     return [
         ("latency_ms", None if latency is None else latency * MS),
@@ -249,6 +257,23 @@ def phases(rounds: Sequence[JobOutcome]) -> dict[str, dict[str, float]]:
     """Return cache -> phase -> seconds; nothing when a round failed by itself."""
     found = compile_phases.means(rounds) if _sound(rounds) else {}
     return {cache: mean for cache, (_, mean) in found.items()}
+
+
+def load_of(rounds: Sequence[JobOutcome]) -> float | None:
+    """Return how many cores other processes, and the hypervisor's other guests, used while the rounds were timed.
+
+    The busier of a round's two timed phases counts; of several rounds the median.
+    """
+    seen = []
+    for outcome in rounds:
+        phases = [fact(outcome.facts, phase) for phase in ("noise", "pair_noise")]
+        busy = [
+            value + (figure(noise, "stolen_cores") or 0.0)
+            for noise in phases
+            if (value := figure(noise, "foreign_cores")) is not None and math.isfinite(value)
+        ]
+        seen += [max(busy)] if busy else []
+    return statistics.median(seen) if seen else None
 
 
 def declared_columns(rounds: Sequence[JobOutcome]) -> dict[str, Column]:

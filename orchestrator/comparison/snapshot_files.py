@@ -69,11 +69,12 @@ def write(path: Path, snapshot: Snapshot) -> None:
 
 
 def _in_file(snapshot: Snapshot) -> dict[str, Any]:
-    """Return a snapshot as JSON, without the columns of rows that declare none."""
+    """Return a snapshot as JSON, without the columns of rows that declare none, and the load where nobody looked."""
     data: dict[str, Any] = to_json(snapshot)
     for row in data["rows"]:
-        if not row["columns"]:
-            del row["columns"]
+        for key, absent in (("columns", {}), ("load", None)):
+            if row[key] == absent:
+                del row[key]
     return data
 
 

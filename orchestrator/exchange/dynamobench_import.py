@@ -37,6 +37,7 @@ from orchestrator.records import (
     job_id,
 )
 from orchestrator.results.load import GIVEN
+from orchestrator.results.memory import DYNAMOBENCH
 
 TARGET = "dynamobench"
 """Package in the targets of imported plug-ins. There is none: these jobs can be read, and not run again."""
@@ -274,7 +275,7 @@ def _memory(gigabytes: float | None, device: str) -> dict[str, Any]:
         return {}
     size = round(gigabytes * GB)
     cuda = {"steady": {"allocated": size}} if device.startswith("cuda") else None
-    return {"memory": {"source": TARGET, "base": 0, "phases": {"steady": {"peak": size}}, "cuda": cuda}}
+    return {"memory": {"source": DYNAMOBENCH, "base": 0, "phases": {"steady": {"peak": size}}, "cuda": cuda}}
 
 
 def _counters(line: CsvLine) -> dict[str, Any]:

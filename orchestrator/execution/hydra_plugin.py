@@ -8,20 +8,29 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from hydra import version
+from hydra._internal.callbacks import Callbacks
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult, ConfigSource
+from hydra.types import HydraContext
 from omegaconf import OmegaConf
 
 from orchestrator.errors import UsageError
-from orchestrator.execution.sweeper import GraphSweeper
-from orchestrator.planning import schema
+from orchestrator.execution.ownership import is_own
+from orchestrator.execution.sweeper import GraphSweeper, PlannedSweep, as_written, run_shard
+from orchestrator.planning import provenance, schema
+from orchestrator.planning.compose import compose, explained
 from orchestrator.planning.experiments import natural
+from orchestrator.planning.grid import as_axes, normalise
 from orchestrator.planning.keys import Keys
 from orchestrator.planning.options import packaged
+from orchestrator.store import Sweep, SweepFolder
 
 FILE = "experiment"
 """The provider of a file that is named by its path."""
@@ -125,3 +134,45 @@ def search_path(user: str | None, files: Sequence[Path] = ()) -> ConfigSearchPat
         path.prepend(provider, f"experiments://{place}", anchor=SearchPathQuery(provider="schema"))
     ExperimentsSource.keys = Keys([*([Path(user)] if user else []), packaged("conf")])
     return path
+
+
+def stored_search_path(folder: SweepFolder, header: Sweep) -> ConfigSearchPath:
+    """Return where the configuration of a sweep is found that this user made: in the folder's copy of it.
+
+    Raises ValueError where the copy is not as it was made, or the sweep is somebody else's: composing runs what
+    `hydra.callbacks` names.
+    """
+    if not is_own(folder):
+        raise ValueError("somebody else made it")
+    path = create_config_search_path(None)
+    copies = provenance.stored_conf(folder.conf, header.environment.get("conf") or {})
+    for provider, copy in sorted(copies, key=lambda one: one[0] != FILE):  # what was named by its path comes first
+        scheme = ExperimentsSource.scheme() if provider in ("experiments", FILE) else "file"
+        path.prepend(provider, f"{scheme}://{copy}", anchor=SearchPathQuery(provider="schema"))
+    ExperimentsSource.keys = Keys([copy for provider, copy in copies if provider not in ("experiments", FILE)])
+    return path
+
+
+def sweeper(hydra: Hydra, config_name: str, overrides: Sequence[str]) -> GraphSweeper:
+    """Compose the configuration of a sweep, and build the sweeper that it names, as Hydra's multirun does."""
+    config = compose(hydra.config_loader, config_name, overrides)
+    with explained():
+        context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks(config))
+        found = Plugins.instance().instantiate_sweeper(config=config, hydra_context=context, task_function=run_shard)
+    if not isinstance(found, GraphSweeper):
+        raise UsageError("hydra/sweeper: only 'graph' can plan a sweep of this kind; leave it out")
+    return found
+
+
+def planned(overrides: Sequence[str], path: ConfigSearchPath) -> PlannedSweep:
+    """Return what overrides plan with the configuration in `path`; nothing is written. Raises UsageError."""
+    version.setbase("1.3")
+    register()
+    hydra = Hydra.create_main_hydra2(task_name="orchestrator", config_search_path=path)
+    try:
+        words = as_axes([normalise(override) for override in overrides], hydra.config_loader)
+        found = sweeper(hydra, "config", words)
+        assert found.config is not None
+        return found.plan(as_written(found.config.hydra.overrides.task))
+    finally:
+        GlobalHydra.instance().clear()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,17 +58,41 @@ def copy_conf(sources: Iterable[tuple[str, Path]], target: Path) -> dict[str, An
         if not folder.exists():
             continue
         name = f"{index}-{provider}"
-        digest = hashlib.sha256()
         root = folder if folder.is_dir() else folder.parent
-        files = [folder] if root != folder else [file for depth in DEPTHS for file in folder.glob(depth)]
-        for file in sorted(files):
+        for file in _files(folder):
             relative = file.relative_to(root)
-            content = file.read_bytes()
-            digest.update(f"{relative.as_posix()}\0{len(content)}\0".encode() + content)
             (target / name / relative.parent).mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target / name / relative)
-        copied[name] = {"path": str(folder), "sha256": digest.hexdigest()}
+        copied[name] = {"path": str(folder), "sha256": _hash(folder)}
     return copied
+
+
+def stored_conf(stored: Path, copied: Mapping[str, Any]) -> list[tuple[str, Path]]:
+    """Return (provider, folder) of the copies that `copy_conf` made in `stored`, in search order.
+
+    copied: what it returned. Raises ValueError where one is not as it was made.
+    """
+    found = []
+    for name in sorted(copied, key=lambda name: int(name.partition("-")[0])):
+        if _hash(stored / name) != copied[name]["sha256"]:
+            raise ValueError(f"{stored / name} is not as it was copied")
+        found.append((name.partition("-")[2], stored / name))
+    return found
+
+
+def _files(folder: Path) -> list[Path]:
+    if folder.is_file():
+        return [folder]
+    return sorted(file for depth in DEPTHS for file in folder.glob(depth))
+
+
+def _hash(folder: Path) -> str:
+    digest = hashlib.sha256()
+    root = folder if folder.is_dir() else folder.parent
+    for file in _files(folder):
+        content = file.read_bytes()
+        digest.update(f"{file.relative_to(root).as_posix()}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
 
 
 def copy_stored_conf(stored: Path, target: Path) -> None:

@@ -12,6 +12,8 @@ from orchestrator.results import metrics
 from orchestrator.results.load import GIVEN, JobOutcome, fact, figure, is_figure, once
 
 Row = dict[str, Any]
+DYNAMOBENCH = "dynamobench"
+"""Where an imported result has its memory from. What benchmarks/dynamo writes for CPUs is 100 times too large."""
 REPEATED = ("warmup", "steady")
 """Phases in which the compiled step is called, after its first call."""
 HIDDEN_BYTES, HIDDEN_SHARE = 64 * 2.0**20, 0.05
@@ -24,12 +26,13 @@ class Memory:
     """Steady-state memory of one process, in bytes: the peak, and the share of it that the model and compiler have.
 
     Shares may be compared when `source` is the same. Peaks of processes may not, across launchers: a fork shares its
-    server's pages.
+    server's pages. known_wrong: only the ratio of two means something, so that it is never judged between sweeps.
     """
 
     peak: float | None
     own: float | None
     source: str
+    known_wrong: bool = False
 
 
 @once
@@ -47,7 +50,7 @@ def memory_of(outcome: JobOutcome) -> Memory:
     peak, base = figure(memory, "phases", "steady", "peak"), figure(memory, "base")
     source = str(fact(memory, "source") or "")
     own = peak - base if peak is not None and base is not None else None
-    return Memory(peak, own, source)
+    return Memory(peak, own, source, known_wrong=source == DYNAMOBENCH)
 
 
 def cuda_peak(memory: Any, phase: str) -> float | None:

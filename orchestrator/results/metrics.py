@@ -118,9 +118,24 @@ _COLUMNS = (
     count("rows_missing", "rows that only the earlier sweep has"),
     count("rows_with_it", "rows that have the value"),
     # reruns
-    text("reproduced", "reproduced (status and figures, within noise) or not; failed before, or not run; not run now"),
+    text(
+        "reproduced",
+        "reproduced (status and figures, within noise), not, or cannot tell; failed or not run then or now",
+    ),
+    text("evidence", "what else may have made the difference: load, disturbance, another environment, too few figures"),
     text("status_before", "the status in the sweep that was rerun"),
     text("difference", "what changed: status, and figures with the ratio now / then"),
+    text(
+        "paste", "overrides that give this side's jobs, appended to the other's command; a whole command where none do"
+    ),
+    text(
+        "paste_note", "what else is to be known of that line: that it is a whole command, why it was not planned, ..."
+    ),
+    text("paste_planned", "yes: what is shown was planned before it was shown; no: it could not be"),
+    text("ahead", "a row of a configuration that was not run: the same jobs, other jobs (changed), new, or gone"),
+    count("jobs_new", "jobs that the sweep does not have"),
+    count("jobs_gone", "jobs of the sweep that the configuration does not have"),
+    text("circumstance", "what else is known of changed rows: load (cores that others used) or disturbed (rows)"),
     # gates
     text("case", "what the gate looked at: a row, an entry of the rules, the environment"),
     text("level", "fail, flaky, warning, known (an accepted failure), new or notice"),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import statistics
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
 from orchestrator.columns import Column
-from orchestrator.comparison.attribution import Attribution, Shared, shared
+from orchestrator.comparison.attribution import Attribution, Circumstance, Shared, circumstances, shared
 from orchestrator.comparison.compare import BETTER, CHANGED, NOISE, WORSE, Comparison
-from orchestrator.comparison.configuration_changes import KeyChange, Values, paste_lines
+from orchestrator.comparison.configuration_changes import KeyChange, Values
 from orchestrator.comparison.difference_tables import value_text, values_text
 from orchestrator.comparison.differences import (
     MISSING,
@@ -23,7 +25,9 @@ from orchestrator.comparison.differences import (
     tally,
 )
 from orchestrator.comparison.matching import Keys, is_complete
+from orchestrator.comparison.pasting import Pasted
 from orchestrator.comparison.phase_changes import PhaseChange, phase_changes
+from orchestrator.comparison.snapshot import CONF
 from orchestrator.comparison.thresholds import STATUS
 from orchestrator.records import SUCCESSES
 from orchestrator.results.configuration import ABSENT
@@ -31,12 +35,15 @@ from orchestrator.results.metrics import COLUMNS, MIB, is_number, named, signifi
 from orchestrator.results.metrics import MISSING as NO_FIGURE
 from orchestrator.views.document import CommandLines, Document, Heading, Listing, Paragraph, Piece, Side
 from orchestrator.views.grid import Cell, Grid, Spanning
-from orchestrator.words import plural
+from orchestrator.words import plural, some
 
 LONGEST = 100
 """Values of keys are cut to so many characters."""
 MANY = 8
 """Of an axis with more values before and after only those are named that come or go."""
+SINGLE = 3
+"""So many keys of one model are listed singly."""
+CATALOG = re.compile(r"suite\.catalog\.(?P<model>[^.]+)\.")
 PASTED = 1000
 """No line of overrides is longer."""
 DISTURBED = "*"
@@ -50,16 +57,19 @@ def document(
     *,
     everything: bool,
     config_only: bool,
+    pasted: Sequence[Pasted],
 ) -> Document:
-    """Return the diff of two sides. facts: of two jobs, what differs in them and how many facts do not."""
-    pieces = [*_sides(comparison), Heading("Configuration"), *_configuration(comparison, changes)]
-    for label, about, after in (("A to B", "from A to B", True), ("B to A", "from B to A", False)):
-        pieces.append(CommandLines(label, _pasted(changes, after=after), f"Overrides {about}"))
+    """Return the diff of two sides. facts: of two jobs, what differs in them and how many facts do not.
+
+    pasted: what brings about B's jobs with A's command, and A's with B's.
+    """
+    pieces = [*_sides(comparison), Heading("Configuration"), *configuration_pieces(comparison, changes)]
+    for (label, about), paste in zip((("A to B", "from A to B"), ("B to A", "from B to A")), pasted, strict=True):
+        pieces.append(CommandLines(label, _shown(paste.lines), f"Overrides {about}"))
+        pieces.append(Listing([f"{label}: {paste.note}"] if paste.note else [], style="dim"))
     if config_only:
         return Document("Diff", pieces)
-    known = comparison.before.environment.keys() | comparison.after.environment.keys()
-    same = f"{plural(len(known - comparison.environment.keys()), 'key')} the same" * bool(known)
-    pieces += [Heading("Environment", same), Listing(_environment(comparison))]
+    pieces += environment_pieces(comparison)
     pieces += _results(comparison, everything or facts is not None)
     pieces += _compile_phases(comparison, everything)
     told = _attributions(comparison)
@@ -179,12 +189,30 @@ def _word(metric: str, what: str) -> str:
     return {BETTER: "faster", WORSE: "slower"}.get(what, what) if metric == "speedup" else what
 
 
-def _configuration(comparison: Comparison, changes: Sequence[KeyChange]) -> list[Piece]:
+def configuration_pieces(comparison: Comparison, changes: Sequence[KeyChange]) -> list[Piece]:
     """Say which keys of the configuration differ."""
     sides = (("A", comparison.before), ("B", comparison.after))
     unknown = [side for side, one in sides if not one.settings or not all(map(is_complete, one.rows))]
     said = [f"Of {' and '.join(unknown)} not all settings are known: what both know is compared."] if unknown else []
-    return [Listing(said), Listing([_key_change(change) for change in changes] or ["no key differs"])]
+    models: dict[str, list[KeyChange]] = defaultdict(list)
+    for change in changes:
+        found = CATALOG.match(change.key)
+        models[found["model"] if found else change.key].append(change)
+    lines = [
+        text
+        for name, group in models.items()
+        for text in ([_model_change(name, group)] if len(group) > SINGLE else map(_key_change, group))
+    ]
+    return [Listing(said), Listing(lines or ["no key differs"])]
+
+
+def _model_change(model: str, changes: Sequence[KeyChange]) -> str:
+    """Say that a model is built in another way: of many keys the first ones."""
+    told = [
+        f"{change.key.rpartition('.')[2]} {cut(values_text(change.before))} -> {cut(values_text(change.after))}"
+        for change in changes
+    ]
+    return f"model {model}: {some(told, SINGLE)}  ({plural(len(changes), 'key')}: --config-only --json has all)"
 
 
 def _key_change(change: KeyChange) -> str:
@@ -202,14 +230,19 @@ def _both_ways(one: Values, other: Values) -> tuple[tuple[Values, Values], tuple
     return (one, other), (other, one)
 
 
-def _pasted(changes: Sequence[KeyChange], *, after: bool) -> list[str]:
+def _shown(lines: Sequence[str]) -> list[str]:
     """Return the overrides to paste; a line that no one would paste is only mentioned."""
     long = f"(more than {PASTED} characters: --config-only --json has them)"
     unseen = "(with characters that cannot be printed: --config-only --json has them)"
-    return [
-        long if len(line) > PASTED else line if line.isprintable() else unseen
-        for line in paste_lines(changes, after=after)
-    ]
+    return [long if len(line) > PASTED else line if line.isprintable() else unseen for line in lines]
+
+
+def environment_pieces(comparison: Comparison) -> list[Piece]:
+    """Say which keys of the environment differ, and how many do not."""
+    keys = comparison.before.environment.keys() | comparison.after.environment.keys()
+    known = {key for key in keys if not key.startswith(CONF)}
+    same = f"{plural(len(known - comparison.environment.keys()), 'key')} the same" * bool(known)
+    return [Heading("Environment", same), Listing(_environment(comparison))]
 
 
 def _environment(comparison: Comparison) -> list[str]:
@@ -290,15 +323,26 @@ def _attributions(comparison: Comparison) -> list[Piece]:
     changed = any(not pair.same for pair in comparison.matched)
     keyed = any(one.keys for one in comparison.attributions)
     listed = [f"{_of_keys(one)}: {_words(one)}" for one in comparison.attributions] if keyed else []
+    around = circumstances(comparison.matched)
     said = []
     if changed and not keyed and comparison.environment:
         said.append(f"The rows have the same configuration. The environment differs: {_few(comparison.environment)}.")
+    elif changed and not keyed and around:
+        said.append("Neither configuration nor environment differs.")
     elif changed and not keyed and comparison.before.environment and comparison.after.environment:
         said.append("Neither configuration nor environment differs: what changed goes with nothing that is recorded.")
     elif changed and keyed and comparison.environment:
         said.append(f"The environment differs too ({_few(comparison.environment)}): it may be that as well.")
+    said += map(_circumstance, around)
     told = (listed, said, [_shared(one) for one in shared(comparison.matched)])
     return [Listing(texts) for texts in told if texts]
+
+
+def _circumstance(one: Circumstance) -> str:
+    rows = f"{one.rows_with_it} of the {plural(one.rows, 'row')} whose times changed"
+    if one.what == "load":
+        return f"Goes with: load {one.before:.2f} -> {one.after:.2f} cores used by others ({rows})"
+    return f"Goes with: disturbed rows {one.before:g} -> {one.after:g} ({rows})"
 
 
 def _of_keys(one: Attribution) -> str:

@@ -22,7 +22,7 @@ from orchestrator.views.document import Document, Item, Paragraph, Piece, Verbat
 from orchestrator.views.grid import Cell, Grid
 from orchestrator.views.layout import age, duration
 from orchestrator.views.sweep import brief, environment_items, pairs, seconds
-from orchestrator.words import more
+from orchestrator.words import more, plural
 
 if TYPE_CHECKING:
     from orchestrator.results.details import JobDetails, Summary
@@ -162,13 +162,24 @@ def _why(found: JobDetails, whole: bool) -> list[Piece]:
 
 
 def _config(config: Mapping[str, Any]) -> list[Item]:
-    """Return the configuration as words that can be pasted into a command, an item for each group."""
+    """Return the configuration as words that can be pasted into a command, an item for each group.
+
+    What the suite builds its model from is one line: no one pastes that.
+    """
     groups: dict[str, list[str]] = {}
+    built = [key for key in config if key.startswith("suite.catalog.")]
     for key, value in config.items():
+        if key in built:
+            continue
         group = key.partition(".")[0]
         group = group if group in ("compiler", "quantization", "measure", "mode", "execution") else "workload"
         groups.setdefault(group, []).append(configuration.override(key, value))
-    return [Item(group, " ".join(map(shlex.quote, words)), whole=True) for group, words in groups.items()]
+    items = [Item(group, " ".join(map(shlex.quote, words)), whole=True) for group, words in groups.items()]
+    if built:
+        first = f"{built[0].rpartition('.')[2]} {configuration.literal(config[built[0]])}"
+        rest = f" and {plural(len(built) - 1, 'more key')} (--json has them)" if built[1:] else ""
+        items.insert(0, Item("model", f"{config.get('suite.models')}: {first}{rest}"))
+    return items
 
 
 def _samples(found: JobDetails) -> list[Piece]:

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from orchestrator.comparison.reproduction import (
+    CANNOT_TELL,
     CHANGED,
     FAILS_AGAIN,
     FIRST,
@@ -17,6 +18,7 @@ from orchestrator.comparison.reproduction import (
     Reproduction,
     in_words,
     names,
+    verdict,
 )
 from orchestrator.results.naming import IDENTITY, WORKLOAD
 from orchestrator.views.document import Document, Heading, Listing, Paragraph, Piece
@@ -28,6 +30,7 @@ NAMED = 3
 """So many models are listed, and rows named in the last line; the others are counted."""
 NAME = ("model", "mode", "dtype", "device", "compiler", "measure")
 SHARED = ("suite", "mode", "dtype", "device")
+STYLES = {REPRODUCED: "", CHANGED: "red", CANNOT_TELL: "yellow", FAILS_AGAIN: "yellow", UNFINISHED: "yellow"}
 EVIDENCE = (LATENCY, "speedup")
 """What is shown of a row that is reproduced, for its interval: the first that it has."""
 
@@ -42,10 +45,11 @@ def then_and_now(found: Conditions, heading: str, style: str = "") -> Document:
     return Document("Environment", pieces)
 
 
-def document(found: Sequence[Reproduction]) -> Document:
+def document(found: Sequence[Reproduction], *, failed_only: bool = False) -> Document:
     """Return one line a row, under its model, models with what is not reproduced first; then the conclusion."""
-    good = all(reproduction.word not in (CHANGED, UNFINISHED) for reproduction in found)
-    told = Paragraph(conclusion(found), "bold" if good else "bold red", strong=True, above=bool(found), wrap=False)
+    style = STYLES[verdict(found, failed_only=failed_only)]
+    text = conclusion(found, failed_only=failed_only)
+    told = Paragraph(text, f"bold {style}".strip(), strong=True, above=bool(found), wrap=False)
     if not found:
         return Document("Rerun", [], [told])
     rows = [reproduction.before.names for reproduction in found]
@@ -67,30 +71,40 @@ def _lines(found: Sequence[Reproduction]) -> list[list[Cell] | Spanning]:
         lines.append(Spanning(workload))
         for other, reproduction in group:
             first, *more = reproduction.differences or [_evidence(reproduction)]
+            more += reproduction.evidence if reproduction.word in (CANNOT_TELL, CHANGED) else []
             lines.append([Cell(f" {other}"), Cell(reproduction.word, style=_style(reproduction)), Cell(first)])
             lines += [[Cell(), Cell(), Cell(text)] for text in more]
     return lines
 
 
-def conclusion(found: Sequence[Reproduction]) -> str:
-    """Return the last line: how many rows are reproduced, or which are not and what changed in them."""
+def conclusion(found: Sequence[Reproduction], *, failed_only: bool = False) -> str:
+    """Return the last line: how many rows are reproduced, or which are not, or cannot be told, and why."""
     if not found:
         return "nothing to compare: what was run is no row of a table (references have none)"
-    of = f"of {plural(len(found), 'row')}"
-    changed = [reproduction for reproduction in found if reproduction.word == CHANGED]
-    if changed:
-        called = names([reproduction.before.names for reproduction in found], NAME)
-        listed = [f"{name} {v.headline}" for name, v in zip(called, found, strict=True) if v.word == CHANGED]
-        parts = [f"not reproduced: {len(changed)} {of}: {some(listed, NAMED, '; ')}"]
-    else:
-        parts = [f"reproduced: {sum(reproduction.word in (REPRODUCED, FAILS_AGAIN) for reproduction in found)} {of}"]
     counts = Counter(reproduction.word for reproduction in found)
-    words = (FAILS_AGAIN, REPAIRED, FIRST, UNFINISHED)
-    return "; ".join(parts + [f"{counts[word]} {_number(word, counts[word])}" for word in words if counts[word]])
+    told = verdict(found, failed_only=failed_only)
+    rows = plural(len(found), "row")
+    of_word = [one for one in found if one.word == told]
+    if told != REPRODUCED and of_word:
+        called = names([one.before.names for one in found], NAME)
+        listed = [f"{name} {one.headline}" for name, one in zip(called, found, strict=True) if one.word == told]
+        parts = [f"{told}: {len(of_word)} of {rows}: {some(listed, NAMED, '; ')}"]
+    elif told == CANNOT_TELL:
+        parts = [f"{told}: nothing succeeded then and now"]
+    elif told == CHANGED and not counts[UNFINISHED]:  # what failed was run again, and nothing else is wrong with it
+        told, parts = FAILS_AGAIN, [f"still failing: {counts[FAILS_AGAIN]} of {rows}"]
+    elif counts[REPRODUCED] or told == CHANGED:
+        parts = [f"reproduced: {counts[REPRODUCED]} of {rows}"]
+    else:
+        parts = [f"nothing of before to reproduce in {rows}"]
+    words = (CANNOT_TELL, FAILS_AGAIN, REPAIRED, FIRST, UNFINISHED)
+    shown = [word for word in words if counts[word] and word != told]
+    return "; ".join(parts + [f"{counts[word]} {_number(word, counts[word])}" for word in shown])
 
 
 def _number(word: str, count: int) -> str:
     """Return a word of several rows: "fail as before"."""
+    word = "cannot be told" if word == CANNOT_TELL else word
     return word if count == 1 else word.replace("fails", "fail").replace("passes", "pass")
 
 
@@ -102,4 +116,4 @@ def _evidence(reproduction: Reproduction) -> str:
 
 
 def _style(reproduction: Reproduction) -> str:
-    return {REPRODUCED: "", CHANGED: "red", FAILS_AGAIN: "yellow", UNFINISHED: "yellow"}.get(reproduction.word, "green")
+    return STYLES.get(reproduction.word, "green")
