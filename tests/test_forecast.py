@@ -51,14 +51,14 @@ def test_nothing_is_ever_impossible(recording: Recording) -> None:
 # -- rules
 
 
-def test_two_quick_references_do_not_rescale_what_is_compiled() -> None:
+def test_two_references_ten_times_too_quick_halve_what_is_compiled_at_most() -> None:
     tasks = {f"r{n}": task("reference", 2.0, compiler="eager", workload=f"w{n}", row=f"r{n}") for n in range(2)}
     tasks |= {f"p{n}": task("performance", 20.0, workload=f"w{n}", row=f"p{n}") for n in range(2, 6)}
     forecast = Forecast(tasks)
     before = tasks["p2"].cost_s
     for number, name in enumerate(("r0", "r1")):
         run(forecast, name, 10.0 * number, 0.2)
-    assert forecast.expected_s("p2") > 0.4 * before
+    assert forecast.expected_s("p2") > 0.5 * before
     then = forecast.expected_s("p3")
     run(forecast, "p2", 30.0, 60.0)
     assert forecast.expected_s("p3") > 2 * then
