@@ -107,7 +107,9 @@ def sentence(one: CompilerAnswer) -> str:
     if one.wrong:
         right = f" (right on {one.right})" if one.right else ""
         return f"{_name(one.compiler)} is WRONG on {_of(one, one.wrong, one.planned_accuracy)}{right}; it {_speed(one)}"
-    return f"{told}, {correct(one)}"
+    open_ = one.undecided if one.verdict in (FASTER, SLOWER) and one.undecided < one.timed else 0
+    undecided = f", undecided on {_of(one, open_, one.timed)}" if open_ else ""
+    return f"{told}, {correct(one)}{undecided}"
 
 
 def _speed(one: CompilerAnswer) -> str:
@@ -315,7 +317,7 @@ def _advice(caution: Caution, sweep: str, imported: bool) -> tuple[str, str]:
         "wrong": f"{rows} {have} wrong results",
         "failed": f"{caution.rows:,} of {plural(caution.of, 'row')} failed",
         "measured": f"{rows} {were} not timed as {'it says' if caution.rows == 1 else 'they say'}",
-        "disturbed": f"* {rows} {were} measured beside other work{beside}",
+        "disturbed": f"* {rows} {were} measured beside other work{beside}; when it is quiet",
         "one_round": "no interval is known" if imported else "one process a row: another may differ by more",
         "unjudged": f"{rows} {were} not judged: add measure=performance,accuracy",
         "undecided": f"{caution.rows:,} of {plural(caution.of, 'row')} within noise: more rounds tell more",

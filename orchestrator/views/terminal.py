@@ -119,7 +119,7 @@ def _notes(summary: Sequence[Mapping[str, Any]], overview: Sequence[Mapping[str,
             "Intervals are from the pairs of one process only (one round): another process may differ by more. "
             "rounds=5 gives an interval over fresh processes."
         )
-    if any(row["geomean_speedup_low"] is not None or row["geomean_over_models_low"] is not None for row in overview):
+    if any(row["geomean_count"] > 1 for row in overview):
         yield (
             "The interval of a geometric mean is for exactly these models; below it are those for models like these, "
             "of the mean (t over models) and of the pass rate (Wilson). All are of 95 %."
