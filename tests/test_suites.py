@@ -75,6 +75,8 @@ def small(class_name: str, *, dropout: bool = False, build: Any = None, **asked:
     build["config"] = {key: value for key, value in SMALL.items() if key in known} | build.get("config", {})
     build["config"].update({key: SMALL[key] for key in ("vocab_size", "num_buckets", "n_layer") if key in known})
     build["class_name"] = class_name
+    if "Image" in class_name:
+        asked["sequence"] = None
     return HuggingFaceModel(**build).build(workload(class_name, **asked), dropout=dropout)
 
 
@@ -459,6 +461,15 @@ def test_errors_say_what_to_do() -> None:
         ValueError, r"no rule for 'input_features'.*build\.inputs", class_name="WhisperForConditionalGeneration"
     )
     build_error(ValueError, r"has no number 'pad_token_id'", class_name="GPT2LMHeadModel", last_token="pad_token_id")
+
+
+def test_a_length_that_no_input_has_is_refused() -> None:
+    build_error(
+        Unsupported,
+        r"ViTForImageClassification takes no length, and sequence_length=64 .*suite\.common\.sequence_length=null",
+        class_name="ViTForImageClassification",
+        config={key: SMALL[key] for key in ("hidden_size", "num_hidden_layers", "image_size", "patch_size")},
+    )
 
 
 def test_a_model_without_a_rule_is_built_with_labels_given() -> None:

@@ -37,7 +37,7 @@ def config(folder: Path, **values: Any) -> Path:
     return folder
 
 
-def built(asked: str, **options: Any) -> Program:
+def built(asked: str, length: int | None = 16, **options: Any) -> Program:
     name, found = TransformersModel.named(asked)
     mode = PluginSpec(name="inference", target="orchestrator.modes.inference.Inference")
     workload = Workload(
@@ -47,7 +47,7 @@ def built(asked: str, **options: Any) -> Program:
         dtype="float32",
         device="cpu",
         batch_size=2,
-        sequence_length=16,
+        sequence_length=length,
         seed=0,
         threads=1,
     )
@@ -124,10 +124,27 @@ def test_values_of_the_config_reach_the_builder() -> None:
 )
 def test_the_class_of_a_config(here: Path, values: dict[str, Any], name: str) -> None:
     config(here / "folder", **values)
-    program = built("./folder")
+    program = built("./folder", length=None if "Image" in name else 16)
     assert class_of(program) == name
     outputs = program.model.eval()(**program.inputs)
     assert ("loss" in outputs) is (name != "BertModel")
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "what"),
+    [
+        ("LlavaForConditionalGeneration", "vision_config", "takes pixel_values, and no rule gives its images"),
+        ("PaliGemmaForConditionalGeneration", "vision_config", "takes pixel_values, and no rule gives its images"),
+        ("Qwen2AudioForConditionalGeneration", "audio_config", "takes input_features, and no rule gives its sound"),
+    ],
+)
+def test_a_part_that_gets_nothing_is_refused_unless_it_is_left_out_aloud(name: str, part: str, what: str) -> None:
+    small = {"d_model": 32, "encoder_layers": 1, "encoder_attention_heads": 2, "encoder_ffn_dim": 64}
+    parts = {part: small if part == "audio_config" else LAYERS, "text_config": {**LAYERS, "vocab_size": 96}}
+    with pytest.raises(Unsupported, match=rf"{name} {what}: .*suite\.common\.build\.inputs\."):
+        built(name, config=parts)
+    without = {"pixel_values": None, "input_features": None}
+    assert next(iter(built(name, config=parts, inputs=without).inputs)) == "input_ids"
 
 
 def test_the_file_may_have_any_name_and_the_overrides_win(here: Path) -> None:

@@ -21,7 +21,8 @@ from orchestrator.plugins import Program, Unsupported
 from orchestrator.records import Workload
 from orchestrator.suites.decoding import decoding_of
 from orchestrator.suites.dropout import silence
-from orchestrator.suites.inputs import ATTENTION_MASK, MAIN_INPUTS, ClassFamily, Rules, draw, family_of
+from orchestrator.suites.inputs import ATTENTION_MASK, MAIN_INPUTS, ClassFamily, Rules, draw, family_of, names_in
+from orchestrator.suites.senses import KEY, refuse_unfed
 
 if TYPE_CHECKING:
     import torch
@@ -85,7 +86,10 @@ class HuggingFaceModel:
         _check_length(model, workload.sequence_length)
         if not dropout:
             silence(model)
-        inputs = draw(self._rules(model, family, workload), _sizes(config, workload), workload.seed)
+        rules = self._rules(model, family, workload)
+        refuse_unfed(model, rules)
+        _refuse_length(model, rules, workload)
+        inputs = draw(rules, _sizes(config, workload), workload.seed)
         if self.last_token is not None:
             inputs["input_ids"][..., -1] = _attribute(config, self.last_token)
         decoding = decoding_of(model, functools.partial(_check_length, model))
@@ -104,7 +108,10 @@ class HuggingFaceModel:
         main = model.main_input_name
         rules = {main: MAIN_INPUTS.get(main), **family.inputs, **self.inputs}
         if rules[main] is None:
-            raise ValueError(f"no rule for '{main}', the main input of {type(model).__name__}: write build.inputs")
+            raise ValueError(
+                f"no rule for '{main}', the main input of {type(model).__name__}: write it as "
+                f"{KEY}, as in '{KEY}.{main}={{shape:[batch,80,3000]}}'"
+            )
         if self.attention_mask:
             rules["attention_mask"] = ATTENTION_MASK
         if workload.mode.options.get("labels", True):
@@ -201,6 +208,15 @@ def _check_length(model: Any, length: int | None) -> None:
                 f"sequence_length {length} is over the {limit} positions of {type(model).__name__}: "
                 f"take at most {limit}, or give the model more with build.config.{key}"
             )
+
+
+def _refuse_length(model: Any, rules: Rules, workload: Workload) -> None:
+    """Raise Unsupported where a length is asked for and no input has it: the row would show a figure it is not of."""
+    if workload.sequence_length is not None and "sequence" not in names_in(rules):
+        raise Unsupported(
+            f"{type(model).__name__} takes no length, and sequence_length={workload.sequence_length} would be shown as "
+            "if it did: run it with suite.common.sequence_length=null"
+        )
 
 
 def _first_position(model: torch.nn.Module) -> int:

@@ -132,6 +132,14 @@ def draw(rules: Rules, size: Callable[[str], int], seed: int) -> dict[str, torch
     return tensors
 
 
+def names_in(rule: Any) -> set[str]:
+    """Return the words in the shapes and bounds of rules."""
+    if isinstance(rule, str):
+        return {rule}
+    inner = rule.values() if isinstance(rule, Mapping) else rule if isinstance(rule, (list, tuple)) else ()
+    return set().union(*(names_in(one) for one in inner))
+
+
 def _number(word: str | int, size: Callable[[str], int]) -> int:
     return size(word) if isinstance(word, str) else int(word)
 
