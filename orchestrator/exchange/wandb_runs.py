@@ -17,7 +17,7 @@ from orchestrator.exchange.mlflow_store import Run, runs
 from orchestrator.results.load import SweepResults
 from orchestrator.results.tables import Tables
 
-EXTRA = "Weights & Biases is not installed: pip install 'orchestrator[wandb]'"
+EXTRA = "Weights & Biases is not installed: pip install 'compiler-verdict[wandb]'"
 BY_ROUND = "by_round/"
 
 

@@ -65,7 +65,6 @@ def refuse_unfed(model: Any, given: Mapping[str, Rule]) -> None:
         if takes or (part and built):
             what = f"takes {takes[0]}" if takes else f"has a {part}"
             raise Unsupported(
-                f"{type(model).__name__} {what}, and no rule gives its {sense.name}: measured without them it would be "
-                f"another model; write {KEY}.{(takes or sense.inputs)[0]}={{shape:[batch,...]}}, or =null to leave "
-                "that part out"
+                f"{type(model).__name__} {what}, and nothing gives it {sense.name}: measured without them it would be "
+                f"another model; {KEY}.{(takes or sense.inputs)[0]}=null leaves that part out on purpose"
             )
