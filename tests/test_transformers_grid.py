@@ -133,9 +133,9 @@ def test_the_class_of_a_config(here: Path, values: dict[str, Any], name: str) ->
 @pytest.mark.parametrize(
     ("name", "part", "what"),
     [
-        ("LlavaForConditionalGeneration", "vision_config", "takes pixel_values, and no rule gives its images"),
-        ("PaliGemmaForConditionalGeneration", "vision_config", "takes pixel_values, and no rule gives its images"),
-        ("Qwen2AudioForConditionalGeneration", "audio_config", "takes input_features, and no rule gives its sound"),
+        ("LlavaForConditionalGeneration", "vision_config", "takes pixel_values, and nothing gives it images"),
+        ("PaliGemmaForConditionalGeneration", "vision_config", "takes pixel_values, and nothing gives it images"),
+        ("Qwen2AudioForConditionalGeneration", "audio_config", "takes input_features, and nothing gives it sound"),
     ],
 )
 def test_a_part_that_gets_nothing_is_refused_unless_it_is_left_out_aloud(name: str, part: str, what: str) -> None:

@@ -139,8 +139,8 @@ def of_results(results: SweepResults, name: str | None = None) -> Snapshot:
 def environment(sweep: Sweep, outcomes: Sequence[JobOutcome] = ()) -> dict[str, Any]:
     """Return where a sweep was measured, flat: its header, and what its workers know better or alone.
 
-    They may have run on another machine than the one that planned; on several, all are named. The hashes of the
-    copied configuration (`conf.0-main`) are shown, and what it came to is compared (`comparison.matching.differing`).
+    They may have run on another machine than the one that planned; on several, all are named. Hashes of the copied
+    configuration (`conf.0-main`) are shown, and not compared (`matching.differing`): what was composed of it is.
     """
     header = {key: value for key, value in sweep.environment.items() if key not in NOT_ENVIRONMENT}
     flat = flat_environment(header)

@@ -12,12 +12,13 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from orchestrator import DISTRIBUTION
 from orchestrator.errors import UsageError
 from orchestrator.exchange.mlflow_store import Run, runs
 from orchestrator.results.load import SweepResults
 from orchestrator.results.tables import Tables
 
-EXTRA = "Weights & Biases is not installed: pip install 'compiler-verdict[wandb]'"
+EXTRA = f"Weights & Biases is not installed: pip install '{DISTRIBUTION}[wandb]'"
 BY_ROUND = "by_round/"
 
 
