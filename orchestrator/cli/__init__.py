@@ -9,7 +9,7 @@ VERBS = {
     "history": ("orchestrator.cli.history", "a metric over all sweeps, and what changed where it moved"),
     "export": (
         "orchestrator.cli.export",
-        "write a sweep for other tools (dynamobench, hud, mlflow, parquet, plots), or as a suite (batch_sizes)",
+        "write a sweep for other tools: csv, json, parquet, plots, perfetto, mlflow, wandb, dynamobench, hud, ...",
     ),
     "import": ("orchestrator.cli.imports", "read results of other tools into a sweep folder: dynamobench"),
     "merge": ("orchestrator.cli.merge", "join the folders of a sweep that was run in parts (shard=1/3, ...)"),
