@@ -32,7 +32,6 @@ PAIRS = {
     "exclude": (QUICK, (*QUICK, "compiler=eager,aot_eager", "exclude=[{model:llama_*,compiler:aot_eager}]")),
     "file": ((*TINY, "compiler=aot_eager"), ("experiment=mine", "seed=7")),
     "folder": (TINY, (*FAKES, "suite=perceptrons", "measure=glance", "rounds=1", "compiler=eager,does_raise")),
-    "shard": ((*QUICK, "compiler=eager,inductor"), (*QUICK, "compiler=eager,inductor", "shard=1/2")),
     "model": (TINY, (*TINY, "suite.catalog.bert_tiny.build.config.hidden_size=64,128")),
 }  # fmt: skip
 
