@@ -40,7 +40,7 @@ def check_written(overrides: Iterable[str]) -> None:
     for override in overrides:
         key, _, text = override.partition("=")
         key, text = key.lstrip("+~"), text.strip()
-        if EMPTY_MAP.fullmatch(text) and override[0] not in "+~":
+        if EMPTY_MAP.fullmatch(text) and override.startswith("suite."):
             raise UsageError(
                 f"{override}: an empty map is merged with what is there and changes nothing; remove a key by ~{key}.KEY"
             )
