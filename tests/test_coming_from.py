@@ -1,0 +1,169 @@
+"""docs/coming_from.md names only what exists, and its commands are accepted; two of them really run, in small."""
+
+from __future__ import annotations
+
+import functools
+import html
+import importlib
+import pkgutil
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from support.command import ROOT, answer, latest, orchestrator, run, table
+
+import orchestrator as python_api
+from orchestrator import measures
+from orchestrator.cli import VERBS
+from orchestrator.planning.keys import Keys
+from orchestrator.records import STATUSES
+from orchestrator.results.metrics import COLUMNS
+
+PAGE = ROOT / "docs" / "coming_from.md"
+COMMAND = "python -m orchestrator "
+KEYS = Keys([ROOT / "conf", ROOT])
+EXPERIMENTS = {file.stem for file in (ROOT / "experiments").glob("*.yaml")}
+HYDRA = {"hydra.sweep.dir"}
+FLAGS = {"--config-dir", "--json"}
+NO_RUN = {"environment", "graph_break_reasons"}
+"""Tables that stand in no class: of the whole sweep."""
+
+
+def rows() -> Iterator[list[str]]:
+    """The cells of every row of the page's tables."""
+    for line in PAGE.read_text().splitlines():
+        if line.startswith("|") and not line.startswith("|---"):
+            yield [html.unescape(cell.strip()) for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+
+
+def named() -> list[str]:
+    """Every code span of a last column: what is ours. A reason for leaving out may name theirs behind "see"."""
+    spans = (
+        span for row in rows() if not row[-1].startswith("ours") for span in re.findall(r"(?<!see )`([^`]*)`", row[-1])
+    )
+    return list(dict.fromkeys(spans))
+
+
+def commands() -> list[str]:
+    return [span.removeprefix(COMMAND) for span in named() if span.startswith(COMMAND)]
+
+
+@functools.cache
+def words() -> frozenset[str]:
+    """Columns, tables and statuses."""
+    found = {*COLUMNS, *STATUSES, *NO_RUN}
+    for module in pkgutil.iter_modules(measures.__path__):
+        for one in vars(importlib.import_module(f"orchestrator.measures.{module.name}")).values():
+            for name, spec in (getattr(one, "TABLES", None) or {}).items() if isinstance(one, type) else ():
+                found |= {name, *(getattr(column, "name", column) for column in spec.columns)}
+    return frozenset(found)
+
+
+@functools.cache
+def help_of(*verb: str) -> str:
+    return orchestrator(ROOT, *verb, "--help")
+
+
+def wrong(span: str) -> str | None:
+    """Return what of a code span is not ours, None where all is."""
+    parts = shlex.split(span)
+    if span in words() or span in FLAGS or (span in ("--rules", "--accept") and span in help_of("gate")):
+        return None
+    if span.startswith("orchestrator."):
+        return None if span.removeprefix("orchestrator.") in python_api.__all__ else span
+    if parts[0] in VERBS:
+        verb = (parts[0], parts[1]) if parts[0] in ("export", "import") else (parts[0],)
+        if len(verb) == 2 and not re.search(rf"^ +{verb[1]}\b", help_of(verb[0]), re.MULTILINE):
+            return span
+        lacks = [word for word in parts if word.startswith("--") and not re.search(rf"{word}\b", help_of(*verb))]
+        return ", ".join(lacks) or None
+    if "=" not in span:
+        return span
+    return next((one for part in parts if (one := wrong_override(part))), None)
+
+
+def wrong_override(word: str) -> str | None:
+    key, separator, value = word.lstrip("+").partition("=")
+    if not separator:
+        return word
+    if key == "key":  # "key=false" stands for any
+        return None
+    if key == "experiment":
+        return None if value in EXPERIMENTS else word
+    if KEYS.is_group(key):
+        return None if set(value.split(",")) <= set(KEYS.groups[key]) else word
+    return None if key in HYDRA or KEYS.kinds(key) else word
+
+
+def is_file(span: str) -> bool:
+    return bool(re.fullmatch(r"(tables|jobs)/\S+|sweep\.json", span))
+
+
+def test_a_name_that_is_none_is_found() -> None:
+    planted = ["no_such_column", "compiler=inductr", "rounds_mx=3", "measure.options.no_such=1", "gate latest --junk x"]
+    planted += ["export dynamobenc DIR", "orchestrator.lod", "experiment=quik", "suite.catalog.A.batch_sizes.cpu=1"]
+    assert [span for span in planted if wrong(span) is None] == []
+
+
+def test_what_the_page_names_exists() -> None:
+    spans = [span for span in named() if not span.startswith(COMMAND) and not is_file(span)]
+    assert len(spans) > 200
+    assert {span: found for span in spans if (found := wrong(span))} == {}
+
+
+def test_what_is_left_out_has_a_reason() -> None:
+    ends = [row for row in rows() if not row[-1] or re.search(r"–\W*$", row[-1])]  # noqa: RUF001
+    assert ends == []
+
+
+def test_links_lead_somewhere() -> None:
+    links = re.findall(r"\]\(([^)#]+)", PAGE.read_text())
+    assert [link for link in links if not (PAGE.parent / link).is_file()] == []
+
+
+@pytest.mark.parametrize("line", commands())
+def test_command_is_planned(tmp_path: Path, line: str) -> None:
+    """A machine without CUDA or a package plans it all the same: what lacks is a row that says so."""
+    code, out, err = answer(tmp_path, *shlex.split(line), "dry_run=true")
+    assert code == 0, out + err
+    assert "Dry run: nothing was started." in out
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_two_commands_run_in_small_and_their_files_are_there(tmp_path: Path) -> None:
+    """The README's performance in training, and accuracy of one model; then what measures leave."""
+    one = ["suite.models=[BertForMaskedLM]", "suite.catalog.BertForMaskedLM.build.config.num_hidden_layers=1"]
+    one += ["suite.catalog.BertForMaskedLM.build.config.vocab_size=100", "batch_size=1", "sequence_length=8"]
+    (timed,) = [line for line in commands() if line.startswith("suite=huggingface measure=performance mode=training")]
+    run(tmp_path, *shlex.split(timed), *one, "rounds=1")
+    (row,) = [row for _, row in table(tmp_path, "summary").iterrows() if row.compiler == "inductor"]
+    assert row.performance == "pass"
+    assert row.speedup > 0
+    places = [latest(tmp_path).root]
+    judged = next(line for line in commands() if "measure=accuracy suite.models" in line)
+    run(tmp_path, *shlex.split(judged), *one[1:])
+    assert set(table(tmp_path, "summary").accuracy) == {"pass"}
+    places.append(latest(tmp_path).root)
+    small = ["suite=tiny", "suite.models=[bert_tiny]", "compiler=eager", "measure=operators,profile,memory_by_line"]
+    run(tmp_path, *small)
+    places.append(latest(tmp_path).root)
+    files = {span for span in named() if is_file(span)}
+    lacking = [file for file in files if not any(any(at.glob(file.replace("<id>", "*"))) for at in places)]
+    assert lacking == []
+
+
+def test_a_file_of_batch_sizes(tmp_path: Path) -> None:
+    """The line of the page, in a shell."""
+    (line,) = re.findall(r"^```\n(python .*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    (tmp_path / "sizes.csv").write_text("BertForMaskedLM,3\nT5Small,1\n")
+    line = line.replace("python", sys.executable, 1).rstrip() + " --cfg job"
+    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    entry = yaml.safe_load(done.stdout)["suite"]["catalog"]["BertForMaskedLM"]
+    assert (entry["divisor"], entry["batch_size"]["cpu"], entry["batch_size"]["cuda"]) == (1, 3, 3)
