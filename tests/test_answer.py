@@ -532,3 +532,15 @@ def test_a_plain_terminal_gets_characters_that_it_has(tmp_path: Path, environmen
     assert "?" not in text
     assert "+30 % memory | compiles in 20.0 s" in text
     assert "·" in command(tmp_path, "report", LANG="C.UTF-8")
+
+
+def test_a_row_whose_later_rounds_wait_has_passed_so_far(tmp_path: Path) -> None:
+    """As the sentence says of it; a row without any result has not."""
+    sweep = SyntheticSweep(tmp_path / "s")
+    timed(sweep, "A", "inductor", 0.1, 1.5, rounds=2)
+    sweep.add(synthetic.job("A", "inductor", round=2))
+    rows = {row["compiler"]: row for row in built(sweep).overview.rows}
+    assert (rows["inductor"]["passed"], rows["inductor"]["planned"]) == (1, 1)
+    sweep.add(synthetic.job("B", "inductor"))
+    rows = {row["compiler"]: row for row in built(sweep).overview.rows}
+    assert (rows["inductor"]["passed"], rows["inductor"]["planned"]) == (1, 2)

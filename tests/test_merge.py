@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from support.command import FAKES, orchestrator, run
 
+from orchestrator.records import Failure, JobResult
 from orchestrator.store import SweepFolder
 
 SWEEP = (*FAKES, "suite=perceptrons", "compiler=identity", "measure=glance,accuracy", "rounds=2", "threads=1")
@@ -62,6 +64,24 @@ def test_what_one_part_lacks_is_run_by_the_resume_of_the_joined_folder(tmp_path:
     printed = orchestrator(tmp_path, "report", "outputs/1/3", code=2)
     assert "The tables could not be written" in printed
     assert "(report.html, jobs/)" in printed
+
+
+def test_a_result_that_is_to_be_had_anew_gives_way_to_one_that_stands(tmp_path: Path) -> None:
+    run(tmp_path, *SWEEP, "hydra.sweep.dir=outputs/1/1")
+    shutil.copytree(tmp_path / "outputs/1/1", tmp_path / "outputs/1/2")
+    first = SweepFolder(tmp_path / "outputs/1/1")
+    for job in first.read_graph().jobs:
+        result = first.read_result(job.id)
+        assert isinstance(result, JobResult)
+        first.write_result(
+            replace(
+                result,
+                status="infrastructure",
+                failure=Failure(kind="infrastructure", phase="compile", message="a full disk"),
+            )
+        )
+    orchestrator(tmp_path, "merge", "outputs/1/1", "outputs/1/2", "--into", "outputs/1/3")
+    assert {row["status"] for row in _jobs(tmp_path, "3")} == {"pass"}
 
 
 def test_folders_of_other_plans_are_refused_with_what_differs(tmp_path: Path) -> None:

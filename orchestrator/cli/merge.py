@@ -17,10 +17,13 @@ from orchestrator.execution.ownership import claim, is_own
 from orchestrator.files import remove_tree
 from orchestrator.planning.provenance import copy_stored_conf
 from orchestrator.planning.resume import what_differs
-from orchestrator.records import JobResult
+from orchestrator.records import INFRASTRUCTURE, NOT_NEEDED, JobResult
 from orchestrator.store import MODELS, JobGraph, SweepFolder, find_sweep
 from orchestrator.views.commands import shown
 from orchestrator.words import plural
+
+TO_BE_HAD_ANEW = (INFRASTRUCTURE, NOT_NEEDED)
+"""Statuses of results that a resume does not let stand (`execution.standing`)."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -67,7 +70,7 @@ def _write(folders: Sequence[SweepFolder], graph: JobGraph, into: Path) -> tuple
         if (models := folders[0].root / MODELS).is_dir():
             shutil.copytree(models, folder.root / MODELS, symlinks=True)
         for job in graph.jobs:
-            having = [one for one in folders if isinstance(one.read_result(job.id), JobResult)]
+            having = _having(folders, job.id)
             missing += not having and job.verdict is None
             twice += len(having) > 1
             if having:
@@ -88,6 +91,12 @@ def _write(folders: Sequence[SweepFolder], graph: JobGraph, into: Path) -> tuple
         place = shown(SweepFolder(into))
         said.append(f"no result in any of them: {plural(missing, 'job')}; resume={place} runs what is missing")
     return SweepFolder(into), said
+
+
+def _having(folders: Sequence[SweepFolder], job_id: str) -> list[SweepFolder]:
+    """Return the folders that have a result of a job, in their order, those to be had anew last."""
+    found = [(one, result) for one in folders if isinstance(result := one.read_result(job_id), JobResult)]
+    return [one for one, _ in sorted(found, key=lambda pair: pair[1].status in TO_BE_HAD_ANEW)]
 
 
 def _whole(words: Sequence[str]) -> tuple[str, ...]:

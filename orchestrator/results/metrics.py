@@ -366,7 +366,11 @@ _COLUMNS = (
     count("geomean_count", "workloads in it", "higher"),
     count("geomean_disturbed", "workloads in it that something else on the machine disturbed", "lower"),
     text("geomean_models", "models in it"),
-    percent("pass_rate_percent", "passed / planned, no result: not passed; interval: for models like these", "higher"),
+    percent(
+        "pass_rate_percent",
+        "passed / planned; no result at all: not passed; interval: for models like these",
+        "higher",
+    ),
     percent("pass_rate_low_percent", "lower end of its 95 % interval, for models like these (Wilson)", "higher"),
     percent("pass_rate_high_percent", "upper end of the same", "higher"),
     count("passed", "workloads of which every planned measure passed", "higher"),

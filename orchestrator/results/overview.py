@@ -7,10 +7,10 @@ Two questions have two intervals: how well the geometric mean of these workloads
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orchestrator.records import FAIL_ACCURACY, SUCCESSES
+from orchestrator.records import FAIL_ACCURACY, NOT_RUN, SUCCESSES
 from orchestrator.results.naming import is_eager
 from orchestrator.statistics import Estimate, geometric_mean, over_models, over_workloads, wilson
 
@@ -70,7 +70,7 @@ def _figures(rows: Sequence[Row], shared: set[tuple[Any, ...]]) -> Row:
         [row[name] for row in compared if row.get(name) is not None]
         for name in ("compression_ratio", "compile_latency_cold_s")
     )
-    passed = sum(all(status in SUCCESSES for status in _planned(row)) for row in rows)
+    passed = sum(map(_has_passed, rows))
     low, high = wilson(passed, len(rows))
     return {
         **(_geomean(timed) if timed else {}),
@@ -109,9 +109,10 @@ def _geomean(timed: Sequence[Row]) -> Row:
     }
 
 
-def _planned(row: Row) -> Iterable[str]:
-    """Return the statuses of the measures that were planned for a row."""
-    return [row[name] for name in ("performance", "accuracy") if row.get(name) is not None]
+def _has_passed(row: Row) -> bool:
+    """Return whether every planned measure passed; of one whose later rounds wait, the rounds that there are."""
+    timed = SUCCESSES | {NOT_RUN} if row.get("rounds") else SUCCESSES
+    return row.get("performance") in {None, *timed} and row.get("accuracy") in {None, *SUCCESSES}
 
 
 def _counts(measure: str, rows: Sequence[Row]) -> Row:

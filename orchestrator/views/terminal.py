@@ -148,7 +148,8 @@ def _notes(summary: Sequence[Mapping[str, Any]], overview: Sequence[Mapping[str,
     bound = [_row_name(row) for row in summary if row["launch_bound"]]
     if bound:
         yield f"Launch-bound, the device waits for Python: {some(bound, 3)} (docs/gpu.md)."
-    if any(row["disturbed"] for row in summary):
+    compared = [row for row in summary if not is_eager(row["compiler"])]
+    if any(row["disturbed"] for row in compared or summary):
         yield "* measured beside other work: what, is in the column 'disturbed', and in show."
     noted: dict[str, list[str]] = {}
     for row in summary:
