@@ -185,3 +185,10 @@ def test_the_phases_of_a_real_model_add_up_to_its_first_call_cold_and_warm(tmp_p
     assert rows.loc["warm", "dynamo_s"] > 0.1
     facts = [json.loads(file.read_text())["facts"] for file in latest(tmp_path).root.glob("jobs/*/result.json")]
     assert sum("compile_phases" in one for one in facts) == 2  # none of eager
+
+
+def test_a_torch_that_tells_its_events_otherwise_has_no_phases(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("torch._dynamo.utils.ChromiumEventLogger")
+    with compile_phases.recorded() as events:
+        pass
+    assert compile_phases.folded(events, 1.0) == {}
