@@ -189,6 +189,6 @@ def test_the_phases_of_a_real_model_add_up_to_its_first_call_cold_and_warm(tmp_p
 
 def test_a_torch_that_tells_its_events_otherwise_has_no_phases(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("torch._dynamo.utils.ChromiumEventLogger")
-    with compile_phases.recorded() as events:
+    with recorded() as events:
         pass
-    assert compile_phases.folded(events, 1.0) == {}
+    assert folded(events, 1.0) == {}
