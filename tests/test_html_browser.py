@@ -69,6 +69,13 @@ class Opened:
             assert time.monotonic() < end, f"never true: {expression}"
             self.page.wait_for_timeout(30)
 
+    def click_until_said(self, button: Any, word: str) -> None:
+        """Click a button and wait until it has said a word: for a moment only, and perhaps where it is shown no more."""
+        watch = "new MutationObserver(() => window.said.push(button.textContent)).observe(button, {childList: true})"
+        button.evaluate(f"(button) => {{ window.said = []; {watch}; }}")
+        button.click()
+        self.until(f"window.said.includes('{word}')")
+
     def drawn(self) -> None:
         """Wait until all charts are drawn, also those out of sight."""
         self.until("[...drawn].every((card) => !card.dirty && !card.place.style.minHeight)")
@@ -284,8 +291,7 @@ def test_the_title_is_the_answer(browser: Browser, folder: SweepFolder) -> None:
     assert facts[3] == "+16 % memory steady peak over eager's"
     command = page.text(".caution code")
     assert command.startswith("python -m orchestrator show 2026-11-21/10-00-00:")
-    page.locator(".caution button").click()
-    page.until("document.querySelector('.caution button').textContent === 'Copied'")
+    page.click_until_said(page.locator(".caution button"), "Copied")
     assert page.evaluate("navigator.clipboard.readText()") == command
     about = ["1970-01-01 00:16:40 UTC", "quick", "inference", "float16", "cpu", "2 threads", "4 models", "36 jobs"]
     assert page.text(".meta") == " ".join(about)
@@ -568,8 +574,7 @@ def test_a_job_that_is_not_there_is_said_to_be_missing(browser: Browser, folder:
 def test_a_click_anywhere_on_a_row_opens_it_but_copying_does_not(browser: Browser, folder: SweepFolder) -> None:
     page = browser.open(folder.page, "#compiler=inductor&q=T5Small")
     copy = page.locator("#rows .rows").get_by_role("button", name="Copy the command of T5Small")
-    copy.click()
-    page.until("[...document.querySelectorAll('#rows button')].some((b) => b.textContent === 'Copied')")
+    page.click_until_said(copy, "Copied")
     assert page.locator("#job").is_hidden()
     assert "'suite.models=[T5Small]' compiler=inductor" in page.evaluate("navigator.clipboard.readText()")
     page.locator("#rows .rows td").nth(2).click()
