@@ -70,7 +70,7 @@ class Opened:
             self.page.wait_for_timeout(30)
 
     def click_until_said(self, button: Any, word: str) -> None:
-        """Click a button and wait until it has said a word: for a moment only, and perhaps where it is shown no more."""
+        """Click a button and wait until it has said a word, be it for a moment, and where it is shown no more."""
         watch = "new MutationObserver(() => window.said.push(button.textContent)).observe(button, {childList: true})"
         button.evaluate(f"(button) => {{ window.said = []; {watch}; }}")
         button.click()
