@@ -21,6 +21,7 @@ from support.command import FAKES, latest, orchestrator, run, start, table
 from orchestrator.records import JobResult
 
 
+@pytest.mark.slow
 def test_the_main_command_shrunk(tmp_path: Path) -> None:
     """One model of the main job: a row per compiler, plausible numbers, accuracy, files, exit code 0."""
     output = run(tmp_path, "-m", "suite=tiny", "suite.models=[bert_tiny]", "compiler=eager,inductor", "dtype=float16",
@@ -93,6 +94,7 @@ def test_five_ways_to_die_give_five_rows_with_five_reasons_and_spare_the_rest(tm
         assert way in output
 
 
+@pytest.mark.slow
 def test_what_times_nothing_runs_side_by_side_and_what_times_runs_alone(tmp_path: Path) -> None:
     run(tmp_path, *FAKES, "suite=perceptrons", "compiler=eager,does_sleep", "measure=glance,accuracy", "rounds=1",
         "execution.parallel=2", "threads=1")  # fmt: skip
@@ -115,6 +117,7 @@ def test_what_times_nothing_runs_side_by_side_and_what_times_runs_alone(tmp_path
 
 
 @pytest.mark.parametrize("delay", [1.5, pytest.param(4.0, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_killed_in_the_middle_and_resumed(tmp_path: Path, delay: float) -> None:
     """`kill -9`, then resume: nothing finished runs again, and all but the timings is as without the kill."""
     arguments = [*FAKES, "suite=perceptrons", "suite.models=[two]", "compiler=eager,identity",

@@ -350,6 +350,7 @@ def test_a_loss_without_a_gradient_is_no_matter_of_inference(store: SweepFolder,
     assert "no_grad" not in result.failure.message
 
 
+@pytest.mark.slow
 def test_a_job_lasts_as_long_as_it_does_whatever_happens_to_the_clock(
     store: SweepFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -318,6 +318,7 @@ def test_the_same_folder_makes_the_same_bytes(folder: SweepFolder) -> None:
     assert made(folder) == made(folder)
 
 
+@pytest.mark.slow
 def test_ten_thousand_rows_fit(tmp_path: Path) -> None:
     results = large.results(tmp_path)
     page = html.page([(results, tables.build(results))], tmp_path)
@@ -421,6 +422,7 @@ def test_a_page_that_cannot_be_written_loses_nothing_else(
         report.main([str(folder), "--html"])
 
 
+@pytest.mark.slow
 def test_watch_follows_the_sweep_to_its_end(tmp_path: Path) -> None:
     sweep = synthetic.SyntheticSweep(tmp_path / "outputs" / "1" / "2")
     for model in ("A", "B"):

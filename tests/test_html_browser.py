@@ -748,6 +748,7 @@ def test_hostile_names_are_only_text(browser: Browser, tmp_path: Path) -> None:
 # -- ten thousand rows
 
 
+@pytest.mark.slow
 def test_ten_thousand_rows_do_not_freeze_it(browser: Browser, ten_thousand: Path) -> None:
     page = browser.open(ten_thousand)
     assert ten_thousand.stat().st_size < 15_000_000

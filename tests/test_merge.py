@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from support.command import FAKES, orchestrator, run
 
 from orchestrator.records import Failure, JobResult
@@ -48,6 +49,7 @@ def test_parts_that_are_joined_are_the_sweep_in_one(tmp_path: Path) -> None:
     assert "0 of these" in orchestrator(tmp_path, "resume=outputs/1/joined", "dry_run=true")
 
 
+@pytest.mark.slow
 def test_what_one_part_lacks_is_run_by_the_resume_of_the_joined_folder(tmp_path: Path) -> None:
     for part in "12":
         run(tmp_path, *SWEEP, f"shard={part}/2", f"hydra.sweep.dir=outputs/1/{part}")
@@ -66,6 +68,7 @@ def test_what_one_part_lacks_is_run_by_the_resume_of_the_joined_folder(tmp_path:
     assert "(report.html, jobs/)" in printed
 
 
+@pytest.mark.slow
 def test_a_result_that_is_to_be_had_anew_gives_way_to_one_that_stands(tmp_path: Path) -> None:
     run(tmp_path, *SWEEP, "hydra.sweep.dir=outputs/1/1")
     shutil.copytree(tmp_path / "outputs/1/1", tmp_path / "outputs/1/2")
@@ -84,6 +87,7 @@ def test_a_result_that_is_to_be_had_anew_gives_way_to_one_that_stands(tmp_path: 
     assert {row["status"] for row in _jobs(tmp_path, "3")} == {"pass"}
 
 
+@pytest.mark.slow
 def test_folders_of_other_plans_are_refused_with_what_differs(tmp_path: Path) -> None:
     run(tmp_path, *SWEEP, "shard=1/2", "hydra.sweep.dir=outputs/1/1")
     run(tmp_path, *SWEEP, "threads=2", "shard=2/2", "hydra.sweep.dir=outputs/1/2")

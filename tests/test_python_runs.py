@@ -126,6 +126,7 @@ def test_a_mistake_is_the_message_of_the_command_and_leaves_no_folder(
     assert "inductr" not in capfd.readouterr().err  # it is raised, not also printed
 
 
+@pytest.mark.slow
 def test_a_failed_job_is_a_row_and_raises_where_that_is_asked_for() -> None:
     result = small(compiler="does_raise", progress=False)
     assert list(result.failures["status"]) == ["fail_to_run"]
@@ -145,6 +146,7 @@ def test_an_experiment_is_named_by_its_path(here: Path) -> None:
     assert set(result.summary["model"]) == {"two"}
 
 
+@pytest.mark.slow
 def test_a_sweep_is_resumed() -> None:
     first = small(compiler="eager", progress=False)
     (job,) = first.jobs["job"]
@@ -257,6 +259,7 @@ class Outer(torch.nn.Module):
 """
 
 
+@pytest.mark.slow
 def test_a_model_of_a_notebook_runs_with_the_weights_and_inputs_that_were_given(here: Path) -> None:
     """Its class, a function and a constant are in __main__; one more class is in a file beside it."""
     (here / "helper.py").write_text(HELPER)
@@ -282,6 +285,7 @@ def test_a_model_of_a_notebook_runs_with_the_weights_and_inputs_that_were_given(
     assert set(o.load(root=here / "elsewhere" / "outputs").jobs["status"]) == {"pass"}
 
 
+@pytest.mark.slow
 def test_a_changed_file_is_not_run(here: Path) -> None:
     result = o.compare(Net(), torch.ones(2, 4), compilers="eager", progress=False, **QUICK)
     assert set(result.jobs["status"]) == {"pass"}

@@ -372,6 +372,7 @@ def test_a_rerun_reproduces_all_rows_in_a_new_folder_that_names_its_origin(paced
     assert (new.tables / "summary.csv").is_file()
 
 
+@pytest.mark.slow
 def test_a_model_that_is_twice_as_slow_is_named_and_no_other(paced: Path) -> None:
     done = said("rerun", "latest", cwd=paced, FAKES_SLOW="two")
     slow = [row for row in of_folder(latest(paced)).rows if row.names["model"] == "two"]
@@ -389,6 +390,7 @@ def test_a_model_that_is_twice_as_slow_is_named_and_no_other(paced: Path) -> Non
 
 
 @pytest.mark.parametrize("rounds", [1, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_a_planted_slowdown_is_found_with_few_rounds_and_with_several(tmp_path: Path, rounds: int) -> None:
     run(tmp_path, *PACED, "compiler=eager", f"rounds={rounds}")
     done = said("rerun", "latest", "--json", cwd=tmp_path, FAKES_SLOW="two")
@@ -405,6 +407,7 @@ def test_a_planted_slowdown_is_found_with_few_rounds_and_with_several(tmp_path: 
     assert f"{expected}: 1 of 3 rows: two inference float32 cpu eager glance latency" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_table_as_csv_and_markdown(paced: Path) -> None:
     done = said("rerun", "latest", "--only", "model=one,compiler=eager", "--csv", cwd=paced)
     assert done.returncode == 0, done.stderr
@@ -418,6 +421,7 @@ def test_the_table_as_csv_and_markdown(paced: Path) -> None:
     assert "Plan:" not in done.stdout
 
 
+@pytest.mark.slow
 def test_only_some_rows_and_what_they_need(paced: Path) -> None:
     done = said(
         "rerun", "latest", "--only", "model=t*,compiler=identity", "--only", "model=one,compiler=eager", cwd=paced
@@ -580,6 +584,7 @@ def test_a_job_in_process_has_the_terminal_and_its_error_reaches_a_debugger(tmp_
     assert "ValueError: this compiler always raises" in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_breakpoint_in_a_job_in_process(tmp_path: Path) -> None:
     run(tmp_path, *PACED, "suite.models=[one]", "compiler=does_environment", "rounds=1", "execution.env.GREETING=hello")
     job = next(job for job in latest(tmp_path).read_graph().jobs if job.compiler.name != "eager")

@@ -631,6 +631,7 @@ def _copy(swept: Path, there: Path) -> SweepFolder:
     return folder
 
 
+@pytest.mark.slow
 def test_a_sweep_that_someone_sent_is_not_run_without_trust(swept: Path, tmp_path: Path) -> None:
     folder = _copy(swept, tmp_path)
     for arguments in ([f"resume={folder}"], ["rerun", str(folder)], ["rerun", str(folder), "--json"]):
@@ -646,6 +647,7 @@ def test_a_sweep_that_someone_sent_is_not_run_without_trust(swept: Path, tmp_pat
     assert "1 of its 1 jobs" in said(tmp_path, "rerun", "latest")  # that folder was made here
 
 
+@pytest.mark.slow
 def test_ones_own_sweep_is_resumed_and_rerun_without_a_question(swept: Path, tmp_path: Path) -> None:
     folder = latest(swept)
     (job,) = folder.read_graph().jobs
@@ -723,6 +725,7 @@ def test_workers_are_offline_whatever_the_environment_says(monkeypatch: pytest.M
     assert "HF_HUB_OFFLINE" not in job_environment(Path("x"), Path("y"), make_job("a"))
 
 
+@pytest.mark.slow
 def test_online_is_a_setting_of_the_sweep_and_no_part_of_a_job(tmp_path: Path) -> None:
     common = [*FAKES, "suite=perceptrons", "suite.models=[one]", "compiler=eager", "measure=glance", "rounds=1"]
     ids = set()

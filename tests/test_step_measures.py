@@ -396,6 +396,7 @@ def test_a_compilers_row_has_both_latencies_and_the_eager_count(tmp_path: Path) 
     assert {found["module"] for found in rows(seen, "flops_by_module")} >= {"model", "model.bert", "model.cls"}
 
 
+@pytest.mark.slow
 def test_a_compilation_is_no_disturbance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """inductor compiles in processes of their own, which nothing tells from a neighbour's while they live."""
     watching = False

@@ -12,6 +12,7 @@ from support.command import FAKES, answer, latest, orchestrator, run
 SMALL = ("suite=tiny", "suite.models=[bert_tiny]", "compiler=eager", "rounds=1")
 
 
+@pytest.mark.slow
 def test_a_tag_is_shown_by_every_verb_that_shows_sweeps(tmp_path: Path) -> None:
     output = run(tmp_path, *FAKES, *SMALL, "measure=glance", "tag='before the upgrade'")
     assert "tag           before the upgrade" in output
