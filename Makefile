@@ -23,7 +23,7 @@ test: $(VENV)/installed lint  ## linters, type checks, and every test but the lo
 	$(BIN)/python -m pytest -n 2 -m "not alone and not slow"
 	$(BIN)/python -m pytest -m "alone and not slow"
 
-test-slow: $(VENV)/installed  ## the long end-to-end cases, which CI runs as well (a dozen minutes)
+test-slow: $(VENV)/installed  ## the long end-to-end cases, which CI runs as well (a quarter of an hour)
 	$(BIN)/python -m pytest -n 2 -m "slow and not alone"
 	$(BIN)/python -m pytest -m "slow and alone"
 
