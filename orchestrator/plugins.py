@@ -75,13 +75,15 @@ class Program:
 
     `model(**inputs)` returns a dict of name -> tensor (or a tensor, or a tuple of them). `inputs` are tensors with
     the batch first. `loss(outputs)` returns the scalar tensor that training differentiates. `decoding` says how the
-    model generates token by token; None for one that does not.
+    model generates token by token; None for one that does not. `batch_size`: samples in the inputs, where the workload
+    leaves that to the model (`orchestrator.records.OWN_BATCH`).
     """
 
     model: torch.nn.Module
     inputs: dict[str, torch.Tensor]
     loss: Callable[[Any], torch.Tensor]
     decoding: Decoding | None = None
+    batch_size: int | None = None
 
 
 class Decoding(Protocol):

@@ -113,11 +113,16 @@ class PluginSpec:
     options: Json = field(default_factory=dict)
 
 
+OWN_BATCH = 0
+"""Batch size of a workload for which none is asked: the model's own. How many samples that is its builder says."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Workload:
     """What is run, whatever the compiler: the unit of comparison.
 
     `device` is "cpu" or "cuda:<index>"; `dtype` one of `DTYPES`; `sequence_length` is None for models without one;
+    `batch_size` is `OWN_BATCH` where it is left to the model (and of imported rows that do not tell it);
     `threads` is the number of intra-op threads (`torch.set_num_threads`).
     """
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.plugins import Adapting, Builder, Compiler, Mode, Program, Unsupported
 from orchestrator.precision import cast
 from orchestrator.probes.memory import MemoryProbe
-from orchestrator.records import JobSpec, Samples, Workload
+from orchestrator.records import OWN_BATCH, JobSpec, Samples, Workload
 
 if TYPE_CHECKING:
     import torch
@@ -93,6 +93,8 @@ class Context:
             program = program if kind is None else cast(program, kind, self.device)
         if isinstance(self.mode, Adapting):
             self.mode.adapt(program)
+        if program.batch_size is not None and self.workload.batch_size == OWN_BATCH:
+            self.facts["own_batch_size"] = program.batch_size
         self.entered(self.now)
         return program
 

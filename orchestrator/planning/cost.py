@@ -43,7 +43,7 @@ QUANTIZED = 1.3  # quantising, and compiling what it adds to the graph
 def step_s(workload: Workload, params_m: float | None, training: bool) -> float:
     """Return the seconds of one eager step; of a generation all of it."""
     positions = getattr(_class(workload.builder.target), "positions", 1)
-    tokens, calls = workload.batch_size * (workload.sequence_length or positions), 0
+    tokens, calls = max(workload.batch_size, 1) * (workload.sequence_length or positions), 0
     if hasattr(_class(workload.mode.target), "step_size"):
         tokens, calls = instantiate(workload.mode).step_size(workload)
     operations = 2e6 * (params_m or DEFAULT_PARAMS_M) * tokens * (TRAINING_STEP if training else 1.0)
