@@ -28,6 +28,8 @@ KEYS: Mapping[str, Sequence[str]] = {
     "gate": ("accuracy",),
     "execution.launcher": ("fork", "subprocess"),
     "execution.parallel": ("auto",),
+    "execution.devices": ("all",),
+    "execution.cpu_sets": (),
     **dict.fromkeys(("execution.shards", "execution.timeout_s", "execution.retries", "execution.env"), ()),
     **dict.fromkeys(("execution.memory_limit_gib", "execution.disk_reserve_mib"), ()),
     **dict.fromkeys(("execution.keep_caches", "execution.keep_references", "execution.stop_on_failure"), BOOLEAN),

@@ -78,6 +78,8 @@ class ExecutionConf:
     launcher: str = "fork"  # fork: child of a server that has imported torch; subprocess: a new interpreter, 5 s dearer
     shards: int = 1  # parts that hydra/launcher gets to run (joblib, submitit, Ray); the basic launcher runs one
     parallel: int | str = "auto"  # jobs that time nothing at a time; auto: as cores and memory allow
+    devices: Any = None  # all, or numbers of GPUs ([0,1]): a slot for each, and the sweep runs on all at once
+    cpu_sets: list[str] | None = None  # ["0-7","8-15"]: a slot for each, whose jobs stay on these CPUs
     timeout_s: float = 1800.0  # for a whole job
     retries: int = 1  # of jobs that failed for reasons of the infrastructure, never of others
     memory_limit_gib: float | None = None  # of a job's private memory (RLIMIT_DATA)

@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from orchestrator.results.tables import Tables
 
 
-def plan(graph: JobGraph, folder: str, dry_run: bool, cautions: Sequence[str] = ()) -> Document:
+def plan(graph: JobGraph, folder: str, dry_run: bool, cautions: Sequence[str] = (), slots: int = 1) -> Document:
     """Return how many jobs of which kinds will run, how long that may take, and where the results will be."""
     estimate = sum(job.cost_s for job in graph.jobs if job.verdict is None)
     title = f"Plan: {plural(len(graph.jobs), 'job')}, about {duration(estimate)} one after the other"
+    if slots > 1:
+        title += f", {duration(estimate / slots)} on {slots} slots"
     pieces: list[Piece] = [Heading(title, above=False)]
     axes: tuple[tuple[str, Callable[[JobSpec], str]], ...] = (
         ("suite", lambda job: job.workload.suite),

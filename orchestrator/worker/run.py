@@ -38,7 +38,7 @@ from orchestrator.records import (
     Samples,
 )
 from orchestrator.store import SweepFolder
-from orchestrator.system import COMPILE_THREADS
+from orchestrator.system import COMPILE_THREADS, slot
 from orchestrator.worker.process import BY_EXEC
 from orchestrator.worker.toolchain import enter
 
@@ -140,6 +140,8 @@ def _run(job: JobSpec, store: SweepFolder, seen: _Seen) -> Outcome:
     seed_all(job.workload.seed)
     device = torch.device(job.workload.device)
     seen.environment.update(environment())
+    if own := slot():
+        seen.facts["slot"] = own
     builder, mode, compiler, measure = (
         instantiate(spec) for spec in (job.workload.builder, job.workload.mode, job.compiler, job.measure)
     )
