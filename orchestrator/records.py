@@ -183,6 +183,8 @@ class JobSpec:
     what needs it (its place among `store.Sweep.points`); `kind` is one of `KINDS`, None where it was imported;
     `disk_bytes` is what it leaves on the disk for the jobs that need it, at least, in the planner's estimate;
     `memory_bytes` is what its process takes of the machine's memory, in the planner's estimate, 0 where there is none;
+    `keep_outputs`: what a judged job's calls leave stays beside its result; `compare_outputs`: the folder in which a
+    job of another sweep has kept its own, to be compared with. They change no figure, and are in no id;
     `training` says whether its mode differentiates the model, None where nobody has asked its class.
     """
 
@@ -202,6 +204,8 @@ class JobSpec:
     disk_bytes: float = 0.0
     memory_bytes: float = 0.0
     training: bool | None = None
+    keep_outputs: bool = False
+    compare_outputs: str | None = None
 
     @property
     def is_training(self) -> bool:

@@ -32,6 +32,7 @@ from orchestrator.execution.slots import Slot, cautions, check_jobs, slots_of
 from orchestrator.planning import grid, machine, provenance
 from orchestrator.planning.compose import compose
 from orchestrator.planning.composer import Composer
+from orchestrator.planning.outputs import as_stored, with_outputs
 from orchestrator.planning.overrides import quoted
 from orchestrator.planning.plan import plan
 from orchestrator.planning.points import Point, PointReader
@@ -140,7 +141,11 @@ class GraphSweeper(Sweeper):
         known = self._known_names(confs, points)
         for rules in {id(point.exclude): point.exclude for point in points}.values():
             check_values(rules, known)
+        config = self._config
         graph = plan(points, here)
+        if config.resume is None:
+            other = None if config.compare_outputs is None else find_sweep(config.compare_outputs, OUTPUTS)
+            graph = with_outputs(graph, bool(config.keep_outputs), other)
         check_jobs(slots, graph.jobs)
         shard: tuple[int, ...] = ()
         parts: tuple[int, ...] = ()
@@ -161,6 +166,7 @@ class GraphSweeper(Sweeper):
         folder, old = self._folder()
         if old is not None:
             expect_same(folder, graph)
+            graph = as_stored(graph, folder.read_graph())
             if (shard, parts) != (old.shard, old.parts):
                 raise UsageError(f"{folder} is another part of this plan: say shard= as then, or not at all")
             # execution.* may be new: it changes no figure

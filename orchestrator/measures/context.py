@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.columns import TableSpec, to_json
 from orchestrator.plugins import Adapting, Builder, Compiler, Mode, Program, Unsupported
 from orchestrator.precision import cast
 from orchestrator.probes.memory import MemoryProbe
@@ -123,6 +124,12 @@ class Context:
         `_mib`: the table makes those of them. A key that no column takes fails the job at its end; its rows are kept.
         """
         self.facts.setdefault("findings", {}).setdefault(table, []).append(row)
+
+    def find_asked(self, table: str, spec: TableSpec, **row: Any) -> None:
+        """Keep one row of a table that only some jobs of this measure have, because it was asked for: `spec` is what
+        `TABLES` would say of it."""
+        self.find(table, **row)
+        self.facts.setdefault("tables", {}).update(to_json({table: spec}))
 
     def add(self, metric: str, unit: str, better: str, values: Sequence[float]) -> None:
         """Keep raw samples, in time order."""

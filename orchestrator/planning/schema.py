@@ -123,6 +123,8 @@ class Config:
     grids: list[Any] = field(default_factory=list)  # several sweeps in one: maps of axis -> "a,b"
     effect_threshold: float = 0.01  # relative; smaller effects are called "within noise" however narrow the interval
     tag: str | None = None  # a label of the sweep, for people: in no job's id
+    keep_outputs: bool = False  # what judged calls leave stays in the folder, for compare_outputs of other sweeps
+    compare_outputs: str | None = None  # latest, or a sweep folder that kept its outputs: equal to the bit?
     gate: str | None = None  # accuracy: what is wrong is not timed
     shard: str | None = None  # "2/5": plan and run only the second fifth, by cost
     dry_run: bool = False  # show the plan, run nothing, write nothing

@@ -183,7 +183,7 @@ def _run(job: JobSpec, store: SweepFolder, seen: _Seen) -> Outcome:
     finally:  # of the tables that it left rows of: whoever reads them need not have the measure's package
         declared = {name: tables[name] for name in seen.facts.get("findings", {}) if name in tables}
         if declared:
-            seen.facts["tables"] = declared
+            seen.facts["tables"] = declared | seen.facts.get("tables", {})
 
 
 def _share_cores() -> None:
