@@ -26,6 +26,7 @@ from orchestrator.suites.example_inputs import by_name
 from orchestrator.suites.inputs import ATTENTION_MASK, MAIN_INPUTS, ClassFamily, family_of
 from orchestrator.suites.rules import KEY, Rules, check, looked_up, names_in
 from orchestrator.suites.senses import refuse_unfed
+from orchestrator.suites.shrunk import shrunk
 
 if TYPE_CHECKING:
     import torch
@@ -45,6 +46,7 @@ class HuggingFaceModel:
     labels: rules of the labels instead of the family's.
     last_token: name of a config attribute, the last token of every sequence ("eos_token_id").
     attention_mask: pass a mask of ones (PyTorch's dashboard passes none).
+    shrunk: make the config small before `config` is laid over it (`orchestrator.suites.shrunk`).
     """
 
     PRELOAD: ClassVar[tuple[str, ...]] = ("transformers.modeling_utils",)
@@ -55,6 +57,7 @@ class HuggingFaceModel:
     labels: Rules | None = None
     last_token: str | None = None
     attention_mask: bool = False
+    shrunk: bool = False
 
     def check_when_planned(self) -> None:
         """Raise ValueError for rules that are none, whatever the model."""
@@ -108,7 +111,8 @@ class HuggingFaceModel:
         """Return the class, its config, and what its name says about labels and inputs."""
         name = self.class_name or workload.builder.name
         model_class, family = find_class(name), self._family(name)
-        return model_class, configure(model_class, {**family.config, **self.config}), family
+        stored = shrunk(model_class.config_class()) if self.shrunk else None
+        return model_class, configure(model_class, {**family.config, **self.config}, stored), family
 
     def _family(self, class_name: str) -> ClassFamily:
         return ClassFamily(self.labels) if self.labels is not None else family_of(class_name)

@@ -21,6 +21,7 @@ from orchestrator.records import Json, Workload
 from orchestrator.suites import user_files
 from orchestrator.suites.huggingface import HuggingFaceModel, configure, find_class
 from orchestrator.suites.inputs import ClassFamily
+from orchestrator.suites.shrunk import shrunk
 
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 CONFIG_FILE = "config.json"
@@ -83,6 +84,8 @@ class TransformersModel(HuggingFaceModel):
         takes = model_class.config_class.model_type
         if stored.get("model_type", takes) != takes:
             raise ValueError(f"{self.model} is a config of '{stored['model_type']}', but {name} takes one of '{takes}'")
+        if self.shrunk:
+            stored = shrunk(model_class.config_class.from_dict(dict(stored)))
         return model_class, configure(model_class, {**family.config, **self.config}, stored), family
 
     def _family(self, class_name: str) -> ClassFamily:
