@@ -69,7 +69,7 @@ def _grow() -> None:
 def test_a_planted_defect_is_found(
     runner: Runner, monkeypatch: pytest.MonkeyPatch, defect: Callable[[], None], found: str
 ) -> None:
-    monkeypatch.setattr(running, "CPU_S", 1)
+    monkeypatch.setattr(running, "CPU_S", 2)
     usual = runner.run(Case("planted", ["ls"]))
     monkeypatch.setattr(running, "MEMORY_MIB", usual.memory_mib + 60)
 

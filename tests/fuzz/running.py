@@ -18,7 +18,7 @@ from support.golden_sweeps import CREATED, finished, small
 
 from orchestrator.cli import VERBS
 
-CPU_S, WALL_S, MEMORY_MIB = 10, 60, 1024
+CPU_S, WALL_S, MEMORY_MIB = 10, 600, 1024
 MESSAGE = 8_000
 """Characters of a message about bad input, at most."""
 CODES = (0, 1, 2, 4)
