@@ -15,8 +15,9 @@ def by_name(model: torch.nn.Module, inputs: Any, origin: str) -> tuple[torch.nn.
 
     inputs: a tensor, a tuple or list of positional arguments, or a dict of keywords; `xs` of a `forward(self, *xs)` is
     a list there. Each is a tensor, or what holds some: lists, tuples, dicts, named tuples, dataclasses, with numbers,
-    texts and None among them. The model is kept as it is where all are tensors with a name; else it is wrapped
-    (`orchestrator.suites.nested.Nested`), and a tensor is called after its way: targets_0_boxes.
+    texts and None among them. The model is kept as it is where all are tensors with a name; else, and where
+    it is TorchScript, which takes no hooks, it is wrapped (`orchestrator.suites.nested.Nested`), and a tensor is called
+    after its way: targets_0_boxes.
 
     Raises ValueError, beginning with `origin` (what gave the inputs), for anything else, for more than `forward` takes,
     and where there is no tensor.
@@ -40,7 +41,8 @@ def by_name(model: torch.nn.Module, inputs: Any, origin: str) -> tuple[torch.nn.
     keywords = {name: plan(name, value, tensors, f"{origin}: input '{name}'") for name, value in named.items()}
     if not tensors:
         raise ValueError(f"{origin} returned no inputs" + (" that are tensors" if plans or keywords else ""))
-    if plans or any(one != (TENSOR, name, ()) for name, one in keywords.items()):
+    as_it_is = not plans and all(one == (TENSOR, name, ()) for name, one in keywords.items())
+    if not as_it_is or isinstance(model, torch.jit.ScriptModule):
         model = Nested(model, list(plans.values()), keywords)
     return model, tensors
 
