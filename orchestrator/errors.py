@@ -210,7 +210,7 @@ REMEDIES: tuple[tuple[str, bool | None, str], ...] = (
     (
         "Couldn't load custom C++ ops",
         None,
-        "torchvision's compiled part does not fit this torch: install the torchvision of this torch, from the same index",
+        "torchvision's compiled part does not fit this torch: install the torchvision built for it",
     ),
     ("output of CUDAGraphs that has been overwritten", None, OVERWRITTEN),
 )

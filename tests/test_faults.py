@@ -74,15 +74,18 @@ def wrapped(cause: BaseException) -> RuntimeError:
 def test_an_exception_among_its_own_causes_has_an_end() -> None:
     """Raised again out of what it caused, as the reference does: walking its causes ate all memory."""
     error = ValueError("missing")
-    try:
+
+    def raised_again() -> None:
         try:
             raise RuntimeError("wrapped") from error
         except RuntimeError:
             raise error from None
-    except ValueError as again:
-        assert again.__context__ is not None
-        assert again.__context__.__cause__ is again
-        assert remedy(again, training=False) == ""
+
+    with pytest.raises(ValueError, match="missing") as again:
+        raised_again()
+    assert again.value.__context__ is not None
+    assert again.value.__context__.__cause__ is again.value
+    assert remedy(again.value, training=False) == ""
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -78,3 +78,36 @@ def _positions(model: torch.nn.Module, count: int, origin: str) -> tuple[list[st
         raise ValueError(f"{origin}: {count} inputs, but forward takes only {known}: return as many as it takes")
     by_position = count > len(names) or any(p.kind is p.POSITIONAL_ONLY for p in taken)
     return names + [f"{collecting}_{number}" for number in range(count - len(names))], by_position
+
+
+def batches_in(inputs: Any) -> Iterator[int]:
+    """Yield what may be the batch of inputs: the length of a list, the first dimension of a tensor; the first first."""
+    for value in inputs.values() if isinstance(inputs, Mapping) else _parts(inputs):
+        if isinstance(value, (list, tuple)) and value:
+            yield len(value)
+        for tensor in tensors_in(value):
+            yield tensor.shape[0] if tensor.dim() else 1
+
+
+def tensors_in(value: Any) -> Iterator[torch.Tensor]:
+    """Yield the tensors that inputs hold."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        yield value
+    else:
+        for part in _parts(value):
+            yield from tensors_in(part)
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from value.values()
+    elif isinstance(value, (list, tuple)):
+        yield from value
+    elif hasattr(value, "__dataclass_fields__"):
+        yield from vars(value).values()
