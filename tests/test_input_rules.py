@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import types
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 from support.command import run, table
 from support.plans import planned
 
@@ -15,9 +17,9 @@ from orchestrator.errors import UsageError
 from orchestrator.plugins import Program
 from orchestrator.records import OWN_BATCH, PluginSpec, Workload
 from orchestrator.suites.drawn import draw
-from orchestrator.suites.example_inputs import by_name
+from orchestrator.suites.example_inputs import by_name, tensors_in
 from orchestrator.suites.huggingface import HuggingFaceModel
-from orchestrator.suites.rules import check, names_in
+from orchestrator.suites.rules import check, form_of, names_in
 from orchestrator.suites.timm import TimmModel
 from orchestrator.suites.user import UserModel
 
@@ -182,6 +184,26 @@ def test_a_rule_that_is_none_is_named_by_its_key_when_planning(rule: Any, messag
 def test_what_cannot_be_drawn_is_named_by_its_key(rule: Any, message: str) -> None:
     with pytest.raises(ValueError, match=rf"suite\.common\.build\.inputs\.x.*{message}"):
         drawn(rule)
+
+
+def test_the_examples_of_the_docs_are_rules() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "suites.md").read_text()
+    section = page[page.index("## Rules for inputs") : page.index("## torchbench")]
+    blocks = re.findall(r"^```yaml\n(# .*?)^```", section, re.MULTILINE | re.DOTALL)
+    assert len(blocks) >= 11
+    sizes = {word: 300 if word == "sequence" else 4 for block in blocks for word in names_in(yaml.safe_load(block))}
+    for block in blocks:
+        rules = yaml.safe_load(block)
+        check(rules)
+        made = draw(rules, sizes.__getitem__, 1)
+        assert made.keys() == rules.keys()
+        assert all(tensor.numel() for tensor in tensors_in(made))
+    table = [line.split("|")[1] for line in section.splitlines() if line.startswith("| ") and "`" in line]
+    written = [code for cell in table for code in re.findall(r"`([^`]+)`", cell)]
+    ones = [yaml.safe_load(code.replace("RULE", "{shape: [2]}")) for code in written]
+    for one in ones:
+        besides = isinstance(one, dict) and not form_of(one) and one.keys() & {"order", "without", "set"}
+        check({"x": {"shape": [2], "high": 3, **one} if besides else one})
 
 
 # -- made a program's: tensors by name, whatever holds them
