@@ -37,12 +37,13 @@ Key = tuple[str, str, str, str]
 
 def main() -> int:
     rows: dict[Key, Row] = {}
-    packages: dict[str, str] = {}
+    packages: Mapping[str, str] = {}
     for name in sys.argv[1:] or ["latest"]:
         results = load.load(find_sweep(name, Path("outputs")))
         found = {key(row): row for row in tables.build(results).accuracy.rows}
         rows |= {at: row for at, row in found.items() if at not in rows or row["status"] != NOT_RUN}
-        packages = next(outcome.result.environment for outcome in results.outcomes if outcome.result)
+        ran = (outcome.result.environment["packages"] for outcome in results.outcomes if outcome.result)
+        packages = next(ran, packages)
     versions = [f"{name} {packages[name]}" for name in ("torch", "transformers", "timm") if name in packages]
     PAGE.write_text(page(list(rows.values()), f"a CPU, with {', '.join(versions)}"))
     print(f"{PAGE}: {len(rows)} cells")
@@ -73,6 +74,8 @@ def page(rows: Sequence[Row], machine: str) -> str:
     models = len({at[:2] for at in cells})
     ran = sum(row["status"] != NOT_RUN for row in rows)
     first = [INTRODUCTION.format(models=models, cells=ran, machine=machine), _counts(cells, columns, names)]
+    if ran < len(rows):
+        first.insert(1, f"{len(rows) - ran} jobs that were asked for have not been run: `not run`.\n")
     return "\n".join([*first, *parts])
 
 

@@ -13,8 +13,10 @@ from typing import Any
 
 from orchestrator.records import Json
 
-WIDTH, MOST_HEADS, FEWEST_LAYERS, VOCABULARY, PATCHES = 128, 4, 2, 1000, 4
-"""The widest hidden state, at most; heads of attention; layers of a stack; tokens; patches along an image's side."""
+WIDTH, MOST_HEADS, FEWEST_LAYERS, VOCABULARY = 128, 4, 2, 1000
+"""The widest hidden state, at most; heads of attention; layers of a stack; tokens."""
+PATCHES, IMAGE, SMALLEST_WINDOW = 4, 64, 2
+"""Along an image's side: patches of 14 pixels and more, pixels where they are smaller. Patches of a window's side."""
 
 HIDDEN = re.compile(r"(^|_)(hidden_size|d_model|n_embd|embed_dim)$|^dim$")
 WIDTHS = re.compile(
@@ -33,6 +35,8 @@ OF_A_KIND = re.compile(r"(att\w*_(index(es)?|indices|idxs|blocks)|att_block_inde
 """A list with the numbers of the layers of one kind."""
 HANDED_ON = re.compile(r"(index(es)?|indices)$")
 """A list with the numbers of layers whose outputs another part takes: it takes as many of a small one."""
+JOINS = re.compile(r"(^|_)(projection_dim|out_hidden_size)$")
+"""A width that a part of stages has in common with the rest; its other widths are those of its stages."""
 TOKEN = re.compile(r"token_(id|index|ids)$")
 LIMITS = {
     re.compile(pattern): limit
@@ -44,7 +48,6 @@ LIMITS = {
         r"(sliding_window|attention_window|local_attention)$": 16,
         r"^max_source_positions$": 64,
         r"^mm_tokens_per_image$": 4,
-        r"^window_size$": 2,
     }.items()
 }
 
@@ -84,7 +87,7 @@ def _smaller(part: Json, config: Any, divisor: int, tokens: dict[int, int]) -> d
         elif TOKEN.search(key):
             new[key] = _token(value, tokens)
         elif _counts(value):
-            new[key] = _limited(key, value, 1 if _staged(part) else divisor)
+            new[key] = _limited(key, value, 1 if _staged(part) and not JOINS.search(key) else divisor)
     _fewer_layers(part, new)
     _fewer_heads(part, new, {own: role for role, own in (getattr(config, "attribute_map", None) or {}).items()})
     _smaller_images(part, new)
@@ -117,6 +120,8 @@ def _fewer_layers(part: Json, new: dict[str, Any]) -> None:
     if _staged(part):
         stages = {key: value for key, value in part.items() if STAGES.search(key) and isinstance(value, (list, tuple))}
         new |= {key: [min(one, FEWEST_LAYERS) for one in value] for key, value in stages.items()}
+        if _counts(part.get("window_size")):
+            new["window_size"] = SMALLEST_WINDOW
         return
     for key, count in part.items():
         if LAYERS.search(key) and not key.startswith("num_feat_extract") and _counts(count):
@@ -185,8 +190,8 @@ def _kind(key: str) -> str:
 
 def _smaller_images(part: Json, new: dict[str, Any]) -> None:
     size, patch = part.get("image_size"), part.get("patch_size")
-    if size is None or not (patch is None or _counts(patch)):
+    widest = max(patch, default=0) if isinstance(patch, (list, tuple)) else patch
+    if size is None or not (widest is None or _counts(widest)):
         return
-    side = PATCHES * patch if patch and patch >= 14 else 64
-    small = [min(one, side) for one in size] if isinstance(size, (list, tuple)) else min(size, side)
-    new["image_size"] = small
+    side = PATCHES * widest if widest and widest >= 14 else IMAGE
+    new["image_size"] = [min(one, side) for one in size] if isinstance(size, (list, tuple)) else min(size, side)
