@@ -9,7 +9,7 @@ TORCH_INDEX ?=
 export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test test-slow lint bench trust chaos readme schema support zoo vendor clean
+.PHONY: help sweep test test-slow lint bench trust chaos fuzz readme schema support zoo vendor clean
 
 help:  ## this list
 	@echo 'make TARGET [TORCH_INDEX=https://download.pytorch.org/whl/cpu] [VENV=.venv] [PYTHON=python3]'
@@ -39,6 +39,9 @@ bench: $(VENV)/installed  ## figures of our own cost: planning, scheduling, the 
 trust: $(VENV)/installed  ## an hour on a quiet machine: false alarms, planted effects, repeatability of what we measure
 	$(BIN)/python benchmarks/trust_pairs.py
 	$(BIN)/python benchmarks/trust_repeatability.py
+
+fuzz: $(VENV)/installed  ## ten minutes: random command lines, YAML, CSV files and sweep folders
+	PYTHONPATH=.:tests $(BIN)/python -m fuzz --seconds 600 --seed $(or $(SEED),1)
 
 chaos: $(VENV)/installed  ## half an hour: 200 faults against real sweeps, the table of docs/reliability.md
 	PYTHONPATH=.:tests $(BIN)/python -m chaos --faults 200 --seed 1

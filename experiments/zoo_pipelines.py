@@ -1,4 +1,4 @@
-"""Small models of whole fields, for experiments/zoo.yaml: images, text, diffusion, detection, graphs and others."""
+"""Small models of whole fields for experiments/zoo.yaml: vision, text, diffusion, detection, recommendation, graphs."""
 
 from __future__ import annotations
 

@@ -315,7 +315,7 @@ def _sweep(hydra: Hydra, asked: Namespace, arguments: Sequence[str]) -> int:
     sweeper.argv = arguments
     assert sweeper.config is not None
     planned = sweeper.plan(as_written(sweeper.config.hydra.overrides.task))
-    show(plan(planned.own, shown(planned.folder), planned.dry_run, planned.cautions))
+    show(plan(planned.own, shown(planned.folder), planned.dry_run, planned.cautions, planned.slots))
     if planned.header.shard:
         which, of = planned.header.shard
         print(f"  shard         {which} of {of}: {len(planned.own.jobs)} of {len(planned.graph.jobs)} jobs")

@@ -39,6 +39,8 @@ def pack(jobs: Sequence[JobSpec]) -> dict[str, Any]:
             "disk_bytes": job.disk_bytes,
             "memory_bytes": job.memory_bytes,
             "training": job.training,
+            **({"keep_outputs": True} if job.keep_outputs else {}),
+            **({"compare_outputs": job.compare_outputs} if job.compare_outputs else {}),
         }
         for job in jobs
     ]
@@ -85,5 +87,7 @@ def _job(job: Any, workloads: dict[str, Workload], plugins: dict[str, PluginSpec
             disk_bytes=float(job.get("disk_bytes", 0.0)),
             memory_bytes=float(job.get("memory_bytes", 0.0)),
             training=None if job.get("training") is None else bool(job["training"]),
+            keep_outputs=bool(job.get("keep_outputs", False)),
+            compare_outputs=None if job.get("compare_outputs") is None else str(job["compare_outputs"]),
         )
     )

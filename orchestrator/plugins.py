@@ -75,13 +75,15 @@ class Program:
 
     `model(**inputs)` returns a dict of name -> tensor (or a tensor, or a tuple of them). `inputs` are tensors with
     the batch first. `loss(outputs)` returns the scalar tensor that training differentiates. `decoding` says how the
-    model generates token by token; None for one that does not.
+    model generates token by token; None for one that does not. `batch_size`: samples in the inputs, where the workload
+    leaves that to the model (`orchestrator.records.OWN_BATCH`).
     """
 
     model: torch.nn.Module
     inputs: dict[str, torch.Tensor]
     loss: Callable[[Any], torch.Tensor]
     decoding: Decoding | None = None
+    batch_size: int | None = None
 
 
 class Decoding(Protocol):
@@ -132,8 +134,10 @@ class Costed(Protocol):
 
     cost_factor: of a compiler its compile time in that of inductor (0: it does not compile); of a mode the compile
     time in that of inference; of an observed measure its time in that of one compilation and ten steps. It may be a
-    property. A mode may have besides `step_size(workload) -> (tokens, calls)`: with so many tokens is the model called
-    in one step, the whole batch, and so many calls of one token each are among them. Without it: the input, one call.
+    property. An observed measure that does not let the compiler finish may have besides `compile_factor`: what it
+    compiles at most, in the compile time of inductor. A mode may have besides `step_size(workload) -> (tokens, calls)`:
+    with so many tokens is the model called in one step, the whole batch, and so many calls of one token each are among
+    them. Without it: the input, one call.
     A model's builder may have `positions`: of one input without a length, those at which a parameter is used (1).
     """
 

@@ -113,11 +113,16 @@ class PluginSpec:
     options: Json = field(default_factory=dict)
 
 
+OWN_BATCH = 0
+"""Batch size of a workload for which none is asked: the model's own. How many samples that is its builder says."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Workload:
     """What is run, whatever the compiler: the unit of comparison.
 
     `device` is "cpu" or "cuda:<index>"; `dtype` one of `DTYPES`; `sequence_length` is None for models without one;
+    `batch_size` is `OWN_BATCH` where it is left to the model (and of imported rows that do not tell it);
     `threads` is the number of intra-op threads (`torch.set_num_threads`).
     """
 
@@ -178,6 +183,8 @@ class JobSpec:
     what needs it (its place among `store.Sweep.points`); `kind` is one of `KINDS`, None where it was imported;
     `disk_bytes` is what it leaves on the disk for the jobs that need it, at least, in the planner's estimate;
     `memory_bytes` is what its process takes of the machine's memory, in the planner's estimate, 0 where there is none;
+    `keep_outputs`: what a judged job's calls leave stays beside its result; `compare_outputs`: the folder in which a
+    job of another sweep has kept its own, to be compared with. They change no figure, and are in no id;
     `training` says whether its mode differentiates the model, None where nobody has asked its class.
     """
 
@@ -197,6 +204,8 @@ class JobSpec:
     disk_bytes: float = 0.0
     memory_bytes: float = 0.0
     training: bool | None = None
+    keep_outputs: bool = False
+    compare_outputs: str | None = None
 
     @property
     def is_training(self) -> bool:

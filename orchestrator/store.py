@@ -7,7 +7,7 @@
       plan.json             the job graph, each record stored once and referred to by its fingerprint
       conf/                 copy of the configuration folders that were composed
       models/               what `orchestrator.api` saved of a notebook's model: files of the user's, which jobs load
-      jobs/<id>/            job.json, result.json, log.txt, artifacts
+      jobs/<id>/            job.json, result.json, log.txt, artifacts, outputs (tensors, with keep_outputs=true)
       references/<id>/      tensors that accuracy jobs compare with (removed when the last of them is done)
       caches/<family>/      private compile caches (removed when the sweep is done)
       tables/               performance, accuracy, summary as csv, md, json
@@ -57,6 +57,8 @@ from orchestrator.validity import (
 _RESULT_HEAD = re.compile(rb'\{\s*"schema": %d,\s*"job_id": "(\w+)",\s*"status": "(\w+)",' % SCHEMA_VERSION)
 _HEAD_BYTES = 200
 MODELS = "models"
+OUTPUTS = "outputs"
+"""Folder of a judged job with what its calls left, for other sweeps (`keep_outputs`)."""
 SERIES = "series.json"
 """What a timed job says of the calls that it made to be judged, beside what they left."""
 _TAIL = b"\n}\n"
@@ -160,6 +162,10 @@ class SweepFolder:
     def artifacts(self, job_id: str) -> Path:
         """Folder with what a job makes besides its result: traces, scripts, packages. Empty when the job starts."""
         return self.job(job_id) / "artifacts"
+
+    def outputs(self, job_id: str) -> Path:
+        """Folder with what a judged job's calls left, where they are kept for other sweeps."""
+        return self.job(job_id) / OUTPUTS
 
     def reference(self, job_id: str) -> Path:
         """Folder with the tensors that a reference, or a timed job, leaves for the jobs that need it."""

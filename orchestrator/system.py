@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
 import os
 import platform
 import re
@@ -31,6 +32,7 @@ VARIABLES = (
 )
 """Beginnings of the names of environment variables that change figures."""
 COMPILE_THREADS = "TORCHINDUCTOR_COMPILE_THREADS"
+SLOT = "ORCHESTRATOR_SLOT"
 OF_A_JOB = frozenset(
     {"TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "CUDA_CACHE_PATH", "PYTORCH_KERNEL_CACHE_PATH", COMPILE_THREADS}
 )
@@ -83,15 +85,35 @@ def host() -> dict[str, Any]:
         "cpu": cpu_model(),
         "architecture": platform.machine(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "affinity": _ranges(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else "",
+        "affinity": cpu_ranges(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else "",
     }
 
 
-def _ranges(cpus: Collection[int]) -> str:
+def cpu_ranges(cpus: Collection[int]) -> str:
     """Return "0-3,8" of the numbers of CPUs, as Linux writes them."""
     first = [cpu for cpu in sorted(cpus) if cpu - 1 not in cpus]
     last = [cpu for cpu in sorted(cpus) if cpu + 1 not in cpus]
     return ",".join(str(one) if one == other else f"{one}-{other}" for one, other in zip(first, last, strict=True))
+
+
+def cpus_of(text: str) -> tuple[int, ...]:
+    """Return the CPUs that "0-3,8" names, sorted. Raises ValueError."""
+    if not re.fullmatch(r"\d{1,6}(-\d{1,6})?(,\d{1,6}(-\d{1,6})?)*", text):
+        raise ValueError(f"{text!r} names no CPUs: write 0-3 or 0,2,4-7")
+    ends = [tuple(map(int, part.split("-"))) for part in text.split(",")]
+    found = sorted(cpu for end in ends for cpu in range(end[0], end[-1] + 1))
+    if not found or len(found) != len(set(found)) or any(end[0] > end[-1] for end in ends):
+        raise ValueError(f"{text!r} names a CPU twice, or none: write 0-3 or 0,2,4-7")
+    return tuple(found)
+
+
+def slot(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """Return what this process has of the machine: {"number", "cpus": "0-7" or "", "gpu": UUID or ""}; {} without one.
+
+    A worker has it from the scheduler (`orchestrator.execution.slots`).
+    """
+    text = environment.get(SLOT)
+    return dict(json.loads(text)) if text else {}
 
 
 def packages() -> dict[str, str]:
@@ -245,19 +267,19 @@ def _assigned(name: str, text: str) -> str | None:
     return found.group(1) if found else None
 
 
-def cores() -> int:
+def cores(cpus: Collection[int] = ()) -> int:
     """Return how many physical cores this process may use, at least 1: by its affinity, and its control group's quota.
 
-    Two hyper-threads of a core are one core; a quota of 2.5 CPUs is two.
+    Two hyper-threads of a core are one core; a quota of 2.5 CPUs is two. With `cpus`: how many those are.
     """
-    if hasattr(os, "sched_getaffinity"):
-        physical = len({_core_of(cpu) for cpu in os.sched_getaffinity(0)})
+    if cpus or hasattr(os, "sched_getaffinity"):
+        physical = len({core_of(cpu) for cpu in cpus or os.sched_getaffinity(0)})
     else:
         physical = psutil.cpu_count(logical=False) or os.cpu_count() or 1
     return max(1, min([physical, *map(int, _quotas())]))
 
 
-def _core_of(cpu: int) -> str:
+def core_of(cpu: int) -> str:
     """Return what the hyper-threads of one core have in common."""
     try:
         return (CPUS / f"cpu{cpu}/topology/thread_siblings_list").read_text().strip()

@@ -101,6 +101,8 @@ def check_job(job: JobSpec) -> JobSpec:
         check_id(need.job)
         if need.kind not in NEED_REQUIRES_SUCCESS:
             raise ValueError(f"job {job.id} has a need of the unknown kind {need.kind[:40]!r}")
+    if job.compare_outputs is not None:
+        check_name(job.compare_outputs, "folder")
     for name, value in job.env.items():
         check_name(f"{name}={value}", "variable")
         if not name or "=" in name:

@@ -125,6 +125,40 @@ def second(place: Path, **changes: Any) -> Path:
     return write(place / "outputs" / "2026-01-02" / "00-00-00", **{"wobble": -0.002, **changes})
 
 
+# -- with git bisect
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "why"),
+    [
+        ({}, 0, ""),
+        ({"slow": {"Bert": 1.3}}, 1, ""),
+        ({"status": {"Bert": "fail_accuracy"}}, 1, ""),
+        ({"status": {"Bert": "infrastructure"}}, 125, "infrastructure"),
+        ({"not_run": ["Bert"]}, 125, "not_run"),
+        ({"without": ["Bert"]}, 125, "missing: no such row"),
+        ({"slow": {"Bert": 1.3}, "disturbed": ["Bert"]}, 125, "disturbed"),
+        ({"slow": {"Bert": 1.3}, "not_run": ["GPT2"]}, 1, ""),
+        ({"slow": {"Bert": 1.06}, "wobble": 0.2}, 125, "within noise"),
+        ({"slow": {"Bert": 0.94}, "wobble": 0.2}, 0, ""),
+    ],
+)
+def test_with_bisect_what_nobody_can_tell_is_an_answer_of_its_own(
+    place: Path, changes: dict[str, Any], code: int, why: str
+) -> None:
+    second(place, **changes)
+    found, _, said = answer(place, "gate", "latest", "--against", "base.json", "--bisect")
+    assert found == code, said
+    assert why in said
+    assert said.startswith("Cannot tell: ") == (code == 125)
+    without, _, _ = answer(place, "gate", "latest", "--against", "base.json")
+    assert without == (code if code != 125 else int("within noise" not in why))
+
+
+def test_bisect_does_not_go_with_accept(refused: Callable[..., str]) -> None:
+    assert "use one of them" in refused("latest", "--against", "base.json", "--accept", "--bisect")
+
+
 # -- what the issue asks to be seen, by the real command
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import io
 import json
 import math
+import time
 import xml.etree.ElementTree
 from collections.abc import Sequence
 from pathlib import Path
@@ -541,3 +542,50 @@ def test_jobs_of_other_measures_are_no_points(days: Days) -> None:
     sweep.add(spec)
     sweep.write()
     assert series(days) == []
+
+
+def told(tmp_path: Path, *arguments: str) -> list[dict[str, str]]:
+    done = command("history", "--root", str(tmp_path), "--csv", *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    return list(csv.DictReader(io.StringIO(done.stdout)))
+
+
+def test_means_of_a_suite_over_time(tmp_path: Path) -> None:
+    days = Days(tmp_path)
+    days.add({"Bert": 1.2, "GPT2": 1.5}, environment())
+    days.add({"Bert": 1.2, "GPT2": 1.2}, NEW)
+    days.add({"Bert": 1.2, "GPT2": None, "T5": 2.0}, NEW)
+
+    rows = told(tmp_path, "--metric", "geomean_speedup")
+    assert [float(row["value"]) for row in rows] == pytest.approx([math.sqrt(1.8), 1.2, math.sqrt(2.4)], rel=1e-6)
+    assert [row["sweep"][:10] for row in rows] == ["2026-01-01", "2026-01-02", "2026-01-03"]
+    assert all(float(row["value_low"]) < float(row["value"]) < float(row["value_high"]) for row in rows)
+    assert float(rows[1]["ratio"]) == pytest.approx(1.2 / math.sqrt(1.8))
+    # a mean has no verdict of its own, but other workloads are said, and so is what else changed
+    assert [row["change"] for row in rows] == ["", "", "other workloads"]
+    assert "packages.torch 2.12.0 -> 2.13.0" in rows[1]["causes"]
+    assert "workloads added 2 -> 3 (T5" in rows[2]["causes"]
+
+    every = told(tmp_path, "--metric", "means", "--svg", str(tmp_path / "means.svg"))
+    values = {(row["sweep"][:10], row["metric"]): float(row["value"]) for row in every}
+    assert values["2026-01-03", "pass_rate_percent"] == pytest.approx(200 / 3)
+    assert {metric for _, metric in values} >= {"geomean_speedup", "pass_rate_percent", "geomean_compression_ratio"}
+    drawn = (tmp_path / "means.svg").read_text()
+    xml.etree.ElementTree.fromstring(drawn)
+    assert "geomean_speedup" in drawn
+    assert "pass_rate_percent" in drawn
+    assert time.strftime("%F", time.gmtime(float(rows[0]["created_s"]))) in drawn
+
+    text = command("history", "--root", str(tmp_path), "--metric", "means", cwd=tmp_path).stdout
+    assert "other workloads: workloads added 2 -> 3 (T5" in text
+    assert "-10.6 %" in text
+
+
+def test_means_are_of_all_models(tmp_path: Path) -> None:
+    Days(tmp_path).add({"Bert": 1.2})
+    done = command("history", "--root", str(tmp_path), "--metric", "means", "--model", "Bert", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "a mean is over all models" in done.stderr
+    done = command("history", "--root", str(tmp_path), "--metric", "means", "--compiler", "x*", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "no sweep has such a compiler" in done.stderr

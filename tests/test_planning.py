@@ -475,6 +475,16 @@ def test_what_judges_the_timed_code_costs_no_compilation() -> None:
     assert seconds("accuracy", "performance") < 0.3 * seconds("accuracy")
 
 
+def test_a_measure_that_does_not_let_the_compiler_finish_costs_no_compilation() -> None:
+    def seconds(compiler: str, measure: str) -> float:
+        graph = plan([point(compiler, measure=measure, batch_size=2)], MACHINE)
+        return max(job.cost_s for job in graph.jobs if job.measure.name == measure)
+
+    assert seconds("inductor", "coverage") < 0.3 * seconds("inductor", "explain")
+    assert seconds("inductor", "coverage") == pytest.approx(seconds("dynamo_eager", "coverage"), rel=0.2)
+    assert seconds("inductor", "operators") == seconds("eager", "operators")
+
+
 def test_cost_of_a_generation_is_that_of_its_tokens_and_calls() -> None:
     prompt = dataclasses.replace(job("Bert", 0).workload, batch_size=2, sequence_length=128)
 

@@ -16,6 +16,7 @@ import pytest
 from fakes.sweeps import make_job
 from rich.console import Console
 from support import synthetic
+from support.command import command
 
 from orchestrator.cli import report
 from orchestrator.errors import UsageError
@@ -112,6 +113,28 @@ def test_failures_unsupported_skipped_and_missing_are_all_mentioned(show: Show, 
     assert "not run: A inductor" not in text  # of its two measures one was judged
     assert "next python -m orchestrator resume=s" in text
     assert "failure" not in text
+
+
+def test_one_cause_is_told_once_with_how_many_rows_and_their_names(show: Show, tmp_path: Path) -> None:
+    sweep = synthetic.SyntheticSweep(tmp_path / "s")
+    for model in ("A", "B", "C"):
+        spec = synthetic.job(model, "inductor")
+        sweep.add(spec, synthetic.failed_result(spec, "fail_to_run", "no C++ compiler was found"))
+    other = synthetic.job("D", "inductor")
+    sweep.add(other, synthetic.failed_result(other, "fail_to_run", "another reason"))
+    folder = sweep.write()
+    names = [f"{model} inference float16 cpu inductor performance" for model in "ABC"]
+    reported = " ".join(" ".join(show(folder, 100)).split())
+    for text in (reported, said_by_show(folder.root, "--md"), said_by_show(folder.root)):
+        assert text.count("no C++ compiler was found") == 1
+        assert "fail_to_run, 3 rows: no C++ compiler was found (" in text
+        assert all(name in text for name in names), text
+        assert "fail_to_run: D inference float16 cpu inductor performance" in text
+
+
+def said_by_show(folder: Path, *arguments: str) -> str:
+    done = command("show", str(folder), *arguments, cwd=folder.parent)
+    return " ".join(done.stdout.split())
 
 
 def test_float32_eager_stands_beside_a_reduced_precision(show: Show, tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ from omegaconf import OmegaConf
 
 from orchestrator.plugins import Program, Unsupported, check_options
 from orchestrator.records import STATUSES, PluginSpec, Workload
+from orchestrator.suites.drawn import draw
 from orchestrator.suites.dropout import silence
 from orchestrator.suites.huggingface import HuggingFaceModel
-from orchestrator.suites.inputs import draw
 
 CONF = Path(__file__).parents[1] / "conf" / "suite"
 TARGET = "orchestrator.suites.huggingface.HuggingFaceModel"

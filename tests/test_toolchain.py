@@ -335,6 +335,7 @@ def test_a_cold_job_compiles_all_of_the_model_and_nothing_of_the_toolchain(tmp_p
     note = seeded(begin, Toolchains(worker_environment()), plain)
     assert note["toolchain"]["cpp_s"] > 0  # type: ignore[index]
     began = files(begin / "inductor")
+    assert _instruction_sets(begin / "inductor", forget=False) == _instruction_sets(begin / "inductor", forget=True)
     assert note["files"] == len(began)
     assert not [name for name in began if name.startswith(("fxgraph", "aotautograd")) or ".main." in name]
     command = [sys.executable, "-m", "orchestrator", "-m", "suite=tiny", "suite.models=[bert_tiny]", "rounds=1"]
@@ -369,3 +370,27 @@ def test_a_cold_job_compiles_all_of_the_model_and_nothing_of_the_toolchain(tmp_p
         text=True,
     )
     assert f"cpp_s {note['toolchain']['cpp_s']}" in shown.stdout  # type: ignore[index]
+
+
+def _instruction_sets(cache: Path, *, forget: bool) -> str:
+    """Return what inductor finds in a fresh process; without starting any where the answers stand in the cache."""
+    finding = """
+import subprocess, sys
+from torch._inductor import cpu_vec_isa
+from orchestrator.worker.toolchain import find_instruction_sets
+started = []
+run, subprocess.run = subprocess.run, lambda *one, **more: (started.append(one), run(*one, **more))[1]
+if sys.argv[1] == "forget":
+    cpu_vec_isa.valid_vec_isa_list()
+else:
+    assert find_instruction_sets(), "no answers"
+    assert not started, started
+print([(str(one), one.build_arch_flags()) for one in cpu_vec_isa.valid_vec_isa_list()])
+"""
+    return subprocess.run(
+        [sys.executable, "-c", finding, "forget" if forget else "believe"],
+        env={**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(cache), "PYTHONPATH": str(HERE.parent)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout

@@ -15,7 +15,7 @@ from orchestrator.records import HARMLESS
 from orchestrator.results import load as reading
 from orchestrator.results import tables as tables_of
 from orchestrator.results.load import JobOutcome, SweepResults
-from orchestrator.results.naming import IDENTITY, Naming
+from orchestrator.results.naming import IDENTITY, named
 from orchestrator.results.tables import JOBS, Table, Tables
 from orchestrator.store import SweepFolder, find_sweep
 from orchestrator.views.document import Document, Heading
@@ -151,7 +151,7 @@ class Result(_Summaries):
         import numpy
         import pandas as pd
 
-        naming = Naming(outcome.job for outcome in self._results.outcomes)
+        naming = named(self._results)
         found = [
             ({**naming.identity(outcome.job), "job": outcome.job.id, "round": outcome.job.round}, one)
             for outcome in self._results.outcomes

@@ -5,20 +5,25 @@ from __future__ import annotations
 import argparse
 import datetime
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.cli import output
-from orchestrator.errors import UsageError
+from orchestrator.errors import UsageError, printable
 from orchestrator.views.commands import shown
+from orchestrator.words import some
 
 if TYPE_CHECKING:
     from orchestrator.comparison.snapshot import Snapshot
 
+CANNOT_TELL = 125
+"""git-bisect(1): this commit cannot be tested, take another."""
+
 
 def main(argv: Sequence[str]) -> int:
-    """Run `python -m orchestrator gate`. Returns 0 if it passes, else 1; raises UsageError for bad input."""
+    """Run `python -m orchestrator gate`. Returns 0 if it passes, else 1, or `CANNOT_TELL`; raises UsageError."""
     asked = _arguments(argv)
     from orchestrator.comparison import gate, rules
     from orchestrator.comparison.thresholds import limits_of
@@ -45,6 +50,9 @@ def main(argv: Sequence[str]) -> int:
         output.save("--junit", Path(asked.junit), view.to_junit(found))
     names = _named(asked.against, before), _named(asked.ref, after)
     output.present(asked.form, lambda: view.document(found, names), lambda: view.tables(found), "gate")
+    if asked.bisect and (why := found.cannot_tell()):
+        print(" ".join(printable(f"Cannot tell: {some(why, 3, '; ')}")), file=sys.stderr)
+        return CANNOT_TELL
     return int(not found.passed)
 
 
@@ -52,7 +60,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = output.parser(
         "gate",
         "Fail when a sweep lacks a row of the baseline, or has a worse one.",
-        "Exit code: 0 passed or accepted, 1 failed, 2 usage. Rules: docs/gate.md",
+        "Exit code: 0 passed or accepted, 1 failed, 2 usage, 125 cannot tell (--bisect). Rules: docs/gate.md",
     )
     parser.usage = f"{parser.prog} REF --against BASE [options]"
     parser.add_argument("ref", metavar="REF", help="sweep to judge: path, latest, <date>/<time>, or file")
@@ -62,9 +70,12 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--today", metavar="DAY", help="for expiry dates: 2026-12-01 (now, in UTC)")
     parser.add_argument("--accept", action="store_true", help="make REF the baseline: write BASE")
     parser.add_argument("--force", action="store_true", help="accept in spite of jobs that have not run")
+    parser.add_argument("--bisect", action="store_true", help="exit with 125 where it cannot tell: git bisect skips it")
     asked = parser.parse_args(argv)
     if asked.accept and asked.junit:
         parser.error("--junit tells what failed, --accept takes it as it is: use one of them")
+    if asked.accept and asked.bisect:
+        parser.error("--bisect judges a sweep, --accept takes it as it is: use one of them")
     if asked.force and not asked.accept:
         parser.error("--force goes with --accept")
     return asked

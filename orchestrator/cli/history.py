@@ -6,14 +6,13 @@ import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from orchestrator.cli import output
 from orchestrator.comparison.thresholds import METRICS
 from orchestrator.errors import UsageError
+from orchestrator.results.overview import MEANS
 
-if TYPE_CHECKING:
-    pass
+ALL_MEANS = "means"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -23,6 +22,8 @@ def main(argv: Sequence[str]) -> int:
     for file in files:
         if not os.path.isfile(file):
             raise UsageError(f"{file} is no file: sweeps are found below --root, files are baselines of `gate`")
+    if asked.metric in MEANS or asked.metric == ALL_MEANS:
+        return _means(asked, files)
     from orchestrator.comparison.history import Wanted, build, read
     from orchestrator.results.listing import folders
     from orchestrator.results.load import uncollected
@@ -34,11 +35,33 @@ def main(argv: Sequence[str]) -> int:
         wanted.check()
         series = build(found.snapshots, asked.metric)
     if asked.svg:
-        output.save("--svg", Path(asked.svg), view.svg(series, asked.metric))
+        output.save("--svg", Path(asked.svg), view.svg({asked.metric: series}))
     output.present(
         asked.form,
         lambda: view.document(series, found, asked.metric, asked.root),
-        lambda: view.tables(series, found, asked.metric, asked.form),
+        lambda: view.tables({asked.metric: series}, found, asked.form),
+    )
+    return 0
+
+
+def _means(asked: argparse.Namespace, files: Sequence[Path]) -> int:
+    """Show means over models: of sections and compilers."""
+    if asked.model != "*" or files:
+        raise UsageError(f"--metric {asked.metric}: a mean is over all models of a sweep; --model and files have none")
+    from orchestrator.comparison import means
+    from orchestrator.results.listing import folders
+    from orchestrator.results.load import uncollected
+    from orchestrator.views import history as view
+
+    with uncollected():
+        found, series = means.read(folders(output.roots(asked.root))[: asked.last], asked.compiler)
+    wanted = series if asked.metric == ALL_MEANS else {asked.metric: series[asked.metric]}
+    if asked.svg:
+        output.save("--svg", Path(asked.svg), view.svg(wanted))
+    output.present(
+        asked.form,
+        lambda: view.means(wanted, found, asked.root),
+        lambda: view.tables(wanted, found, asked.form),
     )
     return 0
 
@@ -54,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("file", nargs="*", help="baseline files (.json), which are points too")
     parser.add_argument("--model", default="*", metavar="GLOB", help="only these models")
     parser.add_argument("--compiler", default="*", metavar="GLOB", help="only these compilers")
-    known = f"{', '.join(METRICS)}, or one that a measure declares"
+    known = f"{', '.join((*METRICS, *MEANS))}, {ALL_MEANS} (the last four), or one that a measure declares"
     parser.add_argument("--metric", default=METRICS[0], metavar="NAME", help=known)
     parser.add_argument("--last", type=_positive, metavar="N", help="only the newest N sweeps")
     parser.add_argument("--svg", metavar="FILE", help="write a plot, too")

@@ -195,10 +195,10 @@ def _write(replay: _Replay, root: Path, argv: Sequence[str]) -> SweepFolder:
 def _planned(replay: _Replay) -> dict[str, Table]:
     """Return what a dry run shows, as tables."""
     from orchestrator.comparison.difference_tables import changed
-    from orchestrator.results.naming import IDENTITY, Naming
+    from orchestrator.results.naming import IDENTITY, named
     from orchestrator.results.tables import Table
 
-    naming = Naming(outcome.job for outcome in replay.old.outcomes)
+    naming = named(replay.old)
     status = {outcome.job.id: outcome.status for outcome in replay.old.outcomes}
     jobs = [
         {"job": job.id, **naming.identity(job), "round": job.round, "status_before": status.get(job.id)}

@@ -16,6 +16,7 @@ from orchestrator.execution.observer import Observer
 from orchestrator.execution.ownership import claim, is_own
 from orchestrator.execution.settings import Settings
 from orchestrator.execution.shard import run_shard
+from orchestrator.execution.slots import check_jobs, slots_of
 from orchestrator.execution.standing import standing_results
 from orchestrator.planning import machine, provenance
 from orchestrator.planning.resume import Asked, with_execution
@@ -139,6 +140,7 @@ def resume(folder: SweepFolder, asked: Asked, trusted: bool) -> int:
         heading = "Warning: what is there was measured in the first of these, the rest will be in the second"
         show(then_and_now(found, heading, "yellow"))
     settings = Settings.of(sweep.points)
+    check_jobs(slots_of(settings.devices, settings.cpu_sets), pending.jobs)
     theirs = would_run(pending.jobs, settings.online and not asked.settings.get("online"))
     if asked.dry_run:
         tell(folder, theirs)

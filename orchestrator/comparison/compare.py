@@ -218,6 +218,18 @@ def direction(column: Column, before: float, after: float) -> str:
     return BETTER if (after < before) == (column.better == "lower") else WORSE
 
 
+def looks_worse(change: MetricChange, limit: Limit) -> bool:
+    """Return whether a figure that is called within noise is worse by more than its limit allows of an undisturbed row.
+
+    It may be one or the other: more rounds, or a quieter machine, would tell.
+    """
+    if change.word != NOISE or change.ratio is None or change.column.better == "none":
+        return False
+    large = abs(math.log(change.ratio)) > math.log1p(limit.allowed(change.p, False))
+    beyond = abs(change.after - change.before) > limit.floor
+    return large and beyond and direction(change.column, change.before, change.after) == WORSE
+
+
 def _counted(pair: Matched) -> list[MetricChange]:
     """Return the counts that differ; those that do not are no news, and no figure with a spread."""
     found = []

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from orchestrator.comparison import rules as written
-from orchestrator.comparison.compare import WORSE, Matched, MetricChange, judge
+from orchestrator.comparison.compare import WORSE, Matched, MetricChange, judge, looks_worse
 from orchestrator.comparison.matching import differing, match_rows, named_keys
 from orchestrator.comparison.rules import Entry, Rules
 from orchestrator.comparison.snapshot import Row, Snapshot
@@ -43,7 +43,8 @@ Limits = Callable[[Row], Mapping[str, Limit]]
 class GateFinding:
     """One thing to say of a case: `level` is one of `LEVELS`, `kind` what it is about, `command` what to run next.
 
-    change: the figure, where it is one; allowed: the relative change of it that would have been none.
+    change: the figure, where it is one; allowed: the relative change of it that would have been none; unsure: whether
+    it says of a failure that it need not be the code's.
     """
 
     level: str
@@ -52,6 +53,7 @@ class GateFinding:
     command: str = ""
     change: MetricChange | None = None
     allowed: float | None = None
+    unsure: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +78,21 @@ class GateResult:
     before: Snapshot
     after: Snapshot
     cases: tuple[Case, ...]  # expected rows in the baseline's order, new rows, then the rest
+    undecided: tuple[str, ...] = ()  # figures that look worse by more than is allowed, and may be within noise
 
     @property
     def passed(self) -> bool:
         return not any(case.result == FAIL for case in self.cases)
+
+    def cannot_tell(self) -> list[str]:
+        """Return why this code can be called neither good nor bad: nothing where it can.
+
+        One failure that stands makes it bad, whatever else is unsure.
+        """
+        failures = [(case, one) for case in self.cases for one in case.findings if one.level == FAIL]
+        if any(not one.unsure for _, one in failures):
+            return []
+        return [*(f"{case.name}: {one.text}" for case, one in failures), *self.undecided]
 
     @property
     def expected(self) -> tuple[Case, ...]:
@@ -106,10 +119,12 @@ class _Gate:
         self.names = {id(row): written.called(row) for row in (*before.rows, *self.new)}
         self.limits = limits_of(rules, self.names)
         self.titles = titles((*before.rows, *self.new))
+        self.undecided: list[str] = []
 
     def result(self) -> GateResult:
         found = {
-            id(row): [GateFinding(level=FAIL, kind="missing", text="missing: no such row")] for row in self.missing
+            id(row): [GateFinding(level=FAIL, kind="missing", text="missing: no such row", unsure=True)]
+            for row in self.missing
         }
         found |= {id(pair.before): [self.elsewhere(pair)] for pair in self.matched if pair.keys}
         rows = {id(pair.before): pair.after for pair in self.matched}
@@ -118,7 +133,10 @@ class _Gate:
         expected = [self.case(row, rows.get(id(row), row), found[id(row)], True) for row in self.before.rows]
         new = [self.case(row, row, self.newcomer(row), False) for row in self.new]
         return GateResult(
-            before=self.before, after=self.after, cases=(*expected, *new, *self.entries(), *self.around())
+            before=self.before,
+            after=self.after,
+            cases=(*expected, *new, *self.entries(), *self.around()),
+            undecided=tuple(self.undecided),
         )
 
     def judged(self) -> list[Matched]:
@@ -140,14 +158,14 @@ class _Gate:
         keys = named_keys(pair.keys)
         repeat = " ".join(shlex.quote(override(key, old)) for key, (old, _) in keys.items())
         text = f"configuration differs: {_keys(keys)}. Sweep with {repeat}, or make this the baseline with --accept"
-        return GateFinding(level=FAIL, kind="configuration", text=text)
+        return GateFinding(level=FAIL, kind="configuration", text=text, unsure=True)
 
     def status(self, pair: Matched) -> list[GateFinding]:
         """Return what is to be said of the status: nothing where the row passes as it did."""
         old, new, word = pair.before.status, pair.after.status, pair.status_change
         because = _because(pair.after)
         if new in UNMEASURED:
-            return [GateFinding(level=FAIL, kind=new, text=f"{new}{because}")]
+            return [GateFinding(level=FAIL, kind=new, text=f"{new}{because}", unsure=True)]
         if word is None:
             known = GateFinding(level=KNOWN, kind="accepted failure", text=f"accepted failure: {new}{because}")
             return [] if new in SUCCESSES else [known]
@@ -167,6 +185,11 @@ class _Gate:
             return []
         limits = self.limits(pair.before)
         found = [self.figure(pair, change, limits[change.metric]) for change in pair.changed if change.metric in limits]
+        for change in pair.metrics:
+            if change.metric in limits and looks_worse(change, limits[change.metric]):
+                self.undecided.append(
+                    f"{self.titles[id(pair.before)]}: {_figure(change, limits[change.metric].allowed(change.p, False))}"
+                )
         return found + [
             GateFinding(
                 level=FAIL,
@@ -187,6 +210,7 @@ class _Gate:
             command=self.repeat(pair) if doubtful else "",
             change=change,
             allowed=allowed,
+            unsure=doubtful,
         )
 
     def newcomer(self, row: Row) -> list[GateFinding]:
@@ -285,7 +309,8 @@ def titles(rows: Sequence[Row]) -> dict[int, str]:
 
 
 def _about(name: str, level: str, kind: str, text: str) -> Case:
-    return Case(name=name, row=None, expected=False, findings=(GateFinding(level=level, kind=kind, text=text),))
+    finding = GateFinding(level=level, kind=kind, text=text, unsure=True)
+    return Case(name=name, row=None, expected=False, findings=(finding,))
 
 
 def _gone(pair: Matched, limits: Mapping[str, Limit]) -> list[tuple[str, float]]:

@@ -73,12 +73,12 @@ class SeriesPoint:
 
     @property
     def word(self) -> str | None:
-        """better, worse, changed or within noise; None at the first point."""
+        """better, worse, changed or within noise; None at the first point, "" where there is no verdict (means)."""
         return self.status_change or (self.change.word if self.change is not None else None)
 
     @property
     def moved(self) -> bool:
-        return self.word not in (None, NOISE)
+        return self.word not in (None, "", NOISE)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ from orchestrator.results.load import JobOutcome, SweepResults, fact, figure, is
 from orchestrator.results.load import load as load_folder
 from orchestrator.results.memory import memory_of
 from orchestrator.results.metrics import COLUMNS, MIB, MS
-from orchestrator.results.naming import Naming, measure_kind
+from orchestrator.results.naming import measure_kind, named
 from orchestrator.results.performance import (
     COUNTERS,
     NOT_ITS_FAULT,
@@ -166,7 +166,7 @@ def flat_environment(header: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rows(results: SweepResults) -> list[Row]:
-    naming, configs = Naming(outcome.job for outcome in results.outcomes), JobConfigs()
+    naming, configs = named(results), JobConfigs()
     families: dict[Any, list[JobOutcome]] = defaultdict(list)
     for outcome in results.outcomes:
         if outcome.job.measure.name != REFERENCE_MEASURE:  # no row: accuracy jobs show its failure

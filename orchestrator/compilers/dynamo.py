@@ -120,7 +120,7 @@ class TorchCompile:
             raise Unsupported("freezing turns parameters into constants: inference only")
         if self.compiled_autograd and not trains(workload.mode):
             raise Unsupported("compiled autograd compiles the backward pass: training only, as mode=training")
-        if self.dynamic == BATCH and workload.batch_size == 1:
+        if self.dynamic == BATCH and workload.batch_size <= 1:
             raise Unsupported("dynamo makes a size of 1 a constant, never a symbol: dynamic=batch needs batch_size=2")
         if self.dynamo:
             from torch._dynamo import config

@@ -1,4 +1,8 @@
-"""What is left to do of a job graph, in plan order. Knows edges and results; no files, no processes, no clock."""
+"""What is left to do of a job graph, in plan order. Knows edges and results; no files, no processes, no clock.
+
+Where a machine has several slots (`orchestrator.execution.slots`) all jobs that are compared with each other go to
+one: the slot that takes the first of them opens their comparison, and no other sees it from then on.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from graphlib import TopologicalSorter
 from typing import Any
 
 from orchestrator.errors import UsageError
+from orchestrator.planning.shards import Unit, comparison
 from orchestrator.plugins import resolve
 from orchestrator.records import (
     INFRASTRUCTURE,
@@ -30,6 +35,8 @@ SHAREABLE_KINDS = frozenset({JUDGED, REFERENCE_KIND})
 """What of a job does not change when other jobs run beside it. One that is observed says so itself (`shareable` of its
 measure, `orchestrator.plugins.Measure`). Any other times something, or may, and gets the machine to itself."""
 PEAK = "peak_bytes"
+NOBODYS = -1
+"""Stands for the slot of a comparison that none has opened."""
 
 
 def gist(result: JobResult) -> JobResult:
@@ -53,16 +60,21 @@ def _peak(memory: Any) -> int | None:
 class Agenda:
     """Has the jobs that may start, in plan order; each is taken once, and `done` tells how it ended.
 
-    `jobs` stand behind the jobs they need; `results` are those that exist and stand.
+    `jobs` stand behind the jobs they need; `results` are those that exist and stand; `slots`: how many there are. What
+    a slot (a number from 0) is offered is ready and of a comparison that it has opened; only when there is none, of one
+    that nobody has.
     """
 
-    def __init__(self, jobs: Sequence[JobSpec], results: Mapping[str, JobResult]) -> None:
+    def __init__(self, jobs: Sequence[JobSpec], results: Mapping[str, JobResult], slots: int = 1) -> None:
+        self._slots = slots
+        self._opened: dict[Unit, int] = {}
         self.jobs = {job.id: job for job in jobs}
         self.results = dict(results)
         self._place = {job.id: place for place, job in enumerate(jobs)}
         self._names = [job.id for job in jobs]
-        self._shareable: list[int] = []  # heaps of places: ready jobs that may run beside others ...
-        self._alone: list[int] = []  # ... and that may not
+        # heaps of places, by slot: ready jobs that may run beside others, and that may not
+        self._shareable: dict[int, list[int]] = {slot: [] for slot in (NOBODYS, *range(slots))}
+        self._alone: dict[int, list[int]] = {slot: [] for slot in (NOBODYS, *range(slots))}
         self._repeated: set[str] = set()  # jobs that have to be alone this time
         self._open = sum(is_shareable(job) for job in jobs if job.id not in results)  # shareable and not yet done
         self._following = Counter(need.job for job in jobs if is_shareable(job) for need in job.needs)
@@ -72,45 +84,66 @@ class Agenda:
         self._sorter.prepare()
         self._collect()
 
-    def first(self, *, shareable: bool) -> JobSpec | None:
+    def first(self, *, shareable: bool, slot: int = 0) -> JobSpec | None:
         """Return the ready job that comes first in the plan, of those that may run beside others, or may not."""
-        heap = self._shareable if shareable else self._alone
+        of = slot if self._shareable[slot] or self._alone[slot] else NOBODYS
+        heap = (self._shareable if shareable else self._alone)[of]
         return self.jobs[self._names[heap[0]]] if heap else None
 
-    def ready_alone(self) -> list[JobSpec]:
-        """Return the ready jobs that may not run beside others, in no order."""
-        return [self.jobs[self._names[place]] for place in self._alone]
+    def ready_alone(self, slot: int = 0) -> list[JobSpec]:
+        """Return the ready jobs that may not run beside others, in no order: of this slot, and of nobody's."""
+        return [self.jobs[self._names[place]] for of in (slot, NOBODYS) for place in self._alone[of]]
 
     def place(self, job: JobSpec) -> int:
         """Return where a job stands in the plan."""
         return self._place[job.id]
 
-    def fills(self, slots: int) -> bool:
+    def fills(self, places: int, slot: int = 0) -> bool:
         """Return whether the ready jobs that may run side by side, with those that wait for them alone, fill so many
-        slots, or are all that there will be.
+        places, or are all that there will be.
         """
-        most = min(slots, self._open)
+        most = min(places, self._open)
         count = 0
-        for place in self._shareable:
-            count += 1 + self._following[self._names[place]]
-            if count >= most:
-                return True
+        for of in (slot, NOBODYS):
+            for place in self._shareable[of]:
+                count += 1 + self._following[self._names[place]]
+                if count >= most:
+                    return True
         return False
 
-    def take(self, job: JobSpec) -> None:
-        """Note that a ready job is started, or will not be in this run."""
+    def take(self, job: JobSpec, slot: int = 0) -> None:
+        """Note that a ready job is started by a slot, or will not be in this run."""
+        self.open(job, slot)
         place = self._place[job.id]
-        heap = self._shareable if self._shareable[:1] == [place] else self._alone
+        heap = self._shareable[slot] if self._shareable[slot][:1] == [place] else self._alone[slot]
         if heap[0] == place:
             heapq.heappop(heap)
         else:
             heap.remove(place)
             heapq.heapify(heap)
 
+    def open(self, job: JobSpec, slot: int) -> None:
+        """Let a slot have all that is compared with a job, unless one has it."""
+        unit = comparison(job.workload)
+        if self._slots == 1 or unit in self._opened:
+            return
+        self._opened[unit] = slot
+        for heaps in (self._shareable, self._alone):
+            theirs = {p for p in heaps[NOBODYS] if comparison(self.jobs[self._names[p]].workload) == unit}
+            if theirs:
+                heaps[NOBODYS] = [place for place in heaps[NOBODYS] if place not in theirs]
+                heaps[slot] += theirs
+                heapq.heapify(heaps[NOBODYS])
+                heapq.heapify(heaps[slot])
+
     def again(self, job: JobSpec) -> None:
         """Note that a job that was taken has to be run once more, with no other beside it."""
         self._repeated.add(job.id)
-        heapq.heappush(self._alone, self._place[job.id])
+        heapq.heappush(self._alone[self._slot(job)], self._place[job.id])
+
+    def lonely(self, job: JobSpec) -> bool:
+        """Return whether no other may run beside a job, on any slot."""
+        return job.id in self._repeated
 
     def shares(self, job: JobSpec) -> bool:
         """Return whether others may run beside a job that was taken."""
@@ -138,8 +171,12 @@ class Agenda:
                 if name in self.results:
                     self._sorter.done(name)
                 else:
-                    heap = self._shareable if is_shareable(self.jobs[name]) else self._alone
-                    heapq.heappush(heap, self._place[name])
+                    job = self.jobs[name]
+                    heaps = self._shareable if is_shareable(job) else self._alone
+                    heapq.heappush(heaps[self._slot(job)], self._place[name])
+
+    def _slot(self, job: JobSpec) -> int:
+        return 0 if self._slots == 1 else self._opened.get(comparison(job.workload), NOBODYS)
 
     def _dependency_failure(self, job: JobSpec, need: Need, result: JobResult | None) -> JobResult:
         if result is None:

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.execution.devices import Turn
+from orchestrator.execution.devices import CPU, Turn
 from orchestrator.exits import cause
 from orchestrator.records import (
     HARMLESS,
@@ -42,8 +42,9 @@ class Attempt:
     deadline: float
     log_start: int  # size of the log before this attempt, in bytes
     oom_kills: int  # what `oom_kills` said before
+    slot: int = 0  # number of the slot that it runs on
     running: bool = False  # it has executed its first instruction
-    beside: bool = False  # others ran meanwhile
+    beside: bool = False  # others ran meanwhile that take of the same memory or time
     killed: str = ""  # why the scheduler killed it: "timeout", "stopped", "hang" or ""
 
 
@@ -73,6 +74,14 @@ def result_of_death(
     )
 
 
+def verdict_result(job: JobSpec) -> JobResult:
+    """Return the result of a job whose outcome was known when it was planned."""
+    assert job.verdict is not None
+    now = time.time()
+    failure = Failure(kind="unsupported", phase="", message=job.verdict.reason)
+    return JobResult(job_id=job.id, status=job.verdict.status, failure=failure, started=now, ended=now)
+
+
 def may_be_chance(attempt: Attempt, code: int | None) -> bool:
     """Return whether a death may have nothing to do with the job: SIGKILL that neither we nor the kernel sent.
 
@@ -91,6 +100,11 @@ def may_be_neighbours(attempt: Attempt, status: str) -> bool:
     if not attempt.beside or status in HARMLESS:
         return False
     return status in (OUT_OF_MEMORY, TIMEOUT) or oom_kills() > attempt.oom_kills
+
+
+def may_starve(attempt: Attempt, other: Attempt) -> bool:
+    """Return whether another can be why an attempt fails for want of memory or time; a GPU of one's own has its own."""
+    return attempt.slot == other.slot or attempt.job.workload.device == CPU
 
 
 def _cause(attempt: Attempt, code: int | None, message: str, log: str) -> tuple[str, str]:

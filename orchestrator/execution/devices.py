@@ -2,12 +2,14 @@
 
 A device has a lock file in a folder that all users of the machine share. A job that times something holds it alone
 (flock, exclusive), a job that may run beside others together with others (shared). A job on a GPU shares the CPU
-too: what is timed on the CPU waits for it, and two GPUs do not wait for each other. The kernel drops a lock with the
+too: what is timed on the CPU waits for it, and two GPUs do not wait for each other. Each CPU of a slot that has its own
+(`execution.cpu_sets`) has a lock, too, which whatever may run on any CPU shares. The kernel drops a lock with the
 process that has it, however that ends: none is ever stale.
 
 Who waits holds the device's gate meanwhile, and nobody goes on but through the gate: a stream of jobs that share a
 device cannot keep out one that wants it alone, and of two sweeps neither gets the device twice in a row. The gates
-and devices of a job are always taken in the same order, GPUs before the CPU, so that no two wait for each other.
+and devices of a job are always taken in the same order, GPUs before the CPU and that before single CPUs, so that no
+two wait for each other.
 
 Containers that share a machine but no folder do not see each other; what then runs beside a timing is noticed by the
 noise probe (`orchestrator.probes.noise`).
@@ -26,6 +28,7 @@ from pathlib import Path
 from orchestrator.errors import UsageError
 from orchestrator.execution.agenda import is_shareable
 from orchestrator.execution.lock import taken
+from orchestrator.execution.slots import Slot
 from orchestrator.records import JobSpec
 from orchestrator.store import SweepFolder
 from orchestrator.system import gpu_uuids
@@ -40,6 +43,7 @@ FOLDERS = (Path("/run/lock"), Path("/tmp"))
 SHARED_BY_ALL = stat.S_ISVTX | stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO
 NOTE_LENGTH = 400
 CPU = "cpu"
+WHOLE = Slot()
 REMEDY = f"set {VARIABLE} to another folder, or execution.device_lock=false"
 
 
@@ -98,14 +102,21 @@ class Devices:
     def __init__(self, store: SweepFolder, *, enabled: bool) -> None:
         self._sweep, self._folder = str(store), lock_folder() if enabled else None
 
-    def turn(self, job: JobSpec) -> Turn:
+    def turn(self, job: JobSpec, slot: Slot = WHOLE) -> Turn:
         if self._folder is None:
             return Turn(Path(), (), "")
         kind = fcntl.LOCK_SH if is_shareable(job) else fcntl.LOCK_EX
-        wanted = [(CPU, kind)]
-        if job.workload.device != CPU:
-            names = sorted(gpu_names(job.workload.device, {**os.environ, **job.env}))
-            wanted = [(name, kind) for name in names] + [(CPU, fcntl.LOCK_SH)]
+        on_gpu = job.workload.device != CPU
+        wanted = []
+        if on_gpu:
+            names = [slot.gpu] if slot.gpu else gpu_names(job.workload.device, {**os.environ, **job.env})
+            wanted = [(name, kind) for name in sorted(names)]
+        if slot.cpus:
+            wanted += [(CPU, fcntl.LOCK_SH), *((f"{CPU}-{cpu}", kind) for cpu in slot.cpus)]
+        elif on_gpu or kind == fcntl.LOCK_SH:
+            wanted += [(CPU, fcntl.LOCK_SH), *((f"{CPU}-{cpu}", fcntl.LOCK_SH) for cpu in own_cpus())]
+        else:
+            wanted.append((CPU, kind))
         return Turn(self._folder, wanted, f"'{job.title}' of {self._sweep}")
 
 
@@ -120,6 +131,11 @@ def lock_folder() -> Path:
         if folder.is_dir() and folder.stat().st_mode & SHARED_BY_ALL == SHARED_BY_ALL:
             return folder
     raise UsageError(f"neither of {', '.join(map(str, FOLDERS))} can be written by all users: {REMEDY}")
+
+
+def own_cpus() -> list[int]:
+    """Return the CPUs that this process may use."""
+    return sorted(os.sched_getaffinity(0))
 
 
 def gpu_names(device: str, environment: Mapping[str, str] = os.environ) -> list[str]:

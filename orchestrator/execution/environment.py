@@ -40,15 +40,20 @@ def worker_environment(online: bool = False) -> dict[str, str]:
     return {**DEFAULTS, **system.inherited(os.environ), **ALWAYS, OFFLINE: "0" if online else "1"}
 
 
+NOTHING: Mapping[str, str] = {}
+
 JUDGED_ON_CUDA: Mapping[str, str] = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 """Of jobs on CUDA whose results are compared, unless the user's environment has them: cuBLAS is deterministic with it,
 and reads it once, before anything that a measure could set (torch's notes on randomness)."""
 
 
-def job_environment(cache: Path, temporary: Path, job: JobSpec, compile_threads: int | None = None) -> dict[str, str]:
+def job_environment(
+    cache: Path, temporary: Path, job: JobSpec, compile_threads: int | None = None, slot: Mapping[str, str] = NOTHING
+) -> dict[str, str]:
     """Return the variables of one job: its compile caches in the folder `cache`, its temporary files, its own `env`.
 
-    compile_threads: with how many threads or processes inductor compiles, None for its own number.
+    compile_threads: with how many threads or processes inductor compiles, None for its own number; slot: the variables
+    of its slot.
     """
     folders = {
         "TORCHINDUCTOR_CACHE_DIR": cache / "inductor",
@@ -61,7 +66,7 @@ def job_environment(cache: Path, temporary: Path, job: JobSpec, compile_threads:
     own = {name: value for name, value in JUDGED_ON_CUDA.items() if judged and name not in os.environ}
     if compile_threads is not None:
         own[system.COMPILE_THREADS] = str(compile_threads)
-    return {**own, **{name: str(path) for name, path in folders.items()}, **job.env}
+    return {**own, **{name: str(path) for name, path in folders.items()}, **job.env, **slot}
 
 
 def _compares(job: JobSpec) -> bool:

@@ -30,14 +30,20 @@ class Room:
     """How many jobs fit side by side on this machine.
 
     parallel: `execution.parallel`. available: the memory that is left now, in bytes; held: what a running job, with all
-    that it started, has of it.
+    that it started, has of it. is_part: of a slot that is only a part of the machine, which has so many `cores`.
     """
 
     def __init__(
-        self, parallel: int | str, held: Held, available: Bytes = system.available_memory, cores: int | None = None
+        self,
+        parallel: int | str,
+        held: Held,
+        available: Bytes = system.available_memory,
+        cores: int | None = None,
+        is_part: bool = False,
     ) -> None:
         self._parallel, self._held, self._available = parallel, held, available
         self._cores = system.cores() if cores is None else cores
+        self._is_part = is_part
         self._seen: dict[str, int] = {}  # workload -> the most that a job of it was seen to take, in bytes
 
     def slots(self, job: JobSpec) -> int:
@@ -55,11 +61,13 @@ class Room:
         Inductor takes one for each core it sees, up to 32: as many in every job that runs beside others.
         """
         slots = self.slots(job) if is_shareable(job) else 1
-        return None if slots == 1 else max(1, self._cores // slots)
+        return None if slots == 1 and not self._is_part else max(1, self._cores // slots)
 
-    def has(self, job: JobSpec, running: Sequence[JobSpec]) -> bool:
-        """Return whether a job fits beside those that run. Alone each does."""
-        return not running or (self._has_cores(job, running) and self._has_memory(job, running))
+    def has(self, job: JobSpec, running: Sequence[JobSpec], elsewhere: Sequence[JobSpec] = ()) -> bool:
+        """Return whether a job fits beside those that run, here and on other slots. Alone each does."""
+        if running and not self._has_cores(job, running):
+            return False
+        return not (running or elsewhere) or self._has_memory(job, [*running, *elsewhere])
 
     def saw(self, job: JobSpec, result: JobResult) -> None:
         """Note the memory that a job took, by the gist of its result."""
@@ -92,6 +100,7 @@ class Policy:
 
     urgency: with a budget, how much a timed job matters (`Evidence.urgency`): first comes round 0 of everything, then
     the round that matters most; nothing is put off until it fills a batch. None: in plan order.
+    slot: whose jobs it chooses.
     """
 
     def __init__(
@@ -99,30 +108,39 @@ class Policy:
         room: Room,
         clock: Callable[[], float] = time.monotonic,
         urgency: Callable[[JobSpec], float] | None = None,
+        slot: int = 0,
     ) -> None:
-        self.room, self._clock, self._urgency = room, clock, urgency
+        self.room, self._clock, self._urgency, self._slot = room, clock, urgency, slot
         self._batch_began = 0.0
 
-    def choose(self, agenda: Agenda, running: Sequence[JobSpec]) -> JobSpec | None:
-        """Return the job that starts now; None to wait for one of those that run, or because nothing is ready."""
-        shareable, alone = agenda.first(shareable=True), self._first_alone(agenda)
+    def choose(self, agenda: Agenda, running: Sequence[JobSpec], elsewhere: Sequence[JobSpec] = ()) -> JobSpec | None:
+        """Return the job that starts now; None to wait for one of those that run, or because nothing is ready.
+
+        running: on this slot; elsewhere: on the others.
+        """
+        job = self._next(agenda, running)
+        return job if job is not None and self.room.has(job, running, elsewhere) else None
+
+    def _next(self, agenda: Agenda, running: Sequence[JobSpec]) -> JobSpec | None:
+        shareable, alone = agenda.first(shareable=True, slot=self._slot), self._first_alone(agenda)
         if not running:
             self._batch_began = self._clock()
             if shareable is None or alone is None:
                 return shareable or alone
             first = min(shareable, alone, key=self._key(agenda))
-            return first if self._urgency is not None or agenda.fills(self.room.slots(shareable)) else alone
+            fills = agenda.fills(self.room.slots(shareable), self._slot)
+            return first if self._urgency is not None or fills else alone
         if shareable is None or not all(map(agenda.shares, running)):
             return None
         is_over = self._clock() - self._batch_began >= BATCH_S
         if is_over and alone is not None and agenda.place(alone) < agenda.place(shareable):
             return None
-        return shareable if self.room.has(shareable, running) else None
+        return shareable
 
     def _first_alone(self, agenda: Agenda) -> JobSpec | None:
         if self._urgency is None:
-            return agenda.first(shareable=False)
-        return min(agenda.ready_alone(), key=self._key(agenda), default=None)
+            return agenda.first(shareable=False, slot=self._slot)
+        return min(agenda.ready_alone(self._slot), key=self._key(agenda), default=None)
 
     def _key(self, agenda: Agenda) -> Callable[[JobSpec], tuple[int, float, int]]:
         urgency = self._urgency

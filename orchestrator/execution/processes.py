@@ -32,13 +32,18 @@ LONGEST_WAIT_S = 86400.0  # at once: the kernel counts milliseconds in 31 bits
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """What a server is asked to start. `env` comes on top of the server's environment; `memory_limit` is in bytes."""
+    """What a server is asked to start.
+
+    `env` comes on top of the server's environment; `memory_limit` is in bytes; `cpus` are those that it may run on, all
+    without any.
+    """
 
     job: str
     folder: str
     env: Mapping[str, str]
     log: str
     memory_limit: int | None
+    cpus: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,9 @@ Every job that is taken up ends with exactly one result file: the worker's, or o
 of the process. Jobs with a valid result are not run again, so running a folder twice is how a sweep is resumed.
 
 Which job starts next, and beside which others, is the policy's to say (`orchestrator.execution.policy`). A job that
-times something has the machine to itself, and its device even if others run a sweep on this machine
-(`orchestrator.execution.devices`). The scheduler blocks while jobs run: it costs them nothing.
+times something has its slot to itself (`orchestrator.execution.slots`: the machine, or a part of it), and its device
+even if others run a sweep on this machine (`orchestrator.execution.devices`). The scheduler blocks while jobs run: it
+costs them nothing.
 """
 
 from __future__ import annotations
@@ -16,20 +17,29 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 
+from orchestrator import system
 from orchestrator.errors import UsageError
 from orchestrator.execution import space
 from orchestrator.execution.agenda import Agenda, gist
 from orchestrator.execution.budget import Budget
-from orchestrator.execution.death import Attempt, may_be_chance, may_be_neighbours, result_of_death
+from orchestrator.execution.death import (
+    Attempt,
+    may_be_chance,
+    may_be_neighbours,
+    may_starve,
+    result_of_death,
+    verdict_result,
+)
 from orchestrator.execution.devices import Devices, Turn
 from orchestrator.execution.environment import job_environment, worker_environment
 from orchestrator.execution.evidence import Evidence
 from orchestrator.execution.interrupts import Interrupts
+from orchestrator.execution.lanes import Lane, Lanes
 from orchestrator.execution.observer import Observer
-from orchestrator.execution.policy import Policy, Room
 from orchestrator.execution.processes import Event, Launch, Processes
 from orchestrator.execution.scratch import Scratch, remove
 from orchestrator.execution.settings import Settings
+from orchestrator.execution.slots import check_jobs, slots_of
 from orchestrator.execution.standing import standing_results
 from orchestrator.execution.temporary import Temporary
 from orchestrator.execution.toolchain import Preparation, Toolchains
@@ -37,12 +47,10 @@ from orchestrator.records import (
     HARMLESS,
     INFRASTRUCTURE,
     TIMED,
-    Failure,
     JobResult,
     JobSpec,
 )
 from orchestrator.store import SweepFolder
-from orchestrator.system import oom_kills
 
 DUMP_S = 0.2  # for a process that is killed for its time-out to write its stacks into its log
 KILL_S = 30.0  # for a killed process group to be gone; then its server is killed too
@@ -65,7 +73,9 @@ class Scheduler:
         results = standing_results(store, jobs)
         pending = [job for job in jobs if job.id not in results]
         space.check(store, pending, settings.disk_reserve_mib, keep_references=settings.keep_references)
-        self._agenda = Agenda(jobs, results)
+        slots = slots_of(settings.devices, settings.cpu_sets)
+        check_jobs(slots, pending)
+        self._agenda = Agenda(jobs, results, len(slots))
         with _writing(store, "what an earlier run left cannot be removed from"):
             self._scratch = Scratch(
                 store, jobs, pending, keep_caches=settings.keep_caches, keep_references=settings.keep_references
@@ -75,17 +85,26 @@ class Scheduler:
         self._devices = Devices(store, enabled=settings.device_lock)
         self._evidence = Evidence(jobs, settings.rounds_min, settings.effect_threshold)
         self._budget = Budget(settings.budget_s, results.values())
-        room = Room(settings.parallel, lambda job: processes.memory(job.id))
-        self._policy = Policy(room, urgency=None if settings.budget is None else self._evidence.urgency)
+        self._lanes = Lanes(
+            slots,
+            self._agenda,
+            lambda: self._attempts.values(),
+            self._toolchains.has,
+            parallel=settings.parallel,
+            held=lambda job: processes.memory(job.id),
+            urgency=None if settings.budget is None else self._evidence.urgency,
+        )
         for job in jobs:
             if job.id in results:
-                room.saw(job, results[job.id])
+                self._lanes.saw(job, results[job.id])
                 found = store.read_result(job.id) if job.kind == TIMED else None  # with its samples
                 if isinstance(found, JobResult):
                     self._evidence.saw(job, found)
                     self._budget.saw(job, found)
+                    for slot in slots:
+                        if slot.facts() == found.facts.get("slot"):  # the rest is compared with it
+                            self._agenda.open(job, slot.number)
         self._open = -1
-        self._next: tuple[JobSpec, Turn, Preparation] | None = None  # is to start, and waits for device and toolchain
         self._tried: dict[str, int] = {}  # of jobs that are to be run again alone: how often they were
         self._attempts: dict[str, Attempt] = {}
         self._stopping = False
@@ -101,7 +120,7 @@ class Scheduler:
             self._tell_open()
             while True:
                 self._start_ready()
-                if not self._attempts and self._next is None:
+                if not self._attempts and not self._lanes.wait:
                     break
                 for event in self._processes.wait(self._time_left()):
                     self._handle(event)
@@ -118,27 +137,37 @@ class Scheduler:
     # -- starting
 
     def _start_ready(self) -> None:
-        while not self._stopping:
-            if self._next is None:
-                job = self._policy.choose(self._agenda, [attempt.job for attempt in self._attempts.values()])
-                if job is None:
-                    return
-                self._agenda.take(job)
-                result = self._known(job)
-                if result is not None:
-                    self._write(result)
-                    self._finish(job, result)
-                    continue
-                if not self._budget.fits(job):
-                    self._observer.out_of_time(job)
-                    continue
-                self._next = job, self._devices.turn(job), Preparation(self._toolchains, job)
-            job, turn, preparation = self._next
-            if not (self._has_come(job, turn) and self._has_come(job, preparation)):
-                return
-            self._next = None
-            self._start(job, self._tried.get(job.id, 0) + 1, turn)
-        self._leave_next()
+        while not self._stopping and any(self._advance(lane) for lane in self._lanes.all):
+            pass
+        if self._stopping:
+            self._leave_next()
+
+    def _advance(self, lane: Lane) -> bool:
+        """Start the next job of a slot, or settle one that needs no process; return whether there was one."""
+        if self._stopping or self._lanes.must_wait(lane):
+            return False
+        if lane.next is None:
+            job = self._lanes.choose(lane)
+            if job is None:
+                return False
+            self._agenda.take(job, lane.slot.number)
+            result = self._known(job)
+            if result is not None:
+                self._write(result)
+                self._finish(job, result)
+                return True
+            if not self._budget.fits(job):
+                self._observer.out_of_time(job)
+                return True
+            lane.next = job, self._devices.turn(job, lane.slot), Preparation(self._toolchains, job)
+            if self._lanes.must_wait(lane):
+                return False
+        job, turn, preparation = lane.next
+        if not (self._has_come(job, turn) and self._has_come(job, preparation)):
+            return False
+        lane.next = None
+        self._start(job, self._tried.get(job.id, 0) + 1, turn, lane.slot.number)
+        return True
 
     def _known(self, job: JobSpec) -> JobResult | None:
         """Return the result of a job for which no process is started; None of one that has to run."""
@@ -154,8 +183,6 @@ class Scheduler:
 
     def _has_come(self, job: JobSpec, way: Turn | Preparation) -> bool:
         """Return whether a job has its device, or its toolchain; say what it waits for."""
-        if isinstance(way, Preparation) and self._attempts and not self._toolchains.has(job):
-            return False  # how long it takes is measured: nothing may run beside it
         before = way.reason
         has_come = way.come()
         if not has_come and way.reason != before:
@@ -163,12 +190,10 @@ class Scheduler:
         return has_come
 
     def _leave_next(self) -> None:
-        if self._next is not None:
-            for way in self._next[1:]:
-                way.leave()
-            self._next = None
+        for lane in self._lanes.all:
+            lane.leave()
 
-    def _start(self, job: JobSpec, number: int, turn: Turn) -> None:
+    def _start(self, job: JobSpec, number: int, turn: Turn, slot: int) -> None:
         self._shortage = space.shortage(self._store, self._settings.disk_reserve_mib)
         if self._shortage is not None:
             turn.leave()
@@ -184,11 +209,12 @@ class Scheduler:
             clock=now,
             deadline=now + self._settings.hang_s,
             log_start=0,
-            oom_kills=oom_kills(),
-            beside=bool(self._attempts),
+            oom_kills=system.oom_kills(),
+            slot=slot,
         )
         for other in self._attempts.values():
-            other.beside = True
+            attempt.beside |= may_starve(attempt, other)
+            other.beside |= may_starve(other, attempt)
         self._attempts[job.id] = attempt
         limit = self._settings.memory_limit_gib
         try:
@@ -198,6 +224,7 @@ class Scheduler:
                 env=self._prepare(attempt),
                 log=str(self._store.log_file(job.id)),
                 memory_limit=None if limit is None else int(limit * 2**30),
+                cpus=self._lanes.all[slot].slot.cpus,
             )
             # What torch reads from its environment it has read when the fork server imported it.
             self._processes.start("subprocess" if job.env else job.launcher, launch)
@@ -218,14 +245,16 @@ class Scheduler:
             attempt.log_start = self._store.log_file(job.id).stat().st_size
         cache = self._scratch.fresh_cache(job)
         self._toolchains.seed(cache, job)
-        return job_environment(cache, self._temporary.fresh(job), job, self._policy.room.compile_threads(job))
+        lane = self._lanes.all[attempt.slot]
+        threads = lane.policy.room.compile_threads(job)
+        return job_environment(cache, self._temporary.fresh(job), job, threads, lane.slot.environment())
 
     # -- while they run
 
     def _time_left(self) -> float | None:
         deadlines = [attempt.deadline for attempt in self._attempts.values()]
         left = max(0.0, min(deadlines, default=math.inf) - time.monotonic())
-        if self._next is not None:
+        if self._lanes.wait:
             return min(left, POLL_S)
         return None if math.isinf(left) else left
 
@@ -278,7 +307,7 @@ class Scheduler:
         again = chance and attempt.number <= self._settings.retries
         if (again or may_be_neighbours(attempt, result.status)) and not self._stopping:
             if not attempt.beside:
-                self._start(job, attempt.number + 1, attempt.turn)
+                self._start(job, attempt.number + 1, attempt.turn, attempt.slot)
                 return
             attempt.turn.leave()
             self._store.result_file(job.id).unlink(missing_ok=True)  # whoever stops the run now must not find it
@@ -295,7 +324,7 @@ class Scheduler:
     def _finish(self, job: JobSpec, result: JobResult) -> None:
         seen = gist(result)
         self._agenda.done(job, seen)
-        self._policy.room.saw(job, seen)
+        self._lanes.saw(job, seen)
         self._evidence.saw(job, result)
         self._budget.saw(job, result)
         self._tell_open()
@@ -328,11 +357,3 @@ def _writing(store: SweepFolder, what: str) -> Iterator[None]:
         raise UsageError(
             f"{what} {store}: {error}. What is there stays valid: repair this, then resume the sweep"
         ) from error
-
-
-def verdict_result(job: JobSpec) -> JobResult:
-    """Return the result of a job whose outcome was known when it was planned."""
-    assert job.verdict is not None
-    now = time.time()
-    failure = Failure(kind="unsupported", phase="", message=job.verdict.reason)
-    return JobResult(job_id=job.id, status=job.verdict.status, failure=failure, started=now, ended=now)

@@ -26,6 +26,7 @@ class Settings:
     retries: more attempts for a job whose result is `infrastructure`, or that SIGKILL ended; no other is retried.
     parallel: how many jobs that time nothing may run at a time; AUTO = as many as there are cores and memory for
         (`orchestrator.execution.policy`). Those that time something run alone.
+    devices: numbers of GPUs, "all", or None; cpu_sets: texts like "0-7", or None (`orchestrator.execution.slots`).
     memory_limit_gib: private memory that a worker may have; None = no limit but the machine's.
     keep_caches, keep_references: leave compile caches and reference tensors in the folder.
     stop_on_failure: start no more jobs after the first that fails.
@@ -39,6 +40,8 @@ class Settings:
 
     retries: int = 1
     parallel: int | str = AUTO
+    devices: Any = None
+    cpu_sets: Sequence[str] | None = None
     memory_limit_gib: float | None = None
     keep_caches: bool = False
     keep_references: bool = False
@@ -74,6 +77,8 @@ class Settings:
 def _fits(name: str, value: Any) -> bool:
     """Tell whether what a folder holds may be a setting's value: of its kind, and not less than its smallest."""
     default = getattr(Settings, name)
+    if name in ("devices", "cpu_sets"):  # what they name is looked for when the sweep is run, here
+        return value is None or isinstance(value, list) or (name == "devices" and value == "all")
     if name == "budget":
         return value is None or _is_time(value)
     if default == AUTO:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from orchestrator.errors import UsageError
@@ -25,16 +25,23 @@ def needed(jobs: Sequence[JobSpec], *, keep_references: bool) -> int:
     last = {job.id: place for place, job in enumerate(jobs) if job.disk_bytes}
     for place, job in enumerate(jobs):
         last |= {need.job: place for need in job.needs if need.job in last}
+    disk_bytes = {job.id: job.disk_bytes for job in jobs}
     now, peak = 0.0, 0.0
     leaving: dict[int, float] = {}
     for place, job in enumerate(jobs):
-        now += FILES_BYTES + job.disk_bytes
+        now += FILES_BYTES + job.disk_bytes + _kept(job, disk_bytes)
         peak = max(peak, now)
         if job.disk_bytes and not keep_references:
             end = max(last[job.id], places[job.id])
             leaving[end] = leaving.get(end, 0.0) + job.disk_bytes
         now -= leaving.pop(place, 0.0)
     return int(peak)
+
+
+def _kept(job: JobSpec, disk_bytes: Mapping[str, float]) -> float:
+    """Return what a job that keeps its outputs leaves for good: of what its reference leaves two thirds, at most, are
+    float64's."""
+    return sum(disk_bytes.get(need.job, 0.0) for need in job.needs) / 3 if job.keep_outputs else 0.0
 
 
 def check(store: SweepFolder, jobs: Sequence[JobSpec], reserve_mib: float, *, keep_references: bool) -> None:

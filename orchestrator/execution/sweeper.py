@@ -28,9 +28,11 @@ from orchestrator.execution import space
 from orchestrator.execution.observer import Observer
 from orchestrator.execution.ownership import claim, is_own
 from orchestrator.execution.settings import Settings
+from orchestrator.execution.slots import Slot, cautions, check_jobs, slots_of
 from orchestrator.planning import grid, machine, provenance
 from orchestrator.planning.compose import compose
 from orchestrator.planning.composer import Composer
+from orchestrator.planning.outputs import as_stored, with_outputs
 from orchestrator.planning.overrides import quoted
 from orchestrator.planning.plan import plan
 from orchestrator.planning.points import Point, PointReader
@@ -39,6 +41,7 @@ from orchestrator.planning.selection import check_values
 from orchestrator.planning.shards import by_hand
 from orchestrator.records import INFRASTRUCTURE, NOT_RUN, JobResult
 from orchestrator.store import MODELS, JobGraph, Sweep, SweepFolder, check_header_size, find_sweep, own_jobs
+from orchestrator.system import cores
 
 OUTPUTS = Path("outputs")
 SILENT_POINTS = 2000
@@ -57,6 +60,7 @@ class PlannedSweep:
     dry_run: bool
     resumed: bool
     cautions: Sequence[str] = ()  # what the machine that it was planned on lacks
+    slots: int = 1  # of the machine that it is run on
 
     def pending(self) -> JobGraph:
         """Return the jobs that have no valid result yet: all of them, unless the sweep is resumed."""
@@ -131,10 +135,18 @@ class GraphSweeper(Sweeper):
             print(f"Composing {len(overrides):,} grid points, at about 1,000 a second", file=sys.stderr)
         confs = [composer.point(own) for own in overrides]
         points = [reader.read(conf) for conf in confs]
+        settings = Settings.of(confs[:1])
+        slots = slots_of(settings.devices, settings.cpu_sets) if self.runs_here else (Slot(),)
+        here = replace(here, cores=min([here.cores, *(cores(slot.cpus) for slot in slots if slot.cpus)]))
         known = self._known_names(confs, points)
         for rules in {id(point.exclude): point.exclude for point in points}.values():
             check_values(rules, known)
+        config = self._config
         graph = plan(points, here)
+        if config.resume is None:
+            other = None if config.compare_outputs is None else find_sweep(config.compare_outputs, OUTPUTS)
+            graph = with_outputs(graph, bool(config.keep_outputs), other)
+        check_jobs(slots, graph.jobs)
         shard: tuple[int, ...] = ()
         parts: tuple[int, ...] = ()
         if self._config.shard is not None:
@@ -154,13 +166,14 @@ class GraphSweeper(Sweeper):
         folder, old = self._folder()
         if old is not None:
             expect_same(folder, graph)
+            graph = as_stored(graph, folder.read_graph())
             if (shard, parts) != (old.shard, old.parts):
                 raise UsageError(f"{folder} is another part of this plan: say shard= as then, or not at all")
             # execution.* may be new: it changes no figure
             header = replace(old, points=header.points, grid=header.grid)
-        cautions = here.cautions(graph.jobs) if self.runs_here else ()
+        warned = [*here.cautions(graph.jobs), *cautions(slots)] if self.runs_here else []
         dry_run = bool(self._config.dry_run)
-        return PlannedSweep(folder, graph, header, self._conf_folders(), dry_run, old is not None, cautions)
+        return PlannedSweep(folder, graph, header, self._conf_folders(), dry_run, old is not None, warned, len(slots))
 
     def launch(self, planned: PlannedSweep, observer: Observer | None = None) -> Sequence[JobReturn]:
         """Run the shards of a written plan and return when all have ended; raises what a shard raised.

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from orchestrator import precision
 from orchestrator.errors import did_you_mean, is_out_of_memory
+from orchestrator.measures import outputs
 from orchestrator.measures.calls import Watch, drawn_so_far, fresh_inputs, inputs_of
 from orchestrator.measures.compare import DYNAMO, RULES, SCALED, Record, Rule, Strictness, compare
 from orchestrator.measures.context import Context
@@ -35,6 +36,7 @@ from orchestrator.measures.timed_series import timed_series
 from orchestrator.plugins import Outcome, facts_of
 from orchestrator.probes import counters
 from orchestrator.records import COMPARISON_ERROR, FAIL_ACCURACY, INFRASTRUCTURE, JUDGED, PASS, RANDOM, TIMED_CODE, TWIN
+from orchestrator.store import OUTPUTS
 from orchestrator.words import some
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ class Accuracy(Strictness):
     """
 
     kind: ClassVar[str] = JUDGED
+    keeps_outputs: ClassVar[bool] = True
     PRELOAD: ClassVar[tuple[str, ...]] = Reference.PRELOAD
 
     rules: str = SCALED
@@ -69,6 +72,8 @@ class Accuracy(Strictness):
         if isinstance(stored, Outcome):
             return stored
         judgement = Judgement(rule, stored, context)
+        job = context.job
+        kept = outputs.of_job(context.folder / OUTPUTS, job.keep_outputs, job.compare_outputs, stored.found.calls)
         context.facts["accuracy"] = judgement.facts
         calls = timed_series(context.timed, stored.found)
         judgement.facts["judged"] = TWIN if calls is None else TIMED_CODE
@@ -79,11 +84,24 @@ class Accuracy(Strictness):
             for place, left, drawn in calls:
                 with context.phase("compare"):
                     judgement.add(place, left, drawn)
+                    if kept is not None:
+                        kept.add(place, left, stored.eager.read(place, stored.found.names[place]))
         except NotComparable as error:
             return Outcome(COMPARISON_ERROR, str(error))
         except Unreadable as error:
             return Outcome(INFRASTRUCTURE, str(error))
+        if kept is not None:
+            _tell_outputs(context, kept, judgement.facts["judged"])
         return judgement.outcome()
+
+
+def _tell_outputs(context: Context, kept: outputs.Outputs, judged: str) -> None:
+    """Finish what was kept; what was compared is a row of a table of its own, and in short a fact."""
+    import torch
+
+    if (row := kept.finish(judged, torch.__version__)) is not None:
+        context.facts["accuracy"]["outputs"] = row["outputs"]
+        context.find_asked(outputs.TABLE, outputs.TABLES[outputs.TABLE], **row)
 
 
 class NotComparable(Exception):

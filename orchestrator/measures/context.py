@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.columns import TableSpec, to_json
 from orchestrator.plugins import Adapting, Builder, Compiler, Mode, Program, Unsupported
 from orchestrator.precision import cast
 from orchestrator.probes.memory import MemoryProbe
-from orchestrator.records import JobSpec, Samples, Workload
+from orchestrator.records import OWN_BATCH, JobSpec, Samples, Workload
 
 if TYPE_CHECKING:
     import torch
@@ -93,6 +94,8 @@ class Context:
             program = program if kind is None else cast(program, kind, self.device)
         if isinstance(self.mode, Adapting):
             self.mode.adapt(program)
+        if program.batch_size is not None and self.workload.batch_size == OWN_BATCH:
+            self.facts["own_batch_size"] = program.batch_size
         self.entered(self.now)
         return program
 
@@ -121,6 +124,12 @@ class Context:
         `_mib`: the table makes those of them. A key that no column takes fails the job at its end; its rows are kept.
         """
         self.facts.setdefault("findings", {}).setdefault(table, []).append(row)
+
+    def find_asked(self, table: str, spec: TableSpec, **row: Any) -> None:
+        """Keep one row of a table that only some jobs of this measure have, because it was asked for: `spec` is what
+        `TABLES` would say of it."""
+        self.find(table, **row)
+        self.facts.setdefault("tables", {}).update(to_json({table: spec}))
 
     def add(self, metric: str, unit: str, better: str, values: Sequence[float]) -> None:
         """Keep raw samples, in time order."""

@@ -111,7 +111,7 @@ class LargestBatch:
                     return seen[size].status == PASS
 
                 try:
-                    found = search(fits, self.start or context.workload.batch_size, self.upper, self.precision)
+                    found = search(fits, self.start or context.workload.batch_size or 1, self.upper, self.precision)
                 except _NeitherNorError as error:
                     failed = error.size, seen[error.size]
         if failed is not None:

@@ -61,6 +61,7 @@ class MemoryByLine:
     """
 
     kind: ClassVar[str] = OBSERVED
+    compile_factor: ClassVar[float] = 0.0  # of eager only
     shareable: ClassVar[bool] = True
     TABLES: ClassVar[Mapping[str, TableSpec]] = {
         "memory_by_line": TableSpec(

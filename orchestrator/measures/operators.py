@@ -48,6 +48,7 @@ class Operators:
     """everything: views and constructors too, which do no work; PyTorch's own log leaves them out."""
 
     kind: ClassVar[str] = OBSERVED
+    compile_factor: ClassVar[float] = 0.0  # of eager only
     shareable: ClassVar[bool] = True
     TABLES: ClassVar[Mapping[str, TableSpec]] = {
         "operators": TableSpec(

@@ -27,7 +27,6 @@ from orchestrator.measures.timed import (
     Last,
     NotFinite,
     beside_eager,
-    find_instruction_sets,
     finite,
     threads_as_asked,
 )
@@ -141,8 +140,6 @@ class Performance:
         step, and its result.
         """
         context.facts["cache"] = _cache_state(context)
-        if context.seeded:
-            find_instruction_sets()
         context.seed()
         forwards: list[Forward] = []
         with context.phase("compile", children=not context.is_eager), compile_phases.recorded() as events:

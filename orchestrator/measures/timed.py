@@ -277,10 +277,3 @@ class Dynamo:
         if not ran - empty:
             return {RAN_EAGER: limits or "a step after the warm-up ran none of the captured graphs"}
         return {RAN_PARTLY_EAGER: limits} if limits else {}
-
-
-def find_instruction_sets() -> None:
-    """Have inductor find the CPU's instruction sets: every process loads test programs once, for no model's sake."""
-    from torch._inductor.cpu_vec_isa import valid_vec_isa_list
-
-    valid_vec_isa_list()

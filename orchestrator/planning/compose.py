@@ -7,6 +7,7 @@ composition becomes a `UsageError`.
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -48,6 +49,10 @@ def explained() -> Iterator[None]:
         raise UsageError(_bad_yaml(error)) from error
     except (HydraException, OmegaConfBaseException) as error:
         raise UsageError(_message(error)) from error
+    except RecursionError as error:
+        frames = [frame.f_locals.get("config_path") for frame, _ in traceback.walk_tb(error.__traceback__)]
+        file = next((name for name in reversed(frames) if isinstance(name, str)), "a configuration file")
+        raise UsageError(f"{file}: it is nested too deeply, or its defaults come back to it") from error
     except (OSError, ValueError, AssertionError, TypeError, AttributeError) as error:
         hint = "; values of all models of a suite go under 'common'" if "defaults list" in str(error) else ""
         raise UsageError(f"the configuration cannot be composed: {error or type(error).__name__}{hint}") from error

@@ -43,7 +43,7 @@ QUANTIZED = 1.3  # quantising, and compiling what it adds to the graph
 def step_s(workload: Workload, params_m: float | None, training: bool) -> float:
     """Return the seconds of one eager step; of a generation all of it."""
     positions = getattr(_class(workload.builder.target), "positions", 1)
-    tokens, calls = workload.batch_size * (workload.sequence_length or positions), 0
+    tokens, calls = max(workload.batch_size, 1) * (workload.sequence_length or positions), 0
     if hasattr(_class(workload.mode.target), "step_size"):
         tokens, calls = instantiate(workload.mode).step_size(workload)
     operations = 2e6 * (params_m or DEFAULT_PARAMS_M) * tokens * (TRAINING_STEP if training else 1.0)
@@ -55,21 +55,21 @@ def step_s(workload: Workload, params_m: float | None, training: bool) -> float:
     return operations * slower / (CPU_FLOPS * workload.threads) + calls * CALL_S
 
 
-def factor(plugin: PluginSpec, default: float) -> float:
-    """Return the `cost_factor` that a plug-in declares (`orchestrator.plugins.Costed`), else the default.
+def factor(plugin: PluginSpec, default: float, key: str = "cost_factor") -> float:
+    """Return the factor that a plug-in declares (`orchestrator.plugins.Costed`), else the default.
 
     Raises UsageError for one that is no number, or is negative.
     """
-    return _factor(plugin.target, json.dumps(plugin.options, sort_keys=True, default=str), default, plugin.name)
+    return _factor(plugin.target, json.dumps(plugin.options, sort_keys=True, default=str), default, plugin.name, key)
 
 
 @functools.lru_cache(1024)
-def _factor(target: str, options: str, default: float, name: str) -> float:
-    found = getattr(_class(target), "cost_factor", default)
+def _factor(target: str, options: str, default: float, name: str, key: str) -> float:
+    found = getattr(_class(target), key, default)
     if isinstance(found, property):
-        found = instantiate(PluginSpec(name=name, target=target, options=json.loads(options))).cost_factor
-    if type(found) not in (int, float) or not 0 <= found < math.inf:
-        raise UsageError(f"{target}.cost_factor is {found!r:.80}: write a number, 1.0 for what takes as long as usual")
+        found = getattr(instantiate(PluginSpec(name=name, target=target, options=json.loads(options))), key)
+    if found is not default and (type(found) not in (int, float) or not 0 <= found < math.inf):
+        raise UsageError(f"{target}.{key} is {found!r:.80}: write a number, 1.0 for what takes as long as usual")
     return float(found)
 
 
@@ -84,10 +84,14 @@ def compile_s(compiler: PluginSpec, workload: Workload, params_m: float | None, 
     share = factor(base, 1.0)
     if share == 0:
         return 0.0 if quantization is None else 1.0
-    seconds = COMPILE_BASE + COMPILE_PER_MILLION * (params_m or DEFAULT_PARAMS_M)
+    seconds = _usual_compile_s(params_m)
     seconds *= QUANTIZED if quantization is not None else 1.0
     usual = 1 + (TRAINING_COMPILE - 1) * min(share, 1.0) if training else 1.0  # code for the backward is what costs
     return seconds * factor(workload.mode, usual) * share
+
+
+def _usual_compile_s(params_m: float | None) -> float:
+    return COMPILE_BASE + COMPILE_PER_MILLION * (params_m or DEFAULT_PARAMS_M)
 
 
 def performance_s(step: float, compiling: float, round: int, settings: Mapping[str, Any]) -> float:
@@ -119,8 +123,12 @@ def spared_s(compiling: float, training: bool) -> float:
     return compiling * (1 - WARM_COMPILE) if training else compiling
 
 
-def observed_s(step: float, compiling: float, measure: PluginSpec) -> float:
-    """Return the seconds of a job that is neither timed nor judged: compile, some steps, perhaps several times."""
+def observed_s(step: float, compiling: float, params_m: float | None, measure: PluginSpec) -> float:
+    """Return the seconds of a job that is neither timed nor judged: compile, some steps, perhaps several times.
+
+    What does not let the compiler finish says how much of a compilation it is (`compile_factor`).
+    """
+    compiling = min(compiling, factor(measure, math.inf, "compile_factor") * _usual_compile_s(params_m))
     return factor(measure, 1.0) * (compiling + OBSERVED_STEPS * step)
 
 

@@ -21,8 +21,11 @@ from orchestrator.planning.overrides import literal, quoted
 from orchestrator.planning.overrides import override as written
 
 OPEN_MAPS = re.compile(r"(suite\.(catalog|common)|(compiler|quantization|mode|measure)\.options|execution\.env)(\.|$)")
-FREE_TEXT = ("resume", "suite.filter", "suite.exclude")
-OF_THE_SWEEP = ("zip", "grids", "shard", "dry_run", "resume", "online", "tag", "shard_job", "execution.shards")
+FREE_TEXT = ("resume", "compare_outputs", "suite.filter", "suite.exclude")
+OF_THE_SWEEP = (
+    *("zip", "grids", "shard", "dry_run", "resume", "online", "tag", "shard_job", "execution.shards"),
+    *("keep_outputs", "compare_outputs"),
+)
 """Keys that say something about the whole sweep: they cannot have several values in it."""
 MOST_POINTS = 100_000
 """A point takes a millisecond, and 50 where it has to be composed whole (`orchestrator.planning.pieces`)."""

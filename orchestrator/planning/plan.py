@@ -328,7 +328,7 @@ class _Planner:
         if kind == JUDGED:
             return start + cost.accuracy_s(step, compiling)
         if kind == OBSERVED:
-            return start + cost.observed_s(step, compiling, measure.record)
+            return start + cost.observed_s(step, compiling, model.params_m, measure.record)
         return start + cost.performance_s(step, compiling, round, self._settings(measure))
 
     def _settings(self, measure: _Known) -> dict[str, Any]:

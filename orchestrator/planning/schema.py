@@ -78,6 +78,8 @@ class ExecutionConf:
     launcher: str = "fork"  # fork: child of a server that has imported torch; subprocess: a new interpreter, 5 s dearer
     shards: int = 1  # parts that hydra/launcher gets to run (joblib, submitit, Ray); the basic launcher runs one
     parallel: int | str = "auto"  # jobs that time nothing at a time; auto: as cores and memory allow
+    devices: Any = None  # all, or numbers of GPUs ([0,1]): a slot for each, and the sweep runs on all at once
+    cpu_sets: list[str] | None = None  # ["0-7","8-15"]: a slot for each, whose jobs stay on these CPUs
     timeout_s: float = 1800.0  # for a whole job
     retries: int = 1  # of jobs that failed for reasons of the infrastructure, never of others
     memory_limit_gib: float | None = None  # of a job's private memory (RLIMIT_DATA)
@@ -121,6 +123,8 @@ class Config:
     grids: list[Any] = field(default_factory=list)  # several sweeps in one: maps of axis -> "a,b"
     effect_threshold: float = 0.01  # relative; smaller effects are called "within noise" however narrow the interval
     tag: str | None = None  # a label of the sweep, for people: in no job's id
+    keep_outputs: bool = False  # what judged calls leave stays in the folder, for compare_outputs of other sweeps
+    compare_outputs: str | None = None  # latest, or a sweep folder that kept its outputs: equal to the bit?
     gate: str | None = None  # accuracy: what is wrong is not timed
     shard: str | None = None  # "2/5": plan and run only the second fifth, by cost
     dry_run: bool = False  # show the plan, run nothing, write nothing

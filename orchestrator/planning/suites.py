@@ -15,7 +15,7 @@ from typing import Any
 from orchestrator.errors import UsageError, did_you_mean
 from orchestrator.planning.selection import Names, check_keys, matches
 from orchestrator.plugins import resolve
-from orchestrator.records import STATUSES, UNSUPPORTED, Json, PluginSpec, Verdict, from_json
+from orchestrator.records import OWN_BATCH, STATUSES, UNSUPPORTED, Json, PluginSpec, Verdict, from_json
 
 TOLERANCE_KEYS = tuple(f"{mode}{device}" for mode in ("inference", "training") for device in ("", "_cpu", "_cuda"))
 SKIP_KEYS = ("reason", "status", "measure", "mode", "device", "dtype", "compiler")
@@ -37,15 +37,17 @@ class Model:
     """One entry of a catalog.
 
     build: options of the suite's builder. optional_length: has a sequence length only where the command line asks for
-    one. divisor: divides performance batch sizes. tolerance: absolute = relative, by mode ("inference"), or by mode and
-    device ("inference_cpu"), which goes first. skip: rules with a reason. gone: why the model cannot be had any more.
-    params_m: millions of parameters. source: where an unusual value is from.
+    one. own_batch: where the command line asks for no batch size it is the model's own. divisor: divides performance
+    batch sizes. tolerance: absolute = relative, by mode ("inference"), or by mode and device ("inference_cpu"), which
+    goes first. skip: rules with a reason. gone: why the model cannot be had any more. params_m: millions of parameters.
+    source: where an unusual value is from.
     """
 
     name: str
     build: Mapping[str, Any] = field(default_factory=dict)
     sequence_length: int | None = None
     optional_length: bool = False
+    own_batch: bool = False
     batch_size: BatchSize = field(default_factory=BatchSize)
     divisor: int = 1
     tolerance: Mapping[str, float] = field(default_factory=dict)
@@ -58,6 +60,8 @@ class Model:
 
     def batch(self, device: str, judged: bool) -> int:
         """Return the batch size on `device` ("cpu", "cuda"); `judged` for accuracy jobs. Raises UsageError."""
+        if self.own_batch and self.batch_size == BatchSize():
+            return OWN_BATCH
         if judged and self.batch_size.accuracy is not None:
             return self.batch_size.accuracy
         size: int | None = getattr(self.batch_size, device, None)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.probes import gpu
-from orchestrator.system import throttled_s
+from orchestrator.system import cpus_of, slot, throttled_s
 
 with contextlib.suppress(ImportError):  # Windows has none, and runs no jobs (`system.need_linux`)
     import resource
@@ -29,6 +29,7 @@ BUSY_PERCENT = 80.0  # of the time a kernel is at work: a GPU that waits more th
 THROTTLED = 0.01  # of the time: stopped because a CPU quota was used up (`nr_throttled`)
 RELATIVE_IQR = 0.10  # spread of the steady-state samples; pyperf calls a benchmark unstable from here on
 
+STAT = Path("/proc/stat")
 QUIET_S = 0.25  # /proc/stat counts in 10 ms: a quarter of a second tells 0.04 cores
 
 
@@ -36,7 +37,7 @@ QUIET_S = 0.25  # /proc/stat counts in 10 ms: a quarter of a second tells 0.04 c
 class _Reading:
     wall: float  # s
     own: float  # CPU seconds of this process and its reaped children
-    busy: float  # CPU seconds of the machine
+    busy: float  # CPU seconds of the machine, or of the slot's CPUs
     stolen: float  # CPU seconds
     switches: int
     throttled: float | None  # s, None where there is no quota
@@ -173,13 +174,18 @@ def relative_iqr(values: Sequence[float]) -> float | None:
 def _read() -> _Reading:
     own = sum(os.times()[:4])
     switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
-    stat = Path("/proc/stat")
-    if not stat.exists():
+    if not STAT.exists():
         return _Reading(time.monotonic(), own, own, 0.0, switches, throttled_s())
-    user, nice, system, _idle, _iowait, irq, softirq, steal = (
-        int(word) / os.sysconf("SC_CLK_TCK") for word in stat.read_text().split("\n", 1)[0].split()[1:9]
-    )
+    user, nice, system, _idle, _iowait, irq, softirq, steal = _cpu_seconds()
     return _Reading(time.monotonic(), own, user + nice + system + irq + softirq, steal, switches, throttled_s())
+
+
+def _cpu_seconds() -> list[float]:
+    """Return the first eight columns of /proc/stat (proc_stat(5)), in seconds: of this process's slot, else of all."""
+    own = {f"cpu{cpu}" for cpu in cpus_of(found)} if (found := slot().get("cpus")) else {"cpu"}
+    rows = [line.split() for line in STAT.read_text().splitlines()]
+    ticks = zip(*(map(int, row[1:9]) for row in rows if row and row[0] in own), strict=True)
+    return [sum(column) / os.sysconf("SC_CLK_TCK") for column in ticks]
 
 
 def _pressure() -> float | None:

@@ -28,6 +28,13 @@ def named_outputs(outputs: Any) -> dict[str, torch.Tensor]:
     return found
 
 
+def tensors_in(outputs: Any) -> list[torch.Tensor]:
+    """Return the tensors of a model's outputs themselves, as they are."""
+    import torch
+
+    return [value for _, value in _leaves("output", outputs) if isinstance(value, torch.Tensor)]
+
+
 def left_out(outputs: Any) -> list[str]:
     """Return what of a model's outputs cannot be compared, as "output.<path> (type)"."""
     leaves = _leaves("output", outputs)

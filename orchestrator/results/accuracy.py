@@ -11,7 +11,7 @@ from orchestrator.results.load import JobOutcome, fact, figure, items, worst
 Row = dict[str, Any]
 JUDGEMENT = (
     *("worst_tensor", "max_abs_error", "rmse", "reference_rmse", "cosine", "rule", "limit", "tolerance", "multiplier"),
-    *("tensors", "tensors_failed", "fp64", "weaker", "judged", "judged_call", "rules"),
+    *("tensors", "tensors_failed", "fp64", "weaker", "judged", "judged_call", "rules", "outputs"),
 )
 
 
@@ -27,6 +27,7 @@ def accuracy_row(outcomes: Sequence[JobOutcome]) -> Row:
         "fp64": fact(outcome.facts, "accuracy", "fp64"),
         "rules": fact(outcome.facts, "accuracy", "rules"),
         "judged": fact(outcome.facts, "accuracy", "judged"),
+        "outputs": fact(outcome.facts, "accuracy", "outputs"),
         "weaker": "; ".join(map(str, items(outcome.facts, "accuracy", "weaker"))),
     }
     if not tensors:

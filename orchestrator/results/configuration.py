@@ -18,7 +18,9 @@ Flat = Mapping[str, Any]
 """Key of the configuration -> scalar, or list."""
 
 GROUPS = ("suite", "compiler", "quantization", "dtype", "mode", "device", "measure")
-NOT_A_SETTING = frozenset({"dry_run", "resume", "shard_job", "zip", "grids", "tag", *GROUPS})
+NOT_A_SETTING = frozenset(
+    {"dry_run", "resume", "shard_job", "zip", "grids", "tag", "keep_outputs", "compare_outputs", *GROUPS}
+)
 """Top keys of a grid point that rows answer themselves, or that shape a sweep without changing a job of it."""
 ABSENT = "(absent)"
 

@@ -16,19 +16,24 @@ OF_A_JOB = frozenset({"threads", "interop_threads", "variables", "gpu", "toolcha
 def mixed(outcomes: Sequence[JobOutcome]) -> Iterator[str]:
     """Yield, where results come from several environments, how many, and in what each differs from the first.
 
-    A row whose figures come from several is named: its speed-up compares across them.
+    A row whose figures come from several is named: its speed-up compares across them. The slots of one machine
+    (`execution.cpu_sets`) are no environments of their own, but what is compared across them is named, too.
     """
     found: Counter[tuple[tuple[str, str], ...]] = Counter()
     rows: dict[str, set[tuple[tuple[str, str], ...]]] = defaultdict(set)
-    titles: dict[str, str] = {}
+    slots: dict[str, set[str]] = defaultdict(set)
     for outcome in outcomes:
         if outcome.result is not None and outcome.result.environment:
-            key = tuple(sorted(_flat(outcome.result.environment)))
+            slot = outcome.result.facts.get("slot")
+            own = {"affinity"} if slot else frozenset()
+            key = tuple(sorted(_flat({k: v for k, v in outcome.result.environment.items() if k not in OF_A_JOB | own})))
             found[key] += 1
             workload = outcome.job.workload
             name = f"{workload.model} {workload.mode.name} {workload.dtype} {workload.device}"
             rows[name].add(key)
-            titles[name] = name
+            slots[name].add(str(slot))
+    if across_slots := [name for name, on in slots.items() if len(on) > 1]:
+        yield f"! Compared across slots: {some(across_slots, 3)}. Run all of a workload on one."
     if len(found) < 2:
         return
     (first, count), *others = found.most_common()
@@ -43,8 +48,6 @@ def mixed(outcomes: Sequence[JobOutcome]) -> Iterator[str]:
 
 def _flat(environment: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     for key, value in environment.items():
-        if key in OF_A_JOB and not prefix:
-            continue
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")
         else:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from orchestrator.errors import ESCAPES, UsageError, printable
-from orchestrator.records import NOT_RUN, STATUSES, JobResult, JobSpec
+from orchestrator.records import NOT_RUN, OWN_BATCH, STATUSES, JobResult, JobSpec
 from orchestrator.store import JobGraph, Sweep, SweepFolder, Unreadable
 
 Derived = TypeVar("Derived")
@@ -44,6 +44,11 @@ class JobOutcome:
     @property
     def facts(self) -> Any:
         return {} if self.result is None else self.result.facts
+
+    @property
+    def batch_size(self) -> int:
+        """Samples of a step: the workload's, or the model's own as the job says; `OWN_BATCH` where neither is known."""
+        return self.job.workload.batch_size or int(figure(self.facts, "own_batch_size") or OWN_BATCH)
 
 
 @dataclass(frozen=True)

@@ -347,6 +347,7 @@ _COLUMNS = (
     text("weaker", "what was judged by weaker rules, without fp64, or not at all, and why; empty: all by all rules"),
     text("judged", "the timed code: the callable that was timed was called; a twin: the model was compiled once more"),
     text("judged_call", "the call of the series in which the worst tensor is worst, and its inputs"),
+    text("outputs", "bitwise equal to those of the sweep that compare_outputs names, or not, or why it cannot be said"),
     text("rules", "scaled (docs/measuring.md), or dynamo: those of torch._dynamo.utils.same"),
     # of several measures
     text("operator", "operator with its overload, or what the profiler calls it"),

@@ -12,7 +12,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from orchestrator.records import DEFAULT_PRECISION, EAGER, JobSpec, PluginSpec, Workload, fingerprint
+from orchestrator.records import DEFAULT_PRECISION, EAGER, OWN_BATCH, JobSpec, PluginSpec, Workload, fingerprint
+from orchestrator.results.load import SweepResults
 
 Key = tuple[Any, ...]
 Named = dict[Any, tuple[str, Mapping[str, Any]]]
@@ -25,7 +26,9 @@ IDENTITY = (*WORKLOAD, "compiler", "measure", "launcher", "variant")
 class Naming:
     """Keys and names of the jobs of one sweep."""
 
-    def __init__(self, jobs: Iterable[JobSpec]) -> None:
+    def __init__(self, jobs: Iterable[JobSpec], own_batches: Mapping[str, int] | None = None) -> None:
+        """own_batches: job id -> samples of a batch that was left to the model, of jobs that said so."""
+        self._own: dict[str, int] = {}
         self._prints: dict[int, str] = {}
         self._records: list[Any] = []  # keeps the records alive, so that their ids stay theirs
         builders: Named = {}
@@ -33,6 +36,8 @@ class Naming:
         measures: Named = {}
         contenders: dict[str, Named] = defaultdict(dict)
         for job in jobs:
+            if own_batches and job.id in own_batches:
+                self._own[self.print(job.workload)] = own_batches[job.id]
             for specs, spec in ((builders, job.workload.builder), (measures, job.measure)):
                 specs[self.print(spec)] = (spec.name, spec.options)
             mode = job.workload.mode
@@ -71,7 +76,7 @@ class Naming:
             "mode": self._modes[self.print(w.mode)],
             "dtype": w.dtype,
             "device": w.device,
-            "batch_size": w.batch_size,
+            "batch_size": w.batch_size or self._own.get(self.print(w), OWN_BATCH),
             "sequence_length": w.sequence_length,
             "seed": w.seed,
             "threads": w.threads,
@@ -84,6 +89,13 @@ class Naming:
     def _contender(self, job: JobSpec) -> Key:
         """Return what competes in a comparison: the compiler, and whatever else was varied but the workload."""
         return (self.print(job.compiler), self.print(job.measure), job.launcher, *sorted(job.env.items()))
+
+
+def named(results: SweepResults) -> Naming:
+    """Return the names of a sweep's jobs; a batch that was left to the model has the size that its jobs tell."""
+    outcomes = results.outcomes
+    own = {one.job.id: one.batch_size for one in outcomes if one.batch_size != one.job.workload.batch_size}
+    return Naming((outcome.job for outcome in outcomes), own)
 
 
 def _with_precision(label: str, mode: tuple[str, Mapping[str, Any]]) -> str:

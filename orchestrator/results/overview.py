@@ -27,6 +27,14 @@ OVERVIEW = (
     *("geomean_compression_ratio", "geomean_compression_count"),
 )
 
+MEANS: Mapping[str, tuple[str, str]] = {
+    "geomean_speedup": ("geomean_speedup_low", "geomean_speedup_high"),
+    "pass_rate_percent": ("pass_rate_low_percent", "pass_rate_high_percent"),
+    "mean_compile_latency_cold_s": ("", ""),
+    "geomean_compression_ratio": ("", ""),
+}
+"""Mean over the models that `history` shows -> those of its 95 % interval."""
+
 
 def overview_rows(summary: Sequence[Row]) -> list[Row]:
     """Return the rows of all sections, in the order of `summary`."""

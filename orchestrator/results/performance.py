@@ -251,13 +251,13 @@ def _generation(passed: Sequence[JobOutcome], latency_ms: float | None) -> Row:
 def _device(passed: Sequence[JobOutcome], latency_ms: float | None) -> Row:
     """What the device had to do with it: enqueue time, steps back to back, energy."""
     enqueue, queued = _over_rounds_ms(passed, "enqueue"), _over_rounds_ms(passed, QUEUED)
-    step_ms = queued or latency_ms
+    step_ms, batch = queued or latency_ms, passed[0].batch_size if passed else 0
     energy = [found for outcome in passed if (found := _energy(outcome)) is not None]
     return {
         "enqueue_ms": enqueue,
         "launch_bound": "yes" if enqueue and latency_ms and enqueue / latency_ms > LAUNCH_BOUND else None,
         "back_to_back_ms": queued,
-        "samples_per_second": passed[0].job.workload.batch_size / step_ms * metrics.MS if passed and step_ms else None,
+        "samples_per_second": batch / step_ms * metrics.MS if batch and step_ms else None,
         "energy_per_step_j": _median([joules / steps for joules, _, steps in energy]),
         "mean_power_w": _median([joules / time_s for joules, time_s, _ in energy]),
     }

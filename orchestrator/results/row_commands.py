@@ -14,7 +14,7 @@ from typing import Any
 
 from orchestrator.planning.overrides import value
 from orchestrator.planning.quantized import NONE, parts
-from orchestrator.records import REFERENCE_MEASURE, JobSpec, PluginSpec, Workload
+from orchestrator.records import OWN_BATCH, REFERENCE_MEASURE, JobSpec, PluginSpec, Workload
 from orchestrator.results.load import fact
 from orchestrator.results.naming import measure_kind
 from orchestrator.store import Sweep
@@ -95,7 +95,7 @@ class Commands:
                 words |= _group(key, own, given, fixed)
         words |= _of_workload(w)
         if as_needed:
-            words.pop("batch_size")
+            words.pop("batch_size", None)
             words |= {"batch_size": given["batch_size"]} if "batch_size" in given else {}
         dropped = () if as_needed else tuple(f"{key}." for key in foreign)
         words |= {
@@ -171,7 +171,7 @@ def _merged(lines: Sequence[Words]) -> Sequence[Words]:
     measures = dict.fromkeys(words["measure"].partition("=")[2] for words in lines if "measure" in words)
     merged = {**first, "measure": f"measure={','.join(measures)}"}
     if len(sizes) > 1:  # each takes the suite's
-        del merged["batch_size"]
+        merged.pop("batch_size", None)
     return [merged]
 
 
@@ -206,7 +206,7 @@ def command(
         **_of_workload(w),
     }
     if own_batch_sizes:
-        del words["batch_size"]
+        words.pop("batch_size", None)
     others = [override for override in overrides if _fixes_something_else(override)]
     return shlex.join(["python", "-m", "orchestrator", *words.values(), *others])
 
@@ -216,7 +216,7 @@ def _of_workload(w: Workload) -> Words:
     return {
         "device": f"device={value(device)}",
         **({"device.index": f"device.index={index}"} if index else {}),
-        "batch_size": f"batch_size={w.batch_size}",
+        **({"batch_size": f"batch_size={w.batch_size}"} if w.batch_size != OWN_BATCH else {}),
         **({"sequence_length": f"sequence_length={w.sequence_length}"} if w.sequence_length is not None else {}),
         "seed": f"seed={w.seed}",
         "threads": f"threads={w.threads}",

@@ -36,7 +36,7 @@ from orchestrator.results.findings import findings
 from orchestrator.results.load import JobOutcome, SweepResults, fact, figure, items, lines
 from orchestrator.results.memory import memory_of
 from orchestrator.results.metrics import COLUMNS, MS, is_missing
-from orchestrator.results.naming import IDENTITY, Key, Naming, measure_kind, row_order
+from orchestrator.results.naming import IDENTITY, Key, measure_kind, named, row_order
 from orchestrator.results.overview import OVERVIEW, overview_rows
 from orchestrator.results.percentiles import PERCENTILES
 from orchestrator.results.performance import (
@@ -244,7 +244,7 @@ class _Builder:
         point = results.sweep.points[0] if results.sweep.points else {}
         threshold = figure(point, "effect_threshold")
         self.threshold = THRESHOLD if threshold is None else max(threshold, 0.0)
-        self.naming = Naming(outcome.job for outcome in results.outcomes)
+        self.naming = named(results)
         self.commands = Commands(results.sweep)
         self.rounds: dict[str, list[JobSpec]] = {}  # id of a row's first job -> all its jobs
         self.by_id = {outcome.job.id: outcome for outcome in results.outcomes}

@@ -1,4 +1,4 @@
-"""Example inputs as models of others bring them (a tensor, a tuple, a dict), made a program's: tensors by name."""
+"""Example inputs as models of others bring them (tensors, and what holds them), made a program's: tensors by name."""
 
 from __future__ import annotations
 
@@ -13,33 +13,53 @@ if TYPE_CHECKING:
 def by_name(model: torch.nn.Module, inputs: Any, origin: str) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
     """Return a model and name -> tensor such that `model(**tensors)` is the given model's `model(*inputs)`.
 
-    A dict is kept as it is. So is the model, unless `forward` takes some of a tuple's tensors by position only
-    (`*tensors`, or before a `/`): it is then wrapped (`orchestrator.suites.named_outputs`).
+    inputs: a tensor, a tuple or list of positional arguments, or a dict of keywords; `xs` of a `forward(self, *xs)` is
+    a list there. Each is a tensor, or what holds some: lists, tuples, dicts, named tuples, dataclasses, with numbers,
+    texts and None among them. The model is kept as it is where all are tensors with a name; else it is wrapped
+    (`orchestrator.suites.nested.Nested`), and a tensor is called after its way: targets_0_boxes.
 
-    Raises ValueError, beginning with `origin` (what gave the inputs), for anything but tensors, and for more of them
-    than `forward` takes.
+    Raises ValueError, beginning with `origin` (what gave the inputs), for anything else, for more than `forward` takes,
+    and where there is no tensor.
     """
     import torch
+
+    from orchestrator.suites.nested import TENSOR, Nested, plan
 
     if isinstance(inputs, torch.Tensor):
         inputs = (inputs,)
     if isinstance(inputs, Mapping):
-        tensors = dict(inputs)
+        positional, named = _by_position(model, dict(inputs))
     elif isinstance(inputs, (tuple, list)):
-        names, by_position = _positions(model, len(inputs), origin)
-        tensors = dict(zip(names, inputs, strict=True))
-        if by_position:
-            from orchestrator.suites.named_outputs import Positional
-
-            model = Positional(model, names)
+        names, stars = _positions(model, len(inputs), origin)
+        given = dict(zip(names, inputs, strict=True))
+        positional, named = (given, {}) if stars else ({}, given)
     else:
         raise ValueError(f"{origin} returned a {type(inputs).__name__}: return a tensor, a tuple or a dict of tensors")
-    for name, value in tensors.items():
-        if not isinstance(value, torch.Tensor):
-            raise ValueError(f"{origin}: input '{name}' is a {type(value).__name__}: only tensors can be inputs")
+    tensors: dict[str, torch.Tensor] = {}
+    plans = {name: plan(name, value, tensors, f"{origin}: input '{name}'") for name, value in positional.items()}
+    keywords = {name: plan(name, value, tensors, f"{origin}: input '{name}'") for name, value in named.items()}
     if not tensors:
-        raise ValueError(f"{origin} returned no inputs")
+        raise ValueError(f"{origin} returned no inputs" + (" that are tensors" if plans or keywords else ""))
+    if plans or any(one != (TENSOR, name, ()) for name, one in keywords.items()):
+        model = Nested(model, list(plans.values()), keywords)
     return model, tensors
+
+
+def _by_position(model: torch.nn.Module, inputs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return inputs that must be given by position, in that order, and those that are given by name."""
+    import torch
+
+    parameters = list(inspect.signature(model.forward).parameters.values())
+    only = [p.name for p in parameters if p.kind is p.POSITIONAL_ONLY and p.name in inputs]
+    collecting = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL and p.name in inputs), None)
+    if collecting is None or isinstance(model, torch.jit.ScriptModule):
+        return {name: inputs[name] for name in only}, {n: value for n, value in inputs.items() if n not in only}
+    collected = inputs[collecting]
+    collected = list(collected) if isinstance(collected, (list, tuple)) else [collected]
+    before = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.name in inputs]
+    positional = {name: inputs[name] for name in before}
+    positional |= {f"{collecting}_{number}": value for number, value in enumerate(collected)}
+    return positional, {name: value for name, value in inputs.items() if name not in (*before, collecting)}
 
 
 def _positions(model: torch.nn.Module, count: int, origin: str) -> tuple[list[str], bool]:

@@ -20,9 +20,12 @@ from orchestrator.errors import did_you_mean
 from orchestrator.plugins import Program, Unsupported
 from orchestrator.records import Workload
 from orchestrator.suites.decoding import decoding_of
+from orchestrator.suites.drawn import draw
 from orchestrator.suites.dropout import silence
-from orchestrator.suites.inputs import ATTENTION_MASK, MAIN_INPUTS, ClassFamily, Rules, draw, family_of, names_in
-from orchestrator.suites.senses import KEY, refuse_unfed
+from orchestrator.suites.example_inputs import by_name
+from orchestrator.suites.inputs import ATTENTION_MASK, MAIN_INPUTS, ClassFamily, family_of
+from orchestrator.suites.rules import KEY, Rules, check, looked_up, names_in
+from orchestrator.suites.senses import refuse_unfed
 from orchestrator.suites.shrunk import shrunk
 
 if TYPE_CHECKING:
@@ -39,7 +42,7 @@ class HuggingFaceModel:
 
     class_name: the class; None = the model's name in the suite.
     config: keyword arguments of the class's config, over its defaults.
-    inputs: rules of inputs (`orchestrator.suites.inputs`) over those of the class's family; null drops one.
+    inputs: rules of inputs (`orchestrator.suites.rules`) over those of the class's family; null drops one.
     labels: rules of the labels instead of the family's.
     last_token: name of a config attribute, the last token of every sequence ("eos_token_id").
     attention_mask: pass a mask of ones (PyTorch's dashboard passes none).
@@ -55,6 +58,11 @@ class HuggingFaceModel:
     last_token: str | None = None
     attention_mask: bool = False
     shrunk: bool = False
+
+    def check_when_planned(self) -> None:
+        """Raise ValueError for rules that are none, whatever the model."""
+        check(self.inputs)
+        check(self.labels or {}, "suite.common.build.labels")
 
     def preload_modules(self, workload: Workload) -> tuple[str, ...]:
         """Return the module of the model's class: transformers imports it late, and it takes seconds."""
@@ -96,7 +104,8 @@ class HuggingFaceModel:
         if self.last_token is not None:
             inputs["input_ids"][..., -1] = _attribute(config, self.last_token)
         decoding = decoding_of(model, functools.partial(_check_length, model))
-        return Program(NamedOutputs(model.float()), inputs, _loss, decoding)
+        called, tensors = by_name(NamedOutputs(model.float()), inputs, KEY)
+        return Program(called, tensors, _loss, decoding)
 
     def _chosen(self, workload: Workload) -> tuple[Any, Any, ClassFamily]:
         """Return the class, its config, and what its name says about labels and inputs."""
@@ -233,7 +242,7 @@ def _first_position(model: torch.nn.Module) -> int:
 
 def _attribute(config: Any, name: str) -> int:
     for part in (config, config.get_text_config()):
-        value = getattr(part, name, None)
+        value = looked_up(part, name)
         if isinstance(value, int):
             return value
     raise ValueError(f"{type(config).__name__} has no number '{name}': set it in build.config, or change the rule")

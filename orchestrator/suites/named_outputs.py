@@ -1,8 +1,7 @@
-"""Models wrapped, so that inputs and outputs have names. Imported where a model is built: it needs torch."""
+"""Models wrapped, so that outputs have names. Imported where a model is built: it needs torch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -28,19 +27,3 @@ class NamedOutputs(torch.nn.Module):
             if isinstance(value, torch.Tensor):
                 named[name] = value
         return named
-
-
-class Positional(torch.nn.Module):
-    """Calls a model that takes its inputs by position with those of these names, in this order."""
-
-    def __init__(self, model: torch.nn.Module, names: Sequence[str]) -> None:
-        super().__init__()
-        self.model = model
-        self.names = tuple(names)
-
-    def forward(self, **inputs: torch.Tensor) -> Any:
-        # no comprehension: before Python 3.12 it is a frame of its own, see above
-        values = []
-        for name in self.names:
-            values.append(inputs[name])
-        return self.model(*values)

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.plugins import Unsupported
-from orchestrator.suites.inputs import Rule
-
-KEY = "suite.common.build.inputs"
+from orchestrator.suites.rules import KEY, Rule
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,13 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
-import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator.errors import UsageError
 from orchestrator.plugins import Program
@@ -24,6 +23,9 @@ from orchestrator.records import Json, Workload
 from orchestrator.suites import user_files, user_source
 from orchestrator.suites.dropout import silence
 from orchestrator.suites.example_inputs import by_name
+from orchestrator.suites.rules import EXAMPLE, KEY, check
+from orchestrator.suites.user_inputs import from_code, from_rules
+from orchestrator.suites.user_loss import loss_of
 from orchestrator.suites.user_source import INPUTS
 
 if TYPE_CHECKING:
@@ -35,12 +37,16 @@ class UserModel:
     """A class or function without required arguments that makes a `torch.nn.Module`.
 
     model: "/absolute/path/to/file.py:Name" or "package.module:Name". sha256: of the file, in hexadecimal. arguments:
-    keyword arguments of the class or function.
+    keyword arguments of the class or function. inputs: rules (`orchestrator.suites.rules`) instead of what the code
+    gives: of the parameters of `forward` by name, or a list of them by position. loss: what training differentiates,
+    where the model says nothing of it: the sum, or the mean of the means, of its outputs' floating tensors.
     """
 
     model: str
     sha256: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, Any] | Sequence[Any] = field(default_factory=dict)
+    loss: Literal["sum", "mean"] | None = None
 
     @classmethod
     def named(cls, asked: str) -> tuple[str, Json]:
@@ -56,10 +62,11 @@ class UserModel:
         )
 
     def check_when_planned(self) -> None:
-        """Raise ValueError for what the source says is wrong; nothing of it is run."""
+        """Raise ValueError for what the source, or a rule, says is wrong; nothing of the code is run."""
+        check(self.inputs)
         file = Path(self._place) if _is_file(self._place) else user_source.of_module(self._place)
         if file is not None:
-            user_source.check(file, self._name, list(self.arguments))
+            user_source.check(file, self._name, list(self.arguments), inputs=bool(self.inputs))
 
     def load(self, workload: Workload) -> None:
         """Import the code before anything is measured. Raises what it raises."""
@@ -89,41 +96,26 @@ class UserModel:
             model = make(**self.arguments)
             if not isinstance(model, torch.nn.Module):
                 raise ValueError(f"{self.model} made a {type(model).__name__}: it must be or return a torch.nn.Module")
-            called, inputs = self._inputs(model, module, workload)
+            given, batch = self._given(model, module, workload)
+            origin = KEY if self.inputs else f"{INPUTS}() of {self.model}"
+            called, inputs = by_name(model, given, origin)
+            samples = batch()
         if not dropout:
             silence(model)
-        return Program(called, inputs, _loss_of(model, self.model))
+        return Program(called, inputs, loss_of(model, self.model, self.loss), batch_size=samples)
 
-    def _inputs(
-        self, model: torch.nn.Module, module: ModuleType, workload: Workload
-    ) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
-        """Return the model as it is called with keywords, and its inputs."""
+    def _given(self, model: torch.nn.Module, module: ModuleType, workload: Workload) -> tuple[Any, Callable[[], int]]:
+        """Return what the model is called with, and what tells how many samples that is, or that they do not fit."""
+        if self.inputs:
+            return from_rules(model, self.inputs, workload, self.model)
         give = getattr(model, INPUTS, None) or getattr(module, INPUTS, None)
         if not callable(give):
             raise ValueError(
                 f"{self.model} has no {INPUTS}(): write it as a method of the model or as a function of {self._place}; "
-                "it returns a tensor, a tuple or a dict of tensors, and may take batch_size and sequence_length"
+                "it returns a tensor, a tuple or a dict of tensors, and may take batch_size and sequence_length; or "
+                f"write rules, as in '{KEY}.x={EXAMPLE}'"
             )
-        parameters = inspect.signature(give).parameters
-        anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-        length = workload.sequence_length
-        if length is not None and "sequence_length" not in parameters and not anything:
-            raise ValueError(f"{self.model}: {INPUTS}() takes no sequence_length: add it as a keyword, or ask for none")
-        if length is None and _is_required(parameters.get("sequence_length")):
-            raise ValueError(
-                f"{self.model}: {INPUTS}() needs a sequence_length: ask for one, as in sequence_length=128"
-            )
-        asked = {"batch_size": workload.batch_size, "sequence_length": length}
-        taken = {key: value for key, value in asked.items() if (key in parameters or anything) and value is not None}
-        called, inputs = by_name(model, give(**taken), f"{INPUTS}() of {self.model}")
-        batches = [tensor.shape[0] if tensor.dim() else 1 for tensor in inputs.values()]
-        if workload.batch_size not in batches:
-            says = "takes and ignores batch_size" if "batch_size" in taken else "takes no batch_size"
-            raise ValueError(
-                f"{self.model}: {INPUTS}() {says} and returns a batch of {batches[0]}, but the job asks for "
-                f"{workload.batch_size}: add it as a keyword, or run with batch_size={batches[0]}"
-            )
-        return called, inputs
+        return from_code(give, workload, self.model)
 
     @property
     def _place(self) -> str:
@@ -149,10 +141,6 @@ class UserModel:
 
 def _is_file(place: str) -> bool:
     return place.endswith(".py") or "/" in place
-
-
-def _is_required(parameter: inspect.Parameter | None) -> bool:
-    return parameter is not None and parameter.default is inspect.Parameter.empty
 
 
 def _execute(path: Path, sha256: str | None) -> ModuleType:
@@ -189,34 +177,3 @@ def _no_exit(origin: str) -> Iterator[None]:
         raise ValueError(
             f"{origin} called sys.exit({error.code!r}): guard it by `if __name__ == '__main__'`"
         ) from error
-
-
-def _loss_of(model: torch.nn.Module, origin: str) -> Callable[[Any], torch.Tensor]:
-    """Return the loss: the model's method `loss(outputs)`, else the outputs' `loss`, else the outputs themselves.
-
-    Called, it raises ValueError where that is not a scalar tensor. There is no loss by default: the time of a made-up
-    one would say nothing.
-    """
-    import torch
-
-    method = getattr(type(model), "loss", None)  # not a submodule of that name, which takes something else
-
-    def loss(outputs: Any) -> torch.Tensor:
-        if inspect.isfunction(method):
-            found = method(model, outputs)
-        elif isinstance(outputs, Mapping):
-            found = outputs.get("loss")
-        else:
-            found = getattr(outputs, "loss", outputs)
-        if not isinstance(found, torch.Tensor) or found.dim() != 0:
-            shape = f"a tensor of shape {tuple(getattr(found, 'shape', ()))}"
-            what = (
-                shape if isinstance(found, torch.Tensor) else "none" if found is None else f"a {type(found).__name__}"
-            )
-            raise ValueError(
-                f"training needs a loss, a scalar tensor, and {origin} gives {what}: add a method loss(outputs) to the "
-                "model, or return a dict with 'loss'"
-            )
-        return found
-
-    return loss

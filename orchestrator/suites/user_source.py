@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from orchestrator.errors import did_you_mean
+from orchestrator.suites.rules import EXAMPLE, KEY
 
 INPUTS = "get_example_inputs"
 MODULES = ("torch.nn.Module", "nn.Module", "Module", "object")
@@ -21,8 +22,11 @@ AT_RUN_TIME = (b"globals()", b"exec(", b"__getattr__")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def check(path: Path, name: str, arguments: Sequence[str]) -> None:
-    """Raise ValueError for a file that cannot be read or parsed, or whose `name(**arguments)` cannot make a model."""
+def check(path: Path, name: str, arguments: Sequence[str], *, inputs: bool = False) -> None:
+    """Raise ValueError for a file that cannot be read or parsed, or whose `name(**arguments)` cannot make a model.
+
+    inputs: there are rules for its inputs, so that the file needs not give any.
+    """
     try:
         text = path.read_bytes()
     except OSError as error:
@@ -40,10 +44,10 @@ def check(path: Path, name: str, arguments: Sequence[str]) -> None:
     if name not in defined:
         known = [key for key, node in defined.items() if isinstance(node, (ast.ClassDef, Function)) and key[0] != "_"]
         raise ValueError(f"{path} has no class or function '{name}': {did_you_mean(name, known)}")
-    _check(path, name, defined, arguments)
+    _check(path, name, defined, arguments, inputs)
 
 
-def _check(path: Path, name: str, defined: Mapping[str, ast.AST], arguments: Sequence[str]) -> None:
+def _check(path: Path, name: str, defined: Mapping[str, ast.AST], arguments: Sequence[str], inputs: bool) -> None:
     node = defined[name]
     if isinstance(node, ast.Call) and isinstance(defined.get(_dotted(node.func)), ast.ClassDef):
         maker = _dotted(node.func)
@@ -57,10 +61,11 @@ def _check(path: Path, name: str, defined: Mapping[str, ast.AST], arguments: Seq
         init = next((one for one in makers if one.name == "__init__"), None)
         if init is not None and not node.decorator_list:
             _expect_arguments(path, name, init.args, arguments)
-        if classes is not None and INPUTS not in (*defined, *(one.name for one in makers)):
+        if classes is not None and not inputs and INPUTS not in (*defined, *(one.name for one in makers)):
             raise ValueError(
                 f"{name} has no {INPUTS}(): write it as a method of {name} or as a function of {path}; it returns a "
-                "tensor, a tuple or a dict of tensors, batch first (docs/suites.md)"
+                "tensor, a tuple or a dict of tensors, batch first (docs/suites.md); or write rules, as in "
+                f"'{KEY}.x={EXAMPLE}'"
             )
     elif isinstance(node, Function) and not node.decorator_list:
         _expect_arguments(path, name, node.args, arguments, skip=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -14,6 +15,7 @@ from orchestrator import markdown
 from orchestrator.columns import Column
 from orchestrator.comparison.compare import MetricChange
 from orchestrator.comparison.history import Read, Series, SeriesPoint, column_of, title
+from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.tables import Table
 from orchestrator.views.document import Document, Heading, Listing, Paragraph, Piece
@@ -31,11 +33,29 @@ FIRST = ("packages.", "torch.", "driver", "gpu", "git.commit", "git.", "orchestr
 """Causes that are named first, by the beginning of their keys."""
 MARKS = "├─●┤"
 SVG_WIDTH, LEFT, RIGHT = 860, 70, 20
-PANEL, TOP, PLOT = 130, 44, 66
+PANEL, TOP, PLOT = 142, 44, 66
 """Pixels: a panel's height, where its plot begins, and the plot's height."""
 COLOURS = {"better": "#1a7f37", "worse": "#cf222e", "changed": "#9a6700"}
 QUIET = "#57606a"
 RERUN, IMPORTED = " r", " i"
+
+
+def means(asked: Mapping[str, Sequence[Series]], found: Read, named: Sequence[str] | None) -> Document:
+    """Return the series of each mean: they have no verdict, so none of them has moved."""
+    pieces: list[Piece] = []
+    for metric, series in asked.items():
+        pieces += [Heading(f"{metric}: {COLUMNS[metric].doc}"), _All(series, COLUMNS[metric])] if series else []
+    count = max((len(series) for series in asked.values()), default=0)
+    said = f"{plural(len(found.snapshots), 'sweep')} below {', '.join(named or ('outputs',))}: means of {count} series."
+    return Document("History", [*pieces, Paragraph(said + _lost(found)), _unreadable(found)])
+
+
+def _lost(found: Read) -> str:
+    return f" {len(found.unreadable)} cannot be read:" * bool(found.unreadable)
+
+
+def _unreadable(found: Read) -> Listing:
+    return Listing([f"{sweep}: {reason}" for sweep, reason in found.unreadable], indent="  ", rest="")
 
 
 def document(series: Sequence[Series], found: Read, metric: str, named: Sequence[str] | None) -> Document:
@@ -50,15 +70,13 @@ def document(series: Sequence[Series], found: Read, metric: str, named: Sequence
     summary = (
         f"{plural(len(found.snapshots), 'sweep')} below {where}: {metric} of {len(series)} series, {moving} moved."
     )
-    summary += f" {len(found.unreadable)} cannot be read:" * bool(found.unreadable)
-    unreadable = Listing([f"{sweep}: {reason}" for sweep, reason in found.unreadable], indent="  ", rest="")
     return Document(
         "History",
         [
             _All(series, column_of(series, metric)),
             Paragraph(legend if points else "", "dim"),
-            Paragraph(summary),
-            unreadable,
+            Paragraph(summary + _lost(found)),
+            _unreadable(found),
         ],
     )
 
@@ -170,7 +188,7 @@ def _why(point: SeriesPoint) -> str:
     words = causes(point.causes, CAUSES) or ["nothing that is recorded changed"]
     words = [point.row.reason] * bool(point.row.reason) + words
     words += [f"measured under disturbance ({cut(point.row.disturbed, 60)})"] * bool(point.row.disturbed)
-    return f"{point.word}: {'; '.join(words)}"
+    return f"{point.word}: {'; '.join(words)}" if point.word else "; ".join(words)
 
 
 def _value(column: Column, value: float) -> str:
@@ -229,13 +247,14 @@ def _short(value: Any, width: int) -> str:
     return text[:8] if re.fullmatch("[0-9a-f]{40,}", text) and width == NAME else cut(text, width)
 
 
-def tables(series: Sequence[Series], found: Read, metric: str, form: str) -> dict[str, Table]:
-    """Return a row for each point, and what could not be read (in CSV only where there is such)."""
+def tables(asked: Mapping[str, Sequence[Series]], found: Read, form: str) -> dict[str, Table]:
+    """Return a row for each point of each metric, and what could not be read (in CSV only where there is such)."""
     which = ("machine", "series", "sweep", "tag", "created_s", "origin", "metric")
     seen = ("status", "value", "value_low", "value_high", "rounds", "before", "ratio", "ratio_low", "ratio_high", "p")
     columns: tuple[str, ...] = (*which, *IDENTITY, *seen, "change", "causes", "disturbed", "reason")
     lost = ({"sweep": sweep, "reason": reason} for sweep, reason in found.unreadable)
-    made = {"history": Table.of(columns, (_row(one, point, metric) for one in series for point in one.points))}
+    points = (_row(one, point, metric) for metric, found in asked.items() for one in found for point in one.points)
+    made = {"history": Table.of(columns, points)}
     if form == "json" or found.unreadable:
         made["unreadable"] = Table.of(("sweep", "reason"), lost)
     return made
@@ -265,13 +284,14 @@ def _row(series: Series, point: SeriesPoint, metric: str) -> dict[str, Any]:
     }
 
 
-def svg(series: Sequence[Series], metric: str) -> str:
-    """Return one SVG file without scripts or fonts of its own: a panel for each series, a dot for each point.
+def svg(asked: Mapping[str, Sequence[Series]]) -> str:
+    """Return one SVG file without scripts or fonts of its own: a panel for each series of each metric, a dot for each
+    point, the dates (UTC) of the first and the last below it.
 
     Moved points are coloured, failed ones are crosses; each says what it is when pointed at.
     """
-    column = column_of(series, metric)
-    panels = [_panel(one, column, number * PANEL) for number, one in enumerate(series)]
+    drawn = [(one, column_of(found, metric)) for metric, found in asked.items() for one in found]
+    panels = [_panel(one, column, number * PANEL) for number, (one, column) in enumerate(drawn)]
     height = max(len(panels), 1) * PANEL
     return "\n".join(
         [
@@ -297,11 +317,19 @@ def _panel(series: Series, column: Column, top: float) -> str:
         *(_text(8, y(end) + 4, column.text(end), "normal", QUIET) for end in dict.fromkeys((low, high))),
         _line(LEFT, top + TOP + PLOT + 8, SVG_WIDTH - RIGHT, top + TOP + PLOT + 8, "#d0d7de"),
     ]
+    ends = series.points[:1], series.points[1:][-1:]
+    for end, points in zip(("start", "end"), ends, strict=True):
+        parts += [_date(point, end, top + TOP + PLOT + 22) for point in points]
     for number, point in enumerate(series.points):
         x = LEFT + (number + 0.5) * step
         marks = _failed(x, top + TOP + PLOT) if point.value is None else _dot(point, x, y)
         parts.append(f"<g><title>{_about(point, column)}</title>{marks}</g>")
     return "\n".join(parts)
+
+
+def _date(point: SeriesPoint, anchor: str, y: float) -> str:
+    x, date = (LEFT if anchor == "start" else SVG_WIDTH - RIGHT), time.strftime("%F", time.gmtime(point.sweep.created))
+    return f'<text x="{x}" y="{y}" text-anchor="{anchor}" font-size="10" fill="{QUIET}">{date}</text>'
 
 
 def _dot(point: SeriesPoint, x: float, y: Callable[[float], float]) -> str:

@@ -15,6 +15,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from orchestrator.results.load import lines
+from orchestrator.words import plural, some
 
 LISTED = 20
 """So many of a list are shown on a terminal."""
@@ -101,6 +102,25 @@ def plain(text: str) -> str:
 def cut(text: str, width: int) -> str:
     """Return text of at most `width` characters; what is left out is an ellipsis."""
     return text if len(text) <= width else text[: max(width - 1, 0)] + "…"
+
+
+def by_cause(failed: Iterable[tuple[str, str, str, str, str]]) -> list[str]:
+    """Return a text for each cause of (status, row, measure, reason, log): what failed alike is told once, by name.
+
+    The log is that of the first.
+    """
+    causes: dict[tuple[str, str], tuple[str, dict[str, list[str]]]] = {}
+    for status, row, measure, reason, log in failed:
+        _, rows = causes.setdefault((status, reason or "no reason was given"), (log, {}))
+        rows.setdefault(row, []).append(measure)
+    texts = []
+    for (status, reason), (log, rows) in causes.items():
+        names = [f"{row} {' and '.join(measures)}" for row, measures in rows.items()]
+        if len(names) == 1:
+            texts.append(f"{status}: {names[0]}: {reason} ({log})")
+        else:
+            texts.append(f"{status}, {plural(len(names), 'row')}: {reason} ({log}): {some(names, LISTED)}")
+    return texts
 
 
 def age(seconds: float) -> str:

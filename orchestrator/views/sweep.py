@@ -21,7 +21,7 @@ from orchestrator.results.tables import Table
 from orchestrator.store import JobGraph, Sweep, SweepFolder
 from orchestrator.views.commands import next_command, shown
 from orchestrator.views.document import Document, Heading, Item, Listing, Paragraph, Piece, Verbatim
-from orchestrator.views.layout import age, cut, duration, plain
+from orchestrator.views.layout import age, by_cause, cut, duration, plain
 from orchestrator.words import more, plural
 
 LISTED, SLOWEST = 20, 5
@@ -137,12 +137,12 @@ def _slowest(outcomes: Sequence[JobOutcome]) -> list[Item]:
 
 def _failures(results: SweepResults) -> list[Piece]:
     failed = failures(results.outcomes)
-    texts = []
-    for found in failed:
-        log = results.folder.log_file(found.job.id).relative_to(results.folder.root)
-        reason = found.reason or "no reason was given"
-        texts.append(f"{found.status}: {found.job.title}: {reason} ({shown(results.folder)}/{log})")
-    pieces = _counted("failure", "", "red", texts, LISTED)
+    logs = [results.folder.log_file(found.job.id).relative_to(results.folder.root) for found in failed]
+    texts = by_cause(
+        (found.status, *_named(found.job), found.reason or "", f"{shown(results.folder)}/{log}")
+        for found, log in zip(failed, logs, strict=True)
+    )
+    pieces = _counted(len(failed), "failure", "", "red", texts, LISTED)
     others = sum(map(_depends, results.outcomes))
     told = f"{plural(others, 'job')} could not run for a failure of a job that they need" if others else ""
     return [*pieces, Paragraph(told, indent="  ", wrap=False)]
@@ -151,12 +151,12 @@ def _failures(results: SweepResults) -> list[Piece]:
 def _disturbed(outcomes: Sequence[JobOutcome]) -> list[Piece]:
     disturbed = [(found, reasons) for found in outcomes if (reasons := items(found.facts, "disturbed"))]
     texts = [f"{found.job.title}: {'; '.join(map(str, reasons))}" for found, reasons in disturbed]
-    return _counted("job", " disturbed", "yellow", texts, SLOWEST)
+    return _counted(len(texts), "job", " disturbed", "yellow", texts, SLOWEST)
 
 
-def _counted(noun: str, what: str, colour: str, texts: Sequence[str], most: int) -> list[Piece]:
-    """Return a heading with the number of the texts, and the texts."""
-    heading = Heading(f"{plural(len(texts), noun)}{what}:", style=f"bold {colour}", above=False)
+def _counted(count: int, noun: str, what: str, colour: str, texts: Sequence[str], most: int) -> list[Piece]:
+    """Return a heading with a number, and the texts."""
+    heading = Heading(f"{plural(count, noun)}{what}:", style=f"bold {colour}", above=False)
     return [heading, Listing(texts, rest=": --csv", most=most)] if texts else []
 
 
@@ -169,6 +169,12 @@ def next_commands(results: SweepResults, listed: Listed) -> list[str]:
         commands += [f"python -m orchestrator show {place}:{failed[0].job.id}"]
         commands += [f"python -m orchestrator rerun {place} --failed"]
     return [*commands, f"python -m orchestrator report {place}"]
+
+
+def _named(job: JobSpec) -> tuple[str, str]:
+    """Return a job's title in two parts: its row, and which measure and round of it."""
+    what = f"{job.measure.name} #{job.round}"
+    return job.title.removesuffix(f" {what}"), what
 
 
 def brief(job: JobSpec) -> str:

@@ -18,7 +18,7 @@ from orchestrator.store import JobGraph
 from orchestrator.views import answer, findings
 from orchestrator.views.document import Document, Heading, Item, Listing, Paragraph, Piece, Verbatim
 from orchestrator.views.grid import Cell, Grid
-from orchestrator.views.layout import LISTED, duration
+from orchestrator.views.layout import LISTED, by_cause, duration
 from orchestrator.views.summary import TITLES, WEAKER, sections
 from orchestrator.words import more, plural, some
 
@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from orchestrator.results.tables import Tables
 
 
-def plan(graph: JobGraph, folder: str, dry_run: bool, cautions: Sequence[str] = ()) -> Document:
+def plan(graph: JobGraph, folder: str, dry_run: bool, cautions: Sequence[str] = (), slots: int = 1) -> Document:
     """Return how many jobs of which kinds will run, how long that may take, and where the results will be."""
     estimate = sum(job.cost_s for job in graph.jobs if job.verdict is None)
     title = f"Plan: {plural(len(graph.jobs), 'job')}, about {duration(estimate)} one after the other"
+    if slots > 1:
+        title += f", {duration(estimate / slots)} on {slots} slots"
     pieces: list[Piece] = [Heading(title, above=False)]
     axes: tuple[tuple[str, Callable[[JobSpec], str]], ...] = (
         ("suite", lambda job: job.workload.suite),
@@ -163,7 +165,7 @@ def _notes(summary: Sequence[Mapping[str, Any]], overview: Sequence[Mapping[str,
 
 
 def _failures(summary: Sequence[Mapping[str, Any]], jobs: Sequence[Mapping[str, Any]]) -> list[Piece]:
-    """Return what has no good result: failures one by one with their log, what cannot be done here by reason."""
+    """Return what has no good result, by cause: failures with a log, and what cannot be done here."""
     rows = [
         (row, measure, row[measure], row[f"{measure}_reason"] or "", row[log])
         for row in summary
@@ -172,10 +174,7 @@ def _failures(summary: Sequence[Mapping[str, Any]], jobs: Sequence[Mapping[str, 
     ]
     failed = [entry for entry in rows if entry[2] not in HARMLESS]
     pieces: list[Piece] = [Heading(f"{plural(len(failed), 'failure')}:", style="bold red", above=False)] * bool(failed)
-    texts = [
-        f"{status}: {_row_name(row)} {measure}: {reason or 'no reason was given'} ({log})"
-        for row, measure, status, reason, log in failed
-    ]
+    texts = by_cause((status, _row_name(row), measure, reason, log) for row, measure, status, reason, log in failed)
     pieces.append(Listing(texts, rest=": tables/jobs.csv"))
     by_reason: dict[tuple[str, str], list[str]] = defaultdict(list)
     for row, measure, status, reason, _ in rows:

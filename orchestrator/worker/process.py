@@ -17,7 +17,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -34,11 +34,12 @@ PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 _SYSTEM = ctypes.CDLL(None, use_errno=True)
 
 
-def isolate(parent: int, log: str, memory_limit: int | None) -> None:
+def isolate(parent: int, log: str, memory_limit: int | None, cpus: Sequence[int] = ()) -> None:
     """Cut this new process loose from `parent` (a pid), except that it dies with it.
 
     Own session and process group, stdin empty, stdout and stderr appended to the file `log`, default signal handlers,
-    first in line for the kernel's out-of-memory killer, at most `memory_limit` bytes of private memory.
+    first in line for the kernel's out-of-memory killer, at most `memory_limit` bytes of private memory,
+    and what it starts on the CPUs `cpus` only, if there are any.
     """
     os.setsid()
     die_with_parent(signal.SIGKILL)
@@ -55,6 +56,8 @@ def isolate(parent: int, log: str, memory_limit: int | None) -> None:
     if memory_limit is not None:
         # RLIMIT_DATA counts private writable memory, mapped or not yet touched; RLIMIT_AS would count mapped files too.
         resource.setrlimit(resource.RLIMIT_DATA, (memory_limit, memory_limit))
+    if cpus:
+        os.sched_setaffinity(0, cpus)
 
 
 def die_with_parent(number: signal.Signals) -> None:

@@ -38,7 +38,7 @@ from orchestrator.records import (
     Samples,
 )
 from orchestrator.store import SweepFolder
-from orchestrator.system import COMPILE_THREADS
+from orchestrator.system import COMPILE_THREADS, slot
 from orchestrator.worker.process import BY_EXEC
 from orchestrator.worker.toolchain import enter
 
@@ -140,6 +140,8 @@ def _run(job: JobSpec, store: SweepFolder, seen: _Seen) -> Outcome:
     seed_all(job.workload.seed)
     device = torch.device(job.workload.device)
     seen.environment.update(environment())
+    if own := slot():
+        seen.facts["slot"] = own
     builder, mode, compiler, measure = (
         instantiate(spec) for spec in (job.workload.builder, job.workload.mode, job.compiler, job.measure)
     )
@@ -181,7 +183,7 @@ def _run(job: JobSpec, store: SweepFolder, seen: _Seen) -> Outcome:
     finally:  # of the tables that it left rows of: whoever reads them need not have the measure's package
         declared = {name: tables[name] for name in seen.facts.get("findings", {}) if name in tables}
         if declared:
-            seen.facts["tables"] = declared
+            seen.facts["tables"] = declared | seen.facts.get("tables", {})
 
 
 def _share_cores() -> None:

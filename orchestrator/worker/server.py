@@ -8,7 +8,7 @@ every worker is a new interpreter; so is a worker whose job uses CUDA when somet
 initialised CUDA, which no fork survives. The pipes carry one JSON object a line and are inherited, not stdin and
 stdout, which any imported module may print to.
 
-    request  {"job", "folder", "env": {name: value}, "log", "memory_limit": bytes or null}
+    request  {"job", "folder", "env": {name: value}, "log", "memory_limit": bytes or null, "cpus": []}
     replies  {"event": "started", "job", "pid"}            forked; pid is also the process group and the session
              {"event": "running", "job", "time"}           the worker's first instruction (CLOCK_MONOTONIC, s)
              {"event": "refused", "job", "message"}        could not be forked
@@ -186,7 +186,7 @@ class Server:
                 request = json.loads(file.read() or "null")
             if request is None:  # the server ended
                 os._exit(0)
-            isolate(parent, request["log"], request["memory_limit"])
+            isolate(parent, request["log"], request["memory_limit"], request["cpus"])
             for note in request["notes"]:
                 print(f"preload: {note}", file=sys.stderr, flush=True)
             environment = {**self.environment, **request["env"]}

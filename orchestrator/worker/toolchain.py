@@ -8,19 +8,22 @@ them, and writes the seconds that it took into FILE. `enter` is a job's side: it
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from orchestrator.files import read_json, write_json
-from orchestrator.measures.timed import find_instruction_sets
 from orchestrator.worker.process import die_with_parent
 
 HEADERS = "precompiled_headers"
+ANSWERS = "instruction_sets.json"
+"""In inductor's cache: what the test programs of the CPU's instruction sets said when the toolchain was made."""
 TRITON = "triton"
 OPTIONS: dict[str, dict[str, Any]] = {"cpp": {}, "cpp_wrapper": {"cpp_wrapper": True}}
 """Inductor's options by part: each has flags, and so headers, of its own; so has "aoti"."""
@@ -38,7 +41,36 @@ def enter(note: Path) -> tuple[dict[str, Any] | None, int]:
         found = read_json(note)
     except FileNotFoundError:
         return None, 0
+    if found["files"]:
+        find_instruction_sets()
     return found["toolchain"], found["files"]
+
+
+def find_instruction_sets() -> dict[str, bool]:
+    """Have inductor find the CPU's instruction sets; return what the test programs said, by name.
+
+    Every process would load them once more, for no model's sake (1 s). What they said where the toolchain was made
+    stands in its cache (`ANSWERS`) and is believed; whatever else is asked is tried.
+    """
+    from torch._inductor import cpu_vec_isa
+
+    answers: dict[str, bool] = {}
+    with suppress(FileNotFoundError):
+        answers = read_json(Path(os.environ["TORCHINDUCTOR_CACHE_DIR"], ANSWERS))
+    tried = cpu_vec_isa.VecISA.check_build
+
+    def check_build(isa: cpu_vec_isa.VecISA, code: str) -> bool:
+        key = hashlib.sha256(f"{isa.build_arch_flags()} {code}".encode()).hexdigest()
+        if key not in answers:
+            answers[key] = tried(isa, code)
+        return answers[key]
+
+    cpu_vec_isa.VecISA.check_build = check_build  # type: ignore[assignment, method-assign]
+    try:
+        cpu_vec_isa.valid_vec_isa_list()
+    finally:
+        cpu_vec_isa.VecISA.check_build = tried  # type: ignore[method-assign]
+    return answers
 
 
 def make(part: str) -> float:
@@ -55,8 +87,9 @@ def make(part: str) -> float:
     torch.set_num_threads(1)
     cache = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])
     start = time.perf_counter()
-    find_instruction_sets()
+    answers = find_instruction_sets()
     seconds = time.perf_counter() - start
+    write_json(cache / ANSWERS, answers)
     if not hasattr(codecache, "_HEADER_DIR"):
         return seconds
     _keep_headers(codecache, cache / HEADERS)

@@ -13,6 +13,7 @@ from typing import Any
 from fakes.behaviour import behave
 from orchestrator.records import INFRASTRUCTURE, OUT_OF_MEMORY, PASS, JobResult, JobSpec, Samples
 from orchestrator.store import SweepFolder
+from orchestrator.system import slot
 
 
 def run_job(folder: str, job_id: str) -> None:
@@ -33,6 +34,8 @@ def run_job(folder: str, job_id: str) -> None:
         "cache": "warm" if cache.exists() else "cold",
         "references": [store.reference(need.job).is_dir() for need in job.needs if need.kind == "reference"],
         "environment": dict(os.environ),
+        "affinity": sorted(os.sched_getaffinity(0)),
+        "slot": slot(),
         "group": [os.getpid(), os.getpgid(0), os.getsid(0)],
         "inherited": _inherited(),
         "threads": len(os.listdir("/proc/self/task")),
