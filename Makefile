@@ -9,7 +9,7 @@ TORCH_INDEX ?=
 export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test test-slow lint bench trust chaos fuzz readme schema support vendor clean
+.PHONY: help sweep test test-slow lint bench trust chaos fuzz readme schema support zoo vendor clean
 
 help:  ## this list
 	@echo 'make TARGET [TORCH_INDEX=https://download.pytorch.org/whl/cpu] [VENV=.venv] [PYTHON=python3]'
@@ -55,6 +55,10 @@ schema: $(VENV)/installed  ## conf/*.schema.json, again from the configuration's
 support: $(VENV)/installed  ## docs/support.md, again: what works where (an hour)
 	$(BIN)/python -m orchestrator experiment=support || true  # failures are what the table is about
 	$(BIN)/python docs/support.py
+
+zoo: $(VENV)/installed  ## docs/zoo.md, again: which models compile (an hour and a half)
+	$(BIN)/python -m orchestrator experiment=zoo || true  # failures are what the tables are about
+	$(BIN)/python docs/zoo.py
 
 VEGA   := vega@6.4.0 vega-lite@6.5.0 vega-embed@7.3.0
 VENDOR := orchestrator/page/assets/vendor

@@ -6,14 +6,17 @@ nested configs, so that what has to fit together still does. A key that no rule 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from orchestrator.records import Json
 
-WIDTH, MOST_HEADS, FEWEST_LAYERS, VOCABULARY, PATCHES = 128, 4, 2, 1000, 4
-"""The widest hidden state, at most; heads of attention; layers of a stack; tokens; patches along an image's side."""
+WIDTH, MOST_HEADS, FEWEST_LAYERS, VOCABULARY = 128, 4, 2, 1000
+"""The widest hidden state, at most; heads of attention; layers of a stack; tokens."""
+PATCHES, IMAGE, SMALLEST_WINDOW = 4, 64, 2
+"""Along an image's side: patches of 14 pixels and more, pixels where they are smaller. Patches of a window's side."""
 
 HIDDEN = re.compile(r"(^|_)(hidden_size|d_model|n_embd|embed_dim)$|^dim$")
 WIDTHS = re.compile(
@@ -24,11 +27,16 @@ HEADS = re.compile(
     r"(^|_)(attention_heads|num_heads|n_heads?|key_value_heads|kv_heads|key_heads|value_heads|n_groups)$"
 )
 HEAD_DIM = re.compile(r"(^|_)(head_dim|d_kv|d_head|kv_channels|rotary_dim)$")
+OTHER_HEADS = ("mamba_", "linear_", "index_", "swa_")
 LAYERS = re.compile(r"(^|_)(layers|n_layer|depth|num_blocks|encoder_blocks|layers_block_type)$")
 STAGES = re.compile(r"(depths|num_blocks|blocks_per_stage|block_repeats|stage_numb_of_layers)$")
 """A list with the number of layers of each stage."""
-NUMBERS_OF_LAYERS = re.compile(r"(index(es)?|indices|_layers)$")
-"""A list that names layers."""
+OF_A_KIND = re.compile(r"(att\w*_(index(es)?|indices|idxs|blocks)|att_block_indexes|_layers)$")
+"""A list with the numbers of the layers of one kind."""
+HANDED_ON = re.compile(r"(index(es)?|indices)$")
+"""A list with the numbers of layers whose outputs another part takes: it takes as many of a small one."""
+JOINS = re.compile(r"(^|_)(projection_dim|out_hidden_size)$")
+"""A width that a part of stages has in common with the rest; its other widths are those of its stages."""
 TOKEN = re.compile(r"token_(id|index|ids)$")
 LIMITS = {
     re.compile(pattern): limit
@@ -40,7 +48,6 @@ LIMITS = {
         r"(sliding_window|attention_window|local_attention)$": 16,
         r"^max_source_positions$": 64,
         r"^mm_tokens_per_image$": 4,
-        r"^window_size$": 2,
     }.items()
 }
 
@@ -80,7 +87,7 @@ def _smaller(part: Json, config: Any, divisor: int, tokens: dict[int, int]) -> d
         elif TOKEN.search(key):
             new[key] = _token(value, tokens)
         elif _counts(value):
-            new[key] = _limited(key, value, 1 if _staged(part) else divisor)
+            new[key] = _limited(key, value, 1 if _staged(part) and not JOINS.search(key) else divisor)
     _fewer_layers(part, new)
     _fewer_heads(part, new, {own: role for role, own in (getattr(config, "attribute_map", None) or {}).items()})
     _smaller_images(part, new)
@@ -113,67 +120,78 @@ def _fewer_layers(part: Json, new: dict[str, Any]) -> None:
     if _staged(part):
         stages = {key: value for key, value in part.items() if STAGES.search(key) and isinstance(value, (list, tuple))}
         new |= {key: [min(one, FEWEST_LAYERS) for one in value] for key, value in stages.items()}
+        if _counts(part.get("window_size")):
+            new["window_size"] = SMALLEST_WINDOW
         return
-    before = dict(new)
-    named = {key: value for key, value in part.items() if NUMBERS_OF_LAYERS.search(key) and _numbers(value)}
     for key, count in part.items():
-        if not (LAYERS.search(key) and not key.startswith("num_feat_extract") and _counts(count)):
-            continue
-        each = {own: value for own, value in part.items() if _is_list(value, count) and own not in named}
-        other = {int(number): value for number, value in (part.get("per_layer_config") or {}).items()}
-        rows = [(*(value[number] for value in each.values()), number in other) for number in range(count)]
-        kept = {rows.index(row) for row in rows} | set(range(min(FEWEST_LAYERS, count)))
-        room = max((len(value) for value in named.values()), default=0)
-        kept |= set([number for number in range(count) if number not in kept][: max(room - len(kept), 0)])
-        new[key] = len(kept)
-        new |= {own: [value[number] for number in sorted(kept)] for own, value in each.items()}
-        if other:
-            new["per_layer_config"] = {at: other[number] for at, number in enumerate(sorted(kept)) if number in other}
-        if len(kept) < count:
-            new |= {own: list(range(len(kept) - len(value), len(kept))) for own, value in named.items()}
-    if new != before and part.get("stage_names") and part.get("out_indices"):  # a backbone: its stem is stage 0
-        new["out_indices"] = [number + 1 for number in new["out_indices"]]
-        del new["stage_names"], new["out_features"]
+        if LAYERS.search(key) and not key.startswith("num_feat_extract") and _counts(count):
+            _keep_layers(key, count, part, new)
+
+
+def _keep_layers(key: str, count: int, part: Json, new: dict[str, Any]) -> None:
+    """Write which of `count` layers stay. The stem of a backbone is its stage 0."""
+    lists = {own: value for own, value in part.items() if isinstance(value, (list, tuple)) and value}
+    kinds = {own: value for own, value in lists.items() if OF_A_KIND.search(own) and _rises(value, count)}
+    taken = {own: value for own, value in lists.items() if HANDED_ON.search(own) and own not in kinds and _rises(value)}
+    each = {own: value for own, value in lists.items() if len(value) == count and own not in {**kinds, **taken}}
+    single = {int(number): value for number, value in (part.get("per_layer_config") or {}).items()}
+    rows = [
+        (*(value[at] for value in each.values()), *(at in value for value in kinds.values()), at in single)
+        for at in range(count)
+    ]
+    fewest = max(FEWEST_LAYERS, *(len(value) for value in taken.values()), 0)
+    kept = sorted({rows.index(row) for row in rows} | set(range(min(fewest, count))))
+    if len(kept) == count:
+        return
+    new[key] = len(kept)
+    new |= {own: [value[at] for at in kept] for own, value in each.items()}
+    new |= {own: [to for to, at in enumerate(kept) if at in value] for own, value in kinds.items()}
+    if single:
+        new["per_layer_config"] = {to: single[at] for to, at in enumerate(kept) if at in single}
+    stem = 1 if part.get("stage_names") else 0
+    new |= {own: list(range(len(kept) + stem - len(value), len(kept) + stem)) for own, value in taken.items()}
+    for derived in ("stage_names", "out_features"):
+        new.pop(derived, None)
 
 
 def _staged(part: Json) -> bool:
     return any(STAGES.search(key) and isinstance(value, (list, tuple)) for key, value in part.items())
 
 
-def _is_list(value: Any, length: int) -> bool:
-    return isinstance(value, (list, tuple)) and len(value) == length
-
-
-def _numbers(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and len(value) > 0 and all(type(one) is int and one >= 0 for one in value)
+def _rises(value: Any, count: float = math.inf) -> bool:
+    """Return whether these are numbers of some of `count` layers, in order."""
+    return all(type(one) is int and 0 <= one < count for one in value) and list(value) == sorted(set(value))
 
 
 def _fewer_heads(part: Json, new: dict[str, Any], roles: Mapping[str, str]) -> None:
     """Divide the numbers of heads, and the widths of heads so that heads x width is what it was of the hidden state."""
-    hidden = {roles.get(key, key): key for key, value in part.items() if HIDDEN.search(key) and _counts(value)}
-    of_hidden = next(
-        (hidden[key] for key in ("embed_dim", "hidden_size") if key in hidden), next(iter(hidden.values()), None)
-    )
-    heads = {key: value for key, value in part.items() if HEADS.search(roles.get(key, key)) and _counts(value)}
-    if of_hidden is None or not heads:
+    named = {roles.get(key, key): key for key, value in part.items() if HIDDEN.search(key) and _counts(value)}
+    hidden = next((named[role] for role in ("embed_dim", "hidden_size", *named) if role in named), None)
+    if hidden is None:
         return
-    before, width = part[of_hidden], new[of_hidden]
-    most = max(heads.values())
+    before, width = part[hidden], new[hidden]
     count = next(count for count in (MOST_HEADS, 2, 1) if width % (8 * count) == 0 or count == 1)
-    for key, value in heads.items():
-        new[key] = max(count * value // most, 1)
-    latent = "qk_rope_head_dim" in part
-    for key, value in part.items():
-        if not (HEAD_DIM.search(roles.get(key, key)) and _counts(value)):
-            continue
-        whole = value * most
-        new[key] = max(value // 8, 8) if latent or whole % before else whole // before * width // count
+    for kind in ("", *OTHER_HEADS):
+        own = {roles.get(key, key): key for key, value in part.items() if _counts(value) and _kind(key) == kind}
+        heads = {key: part[key] for role, key in own.items() if HEADS.search(role)}
+        most = max(heads.values(), default=0)
+        for key, value in heads.items():
+            new[key] = max(count * value // most, 1)
+        for key in [key for role, key in own.items() if heads and HEAD_DIM.search(role)]:
+            whole = part[key] * most
+            fits = whole % before == 0 and "qk_rope_head_dim" not in part
+            new[key] = whole // before * width // count if fits else max(part[key] // 8, 8)
+
+
+def _kind(key: str) -> str:
+    """Return of which layers a key speaks, where it is not attention."""
+    return next((kind for kind in OTHER_HEADS if key.startswith(kind)), "")
 
 
 def _smaller_images(part: Json, new: dict[str, Any]) -> None:
     size, patch = part.get("image_size"), part.get("patch_size")
-    if size is None or not (patch is None or _counts(patch)):
+    widest = max(patch, default=0) if isinstance(patch, (list, tuple)) else patch
+    if size is None or not (widest is None or _counts(widest)):
         return
-    side = PATCHES * patch if patch and patch >= 14 else 64
-    small = [min(one, side) for one in size] if isinstance(size, (list, tuple)) else min(size, side)
-    new["image_size"] = small
+    side = PATCHES * widest if widest and widest >= 14 else IMAGE
+    new["image_size"] = [min(one, side) for one in size] if isinstance(size, (list, tuple)) else min(size, side)
