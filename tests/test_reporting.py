@@ -124,7 +124,11 @@ def test_one_cause_is_told_once_with_how_many_rows_and_their_names(show: Show, t
     sweep.add(other, synthetic.failed_result(other, "fail_to_run", "another reason"))
     folder = sweep.write()
     names = [f"{model} inference float16 cpu inductor performance" for model in "ABC"]
-    for text in (" ".join(" ".join(show(folder, 100)).split()), said_by_show(folder.root, "--md"), said_by_show(folder.root)):
+    for text in (
+        " ".join(" ".join(show(folder, 100)).split()),
+        said_by_show(folder.root, "--md"),
+        said_by_show(folder.root),
+    ):
         assert text.count("no C++ compiler was found") == 1
         assert "fail_to_run, 3 rows: no C++ compiler was found (" in text
         assert all(name in text for name in names), text
