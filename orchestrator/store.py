@@ -263,12 +263,16 @@ class SweepFolder:
         return result
 
     def check_results(self, jobs: int) -> None:
-        """Raise UsageError when the results of so many jobs have more bytes than are read."""
+        """Raise UsageError when the results of so many jobs have more bytes than are read.
+
+        One that is too large alone is not read, and is a row that says so.
+        """
         size = 0
         with contextlib.suppress(OSError):  # there are none, or they cannot be read
             for entry in os.scandir(self.jobs):
                 with contextlib.suppress(OSError):
-                    size += os.stat(os.path.join(entry.path, "result.json")).st_size
+                    own = os.stat(os.path.join(entry.path, "result.json")).st_size
+                    size += own if own <= limits.RESULT else 0
         most = limits.RESULTS + limits.RESULTS_EACH * jobs
         if size > most:
             raise UsageError(

@@ -442,10 +442,10 @@ def test_a_small_plan_cannot_become_large_tables(tmp_path: Path) -> None:
 
 
 def test_a_result_is_cut_to_what_a_table_can_hold_or_refused(tmp_path: Path) -> None:
-    """A message of 12 MB, which took half a minute to wrap; samples of twenty thousand metrics."""
+    """A message of 7 MB, which took half a minute to wrap; samples of twenty thousand metrics."""
     folder = hostile.sweep(tmp_path / "sweep")
     job = folder.read_graph().jobs[3].id
-    long = "x" * (12 << 20)
+    long = "x" * (7 << 20)
     rewrite(folder.result_file(job), lambda result: result["failure"].update(message=long))
     begun = time.process_time()
     assert main(["report", str(folder)]) == 1
