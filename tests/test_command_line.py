@@ -83,6 +83,7 @@ OF_VERBS = {
     "rerun": ("rerun", "latest", "--dry-run"),
     "diff": ("diff", "latest~1", "latest"),
     "gate": ("gate", "latest", "--against", "latest~1"),
+    "bisect": ("bisect", "--help"),
     "ls": ("ls",),
     "show": ("show", "latest"),
     "history": ("history",),
