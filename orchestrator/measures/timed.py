@@ -127,10 +127,10 @@ def finite(context: Context, when: str, result: Any, calls: int) -> None:
         return
     said = f"the loss is not finite after {when} ({calls} steps)"
     if context.is_eager:
-        raise NotFinite(EAGER_FAIL_TO_RUN, f"{said}: {_remedy(context)}")
+        raise NotFinite(EAGER_FAIL_TO_RUN, f"{said}: {remedy(context)}")
     steps = _finite_steps_of_eager(context, calls)
     if steps < calls:
-        raise NotFinite(EAGER_FAIL_TO_RUN, f"{said}, eager's after {steps + 1} too: {_remedy(context)}")
+        raise NotFinite(EAGER_FAIL_TO_RUN, f"{said}, eager's after {steps + 1} too: {remedy(context)}")
     raise NotFinite(FAIL_TO_RUN, f"{said}, and eager's is after as many")
 
 
@@ -150,7 +150,8 @@ def _finite_steps_of_eager(context: Context, calls: int) -> int:
         return next((number for number in range(calls) if not_finite(step())), calls)
 
 
-def _remedy(context: Context) -> str:
+def remedy(context: Context) -> str:
+    """Return what helps where eager's own loss is not finite."""
     mode, dtype = context.mode, context.workload.dtype
     if dtype == "float16" and getattr(mode, "optimizer", "").startswith("adam"):
         return "Adam's eps of 1e-8 is 0 in float16, and it divides by that: dtype=amp_float16, or mode=training (SGD)"
