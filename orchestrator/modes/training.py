@@ -19,8 +19,8 @@ OPTIMIZERS = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}
 ADAMS = ("adam", "adamw")
 EPS_IS_ZERO = (
     "Adam's eps of 1e-8 is 0 in float16, in which it keeps the state of float16 weights, and it divides by that: no "
-    "loss is finite for long. Mixed precision has float32 weights and state, and scaled gradients: dtype=amp_float16; or "
-    "dtype=bfloat16, or mode=training (SGD)"
+    "loss is finite for long. Mixed precision has float32 weights and state, and scaled gradients: dtype=amp_float16; "
+    "or dtype=bfloat16, or mode=training (SGD)"
 )
 STEPS = 2
 """Steps that are looked at: Adam's first is the sign of the gradient, whatever its decay rates are."""
