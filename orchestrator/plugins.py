@@ -75,13 +75,15 @@ class Program:
 
     `model(**inputs)` returns a dict of name -> tensor (or a tensor, or a tuple of them). `inputs` are tensors with
     the batch first. `loss(outputs)` returns the scalar tensor that training differentiates. `decoding` says how the
-    model generates token by token; None for one that does not.
+    model generates token by token; None for one that does not. `fed`: what a sample of the inputs is, in words; ""
+    where their names and shapes say it.
     """
 
     model: torch.nn.Module
     inputs: dict[str, torch.Tensor]
     loss: Callable[[Any], torch.Tensor]
     decoding: Decoding | None = None
+    fed: str = ""
 
 
 class Decoding(Protocol):
