@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from orchestrator.errors import did_you_mean
 from orchestrator.plugins import Program, Unsupported
 from orchestrator.records import Workload
-from orchestrator.suites.decoding import decoding_of
 from orchestrator.suites.dropout import silence
 from orchestrator.suites.inputs import ATTENTION_MASK, MAIN_INPUTS, ClassFamily, Rules, draw, family_of, names_in
+from orchestrator.suites.other_caches import decoding_of
 from orchestrator.suites.senses import KEY, refuse_unfed
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class HuggingFaceModel:
         inputs = draw(rules, _sizes(config, workload), workload.seed)
         if self.last_token is not None:
             inputs["input_ids"][..., -1] = _attribute(config, self.last_token)
-        decoding = decoding_of(model, functools.partial(_check_length, model))
+        decoding = decoding_of(model, functools.partial(_check_length, model), frozenset(self.labels or family.labels))
         return Program(NamedOutputs(model.float()), inputs, _loss, decoding)
 
     def _chosen(self, workload: Workload) -> tuple[Any, Any, ClassFamily]:
