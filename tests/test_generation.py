@@ -18,6 +18,7 @@ from orchestrator.measures.compare import Rule, compare
 from orchestrator.modes.generate import Decode, Generate, Prefill
 from orchestrator.planning.plan import plan
 from orchestrator.plugins import Program, Unsupported
+from orchestrator.precision import cast
 from orchestrator.records import PluginSpec, Workload
 from orchestrator.suites.huggingface import HuggingFaceModel, configure, find_class
 
@@ -160,6 +161,17 @@ def test_decode_does_the_same_each_time_and_what_generate_does(model: str) -> No
     torch.testing.assert_close(prefilled, generated[:, 0])
     torch.testing.assert_close(decoded[:, : NEW - 1], generated[:, 1:])
     torch.testing.assert_close(seen[0]["output.logits_after"][:, 0], generated[:, 1])
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
+@pytest.mark.parametrize("model", MODELS)
+def test_other_dtypes_generate(model: str, dtype: str) -> None:
+    """float64 is the arbiter of accuracy."""
+    made = cast(program(model), dtype, torch.device("cpu"))
+    mode = Generate(2, "dynamic" if model in GROWS else "static")
+    logits = mode.observe(made, made.model, workload(model, dtype=dtype))["output.logits"]
+    assert logits.shape == (BATCH, 2, 300)
+    assert bool(logits.isfinite().all())
 
 
 def test_a_model_whose_forward_takes_no_cache_is_unsupported() -> None:

@@ -133,7 +133,7 @@ class XLNetMemory(HuggingFaceDecoding):
 
         tokens = torch.nn.functional.pad(tokens, (0, 1))
         batch, length = tokens.shape
-        unseen = torch.zeros(batch, length, length, device=tokens.device)
+        unseen = torch.zeros(batch, length, length, device=tokens.device, dtype=self.model.dtype)
         unseen[:, :, -1] = 1.0
         inputs = {"input_ids": tokens, "perm_mask": unseen, "target_mapping": unseen[:, :1].clone(), "use_mems": True}
         return inputs if mems is None else inputs | {"mems": mems}
