@@ -93,6 +93,9 @@ class Decoding(Protocol):
 
     The model writes keys and values of what it was called with into the cache, and returns a map with "logits",
     floating, [batch, tokens, vocabulary]: of the last token at least.
+
+    It may have besides `kept(cache, outputs)`, called after every call, where the model returns what the cache has to
+    hold; and, for beam search, `reorder(cache, index)`: let each sequence go on from that of `index`, int64, [batch].
     """
 
     @property
@@ -107,7 +110,7 @@ class Decoding(Protocol):
         """
 
     def prompt(self, program: Program, cache: Any) -> dict[str, Any]:
-        """Return the keyword inputs of the first call. Its prompt is int64, [batch, sequence]."""
+        """Return the keyword inputs of the first call. A prompt of tokens is `input_ids`, int64, [batch, sequence]."""
 
     def carried(self, outputs: Any) -> dict[str, Any]:
         """Return what all later calls need of the first call's outputs, in memory of its own."""
@@ -115,8 +118,8 @@ class Decoding(Protocol):
     def token(self, token: torch.Tensor, cache: Any, carried: Mapping[str, Any]) -> dict[str, Any]:
         """Return the keyword inputs of a later call; `token` is int64, [batch, 1]."""
 
-    def length(self, cache: Any) -> int:
-        """Return how many tokens the cache holds, those of an encoder not counted."""
+    def length(self, cache: Any) -> int | None:
+        """Return how many tokens the cache holds, those of an encoder not counted; None of a state without a length."""
 
     def expected_length(self, program: Program, new_tokens: int) -> int:
         """Return how many it must hold after the prompt and `new_tokens` more calls."""

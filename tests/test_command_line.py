@@ -271,7 +271,10 @@ def test_ctrl_c_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
         (["compiler=inducter"], "unknown compiler 'inducter': did you mean 'inductor'"),
         (["compiler=eager,inducter"], "unknown compiler 'inducter': did you mean 'inductor'"),
         (["suite=quik"], "unknown suite 'quik': did you mean 'quick'"),
-        (["experiment=nope"], "unknown experiment 'nope': Available: gpu_acceptance, huggingface_small, judge_test"),
+        (
+            ["experiment=nope"],
+            "unknown experiment 'nope': Available: gpu_acceptance, huggingface_llm, huggingface_small",
+        ),
         (["roundz=2"], "unknown key 'roundz': did you mean 'rounds'"),
         (["roundz=1,2"], "unknown key 'roundz': did you mean 'rounds'"),
         (["execution.timeouts=2"], "unknown key 'execution.timeouts': did you mean 'timeout_s'"),

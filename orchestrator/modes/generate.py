@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 CACHES = ("static", "dynamic")
+NEW_TOKENS = 32
 Observer = Callable[[Program, Workload], dict[str, "torch.Tensor"]]
 """See `orchestrator.plugins.Observing`: all calls go through one cache, so that what one leaves there is seen."""
 
@@ -27,13 +28,16 @@ Observer = Callable[[Program, Workload], dict[str, "torch.Tensor"]]
 class _Phase:
     """What the phases share; `model.eval()` under `torch.no_grad()`.
 
-    new_tokens: how many tokens come after the prompt; a static cache has room for them in every phase. cache: static
-    (tensors of the final length, written in place; attention always goes over the whole length) or dynamic (it grows).
-    precision: of products, for eager too (`orchestrator.precision.SETTINGS`).
+    new_tokens: how many tokens come after the prompt; a static cache has room for them in every phase. None: the
+    model's (`new_tokens` of its entry in the suite), else 32. cache: static (tensors of the final length, written in
+    place; attention always goes over the whole length) or dynamic (it grows). judged_tokens: of so many tokens, at
+    most, accuracy compares the logits, and which token is the likeliest. precision: of products, for eager too
+    (`orchestrator.precision.SETTINGS`).
     """
 
-    new_tokens: int = 32
+    new_tokens: int | None = None
     cache: str = "static"
+    judged_tokens: int = 64
     precision: str = DEFAULT_PRECISION
     training: ClassVar[bool] = False
     other_inputs: ClassVar[bool] = True
@@ -42,12 +46,19 @@ class _Phase:
         check_name(self.precision)
         if self.cache not in CACHES:
             raise ValueError(f"unknown cache '{self.cache}'; available: {', '.join(CACHES)}")
-        if self.new_tokens < 1:
-            raise ValueError(f"new_tokens={self.new_tokens}: it must be at least 1")
+        for name in ("new_tokens", "judged_tokens"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name}={value}: it must be at least 1")
+
+    @property
+    def count(self) -> int:
+        """How many tokens come after the prompt."""
+        return self.new_tokens or NEW_TOKENS
 
     def run(self, program: Program, forward: Forward, workload: Workload) -> TokenLoop:
         """Return the calls of the model, its cache allocated and filled with the prompt, without compiler."""
-        return TokenLoop(program, forward, workload, self.cache, self.new_tokens)
+        return TokenLoop(program, forward, workload, self.cache, self.count, judged=self.judged_tokens)
 
     def observe(self, program: Program, forward: Forward, workload: Workload) -> dict[str, torch.Tensor]:
         """Return copies of what the phase makes, as its `seen` says."""
@@ -77,16 +88,18 @@ class Prefill(_Phase):
 
     def step(self, program: Program, forward: Forward, workload: Workload) -> Step:
         run = self.run(program, forward, workload)
-        tokens = {"kind": "input", "per_step": workload.batch_size * run.prompt_length}
+        length = run.prompt_length
+        tokens = None if length is None else {"kind": "input", "per_step": workload.batch_size * length}
         return Step(run, run.reset, run.prefill, tokens)
 
     def seen(self, run: TokenLoop) -> dict[str, torch.Tensor]:
         """Return the logits of the last position, [batch, vocabulary]: made of all keys and values of the prompt.
 
-        "logits_after" are those after one more token, which the model itself makes of what is in the cache.
+        "tokens" are the likeliest ones, int64, [batch]; "logits_after" are those after one more token, which the model
+        itself makes of what is in the cache.
         """
         run.reset()
-        found = named_outputs({"logits": run.begin()["logits"][:, -1]})
+        found = _judged(run.begin()["logits"][:, -1])
         return found | named_outputs({"logits_after": run.next_without_compiler()})
 
 
@@ -108,12 +121,13 @@ class Decode(_Phase):
         return Step(run, run.marked(), lambda: run.decode(token), tokens)
 
     def seen(self, run: TokenLoop) -> dict[str, torch.Tensor]:
-        """Return the logits after each of `new_tokens` tokens, [batch, new_tokens, vocabulary].
+        """Return the logits after each of `judged_tokens` tokens, [batch, tokens, vocabulary], and the token that the
+        model takes after each of them, int64, [batch, tokens].
 
-        The tokens are drawn from the workload's seed, not taken by the model: else one choice between two logits that
-        are equal but for rounding would change all that comes after it.
+        The model is fed drawn tokens (of the workload's seed), not those that it takes: else one choice between two
+        logits that are equal but for rounding would change all that comes after it.
         """
-        return named_outputs({"logits": run.logits_of_drawn(from_prompt=False)})
+        return _judged(run.logits_of_drawn(from_prompt=False))
 
 
 @dataclass(frozen=True)
@@ -123,33 +137,50 @@ class Generate(_Phase):
     After each token the device is synchronised, as it is where tokens are streamed, and the clock is read. Emptying the
     cache is not timed.
 
-    compare_tokens: accuracy compares the tokens that the model takes itself too, for equality. Off, because a compiler
-    is not wrong that takes the other one of two tokens whose logits are equal but for rounding.
+    beams: 1 takes the likeliest token each time; more keep that many of the likeliest sequences (beam search).
+    compare_tokens: accuracy compares the tokens of a free generation too, for equality. Off, because a compiler is not
+    wrong that takes the other one of two tokens whose logits are equal but for rounding, and goes on from it.
     """
 
     cost_factor: ClassVar[float] = 2.0  # graphs of the prompt, and of one token
 
     compare_tokens: bool = False
+    beams: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.beams < 1:
+            raise ValueError(f"beams={self.beams}: it must be at least 1")
 
     def step_size(self, workload: Workload) -> tuple[int, int]:
-        prompt = workload.batch_size * (workload.sequence_length or 1)
-        return prompt + workload.batch_size * self.new_tokens, self.new_tokens
+        prompt = self.beams * workload.batch_size * (workload.sequence_length or 1)
+        return prompt + self.beams * workload.batch_size * self.count, self.count
+
+    def run(self, program: Program, forward: Forward, workload: Workload) -> TokenLoop:
+        return TokenLoop(
+            program, forward, workload, self.cache, self.count, beams=self.beams, judged=self.judged_tokens
+        )
 
     def step(self, program: Program, forward: Forward, workload: Workload) -> Step:
         run = self.run(program, forward, workload)
         clock = TokenClock(run.synchronise)
-        tokens = {"kind": "output", "per_step": workload.batch_size * self.new_tokens}
+        tokens = {"kind": "output", "per_step": workload.batch_size * self.count}
         return Step(run, run.reset, lambda: run.generate(clock), tokens, clock)
 
     def seen(self, run: TokenLoop) -> dict[str, torch.Tensor]:
-        """Return the logits after the prompt and after new_tokens - 1 tokens, [batch, new_tokens, vocabulary].
-
-        The tokens are drawn from the workload's seed (see `Decode.seen`). With `compare_tokens` there are also those
-        of a generation, int64, [batch, new_tokens].
+        """Return the logits after the prompt and after drawn tokens, [batch, judged_tokens, vocabulary], and the token
+        that the model takes after each, int64, [batch, judged_tokens] (see `Decode.seen`); of a beam search those of
+        all beams. With `compare_tokens` there are also the tokens of a free generation, "generated", int64,
+        [batch, new_tokens].
         """
         run.reset()
-        found = {"logits": run.logits_of_drawn(from_prompt=True)}
+        found = _judged(run.logits_of_drawn(from_prompt=True))
         if self.compare_tokens:
             run.reset()
-            found["tokens"] = run.generate(TokenClock(run.synchronise))
-        return named_outputs(found)
+            found |= named_outputs({"generated": run.generate(TokenClock(run.synchronise))})
+        return found
+
+
+def _judged(logits: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return copies of logits, [..., vocabulary], and of the likeliest tokens, int64: those that are taken."""
+    return named_outputs({"logits": logits, "tokens": logits.argmax(dim=-1)})

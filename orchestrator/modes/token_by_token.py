@@ -1,8 +1,8 @@
 """A model, a cache, and the calls between the two: what prefill, decode and generate are made of.
 
 The loop is ours, around the model's forward, because that is what a compiler compiles; `generate()` of Hugging Face
-decides itself what it compiles. It is greedy and knows no end of sequence: exactly as many tokens are made as were
-asked for, and that is checked.
+decides itself what it compiles. It knows no end of sequence: exactly as many tokens are made as were asked for, and
+that is checked.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.errors import in_one_line, is_out_of_memory
+from orchestrator.modes.choices import Beams, Choice, Greedy, last
 from orchestrator.plugins import Decoding, Forward, Program, Unsupported
 from orchestrator.precision import AUTOCAST_TO, autocast
 from orchestrator.probes.clock import synchroniser
@@ -21,6 +24,11 @@ from orchestrator.records import Samples, Workload
 if TYPE_CHECKING:
     import torch
 
+OF_CODE = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError)
+"""What a model raises that was written for other calls."""
+SAME = 0.02
+"""Share of the largest logit by which two calls with the same cache and token may differ: rounding, in any dtype."""
+
 
 class TokenLoop:
     """The calls of one model through one cache. All of them belong inside `surroundings`.
@@ -28,10 +36,24 @@ class TokenLoop:
     The cache is allocated by a call of the model itself, so that no compiled code contains the allocation (it would be
     compiled a second time for the calls that find it done), and so that it has the model's shapes and dtype.
 
-    Raises Unsupported for a program that does not generate tokens, ValueError for lengths that it has no positions for.
+    beams: of each prompt so many copies go through the model, the sequences of a beam search. judged: of how many
+    tokens results are compared.
+
+    Raises Unsupported for a program that does not generate tokens, and for a model that itself, without compiler,
+    cannot be called so; ValueError for lengths that it has no positions for.
     """
 
-    def __init__(self, program: Program, forward: Forward, workload: Workload, cache: str, new_tokens: int) -> None:
+    def __init__(
+        self,
+        program: Program,
+        forward: Forward,
+        workload: Workload,
+        cache: str,
+        new_tokens: int,
+        *,
+        beams: int = 1,
+        judged: int | None = None,
+    ) -> None:
         import torch
 
         if program.decoding is None:
@@ -41,14 +63,20 @@ class TokenLoop:
             )
         program.model.eval()
         self.decoding: Decoding = program.decoding
-        self.program, self.forward, self.workload, self.new_tokens = program, forward, workload, new_tokens
+        self.forward, self.workload, self.new_tokens = forward, workload, new_tokens
+        self.beams, self.batch = beams, beams * workload.batch_size
+        self.judged = min(judged or new_tokens, new_tokens)
+        self.program = self._with_beams(program)
         self.synchronise = synchroniser(torch.device(workload.device))
-        self.cache = self.decoding.new_cache(program, cache, new_tokens)
-        self.prompt = self.decoding.prompt(program, self.cache)
-        self.prompt_length = self._prompt_length()
-        with self.surroundings():
-            self._carried = self.decoding.carried(self._outputs_without_compiler(cache))
         self._calls = 0  # since the prompt: what the cache must hold is known, and checked before it is set back
+        with self.surroundings():
+            with self._told(cache, OF_CODE):
+                self.cache = self.decoding.new_cache(self.program, cache, new_tokens)
+            with self._told(cache, (*OF_CODE, ValueError)):
+                self.prompt = self.decoding.prompt(self.program, self.cache)
+                self._carried = self.decoding.carried(self._without_compiler(self.prompt))
+                self._try_token()
+        self.prompt_length = self._prompt_length()
 
     @contextmanager
     def surroundings(self) -> Iterator[None]:
@@ -61,9 +89,9 @@ class TokenLoop:
     def renew(self, program: Program, workload: Workload) -> None:
         """Begin again with `program`'s prompt and another seed, in the same cache, filled by the model itself."""
         self.reset()
-        self.program, self.workload = program, workload
-        self.prompt = self.decoding.prompt(program, self.cache)
-        self._carried = self.decoding.carried(program.model(**self.prompt))
+        self.program, self.workload = self._with_beams(program), workload
+        self.prompt = self.decoding.prompt(self.program, self.cache)
+        self._carried = self.decoding.carried(self._without_compiler(self.prompt))
         self._calls = 0
 
     def reset(self) -> None:
@@ -85,25 +113,30 @@ class TokenLoop:
     def prefill(self) -> Any:
         """Call `forward` with the prompt, through an empty cache; return its outputs."""
         self._calls = 0
-        return self.forward(**self.prompt)
+        return self._kept(self.forward(**self.prompt))
 
     def decode(self, token: torch.Tensor) -> Any:
         """Call `forward` with one token of each sequence, int64, [batch, 1]; return its outputs."""
         self._calls += 1
-        return self.forward(**self.decoding.token(token, self.cache, self._carried))
+        return self._kept(self.forward(**self.decoding.token(token, self.cache, self._carried)))
 
     def generate(self, clock: TokenClock) -> torch.Tensor:
-        """Return the tokens that the model takes, int64, [batch, new_tokens], through an empty cache."""
-        import torch
+        """Return the tokens that the model takes, int64, [batch, new_tokens], through an empty cache.
 
+        Of a beam search those of the likeliest sequence of each prompt: all are of one length, so no length penalty
+        changes the order.
+        """
         clock.start()
-        tokens = [_likeliest(self.begin())]
+        choice: Choice = Greedy() if self.beams == 1 else Beams(self.workload.batch_size, self.beams, self._reorder)
+        token = choice.next(self.begin())
         clock.token()
-        while len(tokens) < self.new_tokens:
-            tokens.append(_likeliest(self.decode(tokens[-1])))
+        for _ in range(self.new_tokens - 1):
+            token = choice.next(self.decode(token))
             clock.token()
-        made = torch.cat(tokens, dim=1)
-        self._expect(made, self.new_tokens, "new tokens")
+        made = choice.tokens()
+        asked = (self.workload.batch_size, self.new_tokens)
+        if tuple(made.shape) != asked:
+            raise RuntimeError(f"new tokens: {list(made.shape)} instead of {list(asked)}, as was asked for")
         return made
 
     def begin(self) -> Any:
@@ -116,70 +149,111 @@ class TokenLoop:
         """Return the model's logits after the first drawn token and what the cache holds, [batch, 1, vocabulary]."""
         self._calls += 1
         token = self.drawn_tokens()[:, :1]
-        return _last(self.program.model(**self.decoding.token(token, self.cache, self._carried)))
+        return last(self._without_compiler(self.decoding.token(token, self.cache, self._carried)))
 
     def drawn_tokens(self) -> torch.Tensor:
         """Return tokens from the workload's seed, int64, [batch, new_tokens]: the same for every compiler and dtype."""
         import torch
 
         generator = torch.Generator().manual_seed(self.workload.seed)
-        shape = (self.workload.batch_size, self.new_tokens)
+        shape = (self.batch, self.new_tokens)
         return torch.randint(0, self.decoding.vocabulary, shape, generator=generator).to(self.workload.device)
 
     def logits_of_drawn(self, *, from_prompt: bool) -> torch.Tensor:
-        """Return the logits after each of the drawn tokens, [batch, new_tokens, vocabulary].
+        """Return the logits after each of the `judged` first drawn tokens, [batch, judged, vocabulary].
 
         With `from_prompt` the prompt goes through an empty cache first, and the first of the logits are those after it.
+        Of a beam search the sequences go on, after each token, from drawn ones of the same prompt.
         """
         import torch
 
-        logits = [_last(self.begin()).clone()] if from_prompt else []
-        for token in self.drawn_tokens().split(1, dim=1)[: self.new_tokens - len(logits)]:
-            logits.append(_last(self.decode(token)).clone())
+        logits = [last(self.begin()).clone()] if from_prompt else []
+        generator = torch.Generator().manual_seed(self.workload.seed + 1)
+        for token in self.drawn_tokens().split(1, dim=1)[: self.judged - len(logits)]:
+            if self.beams > 1:
+                picked = torch.randint(0, self.beams, (self.batch,), generator=generator)
+                first = torch.arange(self.batch) // self.beams * self.beams
+                self._reorder((first + picked).to(token.device))
+            logits.append(last(self.decode(token)).clone())
         found = torch.cat(logits, dim=1)
-        self._expect(found, self.new_tokens, "positions with logits")
+        self._expect(found, self.judged, "positions with logits")
         self._check_cache()
         return found
 
-    def _outputs_without_compiler(self, cache: str) -> Any:
-        try:
-            return self.program.model(**self.prompt)
-        except RuntimeError as error:
-            if cache == "static" and self.workload.dtype in AUTOCAST_TO and "same dtype" in str(error):
-                raise Unsupported(
-                    f"under {self.workload.dtype} {self.workload.model} has keys and values of different dtypes, and "
-                    f"a static cache has one ({error}): take dtype={AUTOCAST_TO[self.workload.dtype]}, or "
-                    "mode.options.cache=dynamic"
-                ) from error
-            raise
+    def _with_beams(self, program: Program) -> Program:
+        if self.beams == 1:
+            return program
+        if not hasattr(self.decoding, "reorder"):
+            raise Unsupported(f"{self.workload.model} has a cache that cannot be reordered: leave mode.options.beams 1")
+        inputs = {name: tensor.repeat_interleave(self.beams, dim=0) for name, tensor in program.inputs.items()}
+        return replace(program, inputs=inputs)
 
-    def _prompt_length(self) -> int:
-        length = self.workload.sequence_length
-        if length is None:
-            raise ValueError(f"{self.workload.model} needs a sequence_length: the length of the prompt")
-        self._expect(self.program.inputs["input_ids"], length, "tokens in the prompts")
-        return length
+    def _reorder(self, index: torch.Tensor) -> None:
+        decoding: Any = self.decoding  # of those that have beams
+        decoding.reorder(self.cache, index)
+
+    def _kept(self, outputs: Any) -> Any:
+        keep = getattr(self.decoding, "kept", None)
+        if keep is not None:
+            keep(self.cache, outputs)
+        return outputs
+
+    def _without_compiler(self, inputs: dict[str, Any]) -> Any:
+        return self._kept(self.program.model(**inputs))
+
+    def _try_token(self) -> None:
+        """Make the call with a token twice, from the same cache: what the model itself cannot do is no compiler's."""
+        set_back, made = self.decoding.mark(self.cache), []
+        for _ in range(2):
+            made.append(self.next_without_compiler())
+            self._check_cache()
+            set_back()
+            self._calls = 0
+        asked = [self.batch, 1, self.decoding.vocabulary]
+        if list(made[0].shape) != asked:
+            shape = list(made[0].shape)
+            raise Unsupported(f"{self.workload.model} returns logits {shape}, not [batch, 1, vocabulary], {asked}")
+        if bool((made[0] - made[1]).abs().max() > SAME * made[0].abs().max()):
+            raise Unsupported(f"{self.workload.model} keeps a state outside of its cache, which cannot be set back")
+
+    @contextmanager
+    def _told(self, cache: str, errors: tuple[type[Exception], ...]) -> Iterator[None]:
+        """Raise what the model itself cannot do as Unsupported, with the reason; its own error where it cannot be
+        called without a cache either.
+        """
+        try:
+            yield
+        except errors as error:
+            if is_out_of_memory(error):
+                raise
+            model, dtype = self.workload.model, self.workload.dtype
+            if cache == "static" and dtype in AUTOCAST_TO and "same dtype" in str(error):
+                raise Unsupported(
+                    f"under {dtype} {model} has keys and values of different dtypes, and a static cache has one "
+                    f"({error}): take dtype={AUTOCAST_TO[dtype]}, or mode.options.cache=dynamic"
+                ) from error
+            self.program.model(**self.program.inputs)
+            other = "; mode.options.cache=dynamic may do" if cache == "static" else ""
+            why = f"cannot go on from a {cache} cache: {in_one_line(error)}{other}"
+            raise Unsupported(f"{model} itself, without compiler, {why}") from error
+
+    def _prompt_length(self) -> int | None:
+        """Return the tokens of a prompt; None where it is none of tokens (sound, images)."""
+        tokens = self.program.inputs.get("input_ids")
+        if tokens is None:
+            return None
+        self._expect(tokens, self.workload.sequence_length or tokens.shape[1], "tokens in the prompts")
+        return int(tokens.shape[1])
 
     def _check_cache(self) -> None:
         wanted, found = self.decoding.expected_length(self.program, self._calls), self.decoding.length(self.cache)
-        if wanted != found:
+        if found is not None and wanted != found:
             raise RuntimeError(f"the cache holds {found} tokens after the prompt and {self._calls} calls, not {wanted}")
 
     def _expect(self, tensor: torch.Tensor, length: int, what: str) -> None:
-        asked = (self.workload.batch_size, length)
+        asked = (self.batch, length)
         if tuple(tensor.shape[:2]) != asked:
             raise RuntimeError(f"{what}: {list(tensor.shape[:2])} instead of {list(asked)}, as was asked for")
-
-
-def _last(outputs: Any) -> torch.Tensor:
-    """Return the logits of the last position, [batch, 1, vocabulary]."""
-    logits: torch.Tensor = outputs["logits"][:, -1:]
-    return logits
-
-
-def _likeliest(outputs: Any) -> torch.Tensor:
-    """Return the most likely next token of each sequence, int64, [batch, 1]."""
-    return _last(outputs).argmax(dim=-1)
 
 
 class TokenClock:
@@ -217,10 +291,10 @@ class Step:
         run: TokenLoop,
         prepare: Callable[[], None],
         call: Callable[[], Any],
-        tokens: Mapping[str, Any],
+        tokens: Mapping[str, Any] | None,
         clock: TokenClock | None = None,
     ) -> None:
-        self.facts: Mapping[str, Any] = {"tokens": tokens}
+        self.facts: Mapping[str, Any] = {} if tokens is None else {"tokens": tokens}
         self._run, self._prepare, self._call, self._clock = run, prepare, call, clock
         self._ready = False
 

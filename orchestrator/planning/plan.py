@@ -89,6 +89,7 @@ class _Planner:
         self._defaults: dict[str, dict[str, Any]] = {}
         self._compiling: dict[str, float] = {}  # seconds that each judged job compiles
         self._references: dict[int, PluginSpec] = {}
+        self._modes: dict[tuple[int, int], PluginSpec] = {}
         self._prints: dict[int, str] = {}  # fingerprints of the jobs' workloads and compilers, by identity
         self._points = {id(point): number for number, point in enumerate(points)}
         judged = (point.measure for point in points if kind_of(point.measure) == JUDGED)
@@ -257,10 +258,11 @@ class _Planner:
         batch_size = point.batch_size or batch_size or (1 if model.gone else model.batch(kind, judged))
         length = model.length(point.sequence_length)
         threads = point.threads or self.machine.threads
+        mode = self._mode(point.mode, model)
         key = (
             id(point.suite),
             id(model),  # not its name: two models of an open suite may share one
-            id(point.mode),
+            id(mode),
             point.dtype,
             device,
             batch_size,
@@ -272,7 +274,7 @@ class _Planner:
             workload = Workload(
                 suite=point.suite.name,
                 builder=point.suite.builder(model),
-                mode=point.mode,
+                mode=mode,
                 dtype=point.dtype,
                 device=device,
                 batch_size=batch_size,
@@ -282,6 +284,15 @@ class _Planner:
             )
             self._known[key] = _Known(workload, fingerprint(workload))
         return self._known[key]
+
+    def _mode(self, mode: PluginSpec, model: Model) -> PluginSpec:
+        """Return the mode; one that makes tokens, and does not say how many, makes those of the model's entry."""
+        if model.new_tokens is None or mode.options.get("new_tokens") is not None:
+            return mode
+        if "new_tokens" not in {f.name for f in dataclasses.fields(resolve(mode.target))}:
+            return mode
+        options = {**mode.options, "new_tokens": model.new_tokens}
+        return self._modes.setdefault((id(mode), model.new_tokens), dataclasses.replace(mode, options=options))
 
     def _plugin(self, spec: PluginSpec) -> _Known:
         if id(spec) not in self._known:  # by identity: the points keep every record alive

@@ -37,10 +37,11 @@ class Model:
     """One entry of a catalog.
 
     build: options of the suite's builder. optional_length: has a sequence length only where the command line asks for
-    one. own_batch: where the command line asks for no batch size it is the model's own. divisor: divides performance
-    batch sizes. tolerance: absolute = relative, by mode ("inference"), or by mode and device ("inference_cpu"), which
-    goes first. skip: rules with a reason. gone: why the model cannot be had any more. params_m: millions of parameters.
-    source: where an unusual value is from.
+    one. own_batch: where the command line asks for no batch size it is the model's own. new_tokens: how many a
+    generation makes where its mode does not say. divisor: divides performance batch sizes. tolerance: absolute =
+    relative, by mode ("inference"), or by mode and device ("inference_cpu"), which goes first. skip: rules with a
+    reason. gone: why the model cannot be had any more. params_m: millions of parameters. source: where an unusual value
+    is from.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Model:
     sequence_length: int | None = None
     optional_length: bool = False
     own_batch: bool = False
+    new_tokens: int | None = None
     batch_size: BatchSize = field(default_factory=BatchSize)
     divisor: int = 1
     tolerance: Mapping[str, float] = field(default_factory=dict)
@@ -201,12 +203,16 @@ def _read_model(name: str, entry: Json, where: str, known: set[str]) -> Model:
     for index, rule in enumerate(model.skip):
         _check_skip(rule, f"{where}.skip[{index}]")
     sizes = [size for size in dataclasses.astuple(model.batch_size) if size is not None]
-    if min([*sizes, model.divisor, model.sequence_length or 1]) < 1:
-        raise UsageError(f"{where}: batch_size, divisor and sequence_length must be at least 1")
+    if min([*sizes, model.divisor, _or_1(model.sequence_length), _or_1(model.new_tokens)]) < 1:
+        raise UsageError(f"{where}: batch_size, divisor, sequence_length and new_tokens must be at least 1")
     for key, tolerance in model.tolerance.items():
         if not 0 <= tolerance < math.inf:
             raise UsageError(f"{where}.tolerance.{key}={tolerance}: it must be a number, and at least 0")
     return model
+
+
+def _or_1(value: int | None) -> int:
+    return 1 if value is None else value
 
 
 def _check_skip(rule: Json, where: str) -> None:

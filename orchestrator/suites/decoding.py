@@ -1,12 +1,13 @@
-"""Hugging Face's language models, token by token: caches, and what `forward` is called with (`plugins.Decoding`)."""
+"""Hugging Face's generative models, token by token: caches, and what `forward` is called with (`plugins.Decoding`)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.plugins import Program, Unsupported
+from orchestrator.suites import caches
 
 if TYPE_CHECKING:
     import torch
@@ -14,46 +15,60 @@ if TYPE_CHECKING:
 START_TOKENS = ("decoder_start_token_id", "bos_token_id", "pad_token_id")
 """Config attributes, the first that is set decides: as generate() does, and T5, which begins with padding."""
 
+NOT_GIVEN = ("attention_mask", "decoder_", "position_ids")
+"""Beginnings of the names of inputs that a prompt has not: nothing is padded, and the decoder's tokens are its own."""
+
 
 @dataclass(frozen=True)
 class HuggingFaceDecoding:
-    """Of one model. `check_length(n)` raises ValueError when the model has fewer than n positions."""
+    """Of one model that takes a `transformers.Cache`. argument: what its forward calls it. labels: inputs that are none
+    of the prompt's. `check_length(n)` raises ValueError when the model has fewer than n positions.
+    """
 
     model: Any
     check_length: Callable[[int], None]
+    argument: str = caches.ARGUMENTS[0]
+    labels: frozenset[str] = frozenset()
 
     @property
     def vocabulary(self) -> int:
         return int(self._text.vocab_size)
 
     def new_cache(self, program: Program, kind: str, new_tokens: int) -> Any:
-        """Return an empty cache; of an encoder-decoder one for self-attention and one for cross-attention."""
-        from transformers import DynamicCache, EncoderDecoderCache, StaticCache
+        """Return an empty cache; of an encoder-decoder one for self-attention and one for cross-attention.
 
-        prompt = program.inputs["input_ids"].shape[1]
-        length = self.expected_length(program, new_tokens)
-        try:
-            self.check_length(length)
-        except ValueError as error:
-            raise ValueError(f"{new_tokens} new tokens after a prompt of {prompt}: {error}") from error
+        Raises Unsupported for a decoder that is given no tokens.
+        """
+        from transformers import DynamicCache, EncoderDecoderCache
 
-        def cache(length: int) -> Any:
-            if kind == "dynamic":
-                return DynamicCache(config=self._text)
-            return StaticCache(config=self._text, max_cache_len=length)
-
-        return EncoderDecoderCache(cache(length), cache(prompt)) if self._encoder_decoder else cache(length)
+        self._check(program, new_tokens)
+        own = caches.new_cache(self._text, kind, self.expected_length(program, new_tokens))
+        if not self._encoder_decoder:
+            return own
+        whole = caches.whole(self._text)
+        if kind == "dynamic":
+            return EncoderDecoderCache(own, caches.new_cache(whole, kind, 0))
+        main = program.inputs[self.model.main_input_name]
+        encoded = int(main.shape[1])
+        if self.model.main_input_name != "input_ids":  # sound, images: how many positions the encoder makes of them
+            made = EncoderDecoderCache(DynamicCache(config=self._text), DynamicCache(config=whole))
+            encoded = int(program.model(**self.prompt(program, made))["encoder_last_hidden_state"].shape[1])
+        return EncoderDecoderCache(own, caches.new_cache(whole, kind, encoded))
 
     def prompt(self, program: Program, cache: Any) -> dict[str, Any]:
         import torch
 
-        tokens = program.inputs["input_ids"]
-        inputs = {"input_ids": tokens, "past_key_values": cache, "use_cache": True}
+        inputs: dict[str, Any] = {
+            name: tensor
+            for name, tensor in program.inputs.items()
+            if name not in self.labels and not name.startswith(NOT_GIVEN)
+        }
         if self._encoder_decoder:
-            inputs["decoder_input_ids"] = torch.full_like(tokens[:, :1], self.start_token)
+            main = inputs[self.model.main_input_name]
+            inputs["decoder_input_ids"] = torch.full((main.shape[0], 1), self.start_token, device=main.device)
         elif self.model._supports_logits_to_keep():
             inputs["logits_to_keep"] = 1  # as generate() does: logits of a whole prompt are gigabytes
-        return inputs
+        return inputs | self._with(cache)
 
     def carried(self, outputs: Any) -> dict[str, Any]:
         """Return the encoder's outputs; a causal model needs nothing but the cache."""
@@ -65,10 +80,10 @@ class HuggingFaceDecoding:
 
     def token(self, token: torch.Tensor, cache: Any, carried: Mapping[str, Any]) -> dict[str, Any]:
         name = "decoder_input_ids" if self._encoder_decoder else "input_ids"
-        return {name: token, "past_key_values": cache, "use_cache": True, **carried}
+        return {name: token, **self._with(cache), **carried}
 
-    def length(self, cache: Any) -> int:
-        return int(cache.get_seq_length())
+    def length(self, cache: Any) -> int | None:
+        return caches.length_of(cache)
 
     def expected_length(self, program: Program, new_tokens: int) -> int:
         before = 1 if self._encoder_decoder else program.inputs["input_ids"].shape[1]
@@ -78,18 +93,36 @@ class HuggingFaceDecoding:
         cache.reset()
 
     def mark(self, cache: Any) -> Callable[[], None]:
-        """Return the function that sets the cache back; of static layers what they hold is kept where it is in memory.
-
-        Only what a later call changes is copied: of a static layer its length (what stands behind it is masked, and
-        overwritten), of one with a sliding window all, of a dynamic layer nothing, since it never writes in place.
-        """
-        restore = [_marked(layer) for layer in _layers(cache)]
+        """Return the function that sets the cache back (`caches.mark`), and states that the modules keep."""
+        set_cache_back = caches.mark(cache)
+        states = [(own, name, caches.snapshot(own[name])) for own, name in caches.of_modules(self.model)]
 
         def set_back() -> None:
-            for one in restore:
-                one()
+            set_cache_back()
+            for own, name, value in states:
+                own[name] = value()
 
         return set_back
+
+    def reorder(self, cache: Any, index: torch.Tensor) -> None:
+        """Let each sequence go on from that of `index`, int64, [sequences] (`caches.reorder`). Raises Unsupported."""
+        if any("state" in name for _, name in caches.of_modules(self.model)):
+            raise Unsupported(f"{type(self.model).__name__} keeps states in its modules, which no beam search reorders")
+        caches.reorder(cache, index)
+
+    def _with(self, cache: Any) -> dict[str, Any]:
+        return {self.argument: cache, "use_cache": True}
+
+    def _check(self, program: Program, new_tokens: int) -> None:
+        name = type(self.model).__name__
+        if not self._encoder_decoder and "input_ids" not in program.inputs:
+            raise Unsupported(f"{name} continues tokens, and no input of it is input_ids: {', '.join(program.inputs)}")
+        length = self.expected_length(program, new_tokens)
+        try:
+            self.check_length(length)
+        except ValueError as error:
+            prompt = length - new_tokens
+            raise ValueError(f"{new_tokens} new tokens after a prompt of {prompt}: {error}") from error
 
     @property
     def _text(self) -> Any:
@@ -101,52 +134,24 @@ class HuggingFaceDecoding:
 
     @property
     def start_token(self) -> int:
-        """The first token of a decoder. Raises ValueError when the config has none of `START_TOKENS`."""
-        for name in START_TOKENS:
-            token = getattr(self._text, name, None)
-            if isinstance(token, int):
-                return token
+        """The first token of a decoder. Raises ValueError when the configs have none of `START_TOKENS`."""
+        for config in (self.model.config, self._text):
+            for name in START_TOKENS:
+                token = getattr(config, name, None)
+                if isinstance(token, int):
+                    return token
         raise ValueError(
             f"{type(self.model.config).__name__} has none of {', '.join(START_TOKENS)}, and generation no first token: "
             "set one of them in build.config"
         )
 
 
-def decoding_of(model: Any, check_length: Callable[[int], None]) -> HuggingFaceDecoding | None:
-    """Return how a Hugging Face model generates; None for one that does not generate from tokens."""
-    if not (model.can_generate() and model.main_input_name == "input_ids"):
-        return None
-    return HuggingFaceDecoding(model, check_length)
+@dataclass(frozen=True)
+class NoDecoding(HuggingFaceDecoding):
+    """Of a model that generates, but not by calls of its forward with a cache."""
 
-
-def _layers(cache: Any) -> Iterator[Any]:
-    from transformers import EncoderDecoderCache
-
-    parts = [cache]
-    if isinstance(cache, EncoderDecoderCache):
-        parts = [cache.self_attention_cache, cache.cross_attention_cache]
-    return (layer for part in parts for layer in part.layers)
-
-
-def _marked(layer: Any) -> Callable[[], None]:
-    import torch
-    from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer, StaticLayer, StaticSlidingWindowLayer
-
-    state = dict(vars(layer))
-    if type(layer) in (DynamicLayer, DynamicSlidingWindowLayer):
-        return lambda: vars(layer).update(state)
-    if type(layer) not in (StaticLayer, StaticSlidingWindowLayer):
+    def new_cache(self, program: Program, kind: str, new_tokens: int) -> Any:
         raise Unsupported(
-            f"a cache layer of type {type(layer).__name__} cannot be set back to the end of the prompt: measure this "
-            "model with mode=prefill and mode=generate"
+            f"{type(self.model).__name__} generates with its own generate(), from parts of itself: its forward, which "
+            "is what is compiled, takes no cache"
         )
-    written = ["cumulative_length"] if type(layer) is StaticLayer else list(state)
-    kept = {name: state[name].clone() for name in written if isinstance(state[name], torch.Tensor)}
-    plain = {name: value for name, value in state.items() if not isinstance(value, torch.Tensor)}
-
-    def set_back() -> None:
-        for name, tensor in kept.items():
-            getattr(layer, name).copy_(tensor)
-        vars(layer).update(plain)
-
-    return set_back

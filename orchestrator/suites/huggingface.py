@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from orchestrator.errors import did_you_mean
 from orchestrator.plugins import Program, Unsupported
 from orchestrator.records import Workload
-from orchestrator.suites.decoding import decoding_of
 from orchestrator.suites.dropout import silence
 from orchestrator.suites.example_inputs import by_name
 from orchestrator.suites.fed import Asked, Fed, feed
 from orchestrator.suites.inputs import ATTENTION_MASK, TOKENS, ClassFamily, family_of
+from orchestrator.suites.other_caches import decoding_of
 from orchestrator.suites.rules import KEY, Rules, check, looked_up
 from orchestrator.suites.senses import refuse_unfed
 from orchestrator.suites.shrunk import shrunk
@@ -107,7 +107,7 @@ class HuggingFaceModel:
         _refuse_length(model, fed, workload)
         if self.last_token is not None:
             fed.inputs["input_ids"][..., -1] = _attribute(config, self.last_token)
-        decoding = decoding_of(model, functools.partial(_check_length, model))
+        decoding = decoding_of(model, functools.partial(_check_length, model), frozenset(self.labels or family.labels))
         called, inputs = by_name(NamedOutputs(model), fed.inputs, KEY)
         return Program(called, inputs, _loss, decoding, fed=", ".join(fed.words))
 
