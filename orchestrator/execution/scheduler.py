@@ -218,7 +218,8 @@ class Scheduler:
             attempt.log_start = self._store.log_file(job.id).stat().st_size
         cache = self._scratch.fresh_cache(job)
         self._toolchains.seed(cache, job)
-        return job_environment(cache, self._temporary.fresh(job), job, self._policy.room.compile_threads(job))
+        threads, artifacts = self._policy.room.compile_threads(job), self._store.artifacts(job.id)
+        return job_environment(cache, self._temporary.fresh(job), job, threads, artifacts)
 
     # -- while they run
 
