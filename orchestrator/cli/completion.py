@@ -24,7 +24,7 @@ KEYS: Mapping[str, Sequence[str]] = {
     **dict.fromkeys(("suite.models", "suite.filter", "suite.exclude", "device.index", "measure.timeout_s"), ()),
     **dict.fromkeys(("batch_size", "sequence_length", "rounds", "rounds_min", "budget", "seed", "threads"), ()),
     **dict.fromkeys(("exclude", "zip", "grids", "effect_threshold", "shard", "resume", "tag", "compare_outputs"), ()),
-    **dict.fromkeys(("dry_run", "online", "keep_outputs"), BOOLEAN),
+    **dict.fromkeys(("dry_run", "online", "keep_outputs", "randomize_input"), BOOLEAN),
     "gate": ("accuracy",),
     "execution.launcher": ("fork", "subprocess"),
     "execution.parallel": ("auto",),

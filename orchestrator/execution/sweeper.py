@@ -34,7 +34,7 @@ from orchestrator.planning.composer import Composer
 from orchestrator.planning.outputs import as_stored, with_outputs
 from orchestrator.planning.overrides import quoted
 from orchestrator.planning.plan import plan
-from orchestrator.planning.points import Point, PointReader
+from orchestrator.planning.points import RANDOMIZE, Point, PointReader
 from orchestrator.planning.resume import expect_same
 from orchestrator.planning.selection import check_values
 from orchestrator.planning.shards import by_hand
@@ -137,6 +137,8 @@ class GraphSweeper(Sweeper):
             check_values(rules, known)
         config = self._config
         graph = plan(points, here)
+        if any(conf[RANDOMIZE] for conf in confs) and not any(job.measure.options.get(RANDOMIZE) for job in graph.jobs):
+            raise UsageError(f"{RANDOMIZE}=true: no job of this sweep times a step; measure=performance does")
         if config.resume is None:
             other = None if config.compare_outputs is None else find_sweep(config.compare_outputs, OUTPUTS)
             graph = with_outputs(graph, bool(config.keep_outputs), other)

@@ -23,6 +23,8 @@ DEVICES = ("auto", "cpu", "cuda")
 GATES = ("accuracy",)
 MOST_ROUNDS = 1000
 LONGEST_TAG = 60
+RANDOMIZE = "randomize_input"
+"""Key of the configuration, and option of the measures that can do it."""
 
 GROUPS: Mapping[str, type] = {
     "suite": schema.SuiteConf,
@@ -78,6 +80,7 @@ class PointReader:
         self._checked: dict[tuple[str, int], Any] = {}
         self._prints: dict[int, tuple[Json, str]] = {}
         self._plugins: dict[str, tuple[PluginSpec, Any]] = {}
+        self._randomized: dict[int, PluginSpec] = {}  # by identity, as the next one
         self._quantized: dict[tuple[int, int], PluginSpec] = {}  # by identity: `_plugins` keeps the records alive
 
     def read(self, conf: Json) -> Point:
@@ -156,7 +159,11 @@ class PointReader:
             columns.to_json(getattr(plugin, "TABLES", {}))
         except ValueError as error:
             raise UsageError(f"{spec.target}: {error}") from error
-        return spec
+        if not conf.get(RANDOMIZE) or not hasattr(plugin, RANDOMIZE):
+            return spec
+        if id(spec) not in self._randomized:
+            self._randomized[id(spec)] = dataclasses.replace(spec, options={**spec.options, RANDOMIZE: True})
+        return self._randomized[id(spec)]
 
     def _plugin(self, conf: Json, group: str) -> tuple[PluginSpec, Any]:
         chosen = conf[group]

@@ -121,6 +121,7 @@ class Config:
     grids: list[Any] = field(default_factory=list)  # several sweeps in one: maps of axis -> "a,b"
     effect_threshold: float = 0.01  # relative; smaller effects are called "within noise" however narrow the interval
     tag: str | None = None  # a label of the sweep, for people: in no job's id
+    randomize_input: bool = False  # measures that time: each repeat has other inputs (an option of theirs)
     keep_outputs: bool = False  # what judged calls leave stays in the folder, for compare_outputs of other sweeps
     compare_outputs: str | None = None  # latest, or a sweep folder that kept its outputs: equal to the bit?
     gate: str | None = None  # accuracy: what is wrong is not timed
