@@ -31,6 +31,8 @@ VARIABLES = (
 )
 """Beginnings of the names of environment variables that change figures."""
 COMPILE_THREADS = "TORCHINDUCTOR_COMPILE_THREADS"
+MEMORY_FRACTION = "ORCHESTRATOR_MEMORY_FRACTION"
+"""Share of a CUDA device's memory that a job's torch may have."""
 DEBUG_FOLDER = "TORCH_COMPILE_DEBUG_DIR"
 """Where torch makes the folder torch_compile_debug."""
 OF_A_JOB = frozenset(

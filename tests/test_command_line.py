@@ -431,3 +431,14 @@ def test_a_dry_run_prints_a_command_for_each_row_that_plans_it_alone(tmp_path: P
         assert alone.returncode == 0, alone.stderr
         assert line in alone.stdout
         assert jobs(alone.stdout) <= 8  # its rounds, eager's, a reference
+
+
+@pytest.mark.parametrize(
+    ("fraction", "message"),
+    [("1.5", "it must be more than 0, and at most 1"), ("0.5", "no job of this sweep runs on CUDA")],
+)
+def test_a_memory_fraction_is_a_gpus(fraction: str, message: str, tmp_path: Path) -> None:
+    asked = ("suite=tiny", "device=cpu", f"execution.memory_fraction={fraction}", "dry_run=true")
+    code, _, error = answer(tmp_path, *asked)
+    assert code == 2
+    assert message in " ".join(error.split())

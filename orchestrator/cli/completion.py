@@ -29,7 +29,7 @@ KEYS: Mapping[str, Sequence[str]] = {
     "execution.launcher": ("fork", "subprocess"),
     "execution.parallel": ("auto",),
     **dict.fromkeys(("execution.shards", "execution.timeout_s", "execution.retries", "execution.env"), ()),
-    **dict.fromkeys(("execution.memory_limit_gib", "execution.disk_reserve_mib"), ()),
+    **dict.fromkeys(("execution.memory_limit_gib", "execution.memory_fraction", "execution.disk_reserve_mib"), ()),
     **dict.fromkeys(("execution.keep_caches", "execution.keep_references", "execution.stop_on_failure"), BOOLEAN),
     "execution.device_lock": BOOLEAN,
 }

@@ -16,6 +16,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 
+from orchestrator import system
 from orchestrator.errors import UsageError
 from orchestrator.execution import space
 from orchestrator.execution.agenda import Agenda, gist
@@ -219,7 +220,9 @@ class Scheduler:
         cache = self._scratch.fresh_cache(job)
         self._toolchains.seed(cache, job)
         threads, artifacts = self._policy.room.compile_threads(job), self._store.artifacts(job.id)
-        return job_environment(cache, self._temporary.fresh(job), job, threads, artifacts)
+        environment = job_environment(cache, self._temporary.fresh(job), job, threads, artifacts)
+        fraction = self._settings.memory_fraction
+        return environment if fraction is None else {**environment, system.MEMORY_FRACTION: str(fraction)}
 
     # -- while they run
 

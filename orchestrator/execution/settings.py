@@ -14,7 +14,7 @@ from orchestrator.words import seconds_of
 
 AUTO = "auto"
 SMALLEST = {"parallel": 1, "rounds_min": 1}
-LARGEST = {"memory_limit_gib": limits.GIB, "hang_s": limits.SECONDS}
+LARGEST = {"memory_limit_gib": limits.GIB, "memory_fraction": 1, "hang_s": limits.SECONDS}
 OF_THE_SWEEP = ("online", "rounds_min", "effect_threshold", "budget")
 """Settings that stand beside `execution`, not in it."""
 
@@ -27,6 +27,7 @@ class Settings:
     parallel: how many jobs that time nothing may run at a time; AUTO = as many as there are cores and memory for
         (`orchestrator.execution.policy`). Those that time something run alone.
     memory_limit_gib: private memory that a worker may have; None = no limit but the machine's.
+    memory_fraction: of a CUDA device's memory, which a job's torch may have; None = all.
     keep_caches, keep_references: leave compile caches and reference tensors in the folder.
     stop_on_failure: start no more jobs after the first that fails.
     online: jobs may use the network.
@@ -40,6 +41,7 @@ class Settings:
     retries: int = 1
     parallel: int | str = AUTO
     memory_limit_gib: float | None = None
+    memory_fraction: float | None = None
     keep_caches: bool = False
     keep_references: bool = False
     stop_on_failure: bool = False

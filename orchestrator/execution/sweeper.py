@@ -147,6 +147,12 @@ class GraphSweeper(Sweeper):
         if self._config.shard is not None:
             nobodys = [replace(point, device="cpu", threads=1) for point in points]
             shard, parts = by_hand(graph, self._config.shard, plan(nobodys, here))
+        on_cuda = any(job.workload.device.startswith("cuda") for job in graph.jobs)
+        if config.execution.memory_fraction is not None and not on_cuda:
+            raise UsageError(
+                "execution.memory_fraction: no job of this sweep runs on CUDA; execution.memory_limit_gib limits a "
+                "process on the CPU"
+            )
         header = Sweep(
             argv=tuple(self.argv),
             overrides=tuple(arguments),

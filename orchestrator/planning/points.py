@@ -206,6 +206,9 @@ def check_execution(execution: Json) -> None:
     limit = execution.get("memory_limit_gib")
     if limit is not None and not 0 < limit <= limits.GIB:
         raise UsageError(f"execution.memory_limit_gib={limit}: it must be more than 0, and at most {limits.GIB}")
+    fraction = execution.get("memory_fraction")
+    if fraction is not None and not 0 < fraction <= 1:
+        raise UsageError(f"execution.memory_fraction={fraction}: it must be more than 0, and at most 1")
     if execution["disk_reserve_mib"] < 0:
         raise UsageError(f"execution.disk_reserve_mib={execution['disk_reserve_mib']}: it must be at least 0")
     if execution["retries"] < 0:

@@ -81,6 +81,7 @@ class ExecutionConf:
     timeout_s: float = 1800.0  # for a whole job
     retries: int = 1  # of jobs that failed for reasons of the infrastructure, never of others
     memory_limit_gib: float | None = None  # of a job's private memory (RLIMIT_DATA)
+    memory_fraction: float | None = None  # of a CUDA device's memory, which torch's allocator may have in a job
     env: dict[str, str] = field(default_factory=dict)  # added to the jobs' environment; makes launcher=subprocess
     keep_caches: bool = False
     keep_references: bool = False

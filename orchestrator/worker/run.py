@@ -38,7 +38,7 @@ from orchestrator.records import (
     Samples,
 )
 from orchestrator.store import SweepFolder
-from orchestrator.system import COMPILE_THREADS, DEBUG_FOLDER
+from orchestrator.system import COMPILE_THREADS, DEBUG_FOLDER, MEMORY_FRACTION
 from orchestrator.worker.process import BY_EXEC
 from orchestrator.worker.toolchain import enter
 
@@ -145,6 +145,8 @@ def _run(job: JobSpec, store: SweepFolder, seen: _Seen) -> Outcome:
     )
     tables = columns.to_json(getattr(measure, "TABLES", {}))
     on_device = not getattr(measure, "works_in_children", False)
+    if on_device and device.type == "cuda" and MEMORY_FRACTION in os.environ:
+        torch.cuda.set_per_process_memory_fraction(float(os.environ[MEMORY_FRACTION]), device)
     if on_device:
         seen.environment.update(gpu_environment(device))
     for module in modules(job):
