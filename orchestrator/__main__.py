@@ -306,16 +306,22 @@ def _sweep(hydra: Hydra, asked: Namespace, arguments: Sequence[str]) -> int:
     """Plan, show the plan, run, collect. The tables are made whatever stopped the run."""
     from orchestrator.cli.running import run_and_finish, run_watched
     from orchestrator.execution.sweeper import as_written
+    from orchestrator.results.row_commands import run_commands
     from orchestrator.system import need_linux
     from orchestrator.views.commands import shown
     from orchestrator.views.document import show
+    from orchestrator.views.layout import LISTED
     from orchestrator.views.terminal import plan
+    from orchestrator.words import more
 
     sweeper = _sweeper(hydra, asked)
     sweeper.argv = arguments
     assert sweeper.config is not None
     planned = sweeper.plan(as_written(sweeper.config.hydra.overrides.task))
-    show(plan(planned.own, shown(planned.folder), planned.dry_run, planned.cautions, planned.slots))
+    alone = run_commands(planned.header, planned.own.jobs) if planned.dry_run else []
+    if sys.stdout.isatty():  # into a file, or another command, go all of them
+        alone = alone[:LISTED] + more(len(alone), LISTED)
+    show(plan(planned.own, shown(planned.folder), planned.dry_run, planned.cautions, planned.slots, alone))
     if planned.header.shard:
         which, of = planned.header.shard
         print(f"  shard         {which} of {of}: {len(planned.own.jobs)} of {len(planned.graph.jobs)} jobs")

@@ -33,8 +33,15 @@ VARIABLES = (
 """Beginnings of the names of environment variables that change figures."""
 COMPILE_THREADS = "TORCHINDUCTOR_COMPILE_THREADS"
 SLOT = "ORCHESTRATOR_SLOT"
+MEMORY_FRACTION = "ORCHESTRATOR_MEMORY_FRACTION"
+"""Share of a CUDA device's memory that a job's torch may have."""
+DEBUG_FOLDER = "TORCH_COMPILE_DEBUG_DIR"
+"""Where torch makes the folder torch_compile_debug."""
 OF_A_JOB = frozenset(
-    {"TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "CUDA_CACHE_PATH", "PYTORCH_KERNEL_CACHE_PATH", COMPILE_THREADS}
+    (
+        *("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "CUDA_CACHE_PATH", "PYTORCH_KERNEL_CACHE_PATH"),
+        *(COMPILE_THREADS, DEBUG_FOLDER),
+    )
 )
 """Set for a job: folders of its own, its share of the cores while it compiles. They tell nothing about a machine."""
 

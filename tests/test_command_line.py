@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -429,3 +430,27 @@ def test_two_sweeps_of_the_same_second_have_two_folders(tmp_path: Path) -> None:
     assert list(taken.root.iterdir()) == []
     assert (taken.root.with_name("name-1") / "sweep.json").is_file()
     assert not (tmp_path / "outputs").exists()
+
+
+def test_a_dry_run_prints_a_command_for_each_row_that_plans_it_alone(tmp_path: Path) -> None:
+    sweep = ("suite=tiny", "suite.models=[bert_tiny,gpt2_tiny]", "compiler=inductor,aot_eager", "batch_size=1,2")
+    done = command(*sweep, "compiler.options.dynamic=true", "dry_run=true", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = [line.strip() for line in done.stdout.splitlines() if line.strip().startswith("python -m orchestrator ")]
+    assert len(lines) == len(set(lines)) == 2 * 2 * (2 * 2 + 1)  # models, sizes; measures of the compilers, and eager
+    for line in lines[:: len(lines) // 3]:
+        alone = command(*shlex.split(line)[3:], "dry_run=true", cwd=tmp_path)
+        assert alone.returncode == 0, alone.stderr
+        assert line in alone.stdout
+        assert jobs(alone.stdout) <= 8  # its rounds, eager's, a reference
+
+
+@pytest.mark.parametrize(
+    ("fraction", "message"),
+    [("1.5", "it must be more than 0, and at most 1"), ("0.5", "no job of this sweep runs on CUDA")],
+)
+def test_a_memory_fraction_is_a_gpus(fraction: str, message: str, tmp_path: Path) -> None:
+    asked = ("suite=tiny", "device=cpu", f"execution.memory_fraction={fraction}", "dry_run=true")
+    code, _, error = answer(tmp_path, *asked)
+    assert code == 2
+    assert message in " ".join(error.split())

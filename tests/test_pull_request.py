@@ -220,3 +220,20 @@ def test_the_build_summary_says_with_what(tmp_path: Path) -> None:
     assert ["git.commit", "abc123"] in rows
     assert ["cpu", "Xeon | 8"] in rows
     assert ["started", "2027-01-15 08:00 UTC"] in rows
+
+
+def test_rows_of_several_lengths_are_told_apart(tmp_path: Path) -> None:
+    """They were no rows of both sweeps, and looked alike among the warnings."""
+    for day, speedup in (("1", 1.5), ("2", 0.8)):
+        sweep = synthetic.SyntheticSweep(tmp_path / "outputs" / day / "x")
+        for length in (32, 128):
+            workload = replace(synthetic.workload("Bert", threads=int(day)), sequence_length=length)
+            eager = sweep.performance(workload, "eager", latency=0.1)
+            pairs = [(0.1, 0.1 / (speedup if length == 128 else 1.5))] * 20
+            sweep.performance(workload, "inductor", baseline=eager, pairs=pairs)
+        folder = sweep.write()
+        folder.write_plan(replace(folder.read_sweep(), created=float(day)), folder.read_graph())
+    printed = orchestrator(tmp_path, "report", "2/x", "--md", "--against", "1/x")
+    assert "1 new flag since 1/x, 0 of its flags no longer; 4 rows in both" in printed
+    assert ["speed-up &lt; 0.95x", "Bert", "128", "inductor", "1.50x", "0.80x"] in cells(printed)
+    assert any("sequence length 128" in text for row in cells(printed) for text in row)

@@ -48,18 +48,25 @@ and reads it once, before anything that a measure could set (torch's notes on ra
 
 
 def job_environment(
-    cache: Path, temporary: Path, job: JobSpec, compile_threads: int | None = None, slot: Mapping[str, str] = NOTHING
+    cache: Path,
+    temporary: Path,
+    job: JobSpec,
+    compile_threads: int | None = None,
+    artifacts: Path | None = None,
+    slot: Mapping[str, str] = NOTHING,
 ) -> dict[str, str]:
     """Return the variables of one job: its compile caches in the folder `cache`, its temporary files, its own `env`.
 
-    compile_threads: with how many threads or processes inductor compiles, None for its own number; slot: the variables
-    of its slot.
+    compile_threads: with how many threads or processes inductor compiles, None for its own number. artifacts: where
+    torch's files for debugging go, unless the user's environment says where. slot: the variables of its slot.
     """
     folders = {
         "TORCHINDUCTOR_CACHE_DIR": cache / "inductor",
         "TRITON_CACHE_DIR": cache / "triton",
         "TMPDIR": temporary,
     }
+    if artifacts is not None and system.DEBUG_FOLDER not in os.environ:
+        folders[system.DEBUG_FOLDER] = artifacts
     judged = job.workload.device.startswith("cuda") and _compares(job)
     if job.workload.device.startswith("cuda"):  # the driver's cache of kernels, and torch's of those it makes itself
         folders |= {"CUDA_CACHE_PATH": cache / "cuda", "PYTORCH_KERNEL_CACHE_PATH": temporary}  # the one must be there

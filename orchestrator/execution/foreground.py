@@ -45,7 +45,7 @@ def prepared(store: SweepFolder, jobs: Sequence[JobSpec], job: JobSpec, settings
         environment = worker_environment(settings.online)
         cache = scratch.fresh_cache(job)
         Toolchains(environment).seed(cache, job)
-        os.environ.update(environment | job_environment(cache, temporary, job))
+        os.environ.update(environment | job_environment(cache, temporary, job, artifacts=store.artifacts(job.id)))
         try:
             yield
         finally:

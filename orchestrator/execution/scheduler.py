@@ -246,8 +246,11 @@ class Scheduler:
         cache = self._scratch.fresh_cache(job)
         self._toolchains.seed(cache, job)
         lane = self._lanes.all[attempt.slot]
-        threads = lane.policy.room.compile_threads(job)
-        return job_environment(cache, self._temporary.fresh(job), job, threads, lane.slot.environment())
+        threads, artifacts = lane.policy.room.compile_threads(job), self._store.artifacts(job.id)
+        temporary = self._temporary.fresh(job)
+        environment = job_environment(cache, temporary, job, threads, artifacts, lane.slot.environment())
+        fraction = self._settings.memory_fraction
+        return environment if fraction is None else {**environment, system.MEMORY_FRACTION: str(fraction)}
 
     # -- while they run
 

@@ -14,7 +14,7 @@ from orchestrator.words import seconds_of
 
 AUTO = "auto"
 SMALLEST = {"parallel": 1, "rounds_min": 1}
-LARGEST = {"memory_limit_gib": limits.GIB, "hang_s": limits.SECONDS}
+LARGEST = {"memory_limit_gib": limits.GIB, "memory_fraction": 1, "hang_s": limits.SECONDS}
 OF_THE_SWEEP = ("online", "rounds_min", "effect_threshold", "budget")
 """Settings that stand beside `execution`, not in it."""
 
@@ -28,6 +28,7 @@ class Settings:
         (`orchestrator.execution.policy`). Those that time something run alone.
     devices: numbers of GPUs, "all", or None; cpu_sets: texts like "0-7", or None (`orchestrator.execution.slots`).
     memory_limit_gib: private memory that a worker may have; None = no limit but the machine's.
+    memory_fraction: of a CUDA device's memory, which a job's torch may have; None = all.
     keep_caches, keep_references: leave compile caches and reference tensors in the folder.
     stop_on_failure: start no more jobs after the first that fails.
     online: jobs may use the network.
@@ -43,6 +44,7 @@ class Settings:
     devices: Any = None
     cpu_sets: Sequence[str] | None = None
     memory_limit_gib: float | None = None
+    memory_fraction: float | None = None
     keep_caches: bool = False
     keep_references: bool = False
     stop_on_failure: bool = False

@@ -35,7 +35,7 @@ from orchestrator.planning.composer import Composer
 from orchestrator.planning.outputs import as_stored, with_outputs
 from orchestrator.planning.overrides import quoted
 from orchestrator.planning.plan import plan
-from orchestrator.planning.points import Point, PointReader
+from orchestrator.planning.points import RANDOMIZE, Point, PointReader
 from orchestrator.planning.resume import expect_same
 from orchestrator.planning.selection import check_values
 from orchestrator.planning.shards import by_hand
@@ -143,6 +143,8 @@ class GraphSweeper(Sweeper):
             check_values(rules, known)
         config = self._config
         graph = plan(points, here)
+        if any(conf[RANDOMIZE] for conf in confs) and not any(job.measure.options.get(RANDOMIZE) for job in graph.jobs):
+            raise UsageError(f"{RANDOMIZE}=true: no job of this sweep times a step; measure=performance does")
         if config.resume is None:
             other = None if config.compare_outputs is None else find_sweep(config.compare_outputs, OUTPUTS)
             graph = with_outputs(graph, bool(config.keep_outputs), other)
@@ -152,6 +154,12 @@ class GraphSweeper(Sweeper):
         if self._config.shard is not None:
             nobodys = [replace(point, device="cpu", threads=1) for point in points]
             shard, parts = by_hand(graph, self._config.shard, plan(nobodys, here))
+        on_cuda = any(job.workload.device.startswith("cuda") for job in graph.jobs)
+        if config.execution.memory_fraction is not None and not on_cuda:
+            raise UsageError(
+                "execution.memory_fraction: no job of this sweep runs on CUDA; execution.memory_limit_gib limits a "
+                "process on the CPU"
+            )
         header = Sweep(
             argv=tuple(self.argv),
             overrides=tuple(arguments),

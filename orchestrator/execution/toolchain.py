@@ -218,11 +218,12 @@ def run_part(part: str, folder: Path, environment: Mapping[str, str], stop: thre
     temporary, answer = folder / "tmp", folder / "seconds"
     temporary.mkdir()
     folders = {"TORCHINDUCTOR_CACHE_DIR": folder / "inductor", "TRITON_CACHE_DIR": folder / "triton"}
-    own = {name: str(path) for name, path in {**folders, "TMPDIR": temporary}.items()}
+    own = {name: str(path) for name, path in {**folders, "TMPDIR": temporary, system.DEBUG_FOLDER: temporary}.items()}
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
             [sys.executable, "-m", "orchestrator.worker.toolchain", part, str(answer)],
             env={**environment, system.COMPILE_THREADS: "1", **own},
+            cwd=temporary,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=said,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +27,8 @@ class Context:
 
     `references` are the folders of the reference jobs that this job needs; `reference` is where a reference job, or a
     timed one that makes a series of calls, leaves its own tensors; `timed` is where the job left them whose code this
-    one judges. `entered` is told each phase's name as it starts.
+    one judges. `home` is where the command runs, in which a model may look for its files: all else of a job runs among
+    its artifacts. `entered` is told each phase's name as it starts.
     """
 
     job: JobSpec
@@ -43,6 +45,7 @@ class Context:
     facts: dict[str, Any] = field(default_factory=dict)
     now: str = "import"
     timed: Path | None = None
+    home: Path = field(default_factory=Path.cwd)
     seeded: int = 0  # files that the compile cache began with: of the machine's toolchain, of no model
 
     @property
@@ -89,7 +92,8 @@ class Context:
         self.entered("build")  # a failure here is the model's, not of the phase that asks for it
         workload = workload or self.workload
         seed_all(workload.seed)
-        program = self.builder.build(workload, dropout=dropout)
+        with contextlib.chdir(self.home):
+            program = self.builder.build(workload, dropout=dropout)
         if program.fed and workload is self.workload:
             self.facts["fed"] = program.fed
         for kind in (self.workload.dtype, dtype):

@@ -101,7 +101,7 @@ class LargestBatch:
         failed: tuple[int, Seen] | None = None
         with context.phase("tries"):
             folder = SweepFolder(context.folder / ARTIFACTS / "tries")
-            with Tries(folder, None if on_cuda else budget, self.try_timeout_s) as tries:
+            with Tries(folder, None if on_cuda else budget, self.try_timeout_s, context.home) as tries:
 
                 def fits(size: int) -> bool:
                     seen[size] = tries.run(self._job(context.job, size, budget if on_cuda else None))

@@ -2,7 +2,7 @@
 
 One step that is not looked at, one that the tracer sees for the first time, one that counts. The level and its
 resolution are those of `orchestrator.probes.allocated`. On CUDA the allocator's own history of one more step is left,
-for pytorch.org/memory_viz.
+for pytorch.org/memory_viz; of compiled code, which has no lines of Python, that history is all.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from orchestrator.measures.context import Context
 from orchestrator.measures.eager import artifact, eager_only, eager_step
 from orchestrator.plugins import Outcome
 from orchestrator.probes.allocated import Level, level_of
-from orchestrator.probes.clock import no_garbage_collection
+from orchestrator.probes.clock import make_ready, no_garbage_collection
 from orchestrator.probes.lines import ExecutedLine, LineTracer
 from orchestrator.records import OBSERVED, PASS
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 NOT_THE_MODEL = ("torch", "orchestrator.suites.named_outputs")
 HISTORY_ENTRIES = 100_000
+SETTLED = 3
+"""Calls of compiled code before the one that is looked at: CUDA graphs are recorded in the second."""
 
 
 @dataclass
@@ -99,9 +101,11 @@ class MemoryByLine:
     def run(self, context: Context) -> Outcome:
         """Leave a row for each line that changed anything, most cumulative first, one of totals, and the sequence.
 
-        Raises Unsupported for compiled code, which has no lines of Python, and ValueError where `modules` names none
-        that ran.
+        Of compiled code on CUDA only the allocator's history. Raises Unsupported for it elsewhere, and ValueError where
+        `modules` names none that ran.
         """
+        if not context.is_eager and context.device.type == "cuda":
+            return _of_compiled(context)
         eager_only(context, "compiled code runs no lines of Python that could be traced")
         program, step = eager_step(context)
         with context.phase("eager"):
@@ -186,6 +190,22 @@ def _short(file: str) -> str:
     """Return a file's path relative to where it was imported from: that tells a reader more than the machine's path."""
     roots = [entry.rstrip(os.sep) + os.sep for entry in sys.path if entry]
     return file.removeprefix(max((root for root in roots if file.startswith(root)), key=len, default=""))
+
+
+def _of_compiled(context: Context) -> Outcome:
+    """Leave the history of one step of compiled code, after those that compile, record graphs and fill caches."""
+    with context.phase("build"):
+        program = context.build(dropout=context.mode.training)
+    context.seed()
+    with context.phase("compile", children=True):
+        forward = context.compiler.compile(program, context.workload)
+        step = context.mode.step(program, forward, context.workload)
+        for _ in range(SETTLED):
+            make_ready(step)
+            step()
+    make_ready(step)
+    context.find("memory_by_line_totals", snapshot=_snapshot(context, step))
+    return Outcome(PASS)
 
 
 def _snapshot(context: Context, step: Any) -> str | None:

@@ -8,6 +8,7 @@ and cancels. What was timed then makes the calls by which it is judged. docs/mea
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import statistics
@@ -21,6 +22,7 @@ from orchestrator.errors import is_out_of_memory
 from orchestrator.measures.context import Context
 from orchestrator.measures.eager import Inside, really_eager
 from orchestrator.measures.flops import work_of
+from orchestrator.measures.fresh import draws
 from orchestrator.measures.timed import (
     Dynamo,
     Inputs,
@@ -61,7 +63,8 @@ class Performance:
     `extra_seconds`. Where an interval is that narrow before, fewer do, so a step of seconds that is steady needs no
     ten samples. Nothing goes on beyond `max_seconds`, but to three samples. A block of a pair lasts at least
     `block_seconds`; its first iteration is dropped when it has more than one. Before the warm-up it waits for a quiet
-    machine, at most `quiet_seconds`.
+    machine, at most `quiet_seconds`. With `randomize_input` each repeat has other inputs
+    (`orchestrator.measures.fresh`), both sides of a pair the same.
     """
 
     kind: ClassVar[str] = TIMED
@@ -80,6 +83,7 @@ class Performance:
     extra_seconds: float = 3.0
     max_seconds: float = 120.0
     quiet_seconds: float = 5.0
+    randomize_input: bool = False
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -100,10 +104,11 @@ class Performance:
         dynamo = Dynamo(context)
         context.memory.mark_base()
         with context.phase("build"):
+            drawn = draws(context) if self.randomize_input else ()
             program = context.build(dropout=context.mode.training)
         threads_as_asked(context, mark=False)
         context.facts.update(_size(program))
-        inputs = Inputs(program)
+        inputs = Inputs(program, drawn)
         forward, bare, result = self._first_call(context, timed, program)
         inputs.look()
         step = inputs.around(context, bare)
@@ -133,7 +138,7 @@ class Performance:
         else:
             context.facts["work"] = work_of(context, program, step)
         tell_drift(context)
-        inputs.set_back()
+        inputs.set_to_first()
         make_series(context, program, forward, first)
 
     def _first_call(self, context: Context, timed: Timed, program: Program) -> tuple[Forward, Step, Any]:
@@ -247,8 +252,9 @@ class Performance:
                 return done
 
             eager = as_eager(lambda: context.mode.step(twin, twin.model, context.workload))
-            inputs.set_back()
-            eagers = Inputs(twin)  # compiled code may have lost that the model writes into them, or do so alone
+            inputs.set_to_first()
+            # anew: compiled code may have lost that the model writes into its inputs, or do so alone
+            eagers = Inputs(twin, inputs.draws)
             as_eager(lambda: timed(eager))
             if twin is program:
                 inputs = eagers
@@ -268,9 +274,18 @@ class Performance:
             def eager_block() -> float:
                 return as_eager(lambda: own_block(eager))
 
+            turns = itertools.count()
+
+            def same_inputs() -> None:
+                turn = next(turns)
+                for side in (eagers, inputs):
+                    side.hold(turn)
+
             def two_pairs() -> list[tuple[float, float]]:
                 """One pair with eager first, one with the compiler first: whatever the order costs cancels."""
+                same_inputs()
                 eager_first = (eager_block(), own_block(step))
+                same_inputs()
                 compiled = own_block(step)
                 return [eager_first, (eager_block(), compiled)]
 

@@ -48,11 +48,17 @@ class Last:
 
 
 class Inputs:
-    """Copies of a program's inputs, to see whether a step writes into them, and to set them back."""
+    """Copies of a program's inputs, to see whether a step writes into them, and to set them back.
 
-    def __init__(self, program: Program) -> None:
+    draws: other values for them (`orchestrator.measures.fresh`), of which each call gets the next, or, within a pair,
+    the one that is held: so both sides of it get the same.
+    """
+
+    def __init__(self, program: Program, draws: Sequence[Mapping[str, torch.Tensor]] = ()) -> None:
         import torch
 
+        self.draws, self._turn, self._held = draws, 0, False
+        self._drawn = [(name, program.inputs[name], program.inputs[name].detach().clone()) for name in _names(draws)]
         self._kept = [
             (name, tensor, tensor.detach().clone())
             for name, tensor in program.inputs.items()
@@ -66,7 +72,7 @@ class Inputs:
     def around(self, context: Context, step: Step) -> Step:
         """Return the step; where inputs are written into, one before whose every call they are set back."""
         if not self._kept:
-            return step
+            return SettingBack(step, self) if self.draws else step
         names = ", ".join(name for name, _, _ in self._kept)
         said = f"each call writes into {names}: set back before each, outside of the clock"
         context.measured.setdefault(INPUTS_SET_BACK, said)
@@ -74,17 +80,42 @@ class Inputs:
 
     def set_back(self) -> None:
         """Set those that are kept back to what they were."""
-        import torch
+        _fill(self._kept)
 
-        with torch.no_grad():
-            for _, now, before in self._kept:
-                if now.shape != before.shape:
-                    now.resize_(before.shape)
-                now.copy_(before)
+    def make_ready(self) -> None:
+        """Set the inputs to what the next call gets."""
+        self.set_back()
+        if self.draws:
+            draw = self.draws[self._turn % len(self.draws)]
+            _fill((name, now, draw[name]) for name, now, _ in self._drawn)
+            self._turn += not self._held
+
+    def hold(self, turn: int) -> None:
+        """Let all calls from now on get draw number `turn`."""
+        self._turn, self._held = turn, True
+
+    def set_to_first(self) -> None:
+        """Set all inputs to what they were built as."""
+        _fill(self._drawn)
+        self.set_back()
+
+
+def _names(draws: Sequence[Mapping[str, torch.Tensor]]) -> Iterable[str]:
+    return draws[0] if draws else ()
+
+
+def _fill(inputs: Iterable[tuple[str, torch.Tensor, torch.Tensor]]) -> None:
+    import torch
+
+    with torch.no_grad():
+        for _, now, value in inputs:
+            if now.shape != value.shape:
+                now.resize_(value.shape)
+            now.copy_(value)
 
 
 class SettingBack:
-    """A step whose inputs are set back before each call, outside of the clock: each call is then the same work.
+    """A step whose inputs are set before each call, outside of the clock: each call is then the same work.
 
     Inputs that are halved by each call are denormal numbers after some hundred, and those are slow.
     """
@@ -93,7 +124,7 @@ class SettingBack:
         self._step, self._inputs = step, inputs
 
     def prepare(self) -> None:
-        self._inputs.set_back()
+        self._inputs.make_ready()
         make_ready(self._step)
 
     def __call__(self) -> Any:

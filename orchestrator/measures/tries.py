@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from orchestrator.exits import cause
@@ -42,11 +43,11 @@ class Tries:
     """The server, as a context manager: leaving it ends every process.
 
     `memory_limit` bounds the private memory of each try, in bytes (RLIMIT_DATA): what goes beyond it fails in the
-    allocator, cleanly, instead of in the kernel's out-of-memory killer.
+    allocator, cleanly, instead of in the kernel's out-of-memory killer. `home` is where the command runs.
     """
 
-    def __init__(self, folder: SweepFolder, memory_limit: int | None, timeout_s: float) -> None:
-        self._folder, self._memory_limit, self._timeout_s = folder, memory_limit, timeout_s
+    def __init__(self, folder: SweepFolder, memory_limit: int | None, timeout_s: float, home: Path) -> None:
+        self._folder, self._memory_limit, self._timeout_s, self._home = folder, memory_limit, timeout_s, home
         self._pending = b""
 
     def __enter__(self) -> Tries:
@@ -58,6 +59,7 @@ class Tries:
                 [sys.executable, "-m", "orchestrator.worker.server"]
                 + ["--requests", str(theirs), "--replies", str(replies)],
                 stdin=subprocess.DEVNULL,
+                cwd=self._home,
                 pass_fds=(theirs, replies),
             )
         finally:

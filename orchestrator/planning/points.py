@@ -24,6 +24,8 @@ GATES = ("accuracy",)
 MOST_ROUNDS = 1000
 LONGEST_TAG = 60
 EAGER_COMPILER = PluginSpec(name=EAGER, target="orchestrator.compilers.eager.Eager")
+RANDOMIZE = "randomize_input"
+"""Key of the configuration, and option of the measures that can do it."""
 
 GROUPS: Mapping[str, type] = {
     "suite": schema.SuiteConf,
@@ -79,6 +81,7 @@ class PointReader:
         self._checked: dict[tuple[str, int], Any] = {}
         self._prints: dict[int, tuple[Json, str]] = {}
         self._plugins: dict[str, tuple[PluginSpec, Any]] = {}
+        self._randomized: dict[int, PluginSpec] = {}  # by identity, as the next one
         self._quantized: dict[tuple[int, int], PluginSpec] = {}  # by identity: `_plugins` keeps the records alive
 
     def read(self, conf: Json) -> Point:
@@ -161,7 +164,11 @@ class PointReader:
             columns.to_json(getattr(plugin, "TABLES", {}))
         except ValueError as error:
             raise UsageError(f"{spec.target}: {error}") from error
-        return spec
+        if not conf.get(RANDOMIZE) or not hasattr(plugin, RANDOMIZE):
+            return spec
+        if id(spec) not in self._randomized:
+            self._randomized[id(spec)] = dataclasses.replace(spec, options={**spec.options, RANDOMIZE: True})
+        return self._randomized[id(spec)]
 
     def _plugin(self, conf: Json, group: str) -> tuple[PluginSpec, Any]:
         chosen = conf[group]
@@ -204,6 +211,9 @@ def check_execution(execution: Json) -> None:
     limit = execution.get("memory_limit_gib")
     if limit is not None and not 0 < limit <= limits.GIB:
         raise UsageError(f"execution.memory_limit_gib={limit}: it must be more than 0, and at most {limits.GIB}")
+    fraction = execution.get("memory_fraction")
+    if fraction is not None and not 0 < fraction <= 1:
+        raise UsageError(f"execution.memory_fraction={fraction}: it must be more than 0, and at most 1")
     if execution["disk_reserve_mib"] < 0:
         raise UsageError(f"execution.disk_reserve_mib={execution['disk_reserve_mib']}: it must be at least 0")
     if execution["retries"] < 0:

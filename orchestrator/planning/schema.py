@@ -83,6 +83,7 @@ class ExecutionConf:
     timeout_s: float = 1800.0  # for a whole job
     retries: int = 1  # of jobs that failed for reasons of the infrastructure, never of others
     memory_limit_gib: float | None = None  # of a job's private memory (RLIMIT_DATA)
+    memory_fraction: float | None = None  # of a CUDA device's memory, which torch's allocator may have in a job
     env: dict[str, str] = field(default_factory=dict)  # added to the jobs' environment; makes launcher=subprocess
     keep_caches: bool = False
     keep_references: bool = False
@@ -123,6 +124,7 @@ class Config:
     grids: list[Any] = field(default_factory=list)  # several sweeps in one: maps of axis -> "a,b"
     effect_threshold: float = 0.01  # relative; smaller effects are called "within noise" however narrow the interval
     tag: str | None = None  # a label of the sweep, for people: in no job's id
+    randomize_input: bool = False  # measures that time: each repeat has other inputs (an option of theirs)
     keep_outputs: bool = False  # what judged calls leave stays in the folder, for compare_outputs of other sweeps
     compare_outputs: str | None = None  # latest, or a sweep folder that kept its outputs: equal to the bit?
     gate: str | None = None  # accuracy: what is wrong is not timed

@@ -19,7 +19,10 @@ Flat = Mapping[str, Any]
 
 GROUPS = ("suite", "compiler", "quantization", "dtype", "mode", "device", "measure")
 NOT_A_SETTING = frozenset(
-    {"dry_run", "resume", "shard_job", "zip", "grids", "tag", "keep_outputs", "compare_outputs", *GROUPS}
+    (
+        *("dry_run", "resume", "shard_job", "zip", "grids", "tag", "keep_outputs", "compare_outputs"),
+        *("randomize_input", *GROUPS),
+    )
 )
 """Top keys of a grid point that rows answer themselves, or that shape a sweep without changing a job of it."""
 ABSENT = "(absent)"

@@ -29,6 +29,7 @@ BUILT_IN = (
     "self_test",
     "compile_phases",
     "compile_phase_sums",
+    "export_errors",
 )
 FACTORS: Mapping[str, float] = {"_ms": MS, "_us": US, "_mib": MIB}
 """End of a column's name -> what a value in the unit of records is multiplied by."""

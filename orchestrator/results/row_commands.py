@@ -42,6 +42,15 @@ Words = dict[str, str]
 """Key -> its override, in the order in which they are written."""
 
 
+def run_commands(sweep: Sweep, jobs: Iterable[JobSpec]) -> list[str]:
+    """Return the command of each row of a plan, in its order. References have none of their own."""
+    commands, rows = Commands(sweep), dict[str, list[JobSpec]]()
+    for job in jobs:
+        if job.measure.name != REFERENCE_MEASURE:
+            rows.setdefault(job.family, []).append(job)
+    return list(dict.fromkeys(commands.of([rounds]) for rounds in rows.values()))
+
+
 class Commands:
     """The commands of one sweep's rows."""
 

@@ -6,6 +6,7 @@ accuracy     one row per workload and compiler
 summary      the two side by side
 overview     geometric means and pass rates, one row per suite, mode, dtype, device and compiler
 answer       what it comes to: whom to take, over all workloads of such a section, and on each
+export_errors: why models could not be exported, where some could not
 compile_phases, compile_phase_sums: where the time of the first calls went, in files and on the page
 self_test    one row per known figure, where the suite self_test or gpu_acceptance was run
 and those of other measures, where they were run: `orchestrator.results.findings`
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.columns import Column
 from orchestrator.deciding import others_of
 from orchestrator.records import NOT_RUN, STATUSES, SUCCESSES, JobSpec
-from orchestrator.results import answer, compile_phases
+from orchestrator.results import answer, compile_phases, export_errors
 from orchestrator.results.acceptance import gpu as gpu_acceptance
 from orchestrator.results.acceptance import self_test
 from orchestrator.results.accuracy import JUDGEMENT, accuracy_row
@@ -214,7 +215,7 @@ def build(results: SweepResults) -> Tables:
     accuracy = builder.families("accuracy", lambda outcomes: accuracy_row(outcomes))
     summary = builder.summary(performance, accuracy)
     rows = [row for _, row in performance]
-    phases = builder.compile_phases()
+    phases, failed = builder.compile_phases(), export_errors.rows(results.outcomes)
     found = findings(results.outcomes, builder.about)
     checked = self_test.checks(results.outcomes, rows) + gpu_acceptance.checks(results.outcomes, rows)
     made = Tables(
@@ -225,7 +226,8 @@ def build(results: SweepResults) -> Tables:
         overview=Table.of(OVERVIEW, overview_rows(summary)),
         answer=Table.of(answer.TABLE, ()),
         self_test=Table.of(self_test.COLUMNS, (check.row() for check in checked)),
-        findings={name: Table.of(columns, rows) for name, (columns, rows) in found.tables.items()},
+        findings={name: Table.of(columns, rows) for name, (columns, rows) in found.tables.items()}
+        | ({export_errors.NAME: Table.of(export_errors.COLUMNS, failed)} if failed else {}),
         phases={
             "compile_phases": Table.of(compile_phases.COLUMNS, phases),
             "compile_phase_sums": Table.of(compile_phases.SUMS, compile_phases.sums(phases)),

@@ -156,10 +156,11 @@ def _warnings(summary: Sequence[Row], most: int) -> list[Piece]:
         return [Heading("Warnings"), Paragraph(f"None of: {', '.join(mark.rule for mark in MARKS.values())}.")]
     counts = Counter(flag.mark for flag in flags)
     told = ", ".join(f"{counts[name]} x {mark.rule}" for name, mark in MARKS.items() if counts[name])
-    lines = []
+    lines, own = [], [name for name in TELLING if name in _telling(summary)]
     for flag in flags:
         mark, row = MARKS[flag.mark], summary[flag.row]
         what = f"{row['suite']} {row['mode']} {row['dtype']} {row['device']} batch {row['batch_size']}"
+        what += "".join(f", {name.replace('_', ' ')} {row[name]}" for name in own if row[name] is not None)
         lines.append([mark.rule, row["model"], row["compiler"], what, _figure(row, mark.column)])
     titles = ("rule", "model", "compiler", "what", "found")
     return [Heading("Warnings"), Folded(told, [_grid(titles, lines, (4,), most)])]
@@ -276,6 +277,8 @@ OVER_TIME = {  # title -> the mean, its count, its unit
 SHORT = (*SECTION[:4], "compiler")
 """What a mean is of. Seed and threads belong to it only where one sweep has several."""
 SAME_ROW = ("suite", "model", "mode", "dtype", "device", "batch_size", "compiler")
+TELLING = ("sequence_length", "seed", "threads", "launcher", "variant")
+"""What a row is, too, where one sweep has several of it: another machine has other threads."""
 
 
 def _beside(sweep: Collected, before: Sequence[Collected], most: int) -> list[Piece]:
@@ -306,7 +309,9 @@ def _over_time(sweeps: Sequence[Collected], most: int) -> Grid:
 
 def _newly_flagged(before: Collected, after: Collected, most: int) -> Piece:
     """Return the rows of both sweeps that are flagged now for what they were not flagged for before."""
-    old, new = (_by(SAME_ROW, tables.summary.rows) for _, tables in (before, after))
+    rows = [tables.summary.rows for _, tables in (before, after)]
+    own = [name for name in TELLING if any(name in _telling(one) for one in rows)]
+    old, new = (_by((*SAME_ROW, *own), one) for one in rows)
     pairs = [(old[key], row) for key, row in new.items() if key in old]
     found = [(was, row, mark) for was, row in pairs for mark in MARKS if mark in _marks(row) - _marks(was)]
     gone = sum(len(_marks(was) - _marks(row)) for was, row in pairs)
@@ -319,8 +324,21 @@ def _newly_flagged(before: Collected, after: Collected, most: int) -> Piece:
     lines = []
     for was, row, mark in found:
         texts = [_figure(one, MARKS[mark].column) for one in (was, row)]
-        lines.append([MARKS[mark].rule, row["model"], row["compiler"], *texts])
-    return Folded(told, [_grid(("rule", "model", "compiler", "before", "now"), lines, (3, 4), most)])
+        lines.append([MARKS[mark].rule, row["model"], *(_text(row[name]) for name in own), row["compiler"], *texts])
+    titles = ("rule", "model", *(name.replace("_", " ") for name in own), "compiler", "before", "now")
+    return Folded(told, [_grid(titles, lines, (len(titles) - 2, len(titles) - 1), most)])
+
+
+def _telling(rows: Sequence[Row]) -> set[str]:
+    """Return those of `TELLING` that tell rows of one sweep apart which have the same `SAME_ROW`."""
+    groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[tuple(row[name] for name in SAME_ROW)].append(row)
+    return {name for group in groups.values() for name in telling(group, TELLING)}
+
+
+def _text(value: Any) -> str:
+    return MISSING if value is None else str(value)
 
 
 def _by(names: Sequence[str], rows: Sequence[Row]) -> dict[tuple[Any, ...], Row]:

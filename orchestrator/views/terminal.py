@@ -26,8 +26,18 @@ if TYPE_CHECKING:
     from orchestrator.results.tables import Tables
 
 
-def plan(graph: JobGraph, folder: str, dry_run: bool, cautions: Sequence[str] = (), slots: int = 1) -> Document:
-    """Return how many jobs of which kinds will run, how long that may take, and where the results will be."""
+def plan(
+    graph: JobGraph,
+    folder: str,
+    dry_run: bool,
+    cautions: Sequence[str] = (),
+    slots: int = 1,
+    commands: Sequence[str] = (),
+) -> Document:
+    """Return how many jobs of which kinds will run, how long that may take, and where the results will be.
+
+    commands: of a dry run, those that run one row each.
+    """
     estimate = sum(job.cost_s for job in graph.jobs if job.verdict is None)
     title = f"Plan: {plural(len(graph.jobs), 'job')}, about {duration(estimate)} one after the other"
     if slots > 1:
@@ -59,6 +69,8 @@ def plan(graph: JobGraph, folder: str, dry_run: bool, cautions: Sequence[str] = 
     if dry_run:
         titles = [job.title for job in graph.jobs]
         pieces += [Verbatim(titles[:LISTED], short=True), Verbatim(more(len(titles), LISTED))]
+        if commands:
+            pieces += [Heading("Each row alone, with what it needs:"), Verbatim(list(commands))]
         return Document("Plan", pieces, [Paragraph("Dry run: nothing was started.")])
     return Document("Plan", [*pieces, Item("folder", folder, wrap=False)])
 

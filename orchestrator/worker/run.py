@@ -13,7 +13,7 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +38,7 @@ from orchestrator.records import (
     Samples,
 )
 from orchestrator.store import SweepFolder
-from orchestrator.system import COMPILE_THREADS, slot
+from orchestrator.system import COMPILE_THREADS, DEBUG_FOLDER, MEMORY_FRACTION, slot
 from orchestrator.worker.process import BY_EXEC
 from orchestrator.worker.toolchain import enter
 
@@ -147,6 +147,8 @@ def _run(job: JobSpec, store: SweepFolder, seen: _Seen) -> Outcome:
     )
     tables = columns.to_json(getattr(measure, "TABLES", {}))
     on_device = not getattr(measure, "works_in_children", False)
+    if on_device and device.type == "cuda" and MEMORY_FRACTION in os.environ:
+        torch.cuda.set_per_process_memory_fraction(float(os.environ[MEMORY_FRACTION]), device)
     if on_device:
         seen.environment.update(gpu_environment(device))
     for module in modules(job):
@@ -179,11 +181,30 @@ def _run(job: JobSpec, store: SweepFolder, seen: _Seen) -> Outcome:
     )
     seen.facts["phases_s"] = {"import": time.monotonic() - began}
     try:
-        return _complete(measure.run(context), getattr(measure, "TABLES", {}), context)
+        with _among_its_artifacts(store.artifacts(job.id)):
+            return _complete(measure.run(context), getattr(measure, "TABLES", {}), context)
     finally:  # of the tables that it left rows of: whoever reads them need not have the measure's package
         declared = {name: tables[name] for name in seen.facts.get("findings", {}) if name in tables}
         if declared:
             seen.facts["tables"] = declared | seen.facts.get("tables", {})
+
+
+@contextlib.contextmanager
+def _among_its_artifacts(folder: Path) -> Iterator[None]:
+    """Run in the job's own folder: what torch and compilers write where they are run belongs to the job.
+
+    Models are imported and built where the command runs (`Context.build`): they may read files there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    dynamo: Any = sys.modules.get("torch._dynamo.config")
+    if dynamo is not None and DEBUG_FOLDER in os.environ:  # it may have been imported in the server
+        dynamo.debug_dir_root = dynamo.default_debug_dir_root()
+    try:
+        with contextlib.chdir(folder):
+            yield
+    finally:
+        with contextlib.suppress(OSError):  # something is in it, or it was removed
+            folder.rmdir()
 
 
 def _share_cores() -> None:
