@@ -142,6 +142,22 @@ def test_one_wrong_gradient_is_found_and_named(tmp_path: Path, name: str, factor
     assert row["moved_ratio"] == pytest.approx(factor, abs=1e-3)
 
 
+@dataclass(frozen=True)
+class Hooking:
+    """A compiler that changes the model that it is given: a hook scales one weight's gradient."""
+
+    changes_model: bool = False
+
+    def compile(self, program: Program, workload: Workload) -> Forward:
+        dict(program.model.named_parameters())["last.weight"].register_hook(lambda gradient: 1.1 * gradient)
+        return program.model
+
+
+def test_what_a_compiler_hooks_into_its_model_eager_has_not(tmp_path: Path) -> None:
+    outcome, row, _ = trained(tmp_path, Hooking())
+    assert (outcome.status, row["moved_parameter"]) == (FAIL_ACCURACY, "last.weight")
+
+
 def test_adam_divides_by_the_scale_and_a_dropped_gradient_is_found_all_the_same(tmp_path: Path) -> None:
     mode = Training(optimizer="adam")
     assert trained(tmp_path, WrongGradients(1.1), mode)[0].status == PASS

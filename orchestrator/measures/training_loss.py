@@ -115,13 +115,14 @@ class TrainingLoss:
         if context.compiler.changes_model:
             raise Unsupported("this compiler changes the model, whose parameters are looked at while they are trained")
         with context.phase("build"):
-            program = context.build(dropout=False)
-        program.inputs = {name: tensor.detach().clone() for name, tensor in program.inputs.items()}
+            eager, program = (context.build(dropout=False) for _ in range(2))  # what a compiler hooks, eager has not
+        for one in (eager, program):
+            one.inputs = {name: tensor.detach().clone() for name, tensor in one.inputs.items()}
         compilations.forget()
         context.seed()
         with context.phase("compile", children=True):
             forward = context.compiler.compile(program, context.workload)
-        seeds = Seeds(context, program, forward, self.steps, self.batches)
+        seeds = Seeds(context, eager, program, forward, self.steps, self.batches)
         with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
             for number in range(self.seeds):
                 if (outcome := seeds.train(context.workload.seed + number)) is not None:

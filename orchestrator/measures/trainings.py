@@ -42,10 +42,15 @@ class Trained:
 
 
 class Seeds:
-    """Trains eager, eager again and the compiler's callable from one seed after the other, on one model."""
+    """Trains eager, eager again and the compiler's callable from one seed after the other.
 
-    def __init__(self, context: Context, program: Program, forward: Forward, steps: int, batches: int) -> None:
-        self._context, self._program, self._forward = context, program, forward
+    `eager` is a model of its own: what was compiled, `program`, may have been changed, by a hook for instance.
+    """
+
+    def __init__(
+        self, context: Context, eager: Program, program: Program, forward: Forward, steps: int, batches: int
+    ) -> None:
+        self._context, self._eager, self._program, self._forward = context, eager, program, forward
         self._steps, self._batches = steps, batches
         self.losses: list[tuple[list[float], list[float], list[float]]] = []
         self.ratios: dict[tuple[int, str], list[tuple[float, float]]] = {}
@@ -58,16 +63,16 @@ class Seeds:
 
     def train(self, seed: int) -> Outcome | None:
         """Train from one seed; the outcome where a loss is not finite."""
-        context, model = self._context, self._program.model
+        context, own = self._context, self._eager
         with context.phase("data"):
             born, data, self.data = training_set(context, seed, self._batches)
         start = _state(born)
         del born
         with context.phase("eager"), really_eager():
-            eager = self._trained(model, start, data, seed)
-            again = self._trained(model, _a_bit_off(start, context, seed), data, seed, eager)
+            eager = self._trained(own, own.model, start, data, seed)
+            again = self._trained(own, own.model, _a_bit_off(start, context, seed), data, seed, eager)
         with context.phase("compiled", children=True):
-            ours = self._trained(self._forward, start, data, seed, eager)
+            ours = self._trained(self._program, self._forward, start, data, seed, eager)
         self.losses.append((eager.losses, again.losses, ours.losses))
         for step in range(self._steps):
             known = {
@@ -83,12 +88,17 @@ class Seeds:
         return None
 
     def _trained(
-        self, forward: Forward, start: Tensors, data: Sequence[Inputs], seed: int, eager: Trained | None = None
+        self,
+        program: Program,
+        forward: Forward,
+        start: Tensors,
+        data: Sequence[Inputs],
+        seed: int,
+        eager: Trained | None = None,
     ) -> Trained:
         """Train the model from `start`. Every training of a seed has the same random state at each step."""
         import torch
 
-        program = self._program
         _set(program, start)
         step = self._context.mode.step(program, forward, self._context.workload)
         run = Trained([], {}, {})
