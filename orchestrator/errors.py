@@ -207,6 +207,11 @@ REMEDIES: tuple[tuple[str, bool | None, str], ...] = (
     ("expected scalar type", None, OF_ITS_OWN),
     ("not implemented for 'Half'", None, NO_KERNEL),
     ("not implemented for 'BFloat16'", None, NO_KERNEL),
+    (
+        "Couldn't load custom C++ ops",
+        None,
+        "torchvision's compiled part does not fit this torch: install the torchvision built for it",
+    ),
     ("output of CUDAGraphs that has been overwritten", None, OVERWRITTEN),
 )
 """Words of a message of torch's, the steps that it is about (with gradients, without, None: both), what to do."""
@@ -226,8 +231,10 @@ def remedy(error: BaseException, *, training: bool) -> str:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an exception, and what caused it."""
+    """Yield an exception, and what caused it, each once: one that is raised again may be among its own causes."""
     one: BaseException | None = error
-    while one is not None:
+    seen: set[int] = set()
+    while one is not None and id(one) not in seen:
         yield one
+        seen.add(id(one))
         one = one.__cause__ or one.__context__

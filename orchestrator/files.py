@@ -30,7 +30,8 @@ def write_json(path: Path, value: Any, indent: int | None = 1) -> None:
 
     NaN and infinities are refused (ValueError): they are not JSON, and a figure that is not there is None.
     """
-    write_text(path, json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n")
+    dense = (",", ":") if indent is None else None
+    write_text(path, json.dumps(value, indent=indent, separators=dense, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -61,10 +62,14 @@ def read_bytes(path: Path, most: int = limits.FILE) -> bytes:
 def read_json(path: Path, most: int = limits.FILE) -> Any:
     """Read a JSON file of at most `most` bytes, as `checked` returns it.
 
-    ValueError when it is none (UnicodeDecodeError included).
+    ValueError when it is none (UnicodeDecodeError included), or would take far more memory than bytes.
     """
+    content = read_bytes(path, most)
+    lists = content.count(b"[") + content.count(b"{")
+    if lists > most // limits.LIST_BYTES:
+        raise ValueError(f"it has {lists:,} lists and objects, over {most // limits.LIST_BYTES:,}")
     try:
-        value = json.loads(read_bytes(path, most), parse_constant=_no_number)
+        value = json.loads(content, parse_constant=_no_number)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     return checked(value)

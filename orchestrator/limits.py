@@ -5,12 +5,17 @@ What is larger is refused, in words that name the limit; ours are far below.
 
 from __future__ import annotations
 
-HEADER = 32 << 20
-"""Bytes of sweep.json, which has every grid point: of 1,000 it has 1.7 MB."""
-PLAN = 128 << 20
-"""Bytes of plan.json. Of 10,000 jobs it has 5 MB; parsed, a file may take 25 times its size."""
-RESULT = 16 << 20
-"""Bytes of a result or a job. Ours have 10 kB, with every sample that was taken."""
+HEADER = 8 << 20
+"""Bytes of sweep.json, which has every grid point: of 1,000 it has 1.5 MB, so that it holds over 5,000."""
+PLAN = 48 << 20
+"""Bytes of plan.json. Of 100,000 jobs it has 38 MB; parsed, a file may take 13 times its size."""
+RESULT = 8 << 20
+"""Bytes of a result or a job. Ours have 7 kB with every sample that was taken, and 3 MB at most of thousands."""
+RESULTS, RESULTS_EACH = 128 << 20, 32 << 10
+"""Bytes of all results of a sweep: so many, and so many more for each job."""
+LIST_BYTES = 32
+"""A file has one object or list for so many of the bytes that it may have, at most: each takes 100 in memory, and more.
+Ours have one for 68."""
 FILE = 64 << 20
 """Bytes of any other file that is read whole: a baseline, tables, CSV."""
 RULES = 1 << 20
@@ -20,11 +25,11 @@ LOCK = 4096
 LOG_LINE = 1 << 20
 """Bytes of a line of a log that is shown at once."""
 
-JOBS = 250_000
+JOBS = 100_000
 """Of one sweep: its tables are made in memory, of some 10 kB a job."""
 ROUNDS = 100_000
-METRICS = 10_000
-"""Samples of so many metrics in one result."""
+METRICS = 1000
+"""Samples of so many metrics in one result. Ours have twenty."""
 NAME = 1000
 """Characters of a name: of a suite, a model, a compiler, ... It stands in every row of every table."""
 MESSAGE = 8000

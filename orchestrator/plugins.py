@@ -76,7 +76,8 @@ class Program:
     `model(**inputs)` returns a dict of name -> tensor (or a tensor, or a tuple of them). `inputs` are tensors with
     the batch first. `loss(outputs)` returns the scalar tensor that training differentiates. `decoding` says how the
     model generates token by token; None for one that does not. `batch_size`: samples in the inputs, where the workload
-    leaves that to the model (`orchestrator.records.OWN_BATCH`).
+    leaves that to the model (`orchestrator.records.OWN_BATCH`). `fed`: what a sample of the inputs is, in words; ""
+    where their names and shapes say it.
     """
 
     model: torch.nn.Module
@@ -84,6 +85,7 @@ class Program:
     loss: Callable[[Any], torch.Tensor]
     decoding: Decoding | None = None
     batch_size: int | None = None
+    fed: str = ""
 
 
 class Decoding(Protocol):

@@ -62,7 +62,7 @@ OUTPUTS = "outputs"
 SERIES = "series.json"
 """What a timed job says of the calls that it made to be judged, beside what they left."""
 _TAIL = b"\n}\n"
-_ROOM = 64 << 10  # bytes of a header for what is added when it is written
+_ROOM = 64 << 10  # bytes for what is added when it is written
 _OWN = re.compile(r"(sweep\.json|plan\.json|owner|report\.html|lock(\.\d+)?|conf|jobs|tables|references|caches)")
 
 
@@ -268,6 +268,23 @@ class SweepFolder:
             return Unreadable(path, f"it is the result of job {result.job_id}")
         return result
 
+    def check_results(self, jobs: int) -> None:
+        """Raise UsageError when the results of so many jobs have more bytes than are read.
+
+        One that is too large alone is not read, and is a row that says so.
+        """
+        size = 0
+        with contextlib.suppress(OSError):  # there are none, or they cannot be read
+            for entry in os.scandir(self.jobs):
+                with contextlib.suppress(OSError):
+                    own = os.stat(os.path.join(entry.path, "result.json")).st_size
+                    size += own if own <= limits.RESULT else 0
+        most = limits.RESULTS + limits.RESULTS_EACH * jobs
+        if size > most:
+            raise UsageError(
+                f"{self.jobs}: the results have {size:,} bytes, over the {most:,} that are read of {jobs:,} jobs"
+            )
+
     def read_status(self, job_id: str) -> str | None:
         """Return the status of a job's result, None where there is no result that can be read.
 
@@ -288,14 +305,20 @@ class SweepFolder:
         return result.status if isinstance(result, JobResult) else None
 
 
-def check_header_size(sweep: Sweep) -> None:
-    """Raise UsageError for a header that would be written, and then be too large to be read."""
+def check_size(sweep: Sweep, graph: JobGraph) -> None:
+    """Raise UsageError for a header or a plan that would be written, and then be too large to be read."""
     size = len(json.dumps(to_json(sweep), indent=1, ensure_ascii=False).encode())
-    if size > limits.HEADER - _ROOM:
-        each = size / len(sweep.points)
+    _fits(size, limits.HEADER - _ROOM, len(sweep.points), "grid points")
+    _fits(len(graph.jobs), limits.JOBS, len(graph.jobs), "jobs")
+    size = len(json.dumps(pack(graph.jobs), separators=(",", ":"), ensure_ascii=False).encode())
+    _fits(size, limits.PLAN - _ROOM, len(graph.jobs), "jobs")
+
+
+def _fits(size: int, most: int, count: int, what: str) -> None:
+    if size > most:
         raise UsageError(
-            f"{len(sweep.points):,} grid points are too many for one sweep folder, which holds some "
-            f"{(limits.HEADER - _ROOM) / each:,.0f} of them: sweep less at a time"
+            f"{count:,} {what} are too many for one sweep folder, which holds some {most * count // size:,} of them: "
+            "sweep less at a time"
         )
 
 

@@ -19,7 +19,7 @@ from support.command import ENVIRONMENT, FAKES, command
 from orchestrator import precision
 from orchestrator.cli.running import run_and_finish
 from orchestrator.columns import TableSpec, memory
-from orchestrator.errors import UsageError, in_one_line, is_disk_failure, says_out_of_memory
+from orchestrator.errors import UsageError, in_one_line, is_disk_failure, remedy, says_out_of_memory
 from orchestrator.execution.lock import InUse, locked
 from orchestrator.execution.temporary import Temporary
 from orchestrator.measures.context import Context
@@ -69,6 +69,23 @@ def wrapped(cause: BaseException) -> RuntimeError:
     error = RuntimeError(f"backend='inductor' raised:\n{type(cause).__name__}: {cause}")
     error.__cause__ = cause
     return error
+
+
+def test_an_exception_among_its_own_causes_has_an_end() -> None:
+    """Raised again out of what it caused, as the reference does: walking its causes ate all memory."""
+    error = ValueError("missing")
+
+    def raised_again() -> None:
+        try:
+            raise RuntimeError("wrapped") from error
+        except RuntimeError:
+            raise error from None
+
+    with pytest.raises(ValueError, match="missing") as again:
+        raised_again()
+    assert again.value.__context__ is not None
+    assert again.value.__context__.__cause__ is again.value
+    assert remedy(again.value, training=False) == ""
 
 
 @pytest.mark.parametrize(

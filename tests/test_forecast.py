@@ -28,11 +28,11 @@ def run(forecast: Forecast, name: str, start: float, took: float, **result: obje
 
 
 def test_at_a_third_of_the_way_the_time_left_is_mostly_right_in_recorded_sweeps() -> None:
-    """docs/sweep.md has the figures: nine of ten are the goal, and on an overloaded machine it is missed."""
+    """docs/sweep.md has the figures: nine of ten are the goal, narrowly missed; the machine was overloaded."""
     assert len(ALL) >= 20
     assert sum(one.held_out for one in ALL) >= 8
     wrong = {one.name: round(one.at(THIRD).ratio, 2) for one in ALL if not one.at(THIRD).is_right}
-    assert len(wrong) <= 9, f"not within a factor of {FACTOR}: {wrong}"
+    assert len(wrong) <= 7, f"not within a factor of {FACTOR}: {wrong}"
 
 
 def test_the_truth_is_mostly_inside_the_range() -> None:
@@ -155,3 +155,10 @@ def test_waiting_for_a_busy_device_is_expected_again_and_what_is_made_once_is_no
         return forecast.left(50.0).middle
 
     assert after(made_once=False) > after(made_once=True) + 10.0
+
+
+def test_what_waits_for_a_quiet_machine_is_expected_to_wait_again_whatever_its_kind() -> None:
+    forecast = Forecast({name: task("flops", 2.0, row=name, workload=name) for name in "ab"})
+    assert forecast.expected_s("b") < 8.0  # of these 4 until the server has started
+    run(forecast, "a", 0.0, 12.0, waited_s=10.0)
+    assert 11.0 < forecast.expected_s("b") < 14.0

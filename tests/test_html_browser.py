@@ -11,7 +11,7 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from support import golden_sweeps, large, synthetic
 from support.pages import HOSTILE, made
 
 from orchestrator.page import html
+from orchestrator.records import OBSERVED, PASS, JobResult
 from orchestrator.results import load, tables
 from orchestrator.results.metrics import COLUMNS
 from orchestrator.store import SweepFolder
@@ -226,6 +227,29 @@ def test_where_compile_time_goes_is_drawn_where_torch_told(browser: Browser, tmp
     page.wait_for_selector("#chart-compile_phases svg.marks")
     assert page.texts("#chart-compile_phases h4") == ["quick · inference · float16 · cpu"]
     assert page.locator("#chart-compile_phases g.mark-rect path").count() == 4
+
+
+def test_loss_curves_are_drawn_where_models_were_trained(browser: Browser, tmp_path: Path) -> None:
+    """One picture a model and compiler, means over seeds; a page of nothing else has it, too."""
+    sweep = synthetic.SyntheticSweep(tmp_path / "s")
+    for model in ("A", "B"):
+        curves = [
+            {"training_seed": seed, "training_step": step, "eager_loss": 4.0 - step + seed, "loss": 4.0 - step}
+            for seed in (0, 1)
+            for step in range(3)
+        ]
+        spec = replace(synthetic.job(model, "inductor", "training_loss"), kind=OBSERVED)
+        spec = replace(spec, measure=replace(spec.measure, target="orchestrator.measures.training_loss.TrainingLoss"))
+        facts = {"findings": {"loss_curves": curves}}
+        sweep.add(spec, JobResult(job_id=spec.id, status=PASS, facts=facts, started=0.0, ended=1.0))
+    folder = sweep.write()
+    folder.page.write_text(made(folder))
+    page = browser.open(folder.page)
+    page.until("document.querySelectorAll('#chart-loss_curves svg.marks').length === 2")
+    assert page.texts("#chart-loss_curves h4") == ["A · inductor", "B · inductor"]
+    assert page.locator("#chart-loss_curves g.mark-line path").count() == 4
+    (first, _) = page.evaluate("DATA.loss_curves.map(({ points }) => points)")
+    assert first == [[0, 4.5, 4.0], [1, 3.5, 3.0], [2, 2.5, 2.0]]
 
 
 def test_with_several_compilers_there_is_a_heat_map_that_says_why_a_figure_is_missing(

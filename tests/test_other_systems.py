@@ -32,6 +32,7 @@ READING = {
     "import": ("dynamobench", "--help"),
     "rerun": (AFTER, "--dry-run", "--json"),
     "merge": ("--help",),
+    "bisect": ("--help",),
 }
 PLANNING = ("--help", *FAKES), (*FAKES, "suite=perceptrons", "compiler=eager", "measure=glance", "dry_run=true")
 

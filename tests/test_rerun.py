@@ -35,7 +35,8 @@ from orchestrator.comparison.reproduction import (
 )
 from orchestrator.comparison.snapshot import Snapshot, of_folder
 from orchestrator.execution.ownership import claim
-from orchestrator.records import HARMLESS, JobResult, JobSpec
+from orchestrator.execution.settings import Settings
+from orchestrator.records import HARMLESS, NOT_NEEDED, PASS, JobResult, JobSpec
 from orchestrator.results.load import load
 from orchestrator.store import SweepFolder, find_sweep, find_sweeps
 from orchestrator.views.rerun import conclusion
@@ -431,6 +432,16 @@ def test_only_some_rows_and_what_they_need(paced: Path) -> None:
     titles = {job.title for job in latest(paced).read_graph().jobs}
     assert not any("one" in title and "identity" in title for title in titles)
     assert len(titles) == 5
+
+
+def test_so_many_rounds_as_are_asked_for_are_run_though_the_row_is_decided(tmp_path: Path) -> None:
+    run(tmp_path, *PACED, "suite.models=[one]", "compiler=eager,identity", "rounds=4", "effect_threshold=100")
+    outcomes = load(latest(tmp_path)).outcomes
+    assert {outcome.job.round for outcome in outcomes if outcome.status == NOT_NEEDED} == {2, 3}
+    said("rerun", "latest", "--rounds", "4", cwd=tmp_path)  # its exit code is what this busy machine makes of it
+    again = latest(tmp_path)
+    assert [outcome.status for outcome in load(again).outcomes] == [PASS] * 8
+    assert Settings.of(again.read_sweep().points).rounds_min == 4  # for resume, too
 
 
 @pytest.mark.slow

@@ -442,10 +442,10 @@ def test_a_small_plan_cannot_become_large_tables(tmp_path: Path) -> None:
 
 
 def test_a_result_is_cut_to_what_a_table_can_hold_or_refused(tmp_path: Path) -> None:
-    """A message of 12 MB, which took half a minute to wrap; samples of twenty thousand metrics."""
+    """A message of 7 MB, which took half a minute to wrap; samples of two thousand metrics."""
     folder = hostile.sweep(tmp_path / "sweep")
     job = folder.read_graph().jobs[3].id
-    long = "x" * (12 << 20)
+    long = "x" * (7 << 20)
     rewrite(folder.result_file(job), lambda result: result["failure"].update(message=long))
     begun = time.process_time()
     assert main(["report", str(folder)]) == 1
@@ -457,7 +457,7 @@ def test_a_result_is_cut_to_what_a_table_can_hold_or_refused(tmp_path: Path) -> 
     assert result.failure is not None
     assert len(result.failure.message) == limits.MESSAGE + 1
     one = {"metric": "m", "unit": "s", "better": "lower", "values": [1.0]}
-    rewrite(folder.result_file(job), lambda result: result.update(samples=[one] * 20_000))
+    rewrite(folder.result_file(job), lambda result: result.update(samples=[one] * 2000))
     assert "metrics" in str(folder.read_result(job))
 
 
@@ -645,6 +645,26 @@ def test_a_sweep_that_someone_sent_is_not_run_without_trust(swept: Path, tmp_pat
     run(tmp_path, f"resume={folder}", "--trust")
     assert "1 of its 1 jobs" in said(tmp_path, "rerun", str(folder), "--trust")
     assert "1 of its 1 jobs" in said(tmp_path, "rerun", "latest")  # that folder was made here
+
+
+def test_switches_that_make_torch_write_beside_the_job_are_asked_about_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They name no folder: a list of what is dangerous did not have them, and torch_compile_debug/ was written here."""
+    options = {"options": {"trace.enabled": True, "save_args": True}, "dynamo": {"replay_record_enabled": True}}
+    sent = synthetic.SyntheticSweep(tmp_path / "received")
+    sent.add(_with(options))
+    folder = sent.write()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for arguments in (["rerun", str(folder.root)], [f"resume={folder.root}"]):
+        assert main(arguments) == 2
+        asked = capsys.readouterr().err
+        assert "was not made by you" in asked
+        assert "trace.enabled" in asked
+        assert "replay_record_enabled" in asked
+    assert list((tmp_path / "here").iterdir()) == []
+    assert not folder.jobs.exists() or list(folder.jobs.rglob("log.txt")) == []
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from dataclasses import replace
@@ -346,3 +347,27 @@ def test_noise_is_that_of_the_slots_own_cpus(
     tick = os.sysconf("SC_CLK_TCK")
     seen = noise._read()
     assert (seen.busy, seen.stolen) == (pytest.approx(busy / tick), pytest.approx(stolen / tick))
+
+
+# -- the proof: eager against eager, on all slots at once
+
+
+@needs_two
+@pytest.mark.slow
+def test_eager_against_eager_on_two_slots_at_once_is_neither_faster_nor_slower(tmp_path: Path) -> None:
+    sets = f"execution.cpu_sets=[{CPUS[0]},{CPUS[1]}]"
+    command.run(tmp_path, "suite=tiny", "suite.models=[bert_tiny,gpt2_tiny]", "compiler=identity",
+                "measure=performance", "rounds=2", "rounds_min=2", sets)  # fmt: skip
+    folder = command.latest(tmp_path)
+    summary = command.table(tmp_path, "performance")
+    compiled = summary[summary["compiler"] == "identity"]
+    assert len(compiled) == 2
+    assert not set(compiled["verdict"]) & {"faster", "slower"}
+    outcomes = [folder.read_result(job.id) for job in folder.read_graph().jobs]
+    used = {one.facts["slot"]["number"] for one in outcomes if isinstance(one, JobResult)}
+    assert used == {0, 1}
+    spans = sorted((one.started, one.ended) for one in outcomes if isinstance(one, JobResult))
+    assert any(later[0] < earlier[1] for earlier, later in itertools.pairwise(spans))  # at once
+    said = command.run(tmp_path, "report")
+    assert "environments" not in said
+    assert "Compared across slots" not in said

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 from support.example_records import JOB, RESULT, WORKLOAD
 
+from orchestrator import limits
 from orchestrator.errors import UsageError
 from orchestrator.files import write_json, write_text
 from orchestrator.records import JobSpec, Need, PluginSpec, Verdict
-from orchestrator.store import JobGraph, Sweep, SweepFolder, Unreadable, check_header_size, find_sweep, read_job
+from orchestrator.results.load import load
+from orchestrator.store import JobGraph, Sweep, SweepFolder, Unreadable, check_size, find_sweep, read_job
 
 SWEEP = Sweep(
     argv=("a=1",), overrides=("a=1",), points=({"dtype": "float16"},), created=12.5, environment={"host": "x"}
@@ -34,9 +36,54 @@ def test_plan_and_sweep_are_read_back(folder: SweepFolder) -> None:
 
 
 def test_a_header_that_could_not_be_read_again_is_refused() -> None:
-    check_header_size(dataclasses.replace(SWEEP, points=({"x": "y" * 8000},) * 4000))
-    with pytest.raises(UsageError, match=r"5,000 grid points are too many .* some 4,\d\d\d of them"):
-        check_header_size(dataclasses.replace(SWEEP, points=({"x": "y" * 8000},) * 5000))
+    check_size(dataclasses.replace(SWEEP, points=({"x": "y" * 8000},) * 1000), JobGraph((JOB,)))
+    with pytest.raises(UsageError, match=r"1,100 grid points are too many .* some 1,0\d\d of them"):
+        check_size(dataclasses.replace(SWEEP, points=({"x": "y" * 8000},) * 1100), JobGraph((JOB,)))
+
+
+def test_a_plan_that_could_not_be_read_again_is_refused() -> None:
+    jobs = [dataclasses.replace(JOB, id=f"{number:016x}", env={"NAME": "x" * 100_000}) for number in range(600)]
+    check_size(SWEEP, JobGraph(tuple(jobs[:400])))
+    with pytest.raises(UsageError, match=r"600 jobs are too many .* some 50\d of them"):
+        check_size(SWEEP, JobGraph(tuple(jobs)))
+
+
+@pytest.mark.slow
+def test_a_plan_of_a_hundred_thousand_jobs_is_read_back(folder: SweepFolder) -> None:
+    needs = (Need(job="a" * 16, kind="baseline"), Need(job="b" * 16, kind="series"))
+    jobs = tuple(
+        dataclasses.replace(
+            JOB, id=f"{number:016x}", needs=needs, cost_s=number / 7, memory_bytes=number * 1e5, verdict=None
+        )
+        for number in range(limits.JOBS - 2)
+    )
+    first = tuple(dataclasses.replace(JOB, id=name * 16, needs=(), verdict=None) for name in "ab")
+    graph = JobGraph((*first, *jobs))
+    check_size(SWEEP, graph)
+    folder.write_plan(SWEEP, graph)
+    assert len(folder.read_graph().jobs) == limits.JOBS
+    with pytest.raises(UsageError, match=r"100,001 jobs are too many .* some 100,000 of them"):
+        check_size(SWEEP, JobGraph((*graph.jobs, dataclasses.replace(JOB, id="c" * 16))))
+
+
+def test_a_file_of_lists_in_lists_is_refused_before_it_is_parsed(folder: SweepFolder) -> None:
+    folder.write_plan(SWEEP, JobGraph((JOB,)))
+    folder.plan_file.write_text('{"schema": 1, "records": {}, "jobs": [' + "[]," * 2_000_000 + "[]]}")
+    with pytest.raises(UsageError, match=r"2,000,00\d lists and objects, over 1,572,864"):
+        folder.read_graph()
+
+
+def test_results_that_are_too_large_together_are_refused(folder: SweepFolder) -> None:
+    folder.write_plan(SWEEP, JobGraph((JOB,)))
+    for number in range(20):
+        file = folder.result_file(f"{number:016x}")
+        file.parent.mkdir(parents=True)
+        with open(file, "wb") as sparse:
+            sparse.truncate(7 << 20)
+    with pytest.raises(
+        UsageError, match=r"the results have 146,800,640 bytes, over the 134,250,496 that are read of 1 jobs"
+    ):
+        load(folder)
 
 
 def test_equal_records_are_stored_once(folder: SweepFolder) -> None:

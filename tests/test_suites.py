@@ -457,9 +457,6 @@ def test_errors_say_what_to_do() -> None:
         class_name="BertForMaskedLM",
         config={"hidden_sise": 8},
     )
-    build_error(
-        ValueError, r"no rule for 'input_features'.*build\.inputs", class_name="WhisperForConditionalGeneration"
-    )
     build_error(ValueError, r"has no number 'pad_token_id'", class_name="GPT2LMHeadModel", last_token="pad_token_id")
 
 

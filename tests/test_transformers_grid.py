@@ -10,11 +10,13 @@ import pytest
 import torch
 from support.command import run, table
 from support.plans import planned
+from transformers import PreTrainedModel
 
 from orchestrator.__main__ import main
 from orchestrator.errors import UsageError
 from orchestrator.plugins import Program, Unsupported
 from orchestrator.records import PluginSpec, Workload
+from orchestrator.suites.senses import refuse_unfed
 from orchestrator.suites.transformers_model import TransformersModel
 
 BERT = {"vocab_size": 96, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 64}
@@ -56,8 +58,16 @@ def built(asked: str, length: int | None = 16, **options: Any) -> Program:
     return model.build(workload, dropout=False)
 
 
+def of(program: Program) -> Any:
+    """Return the model of transformers inside its wrappers."""
+    model = program.model
+    while not isinstance(model, PreTrainedModel):
+        model = model.model
+    return model
+
+
 def class_of(program: Program) -> str:
-    return type(program.model.model).__name__
+    return type(of(program)).__name__
 
 
 # -- planning
@@ -133,18 +143,19 @@ def test_the_class_of_a_config(here: Path, values: dict[str, Any], name: str) ->
 @pytest.mark.parametrize(
     ("name", "part", "what"),
     [
-        ("LlavaForConditionalGeneration", "vision_config", "takes pixel_values, and nothing gives it images"),
-        ("PaliGemmaForConditionalGeneration", "vision_config", "takes pixel_values, and nothing gives it images"),
-        ("Qwen2AudioForConditionalGeneration", "audio_config", "takes input_features, and nothing gives it sound"),
+        ("LlavaForConditionalGeneration", "vision_config", r"has a part for images \(pixel_values\)"),
+        ("PaliGemmaForConditionalGeneration", "vision_config", r"has a part for images \(pixel_values\)"),
+        ("Qwen2AudioForConditionalGeneration", "audio_config", r"has a part for sound \(input_features\)"),
     ],
 )
 def test_a_part_that_gets_nothing_is_refused_unless_it_is_left_out_aloud(name: str, part: str, what: str) -> None:
     small = {"d_model": 32, "encoder_layers": 1, "encoder_attention_heads": 2, "encoder_ffn_dim": 64}
     parts = {part: small if part == "audio_config" else LAYERS, "text_config": {**LAYERS, "vocab_size": 96}}
-    with pytest.raises(Unsupported, match=rf"{name} {what}: .*suite\.common\.build\.inputs\."):
-        built(name, config=parts)
     without = {"pixel_values": None, "input_features": None}
-    assert next(iter(built(name, config=parts, inputs=without).inputs)) == "input_ids"
+    program = built(name, config=parts, inputs=without)
+    assert list(program.inputs) == ["input_ids", "labels"]
+    with pytest.raises(Unsupported, match=rf"{name} {what}.*suite\.common\.build\.inputs\."):
+        refuse_unfed(of(program), program.inputs)
 
 
 def test_the_file_may_have_any_name_and_the_overrides_win(here: Path) -> None:
@@ -162,9 +173,9 @@ def test_one_value_of_a_config_inside_a_config(here: Path) -> None:
            vision_config={**inner, "image_size": 32, "patch_size": 8})  # fmt: skip
     program = built("./clip", config={"text_config": {"num_hidden_layers": 1}},
                     inputs={"pixel_values": {"shape": ["batch", 3, 32, 32]}})  # fmt: skip
-    assert len(program.model.model.text_model.encoder.layers) == 1
-    assert len(program.model.model.vision_model.encoder.layers) == 3
-    assert program.model.model.config.text_config.hidden_size == 32
+    assert len(of(program).text_model.encoder.layers) == 1
+    assert len(of(program).vision_model.encoder.layers) == 3
+    assert of(program).config.text_config.hidden_size == 32
 
 
 def test_a_class_without_a_rule_runs_but_does_not_train() -> None:

@@ -437,6 +437,7 @@ def test_bad_files_give_rows_and_spare_the_rest(tmp_path: Path) -> None:
         "good": NET + INPUTS + LOSS,
         "lacks": "def Net():\n    import torch\n    return torch.nn.ReLU()",
         "raises": NET + INPUTS + "\nraise OSError('no licence')",
+        "breaks": NET + INPUTS + "    def forward(self, x):\n        return missing(x)\n",
         "kills": f"import os\nos._exit(9)\n{NET}{INPUTS}",
     }
     for name, text in files.items():
@@ -450,10 +451,11 @@ def test_bad_files_give_rows_and_spare_the_rest(tmp_path: Path) -> None:
         "Good": "pass",
         "Lacks": "model_fail_to_load",
         "Raises": "model_fail_to_load",
+        "Breaks": "eager_fail_to_run",
         "Kills": "crash",
     }, output
     reasons = " ".join(str(reason) for reason in rows["reason"])
-    for word in ("get_example_inputs", "no licence"):
+    for word in ("get_example_inputs", "no licence", "name 'missing' is not defined"):
         assert word in reasons, reasons
 
 

@@ -98,7 +98,7 @@ WRONG = [
     ("repeats=3", "did you mean 'rounds'?"),
     ("memory_limit=4", "did you mean 'execution.memory_limit_gib'?"),
     ("retries=2", "did you mean 'execution.retries'?"),
-    ("pairs=5", "did you mean 'measure.options.pairs'?"),
+    ("pairs=5", "did you mean 'measure.options.pairs'? Only measure=performance has it."),
     ("dynamic=true", "did you mean 'compiler.options.dynamic'?"),
     ("compiler.dynamic=true", "did you mean 'compiler.options.dynamic'?"),
     ("execution.timeout=60", "unknown key 'execution.timeout': did you mean 'timeout_s'?"),

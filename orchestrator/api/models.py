@@ -7,12 +7,13 @@ and `resume` run the very weights and inputs that were given, and nothing unpick
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib.util
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from orchestrator.api.result import Result
 from orchestrator.api.running import in_folder, overrides, reserved, run
 from orchestrator.errors import UsageError, in_one_line
 from orchestrator.store import MODELS
-from orchestrator.suites.example_inputs import by_name
+from orchestrator.suites.example_inputs import batches_in, by_name
 from orchestrator.suites.user_source import INPUTS
 
 if TYPE_CHECKING:
@@ -65,9 +66,10 @@ def compare(
     """Run a model of this notebook under several compilers, in fresh processes, and return the sweep.
 
     model: as it is now, with its weights; it is not changed. inputs: a tensor, a tuple (`model(*inputs)`) or a dict
-    (`model(**inputs)`) of tensors, the batch first; or a function that returns such, with keywords `batch_size` and
-    `sequence_length` if it has them: then each job draws them anew from its seed. compilers, dtype, mode: one, or
-    several; dtype is by default what the model's parameters have. name: of the rows, by default that of its class.
+    (`model(**inputs)`) of tensors and of what holds some (docs/suites.md), the batch first; or a function that returns
+    such, with keywords `batch_size` and `sequence_length` if it has them: then each job draws them anew from its seed.
+    compilers, dtype, mode: one, or several; dtype is by default what the model's parameters have. name: of the rows, by
+    default that of its class.
     keys, check, progress, config_dir, folder: as of `sweep` (`rounds=5`, `measure=["performance", "accuracy"]`).
 
     Classes and functions of the notebook itself are saved by value (that needs the package cloudpickle), those of
@@ -106,19 +108,13 @@ def _name(model: Any, name: str | None) -> str:
 
 
 def _checked(model: torch.nn.Module, inputs: Any) -> tuple[Any, int]:
-    """Return the inputs without their history, and their batch: the first dimension of the first that has one."""
+    """Return the inputs without their history, and their batch: the first that they may have."""
     try:
         tensors = by_name(model, inputs, "inputs")[1].values()
     except ValueError as error:
         raise UsageError(str(error)) from error
-    alone: dict[int, torch.Tensor] = {id(one): one.detach().requires_grad_(one.requires_grad) for one in tensors}
-    if isinstance(inputs, Mapping):
-        kept: Any = {key: alone[id(one)] for key, one in inputs.items()}
-    elif isinstance(inputs, (tuple, list)):
-        kept = tuple(alone[id(one)] for one in inputs)
-    else:
-        kept = alone[id(inputs)]
-    return kept, next((one.shape[0] for one in tensors if one.dim()), 1)
+    memo: dict[int, Any] = {id(one): one.detach().requires_grad_(one.requires_grad) for one in tensors}
+    return copy.deepcopy(inputs, memo), next(batches_in(inputs), 1)
 
 
 def _dtype(model: torch.nn.Module) -> str:

@@ -4,6 +4,7 @@ VERBS = {
     "rerun": ("orchestrator.cli.rerun", "run the stored jobs of a sweep again: are its results reproduced?"),
     "diff": ("orchestrator.cli.diff", "what differs between two sweeps or jobs, and which key goes with it"),
     "gate": ("orchestrator.cli.gate", "fail when a sweep lacks or worsens what a baseline has, for CI"),
+    "bisect": ("orchestrator.cli.bisect", "which commit or version of a package made a row slower, or fail"),
     "ls": ("orchestrator.cli.ls", "list sweeps: state, jobs, failures, age"),
     "show": ("orchestrator.cli.show", "everything about a sweep, or about one job of it"),
     "history": ("orchestrator.cli.history", "a metric over all sweeps, and what changed where it moved"),

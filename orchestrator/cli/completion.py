@@ -44,7 +44,7 @@ FLAGS: Mapping[str, Sequence[str] | None] = {
 """Flags of a sweep -> their values; () for a file's name, None for none."""
 NAMES_SWEEP = ("SWEEP", "REF", "BASE")
 """What verbs call an argument that may be a sweep, in their help."""
-TAKE_SWEEPS = ("report", "rerun", "diff", "gate", "show", "export", "merge")
+TAKE_SWEEPS = ("report", "rerun", "diff", "gate", "show", "export", "merge", "bisect")
 MOST_SWEEPS = 200
 PLAIN = re.compile(r"[\w.,/=+~:\[\]@%-]+")
 """A candidate is put onto the command line as it is: names with blanks, quotes or `$(` are left out."""

@@ -13,12 +13,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli import output
 from orchestrator.errors import UsageError, printable
 from orchestrator.records import HARMLESS
-from orchestrator.store import JobGraph, SweepFolder, new_folder, own_jobs
+from orchestrator.store import JobGraph, SweepFolder, check_size, new_folder, own_jobs
 from orchestrator.words import some
 
 if TYPE_CHECKING:
@@ -34,10 +34,13 @@ MOST_ROUNDS = 1000
 
 @dataclass(frozen=True)
 class _Replay:
-    """What will be run again: `graph`, of the sweep `old`; alone: the one job that --job names."""
+    """What will be run again: `graph`, of the sweep `old`; alone: the one job that --job names; points: as asked then,
+    but for --rounds.
+    """
 
     old: SweepResults
     graph: JobGraph
+    points: tuple[Any, ...]
     alone: JobSpec | None
     environment: dict[str, object]
     conditions: Conditions
@@ -67,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--failed", action="store_true", help="what failed or was not run, and what it needs")
     add("--only", action="append", metavar="EXPR", help="rows that match, as model=T5*,compiler=inductor; repeatable")
     add("--job", metavar="ID", help="the job whose id begins so, and what it needs")
-    add("--rounds", type=int, metavar="N", help="fewer or more rounds than then")
+    add("--rounds", type=int, metavar="N", help="so many rounds of every row, decided or not")
     add("--strict", action="store_true", help="refuse when the environment is not what it was")
     add("--dry-run", action="store_true", help="show the plan and what differs from then, run nothing")
     add("--in-process", action="store_true", help="with --job: run it in this process, for a debugger")
@@ -93,7 +96,10 @@ def _plan(asked: argparse.Namespace) -> _Replay:
     found = conditions(results, here)
     if asked.strict and found.differing:
         raise UsageError(f"--strict: the environment is not what it was: {some(found.lines(), 5, '; ')}")
-    return _Replay(results, _chosen(asked, results, whole, alone), alone, here, found)
+    points = results.sweep.points
+    if asked.rounds:  # so many were asked for: none is left out because a row is decided
+        points = tuple({**point, "rounds": asked.rounds, "rounds_min": asked.rounds} for point in points)
+    return _Replay(results, _chosen(asked, results, whole, alone), points, alone, here, found)
 
 
 def _check(asked: argparse.Namespace, alone: JobSpec | None, job: str | None) -> None:
@@ -148,7 +154,7 @@ def _rerun(asked: argparse.Namespace, replay: _Replay, argv: Sequence[str]) -> t
     heading = f"Rerun of {shown(replay.old.folder)}: {len(replay.graph.jobs) - new} of its {len(known)} jobs{more}"
     print(" ".join(printable(heading)))
     show(reproduced.then_and_now(replay.conditions, "What differs from then"))
-    settings = Settings.of(replay.old.sweep.points)
+    settings = Settings.of(replay.points)
     theirs = would_run(replay.graph.jobs, settings.online)
     if not asked.dry_run:
         allow(replay.old.folder, theirs, asked.trust)
@@ -176,12 +182,14 @@ def _write(replay: _Replay, root: Path, argv: Sequence[str]) -> SweepFolder:
     header = replace(
         old.sweep,
         argv=("rerun", *argv),
+        points=replay.points,
         created=time.time(),
         environment={**replay.environment, "conf": old.sweep.environment.get("conf", {})},
         origin=str(old.folder),
         shard=(),
         parts=(),
     )
+    check_size(header, replay.graph)
     try:
         folder = new_folder(root.absolute() / time.strftime("%Y-%m-%d") / time.strftime("%H-%M-%S"))
         copy_stored_conf(old.folder.conf, folder.conf)

@@ -24,6 +24,19 @@ def inference_only(workload: Workload, why: str) -> None:
         raise Unsupported(f"{why}: inference only, not mode={workload.mode.name}")
 
 
+def refuse_scripted(program: Program, what: str) -> None:
+    """Raise Unsupported for a model of which a part is TorchScript: `what` captures Python, and there is none."""
+    import torch
+
+    for name, module in program.model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            where = "the model" if name in ("", "model") else f"its part '{name}'"
+            raise Unsupported(
+                f"{where} is a TorchScript module ({module.original_name}), and {what} captures Python code: give the "
+                "model as it was before torch.jit, or take compiler=jit_trace"
+            )
+
+
 @contextmanager
 def as_in_a_step(program: Program, workload: Workload, *, cached_casts: bool = True) -> Iterator[None]:
     """Put the model into the state in which a step calls it: train() or eval(), gradients or none, autocast.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from orchestrator.compilers.captured import as_in_a_step, for_these_inputs, inference_only
+from orchestrator.compilers.captured import as_in_a_step, for_these_inputs, inference_only, refuse_scripted
 from orchestrator.compilers.dynamo import check_cpp_compiler, check_cuda_toolkit, check_triton
 from orchestrator.compilers.torch_config import checked
 from orchestrator.plugins import Compiled, Forward, Program
@@ -102,6 +102,7 @@ def exported(program: Program, *, strict: bool = False) -> torch.export.Exported
     """Return the model as an exported program that is called with its inputs as keywords."""
     import torch
 
+    refuse_scripted(program, "torch.export")
     return torch.export.export(program.model, (), dict(program.inputs), strict=strict)
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import enum
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -23,15 +26,18 @@ class FlatOutputs(torch.nn.Module):
         self._noted = _Note()
 
     def forward(self, *tensors: torch.Tensor, **inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        outputs = self.model(**dict(zip(self.names, tensors, strict=True)), **inputs)
-        leaves, tree = _pytree.tree_flatten(outputs)
-        self._noted.structure = Structure(leaves, tree)
-        return tuple(leaf for leaf in leaves if isinstance(leaf, torch.Tensor))
+        structure, found = flattened(self.model(**dict(zip(self.names, tensors, strict=True)), **inputs))
+        self._noted.structure = structure
+        return tuple(found)
 
-    def structure(self) -> Structure:
-        """How the outputs of the last call were built. Raises RuntimeError before the first."""
+    def structure(self, *tensors: torch.Tensor) -> Structure:
+        """How the outputs of the last call were built; of one with these tensors, where none was noted: some exporters
+        do what a call returns, and not what else it does.
+        """
         if self._noted.structure is None:
-            raise RuntimeError("the model was not called while it was captured: how its outputs are built is not known")
+            with torch.no_grad():
+                self(*tensors)
+        assert self._noted.structure is not None
         return self._noted.structure
 
 
@@ -45,20 +51,79 @@ class _Note:
 
 
 class Structure:
-    """The tree of a model's outputs, what is in it besides tensors, and shape and dtype of those."""
+    """The tree of a model's outputs, what is in it besides tensors, and shape and dtype of those.
 
-    def __init__(self, leaves: Sequence[Any], tree: _pytree.TreeSpec) -> None:
+    Objects that torch knows no tree of (dataclasses, namespaces) are leaves of `tree` with a tree of their own.
+    """
+
+    def __init__(self, leaves: Sequence[Any], tree: _pytree.TreeSpec, tensors: Sequence[torch.Tensor]) -> None:
         self._tree = tree
-        self._leaves = [None if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves]
-        self._places = [place for place, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
-        tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+        self._leaves = list(leaves)
         with warnings.catch_warnings(action="ignore"):  # a tracer's: that these become constants, as they should
             self.shapes = [tuple(int(size) for size in tensor.shape) for tensor in tensors]
         self.dtypes = [tensor.dtype for tensor in tensors]
 
     def restored(self, tensors: Sequence[torch.Tensor]) -> Any:
-        """Return outputs as the model's own, with these tensors in them."""
-        leaves = list(self._leaves)
-        for place, tensor in zip(self._places, tensors, strict=True):
-            leaves[place] = tensor
+        """Return outputs as the model's own, with these tensors in them. Raises ValueError for another number."""
+        if len(tensors) != len(self.dtypes):
+            raise ValueError(f"{len(tensors)} tensors for outputs of {len(self.dtypes)}")
+        return self._filled(iter(tensors))
+
+    def _filled(self, tensors: Iterator[torch.Tensor]) -> Any:
+        leaves = []
+        for leaf in self._leaves:
+            if leaf is TENSOR:
+                leaves.append(next(tensors))
+            elif isinstance(leaf, _Object):
+                leaves.append(leaf.made(leaf.fields._filled(tensors)))
+            else:
+                leaves.append(leaf)
         return _pytree.tree_unflatten(leaves, self._tree)
+
+
+TENSOR = object()
+"""Stands in a structure where a tensor is."""
+
+
+class _Object:
+    """An object of outputs: what it was without its fields, and how these are built."""
+
+    def __init__(self, like: Any, fields: Structure) -> None:
+        self.like, self.fields = like, fields
+
+    def made(self, fields: dict[str, Any]) -> Any:
+        made = copy.copy(self.like)
+        for name, value in fields.items():
+            object.__setattr__(made, name, value)  # a frozen dataclass too
+        return made
+
+
+def flattened(outputs: Any) -> tuple[Structure, list[torch.Tensor]]:
+    """Return how outputs are built, and the tensors in them, in order."""
+    leaves, tree = _pytree.tree_flatten(outputs)
+    kept: list[Any] = []
+    tensors: list[torch.Tensor] = []
+    for leaf in leaves:
+        fields = _fields(leaf)
+        if isinstance(leaf, torch.Tensor):
+            kept.append(TENSOR)
+            tensors.append(leaf)
+        elif fields is None:
+            kept.append(leaf)
+        else:
+            inner, found = flattened(fields)
+            like = copy.copy(leaf)
+            for name in fields:
+                object.__setattr__(like, name, None)
+            kept.append(_Object(like, inner))
+            tensors += found
+    return Structure(kept, tree, tensors), tensors
+
+
+def _fields(leaf: Any) -> dict[str, Any] | None:
+    """Return the fields of a dataclass's object or of one with attributes; None of what is none."""
+    if isinstance(leaf, (torch.Tensor, torch.nn.Module, str, bytes, enum.Enum, type)) or callable(leaf):
+        return None
+    if dataclasses.is_dataclass(leaf):
+        return {field.name: getattr(leaf, field.name) for field in dataclasses.fields(leaf)}
+    return dict(vars(leaf)) if getattr(leaf, "__dict__", None) else None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from orchestrator.compilers.captured import as_in_a_step, for_these_inputs, inference_only
+from orchestrator.compilers.captured import as_in_a_step, for_these_inputs, inference_only, refuse_scripted
 from orchestrator.compilers.packages import present, require
 from orchestrator.errors import did_you_mean
 from orchestrator.plugins import Compiled, Forward, Program, Unsupported
@@ -21,7 +21,7 @@ from orchestrator.records import Workload
 if TYPE_CHECKING:
     import torch
 
-    from orchestrator.compilers.flat_outputs import FlatOutputs
+    from orchestrator.compilers.flat_outputs import FlatOutputs, Structure
 
 EXPORTERS = ("dynamo", "torchscript")
 ELEMENT_TYPES: Mapping[str, int] = {
@@ -86,15 +86,17 @@ class OnnxRuntime:
 
         from orchestrator.compilers.flat_outputs import FlatOutputs
 
+        refuse_scripted(program, "torch.onnx")
         flat = FlatOutputs(program.model, tuple(program.inputs))
         with tempfile.TemporaryDirectory(dir=cache_dir(), prefix="onnx_") as folder:
             path = Path(folder, "model.onnx")
             with as_in_a_step(program, workload, cached_casts=False):
                 self._export(flat, program, path)
+                structure = flat.structure(*program.inputs.values())
             size = sum(file.stat().st_size for file in Path(folder).iterdir())
             session = self._session(path, workload)
         facts = {"onnx_bytes": size, "providers": session.get_providers()}
-        run = _Run(session, flat, workload, facts)
+        run = _Run(session, structure, workload, facts)
         return Compiled(for_these_inputs(run, program.inputs, "the ONNX model"), facts=facts)
 
     def _export(self, flat: FlatOutputs, program: Program, path: Path) -> None:
@@ -157,10 +159,10 @@ def nodes_by_provider(profile: Path) -> dict[str, int]:
 class _Run:
     """Runs a session on torch's tensors, and gives its outputs the structure of the model's own."""
 
-    def __init__(self, session: Any, flat: FlatOutputs, workload: Workload, facts: dict[str, Any]) -> None:
+    def __init__(self, session: Any, structure: Structure, workload: Workload, facts: dict[str, Any]) -> None:
         self._session, self._facts = session, facts
         self._profiled = session.get_session_options().enable_profiling
-        self._structure = flat.structure()
+        self._structure = structure
         self._inputs = [entry.name for entry in session.get_inputs()]  # an exporter drops what the model does not use
         self._outputs = [entry.name for entry in session.get_outputs()]
         if len(self._outputs) != len(self._structure.shapes):
@@ -183,6 +185,9 @@ class _Run:
             for shape, dtype in zip(self._structure.shapes, self._structure.dtypes, strict=True)
         ]
         for name, tensor in zip(self._outputs, results, strict=True):
+            if not tensor.numel():  # it has no memory to bind; onnxruntime makes one of its own
+                binding.bind_output(name, *self._place)
+                continue
             binding.bind_output(name, *self._place, _element_type(tensor), tuple(tensor.shape), tensor.data_ptr())
         if self._place[0] == "cuda":
             torch.cuda.current_stream().synchronize()  # onnxruntime has a stream of its own

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from orchestrator.compilers.captured import as_in_a_step, for_these_inputs, inference_only
+from orchestrator.compilers.captured import as_in_a_step, for_these_inputs, inference_only, refuse_scripted
 from orchestrator.compilers.packages import require
 from orchestrator.compilers.torchscript import traced
 from orchestrator.errors import did_you_mean
@@ -129,6 +129,7 @@ class OpenVINOConvert:
             if len(model.inputs) != len(tensors):
                 raise RuntimeError(f"the OpenVINO model has {len(model.inputs)} inputs, the model {len(tensors)}")
             return model, list(program.inputs), structure
+        refuse_scripted(program, "torch.export")
         flat = FlatOutputs(program.model, tuple(program.inputs))
         exported = torch.export.export(flat, tensors)
         with _one_message():
@@ -137,7 +138,7 @@ class OpenVINOConvert:
         # what the model does not use is dropped; an output that is an input gives it a second name
         names = [called[next(name for name in port.get_names() if name in called)] for port in model.inputs]
         model.reshape({port: list(program.inputs[name].shape) for port, name in zip(model.inputs, names, strict=True)})
-        return model, names, flat.structure()
+        return model, names, flat.structure(*tensors)
 
 
 @contextmanager

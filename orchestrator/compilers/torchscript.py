@@ -69,4 +69,4 @@ def traced(program: Program) -> tuple[Any, Structure]:
 
     flat = FlatOutputs(program.model, tuple(program.inputs)).train(program.model.training)
     script = torch.jit.trace(flat, tuple(program.inputs.values()), strict=False, check_trace=False)
-    return script, flat.structure()
+    return script, flat.structure(*program.inputs.values())

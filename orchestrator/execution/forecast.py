@@ -21,11 +21,11 @@ from dataclasses import dataclass
 from orchestrator.execution.agenda import is_shareable
 from orchestrator.records import JUDGED, NEED_REQUIRES_SUCCESS, TIMED, JobSpec, fingerprint
 
-SPREAD = {"sweep": 0.6, "kind": 0.3, "compiler": 0.2, "compiler's kind": 0.2, "workload": 0.4, "row": 0.4}
+SPREAD = {"sweep": 0.9, "kind": 0.3, "compiler": 0.2, "compiler's kind": 0.2, "workload": 0.4, "row": 0.4}
 """Standard deviations of the factors' logarithms before any job has finished."""
 NOISE = 0.2
 """The same, of a job by itself."""
-MOMENT_S = 1.0
+MOMENT_S = 3.0
 """Seconds that are added to a time before its logarithm is taken: a moment says little of ratios."""
 SURPRISE = 2.0
 """What surprises by more than so many standard deviations is laid to the NARROW factors."""
@@ -214,6 +214,7 @@ class Forecast:
         self._factors = _Factors()
         self._has_server = False
         self._gap, self._idle, self._quiet, self._needed = _Mean(*GAP), _Mean(*IDLE), _Mean(*QUIET), _Mean(*NEEDED)
+        self._waits: dict[str, _Mean] = {}  # as _quiet, of kinds of work that are not timed alone (flops), where seen
         self._beside_s = self._beside_wall_s = (
             0.0  # seconds of tasks that may run beside others; of the clock meanwhile
         )
@@ -267,7 +268,8 @@ class Forecast:
             self._factors.learn_speed(gap / SERVER_S)
         self._has_server = True
         if waited_s is not None:
-            self._quiet.add(waited_s)
+            waits = self._quiet if task.timed else self._waits.setdefault(task.kind, _Mean(waited_s, 0.5))
+            waits.add(waited_s)
         self._factors.learn(task, worked_s - (waited_s or 0.0), NOISE if well else FAILED_NOISE)
 
     def waits_once(self) -> None:
@@ -291,7 +293,8 @@ class Forecast:
         task = self._tasks.get(name)
         if task is None:
             return 0.0
-        waits = (self._gap.value if self._has_server else SERVER_S) + (self._quiet.value if task.timed else 0.0)
+        quiet = self._quiet if task.timed else self._waits.get(task.kind)
+        waits = (self._gap.value if self._has_server else SERVER_S) + (0.0 if quiet is None else quiet.value)
         return task.cost_s * self._factors.of(task) + waits
 
     def left(self, now: float) -> Left:

@@ -40,7 +40,7 @@ from orchestrator.planning.resume import expect_same
 from orchestrator.planning.selection import check_values
 from orchestrator.planning.shards import by_hand
 from orchestrator.records import INFRASTRUCTURE, NOT_RUN, JobResult
-from orchestrator.store import MODELS, JobGraph, Sweep, SweepFolder, check_header_size, find_sweep, own_jobs
+from orchestrator.store import MODELS, JobGraph, Sweep, SweepFolder, check_size, find_sweep, own_jobs
 from orchestrator.system import cores
 
 OUTPUTS = Path("outputs")
@@ -162,7 +162,7 @@ class GraphSweeper(Sweeper):
             shard=shard,
             parts=parts,
         )
-        check_header_size(header)
+        check_size(header, graph)
         folder, old = self._folder()
         if old is not None:
             expect_same(folder, graph)

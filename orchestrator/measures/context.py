@@ -90,6 +90,8 @@ class Context:
         workload = workload or self.workload
         seed_all(workload.seed)
         program = self.builder.build(workload, dropout=dropout)
+        if program.fed and workload is self.workload:
+            self.facts["fed"] = program.fed
         for kind in (self.workload.dtype, dtype):
             program = program if kind is None else cast(program, kind, self.device)
         if isinstance(self.mode, Adapting):

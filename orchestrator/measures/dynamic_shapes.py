@@ -98,8 +98,8 @@ class DynamicShapes(Strictness):
         with context.phase("build"):
             program = context.build(dropout=False)
             twin = context.build(dropout=False) if context.compiler.changes_model else program
-            inputs = [build_inputs(context, shape) for shape in shapes]
-            unseen = [build_inputs(context, shape, context.workload.seed + 1) for shape in shapes]
+            inputs = [build_inputs(context, shape, like=program.inputs) for shape in shapes]
+            unseen = [build_inputs(context, shape, context.workload.seed + 1, like=program.inputs) for shape in shapes]
         if self.mark_dynamic is not None:
             mark(inputs, dynamic=self.mark_dynamic)
             mark(unseen, dynamic=self.mark_dynamic)

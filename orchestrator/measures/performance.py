@@ -12,7 +12,7 @@ import math
 import os
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
@@ -28,6 +28,8 @@ from orchestrator.measures.timed import (
     NotFinite,
     beside_eager,
     finite,
+    parameters,
+    tell_drift,
     threads_as_asked,
 )
 from orchestrator.measures.timed_series import keep_first_call, make_series
@@ -130,6 +132,7 @@ class Performance:
             threads_as_asked(context)
         else:
             context.facts["work"] = work_of(context, program, step)
+        tell_drift(context)
         inputs.set_back()
         make_series(context, program, forward, first)
 
@@ -254,15 +257,21 @@ class Performance:
             eager, step = eagers.around(context, eager), inputs.around(context, bare)
             fastest = min(self._fastest(lambda: as_eager(lambda: timed(eager))), self._fastest(lambda: timed(step)))
             block = max(1, round(self.block_seconds / fastest))
+            trained = parameters(context, [program] if twin is program else [program, twin])
             noise = NoiseProbe(context.device)
 
+            def own_block(step: Step) -> float:
+                for kept in trained:
+                    kept.set_back()
+                return _block(timed, step, block)
+
             def eager_block() -> float:
-                return as_eager(lambda: _block(timed, eager, block))
+                return as_eager(lambda: own_block(eager))
 
             def two_pairs() -> list[tuple[float, float]]:
                 """One pair with eager first, one with the compiler first: whatever the order costs cancels."""
-                eager_first = (eager_block(), _block(timed, step, block))
-                compiled = _block(timed, step, block)
+                eager_first = (eager_block(), own_block(step))
+                compiled = own_block(step)
                 return [eager_first, (eager_block(), compiled)]
 
             with no_garbage_collection():
@@ -278,6 +287,8 @@ class Performance:
         context.add("pair_eager_latency", "s", "lower", [eager_s for eager_s, _ in pairs])
         context.add("pair_latency", "s", "lower", [compiled_s for _, compiled_s in pairs])
         context.facts["pair"] = {"block": block, "pairs": len(pairs), "method": "interleaved"}
+        if trained:
+            context.facts["pair"]["set_back"] = True
         calls = 2 * len(pairs) * (block + (block > 1))
         seen = noise.facts(calls, [compiled_s for _, compiled_s in pairs])
         context.facts["pair_noise"] = seen["noise"]
@@ -355,11 +366,12 @@ def _block(timed: Timed, step: Step, length: int) -> float:
 
 
 def _calls(context: Context) -> int:
-    """Return how often a step has been called so far; in the pairs by both sides."""
+    """Return how often a step has been called so far; in the pairs by both sides, since parameters were set back."""
     samples = {sample.metric: len(sample.values) for sample in context.samples}
     single = sum(samples.get(metric, 0) for metric in ("first_call", "warmup_latency", "latency"))
-    block: int = context.facts.get("pair", {}).get("block", 0)
-    return single + 2 * samples.get("pair_latency", 0) * (block + (block > 1))
+    pair: Mapping[str, Any] = context.facts.get("pair", {})
+    block: int = pair.get("block", 0)
+    return single + (1 if pair.get("set_back") else 2 * samples.get("pair_latency", 0)) * (block + (block > 1))
 
 
 def _note_inside(context: Context, inside: Inside) -> None:

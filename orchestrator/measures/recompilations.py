@@ -53,7 +53,7 @@ class Recompilations:
         shapes = [Shape(size, workload.sequence_length) for size in (workload.batch_size, *self.batch_sizes)]
         with context.phase("build"):
             program = context.build(dropout=context.mode.training)
-            inputs = [program.inputs, *(build_inputs(context, shape) for shape in shapes[1:])]
+            inputs = [program.inputs, *(build_inputs(context, shape, like=program.inputs) for shape in shapes[1:])]
         compilations.forget()
         context.seed()
         with context.phase("compile", children=True):

@@ -5,9 +5,10 @@ What is not as the row says goes into the facts as `measured`: one of `records.M
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.errors import is_out_of_memory
 from orchestrator.measures.context import Context
 from orchestrator.measures.eager import eager_step, really_eager
 from orchestrator.plugins import Program, through_dynamo
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     import torch
 
 Step = Callable[[], Any]
+DRIFT = 2.0
+"""Times its first value, or a part of it: a loss that moved so far while it was timed is told."""
 
 
 class Last:
@@ -102,6 +105,40 @@ def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
     return one.shape == other.shape and bool(((one == other) | ((one != one) & (other != other))).all())
 
 
+class Parameters:
+    """Copies of a model's parameters and buffers, to set them back: each block of steps then trains from the same."""
+
+    def __init__(self, program: Program) -> None:
+        self._model = program.model
+        self._kept = {name: tensor.detach().clone() for name, tensor in self._now()}
+
+    def _now(self) -> Iterator[tuple[str, torch.Tensor]]:
+        yield from self._model.named_parameters()
+        yield from self._model.named_buffers()
+
+    def set_back(self) -> None:
+        """Set back what there was; what the model has made since, a cache, stays."""
+        import torch
+
+        with torch.no_grad():
+            for name, tensor in self._now():
+                if name in self._kept and tensor.shape == self._kept[name].shape:
+                    tensor.copy_(self._kept[name])
+
+
+def parameters(context: Context, programs: Sequence[Program]) -> list[Parameters]:
+    """Return what each block of a training begins with; nothing, and a note, where there is no memory for it."""
+    if not context.mode.training:
+        return []
+    try:
+        return [Parameters(program) for program in programs]
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        context.note("no memory for a copy of the parameters: they drift from block to block of the pairs")
+        return []
+
+
 class NotFinite(Exception):
     """Training whose loss is NaN or infinite is no training: the job has `status`."""
 
@@ -127,11 +164,18 @@ def finite(context: Context, when: str, result: Any, calls: int) -> None:
         return
     said = f"the loss is not finite after {when} ({calls} steps)"
     if context.is_eager:
-        raise NotFinite(EAGER_FAIL_TO_RUN, f"{said}: {_remedy(context)}")
+        raise NotFinite(EAGER_FAIL_TO_RUN, f"{said}: {remedy(context)}")
     steps = _finite_steps_of_eager(context, calls)
     if steps < calls:
-        raise NotFinite(EAGER_FAIL_TO_RUN, f"{said}, eager's after {steps + 1} too: {_remedy(context)}")
+        raise NotFinite(EAGER_FAIL_TO_RUN, f"{said}, eager's after {steps + 1} too: {remedy(context)}")
     raise NotFinite(FAIL_TO_RUN, f"{said}, and eager's is after as many")
+
+
+def tell_drift(context: Context) -> None:
+    """Say in the row of a training how far its loss moved while it was timed, where that is far."""
+    losses = list(context.facts.get("loss", {}).values())
+    if losses and not losses[0] / DRIFT <= losses[-1] <= losses[0] * DRIFT:
+        context.note(f"it was trained while it was timed: its loss went from {losses[0]:.3g} to {losses[-1]:.3g}")
 
 
 def beside_eager(context: Context, result: Any) -> None:
@@ -150,11 +194,9 @@ def _finite_steps_of_eager(context: Context, calls: int) -> int:
         return next((number for number in range(calls) if not_finite(step())), calls)
 
 
-def _remedy(context: Context) -> str:
-    mode, dtype = context.mode, context.workload.dtype
-    if dtype == "float16" and getattr(mode, "optimizer", "").startswith("adam"):
-        return "Adam's eps of 1e-8 is 0 in float16, and it divides by that: dtype=amp_float16, or mode=training (SGD)"
-    if dtype == "float16":
+def remedy(context: Context) -> str:
+    """Return what helps where eager's own loss is not finite."""
+    if context.workload.dtype == "float16":
         return "float16 ends at 65504: dtype=amp_float16, or bfloat16"
     return "a lower mode.options.learning_rate, where the training diverges"
 

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     import torch
 
 OPTIMIZERS = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}
-WITH_CAPTURABLE = ("adam", "adamw")
+ADAMS = ("adam", "adamw")
+EPS_IS_ZERO = (
+    "Adam's eps of 1e-8 is 0 in float16, in which it keeps the state of float16 weights, and it divides by that: no "
+    "loss is finite for long. Mixed precision has float32 weights and state, and scaled gradients: dtype=amp_float16; "
+    "or dtype=bfloat16, or mode=training (SGD)"
+)
 STEPS = 2
 """Steps that are looked at: Adam's first is the sign of the gradient, whatever its decay rates are."""
 
@@ -26,7 +31,8 @@ class Training:
     """`model.train()`; one step is zero_grad, forward, loss, backward, optimizer step, on every device.
 
     optimizer: sgd, adam or adamw, with torch's defaults but the learning rate. The gradients of amp_float16 are
-    scaled (`torch.amp.GradScaler`), as mixed-precision training is done.
+    scaled (`torch.amp.GradScaler`), as mixed-precision training is done: weights and optimizer state are float32. A
+    step of Adam or AdamW in float16 itself is Unsupported (`EPS_IS_ZERO`); its gradients can be judged.
 
     optimizer_backend: a dynamo back-end ("inductor", "aot_eager", ...) that compiles the optimizer's step too, beside a
     compiler's forward; eager's step stays eager. activation_checkpointing: layers compute their activations again in
@@ -65,6 +71,8 @@ class Training:
     def step(self, program: Program, forward: Forward, workload: Workload) -> Callable[[], Any]:
         import torch
 
+        if workload.dtype == "float16" and self.optimizer in ADAMS:
+            raise Unsupported(EPS_IS_ZERO)
         program.model.train()
         optimizer = self._optimizer(program, forward)
         device = workload.device.partition(":")[0]
@@ -120,7 +128,7 @@ class Training:
         backend = self.optimizer_backend
         parameters = [parameter for parameter in program.model.parameters() if parameter.requires_grad]
         on_cuda = any(parameter.is_cuda for parameter in parameters)
-        capturable = {"capturable": True} if backend and on_cuda and self.optimizer in WITH_CAPTURABLE else {}
+        capturable = {"capturable": True} if backend and on_cuda and self.optimizer in ADAMS else {}
         kind = getattr(torch.optim, OPTIMIZERS[self.optimizer])
         optimizer = kind(parameters, lr=self.learning_rate, **capturable)
         return CompiledOptimizer(optimizer, backend) if backend and forward is not program.model else optimizer

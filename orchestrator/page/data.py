@@ -29,7 +29,7 @@ from orchestrator.results.configuration import settings
 from orchestrator.results.flags import MARKS, failures, flagged
 from orchestrator.results.load import SweepResults, fact
 from orchestrator.results.metrics import COLUMNS
-from orchestrator.results.naming import is_eager
+from orchestrator.results.naming import WORKLOAD, is_eager, telling
 from orchestrator.results.overview import OVERVIEW
 from orchestrator.results.tables import JOBS, SUMMARY, Table, Tables
 
@@ -107,6 +107,7 @@ def document(sweeps: Sequence[tuple[SweepResults, Tables]], place: Path, *, runn
             for row in (tables.phases["compile_phase_sums"].rows if tables.phases else ())
             if row["compile_phase_s"]
         ],
+        "loss_curves": [{"sweep": i, **curve} for i, (_, tables) in enumerate(sweeps) for curve in loss_curves(tables)],
         "side_by_side": side_by_side([results for results, _ in sweeps], [part.row_of for part in parts]),
     }
 
@@ -138,6 +139,33 @@ def listed(table: Table) -> dict[str, Any]:
         "rows": [[rounded(row[name]) for name in names] for row in table.rows[:LISTED]],
         "total": len(table.rows),
     }
+
+
+def loss_curves(tables: Tables) -> list[dict[str, Any]]:
+    """Return each training's curves, means over its seeds: a title, and (step, eager's loss, the compiler's) in order.
+
+    Of the table of our own measure alone: another's of that name may have other columns.
+    """
+    table = tables.findings.get("loss_curves")
+    if table is None or not {"training_step", "eager_loss", "loss"} <= set(table.columns):
+        return []
+    parts = telling(table.rows, (*WORKLOAD, "compiler", "variant"))
+    curves: dict[str, dict[int, list[tuple[float, float]]]] = {}
+    for row in table.rows:
+        known = [row[name] for name in ("training_step", "eager_loss", "loss")]
+        if all(isinstance(value, (int, float)) and math.isfinite(value) for value in known):
+            title = " · ".join(str(row[name]) for name in dict.fromkeys(("model", *parts, "compiler")) if row[name])
+            curves.setdefault(title, {}).setdefault(known[0], []).append((known[1], known[2]))
+    return [
+        {
+            "title": title,
+            "points": [
+                [step, *(rounded(statistics.fmean(values)) for values in zip(*pairs, strict=True))]
+                for step, pairs in sorted(steps.items())
+            ],
+        }
+        for title, steps in curves.items()
+    ]
 
 
 def unique_names(sweeps: Sequence[SweepResults]) -> list[str]:

@@ -78,6 +78,7 @@ def of_sweep(series: Sequence[str]) -> list[Chart]:
         costs.compile_phases(),
         panels.latency(series),
         panels.phases(series),
+        panels.loss_curves(),
     ]
 
 

@@ -6,6 +6,7 @@ read off the same dataclasses. Options of plug-ins count as keys; a class is fou
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -75,19 +76,25 @@ class Keys:
         return key in self.groups
 
     @functools.cache  # noqa: B019  (there is one object of this class in a process)
-    def classes(self, group: str) -> tuple[type, ...]:
-        """Return the plug-ins that the options of a group name; one that cannot be had is left out."""
-        targets: dict[str, None] = {}
+    def named(self, group: str) -> Mapping[str, type]:
+        """Return option -> the plug-in that it names; one that cannot be had is left out."""
+        found = {}
         for option in self.groups.get(group, ()):
             file = next(path for folder in self._folders if (path := folder / group / f"{option}.yaml").is_file())
-            targets |= dict.fromkeys(TARGET.findall(file.read_text(errors="replace")))
-        found = []
-        for target in targets:
-            try:
-                found.append(resolve(target))
-            except UsageError:  # it is refused where it is chosen
-                continue
-        return tuple(found)
+            for target in TARGET.findall(file.read_text(errors="replace")):
+                with contextlib.suppress(UsageError):  # it is refused where it is chosen
+                    found[option] = resolve(target)
+        return found
+
+    def classes(self, group: str) -> tuple[type, ...]:
+        """Return the plug-ins that the options of a group name, each once."""
+        return tuple(dict.fromkeys(self.named(group).values()))
+
+    def having(self, key: str) -> list[str]:
+        """Return the options of a group whose plug-in has the option `key`, as "measure.options.pairs"."""
+        where, _, name = key.rpartition(".")
+        plugins = self.named(OPTIONS_OF[where]) if where in OPTIONS_OF else {}
+        return [one for one, plugin in plugins.items() if name in (field.name for field in dataclasses.fields(plugin))]
 
     def kinds(self, key: str) -> tuple[Any, ...]:
         """Return the types that the value of `key` may have, one for each class that has it; none of an unknown key."""

@@ -169,6 +169,8 @@ def key(name: str, keys: Keys, known: Sequence[str] = ()) -> str:
     if meant is None:
         return did_you_mean(last, legal)
     example = f"write {MODELS}=[A,B] to name models. " if meant == MODELS else suggestion([meant])
+    if meant.startswith("measure.options.") and len(found := keys.having(meant)) == 1:  # a sweep has two measures
+        example += f"Only measure={found[0]} has it. "
     return example + did_you_mean("", legal)
 
 

@@ -20,6 +20,9 @@ EFFECTIVE = re.compile(
 )
 """Hydra's keys that do something in a sweep: it has one folder, no runs of its own, and one sweeper."""
 
+NAME = re.compile(r"(suite|compiler|quantization|mode|measure)\.name")
+"""What a group's choice is called in tables, whatever it is."""
+
 
 def quoted(text: str) -> str:
     """Return `text` as one value, whatever characters it has.
@@ -36,7 +39,9 @@ def value(text: str) -> str:
 
 
 def check_written(overrides: Iterable[str]) -> None:
-    """Refuse, by UsageError, what would have no effect, or another one than the same text in a file."""
+    """Refuse, by UsageError, what would have no effect, another one than is meant, or than the same text in a file."""
+    overrides = list(overrides)
+    own = {override.partition(".target=")[0].lstrip("+") for override in overrides if ".target=" in override}
     for override in overrides:
         key, _, text = override.partition("=")
         key, text = key.lstrip("+~"), text.strip()
@@ -47,6 +52,11 @@ def check_written(overrides: Iterable[str]) -> None:
         if LEADING_ZEROS.fullmatch(text):
             raise UsageError(
                 f"{override}: a number with a leading zero is octal in a YAML file: write {key}={int(text)}"
+            )
+        if (named := NAME.fullmatch(key)) and named[1] not in own:
+            raise UsageError(
+                f"{override}: it chooses nothing and gives the rows another name: write {named[1]}={text} "
+                f"(a name for a class of your own goes with {named[1]}.target=)"
             )
         if key == "hydra.sweep.dir" and text in ("", "''", '""', "null"):
             raise UsageError(

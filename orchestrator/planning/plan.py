@@ -26,7 +26,7 @@ from orchestrator import limits
 from orchestrator.errors import UsageError
 from orchestrator.planning import cost
 from orchestrator.planning.machine import Machine
-from orchestrator.planning.points import Point
+from orchestrator.planning.points import EAGER_COMPILER, Point
 from orchestrator.planning.rounds import JUDGED_TURN, has_tolerance, kind_of, makes_series, turn
 from orchestrator.planning.selection import matches, names
 from orchestrator.planning.shards import Unit, comparison
@@ -50,7 +50,6 @@ from orchestrator.records import (
 )
 from orchestrator.store import JobGraph
 
-EAGER_COMPILER = PluginSpec(name=EAGER, target="orchestrator.compilers.eager.Eager")
 REFERENCE = PluginSpec(name=REFERENCE_MEASURE, target="orchestrator.measures.reference.Reference")
 ACCURACY = PluginSpec(name="accuracy", target="orchestrator.measures.accuracy.Accuracy")
 

@@ -15,7 +15,7 @@ from orchestrator.planning.quantized import NONE, combined
 from orchestrator.planning.selection import check_exclude
 from orchestrator.planning.suites import Suite, read_suite
 from orchestrator.plugins import instantiate
-from orchestrator.records import DTYPES, Json, PluginSpec, fingerprint
+from orchestrator.records import DTYPES, EAGER, Json, PluginSpec, fingerprint
 from orchestrator.validity import LAUNCHERS, check_name
 from orchestrator.words import seconds_of
 
@@ -23,6 +23,7 @@ DEVICES = ("auto", "cpu", "cuda")
 GATES = ("accuracy",)
 MOST_ROUNDS = 1000
 LONGEST_TAG = 60
+EAGER_COMPILER = PluginSpec(name=EAGER, target="orchestrator.compilers.eager.Eager")
 
 GROUPS: Mapping[str, type] = {
     "suite": schema.SuiteConf,
@@ -141,6 +142,10 @@ class PointReader:
     def _compiler(self, conf: Json) -> PluginSpec:
         """Return the compiler, with the quantisation before it where one was chosen."""
         compiler, _ = self._plugin(conf, "compiler")
+        if compiler.name == EAGER and compiler.target != EAGER_COMPILER.target:
+            raise UsageError(
+                f"compiler.name={EAGER} with target={compiler.target}: '{EAGER}' is the baseline: give it another name"
+            )
         if not _quantizes(conf.get("quantization")):
             return compiler
         quantization, _ = self._plugin(conf, "quantization")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import UsageError, did_you_mean
 from orchestrator.planning.rounds import JUDGED_TURN, is_timed, turn
 from orchestrator.planning.selection import Names, matches, names, parse_only
-from orchestrator.records import REFERENCE_MEASURE, JobSpec, Need, fingerprint, job_id
+from orchestrator.records import REFERENCE_MEASURE, JobSpec, Need, PluginSpec, fingerprint, job_id
 from orchestrator.store import JobGraph
+from orchestrator.suites import user_files
 
 IF_CHOSEN = ("round", "timed", "series")
 """Kinds of needs whose job is no reason to run it again."""
@@ -104,6 +107,51 @@ def with_rounds(graph: JobGraph, count: int) -> JobGraph:
     repeated = _Rounds([job for job in graph.jobs if job.round < count])
     repeated.extend(count)
     return JobGraph(tuple(repeated.in_order()))
+
+
+def row_of(graph: JobGraph, job: JobSpec) -> JobGraph:
+    """Return the rounds of the row that a job belongs to, with what they need, in plan order."""
+    return closed(graph, [one.id for one in graph.jobs if one.family == job.family])
+
+
+def with_code_of(graph: JobGraph, paths: Sequence[str], moved: tuple[str, str] | None) -> dict[str, JobSpec]:
+    """Return id -> the same job with other code: its interpreter finds `paths` first.
+
+    moved: files that a job names below the first folder are those of the second. What it was planned to read of them
+    (the hash of a file of models) is read anew; a file that is not there is left to the job to tell of.
+    """
+    found: dict[str, JobSpec] = {}
+    for job in graph.jobs:
+        before = job.env.get("PYTHONPATH") or os.environ.get("PYTHONPATH")
+        env = {**job.env, "PYTHONPATH": os.pathsep.join([*paths, *([before] if before else [])])}
+        builder, mode = (_moved(spec, moved) for spec in (job.workload.builder, job.workload.mode))
+        workload = dataclasses.replace(job.workload, builder=builder, mode=mode)
+        compiler, measure = _moved(job.compiler, moved), _moved(job.measure, moved)
+        prints = fingerprint(workload), fingerprint(compiler), fingerprint(measure)
+        found[job.id] = dataclasses.replace(
+            job,
+            id=job_id(*prints, round=job.round, launcher=job.launcher, env=env),
+            workload=workload,
+            compiler=compiler,
+            measure=measure,
+            env=env,
+            needs=tuple(dataclasses.replace(need, job=found[need.job].id) for need in job.needs),
+        )
+    return found
+
+
+def _moved(spec: PluginSpec, moved: tuple[str, str] | None) -> PluginSpec:
+    if moved is None:
+        return spec
+    old, new = moved
+    options = {
+        key: f"{new}{value[len(old) :]}" if isinstance(value, str) and value.startswith(f"{old}{os.sep}") else value
+        for key, value in spec.options.items()
+    }
+    if options != spec.options and "sha256" in options:
+        file = Path(str(options.get("model")).rpartition(":")[0])
+        options["sha256"] = user_files.described(file).get("sha256")
+    return dataclasses.replace(spec, options=options)
 
 
 class _Rounds:

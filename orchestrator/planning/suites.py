@@ -123,7 +123,8 @@ def read_suite(conf: Json) -> Suite:
         for model in [asked for asked in conf["models"] or () if asked not in catalog]:
             called, build = _named(name, target, model)
             entry = _merge(common, {"build": build})
-            catalog[model] = _read_model(called, entry, f"suite {name}: {model}", known)
+            read = _read_model(called, entry, f"suite {name}: {model}", known)
+            catalog[model] = _with_length(target, read)
     return Suite(name, target, tuple(_choose(conf, name, catalog)))
 
 
@@ -139,6 +140,17 @@ def _named(suite: str, target: str, asked: str) -> tuple[str, Json]:
             f"suite {suite}: '{asked}' names no model: a name has letters, digits and the signs _ . + - only"
         )
     return name, build
+
+
+def _with_length(target: str, model: Model) -> Model:
+    """Return a model of an open suite with the length that its inputs have where none is asked for.
+
+    Only the builder knows whether it has one: its class method `default_length`, asked where the suite sets none.
+    """
+    of = getattr(resolve(target), "default_length", None)
+    if of is None or model.sequence_length is not None or not model.optional_length:
+        return model
+    return dataclasses.replace(model, sequence_length=of(model.name, model.build))
 
 
 def _choose(conf: Json, name: str, catalog: Mapping[str, Model]) -> Iterator[Model]:

@@ -82,10 +82,11 @@ def outcomes(
 ) -> tuple[JobOutcome, ...]:
     """Return what became of the jobs of a plan that are `wanted`; of another shard's that it is in another folder.
 
-    Raises UsageError where the header does not have the plan's shards.
+    Raises UsageError where the header does not have the plan's shards, and for results that are too large together.
     """
     if sweep.shard and len(sweep.parts) != len(graph.jobs):
         raise UsageError(f"{folder.sweep_file} is damaged: it has the shards of {len(sweep.parts)} jobs")
+    folder.check_results(len(graph.jobs))
     own = sweep.shard[:1]
     with uncollected():
         return tuple(

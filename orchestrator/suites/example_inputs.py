@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,8 +15,9 @@ def by_name(model: torch.nn.Module, inputs: Any, origin: str) -> tuple[torch.nn.
 
     inputs: a tensor, a tuple or list of positional arguments, or a dict of keywords; `xs` of a `forward(self, *xs)` is
     a list there. Each is a tensor, or what holds some: lists, tuples, dicts, named tuples, dataclasses, with numbers,
-    texts and None among them. The model is kept as it is where all are tensors with a name; else it is wrapped
-    (`orchestrator.suites.nested.Nested`), and a tensor is called after its way: targets_0_boxes.
+    texts and None among them. The model is kept as it is where all are tensors with a name; else, and where
+    it is TorchScript, which takes no hooks, it is wrapped (`orchestrator.suites.nested.Nested`), and a tensor is called
+    after its way: targets_0_boxes.
 
     Raises ValueError, beginning with `origin` (what gave the inputs), for anything else, for more than `forward` takes,
     and where there is no tensor.
@@ -40,7 +41,8 @@ def by_name(model: torch.nn.Module, inputs: Any, origin: str) -> tuple[torch.nn.
     keywords = {name: plan(name, value, tensors, f"{origin}: input '{name}'") for name, value in named.items()}
     if not tensors:
         raise ValueError(f"{origin} returned no inputs" + (" that are tensors" if plans or keywords else ""))
-    if plans or any(one != (TENSOR, name, ()) for name, one in keywords.items()):
+    as_it_is = not plans and all(one == (TENSOR, name, ()) for name, one in keywords.items())
+    if not as_it_is or isinstance(model, torch.jit.ScriptModule):
         model = Nested(model, list(plans.values()), keywords)
     return model, tensors
 
@@ -76,3 +78,36 @@ def _positions(model: torch.nn.Module, count: int, origin: str) -> tuple[list[st
         raise ValueError(f"{origin}: {count} inputs, but forward takes only {known}: return as many as it takes")
     by_position = count > len(names) or any(p.kind is p.POSITIONAL_ONLY for p in taken)
     return names + [f"{collecting}_{number}" for number in range(count - len(names))], by_position
+
+
+def batches_in(inputs: Any) -> Iterator[int]:
+    """Yield what may be the batch of inputs: the length of a list, the first dimension of a tensor; the first first."""
+    for value in inputs.values() if isinstance(inputs, Mapping) else _parts(inputs):
+        if isinstance(value, (list, tuple)) and value:
+            yield len(value)
+        for tensor in tensors_in(value):
+            yield tensor.shape[0] if tensor.dim() else 1
+
+
+def tensors_in(value: Any) -> Iterator[torch.Tensor]:
+    """Yield the tensors that inputs hold."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        yield value
+    else:
+        for part in _parts(value):
+            yield from tensors_in(part)
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from value.values()
+    elif isinstance(value, (list, tuple)):
+        yield from value
+    elif hasattr(value, "__dataclass_fields__"):
+        yield from vars(value).values()

@@ -12,7 +12,7 @@ import functools
 import importlib.metadata
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,11 +20,11 @@ from orchestrator.errors import did_you_mean
 from orchestrator.plugins import Program, Unsupported
 from orchestrator.records import Workload
 from orchestrator.suites.decoding import decoding_of
-from orchestrator.suites.drawn import draw
 from orchestrator.suites.dropout import silence
 from orchestrator.suites.example_inputs import by_name
-from orchestrator.suites.inputs import ATTENTION_MASK, MAIN_INPUTS, ClassFamily, family_of
-from orchestrator.suites.rules import KEY, Rules, check, looked_up, names_in
+from orchestrator.suites.fed import Asked, Fed, feed
+from orchestrator.suites.inputs import ATTENTION_MASK, TOKENS, ClassFamily, family_of
+from orchestrator.suites.rules import KEY, Rules, check, looked_up
 from orchestrator.suites.senses import refuse_unfed
 from orchestrator.suites.shrunk import shrunk
 
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 LENGTHS = ("max_position_embeddings", "n_positions", "max_target_positions")
 """Config attributes that bound the sequence length."""
+LAYERS = "num_hidden_layers"
+PLACEHOLDERS = ("image_token", "video_token", "audio_token")
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class HuggingFaceModel:
     last_token: name of a config attribute, the last token of every sequence ("eos_token_id").
     attention_mask: pass a mask of ones (PyTorch's dashboard passes none).
     shrunk: make the config small before `config` is laid over it (`orchestrator.suites.shrunk`).
+    sizes: what is not in the config, or over it: {image_size: 224, samples: 16000, frames: 3000}; any word of a rule.
     """
 
     PRELOAD: ClassVar[tuple[str, ...]] = ("transformers.modeling_utils",)
@@ -58,6 +61,7 @@ class HuggingFaceModel:
     last_token: str | None = None
     attention_mask: bool = False
     shrunk: bool = False
+    sizes: Mapping[str, Any] = field(default_factory=dict)
 
     def check_when_planned(self) -> None:
         """Raise ValueError for rules that are none, whatever the model."""
@@ -98,14 +102,18 @@ class HuggingFaceModel:
         if not dropout:
             silence(model)
         rules = self._rules(model, family, workload)
-        refuse_unfed(model, rules)
-        _refuse_length(model, rules, workload)
-        inputs = draw(rules, _sizes(config, workload), workload.seed)
+        fed = feed(model.float(), rules, self._asked(workload), _sizes(config, workload, self.sizes))
+        refuse_unfed(model, {**fed.inputs, **rules})
+        _refuse_length(model, fed, workload)
         if self.last_token is not None:
-            inputs["input_ids"][..., -1] = _attribute(config, self.last_token)
+            fed.inputs["input_ids"][..., -1] = _attribute(config, self.last_token)
         decoding = decoding_of(model, functools.partial(_check_length, model))
-        called, tensors = by_name(NamedOutputs(model.float()), inputs, KEY)
-        return Program(called, tensors, _loss, decoding)
+        called, inputs = by_name(NamedOutputs(model), fed.inputs, KEY)
+        return Program(called, inputs, _loss, decoding, fed=", ".join(fed.words))
+
+    def _asked(self, workload: Workload) -> Asked:
+        labels = bool(workload.mode.options.get("labels", True)) and self.labels is None
+        return Asked(workload.batch_size, workload.sequence_length, workload.seed, labels, self.sizes)
 
     def _chosen(self, workload: Workload) -> tuple[Any, Any, ClassFamily]:
         """Return the class, its config, and what its name says about labels and inputs."""
@@ -118,17 +126,17 @@ class HuggingFaceModel:
         return ClassFamily(self.labels) if self.labels is not None else family_of(class_name)
 
     def _rules(self, model: Any, family: ClassFamily, workload: Workload) -> Rules:
-        main = model.main_input_name
-        rules = {main: MAIN_INPUTS.get(main), **family.inputs, **self.inputs}
-        if rules[main] is None:
-            raise ValueError(
-                f"no rule for '{main}', the main input of {type(model).__name__}: write it as "
-                f"{KEY}, as in '{KEY}.{main}={{shape:[batch,80,3000]}}'"
-            )
+        taken = inspect.signature(model.forward).parameters
+        rules: dict[str, Any] = {"input_ids": TOKENS} if "input_ids" in taken else {}
+        if "decoder_input_ids" in taken and getattr(model.config, "is_encoder_decoder", False):
+            rules["decoder_input_ids"] = "input_ids" if rules else TOKENS
+        for name, rule in family.inputs.items():
+            if name in taken and (not isinstance(rule, str) or (rule in rules and name in rules)):
+                rules[name] = rule
+        rules |= self.inputs
         if self.attention_mask:
             rules["attention_mask"] = ATTENTION_MASK
         if workload.mode.options.get("labels", True):
-            taken = inspect.signature(model.forward).parameters
             rules |= {key: rule for key, rule in family.labels.items() if self.labels is not None or key in taken}
         return rules
 
@@ -170,21 +178,63 @@ def configure(model_class: Any, values: Mapping[str, Any], stored: Mapping[str, 
             known = did_you_mean(key, default.to_dict())
             raise ValueError(f"{config_class.__name__} has no '{key}' (build.config): {known}")
     if stored is None:
-        config = config_class(**values)
+        whole = default.to_dict()  # only its inner configs: the class itself makes what depends on `values`
+        inner = {key: value for key, value in whole.items() if isinstance(value, Mapping)}
+        config = config_class(**_over(inner, values))
     else:
         config = config_class.from_dict(copy.deepcopy({**stored, **_over(stored, values)}))
     for part in _parts(config):
         if hasattr(part, "use_cache"):
             part.use_cache = False
+    _make_room(config, model_class)
     return config
 
 
+def _make_room(config: Any, model_class: Any) -> None:
+    """Give special tokens places in the vocabulary where they have none: its last ones. None of a text model moves.
+
+    A config has them where the whole vocabulary would (image_token_id=151655), and a smaller one no row there; or it
+    has no placeholder for its images at all, until a checkpoint of it says one (BLIP-2). Batches of more than one
+    sample are classified by their last token that is not padding, so there must be one that is.
+    """
+    text = _text(config)
+    moved: dict[int, int] = {}
+    for part in (config, *_parts(config)):
+        own = part if part is not config and isinstance(getattr(part, "vocab_size", None), int) else text
+        size: Any = getattr(own, "vocab_size", None)
+        for key, token in list(vars(part).items()) if isinstance(size, int) else ():
+            special = key.endswith(("_token_id", "_token_index"))
+            missing = token is None and key.removesuffix("_id").removesuffix("_index") in PLACEHOLDERS
+            if special and (missing or (isinstance(token, int) and token >= size)):
+                setattr(part, key, moved.setdefault(-1 if token is None else token, size - 1 - len(moved)))
+    if model_class.__name__.endswith("ForSequenceClassification") and getattr(text, "pad_token_id", 0) is None:
+        text.pad_token_id = 0
+
+
+def _text(config: Any) -> Any:
+    """Return the config of the text part; of the decoder, where a model has several."""
+    try:
+        return config.get_text_config()
+    except ValueError:
+        return config.get_text_config(decoder=True)
+
+
 def _over(stored: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `values`, each map of them laid over the stored one: text_config.num_hidden_layers alone can be set."""
-    return {
-        key: {**stored[key], **value} if isinstance(value, Mapping) and isinstance(stored.get(key), Mapping) else value
-        for key, value in values.items()
-    }
+    """Return `values`, each map of them laid over the stored one: text_config.num_hidden_layers alone can be set.
+
+    Where there are fewer layers than stored, what is said of each one is said of the first ones.
+    """
+    over: dict[str, Any] = {}
+    before, now = stored.get(LAYERS), values.get(LAYERS)
+    for key, value in stored.items() if isinstance(before, int) and isinstance(now, int) and now < before else ():
+        if isinstance(value, list) and len(value) == before and key not in values:
+            over[key] = value[:now]
+    for key, value in values.items():
+        inner = stored.get(key)
+        if isinstance(value, Mapping) and isinstance(inner, Mapping):
+            value = {**inner, **_over(inner, value)}
+        over[key] = value
+    return over
 
 
 def _parts(config: Any) -> list[Any]:
@@ -210,7 +260,7 @@ def _zero_dropout(config: Any) -> None:
 
 def _check_length(model: Any, length: int | None) -> None:
     """Raise ValueError when the model has no positions for `length` tokens; relative positions have no limit."""
-    text = model.config.get_text_config()
+    text = _text(model.config)
     own = vars(text)  # not getattr: some configs alias one name to the other (GPT2Config)
     limits = {key: own[key] - _first_position(model) for key in LENGTHS if isinstance(own.get(key), int)}
     if own.get("axial_pos_embds"):
@@ -223,12 +273,12 @@ def _check_length(model: Any, length: int | None) -> None:
             )
 
 
-def _refuse_length(model: Any, rules: Rules, workload: Workload) -> None:
+def _refuse_length(model: Any, fed: Fed, workload: Workload) -> None:
     """Raise Unsupported where a length is asked for and no input has it: the row would show a figure it is not of."""
-    if workload.sequence_length is not None and "sequence" not in names_in(rules):
+    if workload.sequence_length is not None and not fed.length_used:
         raise Unsupported(
             f"{type(model).__name__} takes no length, and sequence_length={workload.sequence_length} would be shown as "
-            "if it did: run it with suite.common.sequence_length=null"
+            "if it did: run it without (in a suite that sets one, suite.common.sequence_length=null)"
         )
 
 
@@ -241,21 +291,25 @@ def _first_position(model: torch.nn.Module) -> int:
 
 
 def _attribute(config: Any, name: str) -> int:
-    for part in (config, config.get_text_config()):
+    for part in (_text(config), config, *_parts(config)):
         value = looked_up(part, name)
         if isinstance(value, int):
             return value
     raise ValueError(f"{type(config).__name__} has no number '{name}': set it in build.config, or change the rule")
 
 
-def _sizes(config: Any, workload: Workload) -> Any:
-    def size(word: str) -> int:
+def _sizes(config: Any, workload: Workload, sizes: Mapping[str, Any]) -> Callable[[str, int | None], int]:
+    """Return (word, length) -> the number that the word stands for where the text has `length` tokens."""
+
+    def size(word: str, length: int | None) -> int:
         if word == "batch":
             return workload.batch_size
+        if word in sizes:
+            return int(sizes[word])
         if word != "sequence":
             return _attribute(config, word)
-        if workload.sequence_length is None:
+        if length is None:
             raise ValueError(f"{workload.model} needs a sequence_length")
-        return workload.sequence_length
+        return length
 
     return size

@@ -23,13 +23,6 @@ VISUAL: Rules = {
     "visual_feats": {"shape": ["batch", 42, "visual_feat_dim"]},
     "visual_pos": {"shape": ["batch", 42, "visual_pos_dim"]},
 }
-MAIN_INPUTS: Rules = {
-    "input_ids": TOKENS,
-    "pixel_values": {"shape": ["batch", "num_channels", "image_size", "image_size"]},
-    "input_values": {"shape": PER_TOKEN},  # sound: `sequence` counts samples
-}
-"""Rule for the input that a class calls its `main_input_name`."""
-
 ATTENTION_MASK: Rule = {"shape": PER_TOKEN, "low": 1, "high": 2}
 
 
@@ -59,6 +52,9 @@ FAMILIES: Mapping[str, ClassFamily] = {
     ),
     "ForSequenceClassification": ClassFamily({"labels": CLASSES}, config=_CLASSIFICATION),
     "ForImageClassification": ClassFamily({"labels": CLASSES}, config=_CLASSIFICATION),
+    "ForVideoClassification": ClassFamily({"labels": CLASSES}, config=_CLASSIFICATION),
+    "ForAudioClassification": ClassFamily({"labels": CLASSES}),
+    "ForXVector": ClassFamily({"labels": CLASSES}),
     "ForTokenClassification": ClassFamily({"labels": {"shape": PER_TOKEN, "high": "num_labels"}}),
     "ForMultipleChoice": ClassFamily(
         {"labels": {"shape": ["batch"], "high": CHOICES}},

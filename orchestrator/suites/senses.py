@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.plugins import Unsupported
-from orchestrator.suites.rules import KEY, Rule
+from orchestrator.suites.heard import FEATURES, SAMPLES
+from orchestrator.suites.rules import KEY
+from orchestrator.suites.seen import NAMES
 
 
 @dataclass(frozen=True)
@@ -20,49 +22,46 @@ class Sense:
     inputs: tuple[str, ...]
 
 
+DEPTH = 3
+"""Of module names that are looked at: model.encoder.vision_tower."""
 SENSES = (
     Sense(
         "images",
-        ("vision", "visual", "image", "video"),
-        ("pixel_values", "pixel_values_videos", "image_patches", "visual_feats", "visual_embeds", "flattened_patches"),
+        ("vision", "visual", "image", "video", "vit"),
+        NAMES,
     ),
     Sense(
         "sound",
         ("audio", "speech"),
-        ("input_features", "input_values", "audio_values", "audio_input_features", "input_audio_embeds"),
+        (*FEATURES, *SAMPLES, "audio_values", "input_audio_embeds"),
     ),
 )
 
 
-def configs_in(config: Any, where: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the config and those inside it, each with its key ("vision_config"; "" of the whole)."""
-    from transformers import PretrainedConfig
-
-    yield where, config
-    for key, value in vars(config).items():
-        if isinstance(value, PretrainedConfig):
-            yield from configs_in(value, f"{where}.{key}" if where else key)
-
-
-def refuse_unfed(model: Any, given: Mapping[str, Rule]) -> None:
+def refuse_unfed(model: Any, given: Mapping[str, Any]) -> None:
     """Raise Unsupported for a part that sees or hears and gets nothing: its figures would be of the text part alone.
 
     An input that is written as null counts: that is asked for.
     """
     taken = inspect.signature(model.forward).parameters
-    keys = [key for key, _ in configs_in(model.config) if key]
-    modules = [name for name, module in model.named_children()] + [
-        f"{name}.{inner}" for name, module in model.named_children() for inner, _ in module.named_children()
-    ]
     for sense in SENSES:
-        if any(name in given for name in sense.inputs):
+        if any(name in given for name in sense.inputs) or not has_part(model, sense):
             continue
-        takes = [name for name in sense.inputs if name in taken]
-        part = next((key for key in keys if any(word in key for word in sense.words)), None)
-        built = any(word in name for name in modules for word in sense.words)
-        if takes or (part and built):
-            what = f"takes {takes[0]}" if takes else f"has a {part}"
-            raise Unsupported(
-                f"{type(model).__name__} {what}, and nothing gives it {sense.name}: measured without them it would be "
-                f"another model; {KEY}.{(takes or sense.inputs)[0]}=null leaves that part out on purpose"
-            )
+        name = next((name for name in sense.inputs if name in taken), sense.inputs[0])
+        raise Unsupported(
+            f"{type(model).__name__} has a part for {sense.name} ({name}), and nothing gives it any: measured without "
+            f"them it would be another model; write it as {KEY}.{name}={{shape:[batch,...]}}, or "
+            f"{KEY}.{name}=null, which leaves that part out on purpose"
+        )
+
+
+def has_part(model: Any, sense: Sense) -> bool:
+    """Return whether a module of this sense was built: one whose name says so, or whose main input is of it."""
+    if model.main_input_name in sense.inputs:
+        return True
+    names = [
+        name
+        for name, module in model.named_modules()
+        if name.count(".") < DEPTH and any(True for _ in module.parameters())
+    ]
+    return any(word in name.rpartition(".")[2] for name in names for word in sense.words)

@@ -13,6 +13,8 @@ from orchestrator.plugins import Program, Unsupported, trains
 from orchestrator.records import Workload
 from orchestrator.suites.dropout import silence
 from orchestrator.suites.example_inputs import by_name
+from orchestrator.suites.rules import KEY, check
+from orchestrator.suites.user_inputs import from_rules
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +28,8 @@ class TimmModel:
     """One model of timm.
 
     model: timm's name, with or without the tag of a checkpoint; None = the model's name in the suite. arguments:
-    keyword arguments of `timm.create_model`. loss_divisor: divides the loss (upstream's `scaled_compute_loss`).
+    keyword arguments of `timm.create_model`. loss_divisor: divides the loss (upstream's `scaled_compute_loss`). inputs:
+    rules (`orchestrator.suites.rules`) instead of the images that the model is trained with.
     """
 
     positions: ClassVar[int] = 150  # of an image at which a parameter is used, roughly: ResNet-18, ViT at 224
@@ -34,6 +37,11 @@ class TimmModel:
     model: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
     loss_divisor: float = 1.0
+    inputs: Mapping[str, Any] | Sequence[Any] = field(default_factory=dict)
+
+    def check_when_planned(self) -> None:
+        """Raise ValueError for a rule that is none."""
+        check(self.inputs)
 
     def preload_modules(self, workload: Workload) -> tuple[str, ...]:
         """Return timm, where it is installed; `build` says so where it is not."""
@@ -65,7 +73,11 @@ class TimmModel:
         images = _images(workload.batch_size, size, generator)
         classes = model.num_classes or model.num_features  # a model without a head returns its features
         labels = torch.randint(classes, (workload.batch_size,), generator=generator)
-        called, inputs = by_name(model.float(), images, name)
+        given: Any = images
+        if self.inputs:
+            given, batch = from_rules(model, self.inputs, workload, name)
+            batch()
+        called, inputs = by_name(model.float(), given, KEY if self.inputs else name)
         return Program(called, inputs, _CrossEntropy(labels, classes, self.loss_divisor))
 
 

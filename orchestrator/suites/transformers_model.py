@@ -18,7 +18,7 @@ from typing import Any
 from orchestrator.errors import UsageError
 from orchestrator.plugins import Unsupported
 from orchestrator.records import Json, Workload
-from orchestrator.suites import user_files
+from orchestrator.suites import transformers_source, user_files
 from orchestrator.suites.huggingface import HuggingFaceModel, configure, find_class
 from orchestrator.suites.inputs import ClassFamily
 from orchestrator.suites.shrunk import shrunk
@@ -63,6 +63,28 @@ class TransformersModel(HuggingFaceModel):
             f"suite.models: '{asked}' is no class of transformers, no folder with a {CONFIG_FILE} and no id of the "
             "Hub: write BertForMaskedLM, ./path/to/folder or google-bert/bert-base-uncased"
         )
+
+    @classmethod
+    def default_length(cls, name: str, build: Mapping[str, Any]) -> int | None:
+        """Return the length of a row's inputs where none is asked for; None for a model that has none (images).
+
+        Found without importing transformers (`transformers_source`): tokens of text, samples or frames of sound.
+        """
+        model, known = build.get("model"), dict(build.get("config") or {})
+        class_name = build.get("class_name")
+        if model is None:
+            return transformers_source.default_length(class_name or name, known)
+        path = _config_file(Path(model)) if os.path.isabs(model) else _cached(model)
+        try:
+            stored = {} if path is None else json.loads(path.read_bytes())
+        except (OSError, ValueError):
+            stored = {}  # the job says what is wrong with it
+        if not isinstance(stored, dict):
+            stored = {}
+        named = class_name or next(iter(stored.get("architectures") or ()), None)
+        tables = tuple(f"MODEL_FOR_{task}_MAPPING_NAMES" for task in TABLES) + ("MODEL_MAPPING_NAMES",)
+        named = named or transformers_source.class_of(str(stored.get("model_type")), tables)
+        return transformers_source.default_length(str(named or ""), {**stored, **known})
 
     def preload_modules(self, workload: Workload) -> tuple[str, ...]:
         """Return the module of the class, where finding it needs no network: transformers imports it late."""
@@ -142,6 +164,14 @@ class TransformersModel(HuggingFaceModel):
 
 def _config_file(path: Path) -> Path:
     return path if path.suffix == ".json" else path / CONFIG_FILE
+
+
+def _cached(repository: str) -> Path | None:
+    """Return the config.json of a repository of the Hub that is in the local cache."""
+    import huggingface_hub
+
+    found = huggingface_hub.try_to_load_from_cache(repository, CONFIG_FILE)
+    return Path(found) if isinstance(found, str) else None
 
 
 def _from_hub(repository: str) -> bytes:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.records import Workload
 from orchestrator.suites.drawn import draw
+from orchestrator.suites.example_inputs import batches_in, tensors_in
 from orchestrator.suites.rules import KEY, looked_up, names_in
 from orchestrator.suites.user_source import INPUTS
 
@@ -49,7 +50,7 @@ def from_rules(model: torch.nn.Module, rules: Any, workload: Workload, origin: s
     inputs: Any = tuple(made.values()) if listed else made
 
     def batch() -> int:
-        batches = list(_batches(made))
+        batches = list(batches_in(made))
         if "batch" in words:
             return workload.batch_size or 1
         if workload.batch_size and workload.batch_size not in batches:
@@ -80,7 +81,7 @@ def from_code(give: Callable[..., Any], workload: Workload, origin: str) -> tupl
     inputs = give(**taken)
 
     def counted() -> int:
-        batches = list(_batches(inputs))
+        batches = list(batches_in(inputs))
         own = getattr(parameters.get(BATCH), "default", None)
         if batch is None:
             return own if isinstance(own, int) else next(iter(batches), 1)
@@ -99,37 +100,5 @@ def _is_required(parameter: inspect.Parameter | None) -> bool:
     return parameter is not None and parameter.default is inspect.Parameter.empty
 
 
-def _batches(inputs: Any) -> Iterator[int]:
-    """Yield what may be the batch of inputs: the first dimension of tensors, the length of lists of them."""
-    for value in inputs.values() if isinstance(inputs, Mapping) else _parts(inputs):
-        if isinstance(value, (list, tuple)) and value:
-            yield len(value)
-        for tensor in _tensors(value):
-            yield tensor.shape[0] if tensor.dim() else 1
-
-
 def _shapes(inputs: Any) -> list[tuple[int, ...]]:
-    return [tuple(tensor.shape) for tensor in _tensors(inputs)]
-
-
-def _tensors(value: Any) -> Iterator[torch.Tensor]:
-    import torch
-
-    if isinstance(value, torch.Tensor):
-        yield value
-    else:
-        for part in _parts(value):
-            yield from _tensors(part)
-
-
-def _parts(value: Any) -> Iterator[Any]:
-    import torch
-
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        yield from value.values()
-    elif isinstance(value, (list, tuple)):
-        yield from value
-    elif hasattr(value, "__dataclass_fields__"):
-        yield from vars(value).values()
+    return [tuple(tensor.shape) for tensor in tensors_in(inputs)]

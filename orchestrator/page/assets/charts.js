@@ -5,7 +5,7 @@ const SVG_LIMIT = 3000;
 const NARROW = 560;
 const LEGEND_WIDTH = 190;
 const LINES = 80;
-const OWN_GROUPS = { overview: overviewGroups, compile_phases: compilePhaseGroups }; // kinds of data that are not of rows
+const OWN_GROUPS = { overview: overviewGroups, compile_phases: compilePhaseGroups, loss_curves: lossGroups }; // kinds of data that are not of rows
 const drawn = new Set();
 
 /** Return Vega's configuration in the page's own colours. */
@@ -220,7 +220,7 @@ function drawWhenIdle() {
 }
 
 function chartSection() {
-  const drawable = ({ needs, compiled, least, data }) => COMPARED_SERIES >= least && (data !== "compile_phases" || DATA.compile_phases.length) && ALL.some((row) => !(compiled && isEager(row)) && hasAll(row, needs));
+  const drawable = ({ needs, compiled, least, data }) => COMPARED_SERIES >= least && (["compile_phases", "loss_curves"].includes(data) ? DATA[data].length : ALL.some((row) => !(compiled && isEager(row)) && hasAll(row, needs)));
   const cards = CHARTS.sweep.filter(drawable).map((chart) => new ChartCard(chart));
   if (!cards.length) return null;
   let key = null, waiting = null;
@@ -231,5 +231,6 @@ function chartSection() {
     clearTimeout(waiting);
     waiting = setTimeout(refreshCharts, 150);
   });
-  return fold("charts", "Charts", cards.map(({ chart }) => chart.title.toLowerCase()).join(", "), h("div", { class: "charts" }, cards.map((card) => card.element)));
+  const folded = rows.length ? fold : (id, title, _, ...charts) => section(id, title, charts);
+  return folded("charts", "Charts", cards.map(({ chart }) => chart.title.toLowerCase()).join(", "), h("div", { class: "charts" }, cards.map((card) => card.element)));
 }

@@ -1,6 +1,8 @@
 "use strict";
 // The tables of other measures than performance and accuracy: as they are, each behind a line that says how long it is.
 
+const LONG = 200; // rows: such a table is opened by who wants it
+
 function findingsSection() {
   if (!DATA.findings.length) return null;
   const folded = rows.length ? fold : (id, title, _, ...tables) => section(id, title, tables);
@@ -15,7 +17,7 @@ function finding(table) {
   });
   const lines = table.rows.map((row) => h("tr", {}, row.map((value, i) => findingCell(table.columns[i], value))));
   const note = table.rows.length < table.total ? `The first ${table.rows.length.toLocaleString("en")} of ${plural(table.total, "row")}; tables/${table.name}.csv has all.` : null;
-  return h("details", { open: DATA.findings.length <= (rows.length ? 3 : 8) },
+  return h("details", { open: table.total <= LONG && DATA.findings.length <= (rows.length ? 3 : 8) },
     h("summary", {}, title, h("span", { class: "faint" }, ` ${plural(table.total, "row")}`)),
     h("div", { class: "scroll framed" }, h("table", { class: "plain" }, h("thead", {}, h("tr", {}, head)), h("tbody", {}, lines))),
     note ? h("p", { class: "note" }, note) : null);

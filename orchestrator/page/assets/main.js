@@ -93,7 +93,7 @@ function start() {
   const filterBox = h("div", { class: "filter-bar", hidden: !rows.length }, filters);
   const answered = [header(), selfTest(), compareSection(), overTimeSection(), compilersSection(), ...(rows.length > SHORT_TABLE ? [filterBox, modelsSection()] : [modelsSection(), filterBox])];
   const ofRows = [attentionSection(), chartSection(), summarySection(), findingsSection(), tableSection(table)];
-  const folded = [...(rows.length ? ofRows : [findingsSection()]), measuredSection()].filter(Boolean);
+  const folded = [...(rows.length ? ofRows : [chartSection(), findingsSection()]), measuredSection()].filter(Boolean);
   const overview = h("main", { id: "overview" }, answered.flat().filter(Boolean), folded, footer());
   if (rows.length) overview.querySelector("#table").open = ["sort", "columns", ...FILTERS].some((name) => state[name] !== "");
   document.getElementById("page").replaceWith(

@@ -110,3 +110,12 @@ function compilePhaseGroups() {
   }
   return [...groups.values()];
 }
+
+/** Return the trainings, each with eager's and the compiler's loss after each step. */
+function lossGroups() {
+  return DATA.loss_curves.map(({ sweep, title, points }) => ({
+    name: SEVERAL ? `${title} · ${DATA.sweeps[sweep].short}` : title,
+    rows: [],
+    records: ["eager", "compiled"].flatMap((side, i) => points.map(([step, ...losses]) => ({ side, step, loss: losses[i] }))),
+  }));
+}

@@ -45,7 +45,8 @@ class Chart:
 
     data: "rows" (one record a row), "samples" (one a latency sample), "phases" (one a row and phase), "means" (one a
     compiler of a section, and one a row), "overview" (one a sweep and compiler), "compile_phases" (one a sweep,
-    compiler, state of the cache and phase), "job" (one a sample of one job).
+    compiler, state of the cache and phase), "loss_curves" (one a training, step and side), "job" (one a sample of one
+    job).
     fields: columns of the summary that go into a record; needs: those that a row must have. compiled: rows of eager are
     left out, for all is relative to them. least: so many series besides eager make the chart worthwhile; more than
     `wide` take the page's width. lines: each series has a line, so that many leave room for fewer workloads. panels:

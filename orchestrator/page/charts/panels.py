@@ -191,6 +191,36 @@ def over_time(series: Sequence[str]) -> Chart:
     )
 
 
+def loss_curves() -> Chart:
+    """Return eager's and the compiler's loss, step by step, for one training."""
+    colours = {"eager": GREY, "compiled": BLUE}
+    legend = {"title": None, "orient": "top", "symbolType": "stroke", "symbolOpacity": 1}
+    colour = {"field": "side", "type": "nominal", "scale": named_scale(colours), "legend": legend}
+    words = tooltip(("side", "", ""), ("step", "step", "d"), ("loss", "loss", ".6~g"))
+    x = {"field": "step", "type": "quantitative", "axis": {"title": "optimizer steps", "tickMinStep": 1, "grid": False}}
+    return Chart(
+        id="loss_curves",
+        title="Training loss",
+        note="Means over seeds; eager's is the broad line below. Whether they are alike, the table training_loss says.",
+        data="loss_curves",
+        spec=spec(
+            data={"name": "rows"},
+            height=190,
+            encoding={"x": x, "y": quantitative("loss", {"zero": False}, title="loss", tickCount=5), "color": colour},
+            layer=[
+                {
+                    "transform": [{"filter": f"datum.side == '{side}'"}],
+                    "mark": {"type": "line", "size": size},
+                    "encoding": {"tooltip": words},
+                }
+                for side, size in (("eager", 5), ("compiled", 1.5))
+            ],
+        ),
+        panels=True,
+        limit=12,
+    )
+
+
 def job_samples() -> Chart:
     """Return the samples of one job in the order in which they were taken."""
     colours = named_scale({kind: colour for kind, (colour, _) in KINDS.items()})

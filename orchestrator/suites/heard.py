@@ -1,0 +1,103 @@
+"""Sound for a Hugging Face model: samples, or features of frames, as long as was asked or as its config says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orchestrator.suites.facts import AUDIO, Draws, Facts
+
+SAMPLES, FEATURES = ("input_values",), ("input_features", "audio_input_features", "audio_mel")
+MELS = (
+    *("num_mel_bins", "n_mel_bins", "num_mel_filters", "input_feat_per_channel", "feature_projection_input_dim"),
+    *("feature_size", "mel_dim", "input_feat_size", "input_size", "input_dim", "feature_dim", "num_features", "n_mels"),
+)
+MASKS = (
+    "attention_mask",
+    "input_features_mask",
+    "feature_attention_mask",
+    "audio_mel_mask",
+    "padding_mask",
+    "input_values_mask",
+)
+TEXT_INPUTS = ("input_ids", "decoder_input_ids")
+RATE = 16_000
+"""Samples of a second where no config says another."""
+FRAMES = 1000
+"""Frames where the config does not fix them: 10 s at the usual 10 ms."""
+
+Inputs = dict[str, Any]
+
+
+def sound(facts: Facts, draws: Draws, batch: int, length: int | None) -> tuple[list[Inputs], str]:
+    """Return the inputs that hold one sound a sample, and in words what it is; none where no sound is taken.
+
+    There may be two: mel bins before frames or after them is told by no signature, so the one is right that the model
+    takes. `length`: samples or frames, where the row's length counts them; None where it counts tokens of text.
+    """
+    for name in SAMPLES:
+        if name in facts.takes:
+            return _samples(name, facts, draws, batch, length)
+    for name in FEATURES:
+        if name in facts.takes:
+            return _frames(name, facts, draws, batch, length)
+    return [], ""
+
+
+def _samples(name: str, facts: Facts, draws: Draws, batch: int, length: int | None) -> tuple[list[Inputs], str]:
+    words = facts.described.get(name, "")
+    if "num_mel_bins" in words:
+        frames = facts.number(("max_length",))
+        return [{name: draws.normal(name, batch, frames, facts.number(MELS))}], f"{frames} frames of sound"
+    rate = facts.number(("sampling_rate", "sample_rate"), AUDIO, RATE)
+    count = length or facts.number(("samples",), (), rate)
+    between = (
+        ()
+        if "(batch_size, sequence_length)" in words or "audio_length" in words or not _is_codec(words)
+        else (facts.number(("audio_channels", "in_channels", "channels"), AUDIO, 1),)
+    )
+    return [_masked({name: draws.normal(name, batch, *between, count)}, facts, batch, count)], (
+        f"{count} samples of sound ({count / rate:.3g} s)"
+    )
+
+
+def _is_codec(words: str) -> bool:
+    """The shape of its samples has a place for channels."""
+    return any(word in words for word in ("channels,", ", 1,"))
+
+
+def _frames(name: str, facts: Facts, draws: Draws, batch: int, length: int | None) -> tuple[list[Inputs], str]:
+    mels = facts.number(MELS, AUDIO)
+    fixed = fixed_frames(facts)
+    count = facts.number(("frames",), (), fixed or length or FRAMES)
+    candidates = [(mels, count), (count, mels)] if fixed else [(count, mels), (mels, count)]
+    inputs = [_masked({name: draws.normal(name, batch, *shape)}, facts, batch, count) for shape in candidates]
+    return inputs, f"{count} frames of sound"
+
+
+def fixed_frames(facts: Facts) -> int | None:
+    """Return the frames of an encoder as Whisper's, which takes no fewer and no more; None where any number is right.
+
+    Two frames make a position, and positions are learned.
+    """
+    for _, config in facts.parts:
+        if isinstance(getattr(config, "max_source_positions", None), int) and hasattr(config, "num_mel_bins"):
+            return 2 * int(config.max_source_positions)
+    return None
+
+
+def _masked(inputs: Inputs, facts: Facts, batch: int, count: int) -> Inputs:
+    """Add the mask that `forward` takes: nothing is padding. One of padding only where it is needed."""
+    import torch
+
+    for mask in MASKS:
+        if facts.knows(mask) and _wanted(mask, facts):
+            kind = torch.int64 if "Long" in facts.described.get(mask, "") else torch.bool
+            inputs[mask] = torch.ones(batch, count, dtype=kind)
+    return inputs
+
+
+def _wanted(mask: str, facts: Facts) -> bool:
+    """A mask of padding is left out where it may be; that of a text is no mask of sound."""
+    if mask == "attention_mask":
+        return any(name in facts.takes for name in FEATURES) and not any(name in facts.takes for name in TEXT_INPUTS)
+    return mask != "padding_mask" or facts.needs(mask)

@@ -1,0 +1,172 @@
+"""Text with images or sound in it: as many of the model's placeholder tokens as its own towers make features.
+
+No formula of a processor is copied: the model's `get_image_features` (or video, audio) is asked what it makes of the
+very inputs, once, and each row of features gets one placeholder.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.plugins import Unsupported
+from orchestrator.suites.facts import Facts
+from orchestrator.suites.rules import KEY
+
+if TYPE_CHECKING:
+    pass
+
+TYPES = {"image": 1, "video": 2, "audio": 3}
+"""Modality -> what `mm_token_type_ids` has at its placeholders; 0 of text."""
+IGNORED = -100
+"""A label that no loss counts."""
+
+
+@dataclass(frozen=True)
+class Placeholders:
+    """Of one modality: the token, how many of it a sample has, and what stands before and after them (or None)."""
+
+    modality: str
+    token: int
+    count: int
+    around: tuple[int | None, int | None]
+
+    @property
+    def length(self) -> int:
+        return self.count + sum(token is not None for token in self.around)
+
+    def tokens(self) -> list[int]:
+        before, after = self.around
+        return [
+            *([before] if before is not None else []),
+            *[self.token] * self.count,
+            *([after] if after is not None else []),
+        ]
+
+
+def placeholders(facts: Facts, inputs: Mapping[str, Any], batch: int) -> list[Placeholders]:
+    """Return those that the text needs for these inputs; none for a model that does not mix them into its text.
+
+    Raises Unsupported where the model's own code fails on the inputs, or its features are not the same for all samples.
+    """
+    found = []
+    for modality in TYPES:
+        token = _token(facts, modality)
+        features = features_of(facts, modality, inputs) if token is not None else None
+        if token is None:
+            continue
+        rows = _rows(features) if features is not None else _heard(facts, inputs) if modality == "audio" else 0
+        if rows == 0:
+            continue
+        if rows % batch:
+            raise Unsupported(
+                f"{type(facts.model).__name__} makes {rows} rows of {modality} features of {batch} samples: "
+                f"write its input_ids as {KEY}.input_ids"
+            )
+        found.append(
+            Placeholders(
+                modality, token, rows // batch, (_edge(facts, modality, "start"), _edge(facts, modality, "end"))
+            )
+        )
+    return found
+
+
+def features_of(facts: Facts, modality: str, inputs: Mapping[str, Any]) -> Any:
+    """Return what the model's `get_<modality>_features` makes of the inputs; None where it has none.
+
+    Raises Unsupported, with what the model said, for inputs that it does not take.
+    """
+    import torch
+
+    owner = _owner(facts.model, f"get_{modality}_features")
+    if owner is None:
+        return None
+    method = getattr(owner, f"get_{modality}_features")
+    given = {name: inputs[name] for name in inspect.signature(method).parameters if name in inputs}
+    if next(iter(inspect.signature(method).parameters)) not in given:
+        return None
+    training = facts.model.training
+    facts.model.eval()  # statistics of batches, and what a tower caches, stay as they were
+    try:
+        with torch.no_grad():
+            return method(**given)
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+        shapes = ", ".join(f"{name} {list(getattr(value, 'shape', ()))}" for name, value in given.items())
+        raise Unsupported(
+            f"{type(facts.model).__name__} makes no {modality} features of {shapes}: "
+            f"{str(error).splitlines()[0]:.150}; "
+            f"write them as {KEY}.{next(iter(given))}={{shape:[batch,...]}}, or sizes as suite.common.build.sizes"
+        ) from error
+    finally:
+        facts.model.train(training)
+
+
+def mix(inputs: dict[str, Any], found: Sequence[Placeholders], facts: Facts, vocabulary: int) -> None:
+    """Write the placeholders into `input_ids`, after the first token, in place; no other token is one.
+
+    Where there are labels of that shape, the placeholders' are left out of the loss.
+    """
+    import torch
+
+    tokens = inputs["input_ids"]
+    special = sorted(
+        {one.token for one in found} | {token for one in found for token in one.around if token is not None}
+    )
+    special += sorted(one for one in (_token(facts, modality) for modality in TYPES) if one is not None)
+    for token in special:
+        tokens[tokens == token] = next(one for one in range(vocabulary) if one not in special)
+    kinds = torch.zeros_like(tokens)
+    place = 1
+    for one in found:
+        tokens[..., place : place + one.length] = torch.tensor(one.tokens())
+        place += one.length
+        kinds[tokens == one.token] = TYPES[one.modality]
+    labels = inputs.get("labels")
+    if labels is not None and labels.shape == tokens.shape:
+        labels[kinds > 0] = IGNORED
+    for name, values in (
+        ("mm_token_type_ids", kinds),
+        ("token_type_ids", (kinds > 0).long()),
+        ("moe_mm_token_type_ids", kinds),
+    ):
+        if name in facts.takes and name not in inputs:
+            inputs[name] = values
+
+
+def _owner(model: Any, method: str) -> Any:
+    """Return the innermost module that has the method: those around it only hand their arguments on."""
+    return next((one for one in reversed([*model.modules()]) if callable(getattr(one, method, None))), None)
+
+
+def _rows(features: Any) -> int:
+    pooled = getattr(features, "pooler_output", None)
+    pooled = features if pooled is None else pooled
+    if isinstance(pooled, (list, tuple)):
+        return sum(_rows(one) for one in pooled)
+    return int(pooled.numel() // pooled.shape[-1])
+
+
+def _heard(facts: Facts, inputs: Mapping[str, Any]) -> int:
+    """Return the positions that an encoder makes of the frames, where no method makes the features (Qwen2-Audio)."""
+    owner = _owner(facts.model, "_get_feat_extract_output_lengths")
+    mask = inputs.get("feature_attention_mask")
+    if owner is None or mask is None:
+        return 0
+    lengths = owner._get_feat_extract_output_lengths(mask.sum(-1))
+    return int((lengths[-1] if isinstance(lengths, tuple) else lengths).sum())
+
+
+def _token(facts: Facts, modality: str) -> int | None:
+    return _id(facts, [f"{modality}_token_id", f"{modality}_token_index"])
+
+
+def _edge(facts: Facts, modality: str, end: str) -> int | None:
+    """Return the token that stands before ("start") or after ("end") a modality's placeholders."""
+    return _id(facts, [f"{word}_{end}_token_{kind}" for word in ("vision", modality) for kind in ("id", "index")])
+
+
+def _id(facts: Facts, words: Sequence[str]) -> int | None:
+    found = facts.first(words)
+    return int(found) if isinstance(found, int) and not isinstance(found, bool) else None
