@@ -56,7 +56,6 @@ Groups (one value, a,b or glob(*)); `options` says what each is:
 
 Verbs:
 {verbs}
-
 Flags:  --cfg job  --info  --config-dir DIR  --trust  --hydra-help  --version
 Exit code: 0 fine, 1 failed jobs, 2 usage, 3 a defect of orchestrator, 130 after Ctrl-C or SIGTERM.
 {traceback}=1 shows where an error comes from.
