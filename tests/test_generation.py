@@ -169,6 +169,10 @@ def test_other_dtypes_generate(model: str, dtype: str) -> None:
     """float64 is the arbiter of accuracy."""
     made = cast(program(model), dtype, torch.device("cpu"))
     mode = Generate(2, "dynamic" if model in GROWS else "static")
+    if model == "XLNetLMHeadModel":  # transformers 5.24: its positions are float32 in the path that predicts
+        with pytest.raises(Unsupported, match="itself, without compiler, cannot go on"):
+            mode.observe(made, made.model, workload(model, dtype=dtype))
+        return
     logits = mode.observe(made, made.model, workload(model, dtype=dtype))["output.logits"]
     assert logits.shape == (BATCH, 2, 300)
     assert bool(logits.isfinite().all())

@@ -33,7 +33,7 @@ from orchestrator.measures.compare import differing, roundoff
 from orchestrator.measures.context import Context, seed_all
 from orchestrator.measures.eager import really_eager
 from orchestrator.measures.scaled import FLOAT32_ROUNDOFF
-from orchestrator.plugins import Observing, Outcome, Program
+from orchestrator.plugins import Observing, Outcome, Program, Unsupported
 from orchestrator.precision import computed_in
 from orchestrator.probes.observed import left_out
 from orchestrator.records import EAGER_TWO_RUNS_DIFFER, PASS, REFERENCE_KIND
@@ -226,7 +226,7 @@ def _in(context: Context, calls: list[Call], dtype: str) -> str:
         watch = Watch(context, program, program.model, replace(context.workload, dtype=dtype))
         for place, call in enumerate(calls):
             store.write(place, watch.call(call, inputs[call.inputs]) | (watch.last() if call is calls[-1] else {}))
-    except (RuntimeError, MemoryError, NotImplementedError, TypeError, ValueError) as error:
+    except (RuntimeError, MemoryError, NotImplementedError, TypeError, ValueError, Unsupported) as error:
         if NOT_DETERMINISTIC in str(error):
             raise
         if isinstance(error, torch.OutOfMemoryError):
