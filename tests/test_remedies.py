@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from support import synthetic
 from support.command import command, said
-from test_wrong_inputs import WRONG, here
+from support.wrong_inputs import WRONG, here
 
 import orchestrator
 from orchestrator.cli import VERBS
