@@ -74,6 +74,16 @@ def test_one_graph_serves_all_batch_sizes(dynamic: Any, graphs: list[int]) -> No
     assert seen == graphs
 
 
+def test_the_batch_is_marked_whatever_its_size_is_when_it_is_first_called() -> None:
+    """1 first, as many shapes of measure=dynamic_shapes begin: one graph for all where nothing is known of it."""
+    model = Net()
+    forward, made = compiled("unbacked", model)
+    for size in (1, 2, 4, 8):
+        given = inputs(size, 6)
+        torch.testing.assert_close(forward(**given), model(**given))
+    assert len(made) == 1
+
+
 def test_a_model_that_needs_a_certain_batch_fails_by_name() -> None:
     forward, _ = compiled("batch", Branching())
     with pytest.raises(Exception, match=r"(?s)Constraints violated.*mark_dynamic|specializ"):

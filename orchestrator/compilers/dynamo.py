@@ -158,10 +158,11 @@ class TorchCompile:
         """Return `compiled` so that the batch dimension of each call's inputs is marked, where that is asked for."""
         if self.dynamic not in (BATCH, UNBACKED):
             return compiled
-        marking = MarkingBatch(compiled, batch_size, unbacked=self.dynamic == UNBACKED)
-        if not any(map(marking.mark, inputs.values())):
+        shapes = {name: tuple(getattr(tensor, "shape", ())) for name, tensor in inputs.items()}
+        places = {name: shape.index(batch_size) for name, shape in shapes.items() if batch_size in shape}
+        if not places:
             raise Unsupported(f"dynamic={self.dynamic}: no input has a dimension of the batch size, {batch_size}")
-        return marking
+        return MarkingBatch(compiled, places, unbacked=self.dynamic == UNBACKED)
 
     def inductor_options(self) -> dict[str, Any]:
         from torch._inductor import config, list_mode_options
@@ -216,29 +217,24 @@ class TorchCompile:
 class MarkingBatch:
     """A callable that marks the batch dimension of its inputs: those of every call, for some are made anew.
 
-    Of a tensor that is marked already, one attribute is looked at: that is in the time of a call.
+    `places`: which dimension it is, by the input's name, whatever size it has in a call. Dynamo makes a size of 1 a
+    constant, so it is marked only where nothing is to be known of it. Of a tensor that is marked already, one attribute
+    is looked at: that is in the time of a call.
     """
 
-    def __init__(self, compiled: Forward, batch_size: int, *, unbacked: bool) -> None:
+    def __init__(self, compiled: Forward, places: Mapping[str, int], *, unbacked: bool) -> None:
         from torch._dynamo.decorators import mark_dynamic, mark_unbacked
 
-        self._compiled, self._batch_size = compiled, batch_size
+        self._compiled, self._places, self._least = compiled, places, 1 if unbacked else 2
         self._mark: Callable[[Any, int], None] = mark_unbacked if unbacked else mark_dynamic
         self._marks = "_dynamo_unbacked_indices" if unbacked else "_dynamo_dynamic_indices"
 
     def __call__(self, **inputs: Any) -> Any:
-        for tensor in inputs.values():
-            self.mark(tensor)
+        for name, place in self._places.items():
+            tensor = inputs.get(name)
+            if tensor is not None and not hasattr(tensor, self._marks) and tensor.shape[place] >= self._least:
+                self._mark(tensor, place)
         return self._compiled(**inputs)
-
-    def mark(self, tensor: Any) -> bool:
-        """Mark a tensor's first dimension that is as large as the batch; return whether it has one."""
-        if not hasattr(tensor, self._marks):
-            shape = tuple(getattr(tensor, "shape", ()))
-            if self._batch_size not in shape:
-                return False
-            self._mark(tensor, shape.index(self._batch_size))
-        return True
 
 
 def check_cpp_compiler(who: str) -> None:
