@@ -27,7 +27,7 @@ SERIES = {key: value for key, value in SERIES.items() if key != "vocab_size"} | 
 DETECTOR = {**ENCODER, **{key: value for key, value in DECODER.items() if key != "vocab_size"}, "num_queries": 8}
 QWEN_TOWER = {"depth": 1, "hidden_size": 32, "num_heads": 2, "patch_size": 4}
 
-TOWERS = ("vision", "visual", "audio")
+TOWERS = ("vision", "visual", "audio", "projector")  # Gemma 3 begins with a projection of zeros
 
 Case = tuple[dict[str, Any], dict[str, Any], int | None, dict[str, list[int]], str]
 """Config, sizes, length; some of the inputs' shapes, and what a sample is said to be."""
