@@ -143,7 +143,8 @@ class Costed(Protocol):
     compiles at most, in the compile time of inductor. A mode may have besides `step_size(workload) -> (tokens, calls)`:
     with so many tokens is the model called in one step, the whole batch, and so many calls of one token each are among
     them. Without it: the input, one call.
-    A model's builder may have `positions`: of one input without a length, those at which a parameter is used (1).
+    A model's builder may have a class method `tokens(workload)`: those of one sample, where a length is none
+    or counts others; or `positions`: of one input without a length, those at which a parameter is used (1).
     """
 
     @property

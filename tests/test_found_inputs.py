@@ -27,7 +27,7 @@ SERIES = {key: value for key, value in SERIES.items() if key != "vocab_size"} | 
 DETECTOR = {**ENCODER, **{key: value for key, value in DECODER.items() if key != "vocab_size"}, "num_queries": 8}
 QWEN_TOWER = {"depth": 1, "hidden_size": 32, "num_heads": 2, "patch_size": 4}
 
-TOWERS = ("vision", "visual", "audio")
+TOWERS = ("vision", "visual", "audio", "projector")  # Gemma 3 begins with a projection of zeros
 
 Case = tuple[dict[str, Any], dict[str, Any], int | None, dict[str, list[int]], str]
 """Config, sizes, length; some of the inputs' shapes, and what a sample is said to be."""
@@ -94,7 +94,7 @@ FAST: dict[str, Case] = {
     "LayoutLMForTokenClassification": (
         {**LAYERS, "vocab_size": 96}, {}, 16,
         {"input_ids": [2, 16], "bbox": [2, 16, 4], "labels": [2, 16]},
-        "16 tokens of text",
+        "",
     ),
 }  # fmt: skip
 SLOW: dict[str, Case] = {
@@ -272,3 +272,19 @@ def test_a_row_has_the_length_that_its_model_has(name: str, length: int | None) 
     words = ("suite=transformers", f"suite.models=[{name}]", "compiler=eager", "measure=performance", "rounds=1")
     assert {job.workload.sequence_length for job in planned(*words).jobs} == {length}
     assert {job.workload.sequence_length for job in planned(*words, "sequence_length=32").jobs} == {32}
+
+
+def test_samples_of_sound_are_not_costed_as_tokens() -> None:
+    words = ("suite=transformers", "compiler=eager", "measure=performance", "rounds=1")
+    (sound,) = planned(*words, "suite.models=[Wav2Vec2ForCTC]", "sequence_length=64000").jobs
+    (text,) = planned(*words, "suite.models=[BertForMaskedLM]", "sequence_length=200").jobs
+    assert sound.cost_s == pytest.approx(text.cost_s)
+
+
+def test_a_length_that_a_suite_says_a_model_does_not_have_is_told() -> None:
+    words = ("suite=timm", "suite.models=[resnet50]", "compiler=eager", "measure=performance", "rounds=1")
+    (job,) = planned(*words, "sequence_length=32").jobs
+    assert job.verdict is not None
+    assert job.verdict.reason == "resnet50 has no sequence length, and sequence_length=32 is asked for: run it without"
+    (job,) = planned(*words).jobs
+    assert job.verdict is None

@@ -96,6 +96,7 @@ class Context:
             program = self.builder.build(workload, dropout=dropout)
         if program.fed and workload is self.workload:
             self.facts["fed"] = program.fed
+            self.note(f"a sample: {program.fed}")
         for kind in (self.workload.dtype, dtype):
             program = program if kind is None else cast(program, kind, self.device)
         if isinstance(self.mode, Adapting):

@@ -46,6 +46,8 @@ def step_s(workload: Workload, params_m: float | None, training: bool) -> float:
     tokens, calls = max(workload.batch_size, 1) * (workload.sequence_length or positions), 0
     if hasattr(_class(workload.mode.target), "step_size"):
         tokens, calls = instantiate(workload.mode).step_size(workload)
+    elif (of := getattr(_class(workload.builder.target), "tokens", None)) is not None:
+        tokens = workload.batch_size * of(workload)
     operations = 2e6 * (params_m or DEFAULT_PARAMS_M) * tokens * (TRAINING_STEP if training else 1.0)
     if workload.device.startswith("cuda"):
         return operations / CUDA_FLOPS + calls * CALL_S

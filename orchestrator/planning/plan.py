@@ -249,7 +249,8 @@ class _Planner:
     ) -> tuple[bool, Verdict | None]:
         """Return (is the job excluded, the verdict that the suite has on it)."""
         job = names(workload.record, compiler.record, measure.record, point.training)
-        return any(matches(rule, job) for rule in point.exclude), model.verdict(job)
+        verdict = model.verdict(job) or model.without_length(point.sequence_length)
+        return any(matches(rule, job) for rule in point.exclude), verdict
 
     def _workload(self, point: Point, model: Model, *, judged: bool, batch_size: int | None = None) -> _Known:
         """Return the workload. `batch_size` stands for the suite's, where the point has none."""

@@ -77,6 +77,13 @@ class Model:
             return None
         return asked or self.sequence_length
 
+    def without_length(self, asked: int | None) -> Verdict | None:
+        """Return the verdict on a job of a model that has no length where one is asked for: it would not be of it."""
+        if asked is None or self.sequence_length is not None or self.optional_length:
+            return None
+        reason = f"{self.name} has no sequence length, and sequence_length={asked} is asked for: run it without"
+        return Verdict(status=UNSUPPORTED, reason=reason)
+
     def tolerance_for(self, device: str, training: bool) -> float | None:
         """Return absolute = relative tolerance, None where the suite has none."""
         mode = "training" if training else "inference"

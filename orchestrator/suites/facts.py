@@ -103,6 +103,18 @@ class Facts:
         said = getattr(self.model, "input_modalities", ()) or ()
         return frozenset([said] if isinstance(said, str) else said)
 
+    def lacks(self, words: Sequence[str]) -> bool:
+        """Return whether the config has a place for a part with one of these words in its key, and there is none."""
+        keys = {
+            key
+            for _, config in self.parts
+            for key, value in vars(config).items()
+            if key.endswith("_config") and value is None
+        }
+        return any(word in key for word in words for key in keys) and not any(
+            word in where for word in words for where, _ in self.parts
+        )
+
     def image_size(self) -> tuple[int, int]:
         """Return height and width: of the config, else what the model's image processor makes, else 224 x 224."""
         found = _pair(self.first(("image_size", "img_size", "force_image_size", "resolution", "input_size"), VISION))

@@ -14,7 +14,7 @@ from typing import Any
 
 from orchestrator.plugins import Unsupported
 from orchestrator.suites.drawn import draw
-from orchestrator.suites.facts import AUDIO, TEXT, Draws, Facts
+from orchestrator.suites.facts import AUDIO, TEXT, VISION, Draws, Facts
 from orchestrator.suites.heard import FEATURES, SAMPLES, sound
 from orchestrator.suites.labelled import labels
 from orchestrator.suites.mixed import features_of, mix, placeholders
@@ -65,9 +65,9 @@ def feed(model: Any, rules: Rules, asked: Asked, size: Callable[[str, int | None
             fed.inputs.update({name: one for name, one in inputs.items() if name not in rules})
             fed.words.append(words)
 
-    if not _left_out(rules, NAMES):
+    if not _left_out(rules, NAMES) and not facts.lacks(VISION[:2]):
         give(*pixels(facts, draws, asked.batch))
-    if not _left_out(rules, (*SAMPLES, *FEATURES)):
+    if not _left_out(rules, (*SAMPLES, *FEATURES)) and not facts.lacks(AUDIO[:3]):
         candidates, words = sound(facts, draws, asked.batch, None if of_text else asked.length)
         give(_one_that_runs(facts, candidates), words)
         fed.length_used = (
@@ -85,7 +85,7 @@ def feed(model: Any, rules: Rules, asked: Asked, size: Callable[[str, int | None
         written = drawn((asked.length or 0) + more)
         mix(written, mixed, facts, size("vocab_size", None))
     fed.words += [f"{one.count} {one.modality} tokens" for one in mixed]
-    if of_text:
+    if of_text and fed.words:
         fed.words.append(f"{asked.length} tokens of text" if asked.length else "text")
     fed.length_used |= any("sequence" in names_in(rule) for rule in rules.values())
     fed.inputs = {**written, **fed.inputs}

@@ -86,7 +86,7 @@ def fixed_frames(facts: Facts) -> int | None:
 
 
 def _masked(inputs: Inputs, facts: Facts, batch: int, count: int) -> Inputs:
-    """Add the mask that `forward` takes: nothing is padding. One of padding only where it is needed."""
+    """Add the masks that are needed: nothing is padding."""
     import torch
 
     for mask in MASKS:
@@ -97,7 +97,7 @@ def _masked(inputs: Inputs, facts: Facts, batch: int, count: int) -> Inputs:
 
 
 def _wanted(mask: str, facts: Facts) -> bool:
-    """A mask of padding is left out where it may be; that of a text is no mask of sound."""
+    """A mask is left out where it may be: not Qwen2-Audio's; that of a text is no mask of sound."""
     if mask == "attention_mask":
         return any(name in facts.takes for name in FEATURES) and not any(name in facts.takes for name in TEXT_INPUTS)
-    return mask != "padding_mask" or facts.needs(mask)
+    return mask == "feature_attention_mask" or facts.needs(mask)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 LENGTHS = ("max_position_embeddings", "n_positions", "max_target_positions")
 """Config attributes that bound the sequence length."""
-LAYERS = "num_hidden_layers"
+LAYERS, PINPOINTS = "num_hidden_layers", "image_grid_pinpoints"
 PLACEHOLDERS = ("image_token", "video_token", "audio_token")
 
 
@@ -187,7 +187,16 @@ def configure(model_class: Any, values: Mapping[str, Any], stored: Mapping[str, 
         if hasattr(part, "use_cache"):
             part.use_cache = False
     _make_room(config, model_class)
+    before, now = (_part_size(one) for one in (default, config))
+    if before and now and before != now and PINPOINTS not in values and hasattr(config, PINPOINTS):
+        tiles = [[edge * now // before for edge in pair] for pair in getattr(config, PINPOINTS) or ()]
+        setattr(config, PINPOINTS, tiles)  # as many tiles, of the size that the tower has now
     return config
+
+
+def _part_size(config: Any) -> int | None:
+    size = getattr(getattr(config, "vision_config", None), "image_size", None)
+    return size if isinstance(size, int) else None
 
 
 def _make_room(config: Any, model_class: Any) -> None:

@@ -22,7 +22,7 @@ def labels(facts: Facts, draws: Draws, batch: int, inputs: Inputs) -> Inputs:
     if "class_labels" in facts.takes and "mask_labels" in facts.takes:
         made["class_labels"] = [_classes(facts, draws, f"class{one}") for one in range(batch)]
         made["mask_labels"] = [_masks(facts, draws, f"mask{one}") for one in range(batch)]
-    elif words.startswith("list[Dict]") and "For" in name:
+    elif words.startswith("list[Dict]") and "For" in name and "input_ids" not in facts.takes:
         made["labels"] = [_objects(facts, draws, one, "Segmentation" in name) for one in range(batch)]
     elif "(batch_size, height, width)" in words and "Semantic" in name:
         made["labels"] = draws.integers("labels", 0, facts.number(("num_labels",)), batch, *facts.image_size())

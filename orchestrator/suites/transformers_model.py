@@ -70,10 +70,21 @@ class TransformersModel(HuggingFaceModel):
 
         Found without importing transformers (`transformers_source`): tokens of text, samples or frames of sound.
         """
-        model, known = build.get("model"), dict(build.get("config") or {})
-        class_name = build.get("class_name")
+        named, stored = cls._planned(name, build)
+        return transformers_source.default_length(named, {**stored, **dict(build.get("config") or {})})
+
+    @classmethod
+    def tokens(cls, workload: Workload) -> int:
+        """Return the positions of one sample, for the estimate: a second of sound, 16,000 samples, has 50 of them."""
+        named, _ = cls._planned(workload.builder.name, workload.builder.options)
+        return transformers_source.positions(named, workload.sequence_length)
+
+    @classmethod
+    def _planned(cls, name: str, build: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Return the name of the class, as far as it is known before a job, and what its config's file says."""
+        model, class_name = build.get("model"), build.get("class_name")
         if model is None:
-            return transformers_source.default_length(class_name or name, known)
+            return class_name or name, {}
         path = _config_file(Path(model)) if os.path.isabs(model) else _cached(model)
         try:
             stored = {} if path is None else json.loads(path.read_bytes())
@@ -84,7 +95,7 @@ class TransformersModel(HuggingFaceModel):
         named = class_name or next(iter(stored.get("architectures") or ()), None)
         tables = tuple(f"MODEL_FOR_{task}_MAPPING_NAMES" for task in TABLES) + ("MODEL_MAPPING_NAMES",)
         named = named or transformers_source.class_of(str(stored.get("model_type")), tables)
-        return transformers_source.default_length(str(named or ""), {**stored, **known})
+        return str(named or ""), stored
 
     def preload_modules(self, workload: Workload) -> tuple[str, ...]:
         """Return the module of the class, where finding it needs no network: transformers imports it late."""

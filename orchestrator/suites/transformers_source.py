@@ -17,6 +17,10 @@ TOKENS, SAMPLES, FRAMES, NOTHING = "tokens", "samples", "frames", "nothing"
 """What a model's sequence length counts."""
 DEFAULTS: Mapping[str, int | None] = {TOKENS: 128, SAMPLES: 16_000, FRAMES: 1000, NOTHING: None}
 """Length where none is asked for: one second of sound at 16 kHz, ten seconds of frames."""
+TOKENS_PER = {SAMPLES: 1 / 320, FRAMES: 1 / 4}
+"""Positions of a model that one sample, or frame, makes: 50 a second in wav2vec 2.0, 25 in what subsamples by 4."""
+IMAGE_TOKENS = 256
+"""Positions where there is no length: 16 x 16 patches."""
 LENGTHS = ("max_position_embeddings", "n_positions", "max_target_positions")
 """Config attributes that bound the length of a text."""
 TEXT, SOUND, IMAGES = ("input_ids", "decoder_input_ids"), ("input_values",), ("pixel_values", "pixel_values_videos")
@@ -53,6 +57,11 @@ def counted(class_name: str) -> str:
         said = _config_source(class_name)
         return NOTHING if "max_source_positions" in said and "num_mel_bins" in said else FRAMES
     return NOTHING
+
+
+def positions(class_name: str, length: int | None) -> int:
+    """Return at how many positions, roughly, a parameter is used for one sample of this length."""
+    return IMAGE_TOKENS if length is None else max(int(length * TOKENS_PER.get(counted(class_name), 1)), 1)
 
 
 def class_of(model_type: str, tables: tuple[str, ...]) -> str | None:
