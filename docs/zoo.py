@@ -8,6 +8,7 @@ that ran a cell says what it is. Run by `make zoo`.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,9 @@ jobs in float32 on a CPU, with {versions}.
 are made small by `suite.common.build.shrunk=true` ([how](suites.md#a-small-one-of-any-architecture)); weights are
 random.
 """
+
+ARGUMENTS = re.compile(r"\(args = .*?, kwargs = \{.*?\}\)")
+"""Of a node of a graph: what failed alike is one reason."""
 
 Row = Mapping[str, Any]
 Key = tuple[str, str, str, str]
@@ -81,7 +85,9 @@ def page(rows: Sequence[Row], versions: str) -> str:
 
 
 def _cell(row: Row | None, reasons: dict[tuple[str, str], int]) -> str:
-    return "—" if row is None else "not run" if row["status"] == NOT_RUN else cell(row, reasons)
+    if row is None or row["status"] == NOT_RUN:
+        return "—" if row is None else "not run"
+    return cell({**row, "reason": ARGUMENTS.sub("(…)", row["reason"] or "")}, reasons)
 
 
 def _counts(cells: Mapping[Key, Row], columns: Sequence[tuple[str, str]], names: Sequence[str]) -> str:
