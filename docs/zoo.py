@@ -8,6 +8,7 @@ that ran a cell says what it is. Run by `make zoo`.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -26,10 +27,14 @@ INTRODUCTION = """\
 # The zoo
 
 Made by `make zoo` from [experiments/zoo.yaml](../experiments/zoo.yaml), not typed: {models} models, {cells} accuracy
-jobs in float32 on {machine}. `pass`: right, by the suite's tolerance. `—`: not asked. A number is a
-reason below. The architectures of transformers are made small by `suite.common.build.shrunk=true`
-([how](suites.md#a-small-one-of-any-architecture)); weights are random.
+jobs in float32 on a CPU, with {versions}.
+`pass`: right, by the suite's tolerance. `—`: not asked. A number is a reason below. The architectures of transformers
+are made small by `suite.common.build.shrunk=true` ([how](suites.md#a-small-one-of-any-architecture)); weights are
+random.
 """
+
+ARGUMENTS = re.compile(r"\(args = .*?, kwargs = \{.*?\}\)")
+"""Of a node of a graph: what failed alike is one reason."""
 
 Row = Mapping[str, Any]
 Key = tuple[str, str, str, str]
@@ -45,7 +50,7 @@ def main() -> int:
         ran = (outcome.result.environment["packages"] for outcome in results.outcomes if outcome.result)
         packages = next(ran, packages)
     versions = [f"{name} {packages[name]}" for name in ("torch", "transformers", "timm") if name in packages]
-    PAGE.write_text(page(list(rows.values()), f"a CPU, with {', '.join(versions)}"))
+    PAGE.write_text(page(list(rows.values()), ", ".join(versions)))
     print(f"{PAGE}: {len(rows)} cells")
     return 0
 
@@ -55,7 +60,7 @@ def key(row: Row) -> Key:
     return row["suite"], row["model"], row["mode"], row["compiler"].partition("(tolerance")[0]
 
 
-def page(rows: Sequence[Row], machine: str) -> str:
+def page(rows: Sequence[Row], versions: str) -> str:
     """Return the page: counts, a table for each suite, and the reasons."""
     cells = {key(row): row for row in rows}
     columns = sorted({at[2:] for at in cells}, key=lambda one: (one[0], one[1] != EAGER, one[1]))
@@ -73,14 +78,16 @@ def page(rows: Sequence[Row], machine: str) -> str:
     parts.append("\n".join(["## Reasons", "", *listed, ""]))
     models = len({at[:2] for at in cells})
     ran = sum(row["status"] != NOT_RUN for row in rows)
-    first = [INTRODUCTION.format(models=models, cells=ran, machine=machine), _counts(cells, columns, names)]
+    first = [INTRODUCTION.format(models=models, cells=ran, versions=versions), _counts(cells, columns, names)]
     if ran < len(rows):
         first.insert(1, f"{len(rows) - ran} jobs that were asked for have not been run: `not run`.\n")
     return "\n".join([*first, *parts])
 
 
 def _cell(row: Row | None, reasons: dict[tuple[str, str], int]) -> str:
-    return "—" if row is None else "not run" if row["status"] == NOT_RUN else cell(row, reasons)
+    if row is None or row["status"] == NOT_RUN:
+        return "—" if row is None else "not run"
+    return cell({**row, "reason": ARGUMENTS.sub("(…)", row["reason"] or "")}, reasons)
 
 
 def _counts(cells: Mapping[Key, Row], columns: Sequence[tuple[str, str]], names: Sequence[str]) -> str:

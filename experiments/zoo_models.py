@@ -225,9 +225,13 @@ class StateSpace(Squared):
         return torch.randn(batch_size, sequence_length, 8)
 
 
+class _Stack(Squared, nn.Sequential):
+    pass
+
+
 def lazy() -> nn.Module:
     """A factory of a model with lazy layers, which has seen one input."""
-    model = nn.Sequential(nn.LazyLinear(32), nn.ReLU(), nn.LazyLinear(4))
+    model = _Stack(nn.LazyLinear(32), nn.ReLU(), nn.LazyLinear(4))
     model(torch.zeros(1, 16))
     return model
 
