@@ -47,8 +47,8 @@ def main() -> int:
         results = load.load(find_sweep(name, Path("outputs")))
         found = {key(row): row for row in tables.build(results).accuracy.rows}
         rows |= {at: row for at, row in found.items() if at not in rows or row["status"] != NOT_RUN}
-        ran = (outcome.result.environment["packages"] for outcome in results.outcomes if outcome.result)
-        packages = next(ran, packages)
+        environments = [outcome.result.environment for outcome in results.outcomes if outcome.result]
+        packages = next((own["packages"] for own in environments if "packages" in own), packages)
     versions = [f"{name} {packages[name]}" for name in ("torch", "transformers", "timm") if name in packages]
     PAGE.write_text(page(list(rows.values()), ", ".join(versions)))
     print(f"{PAGE}: {len(rows)} cells")
