@@ -109,7 +109,7 @@ def test_what_is_compared_on_cuda_is_deterministic_from_the_start(monkeypatch: p
     ("cpus", "text"), [({0}, "0"), ({0, 1, 2, 3, 8}, "0-3,8"), ({5, 4, 9, 11, 10}, "4-5,9-11"), (set(), "")]
 )
 def test_cpus_are_written_as_linux_writes_them(cpus: set[int], text: str) -> None:
-    assert system._ranges(cpus) == text
+    assert system.cpu_ranges(cpus) == text
 
 
 def test_the_machines_memory_architecture_and_affinity_are_known() -> None:

@@ -184,7 +184,7 @@ def test_a_model_whose_forward_takes_no_cache_is_unsupported() -> None:
     config["vision_config"] = {**small, "image_size": 32}
     options = {"pixel_values": {"shape": ["batch", 3, 32, 32]}, "decoder_input_ids": None}
     builder = HuggingFaceModel("BlipForConditionalGeneration", config=config, inputs=options, labels={})
-    load = workload("BlipForConditionalGeneration", sequence_length=None)
+    load = workload("BlipForConditionalGeneration", sequence_length=8)
     made = builder.build(load, dropout=False)
     with pytest.raises(Unsupported, match="its forward, which is what is compiled, takes no cache"):
         Generate(NEW).step(made, made.model, load)

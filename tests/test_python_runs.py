@@ -341,7 +341,7 @@ class Unsaved(torch.nn.Module):
         (lambda: torch.nn.functional.relu, torch.ones(1), {}, "model: a .* is no torch.nn.Module"),
         (lambda: torch.compile(Net()), torch.ones(2, 4), {}, "give the model itself"),
         (Net, 3, {}, "inputs returned a int"),
-        (Net, {"x": 3}, {}, "input 'x' is a int"),
+        (Net, {"x": 3}, {}, "inputs returned no inputs that are tensors"),
         (Net, (torch.ones(1),) * 3, {}, "3 inputs, but forward takes only x, scale"),
         (Net, torch.ones(2, 4), {"batch_size": 3}, "batch_size=3: the inputs are a batch of 2"),
         (Net, torch.ones(2, 4), {"name": "a b"}, "name='a b'"),

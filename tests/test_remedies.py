@@ -94,6 +94,19 @@ PLAN = "dry_run=true"
 OWN = "suite=user suite.models=[net.py:Net]"
 
 PLANNED = {
+    "compiler=jit_trace": f"compiler=jit_trace {PLAN}",
+    "keep_outputs=true": f"keep_outputs=true measure=accuracy {PLAN}",
+    "measure=accuracy": f"measure=accuracy keep_outputs=true {PLAN}",
+    "measure=performance": f"measure=performance randomize_input=true {PLAN}",
+    "suite.common.build.config.mem_len=null": "suite=transformers suite.models=[XLNetLMHeadModel] "
+    f"suite.common.build.config.mem_len=null {PLAN}",
+    "suite.common.build.config.reuse_len=null": "suite=transformers suite.models=[XLNetLMHeadModel] "
+    f"suite.common.build.config.reuse_len=null {PLAN}",
+    "suite.common.build.labels={}": "suite=transformers suite.models=[BertModel] "
+    f"suite.common.build.labels={{}} {PLAN}",
+    "suite.common.build.labels.labels={shape:[batch],high:2}": "suite=transformers suite.models=[BertModel] "
+    f"suite.common.build.labels.labels={{shape:[batch],high:2}} {PLAN}",
+    "suite.common.build.loss=mean": f"{OWN} suite.common.build.loss=mean mode=training {PLAN}",
     "batch_size=1": f"suite=tiny batch_size=1 {PLAN}",
     "batch_size=2": f"suite=tiny compiler.options.dynamic=batch batch_size=2 {PLAN}",
     "batch_size=8": f"suite=tiny measure=batch_invariance batch_size=8 {PLAN}",
@@ -113,13 +126,10 @@ PLANNED = {
     "measure=profile": f"measure=profile {PLAN}",
     "mode.options.cache=dynamic": f"suite=generation_tiny mode=decode mode.options.cache=dynamic {PLAN}",
     "mode.options.labels=true": f"mode=training mode.options.labels=true {PLAN}",
-    "mode=generate": f"suite=generation_tiny mode=generate {PLAN}",
     "mode=inference": f"suite=tiny measure=batch_invariance mode=inference {PLAN}",
-    "mode=prefill": f"suite=generation_tiny mode=prefill {PLAN}",
     "mode=training": f"mode=training compiler=inductor_compiled_autograd {PLAN}",
     "online=true": f"suite=transformers suite.models=[Qwen/Qwen3-0.6B] online=true {PLAN}",
     "quantization=none": f"quantization=none {PLAN}",
-    "sequence_length=128": f"sequence_length=128 {PLAN}",
     "shard=1/2": f"shard=1/2 {PLAN}",
     "shard=2/2": f"shard=2/2 {PLAN}",
     "shard=1/5": f"shard=1/5 suite=huggingface {PLAN}",
@@ -147,6 +157,7 @@ READ = {
     "--json": "report latest --json",
     "--html": "report latest latest~1 --html page.html",
     "--root": "history --root outputs",
+    "--model": "history --model *5*",
     "--failed": "rerun latest --failed --dry-run",
     "--only": "rerun latest --only compiler=inductor --dry-run",
     "--rounds": "rerun latest --rounds 2 --dry-run",
@@ -161,6 +172,7 @@ ELSEWHERE = {
     "--compiler": "tests/test_import.py",
     "--device": "tests/test_import.py",
     "--into": "tests/test_merge.py",
+    "--over": "tests/test_bisect.py",
     "--no-deps": "an option of pip",
     "dtype=...": "an argument of o.compare: tests/test_python_runs.py",
     "folder=...": "an argument of o.sweep: tests/test_python_runs.py",

@@ -622,8 +622,8 @@ def test_a_job_whose_reference_failed_is_not_run_in_process(tmp_path: Path) -> N
     folder = latest(tmp_path)
     job = next(job for job in folder.read_graph().jobs if job.measure.name == "accuracy")
     plan = folder.plan_file.read_text()
-    assert '"width": 32' in plan
-    folder.plan_file.write_text(plan.replace('"width": 32', '"width": -1'))
+    assert '"width":32' in plan
+    folder.plan_file.write_text(plan.replace('"width":32', '"width":-1'))
     claim(folder)
     done = said("rerun", f"latest:{job.id}", "--in-process", cwd=tmp_path)
     assert done.returncode == 1, done.stdout

@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("file", nargs="*", help="baseline files (.json), which are points too")
     parser.add_argument("--model", default="*", metavar="GLOB", help="only these models")
     parser.add_argument("--compiler", default="*", metavar="GLOB", help="only these compilers")
-    known = f"{', '.join((*METRICS, *MEANS))}, {ALL_MEANS} (the last four), or one that a measure declares"
+    known = f"{', '.join(METRICS)}, one that a measure declares, or {ALL_MEANS} (or one of them), over a suite's models"
     parser.add_argument("--metric", default=METRICS[0], metavar="NAME", help=known)
     parser.add_argument("--last", type=_positive, metavar="N", help="only the newest N sweeps")
     parser.add_argument("--svg", metavar="FILE", help="write a plot, too")

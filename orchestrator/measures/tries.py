@@ -99,6 +99,7 @@ class Tries:
             "env": {},
             "log": str(self._folder.log_file(job_id)),
             "memory_limit": self._memory_limit,
+            "cpus": [],  # this process's own, which its server inherits
         }
         with contextlib.suppress(BrokenPipeError):  # then there is no reply, which tells
             os.write(self._requests, json.dumps(request).encode() + b"\n")

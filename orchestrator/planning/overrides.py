@@ -45,7 +45,7 @@ def check_written(overrides: Iterable[str]) -> None:
     for override in overrides:
         key, _, text = override.partition("=")
         key, text = key.lstrip("+~"), text.strip()
-        if EMPTY_MAP.fullmatch(text) and override.startswith("suite."):
+        if EMPTY_MAP.fullmatch(text) and override.startswith("suite.") and not key.endswith(".build.labels"):
             raise UsageError(
                 f"{override}: an empty map is merged with what is there and changes nothing; remove a key by ~{key}.KEY"
             )

@@ -231,13 +231,17 @@ def _text(config: Any) -> Any:
 def _over(stored: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """Return `values`, each map of them laid over the stored one: text_config.num_hidden_layers alone can be set.
 
-    Where there are fewer layers than stored, what is said of each one is said of the first ones.
+    Where there are fewer layers than stored, what is said of each one is said of the first ones; where there are more,
+    the class says of which type each is.
     """
     over: dict[str, Any] = {}
     before, now = stored.get(LAYERS), values.get(LAYERS)
-    for key, value in stored.items() if isinstance(before, int) and isinstance(now, int) and now < before else ():
+    for key, value in stored.items() if isinstance(before, int) and isinstance(now, int) else ():
         if isinstance(value, list) and len(value) == before and key not in values:
-            over[key] = value[:now]
+            if now < before:
+                over[key] = value[:now]
+            elif now > before and key.endswith("layer_types"):
+                over[key] = None
     for key, value in values.items():
         inner = stored.get(key)
         if isinstance(value, Mapping) and isinstance(inner, Mapping):

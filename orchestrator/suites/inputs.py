@@ -79,6 +79,6 @@ def family_of(class_name: str) -> ClassFamily:
         raise ValueError(
             f"no rule for the labels of '{class_name}': its name ends in none of {', '.join(FAMILIES)}; "
             "write them as suite.common.build.labels, as in 'suite.common.build.labels.labels={shape:[batch],high:2}', "
-            f"and inputs beside the main one as {KEY} (labels={{}} for a model that is run without)"
+            f"and inputs beside the main one as {KEY} (suite.common.build.labels={{}} for a model that is run without)"
         )
     return FAMILIES[max(ends, key=len)]

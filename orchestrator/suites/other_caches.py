@@ -88,7 +88,7 @@ class XLNetMemory(HuggingFaceDecoding):
         if config.reuse_len or (config.mem_len and config.mem_len < needed):
             raise Unsupported(
                 f"mem_len={config.mem_len}, reuse_len={config.reuse_len}: of {needed} tokens this XLNet forgets some; "
-                "take fewer, or build.config.mem_len=null and reuse_len=null"
+                "take fewer, or suite.common.build.config.mem_len=null and suite.common.build.config.reuse_len=null"
             )
         wrapped: Any = program.model
         wrapped.kept = ("mems",)
