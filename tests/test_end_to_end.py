@@ -168,6 +168,7 @@ def test_interrupted_once_it_finishes_what_runs_and_says_how_to_go_on(tmp_path: 
     assert sum(statuses.values()) == 80
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_both_launchers_agree(tmp_path: Path) -> None:
     """Same model, same seed: same outputs to the bit, same memory of a model that outweighs the libraries' pages."""

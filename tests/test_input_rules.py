@@ -309,6 +309,7 @@ def test_models_that_people_ship_run_in_both_modes(tmp_path: Path) -> None:
     assert dict(zip(rows["model"], rows["batch_size"], strict=True))["GraphNet"] == 12
 
 
+@pytest.mark.slow
 def test_an_installed_factory_runs_with_rules_alone(tmp_path: Path) -> None:
     pytest.importorskip("torchvision")
     run(tmp_path, "suite=user", "suite.models=[torchvision.models:resnet18]",

@@ -16,6 +16,7 @@ from orchestrator.store import SweepFolder
 SWEEP = (*FAKES, "suite=perceptrons", "compiler=identity", "measure=glance,accuracy", "rounds=2", "threads=1")
 
 
+@pytest.mark.slow
 def test_parts_that_are_joined_are_the_sweep_in_one(tmp_path: Path) -> None:
     places = [f"hydra.sweep.dir=outputs/1/{name}" for name in ("first", "second", "whole")]
     printed = run(tmp_path, *SWEEP, "shard=1/2", places[0])

@@ -102,6 +102,7 @@ def outcome(composer: Composer, overrides: list[str]) -> Any:
         return str(error)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(POINTS)
 def test_a_point_in_pieces_is_the_whole_point(overrides: list[str]) -> None:
@@ -129,6 +130,7 @@ def grids(draw: st.DrawFn) -> list[str]:
     return ["suite=tiny", "measure=performance", *axes]
 
 
+@pytest.mark.slow
 @settings(max_examples=6, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 @given(grids(), st.randoms())
 def test_random_grids_are_what_hydra_itself_composes_and_plan_the_same_jobs(arguments: list[str], chance: Any) -> None:

@@ -434,6 +434,7 @@ def test_only_some_rows_and_what_they_need(paced: Path) -> None:
     assert len(titles) == 5
 
 
+@pytest.mark.slow
 def test_so_many_rounds_as_are_asked_for_are_run_though_the_row_is_decided(tmp_path: Path) -> None:
     run(tmp_path, *PACED, "suite.models=[one]", "compiler=eager,identity", "rounds=4", "effect_threshold=100")
     outcomes = load(latest(tmp_path)).outcomes
