@@ -9,7 +9,7 @@ TORCH_INDEX ?=
 export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test test-slow lint bench trust chaos fuzz readme schema support zoo vendor clean
+.PHONY: help sweep test test-slow test-long lint bench trust chaos fuzz readme schema support zoo vendor clean
 
 help:  ## this list
 	@echo 'make TARGET [TORCH_INDEX=https://download.pytorch.org/whl/cpu] [VENV=.venv] [PYTHON=python3]'
@@ -20,12 +20,15 @@ sweep: $(VENV)/installed  ## the main job: is inductor faster than eager, smalle
 	$(BIN)/python -m orchestrator -m compiler=eager,inductor dtype=float16
 
 test: $(VENV)/installed lint  ## linters, type checks, and every test but the long ones
-	$(BIN)/python -m pytest -n 2 -m "not alone and not slow"
+	$(BIN)/python -m pytest -n 2 -m "not alone and not slow and not long"
 	$(BIN)/python -m pytest -m "alone and not slow"
 
 test-slow: $(VENV)/installed  ## the long end-to-end cases, which CI runs as well (a quarter of an hour)
 	$(BIN)/python -m pytest -n 2 -m "slow and not alone"
 	$(BIN)/python -m pytest -m "slow and alone"
+
+test-long: $(VENV)/installed  ## what CI leaves out: twins of language models, a real bisect, a detector, two slots at once
+	$(BIN)/python -m pytest -m long
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -403,7 +403,7 @@ class Paced(torch.nn.Module):
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_planted_slowdown_is_found_in_a_real_repository(tmp_path: Path) -> None:
     texts = [MODEL.format(number=number, seconds=0.02 if number < 3 else 0.05) for number in range(5)]
     folder = repository(tmp_path / "repository", texts)

@@ -297,7 +297,7 @@ def test_twins_generate(model: str) -> None:
     assert bool(seen["output.logits"].isfinite().all())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_sweep_of_twins_with_a_real_compiler(tmp_path: Path) -> None:
     """With sound, and with a state beside keys and values: fast and right, tokens judged."""
     output = run(tmp_path, "suite=huggingface_llm_small", "suite.models=[whisper_small,qwen_3_5_small]",

@@ -338,7 +338,7 @@ batch_size: 2
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_detector_of_torchvision_runs_by_rules(tmp_path: Path) -> None:
     pytest.importorskip("torchvision")
     (tmp_path / "detector.yaml").write_text(DETECTOR.replace("PLACE", str(PIPELINES.with_name("detectors.py"))))

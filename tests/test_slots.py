@@ -353,7 +353,7 @@ def test_noise_is_that_of_the_slots_own_cpus(
 
 
 @needs_two
-@pytest.mark.slow
+@pytest.mark.long
 def test_eager_against_eager_on_two_slots_at_once_is_neither_faster_nor_slower(tmp_path: Path) -> None:
     sets = f"execution.cpu_sets=[{CPUS[0]},{CPUS[1]}]"
     command.run(tmp_path, "suite=tiny", "suite.models=[bert_tiny,gpt2_tiny]", "compiler=identity",

@@ -176,7 +176,7 @@ def test_the_page_has_each_model_of_the_experiment(cells: set[tuple[str, str, st
 
 @pytest.mark.slow
 def test_some_of_it_runs(tmp_path: Path) -> None:
-    models = "[Qwen3NextForCausalLM,T5ForConditionalGeneration,ViTForImageClassification]"
+    models = "[LlamaForCausalLM,T5ForConditionalGeneration,ViTForImageClassification]"
     run(
         tmp_path,
         "suite=zoo",
@@ -187,4 +187,4 @@ def test_some_of_it_runs(tmp_path: Path) -> None:
     )
     found = table(tmp_path, "accuracy")
     assert set(found["status"]) == {"pass"}
-    assert len(found) == 12
+    assert len(found) == 6

@@ -69,7 +69,7 @@ _OPERATOR = re.compile(r"= torch\.ops\.")
 _SAVE_DIR = re.compile(r"save_dir='([^']*)'")
 _STORAGE = re.compile(r"reader\.storage\('([0-9a-f]+)'")
 _OF_THIS_PROCESS = re.compile(
-    r"^(os\.environ\['(TORCHINDUCTOR_CACHE_DIR|TRITON_CACHE_DIR|\w+_DATA_PTR)'\]|torch\._dynamo\.config\.debug_dir_root).*\n",
+    r"^(os\.environ\['(TORCHINDUCTOR_CACHE_DIR|TRITON_CACHE_DIR|TORCH_COMPILE_DEBUG_DIR|\w+_DATA_PTR)'\]|torch\._dynamo\.config\.debug_dir_root).*\n",
     re.MULTILINE,
 )
 
