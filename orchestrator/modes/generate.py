@@ -31,13 +31,13 @@ class _Phase:
     new_tokens: how many tokens come after the prompt; a static cache has room for them in every phase. None: the
     model's (`new_tokens` of its entry in the suite), else 32. cache: static (tensors of the final length, written in
     place; attention always goes over the whole length) or dynamic (it grows). judged_tokens: of so many tokens, at
-    most, accuracy compares the logits, and which token is the likeliest. precision: of products, for eager too
-    (`orchestrator.precision.SETTINGS`).
+    most, accuracy compares the logits, and which token is the likeliest; None: of all. precision: of products, for
+    eager too (`orchestrator.precision.SETTINGS`).
     """
 
     new_tokens: int | None = None
     cache: str = "static"
-    judged_tokens: int = 64
+    judged_tokens: int | None = None
     precision: str = DEFAULT_PRECISION
     training: ClassVar[bool] = False
     other_inputs: ClassVar[bool] = True
