@@ -70,6 +70,7 @@ def test_inductor_trains_a_real_model_right(tmp_path: Path) -> None:
     assert row["tensors"] > 10  # outputs, loss, and every gradient
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_five_ways_to_die_give_five_rows_with_five_reasons_and_spare_the_rest(tmp_path: Path) -> None:
     ways = ["does_raise", "does_segfault", "does_sigkill", "does_hang", "does_allocate"]

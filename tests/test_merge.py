@@ -98,6 +98,7 @@ def test_folders_of_other_plans_are_refused_with_what_differs(tmp_path: Path) ->
     assert "name at least two" in orchestrator(tmp_path, "merge", "outputs/1/1", "outputs/1/1", code=2)
 
 
+@pytest.mark.slow
 def test_a_header_whose_shards_are_not_the_plans_is_damaged(tmp_path: Path) -> None:
     run(tmp_path, *SWEEP, "shard=1/2", "hydra.sweep.dir=outputs/1/1")
     file = tmp_path / "outputs/1/1/sweep.json"

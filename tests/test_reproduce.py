@@ -160,7 +160,13 @@ def whole(graph: JobGraph, family: Sequence[JobSpec]) -> set[str]:
     return ids(closed(graph, [job.id for job in family]))
 
 
-@pytest.mark.parametrize("arguments", SWEEPS.values(), ids=SWEEPS)
+LONG = {"an open suite", "excluded and sharded"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [pytest.param(SWEEPS[name], id=name, marks=pytest.mark.slow if name in LONG else ()) for name in SWEEPS],
+)
 def test_every_command_plans_the_jobs_of_its_row(arguments: tuple[str, ...]) -> None:
     plan = planned(arguments)
     found = rows(plan.header, plan.graph, plan)

@@ -252,6 +252,7 @@ def test_a_folder_without_a_config(here: Path) -> None:
 # -- through the command
 
 
+@pytest.mark.slow
 def test_a_grid_through_the_command(tmp_path: Path) -> None:
     config(tmp_path / "bert_small", model_type="bert", **BERT)
     config(tmp_path / "own_code", model_type="bert", auto_map={"AutoModel": "code.Net"})
