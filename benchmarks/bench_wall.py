@@ -42,7 +42,7 @@ from plain import ACCURACY, PERFORMANCE
 from orchestrator.execution.budget import covered
 from orchestrator.execution.environment import job_environment, worker_environment
 from orchestrator.execution.toolchain import NOTE, Toolchains
-from orchestrator.records import EAGER, REFERENCE_KIND, JobResult, JobSpec, PluginSpec
+from orchestrator.records import EAGER, NOT_NEEDED, REFERENCE_KIND, JobResult, JobSpec, PluginSpec
 from orchestrator.statistics import one_round, pair_logs
 from orchestrator.store import SweepFolder
 
@@ -164,9 +164,10 @@ def our_way(matrix: Matrix, folder: Path, rounds: Sequence[str]) -> Way:
 
 
 def results(folder: Path) -> list[tuple[JobSpec, JobResult]]:
+    """Return the jobs that ran: one that a decided row had no need of has no seconds."""
     store = SweepFolder(folder)
     both = ((job, store.read_result(job.id)) for job in store.read_graph().jobs)
-    return [(job, result) for job, result in both if isinstance(result, JobResult)]
+    return [(job, result) for job, result in both if isinstance(result, JobResult) and result.status != NOT_NEEDED]
 
 
 def plain_way(matrix: Matrix, ours: Path, folder: Path) -> tuple[Way, list[Done]]:

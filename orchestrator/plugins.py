@@ -175,7 +175,8 @@ class Mode(Protocol):
 
     A mode that calls `forward` with anything but `program.inputs` (other shapes, a cache) says so:
     `other_inputs: ClassVar[bool] = True`; one whose step returns the outputs that `observe` copies (`named_outputs`):
-    `observes_step: ClassVar[bool] = True`. One that changes the program before anything sees it is `Adapting`.
+    `observes_step: ClassVar[bool] = True`; one whose `observe` leaves out a part of what a step makes says which, in a
+    str `not_judged`. One that changes the program before anything sees it is `Adapting`.
     """
 
     training: ClassVar[bool]

@@ -234,6 +234,10 @@ def test_accuracy_looks_at_as_many_tokens_as_it_is_told() -> None:
     assert seen["output.logits"].shape == (BATCH, 2, 300)
     assert seen["output.tokens"].shape == (BATCH, 2)
     assert seen["output.generated"].shape == (BATCH, NEW)
+    assert "first 2 of" in Decode(NEW, judged_tokens=2).not_judged
+    assert not any(
+        mode.not_judged for mode in (Decode(NEW, judged_tokens=NEW), Prefill(NEW, judged_tokens=2), Decode(NEW))
+    )
     beams = Generate(NEW, beams=3).observe(made, made.model, load)
     assert beams["output.logits"].shape == (3 * BATCH, NEW, 300)
 

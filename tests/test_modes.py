@@ -635,10 +635,14 @@ def test_the_dashboards_files_have_their_columns_of_generation(sweep: SweepResul
 def test_a_sweep_of_the_phases_with_a_real_compiler(tmp_path: Path) -> None:
     """Their figures; that they are right with every compiler is in docs/support.md, and above without a command."""
     output = run(tmp_path, "suite=generation_tiny", "suite.models=[llama_tiny]", "compiler=eager,inductor",
-                 "mode=decode,generate", "mode.options.new_tokens=4", "rounds=1", "measure=performance")  # fmt: skip
+                 "mode=decode,generate", "mode.options.new_tokens=4", "mode.options.judged_tokens=2",
+                 "rounds=1")  # fmt: skip
     summary = table(tmp_path, "summary")
     assert len(summary) == 2 * 2
     assert (summary["performance"] == "pass").all(), output
+    compiled = summary[summary["compiler"] == "inductor"]
+    assert (compiled["accuracy"] == "pass").all(), output
+    assert compiled["weaker"].str.contains("not judged: the tokens after the first 2 of 4", regex=False).all()
     assert summary["tokens_per_second"].notna().all()
     generations = summary[summary["mode"] == "generate"]
     assert (generations["time_to_first_token_ms"] > generations["inter_token_latency_ms"]).all()

@@ -144,6 +144,7 @@ class Judgement:
     def __init__(self, rule: Rule, stored: Stored, context: Context) -> None:
         self._rule, self._stored, self._training = rule, stored, context.mode.training
         self._owns_state = bool(getattr(context.compiler, "owns_state", False))
+        self._not_judged: str = getattr(context.mode, "not_judged", "")
         self._worst: dict[str, Record] = {}
         self._same_stream = True
         found = stored.found
@@ -208,6 +209,7 @@ class Judgement:
         words += [f"not compared: {some(found.not_compared, 3)}"] if found.not_compared else []
         if self._owns_state and any(name.startswith("buffer.") for names in found.names for name in names):
             words.append("buffers: the compiled code keeps its own, which cannot be read")
+        words += [f"not judged: {self._not_judged}"] if self._not_judged else []
         words += [f"calls left out, which eager cannot do: {found.calls_left_out}"] if found.calls_left_out else []
         return words
 

@@ -56,6 +56,12 @@ class _Phase:
         """How many tokens come after the prompt."""
         return self.new_tokens or NEW_TOKENS
 
+    @property
+    def not_judged(self) -> str:
+        """Which tokens accuracy leaves out; "" for none."""
+        few = self.judged_tokens is not None and self.judged_tokens < self.count
+        return f"the tokens after the first {self.judged_tokens} of {self.count} (judged_tokens)" if few else ""
+
     def run(self, program: Program, forward: Forward, workload: Workload) -> TokenLoop:
         """Return the calls of the model, its cache allocated and filled with the prompt, without compiler."""
         return TokenLoop(program, forward, workload, self.cache, self.count, judged=self.judged_tokens)
@@ -85,6 +91,10 @@ class Prefill(_Phase):
 
     Emptying the cache is not timed. An encoder-decoder runs its encoder on the prompt, its decoder on one token.
     """
+
+    @property
+    def not_judged(self) -> str:
+        return ""
 
     def step(self, program: Program, forward: Forward, workload: Workload) -> Step:
         run = self.run(program, forward, workload)
