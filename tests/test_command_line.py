@@ -203,6 +203,11 @@ def test_experiments_of_ours_of_the_working_directory_and_of_a_folder(
     assert jobs(said(capsys, "+experiment=quick", "dry_run=true")[1]) == quick
     code, out, _ = said(capsys, "--config-dir", "other", "experiment=mine,theirs", "dry_run=true")
     assert (code, jobs(out)) == (0, 4 + theirs)
+    (here / "sub dir").mkdir()
+    (here / "experiments" / "mine.yaml").rename(here / "sub dir" / "by_path.yaml")
+    line = said(capsys, "sub dir/by_path.yaml", "dry_run=true")[1].splitlines()[-2].strip()
+    code, out, _ = said(capsys, *shlex.split(line)[3:], "dry_run=true")  # a row of a file that was named by its path
+    assert (code, jobs(out)) == (0, 2)
 
 
 @pytest.mark.usefixtures("here")

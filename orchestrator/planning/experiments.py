@@ -35,9 +35,8 @@ def by_path(overrides: Sequence[str]) -> tuple[list[str], tuple[Path, ...]]:
     files: dict[str, Path] = {}
     named = []
     for override in overrides:
-        key, _, value = override.partition("=")
-        items = [item.strip().strip("'\"") for item in value.strip("[]").split(",")]
-        if key.lstrip("+") != "experiment" or not any(map(_is_path, items)):
+        items = _items(override)
+        if not any(map(_is_path, items)):
             named.append(override)
             continue
         for item in filter(_is_path, items):
@@ -47,6 +46,20 @@ def by_path(overrides: Sequence[str]) -> tuple[list[str], tuple[Path, ...]]:
         names = [Path(item).expanduser().stem if _is_path(item) else item for item in items]
         named.append(f"experiment={','.join(map(written, names))}")
     return named, tuple(files.values())
+
+
+def path_in(argv: Sequence[str], name: str) -> str | None:
+    """Return the path by which a command line named the experiment that is called `name`; None where by its name."""
+    items = [item for word in argv for item in ([word] if is_file(word) else _items(word))]
+    return next((item for item in items if _is_path(item) and Path(item).stem == name), None)
+
+
+def _items(override: str) -> list[str]:
+    """Return the experiments that an override names, by name or by path."""
+    key, _, value = override.partition("=")
+    if key.lstrip("+") != "experiment":
+        return []
+    return [item.strip().strip("'\"") for item in value.strip("[]").split(",")]
 
 
 def is_file(word: str) -> bool:

@@ -12,6 +12,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from orchestrator.planning.experiments import path_in
 from orchestrator.planning.overrides import value
 from orchestrator.planning.quantized import NONE, parts
 from orchestrator.records import OWN_BATCH, REFERENCE_MEASURE, JobSpec, PluginSpec, Workload
@@ -87,6 +88,8 @@ class Commands:
         assert job.point is not None
         conf, overrides = self._points[job.point]
         given = {_key(override): override for override in overrides}
+        if path := path_in(self._sweep.argv, given.get("experiment", "").partition("=")[2]):
+            given["experiment"] = f"experiment={value(path)}"
         fixed = "experiment" in given or "--config-name" in self._flags
         plugins = _names(job.compiler, job.measure)
         asked = {key: fact(conf, key, "name") for key in plugins}
