@@ -61,7 +61,7 @@ support: $(VENV)/installed  ## docs/support.md, again: what works where (an hour
 
 zoo: $(VENV)/installed  ## docs/zoo.md, again: which models compile (an hour and a half)
 	$(BIN)/python -m orchestrator experiment=zoo || true  # failures are what the tables are about
-	$(BIN)/python docs/zoo.py
+	$(BIN)/python docs/zoo.py --anew
 
 VEGA   := vega@6.4.0 vega-lite@6.5.0 vega-embed@7.3.0
 VENDOR := orchestrator/page/assets/vendor
