@@ -17,7 +17,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 SCHEMA_VERSION = 1
 
@@ -140,9 +140,22 @@ class Workload:
     def model(self) -> str:
         return self.builder.name
 
+    @property
+    def parallel(self) -> str | None:
+        """How the processes of a job work together, one of `Parallel`; None: it is one process."""
+        found: str | None = self.mode.options.get("parallel")
+        return found
+
+    @property
+    def ranks(self) -> int:
+        """Processes of a job, each with `threads` threads, and on CUDA a device from `device` on."""
+        return int(self.mode.options.get("ranks", 1)) if self.parallel else 1
+
 
 DEFAULT_PRECISION = "default"
 """Of products, where a mode has no option `precision`: what torch does by itself (`orchestrator.precision`)."""
+Parallel = Literal["ddp", "ddp_outside"]
+"""How ranks work together: DistributedDataParallel inside of what is compiled, or around it. Option of a mode."""
 DTYPES = ("float32", "bfloat16", "float16", "amp_bfloat16", "amp_float16", "float64")
 
 
@@ -227,7 +240,8 @@ class JobSpec:
     def title(self) -> str:
         w = self.workload
         precision = f"+{w.mode.options['precision']}" if "precision" in w.mode.options else ""
-        what = f"{w.model} {w.mode.name}{precision} {w.dtype} {w.device}"
+        ranks = f" {w.parallel}x{w.ranks}" if w.parallel else ""
+        what = f"{w.model} {w.mode.name}{precision}{ranks} {w.dtype} {w.device}"
         return f"{what} {self.compiler.name} {self.measure.name} #{self.round}"
 
 

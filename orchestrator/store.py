@@ -159,6 +159,10 @@ class SweepFolder:
         """What the worker is doing now, one word: read when it dies without a result."""
         return self.job(job_id) / "phase.txt"
 
+    def stacks(self, job_id: str) -> Path:
+        """Folder with where each rank of a job was when its time was up: rank0.txt, rank1.txt, ..."""
+        return self.job(job_id) / "stacks"
+
     def artifacts(self, job_id: str) -> Path:
         """Folder with what a job makes besides its result: traces, scripts, packages. Empty when the job starts."""
         return self.job(job_id) / "artifacts"

@@ -108,6 +108,8 @@ def _check(asked: argparse.Namespace, alone: JobSpec | None, job: str | None) ->
         raise UsageError(f"{asked.sweep} --job {asked.job}: name the job once")
     if alone is None and asked.in_process:
         raise UsageError("--in-process runs one job: name it with --job ID, or as SWEEP:ID")
+    if alone is not None and asked.in_process and alone.workload.parallel:
+        raise UsageError(f"--in-process runs one process, and '{alone.title}' is {alone.workload.ranks} ranks")
     if asked.in_process and asked.form:
         raise UsageError(f"--in-process is for a terminal: leave out --{asked.form}")
     if alone is not None and (asked.failed or asked.only or asked.rounds):

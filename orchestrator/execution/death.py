@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import time
 from dataclasses import dataclass
@@ -63,6 +64,12 @@ def result_of_death(
     phase = ""
     with contextlib.suppress(OSError):
         phase = store.phase_file(job.id).read_text().strip()
+    if job.workload.parallel and attempt.killed == "timeout":
+        stacks = _stacks(store.stacks(job.id))
+        message += "; " + "; ".join(f"{rank} in {_place(stack)}" for rank, stack in stacks.items())
+        log = "".join(f"{rank}:\n{stack}\n" for rank, stack in stacks.items()) + log
+    elif job.workload.parallel and code is not None:
+        message = f"rank 0: {message}"
     failure = Failure(kind=status, phase=phase, message=message, detail=log)
     return JobResult(
         job_id=job.id,
@@ -118,6 +125,18 @@ def _cause(attempt: Attempt, code: int | None, message: str, log: str) -> tuple[
     if code is None:
         return INFRASTRUCTURE, message or "the worker server died"
     return cause(code, log, oom_killed=oom_kills() > attempt.oom_kills)
+
+
+def _stacks(folder: Path) -> dict[str, str]:
+    """Return "rank 0" -> the stack that each rank left when its time was up; "" of one that could not."""
+    files = sorted(folder.glob("rank*.txt"), key=lambda file: int(file.stem.removeprefix("rank")))
+    return {f"rank {file.stem.removeprefix('rank')}": file.read_text(errors="replace") for file in files}
+
+
+def _place(stack: str) -> str:
+    """Return the innermost line of a stack that faulthandler wrote: function and place."""
+    found = re.search(r'File "(.*)", line (\d+) in (.*)', stack)
+    return "what could not be told" if found is None else f"{found[3]} ({os.path.basename(found[1])}:{found[2]})"
 
 
 def _log_tail(path: Path, start: int) -> str:

@@ -109,7 +109,8 @@ class Devices:
         on_gpu = job.workload.device != CPU
         wanted = []
         if on_gpu:
-            names = [slot.gpu] if slot.gpu else gpu_names(job.workload.device, {**os.environ, **job.env})
+            environment = {**os.environ, **job.env}
+            names = {slot.gpu} if slot.gpu else {n for one in _gpus(job) for n in gpu_names(one, environment)}
             wanted = [(name, kind) for name in sorted(names)]
         if slot.cpus:
             wanted += [(CPU, fcntl.LOCK_SH), *((f"{CPU}-{cpu}", kind) for cpu in slot.cpus)]
@@ -118,6 +119,12 @@ class Devices:
         else:
             wanted.append((CPU, kind))
         return Turn(self._folder, wanted, f"'{job.title}' of {self._sweep}")
+
+
+def _gpus(job: JobSpec) -> list[str]:
+    """Return the devices of a job on a GPU: one for each of its ranks."""
+    kind, _, index = job.workload.device.partition(":")
+    return [f"{kind}:{int(index or 0) + rank}" for rank in range(job.workload.ranks)]
 
 
 def lock_folder() -> Path:

@@ -53,7 +53,7 @@ class Room:
         """
         if isinstance(self._parallel, int):
             return self._parallel
-        return 1 if _gpu(job) else max(1, self._cores // job.workload.threads)
+        return 1 if _gpu(job) else max(1, self._cores // (job.workload.threads * job.workload.ranks))
 
     def compile_threads(self, job: JobSpec) -> int | None:
         """Return the processes or threads with which a job may compile, None for the compiler's own number.
@@ -81,7 +81,7 @@ class Room:
             return len(running) < self._parallel
         if _gpu(job) and any(job.workload.device == one.workload.device for one in running):
             return False
-        return sum(one.workload.threads for one in (job, *running)) <= self._cores
+        return sum(one.workload.threads * one.workload.ranks for one in (job, *running)) <= self._cores
 
     def _has_memory(self, job: JobSpec, running: Sequence[JobSpec]) -> bool:
         """What those that run have not taken yet is not free."""

@@ -7,18 +7,22 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.columns import TableSpec, to_json
-from orchestrator.plugins import Adapting, Builder, Compiler, Mode, Program, Unsupported
+from orchestrator.measures.group import Group
+from orchestrator.plugins import Adapting, Builder, Compiler, Forward, Mode, Program, Unsupported
 from orchestrator.precision import cast
 from orchestrator.probes.memory import MemoryProbe
 from orchestrator.records import OWN_BATCH, JobSpec, Samples, Workload
 
 if TYPE_CHECKING:
     import torch
+
+RANK_SEEDS = 10_007
+"""Between the seeds of two ranks' inputs: further than any draw of fresh ones goes."""
 
 
 @dataclass
@@ -28,7 +32,8 @@ class Context:
     `references` are the folders of the reference jobs that this job needs; `reference` is where a reference job, or a
     timed one that makes a series of calls, leaves its own tensors; `timed` is where the job left them whose code this
     one judges. `home` is where the command runs, in which a model may look for its files: all else of a job runs among
-    its artifacts. `entered` is told each phase's name as it starts.
+    its artifacts. `entered` is told each phase's name as it starts. `group`: the processes that do this job together,
+    each with a context of its own.
     """
 
     job: JobSpec
@@ -46,6 +51,7 @@ class Context:
     now: str = "import"
     timed: Path | None = None
     home: Path = field(default_factory=Path.cwd)
+    group: Group = field(default_factory=Group)
     seeded: int = 0  # files that the compile cache began with: of the machine's toolchain, of no model
 
     @property
@@ -94,6 +100,7 @@ class Context:
         seed_all(workload.seed)
         with contextlib.chdir(self.home):
             program = self.builder.build(workload, dropout=dropout)
+            program.inputs = self.group.own_inputs(program.inputs, lambda rank: self._draw(workload, rank, dropout))
         if program.fed and workload is self.workload:
             self.facts["fed"] = program.fed
             self.note(f"a sample: {program.fed}")
@@ -105,6 +112,18 @@ class Context:
             self.facts["own_batch_size"] = program.batch_size
         self.entered(self.now)
         return program
+
+    def compile(self, program: Program) -> Forward:
+        """Return what the job's compiler makes of a program, with what lets ranks work together inside or around it."""
+        return self.group.compile(self.compiler, program, self.workload)
+
+    def _draw(self, workload: Workload, rank: int, dropout: bool) -> dict[str, torch.Tensor]:
+        """Return the inputs that the builder makes for another rank: of another seed. All generators are as before."""
+        other = replace(workload, seed=workload.seed + RANK_SEEDS * rank)
+        seed_all(other.seed)
+        inputs = self.builder.build(other, dropout=dropout).inputs
+        seed_all(workload.seed)
+        return inputs
 
     def refuse_quantized(self, why: str) -> None:
         """Raise Unsupported where the job's model is quantised: for a measure that looks at the model that was built.

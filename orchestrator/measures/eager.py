@@ -58,7 +58,7 @@ def eager_step(context: Context) -> tuple[Program, Callable[[], Any]]:
     with context.phase("build"):
         program = context.build(dropout=context.mode.training)
     context.seed()
-    return program, context.mode.step(program, program.model, context.workload)
+    return program, context.mode.step(program, context.group.eager(program), context.workload)
 
 
 def artifact(context: Context, name: str) -> tuple[str, str]:

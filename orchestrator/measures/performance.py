@@ -23,6 +23,7 @@ from orchestrator.measures.context import Context
 from orchestrator.measures.eager import Inside, really_eager
 from orchestrator.measures.flops import work_of
 from orchestrator.measures.fresh import draws
+from orchestrator.measures.group import OWN_LATENCY, Group
 from orchestrator.measures.timed import (
     Dynamo,
     Inputs,
@@ -37,10 +38,10 @@ from orchestrator.measures.timed import (
 from orchestrator.measures.timed_series import keep_first_call, make_series
 from orchestrator.plugins import Forward, Outcome, Preparing, Program, Recording, facts_of, wants_cuda_graphs
 from orchestrator.probes import compile_phases, counters
-from orchestrator.probes.clock import make_ready, no_garbage_collection, overhead, stopwatch, synchroniser
+from orchestrator.probes.clock import make_ready, no_garbage_collection, overhead, synchroniser
 from orchestrator.probes.energy import EnergyProbe
 from orchestrator.probes.noise import NoiseProbe, wait_for_quiet
-from orchestrator.records import COMPILES_ITSELF, LAUNCH_BOUND, PASS, TIMED
+from orchestrator.records import COMPILES_ITSELF, FAIL_ACCURACY, LAUNCH_BOUND, PASS, TIMED
 
 Timed = Callable[[Callable[[], Any]], float]
 Step = Callable[[], Any]
@@ -69,6 +70,7 @@ class Performance:
 
     kind: ClassVar[str] = TIMED
     makes_series: ClassVar[bool] = True
+    several_ranks: ClassVar[bool] = True
     PRELOAD: ClassVar[tuple[str, ...]] = ("torch._dynamo",)  # which `really_eager` asks: not in the memory of a model
 
     iterations: int = 10
@@ -93,14 +95,15 @@ class Performance:
     def run(self, context: Context) -> Outcome:
         with really_eager() if context.is_eager else nullcontext(Inside()) as inside:
             try:
-                self._run(context)
+                unequal = self._run(context)
             except NotFinite as found:
                 return Outcome(found.status, str(found))
         _note_inside(context, inside)
-        return Outcome(PASS)
+        return Outcome(FAIL_ACCURACY, unequal) if unequal else Outcome(PASS)
 
-    def _run(self, context: Context) -> None:
-        timed = stopwatch(context.device)
+    def _run(self, context: Context) -> str:
+        """Return what is wrong with what was timed; "" where nothing is known to be."""
+        timed = context.group.stopwatch(context.device)
         dynamo = Dynamo(context)
         context.memory.mark_base()
         with context.phase("build"):
@@ -117,7 +120,9 @@ class Performance:
         del result
         dynamo.after("compile")
         threads_as_asked(context)
-        context.facts["waited_for_quiet_s"] = wait_for_quiet(self.quiet_seconds, context.device)
+        quiet_seconds = 0.0 if context.group.rank else self.quiet_seconds  # the others wait for rank 0
+        waited = wait_for_quiet(quiet_seconds, context.device, context.group.children)
+        context.facts["waited_for_quiet_s"] = waited
         with context.phase("warmup"):
             last = self._warm_up(context, timed, step)
         finite(context, "the warm-up", last, _calls(context))
@@ -130,6 +135,7 @@ class Performance:
         finite(context, "the steady state", dynamo.look(step), _calls(context))
         dynamo.after("steady")
         threads_as_asked(context)
+        unequal = context.group.unequal_parameters(program.model) if context.mode.training else ""
         if not context.is_eager:
             self._pairs_if_they_fit(context, timed, program, bare, inputs)
             finite(context, "the pairs", dynamo.look(step), _calls(context))
@@ -140,6 +146,7 @@ class Performance:
         tell_drift(context)
         inputs.set_to_first()
         make_series(context, program, forward, first)
+        return f"after {_calls(context)} steps {unequal}" if unequal else ""
 
     def _first_call(self, context: Context, timed: Timed, program: Program) -> tuple[Forward, Step, Any]:
         """Compile and call once: the first call's latency contains all that compiling costs, ahead of time or not.
@@ -151,7 +158,7 @@ class Performance:
         context.seed()
         forwards: list[Forward] = []
         with context.phase("compile", children=not context.is_eager), compile_phases.recorded() as events:
-            seconds = timed(lambda: forwards.append(context.compiler.compile(program, context.workload)))
+            seconds = timed(lambda: forwards.append(context.compile(program)))
             step = context.mode.step(program, forwards[0], context.workload)
             first = Last(step)
             seconds += timed(first)
@@ -170,10 +177,12 @@ class Performance:
         last = Last(step)
         start = time.perf_counter()
         steady = False
-        while not steady and time.perf_counter() - start < self.max_seconds:
+        spent = 0.0
+        while not steady and spent < self.max_seconds:
             calls.append(timed(last))
+            spent = context.group.elapsed(start)
             recent = calls[-3:]
-            enough = len(calls) >= max(self.warmup_calls, 3) and time.perf_counter() - start >= self.warmup_seconds
+            enough = len(calls) >= max(self.warmup_calls, 3) and spent >= self.warmup_seconds
             steady = enough and max(recent) <= min(recent) * (1 + self.warmup_spread)
             if enough and len(calls) >= 100 * self.warmup_calls:
                 break  # a step of microseconds on a noisy machine may never be that quiet: the marks will tell
@@ -183,17 +192,22 @@ class Performance:
 
     def _steady(self, context: Context, timed: Timed, bare: Step, step: Step) -> None:
         """Time steps one by one, and, where the device works on while the host goes on, several behind each other."""
-        noise = NoiseProbe(context.device)
+        noise = NoiseProbe(context.device, context.group.children)
         if isinstance(bare, Recording):
             bare.restart()
         enqueued: list[float] = []
-        clock = stopwatch(context.device, enqueued)
+        own: list[float] = []
+        clock = context.group.stopwatch(context.device, enqueued, own)
         with context.phase("steady", keep_cache=True), no_garbage_collection():
             energy = EnergyProbe()
             count = self.iterations if context.is_eager else min(self.iterations, FEW)
-            latencies = self._repeat(count, self.seconds, lambda: clock(step), relative_half_width, extra=0.0)
+            latencies = self._repeat(
+                context.group, count, self.seconds, lambda: clock(step), relative_half_width, extra=0.0
+            )
             context.facts |= energy.facts(len(latencies))
         context.add("latency", "s", "lower", latencies)
+        if own:
+            context.add(OWN_LATENCY, "s", "none", own)
         waits = context.device.type == "cpu"  # as a step does that has a clock of its own: it says nothing of launches
         if isinstance(bare, Recording):
             own = bare.samples()
@@ -225,7 +239,7 @@ class Performance:
                 for _ in range(count):
                     step()
                 synchronise()
-                values.append((time.perf_counter() - start) / count)
+                values.append(context.group.longest(time.perf_counter() - start) / count)
         context.add("back_to_back", "s", "lower", values)
         context.facts["back_to_back"] = {"steps": count}
 
@@ -234,14 +248,15 @@ class Performance:
         try:
             self._pairs(context, timed, program, bare, inputs)
         except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
+            if not is_out_of_memory(error) or context.group.size > 1:  # the others are in the midst of them
                 raise
             context.facts["pair"] = {"method": "none", "reason": f"eager does not fit beside it: {error}"}
 
     def _pairs(self, context: Context, timed: Timed, program: Program, bare: Step, inputs: Inputs) -> None:
         """Time eager and compiled blocks next to each other, in the order E C C E E C C E ..."""
         with context.phase("pairs"):
-            twin = context.build(dropout=context.mode.training) if context.compiler.changes_model else program
+            own_model = context.compiler.changes_model or context.group.wraps
+            twin = context.build(dropout=context.mode.training) if own_model else program
             threads_as_asked(context, mark=False)
             inside = Inside()
 
@@ -251,7 +266,7 @@ class Performance:
                 inside.compiled |= seen.compiled
                 return done
 
-            eager = as_eager(lambda: context.mode.step(twin, twin.model, context.workload))
+            eager = as_eager(lambda: context.mode.step(twin, context.group.eager(twin), context.workload))
             inputs.set_to_first()
             # anew: compiled code may have lost that the model writes into its inputs, or do so alone
             eagers = Inputs(twin, inputs.draws)
@@ -264,7 +279,7 @@ class Performance:
             fastest = min(self._fastest(lambda: as_eager(lambda: timed(eager))), self._fastest(lambda: timed(step)))
             block = max(1, round(self.block_seconds / fastest))
             trained = parameters(context, [program] if twin is program else [program, twin])
-            noise = NoiseProbe(context.device)
+            noise = NoiseProbe(context.device, context.group.children)
 
             def own_block(step: Step) -> float:
                 for kept in trained:
@@ -292,7 +307,7 @@ class Performance:
             with no_garbage_collection():
                 count = math.ceil(self.pairs / 2)
                 twos = self._repeat(
-                    count, self.pair_seconds, two_pairs, _half_width_of_ratios, extra=self.extra_seconds
+                    context.group, count, self.pair_seconds, two_pairs, _half_width_of_ratios, extra=self.extra_seconds
                 )
             if not context.mode.training:
                 make_ready(eager)
@@ -316,6 +331,7 @@ class Performance:
 
     def _repeat(
         self,
+        group: Group,
         count: int,
         seconds: float,
         sample: Callable[[], Sample],
@@ -331,7 +347,7 @@ class Performance:
         while True:
             before = spent
             values.append(sample())
-            spent = time.perf_counter() - start
+            spent = group.elapsed(start)
             if len(values) >= 3 and spent >= self.max_seconds:
                 return values
             if spent < seconds:

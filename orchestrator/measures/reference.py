@@ -154,7 +154,8 @@ class Reference:
         from orchestrator.measures.paths import other_path
 
         calls = series(program.inputs, self.calls, context.workload.seed)
-        if self.calls is not None or isinstance(context.mode, Observing):
+        calls = context.group.agreed(calls)
+        if self.calls is not None or isinstance(context.mode, Observing) or context.group.wraps:
             return calls, None
         try:
             other = other_path(context, program, calls)
@@ -185,7 +186,7 @@ def _stored(
         seed_all(call.seed)
         before = drawn_so_far(context.device)
         try:
-            left = watch.call(call, inputs[call.inputs])
+            left = _left(context, watch, program, call, inputs)
         except Exception as error:
             raise _CallFailed(call, error) from error
         drawn.append(drawn_so_far(context.device))
@@ -225,7 +226,8 @@ def _in(context: Context, calls: list[Call], dtype: str) -> str:
         inputs = inputs_of(program.inputs, calls, fresh)
         watch = Watch(context, program, program.model, replace(context.workload, dtype=dtype))
         for place, call in enumerate(calls):
-            store.write(place, watch.call(call, inputs[call.inputs]) | (watch.last() if call is calls[-1] else {}))
+            left = _left(context, watch, program, call, inputs)
+            store.write(place, left | (watch.last() if call is calls[-1] else {}))
     except (RuntimeError, MemoryError, NotImplementedError, TypeError, ValueError, Unsupported) as error:
         if NOT_DETERMINISTIC in str(error):
             raise
@@ -242,7 +244,7 @@ def _differing(context: Context, found: Found, inputs: Mapping[str, Tensors]) ->
     program = context.build(dropout=False)
     watch, store = Watch(context, program, program.model), Tensorfiles(context.reference, EAGER, found.calls)
     for place, call in enumerate(found.calls):
-        left = watch.call(call, inputs[call.inputs])
+        left = _left(context, watch, program, call, inputs)
         if place == len(found.calls) - 1:
             left |= watch.last()
         for record in differing(store.read(place, found.names[place]), left):
@@ -255,11 +257,19 @@ def _random(context: Context, found: Found, inputs: Mapping[str, Tensors]) -> li
     """Return the names of the tensors that another seed changes, in the first call."""
     program = context.build(dropout=False)
     call = replace(found.calls[0], seed=found.calls[0].seed + OTHER_SEED)
-    left = Watch(context, program, program.model).call(call, inputs[call.inputs])
+    left = _left(context, Watch(context, program, program.model), program, call, inputs)
     known = Tensorfiles(context.reference, EAGER, found.calls).read(
         0, [name for name in found.names[0] if name in left]
     )
     return [record["name"] for record in differing(known, {name: left[name] for name in known})]
+
+
+def _left(
+    context: Context, watch: Watch, program: Program, call: Call, inputs: Mapping[str, Tensors]
+) -> dict[str, torch.Tensor]:
+    """Return what a call leaves; of several ranks, what it has to leave where they work together."""
+    training = context.mode.training
+    return dict(context.group.averaged(program.model, training, lambda: watch.call(call, inputs[call.inputs])))
 
 
 def make_deterministic(*, strict: bool = False) -> None:

@@ -184,7 +184,7 @@ def finite(context: Context, when: str, result: Any, calls: int) -> None:
     Outputs that are not finite are a mark: a model may have them by design. A loss raises `NotFinite`: whose fault it
     is, eager tells, which takes as many steps. A loss of one element is kept by `when`: it falls while it is timed.
     """
-    found = not_finite(result)
+    found = context.group.first(not_finite(result))
     if not context.mode.training:
         if found:
             context.measured.setdefault(NOT_FINITE, f"after {when} {found}")
@@ -222,7 +222,7 @@ def _finite_steps_of_eager(context: Context, calls: int) -> int:
     """Return how many of `calls` training steps without a compiler have a finite loss before one has not."""
     with really_eager():
         _, step = eager_step(context)
-        return next((number for number in range(calls) if not_finite(step())), calls)
+        return next((number for number in range(calls) if context.group.first(not_finite(step()))), calls)
 
 
 def remedy(context: Context) -> str:

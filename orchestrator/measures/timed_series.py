@@ -41,7 +41,7 @@ def keep_first_call(context: Context, outputs: Any) -> list[str] | None:
     (`Mode.observes_step`), and where that call leaves more than outputs: the series then has a first call of its own,
     after all timing, and tells what goes wrong in it.
     """
-    for folder in context.references:
+    for folder in () if context.group.wraps else context.references:
         try:
             found = load(folder)
         except (OSError, ValueError, TypeError):
@@ -104,6 +104,8 @@ def timed_series(folder: Path | None, found: Found) -> Iterator[tuple[int, dict[
 
 def _why_not(context: Context, program: Program, found: Found) -> str | None:
     """Return why the timed callable cannot be compared with what the reference found; None where it can."""
+    if context.group.wraps:
+        return "it is of several ranks"
     if context.mode.training:
         return "it has been trained, with dropout"
     if found.random:

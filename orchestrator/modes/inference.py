@@ -10,7 +10,7 @@ from orchestrator.modes.adaptations import channels_last
 from orchestrator.plugins import Forward, Program
 from orchestrator.precision import autocast, check_name
 from orchestrator.probes.observed import named_outputs
-from orchestrator.records import DEFAULT_PRECISION, Workload
+from orchestrator.records import DEFAULT_PRECISION, Parallel, Workload
 
 if TYPE_CHECKING:
     import torch
@@ -22,12 +22,14 @@ class Inference:
 
     labels: give the model its labels, so that the pass computes the loss too, as PyTorch's dashboard does.
     channels_last: the memory format of images and convolutions, for eager too. precision: of products, for eager too
-    (`orchestrator.precision.SETTINGS`).
+    (`orchestrator.precision.SETTINGS`). parallel, ranks: see `orchestrator.measures.group`.
     """
 
     labels: bool = True
     channels_last: bool = False
     precision: str = DEFAULT_PRECISION
+    parallel: Parallel | None = None
+    ranks: int = 1
     training: ClassVar[bool] = False
     observes_step: ClassVar[bool] = True
 

@@ -10,7 +10,7 @@ from orchestrator.modes.adaptations import channels_last, checkpoint_activations
 from orchestrator.plugins import Forward, Program, Unsupported, around_backward
 from orchestrator.precision import autocast, check_name
 from orchestrator.probes.observed import copied, named_outputs
-from orchestrator.records import DEFAULT_PRECISION, Workload
+from orchestrator.records import DEFAULT_PRECISION, Parallel, Workload
 
 if TYPE_CHECKING:
     import torch
@@ -38,7 +38,8 @@ class Training:
     compiler's forward; eager's step stays eager. activation_checkpointing: layers compute their activations again in
     the backward pass instead of keeping them. channels_last: the memory format of images and convolutions.
     precision: of products (`orchestrator.precision.SETTINGS`). The latter three are part of the workload: eager has
-    them too.
+    them too. So are parallel and ranks (`orchestrator.measures.group`), and what DDP is told of parameters without a
+    gradient (find_unused_parameters).
     """
 
     optimizer: str = "sgd"
@@ -48,6 +49,9 @@ class Training:
     activation_checkpointing: bool = False
     channels_last: bool = False
     precision: str = DEFAULT_PRECISION
+    parallel: Parallel | None = None
+    ranks: int = 1
+    find_unused_parameters: bool = False
     training: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -56,6 +60,8 @@ class Training:
             raise ValueError(f"unknown optimizer '{self.optimizer}'; available: {', '.join(OPTIMIZERS)}")
         if not self.labels:
             raise ValueError("training needs a loss, and so labels: leave mode.options.labels true")
+        if self.parallel and self.optimizer_backend:
+            raise ValueError("parallel: the optimizer's step is eager there: leave mode.options.optimizer_backend null")
 
     def preload_modules(self, workload: Workload) -> tuple[str, ...]:
         """Return what compiling an optimizer imports."""

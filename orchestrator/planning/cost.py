@@ -147,11 +147,11 @@ def reference_bytes(workload: Workload, params_m: float | None, training: bool) 
 def memory_bytes(workload: Workload, params_m: float | None, training: bool) -> float:
     """Return the bytes of the machine's memory that a job that times nothing takes, roughly: its process, the weights
     once as the workload has them and once in float64, in training also gradients and what the optimizer keeps. What a
-    step computes in between is not in it, nor are processes of a compiler.
+    step computes in between is not in it, nor are processes of a compiler. Of several ranks, all of them.
     """
     weights = (params_m or LARGE_PARAMS_M) * 1e6 * (8 + 4) * (TRAINING_COPIES if training else 1.0)
     process = CUDA_PROCESS_BYTES if workload.device.startswith("cuda") else PROCESS_BYTES
-    return process + weights
+    return (process + weights) * workload.ranks
 
 
 def reference_s(step: float) -> float:

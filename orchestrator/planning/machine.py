@@ -28,6 +28,10 @@ class Machine:
         """
         return max(1, self.cores - 1)
 
+    def threads_of(self, ranks: int) -> int:
+        """Threads of each rank of a job by default: together as many as a job of one process has, and at least one."""
+        return max(1, self.threads // ranks)
+
     @property
     def device(self) -> str:
         """What device=auto stands for."""
@@ -36,7 +40,9 @@ class Machine:
     def cautions(self, jobs: Sequence[JobSpec]) -> list[str]:
         """Return what this machine lacks that jobs ask for: a sentence each."""
         wanted = Counter(job.workload.device for job in jobs if job.verdict is None)
-        threads = max((job.workload.threads for job in jobs if job.verdict is None), default=0)
+        busiest = max(
+            (job.workload for job in jobs if job.verdict is None), key=lambda w: w.threads * w.ranks, default=None
+        )
         found = []
         for device, count in wanted.items():
             kind, _, index = device.partition(":")
@@ -46,9 +52,11 @@ class Machine:
                     f"{plural(count, 'job')} on {device}, and this torch has {there} here: take device=auto, or run "
                     "where there is one"
                 )
-        if threads > self.cores:
-            cores = plural(self.cores, "core")
-            found.append(f"threads={threads}, and jobs may use {cores} here: threads will wait for each other")
+        if busiest is not None and busiest.threads * busiest.ranks > self.cores:
+            cores, of_each = plural(self.cores, "core"), f" in each of {busiest.ranks} ranks" * (busiest.ranks > 1)
+            found.append(
+                f"threads={busiest.threads}{of_each}, and jobs may use {cores} here: threads will wait for each other"
+            )
         return found
 
 

@@ -33,6 +33,7 @@ KEYS = _words(
         "device.index": "gpuindex deviceid gpuid cudadevice deviceindex",
         "seed": "randomseed rng manualseed",
         "threads": "cores cpus numthreads nthreads numcores ompnumthreads cpu",
+        "ranks": "worldsize nproc nprocs nprocpernode numprocesses numranks processesperjob",
         "execution.devices": "gpus cudavisibledevices visibledevices deviceids slots",
         "execution.cpu_sets": "cpuset taskset affinity pin pinning numactl",
         "execution.parallel": "jobs workers parallelism numworkers concurrency processes",
@@ -119,6 +120,9 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
             "none": "off no null false",
         }
     ),
+    "parallel": _words(
+        {"ddp": "distributeddataparallel dataparallel dp distributed dist", "none": "off no null false"}
+    ),
     "precision": _words({"tf32": "high medium allowtf32", "ieee": "highest strict", "fp16_accumulation": "fp16acc"}),
 }
 """Other words for the options of a group."""
@@ -128,6 +132,8 @@ NOT_THERE: Mapping[str, str] = {
     "mps": "Apple's GPUs are not measured: device=cpu",
     "xpu": "Intel's GPUs are not measured: device=cpu",
     "tpu": "on a TPU take compiler=xla",
+    "fsdp": "fully sharded data parallel is not offered: parallel=ddp is the nearest",
+    "fsdp2": "fully sharded data parallel is not offered: parallel=ddp is the nearest",
     "fp8": "float8 is not offered: quantization=int8_dynamic is the nearest",
 }
 """What people ask for that nothing here is."""
@@ -196,10 +202,14 @@ def option(group: str, name: str, keys: Keys, known: Sequence[str]) -> str:
     """Return what to say of an option that a group has not."""
     word = plain(name)
     word = ALIASES.get(word, word)
-    if word in NOT_THERE and group in ("dtype", "device", "precision"):
+    if word in NOT_THERE and group in ("dtype", "device", "parallel", "precision"):
         return f"{NOT_THERE[word]}. {did_you_mean('', known)}"
     if group == "device" and (found := INDEXED.fullmatch(name.lower())):
         return f"write device=cuda device.index={found[2]}"
+    if group == "parallel" and word.isdecimal():
+        return (
+            f"write execution.parallel={word} for jobs side by side, parallel=ddp ranks={word} for one job's processes"
+        )
     if group == "suite" and (place := _of_models(name, keys)):
         return f"write {place}"
     own = OPTIONS.get(group, {}).get(word)

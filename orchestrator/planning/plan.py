@@ -27,6 +27,7 @@ from orchestrator.errors import UsageError
 from orchestrator.planning import cost
 from orchestrator.planning.machine import Machine
 from orchestrator.planning.points import EAGER_COMPILER, Point
+from orchestrator.planning.ranks import check_devices
 from orchestrator.planning.rounds import JUDGED_TURN, has_tolerance, kind_of, makes_series, turn
 from orchestrator.planning.selection import matches, names
 from orchestrator.planning.shards import Unit, comparison
@@ -65,6 +66,7 @@ def plan(points: Iterable[Point], machine: Machine) -> JobGraph:
             planner.ask(point, model)
     if not planner.jobs:
         raise UsageError(f"nothing to run: exclude leaves none of the jobs of {len(points)} grid points")
+    check_devices(list(planner.jobs.values()), machine)
     planner.judge_what_is_timed()
     return JobGraph(tuple(sorted(planner.jobs.values(), key=planner.position)))
 
@@ -258,8 +260,9 @@ class _Planner:
         kind = device.partition(":")[0]
         batch_size = point.batch_size or batch_size or (1 if model.gone else model.batch(kind, judged))
         length = model.length(point.sequence_length)
-        threads = point.threads or self.machine.threads
         mode = self._mode(point.mode, model)
+        ranks = mode.options.get("ranks", 1) if mode.options.get("parallel") else 1
+        threads = point.threads or self.machine.threads_of(ranks)
         key = (
             id(point.suite),
             id(model),  # not its name: two models of an open suite may share one

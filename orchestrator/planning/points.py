@@ -12,6 +12,7 @@ from orchestrator.errors import UsageError, did_you_mean
 from orchestrator.files import checked
 from orchestrator.planning import schema
 from orchestrator.planning.quantized import NONE, combined
+from orchestrator.planning.ranks import check_mode, check_ranks, with_ranks
 from orchestrator.planning.selection import check_exclude
 from orchestrator.planning.suites import Suite, read_suite
 from orchestrator.plugins import instantiate
@@ -82,6 +83,7 @@ class PointReader:
         self._prints: dict[int, tuple[Json, str]] = {}
         self._plugins: dict[str, tuple[PluginSpec, Any]] = {}
         self._randomized: dict[int, PluginSpec] = {}  # by identity, as the next one
+        self._ranked: dict[tuple[int, int | None], PluginSpec] = {}
         self._quantized: dict[tuple[int, int], PluginSpec] = {}  # by identity: `_plugins` keeps the records alive
 
     def read(self, conf: Json) -> Point:
@@ -99,13 +101,17 @@ class PointReader:
         tag = conf.get("tag")
         if tag is not None and not (tag.isprintable() and 0 < len(tag) <= LONGEST_TAG):
             raise UsageError(f"tag={tag!r:.80}: write 1 to {LONGEST_TAG} printable characters")
+        check_mode(conf["mode"]["options"], conf["mode"]["target"], conf["mode"]["name"])
         mode, mode_plugin = self._plugin(conf, "mode")
+        mode = self._ranked.setdefault((id(mode), conf["ranks"]), with_ranks(mode, conf["ranks"]))
+        compiler, measure = self._compiler(conf), self._measure(conf)
+        check_ranks(mode, compiler, measure, execution)
         return Point(
             suite=self._suite(conf["suite"]),
-            compiler=self._compiler(conf),
+            compiler=compiler,
             mode=mode,
             training=bool(mode_plugin.training),
-            measure=self._measure(conf),
+            measure=measure,
             dtype=_one_of("dtype.name", conf["dtype"]["name"], DTYPES),
             device=_device(conf["device"]),
             batch_size=_at_least_1("batch_size", conf["batch_size"]),

@@ -117,7 +117,8 @@ class Config:
     rounds_min: int = 2  # so many each row gets; a later one is left out where the verdict stands before it
     budget: str | None = None  # 20min, 90s, 1h30min: the whole sweep ends by then; open verdicts get the rounds first
     seed: int = 1337  # of weights, inputs and the order of compilers
-    threads: int | None = None  # null: one less than the physical cores (planning/machine.py says why)
+    threads: int | None = None  # null: one less than the physical cores (planning/machine.py says why), over the ranks
+    ranks: int | None = None  # processes of a job that parallel=ddp makes one of several of; null: two
 
     exclude: list[Any] = field(default_factory=list)  # maps like {compiler: inductor, dtype: [float16, amp_*]}
     zip: list[Any] = field(default_factory=list)  # axes paired instead of multiplied: [dtype, batch_size], or several

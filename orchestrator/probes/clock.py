@@ -32,11 +32,14 @@ def make_ready(step: Callable[[], Any]) -> None:
         step.prepare()
 
 
-def stopwatch(device: torch.device, enqueued: list[float] | None = None) -> Callable[[Callable[[], Any]], float]:
+def stopwatch(
+    device: torch.device, enqueued: list[float] | None = None, meet: Callable[[], None] | None = None
+) -> Callable[[Callable[[], Any]], float]:
     """Return `timed(step) -> seconds`: one call of `step`, synchronised before and after.
 
     A step that must be made ready is, before the clock starts (`orchestrator.plugins.Preparing`). `enqueued` gets the
     seconds until each call returned, before the second synchronisation: what the host needs to launch the step's work.
+    `meet` is called last before the clock starts: other processes begin with it.
     """
     synchronise = synchroniser(device)
     now = time.perf_counter
@@ -44,6 +47,8 @@ def stopwatch(device: torch.device, enqueued: list[float] | None = None) -> Call
     def timed(step: Callable[[], Any]) -> float:
         make_ready(step)
         synchronise()
+        if meet is not None:
+            meet()
         start = now()
         step()
         returned = now()

@@ -44,10 +44,14 @@ class _Reading:
 
 
 class NoiseProbe:
-    """Watches the machine, and `device` when it is a CUDA device, from its creation until `facts`."""
+    """Watches the machine, and `device` when it is a CUDA device, from its creation until `facts`.
 
-    def __init__(self, device: torch.device) -> None:
-        self._start = _read()
+    `children` are processes that count as this one: the other ranks of the job.
+    """
+
+    def __init__(self, device: torch.device, children: Sequence[int] = ()) -> None:
+        self._children = children
+        self._start = _read(children)
         self._sampler = gpu.Sampler(device) if device.type == "cuda" else None
 
     def facts(self, iterations: int, latencies: Sequence[float], launch_bound: bool | None = None) -> dict[str, Any]:
@@ -59,7 +63,7 @@ class NoiseProbe:
         state = None if self._sampler is None else self._sampler.stop()
         if state is not None and launch_bound is None and state.get("busy_percent") is not None:
             launch_bound = state["busy_percent"] < BUSY_PERCENT
-        end = _read()
+        end = _read(self._children)
         wall = max(end.wall - self._start.wall, 1e-9)
         own = end.own - self._start.own
         figures: dict[str, Any] = {
@@ -136,7 +140,7 @@ def _gpu_user(process: dict[str, Any]) -> str:
     return f"{process['pid']}" + (f" ({', '.join(words)})" if words else "")
 
 
-def wait_for_quiet(limit: float, device: torch.device | None = None) -> float:
+def wait_for_quiet(limit: float, device: torch.device | None = None, children: Sequence[int] = ()) -> float:
     """Wait until others use less than `FOREIGN_CORES` for a quarter of a second, at most `limit` seconds.
 
     Of a CUDA `device`, until other processes have let it be. Returns the seconds waited. A neighbour's burst is waited
@@ -152,9 +156,9 @@ def wait_for_quiet(limit: float, device: torch.device | None = None) -> float:
             if not any(percent >= gpu.IN_USE_PERCENT for percent in (use or {}).values()):
                 break
             continue
-        before = _read()
+        before = _read(children)
         time.sleep(QUIET_S)
-        after = _read()
+        after = _read(children)
         foreign = (after.busy - before.busy) - (after.own - before.own)
         if foreign / (after.wall - before.wall) <= FOREIGN_CORES:
             break
@@ -171,8 +175,8 @@ def relative_iqr(values: Sequence[float]) -> float | None:
     return (high - low) / middle
 
 
-def _read() -> _Reading:
-    own = sum(os.times()[:4])
+def _read(children: Sequence[int] = ()) -> _Reading:
+    own = sum(os.times()[:4]) + sum(map(_cpu_of, children))
     switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
     if not STAT.exists():
         return _Reading(time.monotonic(), own, own, 0.0, switches, throttled_s())
@@ -186,6 +190,14 @@ def _cpu_seconds() -> list[float]:
     rows = [line.split() for line in STAT.read_text().splitlines()]
     ticks = zip(*(map(int, row[1:9]) for row in rows if row and row[0] in own), strict=True)
     return [sum(column) / os.sysconf("SC_CLK_TCK") for column in ticks]
+
+
+def _cpu_of(pid: int) -> float:
+    """Return the CPU seconds of a running child and what it has reaped (proc_pid_stat(5)); 0 of one that is gone."""
+    with contextlib.suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
 
 
 def _pressure() -> float | None:

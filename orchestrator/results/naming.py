@@ -46,7 +46,7 @@ class Naming:
             details |= {"launcher": job.launcher, **job.env}
             contenders[measure_kind(job.measure)][self._contender(job)] = (job.compiler.name, details)
         self._builders, self._measures = distinguish(builders), distinguish(measures)
-        self._modes = {key: _with_precision(label, modes[key]) for key, label in distinguish(modes).items()}
+        self._modes = {key: _always_told(label, modes[key]) for key, label in distinguish(modes).items()}
         # accuracy jobs may all use another launcher than performance jobs: that alone makes no new name
         self._contenders = {kind: distinguish(named) for kind, named in contenders.items()}
 
@@ -98,13 +98,16 @@ def named(results: SweepResults) -> Naming:
     return Naming((outcome.job for outcome in outcomes), own)
 
 
-def _with_precision(label: str, mode: tuple[str, Mapping[str, Any]]) -> str:
-    """Return a mode's label with its precision, also where all rows have the same: other sweeps may not."""
+def _always_told(label: str, mode: tuple[str, Mapping[str, Any]]) -> str:
+    """Return a mode's label with its precision and ranks, also where all rows have the same: other sweeps may not."""
     name, options = mode
-    word = f"precision={options['precision']}"
-    if options["precision"] == DEFAULT_PRECISION or word in label:
+    told = {key: options[key] for key in ("parallel", "precision", "ranks") if key in options}
+    if told["precision"] == DEFAULT_PRECISION:
+        del told["precision"]
+    words = [word for word in (f"{key}={value}" for key, value in told.items()) if word not in label]
+    if not words:
         return label
-    return f"{name}({word})" if label == name else f"{label[:-1]}, {word})"
+    return f"{name}({', '.join(words)})" if label == name else f"{label[:-1]}, {', '.join(words)})"
 
 
 def measure_kind(measure: PluginSpec) -> str:

@@ -40,10 +40,14 @@ from orchestrator.records import (
 from orchestrator.store import SweepFolder
 from orchestrator.system import COMPILE_THREADS, DEBUG_FOLDER, MEMORY_FRACTION, slot
 from orchestrator.worker.process import BY_EXEC
+from orchestrator.worker.ranks import Crew
 from orchestrator.worker.toolchain import enter
 
 if TYPE_CHECKING:
+    import torch
+
     from orchestrator.measures.context import Context
+    from orchestrator.measures.group import Group
 
 LOADING = ("import", "build")
 SHARED = ("torch", "transformers")
@@ -74,8 +78,29 @@ def run_job(folder: str, job_id: str, *, reraise: bool = False) -> None:
         seen.facts["notes"] = [f"started by exec, not as a fork: {why}"]
     failure: Failure | None = None
     raised: Exception | SystemExit | None = None
+
+    def write(status: str, failure: Failure | None) -> None:
+        for facts in (seen.facts, {}):  # a rank's death may be told while this process adds to them
+            with contextlib.suppress(RuntimeError):
+                store.write_result(
+                    JobResult(
+                        job_id=job.id,
+                        status=status,
+                        samples=tuple(seen.samples),
+                        facts=facts,
+                        failure=failure,
+                        environment=seen.environment if facts else {},
+                        started=started,
+                        ended=started + time.monotonic() - clock,
+                    )
+                )
+                return
+
+    crew = Crew(job, store, write) if job.workload.parallel else None
+    if crew is not None:
+        crew.start()
     try:
-        outcome = _run(job, store, seen)
+        outcome = _run(job, store, seen, crew)
         status = outcome.status
         if status not in HARMLESS or outcome.reason:
             kind = "wrong_result" if status == FAIL_ACCURACY else "error"
@@ -89,18 +114,11 @@ def run_job(folder: str, job_id: str, *, reraise: bool = False) -> None:
         if not reraise:
             with contextlib.suppress(OSError):  # the log's disk is full: the result has the traceback too
                 traceback.print_exc()
-    store.write_result(
-        JobResult(
-            job_id=job.id,
-            status=status,
-            samples=tuple(seen.samples),
-            facts=seen.facts,
-            failure=failure,
-            environment=seen.environment,
-            started=started,
-            ended=started + time.monotonic() - clock,
-        )
-    )
+        if crew is not None:
+            crew.fail(status, failure)
+    if crew is not None:
+        crew.end()
+    write(status, failure)
     if raised is not None:
         raise raised
 
@@ -121,10 +139,16 @@ def _was_removed(folder: Path, descriptor: int) -> bool:
         return True
 
 
-def _run(job: JobSpec, store: SweepFolder, seen: _Seen) -> Outcome:
+def _run(job: JobSpec, store: SweepFolder, seen: _Seen, crew: Crew | None) -> Outcome:
+    phase_file = store.phase_file(job.id) if crew is None else crew.phase_file
+    own_folder = ""  # of one that is not the job's own process
+    if crew is not None and crew.rank:
+        own_folder = f"rank{crew.rank}"
+        job = on_own_device(job, crew.rank)
+
     def entered(phase: str) -> None:
         seen.phase = phase
-        store.phase_file(job.id).write_text(phase)
+        phase_file.write_text(phase)
 
     began = time.monotonic()
     entered("import")
@@ -153,7 +177,12 @@ def _run(job: JobSpec, store: SweepFolder, seen: _Seen) -> Outcome:
         seen.environment.update(gpu_environment(device))
     for module in modules(job):
         importlib.import_module(module)
+    group = _joined(crew, mode, device)
+    if own_folder:
+        group.meet()  # rank 0 enters first: what it loads is there then
     toolchain, seeded = enter(store.seed(job.family))
+    if not own_folder:
+        group.meet()
     if toolchain is not None:
         seen.environment["toolchain"] = toolchain
     if hasattr(builder, "load"):
@@ -170,28 +199,63 @@ def _run(job: JobSpec, store: SweepFolder, seen: _Seen) -> Outcome:
         mode=mode,
         compiler=compiler,
         folder=store.job(job.id),
-        reference=store.reference(job.id),
-        references=[store.reference(need.job) for need in job.needs if need.kind in ("reference", "series")],
+        reference=store.reference(job.id) / own_folder,
+        references=[
+            store.reference(need.job) / own_folder for need in job.needs if need.kind in ("reference", "series")
+        ],
         timed=next((store.reference(need.job) for need in job.needs if need.kind == "timed"), None),
         memory=MemoryProbe(device if on_device else torch.device("cpu")),
         entered=entered,
         samples=seen.samples,
         facts=seen.facts,
+        group=group,
         seeded=seeded,
     )
     seen.facts["phases_s"] = {"import": time.monotonic() - began}
     try:
-        with _among_its_artifacts(store.artifacts(job.id)):
-            return _complete(measure.run(context), getattr(measure, "TABLES", {}), context)
+        with _among_its_artifacts(store.artifacts(job.id), remove=not own_folder):
+            outcome = group.conclude(context, measure.run(context))
+            return _complete(outcome, getattr(measure, "TABLES", {}), context)
     finally:  # of the tables that it left rows of: whoever reads them need not have the measure's package
         declared = {name: tables[name] for name in seen.facts.get("findings", {}) if name in tables}
         if declared:
             seen.facts["tables"] = declared | seen.facts.get("tables", {})
 
 
+def on_own_device(job: JobSpec, rank: int) -> JobSpec:
+    """Return the job as rank number `rank` has it: on CUDA it runs on the device so many after the job's."""
+    kind, _, index = job.workload.device.partition(":")
+    if kind == "cpu":
+        return job
+    return replace(job, workload=replace(job.workload, device=f"{kind}:{int(index or 0) + rank}"))
+
+
+def _joined(crew: Crew | None, mode: Any, device: torch.device) -> Group:
+    """Return the group of this process. Raises Unsupported where torch or the machine has not what its ranks need."""
+    import torch
+    import torch.distributed as dist
+
+    from orchestrator.measures.group import Group
+    from orchestrator.measures.ranks import Ranks
+
+    if crew is None:
+        return Group()
+    if not (dist.is_available() and dist.is_gloo_available()):
+        raise Unsupported("this torch was built without gloo, by which ranks find each other: parallel=none")
+    if device.type == "cuda" and not dist.is_nccl_available():
+        raise Unsupported("this torch was built without NCCL: parallel=none, or device=cpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise Unsupported(f"there is no {device}, which rank {crew.rank} of {crew.size} runs on: fewer ranks")
+    workload = crew.job.workload
+    unused = bool(getattr(mode, "find_unused_parameters", False))
+    return Ranks(crew.rank, crew.size, workload.parallel, device, crew.meeting, crew.job.timeout_s, unused)
+
+
 @contextlib.contextmanager
-def _among_its_artifacts(folder: Path) -> Iterator[None]:
+def _among_its_artifacts(folder: Path, *, remove: bool) -> Iterator[None]:
     """Run in the job's own folder: what torch and compilers write where they are run belongs to the job.
+
+    remove: the folder, where it is empty in the end.
 
     Models are imported and built where the command runs (`Context.build`): they may read files there.
     """
@@ -204,7 +268,8 @@ def _among_its_artifacts(folder: Path) -> Iterator[None]:
             yield
     finally:
         with contextlib.suppress(OSError):  # something is in it, or it was removed
-            folder.rmdir()
+            if remove:
+                folder.rmdir()
 
 
 def _share_cores() -> None:

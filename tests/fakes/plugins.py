@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from fakes.behaviour import behave
-from orchestrator.plugins import Forward, Program
+from orchestrator.plugins import Compiled, Forward, Program
 from orchestrator.records import Workload
 
 
@@ -102,6 +104,34 @@ class Misbehaving:
     def compile(self, program: Program, workload: Workload) -> Forward:
         behave(self.does)
         return program.model
+
+
+@dataclass(frozen=True)
+class OnOneRank(Misbehaving):
+    """Does what it says in one rank of a job, in call number `call` of the model. "wrong gradient": all gradients are a
+    hundredth larger there, after the ranks have averaged them."""
+
+    rank: int = 1
+    call: int = 2
+
+    def compile(self, program: Program, workload: Workload) -> Forward:
+        from torch import distributed
+
+        here = distributed.get_rank() == self.rank
+        calls = itertools.count(1)
+
+        def forward(**inputs: Any) -> Any:
+            if next(calls) == self.call and here and self.does != "wrong gradient":
+                behave(self.does)
+            return program.model(**inputs)
+
+        @contextmanager
+        def scaled() -> Iterator[None]:
+            yield
+            for parameter in program.model.parameters() if here and self.does == "wrong gradient" else ():
+                parameter.grad *= 1.01
+
+        return Compiled(forward, {}, scaled)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,291 @@
+"""Jobs of several ranks: how they are planned, what is refused, what becomes of one that dies; for real, with gloo."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fakes.leftovers import MARK, marked
+from support import synthetic
+from support.command import ENVIRONMENT, FAKES, answer, latest, run, start, table
+from support.plans import planned
+
+from orchestrator.errors import UsageError
+from orchestrator.execution.death import Attempt, result_of_death
+from orchestrator.execution.devices import Turn
+from orchestrator.planning.machine import Machine
+from orchestrator.planning.ranks import check_devices
+from orchestrator.records import (
+    CRASH,
+    FAIL_ACCURACY,
+    FAIL_TO_RUN,
+    PASS,
+    TIMEOUT,
+    Failure,
+    JobResult,
+    JobSpec,
+    PluginSpec,
+    from_json,
+    to_json,
+)
+from orchestrator.results.load import load
+from orchestrator.store import SweepFolder
+from orchestrator.worker.ranks import Crew
+
+DDP = ("mode=training", "parallel=ddp")
+ONE = (*FAKES, "suite=perceptrons", "suite.models=[one]", "device=cpu", "threads=1", "rounds=1")
+QUICK = ("measure.options.seconds=0.2", "measure.options.pair_seconds=0.2", "measure.options.quiet_seconds=0")
+
+
+def job_of(ranks: int, device: str = "cpu") -> JobSpec:
+    options = {"parallel": "ddp", "ranks": ranks}
+    mode = PluginSpec(name="training", target="orchestrator.modes.training.Training", options=options)
+    return synthetic.job(synthetic.workload("Bert", mode=mode, device=device, threads=1), "eager")
+
+
+def test_ranks_are_a_part_of_the_workload_and_every_mode_without_them_keeps_its_jobs() -> None:
+    words = ("suite=tiny", "suite.models=[bert_tiny]", "mode=training", "compiler=eager", "measure=performance")
+    before = {job.id for job in planned(*words).jobs}
+    assert {job.id for job in planned(*words, "parallel=none").jobs} == before
+    several = planned(*words, "parallel=ddp,ddp_outside", "ranks=1,3").jobs
+    found = {(job.workload.parallel, job.workload.ranks) for job in several}
+    assert found == {("ddp", 1), ("ddp", 3), ("ddp_outside", 1), ("ddp_outside", 3)}
+    assert not before & {job.id for job in several}
+    assert planned(*words, "parallel=ddp").jobs[0].workload.ranks == 2
+
+
+def test_ranks_share_the_threads_of_a_job_and_the_row_names_them() -> None:
+    assert [Machine(cores=9, cuda_devices=0).threads_of(ranks) for ranks in (1, 2, 3, 16)] == [8, 4, 2, 1]
+    machine = Machine(cores=2, cuda_devices=0)
+    assert machine.cautions([job_of(2)]) == []
+    assert "threads=1 in each of 4 ranks, and jobs may use 2 cores here" in machine.cautions([job_of(4)])[0]
+    assert "ddpx4" in job_of(4).title
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("ranks=2",), "ranks=2: say how they work together: parallel=ddp"),
+        (("parallel=ddp", "ranks=0"), "ranks=0: it must be at least 1"),
+        (("parallel=ddp", "mode=generate"), "parallel=ddp with mode=generate: this mode runs in one process"),
+        ((*DDP, "measure=explain"), "parallel=ddp with measure=explain: it looks at one process"),
+        (("parallel=ddp", "compiler=export"), "parallel=ddp with compiler=export: it traces the model ahead of time"),
+        (("parallel=ddp", "compiler=onnx_dynamo"), "compiler=onnx_dynamo: it traces"),
+        (("parallel=ddp", "quantization=int8_dynamic"), "parallel=ddp with quantization=int8_dynamic"),
+        (("parallel=ddp", "mode=training_compiled_optimizer"), "the optimizer's step is eager there"),
+        ((*DDP, "execution.devices=[0,1]"), "parallel=ddp with execution.devices=[0, 1]: each of its jobs has one GPU"),
+    ],
+)
+def test_what_cannot_be_done_in_ranks_is_refused_when_planning(words: tuple[str, ...], said: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(said)):
+        planned("suite=tiny", *words)
+
+
+def test_more_ranks_than_devices_are_refused_where_there_are_devices() -> None:
+    job = job_of(3, "cuda:1")
+    check_devices([job], Machine(cores=8, cuda_devices=4))
+    check_devices([job], Machine(cores=8, cuda_devices=0))  # planned where there is none: told by `cautions`
+    with pytest.raises(UsageError, match="ranks=3 on cuda:1: this machine has 3 CUDA devices"):
+        check_devices([job], Machine(cores=8, cuda_devices=3))
+
+
+def test_words_that_people_know_from_elsewhere_lead_to_ranks(tmp_path: Path) -> None:
+    for word, said in (
+        ("parallel=4", "execution.parallel=4 for jobs side by side, parallel=ddp ranks=4"),
+        ("parallel=fsdp", "fully sharded data parallel is not offered"),
+        ("parallel=distributed", "did you mean 'ddp'?"),
+        ("world_size=2", "did you mean 'ranks'?"),
+    ):
+        code, out, err = answer(tmp_path, "dry_run=true", word)
+        assert code == 2
+        assert said in out + err
+
+
+def crew_result(store: SweepFolder, ranks: int, play: Callable[[Crew], None]) -> JobResult:
+    """Let each rank of a job `play`, in processes of their own without torch; return the job's result."""
+    job = job_of(ranks)
+    store.job(job.id).mkdir(parents=True)
+
+    def write(status: str, failure: Failure | None) -> None:
+        store.write_result(JobResult(job_id=job.id, status=status, failure=failure, started=0.0, ended=1.0))
+
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setsid()
+            crew = Crew(job, store, write)
+            crew.start()
+            crew.phase_file.write_text("steady")
+            play(crew)
+            crew.end()
+            write(PASS, None)
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    with pytest.raises(ProcessLookupError):  # its process group is empty
+        os.killpg(pid, 0)
+    result = store.read_result(job.id)
+    assert isinstance(result, JobResult)
+    return result
+
+
+def failure(message: str) -> Failure:
+    return Failure(kind="error", phase="steady", message=message)
+
+
+def waits_for_ever(crew: Crew) -> None:
+    time.sleep(1000)
+
+
+def test_ranks_that_end_well_leave_nothing(store: SweepFolder) -> None:
+    assert crew_result(store, 3, lambda crew: None).status == PASS
+    assert not store.stacks(job_of(3).id).exists()
+
+
+def test_a_rank_that_dies_ends_the_others_at_once_and_is_named_with_its_phase(store: SweepFolder) -> None:
+    def play(crew: Crew) -> None:
+        if crew.rank == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        waits_for_ever(crew)
+
+    result = crew_result(store, 3, play)
+    assert (result.status, result.failure) == (
+        CRASH,
+        Failure(kind=CRASH, phase="steady", message="rank 2: killed by SIGKILL"),
+    )
+
+
+def test_a_lost_connection_is_a_consequence_and_not_the_cause(store: SweepFolder) -> None:
+    def play(crew: Crew) -> None:
+        if crew.rank == 2:
+            time.sleep(0.2)
+            crew.fail(FAIL_TO_RUN, failure("ValueError: wrong shape"))
+        crew.fail(FAIL_TO_RUN, failure("RuntimeError: [pair.cc:547] Connection closed by peer [127.0.0.1]:1234"))
+
+    result = crew_result(store, 3, play)
+    assert result.failure is not None
+    assert result.failure.message == "rank 2: ValueError: wrong shape"
+
+
+def test_an_error_of_rank_0_needs_no_other_rank(store: SweepFolder) -> None:
+    def play(crew: Crew) -> None:
+        if crew.rank == 0:
+            crew.fail(FAIL_TO_RUN, failure("ValueError: wrong shape"))
+        waits_for_ever(crew)
+
+    result = crew_result(store, 2, play)
+    assert result.failure is not None
+    assert result.failure.message == "rank 0: ValueError: wrong shape"
+
+
+def test_a_job_whose_time_is_up_says_where_each_rank_was(store: SweepFolder) -> None:
+    job = job_of(2)
+    store.stacks(job.id).mkdir(parents=True)
+    for rank, line in enumerate(
+        ('File "/torch/autograd/graph.py", line 7 in _run', 'File "/net.py", line 17 in forward')
+    ):
+        (store.stacks(job.id) / f"rank{rank}.txt").write_text(f"Stack (most recent call first):\n  {line}\n")
+    attempt = Attempt(job, 1, Turn(Path(), (), ""), 0.0, 0.0, 0.0, 0, 0, killed="timeout")
+    result = result_of_death(store, attempt, -9)
+    assert result.status == TIMEOUT
+    assert result.failure is not None
+    assert "rank 0 in _run (graph.py:7); rank 1 in forward (net.py:17)" in result.failure.message
+    assert "/net.py" in result.failure.detail
+
+
+def test_a_job_of_ranks_survives_json() -> None:
+    assert from_json(JobSpec, to_json(job_of(4))) == job_of(4)
+
+
+# -- for real ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ours(mark: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Mark what the command starts: nothing of it may be left in the end."""
+    monkeypatch.setitem(ENVIRONMENT, MARK, mark)
+    return mark
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("parallel", ["ddp", "ddp_outside"])
+def test_two_ranks_train_and_are_judged(tmp_path: Path, ours: str, parallel: str) -> None:
+    run(tmp_path, *ONE, "mode=training", f"parallel={parallel}", "compiler=aot_eager", *QUICK)
+    for name in ("performance", "accuracy"):
+        rows = table(tmp_path, name)
+        assert set(rows["status"]) == {PASS}, rows.to_string()
+        assert set(rows["mode"]) == {f"training(parallel={parallel}, ranks=2)"}
+    ranks = table(tmp_path, "ranks")
+    assert {(row["compiler"], row["rank"]) for _, row in ranks[ranks["measure"] == "performance"].iterrows()} == {
+        (compiler, rank) for compiler in ("eager", "aot_eager") for rank in (0, 1)
+    }
+    timed = next(one for one in load(latest(tmp_path)).outcomes if one.job.measure.name == "performance")
+    assert timed.result is not None
+    latency, own, other = (timed.result.sample(name) for name in ("latency", "own_latency", "own_latency_1"))
+    assert latency is not None
+    assert own is not None
+    assert other is not None
+    assert latency.values == tuple(map(max, zip(own.values, other.values, strict=True)))
+
+
+@pytest.mark.long
+def test_two_ranks_infer(tmp_path: Path, ours: str) -> None:
+    run(tmp_path, *ONE, "parallel=ddp", "compiler=aot_eager", *QUICK)
+    assert set(table(tmp_path, "performance")["status"]) == set(table(tmp_path, "accuracy")["status"]) == {PASS}
+
+
+@pytest.mark.long
+def test_a_wrong_gradient_in_one_rank_is_found(tmp_path: Path, ours: str) -> None:
+    words = ("compiler=on_one_rank", "compiler.options.does=wrong gradient")
+    output = run(tmp_path, *ONE, *DDP, *words, *QUICK, code=1)
+    rows = {
+        name: table(tmp_path, name).set_index("compiler").loc["on_one_rank"] for name in ("performance", "accuracy")
+    }
+    assert rows["accuracy"]["status"] == FAIL_ACCURACY, output
+    assert "rank 1: " in rows["accuracy"]["reason"]
+    assert "grad." in rows["accuracy"]["reason"]
+    assert rows["performance"]["status"] == FAIL_ACCURACY
+    assert "rank 1 has another 0.weight than rank 0" in rows["performance"]["reason"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("does", "status", "said"),
+    [("sigkill", CRASH, "rank 1: killed by SIGKILL"), ("raise", FAIL_TO_RUN, "rank 1: ValueError")],
+)
+def test_a_rank_that_fails_is_named(tmp_path: Path, ours: str, does: str, status: str, said: str) -> None:
+    run(tmp_path, *ONE, *DDP, "compiler=on_one_rank", f"compiler.options.does={does}", "compiler.options.call=4",
+        "measure=performance", *QUICK, code=1)  # fmt: skip
+    row = table(tmp_path, "performance").set_index("compiler").loc["on_one_rank"]
+    assert row["status"] == status
+    assert said in row["reason"]
+
+
+@pytest.mark.long
+def test_a_rank_that_hangs_is_named_when_the_time_is_up(tmp_path: Path, ours: str) -> None:
+    run(tmp_path, *ONE, *DDP, "compiler=on_one_rank", "compiler.options.does=hang", "compiler.options.call=4",
+        "measure=performance", "measure.timeout_s=30", *QUICK, code=1)  # fmt: skip
+    row = table(tmp_path, "performance").set_index("compiler").loc["on_one_rank"]
+    assert row["status"] == TIMEOUT
+    assert "rank 1 in behave (behaviour.py:" in row["reason"]
+    assert "rank 0 in " in row["reason"]
+
+
+@pytest.mark.long
+def test_no_rank_outlives_the_command(tmp_path: Path, ours: str) -> None:
+    """Killed in the midst of it: the fixture `ours` asks that nothing is left."""
+    process = start(tmp_path, *ONE, *DDP, "compiler=on_one_rank", "compiler.options.does=hang", "measure=performance",
+                    "measure.timeout_s=600", *QUICK)  # fmt: skip
+    try:
+        until = time.monotonic() + 120
+        while not any("sleep 1000" in line for line in marked(ours)):  # what a rank that hangs has started
+            assert time.monotonic() < until
+            time.sleep(0.1)
+    finally:
+        process.kill()
+        process.communicate()
