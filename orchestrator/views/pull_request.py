@@ -75,7 +75,7 @@ def document(sweep: Collected, before: Sequence[Collected], most: int) -> Docume
         *_warnings(summary, most),
         *_failures(summary, most),
         *_sections(summary, most),
-        *(findings.folded(name, found, most) for name, found in tables.findings.items()),
+        *(findings.folded(name, found, most) for name, found in tables.listed.items()),
         _build(results, max(most, 17)),
     ]
     first = answer.pieces(tables, shown(results.folder), results.sweep.imported)
