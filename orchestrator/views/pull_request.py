@@ -109,6 +109,7 @@ def _means(tables: Tables, most: int) -> list[Piece]:
         return []
     common = [name for name in SECTION if len({row[name] for row in tables.overview.rows}) == 1]
     own = [*(name for name in SECTION if name not in common), "compiler"]
+    common = [name for name in common if name != "build" or rows[0][name] is not None]
     lines = [
         [
             *(row[name] for name in own),
