@@ -303,7 +303,8 @@ def _show(hydra: Hydra, asked: Namespace, parser: ArgumentParser) -> bool:
 
 def _sweep(hydra: Hydra, asked: Namespace, arguments: Sequence[str]) -> int:
     """Plan, show the plan, run, collect. The tables are made whatever stopped the run."""
-    from orchestrator.cli.running import run_and_finish, run_watched
+    from orchestrator.cli.running import make_builds, run_and_finish, run_watched
+    from orchestrator.execution.builds import in_words
     from orchestrator.execution.sweeper import as_written
     from orchestrator.results.row_commands import run_commands
     from orchestrator.system import need_linux
@@ -320,7 +321,9 @@ def _sweep(hydra: Hydra, asked: Namespace, arguments: Sequence[str]) -> int:
     alone = run_commands(planned.header, planned.own.jobs) if planned.dry_run else []
     if sys.stdout.isatty():  # into a file, or another command, go all of them
         alone = alone[:LISTED] + more(len(alone), LISTED)
-    show(plan(planned.own, shown(planned.folder), planned.dry_run, planned.cautions, planned.slots, alone))
+    builds = [in_words(build) for build in dict.fromkeys(job.workload.build for job in planned.own.jobs) if build]
+    where = shown(planned.folder)
+    show(plan(planned.own, where, planned.dry_run, planned.cautions, planned.slots, alone, builds))
     if planned.header.shard:
         which, of = planned.header.shard
         print(f"  shard         {which} of {of}: {len(planned.own.jobs)} of {len(planned.graph.jobs)} jobs")
@@ -328,6 +331,7 @@ def _sweep(hydra: Hydra, asked: Namespace, arguments: Sequence[str]) -> int:
     if planned.dry_run:
         return OK
     need_linux()
+    make_builds(planned.pending() if planned.resumed else planned.own)
     planned.write()
     if planned.resumed:
         print(f"  to run        {len(planned.pending().jobs)} of these; the others have a result")

@@ -24,6 +24,9 @@ SCHEMA_VERSION = 1
 Json = Mapping[str, Any]
 """A JSON object: string keys, values of None, bool, int, float, str, list or dict."""
 
+OMITTED = "omitted"
+"""Metadata of a field that is in a record's JSON only where it is not None."""
+
 REFERENCE_MEASURE = "reference"
 EAGER = "eager"
 
@@ -113,6 +116,29 @@ class PluginSpec:
     options: Json = field(default_factory=dict)
 
 
+BASE = "base"
+"""What the environment of the command itself is called, beside builds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Build:
+    """A Python environment that jobs run in instead of that of the command. What it is made of, not where it lies.
+
+    `python`: path of its interpreter, None for the command's; `requirements`: what pip installs over it, each so that
+    it names the same thing later (a file has its hash, a branch is a commit); `setup`: a command that `sh` runs then.
+    """
+
+    name: str
+    python: str | None = None
+    requirements: tuple[str, ...] = ()
+    setup: str | None = None
+
+
+def build_name(build: Build | None) -> str:
+    """Return what a build is called, or the command's own environment beside builds."""
+    return BASE if build is None else build.name
+
+
 OWN_BATCH = 0
 """Batch size of a workload for which none is asked: the model's own. How many samples that is its builder says."""
 
@@ -123,7 +149,8 @@ class Workload:
 
     `device` is "cpu" or "cuda:<index>"; `dtype` one of `DTYPES`; `sequence_length` is None for models without one;
     `batch_size` is `OWN_BATCH` where it is left to the model (and of imported rows that do not tell it);
-    `threads` is the number of intra-op threads (`torch.set_num_threads`).
+    `threads` is the number of intra-op threads (`torch.set_num_threads`); `build` is None for the command's own
+    environment, and then in no JSON: ids are those of sweeps without builds.
     """
 
     suite: str
@@ -135,6 +162,7 @@ class Workload:
     sequence_length: int | None
     seed: int
     threads: int
+    build: Build | None = field(default=None, metadata={OMITTED: True})
 
     @property
     def model(self) -> str:
@@ -242,6 +270,7 @@ class JobSpec:
         precision = f"+{w.mode.options['precision']}" if "precision" in w.mode.options else ""
         ranks = f" {w.parallel}x{w.ranks}" if w.parallel else ""
         what = f"{w.model} {w.mode.name}{precision}{ranks} {w.dtype} {w.device}"
+        what += f" {w.build.name}" if w.build is not None else ""
         return f"{what} {self.compiler.name} {self.measure.name} #{self.round}"
 
 
@@ -318,7 +347,12 @@ _SCALARS = (str, int, float, type(None))
 
 @functools.cache
 def _names(kind: type) -> tuple[str, ...]:
-    return tuple(field.name for field in dataclasses.fields(kind))
+    return tuple(field.name for field in dataclasses.fields(kind) if OMITTED not in field.metadata)
+
+
+@functools.cache
+def _omitted(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind) if OMITTED in field.metadata)
 
 
 def to_json(record: Any) -> Any:
@@ -326,7 +360,8 @@ def to_json(record: Any) -> Any:
     if isinstance(record, _SCALARS):
         return record
     if dataclasses.is_dataclass(record) and not isinstance(record, type):
-        return {name: to_json(getattr(record, name)) for name in _names(type(record))}
+        there = [name for name in _omitted(type(record)) if getattr(record, name) is not None]
+        return {name: to_json(getattr(record, name)) for name in (*_names(type(record)), *there)}
     if isinstance(record, Mapping):
         return {str(key): to_json(value) for key, value in record.items()}
     if isinstance(record, (list, tuple)):

@@ -71,6 +71,11 @@ def check_workload(workload: Workload) -> None:
     check_device(workload.device)
     check_plugin(workload.builder, "model")
     check_plugin(workload.mode, "mode")
+    if workload.build is not None:
+        build = workload.build
+        check_name(build.name, "build")
+        for text in (build.python or "", *build.requirements, build.setup or ""):
+            check_name(text, "part of a build", limits.MESSAGE)
     if min(workload.batch_size, workload.threads, workload.sequence_length or 0) < 0:
         raise ValueError(f"{workload.model}: batch_size, sequence_length and threads are not negative")
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, overload
 from orchestrator.api.tabled import Tabled, frame
 from orchestrator.cli.finish import document
 from orchestrator.columns import count, number, text
+from orchestrator.comparison import builds as tables_of
 from orchestrator.records import HARMLESS
 from orchestrator.results import load as reading
-from orchestrator.results import tables as tables_of
 from orchestrator.results.load import JobOutcome, SweepResults
 from orchestrator.results.naming import IDENTITY, named
 from orchestrator.results.tables import JOBS, Table, Tables

@@ -17,8 +17,8 @@ from orchestrator.errors import UsageError, printable
 if TYPE_CHECKING:
     from orchestrator.comparison.bisection import Answer, Found, Question
     from orchestrator.comparison.snapshot import Row
-    from orchestrator.execution.builds import Build, Builds, Step
     from orchestrator.execution.settings import Settings
+    from orchestrator.execution.steps import Builds, Code, Step
     from orchestrator.records import JobSpec
     from orchestrator.results.load import SweepResults
     from orchestrator.store import JobGraph, Sweep, SweepFolder
@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
     if not 2 <= asked.rounds <= MOST_ROUNDS:
         raise UsageError(f"--rounds {asked.rounds}: it must be at least 2, and at most {MOST_ROUNDS}")
     from orchestrator.cli.running import INTERRUPTED
-    from orchestrator.execution.builds import builds_of
+    from orchestrator.execution.steps import builds_of
     from orchestrator.views import bisect as view
 
     aside = contextlib.redirect_stdout(sys.stderr) if asked.form else contextlib.nullcontext()
@@ -94,7 +94,7 @@ class _Bench:
     said: dict[int, Answer] = field(default_factory=dict)
     noise: list[Sequence[float]] = field(default_factory=list)
 
-    def measure(self, good: Build, step: Build) -> tuple[Row, Row]:
+    def measure(self, good: Code, step: Code) -> tuple[Row, Row]:
         """Run the row's rounds of both, one round after the other; return both rows."""
         from orchestrator.cli.running import run_stored
         from orchestrator.execution.settings import Settings
@@ -102,7 +102,7 @@ class _Bench:
         from orchestrator.results.load import load
         from orchestrator.store import JobGraph
 
-        sides = [with_code_of(self.graph, list(map(str, one.paths)), one.moved) for one in (good, step)]
+        sides = [with_code_of(self.graph, list(map(str, one.paths)), one.moved, one.build) for one in (good, step)]
         jobs = []
         for round in range(self.rounds):  # who goes first changes from round to round
             for side in sides if round % 2 == 0 else sides[::-1]:
@@ -212,7 +212,7 @@ def _search(
     return asks, bisection.search(len(steps), judge)
 
 
-def _judged(bench: _Bench, builds: Builds, good: Build, step: Step, asks: Question) -> Answer:
+def _judged(bench: _Bench, builds: Builds, good: Code, step: Step, asks: Question) -> Answer:
     """Measure a step beside the good end, more often where its interval holds both answers."""
     from orchestrator.comparison import bisection
     from orchestrator.execution.builds import CannotBuild

@@ -39,9 +39,9 @@ def main(argv: Sequence[str]) -> int:
     """Run `python -m orchestrator export`. Raises UsageError for bad input and for what is not installed."""
     asked = _parser().parse_args(argv)
     asked.sweep, asked.target = _sweep_and_target(asked)
+    from orchestrator.comparison.builds import build
     from orchestrator.comparison.sides import find
     from orchestrator.results.load import load
-    from orchestrator.results.tables import build
 
     found, job = find(asked.sweep, Path(asked.root))
     if job is not None and not asked.of_a_job:

@@ -44,21 +44,23 @@ def finish(folder: SweepFolder) -> int:
 
 def document(results: SweepResults, tables: Tables) -> Document:
     """Return the summary of a sweep, as it is shown at its end."""
+    from orchestrator.comparison.builds import comparisons
     from orchestrator.results import listing
     from orchestrator.views.terminal import final
 
-    return final(tables, shown(results.folder), results.sweep.imported, listing.tag(results.sweep))
+    found = comparisons(results) if tables.builds is not None else ()
+    return final(tables, shown(results.folder), results.sweep.imported, listing.tag(results.sweep), found)
 
 
 def collect(folder: SweepFolder) -> tuple[SweepResults, Tables, bool]:
     """Read the sweep, write tables/, and tell whether that was possible: a disk may be full, a folder another's."""
-    from orchestrator.comparison import snapshot
+    from orchestrator.comparison import builds, snapshot
     from orchestrator.files import write_text
     from orchestrator.results import exports, load, tables
 
     with load.uncollected():
         results = load.load(folder)
-        made = tables.build(results)
+        made = builds.build(results)
     for reason in made.refused:
         print(reason, file=sys.stderr)
     try:

@@ -86,14 +86,15 @@ def _page(file: str, results: SweepResults, tables: Tables) -> str:
 
 def _several(folders: Sequence[SweepFolder], asked: argparse.Namespace) -> int:
     """Write one page of several sweeps; their own folders are only read."""
+    from orchestrator.comparison import builds
     from orchestrator.page import html
-    from orchestrator.results import load, tables
+    from orchestrator.results import load
 
     if not asked.html or asked.watch:
         raise UsageError(
             f"{len(folders)} sweeps make one page: write --html FILE, without --watch; `diff A B` is for the terminal"
         )
-    sweeps = [(results, tables.build(results)) for results in map(load.load, folders)]
+    sweeps = [(results, builds.build(results)) for results in map(load.load, folders)]
     html.write_file(Path(asked.html), sweeps)
     print(asked.html)
     return max(exit_code(*sweep) for sweep in sweeps)
@@ -115,10 +116,11 @@ def _text(results: SweepResults, tables: Tables, asked: argparse.Namespace) -> s
 
 def _read(name: str, asked: argparse.Namespace) -> tuple[SweepResults, Tables]:
     """Read another sweep, without writing to its folder."""
-    from orchestrator.results import load, tables
+    from orchestrator.comparison import builds
+    from orchestrator.results import load
 
     results = load.load(find_sweep(name, Path(asked.root)))
-    return results, tables.build(results)
+    return results, builds.build(results)
 
 
 def watch(folder: SweepFolder, file: Path | None = None, every_s: float = EVERY_S) -> int:

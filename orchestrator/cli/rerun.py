@@ -116,6 +116,11 @@ def _check(asked: argparse.Namespace, alone: JobSpec | None, job: str | None) ->
         raise UsageError("--failed, --only and --rounds choose among rows, and --job has chosen one job")
     if alone is not None and asked.in_process and alone.verdict is not None:
         raise UsageError(f"nothing to run in '{alone.title}': {alone.verdict.status}: {alone.verdict.reason}")
+    if alone is not None and asked.in_process and alone.workload.build is not None:
+        raise UsageError(
+            f"--in-process runs a job in this process, and '{alone.title}' runs in another environment, the build "
+            f"{alone.workload.build.name}: leave it out"
+        )
     if asked.rounds is not None and not 1 <= asked.rounds <= MOST_ROUNDS:
         raise UsageError(f"--rounds {asked.rounds}: it must be at least 1, and at most {MOST_ROUNDS}")
 

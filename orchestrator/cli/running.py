@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from orchestrator.cli.finish import finish
 from orchestrator.comparison.reproduction import conditions
 from orchestrator.errors import UsageError
+from orchestrator.execution.builds import interpreters
 from orchestrator.execution.lock import InUse
 from orchestrator.execution.observer import Observer
 from orchestrator.execution.ownership import claim, is_own
@@ -88,8 +89,14 @@ def run_watched(
     return progress.was_interrupted
 
 
+def make_builds(graph: JobGraph) -> None:
+    """Make the environments that jobs name, where they are not there yet, and say so. Raises UsageError."""
+    interpreters(graph.jobs, lambda what: print(plain(f"  build         {what}"), flush=True))
+
+
 def run_stored(folder: SweepFolder, pending: JobGraph, settings: Settings, leave: Collection[str] = ()) -> bool:
     """Run what a written sweep folder has no result of, here; return whether it was interrupted."""
+    make_builds(pending)
     return run_watched(folder, pending, lambda observer: run_shard(str(folder), 0, 1, settings, observer, leave))
 
 

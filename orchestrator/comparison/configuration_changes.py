@@ -17,12 +17,12 @@ from typing import Any
 from orchestrator.comparison.compare import Comparison
 from orchestrator.comparison.matching import SAME_THING, named_keys
 from orchestrator.planning.quantized import NONE
-from orchestrator.records import EAGER
+from orchestrator.records import BASE, EAGER
 from orchestrator.results.configuration import ABSENT, Flat, literal, override
 
 AXES = (
     *("suite", "suite.models", "compiler", "quantization", "mode", "dtype", "device", "measure"),
-    *("batch_size", "sequence_length", "seed", "threads", "execution.launcher", "variant"),
+    *("batch_size", "sequence_length", "seed", "threads", "build", "execution.launcher", "variant"),
 )
 """Keys of rows that a sweep has one or several values of. `variant` is in tables only: variables as one text."""
 PLUGINS = ("suite", "compiler", "quantization", "mode", "measure")
@@ -143,6 +143,8 @@ def _values(key: str, rows: Iterable[Flat]) -> Values:
     if key == "quantization":  # what is not quantised lacks the key; eager itself is always with it and says nothing
         compiled = [config for config in rows if key in config or config.get("compiler") != EAGER]
         return tuple(dict.fromkeys(config.get(key, NONE) for config in compiled)) or (NONE,)
+    if key == "build":  # the command's own environment has no such key
+        return tuple(dict.fromkeys(config.get(key, BASE) for config in rows)) or (BASE,)
     seen = {_text(value): value for value in (config[key] for config in rows if key in config)}
     return tuple(seen.values()) or (ABSENT,)
 

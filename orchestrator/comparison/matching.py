@@ -76,7 +76,7 @@ def by_names(row: Row) -> Row:
     """Return the row with the columns that say what was run for its configuration: all that a table knows of it."""
     config = {
         **{key: row.names.get(key) for key in ("suite", "mode", "dtype", "device", "batch_size", "sequence_length")},
-        **{key: row.names.get(key) for key in ("seed", "threads", "compiler", "measure", "variant")},
+        **{key: row.names.get(key) for key in ("seed", "threads", "build", "compiler", "measure", "variant")},
         **{key: row.names.get(column) for key, column in NAMED_BY.items()},
     }
     return dataclasses.replace(row, config=config)

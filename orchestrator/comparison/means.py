@@ -81,11 +81,13 @@ def _series(sections: Iterable[tuple[Snapshot, Mapping[str, Any], list[str]]], m
         points[key].append(point)
         places[key], before[key] = where, workloads
     rows = [dict(zip(("machine", *SECTION, "compiler"), key, strict=True)) for key in points]
-    shown = ("suite", "mode", "dtype", "device", *telling(rows, ("seed", "threads")), "compiler")
+    shown = ("suite", "mode", "dtype", "device", *telling(rows, ("seed", "threads", "build")), "compiler")
     made = [
         Series(
             machine=places[key],
-            label=" ".join(f"{name} {row[name]}" if name in ("seed", "threads") else str(row[name]) for name in shown),
+            label=" ".join(
+                f"{name} {row[name]}" if name in ("seed", "threads", "build") else str(row[name]) for name in shown
+            ),
             config={},
             points=tuple(found),
         )

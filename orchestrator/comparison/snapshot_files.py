@@ -13,6 +13,7 @@ import io
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -69,12 +70,14 @@ def write(path: Path, snapshot: Snapshot) -> None:
 
 
 def _in_file(snapshot: Snapshot) -> dict[str, Any]:
-    """Return a snapshot as JSON, without the columns of rows that declare none, and the load where nobody looked."""
+    """Return a snapshot as JSON. Columns that no row declares, a load that nobody saw, and no build are left out."""
     data: dict[str, Any] = to_json(snapshot)
     for row in data["rows"]:
         for key, absent in (("columns", {}), ("load", None)):
             if row[key] == absent:
                 del row[key]
+        if row["names"].get("build", "") is None:
+            del row["names"]["build"]
     return data
 
 
@@ -94,6 +97,8 @@ def read(path: Path) -> Snapshot:
         raise UsageError(f"{path} {error}") from error
     try:
         found = from_json(Snapshot, {key: value for key, value in data.items() if key != "kind"})
+        rows = [replace(row, names={"build": None, **row.names}) for row in found.rows]
+        found = replace(found, rows=tuple(rows))
         _check_rows(found.rows)
         check_time(found.created)
         if not all(isinstance(values, list) and values for values in found.settings.values()):

@@ -1,170 +1,252 @@
-"""Builds of what is measured: commits of a git repository, versions of a package. Made once each, in the user's cache.
+"""Environments that jobs run in: made once each, in the user's cache, and found there again.
 
-A build is folders that stand first in PYTHONPATH: jobs are those of the sweep, in new interpreters that find its code
-first. A commit is a clone that shares the repository's objects (the repository itself stays as it is), a version what
-pip installs into a folder of its own, with what it needs.
+A build (`orchestrator.records.Build`) with requirements is a virtual environment over that of its interpreter: what pip
+installs lies in front, all else is found where it was. One that names an interpreter alone is used as it is. This
+package is what both find of orchestrator: a build has other code to measure, and the same that measures.
+
+Whoever makes one holds its lock, as do the processes that it starts for it. One that was not made to its end has no
+mark, and is removed by the next who asks for it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import importlib.util
 import json
 import os
-import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from orchestrator.errors import UsageError, did_you_mean, in_one_line
+import orchestrator
+from orchestrator.errors import UsageError, in_one_line
 from orchestrator.files import remove_tree
+from orchestrator.records import Build, JobSpec, fingerprint
+from orchestrator.words import some
+
+with contextlib.suppress(ImportError):  # Windows has none, and runs no jobs (`system.need_linux`)
+    import fcntl
 
 MADE = ".orchestrator-made"
 """In a build that was made to its end."""
-LONGEST = 60
-
-
-@dataclass(frozen=True)
-class Step:
-    """One commit or version: what tells it from the others, and what it says of itself."""
-
-    name: str
-    title: str = ""
-
-    @property
-    def short(self) -> str:
-        """Its name for people: of a commit the first digits."""
-        return self.name[:10] if re.fullmatch(r"[0-9a-f]{40}", self.name) else self.name
-
-
-@dataclass(frozen=True)
-class Build:
-    """A step that can run. paths: its folders of code; moved: (the folder that a job may name files in, its own)."""
-
-    step: Step
-    paths: tuple[Path, ...]
-    moved: tuple[str, str] | None = None
+LONGEST, LAST_LINES = 60, 6
+PYTHON, STATE = "ORCHESTRATOR_PYTHON", "ORCHESTRATOR_PYTHON_STATE"
+"""What stands in the variables of a build for its interpreter, and for all packages that it has."""
+OLDEST = (3, 11)
+NEEDED = ("numpy", "psutil", "pynvml", "safetensors", "torch")
+"""Modules that every job imports; it is a package of pip's that `PACKAGES` says otherwise."""
+PACKAGES = {"pynvml": "nvidia-ml-py"}
+DESCRIBE = """
+import importlib.metadata, importlib.util, json, os, site, sys
+sites = [*site.getsitepackages(), *([site.getusersitepackages()] if site.ENABLE_USER_SITE else [])]
+known = {one.metadata["Name"] or "": one.version for one in reversed(list(importlib.metadata.distributions()))}
+print(json.dumps({"version": sys.version, "python": list(sys.version_info[:3]), "packages": known,
+                  "sites": [one for one in sites if os.path.isdir(one)],
+                  "missing": [name for name in sys.argv[1:] if importlib.util.find_spec(name) is None]}))
+"""
+Tell = Callable[[str], None]
 
 
 class CannotBuild(Exception):
-    """A step that cannot be made; its text says why, in one line."""
+    """What cannot be made; its text says why: of what was run, the last lines."""
 
 
-class Commits:
-    """Those of the git repository that a folder is in."""
+@dataclass(frozen=True)
+class Interpreter:
+    """What the jobs of a build are started with. variables: of their environment; packages: name -> version."""
 
-    def __init__(self, folder: str, setup: str | None = None) -> None:
-        top = _said(["git", "-C", folder, "rev-parse", "--show-toplevel"], f"--over git:{folder}")
-        self._top, self._setup = Path(top), setup
-
-    def between(self, good: str, bad: str) -> list[Step]:
-        """Return the commits from the good one to the bad one, both with it, on the line of first parents.
-
-        Raises UsageError where one is none, or the good one is no ancestor.
-        """
-        first, last = (self._commit(name, flag) for name, flag in ((good, "--good"), (bad, "--bad")))
-        text = self._git("log", "--first-parent", "--reverse", "--format=%H %s", f"{first}..{last}")
-        found = [Step(*line.partition(" ")[::2]) for line in text.splitlines()]
-        if not found or self._git("merge-base", first, last) != first:
-            raise UsageError(f"--good {good} --bad {bad}: the first is no ancestor of the second in {self._top}")
-        return [Step(first, self._git("log", "-1", "--format=%s", first)), *found]
-
-    def build(self, step: Step) -> Build:
-        """Make a commit, if it is not there. Raises CannotBuild."""
-        folder = _cache(str(self._top.resolve()), step.name, self._setup or "")
-        if not (folder / MADE).exists():
-            remove_tree(folder)
-            _run(["git", "clone", "--quiet", "--shared", "--no-checkout", str(self._top), str(folder)])
-            _run(["git", "-C", str(folder), "checkout", "--quiet", "--detach", step.name])
-            if self._setup:
-                _run(["sh", "-c", self._setup], folder)
-            (folder / MADE).touch()
-        paths = [folder / "src"] if (folder / "src").is_dir() else []
-        return Build(step, (*paths, folder), (str(self._top), str(folder)))
-
-    def _commit(self, name: str, flag: str) -> str:
-        command = ["git", "-C", str(self._top), "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"]
-        return _said(command, f"{flag} {name}: no commit of {self._top}")
-
-    def _git(self, *arguments: str) -> str:
-        return _said(["git", "-C", str(self._top), *arguments], f"git {arguments[0]}")
+    python: str
+    variables: Mapping[str, str]
+    packages: Mapping[str, str]
 
 
-class Versions:
-    """Those of a package that pip finds, where it looks by default (its configuration and PIP_* variables hold)."""
+def interpreters(jobs: Iterable[JobSpec], tell: Tell = lambda _: None) -> dict[Build, Interpreter]:
+    """Return the environments that jobs name, made now where they are not there yet.
 
-    def __init__(self, package: str, setup: str | None = None) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", package):
-            raise UsageError(f"--over pip:{package}: write the name of one package, as in pip:torch")
-        self._package, self._setup = package, setup
-
-    def between(self, good: str, bad: str) -> list[Step]:
-        """Return the released versions from the good one to the bad one. Raises UsageError where one is none."""
-        text = _said([*_PIP, "index", "versions", self._package], f"--over pip:{self._package}")
-        listed = re.search(r"^Available versions: (.+)$", text, re.MULTILINE)
-        known = [one.strip() for one in listed[1].split(",")][::-1] if listed else []  # pip's newest come first
-        for version, flag in ((good, "--good"), (bad, "--bad")):
-            if version not in known:
-                raise UsageError(f"{flag} {version}: pip finds no such {self._package}: {did_you_mean(version, known)}")
-        if known.index(good) >= known.index(bad):
-            raise UsageError(f"--good {good} --bad {bad}: the first must be the older version")
-        return [Step(version, self._package) for version in known[known.index(good) : known.index(bad) + 1]]
-
-    def build(self, step: Step) -> Build:
-        """Install a version, if it is not there. Raises CannotBuild."""
-        folder = _cache(self._package, step.name, self._setup or "", sys.version)
-        if not (folder / MADE).exists():
-            remove_tree(folder)
-            _run([*_PIP, "install", "--quiet", "--target", str(folder), f"{self._package}=={step.name}"])
-            if self._setup:
-                _run(["sh", "-c", self._setup], folder)
-            (folder / MADE).touch()
-        return Build(step, (folder,))
-
-
-_PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
-Builds = Commits | Versions
-
-
-def builds_of(over: str, setup: str | None = None) -> Builds:
-    """Return what "git:DIR" or "pip:PACKAGE" names. Raises UsageError.
-
-    setup: a shell command that is run in the folder of a new build.
+    tell: hears what takes a while. Raises UsageError that names the build, and says what pip said last.
     """
-    kind, _, what = over.partition(":")
-    if kind not in ("git", "pip") or not what:
-        raise UsageError(f"--over {over}: write git:DIR, a repository, or pip:PACKAGE")
-    return Commits(what, setup) if kind == "git" else Versions(what, setup)
+    found: dict[Build, Interpreter] = {}
+    for job in jobs:
+        build = job.workload.build
+        if build is None or build in found:
+            continue
+        try:
+            found[build] = interpreter(build, tell)
+        except CannotBuild as error:
+            raise UsageError(f"the build {build.name} cannot be made: {error}") from error
+    return found
 
 
-def _cache(*what: str) -> Path:
+def interpreter(build: Build, tell: Tell = lambda _: None) -> Interpreter:
+    """Return the environment of a build, made now where it is not there yet. Raises CannotBuild."""
+    below = _described(build.python or sys.executable)
+    if not (build.requirements or build.setup):
+        return _checked(below, build.python or sys.executable, {"PYTHONPATH": _with_us()})
+    folder, _ = _place(build, below)
+    made_once(folder, lambda lock: _make(build, below, folder, lock, tell), tell)
+    python = str(folder / "bin" / "python")
+    return _checked(_described(python), python, {})
+
+
+def in_words(build: Build) -> str:
+    """Return what a plan says of a build: what it is made of, and whether it is there. Raises UsageError."""
+    try:
+        return _in_words(build)
+    except CannotBuild as error:
+        raise UsageError(f"the build {build.name} cannot be made: {error}") from error
+
+
+def _in_words(build: Build) -> str:
+    below = _described(build.python or sys.executable)
+    parts = [f"pip install {' '.join(build.requirements)}"] if build.requirements else []
+    parts += [build.setup] if build.setup else []
+    over = f"{build.python or 'this environment'} (Python {'.'.join(map(str, below['python']))})"
+    if not parts:
+        return f"{build.name}: {over}"
+    folder, is_there = _place(build, below)
+    state = f"made, in {folder}" if is_there else "made when the sweep starts"
+    return f"{build.name}: {', then '.join(parts)}, over {over}; {state}"
+
+
+def cache(*what: Any) -> Path:
+    """Return the folder, below the user's cache, of what is made of these."""
     chosen = os.environ.get("XDG_CACHE_HOME", "")
     base = Path(chosen) if os.path.isabs(chosen) else Path.home() / ".cache"
     return base / "orchestrator" / "builds" / hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
 
 
-def _said(command: Sequence[str], about: str) -> str:
-    """Return what a command says on stdout. Raises UsageError that begins with `about`."""
+def made_once(folder: Path, make: Callable[[int], None], tell: Tell = lambda _: None) -> None:
+    """Let `make` fill a folder unless that was done to its end. It is given the lock, for processes that it starts.
+
+    Raises CannotBuild, and what `make` raises.
+    """
+    if (folder / MADE).exists():
+        return
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+        folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _locked(folder.with_suffix(".lock"), tell) as lock:
+            if not (folder / MADE).exists():
+                remove_tree(folder)
+                make(lock)
+                (folder / MADE).touch()
     except OSError as error:
-        raise UsageError(f"{about}: {command[0]}: {error.strerror}") from error
-    if done.returncode != 0:
-        raise UsageError(": ".join(part for part in (about, _last_line(done.stderr)) if part))
-    return done.stdout.strip()
+        raise CannotBuild(in_one_line(error)) from error
 
 
-def _run(command: Sequence[str], folder: Path | None = None) -> None:
-    """Run a command that makes something. Raises CannotBuild with the last line that it said."""
+def run(
+    command: Sequence[str], folder: Path | None = None, lock: int | None = None, more: Mapping[str, str] | None = None
+) -> str:
+    """Run a command that makes something; return what it said on stdout. Raises CannotBuild with its last lines.
+
+    lock: a descriptor that the command keeps open too; more: variables on top of this process's.
+    """
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **(more or {})},
+            pass_fds=() if lock is None else (lock,),
+        )
     except OSError as error:
         raise CannotBuild(in_one_line(error)) from error
     if done.returncode != 0:
-        said = _last_line(done.stderr) or _last_line(done.stdout) or f"it ended with {done.returncode}"
-        raise CannotBuild(f"{' '.join(command)[:LONGEST]}: {said}")
+        lines = [line.rstrip() for line in (done.stderr.strip() or done.stdout).splitlines() if line.strip()]
+        said = "\n  ".join(lines[-LAST_LINES:]) or f"it ended with {done.returncode}"
+        short = " ".join(command)
+        raise CannotBuild(f"{short if len(short) <= LONGEST else f'{short[:LONGEST]}...'}: {said}")
+    return done.stdout
 
 
-def _last_line(text: str) -> str:
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+def _make(build: Build, below: Mapping[str, Any], folder: Path, lock: int, tell: Tell) -> None:
+    """Make a virtual environment that has what its interpreter has, and install what was asked for in front of it."""
+    tell(f"making the build {build.name}: {' '.join(build.requirements) or build.setup}")
+    has_pip = importlib.util.find_spec("pip") is not None
+    without = ["--without-pip"] if has_pip or not build.requirements else []
+    run([build.python or sys.executable, "-m", "venv", *without, str(folder)], lock=lock)
+    python = str(folder / "bin" / "python")
+    (packages,) = folder.glob("lib/python*/site-packages")
+    lines = [str(_us()), f"import site; list(map(site.addsitedir, {below['sites']!r}))"]
+    (packages / "orchestrator_build.pth").write_text("\n".join(lines) + "\n")
+    if build.requirements:
+        pip = [sys.executable, "-m", "pip", "--python", python] if has_pip else [python, "-m", "pip"]
+        quiet = ["--disable-pip-version-check", "--quiet", "--no-input"]
+        run([*pip, *quiet, "install", *build.requirements], lock=lock, more={"PYTHONPATH": ""})
+    if build.setup:
+        path = os.pathsep.join([str(folder / "bin"), os.environ.get("PATH", os.defpath)])
+        run(["sh", "-c", build.setup], folder, lock, {"PATH": path, "VIRTUAL_ENV": str(folder)})
+
+
+def _place(build: Build, below: Mapping[str, Any]) -> tuple[Path, bool]:
+    """Return the folder of a build, named by what it is made of, and whether it was made.
+
+    What is in front was chosen for what lies below: other packages there make it another one.
+    """
+    what = [build.python or sys.executable, below["version"], below["sites"], sorted(below["packages"].items())]
+    folder = cache(*what, build.requirements, build.setup)
+    return folder, (folder / MADE).exists()
+
+
+def _described(python: str) -> dict[str, Any]:
+    """Return what an interpreter says of itself (`DESCRIBE`). Raises CannotBuild."""
+    if not os.access(python, os.X_OK) or os.path.isdir(python):
+        raise CannotBuild(f"{python} is no interpreter: there is no such program")
+    text = run([python, "-c", DESCRIBE, *NEEDED], more={"PYTHONPATH": ""})
+    try:
+        found: dict[str, Any] = json.loads(text.splitlines()[-1])
+    except (ValueError, IndexError) as error:
+        raise CannotBuild(f"{python} is no interpreter of Python: it says {text.strip()[:LONGEST]!r}") from error
+    return found
+
+
+def _checked(found: Mapping[str, Any], python: str, variables: Mapping[str, str]) -> Interpreter:
+    """Return the interpreter, if jobs can run with it. Raises CannotBuild."""
+    if tuple(found["python"]) < OLDEST:
+        version = ".".join(map(str, found["python"]))
+        raise CannotBuild(f"{python} is Python {version}: jobs need {'.'.join(map(str, OLDEST))} or newer")
+    if found["missing"]:
+        names = [PACKAGES.get(name, name) for name in found["missing"]]
+        raise CannotBuild(
+            f"{python} lacks {some(found['missing'], 5)}, which every job imports: {python} -m pip install "
+            f"{' '.join(names)}"
+        )
+    state = fingerprint([found["version"], sorted(found["packages"].items())])
+    return Interpreter(python, {**variables, PYTHON: python, STATE: state[:16]}, found["packages"])
+
+
+def _us() -> Path:
+    """Return a folder that has this package and nothing else: what lies beside it is not a build's."""
+    package = Path(orchestrator.__file__).absolute().parent
+    link = cache("orchestrator", str(package)) / "orchestrator"
+    link.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with contextlib.suppress(FileExistsError):
+        link.symlink_to(package)
+    return link.parent
+
+
+def _with_us() -> str:
+    before = os.environ.get("PYTHONPATH")
+    return os.pathsep.join([str(_us()), *([before] if before else [])])
+
+
+@contextlib.contextmanager
+def _locked(file: Path, tell: Tell) -> Iterator[int]:
+    """Hold a lock, as long as this process and those that it starts with it live. Raises OSError."""
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            tell("waiting for another process that makes the same build")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+    finally:
+        os.close(descriptor)

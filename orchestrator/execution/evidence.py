@@ -12,6 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable
 
+from orchestrator import limits
 from orchestrator.deciding import openness, others_of, verdict_so_far
 from orchestrator.records import NOT_NEEDED, PASS, RAN_EAGER, TIMED, Failure, JobResult, JobSpec
 from orchestrator.statistics import Estimate, Others, calm_pair_logs, one_round
@@ -24,7 +25,11 @@ class Evidence:
     """
 
     def __init__(self, jobs: Iterable[JobSpec], rounds_min: int, threshold: float) -> None:
-        self._rounds_min, self._threshold = rounds_min, threshold
+        jobs = list(jobs)
+        # what two builds differ by is a matter of all rounds, whoever else is faster than eager
+        all_rounds = len({job.workload.build for job in jobs}) > 1
+        self._rounds_min = limits.ROUNDS if all_rounds else rounds_min
+        self._threshold = threshold
         self._family: dict[str, str] = {}  # compiled job -> its row
         self._compared: defaultdict[str, list[str]] = defaultdict(list)  # eager job -> the compiled ones of its round
         self._planned: defaultdict[str, int] = defaultdict(int)  # row -> rounds

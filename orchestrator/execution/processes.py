@@ -23,6 +23,8 @@ from typing import Any
 import psutil
 
 from orchestrator.execution import orphans
+from orchestrator.execution.builds import PYTHON, STATE
+from orchestrator.execution.environment import NOTHING
 from orchestrator.exits import exit_words
 
 CLOSING_S = 10.0  # for a server to kill its workers and to end
@@ -71,9 +73,11 @@ class _Server:
         self.requests = open(ours, "wb")  # noqa: SIM115 - closed in `close`, as the next one
         self.replies, replies = os.pipe()
         self.output = tempfile.TemporaryFile()  # noqa: SIM115
+        python = environment.get(PYTHON, sys.executable)
+        environment = {name: value for name, value in environment.items() if name not in (PYTHON, STATE)}
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "orchestrator.worker.server", "--requests", str(theirs)]
+                [python, "-m", "orchestrator.worker.server", "--requests", str(theirs)]
                 + ["--replies", str(replies), *options],
                 stdin=subprocess.DEVNULL,
                 stdout=self.output,
@@ -190,12 +194,17 @@ class Processes:
         server = self._servers.get(launcher)
         return None if server is None else server.process.pid
 
-    def start(self, launcher: str, launch: Launch) -> None:
-        """Start a process for a job; what becomes of it comes from `wait`. Raises OSError when no server starts."""
-        if launcher not in self._servers:
-            self._servers[launcher] = server = _Server(launcher, self._options[launcher], self._environment)
-            self._selector.register(server.replies, selectors.EVENT_READ, launcher)
-        self._servers[launcher].start(launch)
+    def start(self, launcher: str, launch: Launch, build: Mapping[str, str] = NOTHING) -> None:
+        """Start a process for a job; what becomes of it comes from `wait`. Raises OSError when no server starts.
+
+        build: the variables of the environment that it runs in (`builds.Interpreter`); each has a server of its own.
+        """
+        name = f"{launcher} {build[PYTHON]}" if build else launcher
+        if name not in self._servers:
+            environment = {**self._environment, **build}
+            self._servers[name] = server = _Server(launcher, self._options[launcher], environment)
+            self._selector.register(server.replies, selectors.EVENT_READ, name)
+        self._servers[name].start(launch)
 
     def wait(self, timeout: float | None) -> list[Event]:
         """Block until something happens, at most `timeout` seconds; return it in order, [] when nothing did."""

@@ -15,13 +15,15 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from orchestrator import system
 from orchestrator.errors import UsageError
 from orchestrator.execution import space
 from orchestrator.execution.agenda import Agenda, gist
 from orchestrator.execution.budget import Budget
+from orchestrator.execution.builds import Interpreter
 from orchestrator.execution.death import (
     Attempt,
     may_be_chance,
@@ -47,6 +49,7 @@ from orchestrator.records import (
     HARMLESS,
     INFRASTRUCTURE,
     TIMED,
+    Build,
     JobResult,
     JobSpec,
 )
@@ -59,7 +62,7 @@ POLL_S = 0.1  # between looks at a device that somebody else has: the kernel tel
 
 
 class Scheduler:
-    """Runs `jobs` (in plan order, each behind those it needs) of the folder `store`."""
+    """Runs `jobs` (in plan order, each behind those it needs) of the folder `store`; `builds`: all that they name."""
 
     def __init__(
         self,
@@ -68,6 +71,7 @@ class Scheduler:
         settings: Settings,
         observer: Observer,
         processes: Processes,
+        builds: Mapping[Build, Interpreter] = MappingProxyType({}),
     ) -> None:
         self._store, self._settings, self._observer, self._processes = store, settings, observer, processes
         results = standing_results(store, jobs)
@@ -81,7 +85,8 @@ class Scheduler:
                 store, jobs, pending, keep_caches=settings.keep_caches, keep_references=settings.keep_references
             )
         self._temporary = Temporary(store, jobs)
-        self._toolchains = Toolchains(worker_environment(settings.online))
+        self._builds = {build: found.variables for build, found in builds.items()}
+        self._toolchains = Toolchains(worker_environment(settings.online), builds=self._builds)
         self._devices = Devices(store, enabled=settings.device_lock)
         self._evidence = Evidence(jobs, settings.rounds_min, settings.effect_threshold)
         self._budget = Budget(settings.budget_s, results.values())
@@ -227,7 +232,8 @@ class Scheduler:
                 cpus=self._lanes.all[slot].slot.cpus,
             )
             # What torch reads from its environment it has read when the fork server imported it.
-            self._processes.start("subprocess" if job.env else job.launcher, launch)
+            variables = self._builds[job.workload.build] if job.workload.build else {}
+            self._processes.start("subprocess" if job.env else job.launcher, launch, variables)
         except OSError as error:  # disk full, no process, ...
             self._end(attempt, None, f"could not be started: {error}")
 

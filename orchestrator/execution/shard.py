@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection
 
 from orchestrator.errors import UsageError
 from orchestrator.execution import orphans
+from orchestrator.execution.builds import interpreters
 from orchestrator.execution.environment import worker_environment
 from orchestrator.execution.lock import locked
 from orchestrator.execution.observer import Observer, PlainObserver
@@ -29,7 +31,7 @@ def run_shard(
 
     Those with the ids `leave` are left to someone else. Compile caches of an earlier run are removed, not used.
     Returns when they are done or an interrupt stopped them; the folder tells which. Raises UsageError when the
-    folder cannot be read or written, or someone else is running it.
+    folder cannot be read or written, a build cannot be made, or someone else is running it.
     """
     if not 0 <= shard < of:
         raise UsageError(f"there is no shard {shard} of {of}")
@@ -41,6 +43,7 @@ def run_shard(
     run = orphans.of_run(folder, shard, of)
     with locked(store, shard, of):
         drop_caches(store, jobs)
+        builds = interpreters(jobs, lambda what: print(what, file=sys.stderr))  # before anything is timed
         orphans.kill(run)  # of a run that was killed with its server: they would disturb what is timed now
         with Processes({**worker_environment(settings.online), orphans.MARK: run}) as processes:
-            Scheduler(store, jobs, settings, observer or PlainObserver(), processes).run()
+            Scheduler(store, jobs, settings, observer or PlainObserver(), processes, builds).run()

@@ -234,6 +234,7 @@ class GraphSweeper(Sweeper):
         for conf in confs:
             known["compiler"].add(f"{conf['compiler']['name']}+{conf['quantization']['name']}")
         known["mode"] |= {"inference", "training"}
+        known["build"] = {conf["build"] for conf in confs}
         known["model"] = {model for conf in confs for model in conf["suite"]["catalog"]}
         known["model"] |= {model.name for point in points for model in point.suite.models}  # of open suites
         return known

@@ -29,14 +29,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import orchestrator
 from orchestrator import system
 from orchestrator.errors import UsageError, in_one_line
+from orchestrator.execution.builds import PYTHON
 from orchestrator.files import read_json, remove_tree, write_json
 from orchestrator.plugins import instantiate, toolchain_of
-from orchestrator.records import JobSpec
+from orchestrator.records import Build, JobSpec
 
 with contextlib.suppress(ImportError):  # Windows has none, and runs no jobs (`system.need_linux`)
     import fcntl
@@ -60,7 +62,7 @@ Make = Callable[[str, Path, Mapping[str, str], threading.Event], float]
 
 
 _Key = tuple[tuple[str, ...], tuple[tuple[str, str], ...]]
-"""The parts, and the job's own environment."""
+"""The parts, and the job's own environment with the variables of its build."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +74,18 @@ class Toolchain:
 
 
 class Toolchains:
-    """Those of the jobs of one run. `environment` is that of its workers; `make` makes a part in a folder."""
+    """Those of the jobs of one run. `environment` is that of its workers; `make` makes a part in a folder.
 
-    def __init__(self, environment: Mapping[str, str], make: Make | None = None) -> None:
-        self._environment, self._make = environment, make or run_part
+    builds: the variables of the environments that jobs name (`builds.Interpreter`).
+    """
+
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        make: Make | None = None,
+        builds: Mapping[Build, Mapping[str, str]] = MappingProxyType({}),
+    ) -> None:
+        self._environment, self._make, self._builds = environment, make or run_part, builds
         self._known: dict[_Key, Toolchain] = {}
         self._stop = threading.Event()
 
@@ -96,7 +106,7 @@ class Toolchains:
         parts = key[0]
         if key not in self._known:
             try:
-                self._known[key] = self._found(parts, job.env, tell)
+                self._known[key] = self._found(parts, dict(key[1]), tell)
             except (OSError, ValueError, RuntimeError, subprocess.SubprocessError) as error:
                 self._known[key] = Toolchain(None, {"missing": in_one_line(error)[:300]})
         return self._known[key]
@@ -110,13 +120,13 @@ class Toolchains:
             files = 0 if toolchain.folder is None else _copy(toolchain.folder, cache)
             write_json(cache / NOTE, {"files": files, "toolchain": dict(toolchain.facts)})
 
-    @staticmethod
-    def _key(job: JobSpec) -> _Key | None:
+    def _key(self, job: JobSpec) -> _Key | None:
         try:
             parts = toolchain_of(instantiate(job.compiler), job.workload)
         except UsageError:  # the job's own result will say so
             return None
-        return (parts, tuple(sorted(job.env.items()))) if parts else None
+        own = {**job.env, **(self._builds[job.workload.build] if job.workload.build else {})}
+        return (parts, tuple(sorted(own.items()))) if parts else None
 
     def _found(self, parts: Sequence[str], own: Mapping[str, str], tell: Callable[[str], None]) -> Toolchain:
         environment = {**self._environment, **own}
@@ -221,7 +231,7 @@ def run_part(part: str, folder: Path, environment: Mapping[str, str], stop: thre
     own = {name: str(path) for name, path in {**folders, "TMPDIR": temporary, system.DEBUG_FOLDER: temporary}.items()}
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
-            [sys.executable, "-m", "orchestrator.worker.toolchain", part, str(answer)],
+            [environment.get(PYTHON, sys.executable), "-m", "orchestrator.worker.toolchain", part, str(answer)],
             env={**environment, system.COMPILE_THREADS: "1", **own},
             cwd=temporary,
             stdin=subprocess.DEVNULL,

@@ -68,7 +68,7 @@ def document(sweeps: Sequence[tuple[SweepResults, Tables]], place: Path, *, runn
     findings = [
         {"sweep": i, "name": name, **listed(table)}
         for i, (_, tables) in enumerate(sweeps)
-        for name, table in tables.findings.items()
+        for name, table in tables.listed.items()
         if all(column.means(own.setdefault(called, column)) for called, column in table.own.items())
     ]
     listed_columns = (name for table in findings for name in table["columns"])

@@ -15,15 +15,19 @@ from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
 
 from orchestrator.errors import UsageError, did_you_mean
+from orchestrator.planning.builds import quoted_requirements
 from orchestrator.planning.compose import explained
 from orchestrator.planning.keys import Keys
 from orchestrator.planning.overrides import literal, quoted
 from orchestrator.planning.overrides import override as written
 
-OPEN_MAPS = re.compile(r"(suite\.(catalog|common)|(compiler|quantization|mode|measure)\.options|execution\.env)(\.|$)")
+OPEN_MAPS = re.compile(
+    r"(suite\.(catalog|common)|(compiler|quantization|mode|measure)\.options|execution\.env|builds)(\.|$)"
+)
+REQUIREMENTS = re.compile(r"\+*(build|builds\.[^.]+\.requirements)")
 FREE_TEXT = ("resume", "compare_outputs", "suite.filter", "suite.exclude")
 OF_THE_SWEEP = (
-    *("zip", "grids", "shard", "dry_run", "resume", "online", "tag", "shard_job", "execution.shards"),
+    *("zip", "grids", "shard", "dry_run", "resume", "online", "tag", "shard_job", "execution.shards", "builds"),
     *("keep_outputs", "compare_outputs"),
 )
 """Keys that say something about the whole sweep: they cannot have several values in it."""
@@ -45,6 +49,8 @@ def normalise(override: str) -> str:
         return override
     if key.lstrip("+") == "experiment":
         return f"experiment={value}"
+    if REQUIREMENTS.fullmatch(key):
+        override = f"{key}={quoted_requirements(value)}"
     if OPEN_MAPS.match(key):
         return f"++{override}"
     if key in FREE_TEXT and value and value != "null" and value[0] not in "'\"":

@@ -28,7 +28,15 @@ from orchestrator.planning import cost
 from orchestrator.planning.machine import Machine
 from orchestrator.planning.points import EAGER_COMPILER, Point
 from orchestrator.planning.ranks import check_devices
-from orchestrator.planning.rounds import JUDGED_TURN, has_tolerance, kind_of, makes_series, turn
+from orchestrator.planning.rounds import (
+    JUDGED_TURN,
+    build_turn,
+    has_tolerance,
+    kind_of,
+    makes_series,
+    turn,
+    without_build,
+)
 from orchestrator.planning.selection import matches, names
 from orchestrator.planning.shards import Unit, comparison
 from orchestrator.planning.suites import Model
@@ -85,9 +93,11 @@ class _Planner:
         self.jobs: dict[str, JobSpec] = {}
         self._known: dict[Any, _Known] = {}
         self._asked: set[str] = set()  # jobs that a point asked for itself, not only for the sake of another job
-        self._positions: dict[str, tuple[int, int, int, int, int, bytes]] = {}
+        self._positions: dict[str, tuple[int, int, int, int, int, int, bytes]] = {}
         self._comparisons: dict[Unit, int] = {}
         self._workloads: dict[str, int] = {}
+        self._builds = list(dict.fromkeys(point.build for point in points))
+        self._alike: dict[str, str] = {}  # workload -> the same without its build
         self._defaults: dict[str, dict[str, Any]] = {}
         self._compiling: dict[str, float] = {}  # seconds that each judged job compiles
         self._references: dict[int, PluginSpec] = {}
@@ -97,8 +107,8 @@ class _Planner:
         judged = (point.measure for point in points if kind_of(point.measure) == JUDGED)
         self._gate = next((measure for measure in judged if has_tolerance(measure)), ACCURACY)
 
-    def position(self, job: JobSpec) -> tuple[int, int, int, int, int, bytes]:
-        """Return where a job stands: one comparison after the other, in it stage, workload, round, eager first."""
+    def position(self, job: JobSpec) -> tuple[int, int, int, int, int, int, bytes]:
+        """Return where a job stands: one comparison after the other, in it stage, workload, round, build, compiler."""
         return self._positions[job.id]
 
     def ask(self, point: Point, model: Model) -> None:
@@ -172,7 +182,7 @@ class _Planner:
             if before is None or before.verdict is not None:
                 continue
             place, group = self._positions[before.id], self._positions[job.id]
-            self._positions[job.id] = (*place[:4], JUDGED_TURN, group[5])
+            self._positions[job.id] = (*place[:5], JUDGED_TURN, group[6])
             self.jobs[job.id] = dataclasses.replace(
                 job,
                 needs=(*job.needs, Need(job=before.id, kind="timed")),
@@ -238,13 +248,19 @@ class _Planner:
             self._compiling[key] = cost.compile_s(compiler.record, workload.record, model.params_m, point.training)
         self._prints |= {id(workload.record): workload.print, id(compiler.record): compiler.print}
         place, name = self._place(workload, kind), compiler.record.name
-        self._positions[key] = (*place, round, *turn(workload.print, compiler.print, name, round))
+        builds = build_turn(self._builds.index(point.build), len(self._builds), round)
+        self._positions[key] = (*place, round, builds, *turn(workload.print, compiler.print, name, round))
         return job
 
     def _place(self, workload: _Known, kind: str) -> tuple[int, int, int]:
         unit = comparison(workload.record)
         group = self._comparisons.setdefault(unit, len(self._comparisons))
-        return group, STAGES.index(kind), self._workloads.setdefault(workload.print, len(self._workloads))
+        alike = workload.print
+        if workload.record.build is not None:
+            if alike not in self._alike:
+                self._alike[alike] = fingerprint(without_build(workload.record))
+            alike = self._alike[alike]
+        return group, STAGES.index(kind), self._workloads.setdefault(alike, len(self._workloads))
 
     def _known_beforehand(
         self, point: Point, model: Model, workload: _Known, compiler: _Known, measure: _Known
@@ -273,6 +289,7 @@ class _Planner:
             length,
             point.seed,
             threads,
+            point.build,
         )
         if key not in self._known:
             workload = Workload(
@@ -285,6 +302,7 @@ class _Planner:
                 sequence_length=length,
                 seed=point.seed,
                 threads=threads,
+                build=point.build,
             )
             self._known[key] = _Known(workload, fingerprint(workload))
         return self._known[key]

@@ -11,12 +11,13 @@ from orchestrator import columns, limits
 from orchestrator.errors import UsageError, did_you_mean
 from orchestrator.files import checked
 from orchestrator.planning import schema
+from orchestrator.planning.builds import build_of
 from orchestrator.planning.quantized import NONE, combined
 from orchestrator.planning.ranks import check_mode, check_ranks, with_ranks
 from orchestrator.planning.selection import check_exclude
 from orchestrator.planning.suites import Suite, read_suite
 from orchestrator.plugins import instantiate
-from orchestrator.records import DTYPES, EAGER, Json, PluginSpec, fingerprint
+from orchestrator.records import BASE, DTYPES, EAGER, Build, Json, PluginSpec, fingerprint
 from orchestrator.validity import LAUNCHERS, check_name
 from orchestrator.words import seconds_of
 
@@ -68,6 +69,7 @@ class Point:
     env: Mapping[str, str]
     timeout_s: float
     judged_by: Json = field(default_factory=dict)
+    build: Build | None = None
 
 
 class PointReader:
@@ -84,6 +86,7 @@ class PointReader:
         self._plugins: dict[str, tuple[PluginSpec, Any]] = {}
         self._randomized: dict[int, PluginSpec] = {}  # by identity, as the next one
         self._ranked: dict[tuple[int, int | None], PluginSpec] = {}
+        self._builds: dict[tuple[str, str], Build | None] = {}
         self._quantized: dict[tuple[int, int], PluginSpec] = {}  # by identity: `_plugins` keeps the records alive
 
     def read(self, conf: Json) -> Point:
@@ -125,6 +128,7 @@ class PointReader:
             env=execution["env"],
             timeout_s=_positive("timeout_s", conf["measure"]["timeout_s"] or execution["timeout_s"]),
             judged_by=_judged_by(conf.get("quantization")),
+            build=self._build(conf.get("build", BASE), conf.get("builds", {})),
         )
 
     def _check_values(self, conf: Json) -> None:
@@ -138,6 +142,12 @@ class PointReader:
         if id(conf) not in self._prints:
             self._prints[id(conf)] = (conf, fingerprint(conf))
         return self._prints[id(conf)][1]
+
+    def _build(self, name: str, builds: Mapping[str, Json]) -> Build | None:
+        key = (name, self._print(builds))
+        if key not in self._builds:
+            self._builds[key] = build_of(name, builds)
+        return self._builds[key]
 
     def _suite(self, conf: Json) -> Suite:
         key = self._print(conf)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import UsageError, did_you_mean
-from orchestrator.planning.rounds import JUDGED_TURN, is_timed, turn
+from orchestrator.planning.rounds import JUDGED_TURN, build_turn, is_timed, turn, without_build
 from orchestrator.planning.selection import Names, matches, names, parse_only
-from orchestrator.records import REFERENCE_MEASURE, JobSpec, Need, PluginSpec, fingerprint, job_id
+from orchestrator.records import REFERENCE_MEASURE, Build, JobSpec, Need, PluginSpec, fingerprint, job_id
 from orchestrator.store import JobGraph
 from orchestrator.suites import user_files
 
@@ -114,8 +114,10 @@ def row_of(graph: JobGraph, job: JobSpec) -> JobGraph:
     return closed(graph, [one.id for one in graph.jobs if one.family == job.family])
 
 
-def with_code_of(graph: JobGraph, paths: Sequence[str], moved: tuple[str, str] | None) -> dict[str, JobSpec]:
-    """Return id -> the same job with other code: its interpreter finds `paths` first.
+def with_code_of(
+    graph: JobGraph, paths: Sequence[str], moved: tuple[str, str] | None, build: Build | None = None
+) -> dict[str, JobSpec]:
+    """Return id -> the same job with other code: its interpreter finds `paths` first, or is that of a build.
 
     moved: files that a job names below the first folder are those of the second. What it was planned to read of them
     (the hash of a file of models) is read anew; a file that is not there is left to the job to tell of.
@@ -123,9 +125,9 @@ def with_code_of(graph: JobGraph, paths: Sequence[str], moved: tuple[str, str] |
     found: dict[str, JobSpec] = {}
     for job in graph.jobs:
         before = job.env.get("PYTHONPATH") or os.environ.get("PYTHONPATH")
-        env = {**job.env, "PYTHONPATH": os.pathsep.join([*paths, *([before] if before else [])])}
+        env = {**job.env, "PYTHONPATH": os.pathsep.join([*paths, *([before] if before else [])])} if paths else job.env
         builder, mode = (_moved(spec, moved) for spec in (job.workload.builder, job.workload.mode))
-        workload = dataclasses.replace(job.workload, builder=builder, mode=mode)
+        workload = dataclasses.replace(job.workload, builder=builder, mode=mode, build=build or job.workload.build)
         compiler, measure = _moved(job.compiler, moved), _moved(job.measure, moved)
         prints = fingerprint(workload), fingerprint(compiler), fingerprint(measure)
         found[job.id] = dataclasses.replace(
@@ -161,6 +163,8 @@ class _Rounds:
         self._planned = planned
         self._jobs = {job.id: job for job in planned}
         self._prints: dict[int, str] = {}  # by identity: the jobs keep every record alive
+        self._alike: dict[int, str] = {}  # as the last one, without the build
+        self._builds = list(dict.fromkeys(job.workload.build for job in planned))
 
     def extend(self, count: int) -> None:
         """Add rounds until every job that has rounds has `count`. Needed jobs come first, as in the plan."""
@@ -197,21 +201,29 @@ class _Rounds:
         blocks: dict[str, list[JobSpec]] = defaultdict(list)
         for job in self._jobs.values():
             if _is_in_block(job):
-                blocks[self._print(job.workload)].append(job)
-        left = Counter(self._print(job.workload) for job in self._planned if _is_in_block(job))
+                blocks[self._unbuilt(job)].append(job)
+        left = Counter(self._unbuilt(job) for job in self._planned if _is_in_block(job))
         for job in self._planned:
             if not _is_in_block(job):
                 yield job
                 continue
-            workload = self._print(job.workload)
+            workload = self._unbuilt(job)
             left[workload] -= 1
             if not left[workload]:
                 yield from sorted(blocks[workload], key=self._turn)
 
-    def _turn(self, job: JobSpec) -> tuple[int, int, bytes]:
+    def _turn(self, job: JobSpec) -> tuple[int, int, int, bytes]:
         name = job.compiler.name
         own = turn(self._print(job.workload), self._print(job.compiler), name, job.round)
-        return (job.round, own[0] if is_timed(job) else JUDGED_TURN, own[1])
+        builds = build_turn(self._builds.index(job.workload.build), len(self._builds), job.round)
+        return (job.round, builds, own[0] if is_timed(job) else JUDGED_TURN, own[1])
+
+    def _unbuilt(self, job: JobSpec) -> str:
+        """Return the fingerprint of a job's workload without its build."""
+        key = id(job.workload)
+        if key not in self._alike:
+            self._alike[key] = fingerprint(without_build(job.workload))
+        return self._alike[key]
 
     def _id(self, job: JobSpec, round: int) -> str:
         prints = (self._print(job.workload), self._print(job.compiler), self._print(job.measure))

@@ -8,7 +8,7 @@ import hashlib
 
 from orchestrator.errors import UsageError, did_you_mean
 from orchestrator.plugins import resolve
-from orchestrator.records import EAGER, JUDGED, KINDS, TIMED, JobSpec, PluginSpec
+from orchestrator.records import EAGER, JUDGED, KINDS, TIMED, JobSpec, PluginSpec, Workload
 
 OF_THE_SUITE = frozenset({"tolerance", "cosine", "larger_multiplier"})
 """Options of a measure that a suite's models have."""
@@ -58,6 +58,19 @@ def turn(workload: str, compiler: str, name: str, round: int) -> tuple[int, byte
     """
     text = f"{workload} {round} {compiler}"
     return int(name != EAGER), hashlib.sha256(text.encode()).digest()[:8]
+
+
+def without_build(workload: Workload) -> Workload:
+    """Return what a workload has in common with those that are the same but for the build they run in."""
+    return dataclasses.replace(workload, build=None)
+
+
+def build_turn(place: int, count: int, round: int) -> int:
+    """Return whose turn it is in a round, of builds of which this is the one at `place`: who goes first changes.
+
+    A round has all builds, one after the other: what the machine does meanwhile happens to all of them.
+    """
+    return (place + round) % count
 
 
 @functools.cache

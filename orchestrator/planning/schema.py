@@ -93,6 +93,15 @@ class ExecutionConf:
 
 
 @dataclass
+class BuildConf:
+    """A Python environment for jobs, made once in the user's cache; what is not given is the command's own."""
+
+    python: str | None = None  # path of an interpreter, instead of the command's
+    requirements: list[str] = field(default_factory=list)  # what pip installs over it: transformers==5.20.0, a wheel
+    setup: str | None = None  # shell command that is run then, in the new environment's folder
+
+
+@dataclass
 class ShardJob:
     """Set by the sweeper for the Hydra jobs that it launches, not by people: which part of which sweep to run."""
 
@@ -116,6 +125,8 @@ class Config:
     rounds: int = 3  # fresh processes per performance job: round 0 compiles cold, later rounds warm
     rounds_min: int = 2  # so many each row gets; a later one is left out where the verdict stands before it
     budget: str | None = None  # 20min, 90s, 1h30min: the whole sweep ends by then; open verdicts get the rounds first
+    build: str = "base"  # environment of the jobs: base is the command's own, others are in `builds`, or a requirement
+    builds: dict[str, BuildConf] = field(default_factory=dict)  # name -> an environment that jobs can run in
     seed: int = 1337  # of weights, inputs and the order of compilers
     threads: int | None = None  # null: one less than the physical cores (planning/machine.py says why), over the ranks
     ranks: int | None = None  # processes of a job that parallel=ddp makes one of several of; null: two

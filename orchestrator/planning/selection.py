@@ -11,9 +11,9 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from orchestrator.errors import UsageError, did_you_mean
-from orchestrator.records import Json, PluginSpec, Workload
+from orchestrator.records import Json, PluginSpec, Workload, build_name
 
-KEYS = ("suite", "model", "compiler", "measure", "mode", "dtype", "device", "batch_size", "sequence_length")
+KEYS = ("suite", "model", "compiler", "measure", "mode", "dtype", "device", "batch_size", "sequence_length", "build")
 
 Names = Mapping[str, tuple[Any, ...]]
 """What a job is called, by key: cuda:1 is also cuda, training_adamw is also training."""
@@ -32,6 +32,7 @@ def names(workload: Workload, compiler: PluginSpec, measure: PluginSpec, trainin
         "device": (workload.device, workload.device.partition(":")[0]),
         "batch_size": (workload.batch_size,),
         "sequence_length": (workload.sequence_length,),
+        "build": (build_name(workload.build),),
     }
 
 

@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 
-from orchestrator.records import JobSpec, PluginSpec
+from orchestrator.records import JobSpec, PluginSpec, to_json
 from orchestrator.store import Sweep
 
 LISTED = 160
@@ -23,6 +23,7 @@ def would_run(jobs: Iterable[JobSpec], online: bool) -> tuple[str, ...]:
     online: the sweep asks for the network.
     """
     jobs = list(jobs)
+    builds = {job.workload.build for job in jobs} - {None}
     variables = {f"the environment variable {name}={value!r}" for job in jobs for name, value in job.env.items()}
     specs: dict[int, tuple[PluginSpec, str]] = {}  # by identity: a plan shares its records
     for job in jobs:
@@ -33,7 +34,9 @@ def would_run(jobs: Iterable[JobSpec], online: bool) -> tuple[str, ...]:
         (count[spec.target], f"{what} '{spec.name}': {spec.target} {json.dumps(dict(spec.options), default=str)}")
         for spec, what in specs.values()
     }
-    phrases = [*sorted(variables), *(["the network (online=true)"] if online else []), *(p for _, p in sorted(classes))]
+    environments = sorted(f"the environment {to_json(build)}" for build in builds)
+    network = ["the network (online=true)"] if online else []
+    phrases = [*environments, *sorted(variables), *network, *(phrase for _, phrase in sorted(classes))]
     return tuple(map(_short, phrases))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from orchestrator.planning.overrides import OTHER_TYPE
 from orchestrator.planning.overrides import value as quoted
 from orchestrator.planning.quantized import parts
-from orchestrator.records import JobSpec, PluginSpec, Workload
+from orchestrator.records import Build, JobSpec, PluginSpec, Workload
 
 Flat = Mapping[str, Any]
 """Key of the configuration -> scalar, or list."""
@@ -21,7 +21,7 @@ GROUPS = ("suite", "compiler", "quantization", "dtype", "mode", "device", "measu
 NOT_A_SETTING = frozenset(
     (
         *("dry_run", "resume", "shard_job", "zip", "grids", "tag", "keep_outputs", "compare_outputs"),
-        *("randomize_input", *GROUPS),
+        *("randomize_input", "build", "builds", *GROUPS),
     )
 )
 """Top keys of a grid point that rows answer themselves, or that shape a sweep without changing a job of it."""
@@ -66,7 +66,17 @@ def workload_config(workload: Workload) -> dict[str, Any]:
         "sequence_length": w.sequence_length,
         "seed": w.seed,
         "threads": w.threads,
+        **build_config(w.build),
     }
+
+
+def build_config(build: Build | None) -> dict[str, Any]:
+    """Return the flat configuration of a build; nothing of the command's own environment."""
+    if build is None:
+        return {}
+    parts = {"python": build.python, "requirements": list(build.requirements) or None, "setup": build.setup}
+    own = {f"builds.{build.name}.{key}": value for key, value in parts.items() if value is not None}
+    return {"build": build.name, **own}
 
 
 def plugin_config(group: str, spec: PluginSpec) -> dict[str, Any]:

@@ -6,19 +6,53 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from orchestrator.records import build_name
 from orchestrator.results.load import JobOutcome
 from orchestrator.words import plural, some
 
 OF_A_JOB = frozenset({"threads", "interop_threads", "variables", "gpu", "toolchain"})
 """What a job's environment has that jobs of one machine differ in."""
+OF_A_BUILD = frozenset({"python", "packages", "torch", "torch_git", "torch_cuda"})
+"""What it has that builds differ in."""
 
 
 def mixed(outcomes: Sequence[JobOutcome]) -> Iterator[str]:
     """Yield, where results come from several environments, how many, and in what each differs from the first.
 
     A row whose figures come from several is named: its speed-up compares across them. The slots of one machine
-    (`execution.cpu_sets`) are no environments of their own, but what is compared across them is named, too.
+    (`execution.cpu_sets`) are no environments of their own, but what is compared across them is named, too. Builds are
+    meant to differ: it is said in what, and whether they ran on several machines.
     """
+    builds: dict[str, list[JobOutcome]] = defaultdict(list)
+    for outcome in outcomes:
+        builds[build_name(outcome.job.workload.build)].append(outcome)
+    for name, own in builds.items():
+        yield from (f"build {name}: {line}" if len(builds) > 1 else line for line in _of_one_build(own))
+    first, *others = builds
+    for name in others:
+        yield _beside(first, _seen(builds[first]), name, _seen(builds[name]))
+
+
+def _seen(outcomes: Sequence[JobOutcome]) -> dict[str, str]:
+    found = (one.result.environment for one in outcomes if one.result is not None and one.result.environment)
+    return dict(_flat({key: value for key, value in next(found, {}).items() if key not in OF_A_JOB}))
+
+
+def _beside(first: str, known: Mapping[str, str], name: str, own: Mapping[str, str]) -> str:
+    """Say in what two builds differ, by the environment of a job of each."""
+    if not known or not own:
+        return f"Of the build {name if known else first} nothing has been run."
+    keys = [key for key in {**known, **own} if known.get(key) != own.get(key)]
+    machines = [key for key in keys if key.partition(".")[0] not in OF_A_BUILD]
+    told = [f"{key.removeprefix('packages.')} {known.get(key, 'none')} -> {own.get(key, 'none')}" for key in keys]
+    if machines:
+        return f"! The builds {first} and {name} were not run in the same place: {some(told, 6)}."
+    if not told:
+        return f"! The builds {first} and {name} have the same Python, torch and other packages that are looked at."
+    return f"The build {name} beside {first}: {some(told, 6)}."
+
+
+def _of_one_build(outcomes: Sequence[JobOutcome]) -> Iterator[str]:
     found: Counter[tuple[tuple[str, str], ...]] = Counter()
     rows: dict[str, set[tuple[tuple[str, str], ...]]] = defaultdict(set)
     slots: dict[str, set[str]] = defaultdict(set)

@@ -56,6 +56,7 @@ _COLUMNS = (
     count("sequence_length", "tokens per sample; none for models without a sequence"),
     count("seed", "random seed of weights and inputs"),
     count("threads", "intra-op threads (torch.set_num_threads)"),
+    text("build", "environment that it ran in, where the sweep has several (docs/builds.md)"),
     text("launcher", "how the worker process starts; absolute memory is not comparable between launchers"),
     text("compiler", "compiler; what differs (options, launcher, ...) is added where one name stands for several"),
     text("measure", "what the job measures; options are added where one name stands for several"),
@@ -94,6 +95,7 @@ _COLUMNS = (
     text("advice", "what to do where it was not found"),
     # comparisons of sweeps
     text("metric", "what is compared; its unit is in its name"),
+    text("build_before", "the build that it is compared with: the first of the sweep"),
     anything("before", "the earlier value"),
     anything("after", "the later value"),
     _ratio_of("ratio", "after / before, geometric means of the rounds"),

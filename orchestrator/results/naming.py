@@ -12,14 +12,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from orchestrator.records import DEFAULT_PRECISION, EAGER, OWN_BATCH, JobSpec, PluginSpec, Workload, fingerprint
+from orchestrator.records import BASE, DEFAULT_PRECISION, EAGER, OWN_BATCH, JobSpec, PluginSpec, Workload, fingerprint
 from orchestrator.results.load import SweepResults
 
 Key = tuple[Any, ...]
 Named = dict[Any, tuple[str, Mapping[str, Any]]]
 """Key -> (name, what may tell it from others of that name)."""
 
-WORKLOAD = ("suite", "model", "mode", "dtype", "device", "batch_size", "sequence_length", "seed", "threads")
+WORKLOAD = ("suite", "model", "mode", "dtype", "device", "batch_size", "sequence_length", "seed", "threads", "build")
 IDENTITY = (*WORKLOAD, "compiler", "measure", "launcher", "variant")
 
 
@@ -28,6 +28,8 @@ class Naming:
 
     def __init__(self, jobs: Iterable[JobSpec], own_batches: Mapping[str, int] | None = None) -> None:
         """own_batches: job id -> samples of a batch that was left to the model, of jobs that said so."""
+        jobs = list(jobs)
+        self._base = BASE if any(job.workload.build for job in jobs) else None
         self._own: dict[str, int] = {}
         self._prints: dict[int, str] = {}
         self._records: list[Any] = []  # keeps the records alive, so that their ids stay theirs
@@ -65,7 +67,7 @@ class Naming:
         """Return what a performance row and its accuracy row share: all of the workload but the batch, the compiler."""
         w = job.workload
         prints = (self.print(w.builder), self.print(w.mode), self.print(job.compiler))
-        return (w.suite, *prints, w.dtype, w.device, w.sequence_length, w.seed)
+        return (w.suite, *prints, w.dtype, w.device, w.sequence_length, w.seed, w.build)
 
     def identity(self, job: JobSpec) -> dict[str, Any]:
         """Return the columns that say what the job runs."""
@@ -80,6 +82,7 @@ class Naming:
             "sequence_length": w.sequence_length,
             "seed": w.seed,
             "threads": w.threads,
+            "build": w.build.name if w.build is not None else self._base,
             "compiler": self._contenders[measure_kind(job.measure)][self._contender(job)],
             "measure": self._measures[self.print(job.measure)],
             "launcher": job.launcher,
@@ -122,7 +125,7 @@ def is_eager(label: str) -> bool:
 
 def row_order(row: Mapping[str, Any]) -> Key:
     """Sort key of table rows: by workload, eager before its compilers. Absent lengths come first."""
-    keys = ("suite", "mode", "dtype", "device", "seed", "threads", "model", "batch_size", "sequence_length")
+    keys = ("suite", "mode", "dtype", "device", "seed", "threads", "build", "model", "batch_size", "sequence_length")
     label = str(row["compiler"])
     rest = (not is_eager(label), label, str(row["measure"]), str(row["launcher"]), str(row["variant"]))
     return (*((row[key] is not None, row[key] if row[key] is not None else 0) for key in keys), *rest)

@@ -16,7 +16,7 @@ from orchestrator.statistics import Estimate, geometric_mean, over_models, over_
 
 Row = dict[str, Any]
 
-SECTION = ("suite", "mode", "dtype", "device", "seed", "threads")
+SECTION = ("suite", "mode", "dtype", "device", "seed", "threads", "build")
 OVERVIEW = (
     *(*SECTION, "compiler", "geomean_speedup", "geomean_speedup_low", "geomean_speedup_high", "geomean_interval"),
     *("geomean_over_models_low", "geomean_over_models_high", "geomean_speedup_clipped"),

@@ -7,6 +7,7 @@ summary      the two side by side
 overview     geometric means and pass rates, one row per suite, mode, dtype, device and compiler
 answer       what it comes to: whom to take, over all workloads of such a section, and on each
 export_errors: why models could not be exported, where some could not
+builds: what differs between the builds of the sweep, where it has several (`orchestrator.comparison.builds`)
 compile_phases, compile_phase_sums: where the time of the first calls went, in files and on the page
 self_test    one row per known figure, where the suite self_test or gpu_acceptance was run
 and those of other measures, where they were run: `orchestrator.results.findings`
@@ -200,12 +201,18 @@ class Tables:
     phases: Mapping[str, Table] = field(default_factory=dict)  # of compiling, where torch told any
     refused: tuple[str, ...] = ()  # what of other measures cannot be shown, and why
     environments: tuple[str, ...] = ()  # sentences, where results come from several environments
+    builds: Table | None = None  # each build beside the first, where there are several (`comparison.builds`)
+
+    @property
+    def listed(self) -> dict[str, Table]:
+        """The tables that are shown row by row: what differs between builds, and those of other measures."""
+        return ({} if self.builds is None else {"builds": self.builds}) | dict(self.findings)
 
     def named(self) -> dict[str, Table]:
         names = ["summary", "overview", "answer", "performance", "accuracy", "jobs"] + ["self_test"] * bool(
             self.self_test.rows
         )
-        return {name: getattr(self, name) for name in names} | dict(self.phases) | dict(self.findings)
+        return {name: getattr(self, name) for name in names} | dict(self.phases) | self.listed
 
 
 def build(results: SweepResults) -> Tables:

@@ -69,7 +69,8 @@ def _is_begun(section: SectionAnswer) -> bool:
 
 
 def _key_words(name: str, value: object) -> str:
-    return plural(int(str(value)), "thread") if name == "threads" else f"{'seed ' * (name == 'seed')}{_name(value)}"
+    word = f"{name} " if name in ("seed", "build") else ""
+    return plural(int(str(value)), "thread") if name == "threads" else f"{word}{_name(value)}"
 
 
 def _name(value: object) -> str:

@@ -79,6 +79,12 @@ def document(
     return Document("Diff", pieces)
 
 
+def builds(comparison: Comparison) -> list[Piece]:
+    """Return what differs between two builds of one sweep: A is the first, B the other."""
+    title = f"build {comparison.after.name} (B) against {comparison.before.name} (A)"
+    return [Heading(title, style="bold reverse"), *_results(comparison, everything=False)]
+
+
 def _sides(comparison: Comparison) -> list[Piece]:
     pieces: list[Piece] = []
     for side, one in (("A", comparison.before), ("B", comparison.after)):

@@ -38,7 +38,7 @@ ESTIMATE_EVERY_S, ESTIMATE_SHARE = 1.0, 0.01
 """The time that is left is worked out no more often, nor in more than this share of the time: 10,000 jobs are many."""
 SHOWN = 8
 """So many running jobs are listed; more run only where jobs share a big machine."""
-TOLD = ("mode", "dtype", "device", "batch_size", "sequence_length", "seed", "threads", "variant")
+TOLD = ("mode", "dtype", "device", "batch_size", "sequence_length", "seed", "threads", "build", "variant")
 """Columns that are in a job's name where they tell rows of a model apart."""
 DOING = {
     "import": "importing",

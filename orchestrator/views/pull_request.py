@@ -75,7 +75,7 @@ def document(sweep: Collected, before: Sequence[Collected], most: int) -> Docume
         *_warnings(summary, most),
         *_failures(summary, most),
         *_sections(summary, most),
-        *(findings.folded(name, found, most) for name, found in tables.findings.items()),
+        *(findings.folded(name, found, most) for name, found in tables.listed.items()),
         _build(results, max(most, 17)),
     ]
     first = answer.pieces(tables, shown(results.folder), results.sweep.imported)
@@ -109,6 +109,7 @@ def _means(tables: Tables, most: int) -> list[Piece]:
         return []
     common = [name for name in SECTION if len({row[name] for row in tables.overview.rows}) == 1]
     own = [*(name for name in SECTION if name not in common), "compiler"]
+    common = [name for name in common if name != "build" or rows[0][name] is not None]
     lines = [
         [
             *(row[name] for name in own),

@@ -55,6 +55,7 @@ class Section:
         if self.key["threads"]:  # 0: an imported sweep, nobody knows
             words.append(f"{self.key['threads']} thread" + "s" * (self.key["threads"] != 1))
         words += [f"seed {self.key['seed']}"] if several_seeds else []
+        words += [f"build {self.key['build']}"] if self.key["build"] is not None else []
         return " · ".join(words)
 
     def waiting(self) -> str:

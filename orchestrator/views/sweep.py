@@ -29,7 +29,7 @@ LONGEST = 200
 """Characters of one value of an environment: the list of changed files may be long. --json has all."""
 LISTED_JOBS = (
     *("job", "suite", "model", "mode", "dtype", "device", "batch_size", "sequence_length", "seed", "threads"),
-    *("compiler", "measure", "round", "status", "reason", "phase", "attempt", "started_s", "duration_s"),
+    *("build", "compiler", "measure", "round", "status", "reason", "phase", "attempt", "started_s", "duration_s"),
     *("measured", "disturbed", "log"),
 )
 
@@ -180,7 +180,8 @@ def _named(job: JobSpec) -> tuple[str, str]:
 def brief(job: JobSpec) -> str:
     """Return a job's title with what tells it from its neighbours first: lines are cut at the end."""
     w = job.workload
-    return f"{w.model} {job.compiler.name} {job.measure.name} #{job.round} ({w.mode.name} {w.dtype} {w.device})"
+    build = f" {w.build.name}" if w.build is not None else ""
+    return f"{w.model} {job.compiler.name} {job.measure.name} #{job.round} ({w.mode.name} {w.dtype} {w.device}{build})"
 
 
 def job_row(folder: SweepFolder, found: JobOutcome) -> dict[str, Any]:
@@ -190,6 +191,7 @@ def job_row(folder: SweepFolder, found: JobOutcome) -> dict[str, Any]:
     return {
         **{name: getattr(w, name) for name in ("suite", "model", "dtype", "device", "batch_size", "seed", "threads")},
         "sequence_length": w.sequence_length,
+        "build": w.build.name if w.build is not None else None,
         "mode": w.mode.name,
         "job": job.id,
         "compiler": job.compiler.name,

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import system
-from orchestrator.records import HARMLESS, NOT_NEEDED, NOT_RUN, PASS, TWIN, JobSpec
+from orchestrator.records import HARMLESS, NOT_NEEDED, NOT_RUN, PASS, TWIN, JobSpec, build_name
 from orchestrator.results.load import NO_RESULT
 from orchestrator.results.naming import is_eager
 from orchestrator.store import JobGraph
-from orchestrator.views import answer, findings
+from orchestrator.views import answer, diff, findings
 from orchestrator.views.document import Document, Heading, Item, Listing, Paragraph, Piece, Verbatim
 from orchestrator.views.grid import Cell, Grid
 from orchestrator.views.layout import LISTED, by_cause, duration
@@ -23,6 +23,7 @@ from orchestrator.views.summary import TITLES, WEAKER, sections
 from orchestrator.words import more, plural, some
 
 if TYPE_CHECKING:
+    from orchestrator.comparison.compare import Comparison
     from orchestrator.results.tables import Tables
 
 
@@ -33,10 +34,11 @@ def plan(
     cautions: Sequence[str] = (),
     slots: int = 1,
     commands: Sequence[str] = (),
+    builds: Sequence[str] = (),
 ) -> Document:
     """Return how many jobs of which kinds will run, how long that may take, and where the results will be.
 
-    commands: of a dry run, those that run one row each.
+    commands: of a dry run, those that run one row each; builds: what each of its builds is, in words.
     """
     estimate = sum(job.cost_s for job in graph.jobs if job.verdict is None)
     title = f"Plan: {plural(len(graph.jobs), 'job')}, about {duration(estimate)} one after the other"
@@ -60,6 +62,9 @@ def plan(
     if verdicts:
         known = ", ".join(f"{status} {count}" for status, count in sorted(verdicts.items()))
         pieces.append(Item("not started", f"{known} (known beforehand; the reasons will be in the table)"))
+    if any(job.workload.build for job in graph.jobs):
+        pieces.append(_counts("build", Counter(build_name(job.workload.build) for job in graph.jobs)))
+    pieces += [Item("build", told) for told in builds]
     left_out = system.left_out()
     if left_out:
         them = "it" if len(left_out) == 1 else "them"
@@ -75,8 +80,13 @@ def plan(
     return Document("Plan", [*pieces, Item("folder", folder, wrap=False)])
 
 
-def final(tables: Tables, folder: str, imported: bool = False, tag: str = "") -> Document:
-    """Return the answer, the table by section, its notes, and the failures with their logs."""
+def final(
+    tables: Tables, folder: str, imported: bool = False, tag: str = "", builds: Sequence[Comparison] = ()
+) -> Document:
+    """Return the answer, the table by section, its notes, and the failures with their logs.
+
+    builds: of a sweep with several, each against the first.
+    """
     summary, overview = tables.summary.rows, tables.overview.rows
     several_seeds = len({row["seed"] for row in summary}) > 1
     pieces: list[Piece] = [*answer.pieces(tables, folder, imported)]
@@ -84,6 +94,8 @@ def final(tables: Tables, folder: str, imported: bool = False, tag: str = "") ->
         pieces.append(Heading(section.title(several_seeds), style="bold reverse"))
         pieces.append(Grid(TITLES, section.table(), most=None, stacked=True))
         pieces.append(Paragraph(section.waiting(), "dim"))
+    for comparison in builds:
+        pieces += diff.builds(comparison)
     for name, found in tables.findings.items():
         pieces += findings.pieces(name, found)
     if not summary and not tables.findings:
@@ -238,4 +250,5 @@ def _counts(name: str, counts: Counter[str]) -> Item:
 
 
 def _row_name(row: Mapping[str, Any]) -> str:
-    return f"{row['model']} {row['mode']} {row['dtype']} {row['device']} {row['compiler']}"
+    build = f" {row['build']}" if row["build"] is not None else ""
+    return f"{row['model']} {row['mode']} {row['dtype']} {row['device']}{build} {row['compiler']}"

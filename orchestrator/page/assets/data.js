@@ -10,8 +10,8 @@ const DATA = JSON.parse(document.getElementById("data").textContent);
 const CHARTS = JSON.parse(document.getElementById("charts").textContent);
 const MISSING = "—";
 const SEVERAL = DATA.sweeps.length > 1;
-const WORKLOAD = ["suite", "mode", "dtype", "device", "batch_size", "sequence_length", "seed", "threads", "measure", "launcher", "variant"];
-const SECTION = ["suite", "mode", "dtype", "device", "seed", "threads"];
+const WORKLOAD = ["suite", "mode", "dtype", "device", "batch_size", "sequence_length", "seed", "threads", "build", "measure", "launcher", "variant"];
+const SECTION = ["suite", "mode", "dtype", "device", "seed", "threads", "build"];
 
 /** A table of columns; each is unpacked when it is first asked for. */
 class Columns {
@@ -126,7 +126,7 @@ const COMPARED_SERIES = Math.max(new Set(ALL.filter((row) => !isEager(row)).map(
 
 /** Return a value of a workload as it stands in a list: "batch 4", "float16". */
 function words(name, value) {
-  const prefix = { batch_size: "batch ", sequence_length: "length ", seed: "seed ", threads: "threads " }[name] ?? "";
+  const prefix = { batch_size: "batch ", sequence_length: "length ", seed: "seed ", threads: "threads ", build: "build " }[name] ?? "";
   return value === null ? null : `${prefix}${value}`;
 }
 

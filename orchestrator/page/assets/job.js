@@ -53,7 +53,7 @@ function jobContents(job) {
   const row = jobs.get(job, "row");
   const status = jobs.get(job, "status"), reason = jobs.get(job, "reason");
   const names = ["model", "mode", "dtype", "device", "compiler", "measure"].map((name) => jobs.get(job, name));
-  const more = ["batch_size", "sequence_length", "seed", "threads"].map((name) => words(name, jobs.get(job, name))).filter((part) => part !== null);
+  const more = ["batch_size", "sequence_length", "seed", "threads", "build"].map((name) => words(name, jobs.get(job, name))).filter((part) => part !== null);
   const known = details(job);
   return [
     back(),

@@ -89,7 +89,7 @@ function overviewGroups(name) {
   const groups = new Map();
   for (const sweep of order) {
     for (const row of DATA.overview.filter((one) => one.sweep === sweep && one[name] !== null)) {
-      const title = SECTION.slice(0, 4).map((column) => row[column]).join(" · ");
+      const title = SECTION.slice(0, 4).map((column) => row[column]).concat(words("build", row.build) ?? []).join(" · ");
       if (!groups.has(title)) groups.set(title, { name: title, rows: [], records: [] });
       const { short: when, created } = DATA.sweeps[sweep];
       const bar = name === "geomean_speedup" ? { low: row.geomean_speedup_low, high: row.geomean_speedup_high } : {};
@@ -103,7 +103,7 @@ function overviewGroups(name) {
 function compilePhaseGroups() {
   const groups = new Map();
   for (const row of DATA.compile_phases) {
-    const title = [...SECTION.slice(0, 4).map((column) => row[column]), ...(SEVERAL ? [DATA.sweeps[row.sweep].short] : [])].join(" · ");
+    const title = SECTION.slice(0, 4).map((column) => row[column]).concat(words("build", row.build) ?? [], SEVERAL ? DATA.sweeps[row.sweep].short : []).join(" · ");
     if (!groups.has(title)) groups.set(title, { name: title, rows: [], records: [] });
     const { compiler, cache, compile_phase_s: seconds, share_percent: share, count } = row;
     groups.get(title).records.push({ bar: `${compiler} ${cache}`, phase: row.compile_phase.replaceAll("_", " "), seconds, share, count });

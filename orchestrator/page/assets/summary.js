@@ -96,7 +96,7 @@ function verdicts(row) {
 function executive() {
   const groups = new Map();
   for (const row of DATA.overview) {
-    const title = SECTION.slice(0, 4).map((name) => row[name]).concat(inWords("threads", row.threads) ?? [], seeds().length > 1 ? words("seed", row.seed) : []).join(" · ");
+    const title = SECTION.slice(0, 4).map((name) => row[name]).concat(inWords("threads", row.threads) ?? [], seeds().length > 1 ? words("seed", row.seed) : [], words("build", row.build) ?? []).join(" · ");
     if (!groups.has(title)) groups.set(title, []);
     groups.get(title).push(row);
   }

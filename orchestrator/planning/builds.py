@@ -1,0 +1,114 @@
+"""Builds: the Python environments that jobs can run in, from the configuration to the record that jobs have.
+
+What is asked for is written down so that it names the same thing later: a wheel with the hash of its content, a branch
+of a git repository as its commit. So a job's id says what it ran with, as far as whoever asked has said it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from orchestrator.errors import UsageError, did_you_mean
+from orchestrator.records import BASE, Build, Json
+from orchestrator.validity import check_name
+
+REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[^]]*\])?\s*([=<>!~]=|<|>|@)\s*\S|git\+|.*\.whl$")
+"""What `build` takes without a name of its own: "transformers==5.20.0", a wheel, "git+https://..."."""
+FROM_GIT = re.compile(
+    r"(?P<before>(?:.*@\s*)?git\+)(?P<url>\w+://(?:[^/@#]*@)?[^@#]+)(?:@(?P<revision>[^#]+))?(?P<rest>#.*)?"
+)
+COMMIT = re.compile(r"[0-9a-f]{40}")
+GIT_S = 60
+LIST = re.compile(r"(?:[^,\[\]]|\[[^\]]*\]|,(?=\s*[<>=!~]))+")
+"""One of several requirements: a comma in brackets, or before a second bound, is its own."""
+
+
+def build_of(name: str, builds: Mapping[str, Json]) -> Build | None:
+    """Return the build that `build=name` asks for, None for the command's own environment.
+
+    builds: those that the configuration describes, by name. Raises UsageError.
+    """
+    if name in builds:
+        return _described(name, builds[name])
+    if name == BASE:
+        return None
+    if not REQUIREMENT.match(name):
+        raise UsageError(
+            f"build={name}: {did_you_mean(name, [BASE, *builds])}. Describe it as builds.NAME.requirements=[...] or "
+            "builds.NAME.python=PATH, or write one requirement of pip's, as in build=base,transformers==5.20.0"
+        )
+    return Build(name=name, requirements=(_pinned(name, f"build={name}"),))
+
+
+def quoted_requirements(text: str, quote: str = "'{}'") -> str:
+    """Return requirements of a command line, "a==1,b>=2,<3" or a list of them, as Hydra's grammar takes them."""
+    if any(mark in text for mark in "'\"{}()"):
+        return text
+    inner, is_list = (text[1:-1], True) if text.startswith("[") and text.endswith("]") else (text, False)
+    items = [quote.format(item.strip()) if "=" in item or "[" in item else item for item in LIST.findall(inner)]
+    return f"[{','.join(items)}]" if is_list else ",".join(items)
+
+
+def _described(name: str, conf: Json) -> Build:
+    where = f"builds.{name}"
+    try:
+        check_name(name, "build")
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    python, setup = conf.get("python"), conf.get("setup")
+    requirements = conf.get("requirements") or ()
+    if python is None and not requirements and setup is None:
+        raise UsageError(f"{where}: it is the command's own environment: give it python, requirements or setup")
+    return Build(
+        name=name,
+        python=None if python is None else os.path.abspath(os.path.expanduser(python)),
+        requirements=tuple(_pinned(str(one), f"{where}.requirements") for one in requirements),
+        setup=setup,
+    )
+
+
+def _pinned(text: str, where: str) -> str:
+    """Return a requirement that names the same thing later, where it names a file or a branch."""
+    text = text.strip()
+    if not text or text.startswith("-") or not text.isprintable():
+        raise UsageError(f"{where}: {text!r} is no requirement: write one as in transformers==5.20.0, without options")
+    if found := FROM_GIT.fullmatch(text):
+        return _at_a_commit(found, where)
+    if "://" in text or " @ " in text:
+        return text
+    path = Path(text).expanduser()
+    if path.is_dir() and ("/" in text or text.startswith(".")):
+        raise UsageError(
+            f"{where}: {text} is a folder, whose content changes under its name: build a wheel of it, or write "
+            f"git+file://{path.absolute()}@COMMIT"
+        )
+    if "/" in text or text.endswith(".whl"):
+        if not path.is_file():
+            raise UsageError(f"{where}: there is no file {text}")
+        return f"{path.absolute().as_uri()}#sha256={hashlib.sha256(path.read_bytes()).hexdigest()}"
+    return text
+
+
+def _at_a_commit(found: re.Match[str], where: str) -> str:
+    url, revision = found["url"], found["revision"] or "HEAD"
+    if COMMIT.fullmatch(revision):
+        return found[0]
+    command = ["git", "ls-remote", "--", url, revision, f"{revision}^{{}}"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=GIT_S, errors="replace", check=False)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise UsageError(f"{where}: git ls-remote {url}: {error}") from error
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["it failed"])[-1]
+        raise UsageError(f"{where}: git ls-remote {url}: {last}")
+    commits = dict(line.split("\t")[::-1] for line in done.stdout.splitlines())
+    names = (f"refs/tags/{revision}^{{}}", f"refs/tags/{revision}", f"refs/heads/{revision}", revision)
+    commit = next((commits[name] for name in names if name in commits), None)
+    if commit is None:
+        raise UsageError(f"{where}: {url} has no branch or tag {revision}; of a commit write all 40 digits")
+    return f"{found['before']}{url}@{commit}{found['rest'] or ''}"
