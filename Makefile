@@ -20,11 +20,11 @@ sweep: $(VENV)/installed  ## the main job: is inductor faster than eager, smalle
 	$(BIN)/python -m orchestrator -m compiler=eager,inductor dtype=float16
 
 test: $(VENV)/installed lint  ## linters, type checks, and every test but the long ones
-	$(BIN)/python -m pytest -n 2 -m "not alone and not slow and not long"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not alone and not slow and not long"
 	$(BIN)/python -m pytest -m "alone and not slow"
 
 test-slow: $(VENV)/installed  ## the long end-to-end cases, which CI runs as well (a quarter of an hour)
-	$(BIN)/python -m pytest -n 2 -m "slow and not alone"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "slow and not alone"
 	$(BIN)/python -m pytest -m "slow and alone"
 
 test-long: $(VENV)/installed  ## what CI leaves out: twins of language models, a real bisect, a detector, two slots at once

@@ -102,6 +102,10 @@ class Column:
             return MISSING
         return value if isinstance(value, str) else FORMATS[self.format](value)  # "nan" of a count is that word
 
+    def amount(self, value: Any) -> str:
+        """Return the value for people, with its unit."""
+        return self.text(value) + {"": "", "1": "", "x": "x"}.get(self.unit, f" {self.unit}")
+
     def means(self, other: Column) -> bool:
         """Return whether figures of both may stand in one column, and be compared."""
         return (self.name, self.unit, self.better, self.kind) == (other.name, other.unit, other.better, other.kind)

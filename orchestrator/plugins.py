@@ -1,4 +1,4 @@
-"""What a plug-in is, and how its name in a YAML file becomes a class.
+"""What a plug-in is.
 
 A plug-in is a frozen dataclass whose fields are its options, named in YAML by `target` ("orchestrator.compilers.
 dynamo.TorchCompile"). The planner checks options against the fields, the worker builds the object; so a plug-in's
@@ -6,43 +6,32 @@ module must not import torch (or anything else that is heavy) at its top, only i
 wrong with its options, and can be known without torch, it may say when planning: a method `check_when_planned()`, which
 raises ValueError. A field that takes some words only says so by its type, `Literal["a", "b"]`.
 
-Names are resolved only inside the allowed packages: reading a sweep that someone sent must not run their code. To use
-plug-ins of your own, name their packages in the environment variable ORCHESTRATOR_PLUGIN_PACKAGES (separated by
-commas); a sweep cannot set it.
-
-Options may make a plug-in run code that is not in those packages: a file of the user's, a program. So before a sweep
-that someone sent is run again a person is asked, and shown all of them (`orchestrator.planning.trust`).
+How its name becomes a class is in `orchestrator.plugin_classes`; those names can be imported from here, too.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import importlib
-import os
-import types
-import typing
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
-from orchestrator.errors import UsageError, did_you_mean
-from orchestrator.records import PluginSpec, Samples, Workload
+from orchestrator.plugin_classes import ALLOWED_PACKAGES as ALLOWED_PACKAGES
+from orchestrator.plugin_classes import PACKAGES_VARIABLE as PACKAGES_VARIABLE
+from orchestrator.plugin_classes import allowed_packages as allowed_packages
+from orchestrator.plugin_classes import check_options as check_options
+from orchestrator.plugin_classes import fits as fits
+from orchestrator.plugin_classes import instantiate as instantiate
+from orchestrator.plugin_classes import resolve as resolve
+from orchestrator.plugin_classes import trains as trains
+from orchestrator.plugin_classes import words as words
+from orchestrator.records import Samples, Workload
 
 if TYPE_CHECKING:
     import torch
 
     from orchestrator.measures.context import Context
 
-ALLOWED_PACKAGES = (
-    "orchestrator.compilers",
-    "orchestrator.measures",
-    "orchestrator.modes",
-    "orchestrator.suites",
-)
-
-PACKAGES_VARIABLE = "ORCHESTRATOR_PLUGIN_PACKAGES"
 
 Forward = Callable[..., Any]
 """A model or what a compiler made of it: called as `forward(**inputs)`, returns the model's outputs."""
@@ -358,107 +347,3 @@ def check_inputs(mode: Any, compiler: Any, workload: Workload) -> None:
             f"mode {workload.mode.name} calls the model with other inputs than it is compiled with (shorter ones, a "
             "cache), and this compiler's code takes only those: compilers that go through torch.compile take both"
         )
-
-
-def allowed_packages() -> tuple[str, ...]:
-    """Return the packages in which plug-ins are looked up: ours, and those that the user's environment names."""
-    named = os.environ.get(PACKAGES_VARIABLE, "").split(",")
-    return ALLOWED_PACKAGES + tuple(name.strip() for name in named if name.strip())
-
-
-def resolve(target: str) -> type:
-    """Return the class that `target` names. Raises UsageError when it is not a plug-in of an allowed package."""
-    module_name, _, class_name = target.rpartition(".")
-    packages = allowed_packages()
-    inside = any(module_name == package or module_name.startswith(f"{package}.") for package in packages)
-    if not inside or not all(part.isidentifier() for part in target.split(".")):
-        raise UsageError(
-            f"'{target}' is not a plug-in: it must be inside one of {', '.join(packages)} "
-            f"(the environment variable {PACKAGES_VARIABLE} can name more)"
-        )
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise UsageError(f"'{target}' is not a plug-in: {error}") from error
-    plugin = getattr(module, class_name, None)
-    if not (isinstance(plugin, type) and dataclasses.is_dataclass(plugin)):
-        classes = [
-            name
-            for name, value in vars(module).items()
-            if isinstance(value, type) and dataclasses.is_dataclass(value) and value.__module__ == module_name
-        ]
-        raise UsageError(f"'{class_name}' is not a plug-in of {module_name}: {did_you_mean(class_name, classes)}")
-    return plugin
-
-
-def trains(mode: PluginSpec) -> bool:
-    """Return whether a mode's steps differentiate the model, by its class. Who reads a sweep asks the job instead.
-
-    Raises UsageError when the class is not to be had (`resolve`).
-    """
-    return bool(resolve(mode.target).training)  # type: ignore[attr-defined]
-
-
-def check_options(spec: PluginSpec, where: str) -> None:
-    """Raise UsageError when `spec.options` lacks a key that the plug-in needs, or has one that it does not know.
-
-    Also when a value is not of the type of its field, as far as the field's annotation says.
-    """
-    plugin = resolve(spec.target)
-    fields = {f.name: f for f in dataclasses.fields(plugin)}
-    hints = _hints(plugin)
-    for key, value in spec.options.items():
-        if key not in fields:
-            raise UsageError(f"{where}: unknown option '{key}' of {spec.target}: {did_you_mean(key, fields)}")
-        kind = hints.get(key, Any)
-        if not fits(value, kind):
-            raise UsageError(f"{where}: {key}={value!r} of {spec.target}: it must be {words(kind)}")
-    for name, f in fields.items():
-        required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-        if required and name not in spec.options:
-            raise UsageError(f"{where}: {spec.target} needs the option '{name}'")
-
-
-@functools.cache
-def _hints(plugin: type) -> Mapping[str, Any]:
-    """Return the types of a plug-in's fields; none where one is known to type checkers only."""
-    try:
-        return typing.get_type_hints(plugin)
-    except NameError:
-        return {}
-
-
-def fits(value: Any, kind: Any) -> bool:
-    """Return whether a JSON value is of the kind that an annotation names; of any that is no kind of JSON, it is."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (types.UnionType, typing.Union):
-        return any(fits(value, arm) for arm in arguments)
-    if origin is Mapping:
-        return isinstance(value, Mapping) and all(fits(item, arguments[1]) for item in value.values())
-    if origin is Sequence:
-        return isinstance(value, (list, tuple)) and all(fits(item, arguments[0]) for item in value)
-    if origin is typing.Literal:
-        return value in arguments
-    if kind is float:
-        return type(value) in (int, float)
-    return type(value) is kind if kind in WORDS else True
-
-
-WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "null"}
-
-
-def words(kind: Any) -> str:
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (types.UnionType, typing.Union):
-        return ", or ".join(map(words, arguments))
-    if origin is typing.Literal:
-        return f"one of {', '.join(map(str, arguments))}"
-    if origin is Mapping:
-        return "a map" if arguments[1] is Any else f"a map of names, each to {words(arguments[1])}"
-    return f"a list, each of it {words(arguments[0])}" if origin is Sequence else WORDS.get(kind, str(kind))
-
-
-def instantiate(spec: PluginSpec, where: str = "") -> Any:
-    """Build the plug-in object from its spec. Raises UsageError as `resolve` and `check_options` do."""
-    check_options(spec, where or spec.name)
-    return resolve(spec.target)(**spec.options)

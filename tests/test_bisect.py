@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from support import command, synthetic
 from support.command import FAKES, answer
+from support.synthetic import of_folder
 
 from orchestrator.cli import bisect as cli
-from orchestrator.comparison import snapshot
 from orchestrator.comparison.bisection import (
     BAD,
     CANNOT_TELL,
@@ -412,7 +412,7 @@ def test_a_planted_slowdown_is_found_in_a_real_repository(tmp_path: Path) -> Non
     folder = repository(tmp_path / "repository", texts)
     command.run(tmp_path, *FAKES, "suite=user", f"suite.models=[{folder}/model.py:Paced]", "compiler=eager",
                 "measure=glance", "batch_size=2", "rounds=1")  # fmt: skip
-    results = snapshot.of_folder(command.latest(tmp_path))
+    results = of_folder(command.latest(tmp_path))
     job = results.rows[0].jobs[0]
     said = command.run(tmp_path, "bisect", f"latest:{job}", "--good", "c0", "--bad", "c4", "--over", f"git:{folder}",
                        "--rounds", "2")  # fmt: skip

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from support import synthetic
 from support.points import point
+from support.synthetic import of_folder
 
 from orchestrator import columns
 from orchestrator.columns import Column, TableSpec
-from orchestrator.comparison import rules, snapshot, snapshot_files
+from orchestrator.comparison import rules, snapshot_files
 from orchestrator.comparison.compare import NOISE, compare
 from orchestrator.comparison.thresholds import limits_of
 from orchestrator.errors import UsageError
@@ -116,7 +117,7 @@ def test_two_measures_with_other_columns_do_not_share_a_table(tmp_path: Path) ->
 def test_figures_of_another_unit_are_not_compared(tmp_path: Path) -> None:
     other = replace(JOULES, unit="mJ")
     sides = [
-        snapshot.of_folder(sweep(tmp_path / name, ("a.Energy", energy(column, **{"energy_j": value}))).folder)
+        of_folder(sweep(tmp_path / name, ("a.Energy", energy(column, **{"energy_j": value}))).folder)
         for name, column, value in (("a", JOULES, 2.0), ("b", JOULES, 9.0), ("c", other, 9.0))
     ]
     assert [change.word for change in compare(sides[0], sides[1]).matched[0].metrics] == ["worse"]
@@ -133,7 +134,7 @@ def test_a_limit_holds_for_single_values_of_what_is_exact(
     """Without rounds: a time of one process is held to 30 % whatever is written, bytes of parameters to what is."""
     column = replace(JOULES, exact=exact)
     sides = [
-        snapshot.of_folder(sweep(tmp_path / name, ("a.Energy", energy(column, **{"energy_j": value}))).folder)
+        of_folder(sweep(tmp_path / name, ("a.Energy", energy(column, **{"energy_j": value}))).folder)
         for name, value in (("a", 2.0), ("b", 2.01))
     ]
     known = limits_of(sides[0].columns)
@@ -144,7 +145,7 @@ def test_a_limit_holds_for_single_values_of_what_is_exact(
 
 
 def test_a_baseline_has_columns_only_of_what_is_not_built_in(tmp_path: Path) -> None:
-    made = snapshot.of_folder(sweep(tmp_path, ("a.Energy", energy()), ("a.Energy", {})).folder)
+    made = of_folder(sweep(tmp_path, ("a.Energy", energy()), ("a.Energy", {})).folder)
     file = tmp_path / "base.json"
     snapshot_files.write(file, made)
     assert snapshot_files.read(file) == made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from support import synthetic
-from support.command import FAKES, answer, command, run, said, start
+from support.command import FAKES, answer, command, orchestrator, run, said, start
 from support.dynamobench import GOLDEN
 
 from orchestrator.__main__ import VERBS, main
@@ -21,6 +22,7 @@ from orchestrator.store import SweepFolder, find_sweep
 
 REPOSITORY = Path(__file__).parent.parent
 MAIN = ["compiler=eager,inductor", "dtype=float16"]
+HEAVY = {"torch", "transformers", "hydra", "pandas", "numpy", "scipy", "rich", "mlflow", "pyarrow", "yaml"}
 
 
 @pytest.fixture
@@ -40,21 +42,13 @@ def jobs(text: str) -> int:
 # -- one process each: how the command is started
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["-m", *MAIN, "dry_run=true"],
-        [*MAIN, "dry_run=true"],
-        [MAIN[0], "-m", MAIN[1], "dry_run=true"],
-        ["dry_run=true", *MAIN, "--multirun"],
-    ],
-    ids=str,
-)
-def test_the_main_command_plans_wherever_the_flag_stands(arguments: list[str], tmp_path: Path) -> None:
-    done = command(*arguments, cwd=tmp_path)
+def test_the_main_command_plans_wherever_the_flag_stands(tmp_path: Path) -> None:
+    done = command("-m", *MAIN, "dry_run=true", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert jobs(done.stdout) % 9 == 0  # a reference, 2 x accuracy and 2 x 3 rounds per model
     assert "Dry run: nothing was started." in done.stdout
+    for arguments in ([*MAIN], [MAIN[0], "-m", MAIN[1]], [*MAIN, "--multirun"]):
+        assert answer(tmp_path, "dry_run=true", *arguments, columns=200) == (0, done.stdout, "")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -67,15 +61,34 @@ def test_no_process_that_plans_imports_torch(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_help_of_a_verb_imports_neither_hydra_nor_torch(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def helps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """Verb -> the lines of its --help at 80 columns; "imported": what is heavy and in the process after all of them."""
     code = (
-        "import sys; from orchestrator.__main__ import main\n"
-        "try: main(['report', '--help'])\n"
-        "except SystemExit: pass\n"
-        "print(sorted({'torch', 'hydra', 'pandas', 'rich'} & set(sys.modules)))"
+        "import contextlib, io, json, sys; from orchestrator.__main__ import VERBS, main\n"
+        "told = {}\n"
+        "for verb in VERBS:\n"
+        "    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):\n"
+        "        main([verb, '--help'])\n"
+        "    told[verb] = out.getvalue().splitlines()\n"
+        f"told['imported'] = sorted({HEAVY!r} & set(sys.modules))\n"
+        "print(json.dumps(told))"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
+    environment = {**os.environ, "COLUMNS": "80"}
+    cwd = tmp_path_factory.mktemp("helps")
+    done = subprocess.run([sys.executable, "-c", code], cwd=cwd, env=environment, capture_output=True, check=True)
+    told: dict[str, list[str]] = json.loads(done.stdout)
+    return told
+
+
+def test_help_of_verbs_imports_nothing_heavy(helps: dict[str, list[str]]) -> None:
+    assert helps["imported"] == []
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_a_verb_is_one_screen(verb: str, helps: dict[str, list[str]]) -> None:
+    assert 5 < len(helps[verb]) <= 25
+    assert max(map(len, helps[verb])) <= 80
 
 
 OF_VERBS = {
@@ -439,15 +452,13 @@ def test_two_sweeps_of_the_same_second_have_two_folders(tmp_path: Path) -> None:
 
 def test_a_dry_run_prints_a_command_for_each_row_that_plans_it_alone(tmp_path: Path) -> None:
     sweep = ("suite=tiny", "suite.models=[bert_tiny,gpt2_tiny]", "compiler=inductor,aot_eager", "batch_size=1,2")
-    done = command(*sweep, "compiler.options.dynamic=true", "dry_run=true", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    lines = [line.strip() for line in done.stdout.splitlines() if line.strip().startswith("python -m orchestrator ")]
+    printed = orchestrator(tmp_path, *sweep, "compiler.options.dynamic=true", "dry_run=true")
+    lines = [line.strip() for line in printed.splitlines() if line.strip().startswith("python -m orchestrator ")]
     assert len(lines) == len(set(lines)) == 2 * 2 * (2 * 2 + 1)  # models, sizes; measures of the compilers, and eager
     for line in lines[:: len(lines) // 3]:
-        alone = command(*shlex.split(line)[3:], "dry_run=true", cwd=tmp_path)
-        assert alone.returncode == 0, alone.stderr
-        assert line in alone.stdout
-        assert jobs(alone.stdout) <= 8  # its rounds, eager's, a reference
+        alone = orchestrator(tmp_path, *shlex.split(line)[3:], "dry_run=true")
+        assert line in alone
+        assert jobs(alone) <= 8  # its rounds, eager's, a reference
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from support.judging import compare_tensor
 
-from orchestrator.measures.compare import Rule, compare, compare_tensor, roundoff
+from orchestrator.measures.compare import Rule, compare, roundoff
 
 FLOAT32 = Rule(tolerance=1e-3)
 BFLOAT16 = Rule(tolerance=1e-3, roundoff=roundoff("bfloat16"))

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 import torch
 from support.command import latest, orchestrator, run, table
-from support.synthetic import SyntheticSweep
+from support.synthetic import SyntheticSweep, of_folder
 
-from orchestrator.comparison import snapshot
 from orchestrator.comparison.compare import compare
 from orchestrator.comparison.phase_changes import phase_changes
 from orchestrator.probes.compile_phases import folded, recorded
@@ -138,7 +137,7 @@ def test_what_is_no_phase_makes_no_row(tmp_path: Path, told: Any) -> None:
 
 def test_a_difference_of_compile_time_is_parted_into_phases(tmp_path: Path) -> None:
     before, after = (
-        snapshot.of_folder(sweep(tmp_path / name, cold, WARM).write()) for name, cold in (("a", COLD), ("b", SLOWER))
+        of_folder(sweep(tmp_path / name, cold, WARM).write()) for name, cold in (("a", COLD), ("b", SLOWER))
     )
     found = {(one.cache, one.phase): one for one in phase_changes(compare(before, after).matched)}
     cold = {phase: one for (cache, phase), one in found.items() if cache == "cold"}

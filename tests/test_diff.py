@@ -6,12 +6,9 @@ import csv
 import dataclasses
 import io
 import json
-import os
 import random
 import re
 import shlex
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +17,7 @@ from typing import Any
 import pytest
 from support import synthetic
 from support.command import FAKES, orchestrator, run
+from support.synthetic import of_folder
 
 from orchestrator.__main__ import main
 from orchestrator.comparison import configuration_changes, matrix, sides, snapshot
@@ -404,7 +402,7 @@ def test_a_file_that_is_none_is_refused_by_name(name: str, content: str, message
 
 def changes_of(before: Mapping[str, Any], after: Mapping[str, Any], tmp_path: Path) -> dict[str, Any]:
     """Return (key) -> (paste A to B, paste B to A) of two sweeps that are written with these arguments."""
-    sides = [snapshot.of_folder(write(tmp_path / str(i) / "s", **one)) for i, one in enumerate((before, after))]
+    sides = [of_folder(write(tmp_path / str(i) / "s", **one)) for i, one in enumerate((before, after))]
     found = configuration_changes.configuration_changes(compare(*sides))
     return {change.key: (change.paste_after, change.paste_before) for change in found}
 
@@ -456,7 +454,7 @@ def test_overrides(before: Any, after: Any, expected: Mapping[str, Any], tmp_pat
 def test_options_that_two_plugins_have_are_pasted_on_lines_of_their_own(tmp_path: Path) -> None:
     before = {"compilers": {"inductor": {"dynamic": False}, "aot_eager": {"dynamic": False}}}
     after = {"compilers": {"inductor": {"dynamic": True}, "aot_eager": {"dynamic": True}}, "dtype": "float32"}
-    sides = [snapshot.of_folder(write(tmp_path / str(i) / "s", **one)) for i, one in enumerate((before, after))]  # type: ignore[arg-type]
+    sides = [of_folder(write(tmp_path / str(i) / "s", **one)) for i, one in enumerate((before, after))]  # type: ignore[arg-type]
     found = configuration_changes.configuration_changes(compare(*sides))
     assert configuration_changes.paste_lines(found, after=True) == [
         "dtype=float32",
@@ -670,22 +668,6 @@ def test_bad_input_is_exit_2_and_one_message(
     assert message in captured.err
 
 
-def test_help_is_one_screen_and_imports_nothing_heavy(tmp_path: Path) -> None:
-    code = (
-        "import sys; from orchestrator.__main__ import main\n"
-        "try: main(['diff', '--help'])\n"
-        "except SystemExit: pass\n"
-        "print(sorted({'torch', 'hydra', 'pandas', 'rich', 'numpy', 'scipy'} & set(sys.modules)))"
-    )
-    environment = {**os.environ, "COLUMNS": "80"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True, env=environment
-    )
-    assert done.stdout.splitlines()[-1] == "[]"
-    assert len(done.stdout.splitlines()) <= 25
-    assert "Exit code" in done.stdout
-
-
 def test_what_a_reason_says_is_no_markup(here: Path, said: Said) -> None:
     write(at(here, 0))
     sweep = synthetic.SyntheticSweep(at(here, 1))
@@ -727,7 +709,7 @@ def test_labels_tell_rows_apart() -> None:
 
 def test_ten_thousand_jobs_are_compared_in_time(tmp_path: Path) -> None:
     """Two snapshots of 5,000 rows: matching, judging, naming keys and lines in a part of the 5 s that diff has."""
-    made = snapshot.of_folder(write(tmp_path / "s"))
+    made = of_folder(write(tmp_path / "s"))
     eager, inductor = made.rows[:2]
 
     def many(factor: float) -> snapshot.Snapshot:

@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 from support import synthetic
 from support.command import command, said
+from support.synthetic import of_folder
 
-from orchestrator.comparison import history, snapshot, snapshot_files
+from orchestrator.comparison import history, snapshot_files
 from orchestrator.comparison.changes import Figure
 from orchestrator.comparison.history import Series, Wanted
 from orchestrator.records import JobResult, JobSpec, PluginSpec
@@ -282,7 +283,7 @@ def test_the_machine_is_that_of_the_workers_not_of_who_planned(days: Days) -> No
 
 def test_another_gpu_is_another_machine_for_what_runs_on_it(days: Days) -> None:
     folder = days.add({"Bert": 1.2})
-    read = snapshot.of_folder(folder)
+    read = of_folder(folder)
     row = next(row for row in read.rows if row.names["compiler"] == "inductor")
     read = dataclasses.replace(read, environment={**read.environment, "gpu.name": "H200"})
     on_gpu = dataclasses.replace(row, config={**row.config, "device": "cuda:0"})
@@ -400,7 +401,7 @@ def test_further_roots_and_baseline_files_are_points_too(
     days: Days, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = days.add({"Bert": 1.2, "T5": 1.2})
-    snapshot_files.write(tmp_path / "main.json", snapshot.of_folder(first))
+    snapshot_files.write(tmp_path / "main.json", of_folder(first))
     elsewhere = Days(tmp_path / "elsewhere")
     elsewhere.count = 1
     elsewhere.add({"Bert": 1.0})

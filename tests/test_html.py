@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import re
 import subprocess
 import sys
@@ -461,14 +460,3 @@ def test_watch_stopped_early_leaves_a_page_that_does_not_reload(
     with pytest.raises(KeyboardInterrupt):
         report.watch(folder)
     assert blocks(folder.page.read_text())["data"]["running"] is False
-
-
-def test_help_imports_nothing_heavy() -> None:
-    code = (
-        "import sys\nfrom orchestrator.cli.report import main\n"
-        "try: main(['--help'])\nexcept SystemExit: pass\n"
-        "print([name for name in ('rich', 'pandas', 'numpy', 'scipy') if name in sys.modules])"
-    )
-    environment = {**os.environ, "COLUMNS": "80"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"

@@ -11,8 +11,8 @@ import pytest
 from support import synthetic
 from support.command import orchestrator
 from support.dynamobench import GOLDEN, load_of, timed
+from support.synthetic import of_folder
 
-from orchestrator.comparison import snapshot
 from orchestrator.comparison.compare import compare
 from orchestrator.exchange.dynamobench import TO_OURS, status_of
 from orchestrator.exchange.dynamobench_files import Given, read
@@ -283,7 +283,7 @@ def test_old_results_can_be_compared_with_new_ones(folder: Path, tmp_path: Path)
     sweep = synthetic.SyntheticSweep(tmp_path / "new")
     workload = load_of("Bert", dtype="float32", mode="inference", device="cuda:0", seed=1337)
     timed(sweep, workload, "inductor", 0.1, 2.0)
-    made = compare(snapshot.of_folder(SweepFolder(tmp_path / "outputs/1/2")), snapshot.of_folder(sweep.write()))
+    made = compare(of_folder(SweepFolder(tmp_path / "outputs/1/2")), of_folder(sweep.write()))
     assert not made.missing
     assert not made.new
     (compiled,) = [pair for pair in made.matched if pair.before.names["compiler"] == "inductor"]
@@ -387,7 +387,7 @@ def test_memory_that_is_known_to_be_wrong_is_never_judged(tmp_path: Path) -> Non
                 f"dynamo_peak_mem\n{device},BertForMaskedLM,4,1.5,10.0,20.0,0.9,5.0,{size}\n"
             )
             orchestrator(tmp_path, "import", "dynamobench", str(csv.parent), "--into", f"outputs/{device}/{number}")
-        sides = [snapshot.of_folder(SweepFolder(tmp_path / "outputs" / device / str(n))) for n in (1, 2)]
+        sides = [of_folder(SweepFolder(tmp_path / "outputs" / device / str(n))) for n in (1, 2)]
         found = compare(*sides)
         assert any(m.metric == "own_memory_mib" for pair in found.matched for m in pair.changed) is judged
         (row,) = build(load(SweepFolder(tmp_path / "outputs" / device / "2"))).performance.rows[1:]

@@ -108,14 +108,6 @@ def test_a_sweep_is_the_command_and_what_it_found(here: Path, capfd: pytest.Capt
     assert o.load().name == result.name
 
 
-def test_without_progress_nothing_is_printed(capfd: pytest.CaptureFixture[str], here: Path) -> None:
-    result = small(compiler="eager", progress=False, folder=here / "mine")
-    assert result.folder == here / "mine"
-    assert capfd.readouterr() == ("", "")
-    with pytest.raises(o.UsageError, match="mine is not empty"):
-        small(folder=here / "mine")
-
-
 def test_a_mistake_is_the_message_of_the_command_and_leaves_no_folder(
     here: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -136,14 +128,21 @@ def test_a_failed_job_is_a_row_and_raises_where_that_is_asked_for() -> None:
     assert list(raised.value.result.failures["status"]) == ["fail_to_run"]
 
 
-def test_an_experiment_is_named_by_its_path(here: Path) -> None:
+def test_an_experiment_is_named_by_its_path_and_without_progress_nothing_is_printed(
+    here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     (here / "mine").mkdir()
     params = "{suite: perceptrons, measure: glance, batch_size: '1,2'}"
     text = f"suite: {{models: [two]}}\nhydra:\n  sweeper:\n    params: {params}\n"
     (here / "mine" / "two_sizes.yaml").write_text(text)
-    result = o.sweep("mine/two_sizes.yaml", "compiler=eager", rounds=1, config_dir=FAKES, progress=False)
+    asked = {"rounds": 1, "config_dir": FAKES, "folder": here / "into"}
+    result = o.sweep("mine/two_sizes.yaml", "compiler=eager", progress=False, **asked)
+    assert capfd.readouterr() == ("", "")
+    assert result.folder == here / "into"
     assert sorted(result.summary["batch_size"]) == [1, 2]
     assert set(result.summary["model"]) == {"two"}
+    with pytest.raises(o.UsageError, match="into is not empty"):
+        small(folder=here / "into")
 
 
 @pytest.mark.slow
@@ -298,7 +297,9 @@ def test_a_changed_file_is_not_run(here: Path) -> None:
     assert "is not the file that was saved: its content is another" in again.failures["reason"].iloc[0]
 
 
-@pytest.mark.parametrize("inputs", [(torch.ones(2, 4), torch.ones(1)), {"x": torch.ones(2, 4)}])
+@pytest.mark.parametrize(
+    "inputs", [(torch.ones(2, 4), torch.ones(1)), pytest.param({"x": torch.ones(2, 4)}, marks=pytest.mark.slow)]
+)
 def test_inputs_are_a_tuple_or_a_dict(inputs: Any) -> None:
     result = o.compare(Net(), inputs, compilers="eager", progress=False, name="mine", **QUICK)
     (row,) = result.summary.to_dict("records")

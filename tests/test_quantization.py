@@ -10,17 +10,18 @@ import pytest
 import torch
 from support import synthetic
 from support.command import run, table
-from support.judging import context, judged, option, workload
+from support.judging import compare_tensor, context, judged, option, workload
 from support.plans import MACHINE, composed, planned
 from support.points import point
+from support.synthetic import of_folder
 
-from orchestrator.comparison import configuration_changes, snapshot
+from orchestrator.comparison import configuration_changes
 from orchestrator.comparison.compare import compare
 from orchestrator.compilers.packages import present
 from orchestrator.compilers.quantization import TorchAO
 from orchestrator.compilers.quantized import Quantized
 from orchestrator.errors import UsageError
-from orchestrator.measures.compare import Rule, compare_tensor
+from orchestrator.measures.compare import Rule
 from orchestrator.measures.coverage import Coverage
 from orchestrator.planning import cost
 from orchestrator.planning.plan import plan
@@ -141,7 +142,7 @@ def changed(tmp_path: Path, before: list[PluginSpec], after: list[PluginSpec]) -
         eager = sweep.performance("Bert", "eager", 0, latency=0.1)
         for spec in compilers:
             sweep.performance("Bert", spec, 0, baseline=eager, latency=0.08, pairs=[(0.1, 0.08)] * 9)
-        sides.append(snapshot.of_folder(sweep.write()))
+        sides.append(of_folder(sweep.write()))
     found = configuration_changes.configuration_changes(compare(*sides))
     return {change.key: (change.paste_after, change.paste_before) for change in found}
 

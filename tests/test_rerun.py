@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 from support import synthetic
-from support.command import ENVIRONMENT, FAKES, latest, run, start
+from support.command import ENVIRONMENT, FAKES, answer, latest, orchestrator, run, start
+from support.synthetic import of_folder
 
 from orchestrator.__main__ import main
 from orchestrator.comparison import reproduction as reproduced
@@ -33,12 +34,13 @@ from orchestrator.comparison.reproduction import (
     reproductions,
     verdict,
 )
-from orchestrator.comparison.snapshot import Snapshot, of_folder
+from orchestrator.comparison.snapshot import Snapshot
 from orchestrator.execution.ownership import claim
 from orchestrator.execution.settings import Settings
+from orchestrator.planning.resume import with_execution
 from orchestrator.records import HARMLESS, NOT_NEEDED, PASS, JobResult, JobSpec
 from orchestrator.results.load import load
-from orchestrator.store import SweepFolder, find_sweep, find_sweeps
+from orchestrator.store import JobGraph, SweepFolder, find_sweep, find_sweeps
 from orchestrator.views.rerun import conclusion
 
 CORES = os.cpu_count() or 1
@@ -484,22 +486,23 @@ def test_what_failed_is_run_again_and_passes_or_fails_as_before(tmp_path: Path) 
 
 
 def test_a_dry_run_shows_plan_and_differences_and_writes_nothing(paced: Path) -> None:
-    done = said("rerun", "latest", "--dry-run", cwd=paced, OMP_SCHEDULE="dynamic")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "variables.OMP_SCHEDULE: (absent) -> dynamic" in done.stdout
-    assert "Plan: 6 jobs" in done.stdout
+    code, out, err = answer(paced, "rerun", "latest", "--dry-run", OMP_SCHEDULE="dynamic")
+    assert (code, err) == (0, "")
+    assert "variables.OMP_SCHEDULE: (absent) -> dynamic" in out
+    assert "Plan: 6 jobs" in out
     assert len(list(find_sweeps(paced / "outputs"))) == 1
-    tables = document(said("rerun", "latest", "--dry-run", "--json", cwd=paced, OMP_SCHEDULE="dynamic"))
+    _, out, _ = answer(paced, "rerun", "latest", "--dry-run", "--json", OMP_SCHEDULE="dynamic")
+    tables = json.loads(out)["tables"]
     assert len(tables["plan"]) == 6
     assert {row["status_before"] for row in tables["plan"]} == {"pass"}
     assert {"key": "variables.OMP_SCHEDULE", "before": None, "after": "dynamic"} in tables["environment"]
 
 
 def test_strict_refuses_when_something_differs(paced: Path) -> None:
-    done = said("rerun", "latest", "--strict", cwd=paced, OMP_SCHEDULE="dynamic")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "--strict: the environment is not what it was" in done.stderr
-    assert "variables.OMP_SCHEDULE: (absent) -> dynamic" in done.stderr
+    code, out, err = answer(paced, "rerun", "latest", "--strict", OMP_SCHEDULE="dynamic")
+    assert (code, out) == (2, "")
+    assert "--strict: the environment is not what it was" in err
+    assert "variables.OMP_SCHEDULE: (absent) -> dynamic" in err
     assert len(list(find_sweeps(paced / "outputs"))) == 1
 
 
@@ -512,9 +515,9 @@ def test_strict_runs_when_nothing_differs(paced: Path) -> None:
 
 def pretend_same(folder: SweepFolder, cwd: Path) -> None:
     """Put the environment of this moment into a header: the checkout may have changed since it was written."""
-    tables = document(said("rerun", str(folder), "--dry-run", "--json", cwd=cwd))
+    _, out, _ = answer(cwd, "rerun", str(folder), "--dry-run", "--json")
     data = json.loads(folder.sweep_file.read_text())
-    for row in tables["environment"]:
+    for row in json.loads(out)["tables"]["environment"]:
         assert row["key"].startswith("git."), row  # nothing else may differ here
     from orchestrator.planning import machine, provenance
 
@@ -554,15 +557,6 @@ def test_bad_input_is_one_message_and_nothing_is_written(
     assert message in captured.err
     assert len(captured.err.splitlines()) <= 2
     assert len(list(find_sweeps(one_round / "outputs"))) == 1
-
-
-def test_help_is_one_screen(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    with pytest.raises(SystemExit):
-        main(["rerun", "--help"])
-    out = capsys.readouterr().out
-    assert len(out.splitlines()) <= 24
-    assert max(map(len, out.splitlines())) <= 80
 
 
 # -- one job in this process
@@ -683,12 +677,11 @@ def test_resume_needs_no_configuration_and_takes_execution(paced: Path) -> None:
     data["environment"]["packages"]["torch"] = "1.0"
     folder.sweep_file.write_text(json.dumps(data))
     claim(folder)
-    dry = said("resume=latest", "dry_run=true", cwd=paced)
-    assert dry.returncode == 0, dry.stderr
+    dry = orchestrator(paced, "resume=latest", "dry_run=true")
     assert not folder.result_file(lost).exists()
     done = said("resume=latest", "execution.timeout_s=77", "execution.keep_caches=true", cwd=paced)
     assert done.returncode == 0, done.stdout + done.stderr
-    for shown in (dry.stdout, done.stdout):
+    for shown in (dry, done.stdout):
         assert "1 of these; the others have a result" in shown
         assert "Warning: what is there was measured in the first of these" in shown
         assert "packages.torch: 1.0 -> 2" in shown
@@ -710,23 +703,19 @@ def test_what_a_launcher_ran_is_launched_again_unless_it_is_said_to_run_here(pac
     data["argv"] = [*PACED, "hydra/launcher=absent", "execution.shards=5"]
     folder.sweep_file.write_text(json.dumps(data))
     claim(folder)
-    done = said("resume=latest", "--trust", cwd=paced)
-    assert done.returncode == 2
-    assert "unknown hydra/launcher 'absent'" in done.stderr
+    assert "unknown hydra/launcher 'absent'" in orchestrator(paced, "resume=latest", "--trust", code=2)
     done = said("resume=latest", "execution.shards=1", cwd=paced)
     assert done.returncode == 0, done.stderr
     assert folder.result_file(lost).exists()
 
 
-def test_a_measures_own_time_out_stays_on_resume(paced: Path) -> None:
-    folder = latest(paced)
-    plan = json.loads(folder.plan_file.read_text())
-    plan["jobs"][1]["timeout_s"] = 50.0
-    folder.plan_file.write_text(json.dumps(plan))
-    claim(folder)
-    lose_one(folder)
-    assert said("resume=latest", "execution.timeout_s=77", cwd=paced).returncode == 0
-    assert [job.timeout_s for job in folder.read_graph().jobs][:3] == [77.0, 50.0, 77.0]
+def test_a_measures_own_time_out_stays_on_resume(one_round: Path) -> None:
+    folder = latest(one_round)
+    first, second, *rest = folder.read_graph().jobs
+    graph = JobGraph((first, dataclasses.replace(second, timeout_s=50.0), *rest))
+    sweep, made = with_execution(folder.read_sweep(), graph, {"timeout_s": 77.0})
+    assert [job.timeout_s for job in made.jobs][:3] == [77.0, 50.0, 77.0]
+    assert {point["execution"]["timeout_s"] for point in sweep.points} == {77.0}
 
 
 @pytest.mark.parametrize(
@@ -773,8 +762,6 @@ def test_a_sweep_that_someone_runs_is_not_resumed_twice(paced: Path) -> None:
     try:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "has it\n"
-        done = said("resume=latest", cwd=paced)
+        assert "is in use by" in orchestrator(paced, "resume=latest", code=2)
     finally:
         holder.communicate()
-    assert done.returncode == 2
-    assert "is in use by" in done.stderr

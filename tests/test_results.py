@@ -707,11 +707,6 @@ def test_command_of_a_summary_row_leaves_different_batch_sizes_to_the_suite(swee
     assert "batch_size" not in str(other["command"])
 
 
-def test_collecting_imports_no_torch() -> None:
-    code = "import sys, orchestrator.results.tables, orchestrator.results.exports; assert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
 def test_a_table_is_a_data_frame_for_those_who_want_one(tmp_path: Path) -> None:
     """Counts stay integers where some are missing, and what was seen and is no number stays the word."""
     sweep = synthetic.SyntheticSweep(tmp_path / "s")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from support.judging import compare_tensor
 
-from orchestrator.measures.compare import Rule, compare_tensor
+from orchestrator.measures.compare import Rule
 from orchestrator.measures.same import rmse_multiplier
 
 RULE = Rule(tolerance=1e-3, rules="dynamo")

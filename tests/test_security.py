@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -340,16 +340,14 @@ def test_a_sweep_with_a_link_is_not_resumed(tmp_path: Path, place: str, capsys: 
     assert (mine / "file").read_text() == "mine"
 
 
-@pytest.mark.parametrize("name", ["result.json", "log.txt", "lock", "plan.json", "sweep.json"])
-def test_a_pipe_does_not_make_a_reader_wait(tmp_path: Path, name: str) -> None:
-    folder = hostile.sweep(tmp_path / "outputs" / "2026-01-01" / "10-00-00")
-    job = folder.read_graph().jobs[3].id
-    file = folder.root / name if name in ("lock", "plan.json", "sweep.json") else folder.job(job) / name
-    file.unlink(missing_ok=True)
-    os.mkfifo(file)
-    place = str(folder)
-    lines = [["report", place], ["ls", "--root", str(tmp_path / "outputs")], ["show", f"{place}:{job}", "--log"]]
-    lines += [["gate", place, "--against", place], ["rerun", place, "--trust"], [f"resume={place}", "--trust"]]
+def test_a_pipe_does_not_make_a_reader_wait(tmp_path: Path) -> None:
+    lines = [["ls", "--root", str(tmp_path / "outputs")]]
+    for folder, job, file in of_each(tmp_path, ["result.json", "log.txt", "lock", "plan.json", "sweep.json"]).values():
+        file.unlink(missing_ok=True)
+        os.mkfifo(file)
+        place = str(folder)
+        lines += [["report", place], ["show", f"{place}:{job}", "--log"]]
+        lines += [["gate", place, "--against", place], ["rerun", place, "--trust"], [f"resume={place}", "--trust"]]
     done = subprocess.run(
         [sys.executable, "-m", "fakes.verbs", json.dumps(lines)],
         cwd=tmp_path,
@@ -392,19 +390,25 @@ def sparse(path: Path, size: int = 4 << 30) -> None:
         file.truncate(size)
 
 
-@pytest.mark.parametrize("name", ["result.json", "job.json", "log.txt", "plan.json", "sweep.json"])
-def test_large_files_are_not_read_whole(tmp_path: Path, name: str) -> None:
-    """Four gigabytes, in a process that may have two."""
-    folder = hostile.sweep(tmp_path / "outputs" / "2026-01-01" / "10-00-00")
-    job = folder.read_graph().jobs[3].id
-    sparse(folder.root / name if name in ("plan.json", "sweep.json") else folder.job(job) / name)
-    lines = [
-        ["report", str(folder)],
-        ["ls", "--root", str(tmp_path / "outputs")],
-        ["show", f"{folder}:{job}"],
-        ["show", f"{folder}:{job}", "--json"],
-        ["export", "mlflow", str(tmp_path / "runs"), str(folder)],
-    ]
+def of_each(root: Path, names: Sequence[str]) -> dict[str, tuple[SweepFolder, str, Path]]:
+    """Write a sweep for each name of a file; return name -> the sweep, a job that failed, the path of such a file."""
+    found = {}
+    for number, name in enumerate(names):
+        folder = hostile.sweep(root / "outputs" / "2026-01-01" / f"10-00-0{number}")
+        job = folder.read_graph().jobs[3].id
+        whole = name in ("lock", "plan.json", "sweep.json")
+        found[name] = (folder, job, folder.root / name if whole else folder.job(job) / name)
+    return found
+
+
+def test_large_files_are_not_read_whole(tmp_path: Path) -> None:
+    """Four gigabytes each, in a process that may have two."""
+    found = of_each(tmp_path, ["result.json", "job.json", "log.txt", "plan.json", "sweep.json"])
+    lines = [["ls", "--root", str(tmp_path / "outputs")]]
+    for folder, job, file in found.values():
+        sparse(file)
+        lines += [["report", str(folder)], ["show", f"{folder}:{job}"], ["show", f"{folder}:{job}", "--json"]]
+        lines += [["export", "mlflow", str(tmp_path / "runs"), str(folder)]]
     done = subprocess.run(
         [sys.executable, "-m", "fakes.verbs", json.dumps(lines)],
         cwd=tmp_path,
@@ -417,10 +421,9 @@ def test_large_files_are_not_read_whole(tmp_path: Path, name: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
-    if name == "result.json":
-        assert f"it has more than {limits.RESULT:,} bytes" in folder.tables.joinpath("jobs.csv").read_text()
-    if name in ("plan.json", "sweep.json"):
-        most = limits.PLAN if name == "plan.json" else limits.HEADER
+    told = found["result.json"][0].tables.joinpath("jobs.csv").read_text()
+    assert f"it has more than {limits.RESULT:,} bytes" in told
+    for most in (limits.PLAN, limits.HEADER):
         assert f"it has more than {most:,} bytes" in done.stderr
 
 

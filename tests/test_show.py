@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from support import synthetic
-from support.command import FAKES, command, orchestrator, run, said
+from support.command import FAKES, answer, orchestrator, run, said
 
 from orchestrator.execution import lock
 from orchestrator.records import Failure, JobResult, JobSpec, Need, PluginSpec, Samples
@@ -105,9 +105,9 @@ def words(text: str) -> str:
 
 
 def test_a_sweep_at_80_columns(made: Made) -> None:
-    done = command("show", cwd=Path.cwd(), COLUMNS="80")
-    assert (done.returncode, done.stderr) == (0, "")
-    text, said_all = done.stdout, words(done.stdout)
+    code, text, err = answer(Path.cwd(), "show", columns=80)
+    assert (code, err) == (0, "")
+    said_all = words(text)
     assert text.startswith("2026-01-01/10-00-00: incomplete\n")
     for expected in (
         "command python -m orchestrator compiler=eager,inductor 'suite.models=[Bert, T5]'",
@@ -181,10 +181,10 @@ def test_a_job_at_80_columns(made: Made) -> None:
         "noise": {"foreign_cores": 0.62, "frequency_mhz": None},
     }
     change(made, made.fast, facts=facts, environment={"host": "box", "packages": {"torch": "2.13.0"}})
-    done = command("show", f"latest:{made.fast.id[:6]}", cwd=Path.cwd(), COLUMNS="80")
-    assert (done.returncode, done.stderr) == (0, "")
-    text = words(done.stdout)
-    assert done.stdout.startswith("Bert inference float16 cpu inductor performance #0: pass\n")
+    code, out, err = answer(Path.cwd(), "show", f"latest:{made.fast.id[:6]}", columns=80)
+    assert (code, err) == (0, "")
+    text = words(out)
+    assert out.startswith("Bert inference float16 cpu inductor performance #0: pass\n")
     for expected in (
         f"job {made.fast.id} of 2026-01-01/10-00-00",
         "; 12 s of at most 10 min 00 s, attempt 1",
@@ -211,8 +211,8 @@ def test_a_job_at_80_columns(made: Made) -> None:
     ):
         assert expected in text, expected
     copied = ("  again, as then", "  as of today", "  folder")
-    assert all(len(line) <= 80 for line in done.stdout.splitlines() if not line.startswith(copied))
-    text = words(command("show", made.eager.id, cwd=Path.cwd(), COLUMNS="80").stdout)
+    assert all(len(line) <= 80 for line in out.splitlines() if not line.startswith(copied))
+    text = words(answer(Path.cwd(), "show", made.eager.id, columns=80)[1])
     assert f"needed by baseline: pass {made.fast.id[:8]} Bert inductor performance #0" in text
 
 

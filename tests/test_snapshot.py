@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support import synthetic
+from support.synthetic import of_folder
 
 from orchestrator import system
 from orchestrator.comparison import sides, snapshot, snapshot_files
@@ -35,7 +36,7 @@ def two_rounds(root: Path, **changes: object) -> snapshot.Snapshot:
             counters={"graphs": 2, "graph_breaks": 0},
             **changes,
         )
-    return snapshot.of_folder(sweep.write())
+    return of_folder(sweep.write())
 
 
 def test_figures_are_per_round_in_the_units_of_the_tables(tmp_path: Path) -> None:
@@ -63,7 +64,7 @@ def test_a_row_with_a_failed_round_has_no_figures(tmp_path: Path) -> None:
     sweep.performance("Bert", "inductor", baseline=eager, pairs=[(0.1, 0.05)] * 20)
     spec = synthetic.job("Bert", "inductor", round=1, needs=[Need(job=eager.id, kind="baseline")])
     sweep.add(spec, synthetic.failed_result(spec, "crash", "killed by SIGSEGV"))
-    _, row = snapshot.of_folder(sweep.write()).rows
+    _, row = of_folder(sweep.write()).rows
     assert (row.status, row.reason, dict(row.figures), dict(row.counts)) == ("crash", "killed by SIGSEGV", {}, {})
 
 
@@ -71,7 +72,7 @@ def test_references_are_no_rows(tmp_path: Path) -> None:
     sweep = synthetic.SyntheticSweep(tmp_path / "s")
     sweep.accuracy("Bert", "inductor")
     sweep.add(synthetic.job("Bert", "eager", "reference"))
-    assert [row.kind for row in snapshot.of_folder(sweep.write()).rows] == ["accuracy"]
+    assert [row.kind for row in of_folder(sweep.write()).rows] == ["accuracy"]
 
 
 def test_a_file_gives_the_same_snapshot(tmp_path: Path) -> None:

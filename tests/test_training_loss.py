@@ -17,10 +17,10 @@ from support.measuring import Broken, context
 
 from orchestrator.compilers.planted import NeedsTwin
 from orchestrator.measures.convergence import LIKE, OPEN, UNLIKE, Difference, difference, fall, progress, student
-from orchestrator.measures.plants import VARIATIONS
 from orchestrator.measures.training_data import structured, training_set
 from orchestrator.measures.training_loss import TrainingLoss
 from orchestrator.measures.trainings import along
+from orchestrator.measures.variations import VARIATIONS
 from orchestrator.modes.training import Training
 from orchestrator.plugins import Forward, Program, Unsupported
 from orchestrator.precision import cast

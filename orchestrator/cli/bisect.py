@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,11 +14,10 @@ from orchestrator.errors import UsageError, printable
 if TYPE_CHECKING:
     from orchestrator.comparison.bisection import Answer, Found, Question
     from orchestrator.comparison.snapshot import Row
-    from orchestrator.execution.settings import Settings
     from orchestrator.execution.steps import Builds, Code, Step
     from orchestrator.records import JobSpec
     from orchestrator.results.load import SweepResults
-    from orchestrator.store import JobGraph, Sweep, SweepFolder
+    from orchestrator.store import JobGraph
 
 OK, CANNOT_TELL = 0, 4
 ROUNDS, MOST_ROUNDS = 5, 1000
@@ -42,8 +38,7 @@ def main(argv: Sequence[str]) -> int:
     from orchestrator.execution.steps import builds_of
     from orchestrator.views import bisect as view
 
-    aside = contextlib.redirect_stdout(sys.stderr) if asked.form else contextlib.nullcontext()
-    with aside:  # with --json and the like only the document is on stdout
+    with output.aside(asked.form):
         bench = _bench(asked, argv)
         builds = builds_of(asked.over, asked.setup)
         steps = builds.between(asked.good, asked.bad)
@@ -64,17 +59,17 @@ def _parser() -> argparse.ArgumentParser:
         "bisect",
         "Find the commit, or the version of a package, that made a row of a sweep slower, or fail.",
         "Exit code: 0 found, 4 cannot tell which, 2 usage, 130 after Ctrl-C or SIGTERM. More: docs/bisect.md",
+        usage="SWEEP:JOB --good X --bad Y --over STEPS",
     )
-    parser.usage = "python -m orchestrator bisect SWEEP:JOB --good X --bad Y --over git:DIR|pip:PACKAGE [options]"
     parser.add_argument("row", metavar="SWEEP:JOB", help="a job of the row that is measured, as in latest:8ce16cfc")
     add = parser.add_argument
     add("--good", required=True, metavar="X", help="a commit or version where all was well")
     add("--bad", required=True, metavar="Y", help="a later one where it is not")
-    add("--over", required=True, metavar="git:DIR|pip:PACKAGE", help="what the steps are")
+    add("--over", required=True, metavar="STEPS", help="where they are: git:DIR, or pip:PACKAGE")
     add("--setup", metavar="CMD", help="shell command that builds a step, run in its folder")
-    add("--metric", metavar="NAME", help="the figure it is about (the first that tells the ends apart)")
+    add("--metric", metavar="NAME", help="the figure it is about (the first that differs)")
     add("--rounds", type=int, default=ROUNDS, metavar="N", help=f"of each measurement ({ROUNDS})")
-    add("--trust", action="store_true", help="run it without a question, though someone else made it")
+    output.add_trust(parser)
     return parser
 
 
@@ -96,7 +91,7 @@ class _Bench:
 
     def measure(self, good: Code, step: Code) -> tuple[Row, Row]:
         """Run the row's rounds of both, one round after the other; return both rows."""
-        from orchestrator.cli.running import run_stored
+        from orchestrator.cli.running import again, run_stored
         from orchestrator.execution.settings import Settings
         from orchestrator.planning.replay import with_code_of
         from orchestrator.results.load import load
@@ -107,9 +102,10 @@ class _Bench:
         for round in range(self.rounds):  # who goes first changes from round to round
             for side in sides if round % 2 == 0 else sides[::-1]:
                 jobs += [job for job in side.values() if job.round == round]
-        folder, header = self._folder(JobGraph(tuple({job.id: job for job in jobs}.values())))
-        settings: Settings = Settings.of(header.points)
-        if run_stored(folder, folder.read_graph(), settings):
+        graph = JobGraph(tuple({job.id: job for job in jobs}.values()))
+        points = tuple({**point, "rounds_min": self.rounds, "budget": None} for point in self.old.sweep.points)
+        folder = again(self.old, graph, self.root, ("bisect", *self.argv), points)
+        if run_stored(folder, graph, Settings.of(points)):
             raise Interrupted
         results = load(folder)
         first, second = (self._row(results, side) for side in sides)
@@ -123,57 +119,26 @@ class _Bench:
         target = side[self.row.id].id
         return next(row for row in snapshot.of_results(mine).rows if target in row.jobs)
 
-    def _folder(self, graph: JobGraph) -> tuple[SweepFolder, Sweep]:
-        """Return a new sweep folder with these jobs. Raises UsageError."""
-        from orchestrator.execution.ownership import claim
-        from orchestrator.planning.provenance import copy_stored_conf
-        from orchestrator.store import new_folder
-
-        old = self.old
-        points = tuple({**point, "rounds_min": self.rounds, "budget": None} for point in old.sweep.points)
-        header = replace(
-            old.sweep,
-            argv=("bisect", *self.argv),
-            points=points,
-            created=time.time(),
-            origin=str(old.folder),
-            shard=(),
-            parts=(),
-        )
-        try:
-            folder = new_folder(self.root.absolute() / time.strftime("%Y-%m-%d") / time.strftime("%H-%M-%S"))
-            copy_stored_conf(old.folder.conf, folder.conf)
-            folder.write_plan(header, graph)
-            claim(folder)
-        except OSError as error:
-            raise UsageError(f"a new sweep folder cannot be written under {self.root}: {error}") from error
-        return folder, header
-
 
 def _bench(asked: argparse.Namespace, argv: Sequence[str]) -> _Bench:
     """Return what measures the row that was named. Raises UsageError."""
-    from orchestrator.cli.running import allow
-    from orchestrator.comparison.sides import find
+    from orchestrator.cli.running import allow, stored
     from orchestrator.execution.settings import Settings
     from orchestrator.planning import replay
     from orchestrator.planning.trust import would_run
     from orchestrator.records import REFERENCE_MEASURE
-    from orchestrator.results.load import load
     from orchestrator.store import JobGraph
 
-    folder, name = find(asked.row, Path(asked.root))
+    results, name = stored(asked.row, Path(asked.root))
     if name is None:
         raise UsageError(f"{asked.row} names a sweep: name a job of the row, as in {asked.row}:8ce16cfc (see `show`)")
-    results = load(folder)
-    if results.sweep.imported:
-        raise UsageError(f"{folder} was imported: its runs were made elsewhere, there is nothing to run again")
     whole = JobGraph(tuple(outcome.job for outcome in results.outcomes))
     job = replay.named(whole.jobs, name)
     if job.verdict is not None or job.measure.name == REFERENCE_MEASURE:
         raise UsageError(f"'{job.title}' is no row that can be measured: name another job")
     graph = replay.with_rounds(replay.row_of(whole, job), asked.rounds)
     first = next(one for one in graph.jobs if one.family == job.family)
-    allow(folder, would_run(graph.jobs, Settings.of(results.sweep.points).online), asked.trust)
+    allow(results.folder, would_run(graph.jobs, Settings.of(results.sweep.points).online), asked.trust)
     rounds = max(one.round for one in graph.jobs) + 1
     return _Bench(results, graph, first, rounds, Path(asked.root), argv)
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from orchestrator.comparison.snapshot import Snapshot
     from orchestrator.comparison.thresholds import Limit
     from orchestrator.execution.sweeper import PlannedSweep
+    from orchestrator.results.tables import Table
     from orchestrator.store import SweepFolder
 
 OFF = ("off", "false")
@@ -45,6 +46,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
         "What differs between sweeps, or jobs, and which key goes with which change.",
         "A, B: latest, latest~1, folder, SWEEP:JOB, baseline, tables (.json, .csv); B also FILE.yaml, key=value. "
         "Exit code: 0 nothing is worse, 1 a row is worse or missing, 2 usage.",
+        usage="A B [C ...] [options]",
     )
     parser.add_argument("references", nargs="+", metavar="A B", help="with three or more: rows by sweeps")
     parser.add_argument("--all", action="store_true", dest="everything", help="also what did not change")
@@ -52,7 +54,6 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--threshold", action="append", metavar="NAME=X", help="smaller changes are none: 0.03, off")
     parser.add_argument("--config-only", action="store_true", help="only the keys that differ, and their overrides")
     parser.add_argument("--config-dir", "-cd", metavar="DIR", help="for FILE.yaml, key=value")
-    parser.usage = "python -m orchestrator diff A B [C ...] [options]"
     asked = parser.parse_args(argv)
     asked.words = [word for word in asked.references if _is_configuration(word)]
     if asked.words:
@@ -79,6 +80,7 @@ def _ahead(asked: argparse.Namespace) -> int:
     from orchestrator.comparison import ahead, difference_tables
     from orchestrator.comparison.configuration_changes import configuration_changes
     from orchestrator.comparison.sides import find, read_with_job
+    from orchestrator.views import ahead as view
 
     before, job = read_with_job(asked.references[0], Path(asked.root))
     if os.path.isfile(asked.references[0]) or job is not None:
@@ -86,17 +88,15 @@ def _ahead(asked: argparse.Namespace) -> int:
     folder, _ = find(asked.references[0], Path(asked.root))
     comparison = ahead.compared(before, _planned(asked, folder))
     changes, rows = configuration_changes(comparison), ahead.rows_ahead(comparison)
-    if asked.form in (None, "md"):
-        from orchestrator.views.ahead import document
-
-        output.render(asked.form, document(comparison, changes, rows, everything=asked.everything))
-    else:
-        found = {
+    output.present(
+        asked.form,
+        lambda: view.document(comparison, changes, rows, everything=asked.everything),
+        lambda: {
             "rows_ahead": ahead.table(row for row in rows if asked.everything or row.word != ahead.SAME),
             "configuration": difference_tables.configuration(changes),
             "environment": difference_tables.changed(comparison.environment),
-        }
-        output.write(asked.form, found, "rows_ahead")
+        },
+    )
     return 0
 
 
@@ -142,42 +142,44 @@ def _two(asked: argparse.Namespace, before: NamedSide, after: NamedSide, limits:
     from orchestrator.comparison.configuration_changes import configuration_changes
     from orchestrator.comparison.pasting import both_ways
     from orchestrator.comparison.sides import compare_named, differing_facts
+    from orchestrator.views import diff as view
 
     comparison = compare_named(before, after, limits, _metrics(asked, list(limits)) or list(limits))
     changes = configuration_changes(comparison)
     pasted = both_ways(asked.references, (before, after), Path(asked.root), changes)
     facts = None if before[1] is None or after[1] is None else differing_facts(before[1], after[1])
-    if asked.form in (None, "md"):
-        from orchestrator.views import diff as diff_view
+    seen = {"everything": asked.everything, "config_only": asked.config_only}
 
-        seen = {"everything": asked.everything, "config_only": asked.config_only}
-        output.render(asked.form, diff_view.document(comparison, changes, facts, **seen, pasted=pasted))
-    elif asked.config_only:
-        found = {"configuration": difference_tables.configuration(changes), "pasted": difference_tables.pasted(pasted)}
-        output.write(asked.form, found)
-    else:
-        tables = difference_tables.tables(comparison, changes, asked.everything)
-        tables["pasted"] = difference_tables.pasted(pasted)
-        if facts is not None:
-            tables["facts"] = difference_tables.changed(facts[0])
-        output.write(asked.form, tables, "results")
+    def tables() -> dict[str, Table]:
+        lines = {"pasted": difference_tables.pasted(pasted)}
+        if asked.config_only:
+            return {"configuration": difference_tables.configuration(changes), **lines}
+        told = {} if facts is None else {"facts": difference_tables.changed(facts[0])}
+        return {**difference_tables.tables(comparison, changes, asked.everything), **lines, **told}
+
+    output.present(
+        asked.form,
+        lambda: view.document(comparison, changes, facts, **seen, pasted=pasted),
+        tables,
+        "configuration" if asked.config_only else "results",
+    )
     return int(not asked.config_only and differences.regressed(comparison))
 
 
 def _many(asked: argparse.Namespace, snapshots: Sequence[Snapshot], limits: dict[str, Limit]) -> int:
     from orchestrator.comparison import differences, matrix
+    from orchestrator.views import matrix as view
 
     known = dict.fromkeys((*matrix.METRICS, *(name for one in snapshots for name in one.columns)))
     metric = (_metrics(asked, list(known)) or ["speedup"])[0]
     made = matrix.matrix(snapshots, metric, limits)
-    if asked.form in (None, "md"):
-        from orchestrator.views import matrix as matrix_view
+    seen = {"everything": asked.everything, "config_only": asked.config_only}
 
-        seen = {"everything": asked.everything, "config_only": asked.config_only}
-        output.render(asked.form, matrix_view.document(made, **seen))
-    elif asked.config_only:
-        output.write(asked.form, {"configuration": matrix.tables(made, False)["configuration"]})
-    else:
-        output.write(asked.form, matrix.tables(made, asked.everything), "matrix")
+    def tables() -> dict[str, Table]:
+        found = matrix.tables(made, asked.everything)
+        return {"configuration": found["configuration"]} if asked.config_only else found
+
+    main = "configuration" if asked.config_only else "matrix"
+    output.present(asked.form, lambda: view.document(made, **seen), tables, main)
     worse = any(differences.regressed(comparison) for comparison in made.comparisons)
     return int(not asked.config_only and worse)

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.cli.output import save
+from orchestrator.cli import output
 from orchestrator.errors import UsageError, printable
 from orchestrator.store import SweepFolder, find_sweep
 from orchestrator.words import plural
@@ -55,10 +55,12 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m orchestrator export",
-        description="Write a sweep for other tools: export FORMAT [SWEEP] -o DIR.",
-        epilog="`export FORMAT --help` says more. Exit code: 0 written, 2 no such sweep, or a package is missing.",
+    parser = output.parser(
+        "export",
+        "Write a sweep for other tools: export FORMAT [SWEEP] -o DIR.",
+        "`export FORMAT --help` says more. Exit code: 0 written, 2 no such sweep, or a package is missing.",
+        forms=False,
+        roots=None,
     )
     formats = parser.add_subparsers(metavar="FORMAT", required=True)
 
@@ -75,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         made.usage = f"python -m orchestrator export {name} [SWEEP] -o {metavar}"
         made.add_argument("words", metavar="SWEEP", nargs="*", help=SWEEP)
         made.add_argument("--output", "-o", metavar=metavar, help=where + (f" ({default})" if default else ""))
-        made.add_argument("--root", default="outputs", metavar="DIR", help="where sweeps lie (outputs)")
+        output.add_root(made)
         made.set_defaults(to=to, format=name, default=default, what=metavar, of_a_job=of_a_job)
         return made
 
@@ -163,7 +165,7 @@ def _dynamobench(sweep: Loaded, asked: argparse.Namespace) -> list[str]:
         raise UsageError(f"{sweep.folder} has no compiler's results to export: plain eager has no file there")
     target = folder(asked.target)
     for file in files:
-        save("export", target / str(file.name), file.text())
+        output.save("export", target / str(file.name), file.text())
     return [f"{target / str(file.name)}  {len(file.rows)} rows" for file in files] + [f"note: {note}" for note in notes]
 
 
@@ -176,7 +178,7 @@ def _batch_sizes(sweep: Loaded, asked: argparse.Namespace) -> list[str]:
         raise UsageError(f"{sweep.folder} has no largest batch sizes to export: {why}")
     target = folder(str(Path(asked.target) / "suite"))
     for file in files:
-        save("export", target / f"{file.suite}.yaml", file.text)
+        output.save("export", target / f"{file.suite}.yaml", file.text)
     use = [f"use: --config-dir {asked.target} suite={file.suite}" for file in files]
     written = [f"{target / file.suite}.yaml  {file.models} models" for file in files]
     return written + [f"note: {note}" for note in notes] + use
@@ -188,7 +190,7 @@ def _hud(sweep: Loaded, asked: argparse.Namespace) -> list[str]:
     made = lines(sweep.results, sweep.tables, asked.benchmark)
     if asked.target == "-":
         return made
-    save("export", Path(asked.target), "\n".join([*made, ""]))
+    output.save("export", Path(asked.target), "\n".join([*made, ""]))
     return [f"{asked.target}  {len(made)} records"]
 
 
@@ -208,7 +210,7 @@ def _tables(sweep: Loaded, target: Path, end: str, to: Callable[[str, Table], st
     """Write each table of the sweep as a file <table>.<end>; return a line for each."""
     lines = []
     for name, table in sweep.tables.named().items():
-        save("export", target / f"{name}.{end}", to(name, table))
+        output.save("export", target / f"{name}.{end}", to(name, table))
         lines.append(f"{target / name}.{end}  {plural(len(table.rows), 'row')}")
     return lines
 

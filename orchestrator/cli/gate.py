@@ -61,8 +61,8 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
         "gate",
         "Fail when a sweep lacks a row of the baseline, or has a worse one.",
         "Exit code: 0 passed or accepted, 1 failed, 2 usage, 125 cannot tell (--bisect). Rules: docs/gate.md",
+        usage="REF --against BASE [options]",
     )
-    parser.usage = f"{parser.prog} REF --against BASE [options]"
     parser.add_argument("ref", metavar="REF", help="sweep to judge: path, latest, <date>/<time>, or file")
     parser.add_argument("--against", metavar="BASE", required=True, help="baseline: a file (.json), or a sweep")
     parser.add_argument("--rules", metavar="FILE", help="limits, flaky rows: a YAML file")

@@ -28,6 +28,7 @@ def main(argv: Sequence[str]) -> int:
     from orchestrator.results.listing import folders
     from orchestrator.results.load import uncollected
     from orchestrator.views import history as view
+    from orchestrator.views.history_svg import svg
 
     wanted = Wanted(asked.metric, asked.model, asked.compiler)
     with uncollected():
@@ -35,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
         wanted.check()
         series = build(found.snapshots, asked.metric)
     if asked.svg:
-        output.save("--svg", Path(asked.svg), view.svg({asked.metric: series}))
+        output.save("--svg", Path(asked.svg), svg({asked.metric: series}))
     output.present(
         asked.form,
         lambda: view.document(series, found, asked.metric, asked.root),
@@ -52,12 +53,13 @@ def _means(asked: argparse.Namespace, files: Sequence[Path]) -> int:
     from orchestrator.results.listing import folders
     from orchestrator.results.load import uncollected
     from orchestrator.views import history as view
+    from orchestrator.views.history_svg import svg
 
     with uncollected():
         found, series = means.read(folders(output.roots(asked.root))[: asked.last], asked.compiler)
     wanted = series if asked.metric == ALL_MEANS else {asked.metric: series[asked.metric]}
     if asked.svg:
-        output.save("--svg", Path(asked.svg), view.svg(wanted))
+        output.save("--svg", Path(asked.svg), svg(wanted))
     output.present(
         asked.form,
         lambda: view.means(wanted, found, asked.root),
@@ -71,9 +73,9 @@ def _parser() -> argparse.ArgumentParser:
         "history",
         "Show a metric of each workload and compiler over all sweeps; where it moved, what else changed.",
         "Another machine is another series. Exit code: 0, or 2 for usage.",
+        usage="[file ...] [options]",
         roots=True,
     )
-    parser.usage = f"{parser.prog} [file ...] [options]"
     parser.add_argument("file", nargs="*", help="baseline files (.json), which are points too")
     parser.add_argument("--model", default="*", metavar="GLOB", help="only these models")
     parser.add_argument("--compiler", default="*", metavar="GLOB", help="only these compilers")

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestrator.cli import output
 from orchestrator.errors import UsageError, printable
 
 if TYPE_CHECKING:
@@ -53,10 +54,12 @@ def _place(root: Path, seen: float) -> Path:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m orchestrator import",
-        description="Read results of other tools into a sweep folder. `import dynamobench --help` says more.",
-        epilog="Exit code: 0 imported, 2 a file that cannot be read; nothing is written then.",
+    parser = output.parser(
+        "import",
+        "Read results of other tools into a sweep folder. `import dynamobench --help` says more.",
+        "Exit code: 0 imported, 2 a file that cannot be read; nothing is written then.",
+        forms=False,
+        roots=None,
     )
     formats = parser.add_subparsers(metavar="FORMAT", required=True)
     what = "CSV files of PyTorch's benchmarks/dynamo, of performance and accuracy"
@@ -65,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         "files", nargs="+", metavar="FILE", help="a CSV file, or a folder of *_{performance,accuracy}.csv"
     )
     made.add_argument("--into", metavar="DIR", help="the new sweep folder (<root>/<date>/<time>-imported)")
-    made.add_argument("--root", default="outputs", metavar="DIR", help="where sweeps lie (outputs)")
+    output.add_root(made)
     for name, example in (("compiler", "inductor"), ("suite", "huggingface"), ("dtype", "amp"), ("mode", "training")):
         made.add_argument(f"--{name}", metavar="NAME", help=f"what the files' names do not say, such as {example}")
     made.add_argument("--device", metavar="NAME", help="the same: cpu, cuda")

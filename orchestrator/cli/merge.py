@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from orchestrator.cli import output
 from orchestrator.cli.finish import finish
 from orchestrator.errors import UsageError, printable
+from orchestrator.exchange.folder import whole
 from orchestrator.execution.lock import holder
 from orchestrator.execution.ownership import claim, is_own
-from orchestrator.files import remove_tree
 from orchestrator.planning.provenance import copy_stored_conf
-from orchestrator.planning.resume import what_differs
 from orchestrator.records import INFRASTRUCTURE, NOT_NEEDED, JobResult
 from orchestrator.store import MODELS, JobGraph, SweepFolder, find_sweep
 from orchestrator.views.commands import shown
@@ -32,6 +31,8 @@ def main(argv: Sequence[str]) -> int:
     Raises UsageError, and writes nothing, for folders of different plans, or one that is being run.
     """
     asked = _parser().parse_args(argv)
+    from orchestrator.planning.resume import what_differs
+
     root = Path(asked.root)
     folders = list(
         {folder.root.resolve(): folder for folder in (find_sweep(name, root) for name in asked.sweeps)}.values()
@@ -56,15 +57,10 @@ def main(argv: Sequence[str]) -> int:
 
 def _write(folders: Sequence[SweepFolder], graph: JobGraph, into: Path) -> tuple[SweepFolder, list[str]]:
     """Write the joined folder, all of it or nothing; return it, and what is worth saying."""
-    if into.exists():
-        raise UsageError(f"{into} exists: name another folder with --into")
     first = folders[0].read_sweep()
     header = replace(first, overrides=_whole(first.overrides), argv=_whole(first.argv), shard=(), parts=())
-    half, twice, missing = None, 0, 0
-    try:
-        into.parent.mkdir(parents=True, exist_ok=True)
-        half = Path(tempfile.mkdtemp(prefix=".merge-", dir=into.parent))
-        folder = SweepFolder(half / into.name)
+    twice = missing = 0
+    with whole(into) as folder:
         folder.jobs.mkdir(parents=True)
         copy_stored_conf(folders[0].conf, folder.conf)
         if (models := folders[0].root / MODELS).is_dir():
@@ -78,12 +74,6 @@ def _write(folders: Sequence[SweepFolder], graph: JobGraph, into: Path) -> tuple
         folder.write_plan(header, graph)
         if all(map(is_own, folders)):
             claim(folder)
-        folder.root.rename(into)
-    except OSError as error:
-        raise UsageError(f"{into} cannot be written: {error}") from error
-    finally:
-        if half is not None:
-            remove_tree(half)
     said = []
     if twice:
         said.append(f"{plural(twice, 'result')} in several of them: those of the folder that is named first are kept")
@@ -104,12 +94,14 @@ def _whole(words: Sequence[str]) -> tuple[str, ...]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m orchestrator merge",
-        description="Join the folders of a sweep that was run in parts, with shard=1/3, shard=2/3, ...",
-        epilog="Exit code: 0 fine, 1 a job failed or has no result, 2 usage. More: docs/sweep.md",
+    parser = output.parser(
+        "merge",
+        "Join the folders of a sweep that was run in parts, with shard=1/3, shard=2/3, ...",
+        "Exit code: 0 fine, 1 a job failed or has no result, 2 usage. More: docs/sweep.md",
+        forms=False,
+        roots=None,
     )
     parser.add_argument("sweeps", nargs="+", metavar="SWEEP", help="path, latest, latest~1, <date>/<time>")
     parser.add_argument("--into", metavar="DIR", help="the new folder (<root>/<date>/<time>-merged)")
-    parser.add_argument("--root", default="outputs", metavar="DIR", help="where sweeps lie (outputs)")
+    output.add_root(parser)
     return parser

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -19,24 +20,48 @@ if TYPE_CHECKING:
 FORMS = ("json", "md", "csv")
 
 
-def parser(verb: str, description: str, epilog: str, *, roots: bool | None = False) -> argparse.ArgumentParser:
+def parser(
+    verb: str,
+    description: str,
+    epilog: str,
+    *,
+    usage: str | None = None,
+    forms: bool = True,
+    roots: bool | None = False,
+) -> argparse.ArgumentParser:
     """Return the parser of a verb with --json, --md, --csv (`.form`) and --root (`.root`), where sweeps lie.
 
-    With `roots` the latter may be given several times: `.root` is then a list, None when it is not given. With None a
-    verb that reads no sweep has no such flag.
+    usage: what follows the verb, where argparse would say it worse; forms: False for a verb without tables. With
+    `roots` --root may be given several times: `.root` is then a list, None when it is not given; with None a verb that
+    reads no sweep has no such flag.
     """
     made = argparse.ArgumentParser(prog=f"python -m orchestrator {verb}", description=description, epilog=epilog)
-    form = made.add_mutually_exclusive_group()
-    form.add_argument("--json", dest="form", action="store_const", const="json", help="everything, with units")
-    form.add_argument("--md", dest="form", action="store_const", const="md", help="for a pull request")
-    form.add_argument("--csv", dest="form", action="store_const", const="csv", help="the main table")
-    if roots is None:
-        return made
+    if usage is not None:
+        made.usage = f"{made.prog} {usage}"
+    if forms:
+        form = made.add_mutually_exclusive_group()
+        form.add_argument("--json", dest="form", action="store_const", const="json", help="everything, with units")
+        form.add_argument("--md", dest="form", action="store_const", const="md", help="for a pull request")
+        form.add_argument("--csv", dest="form", action="store_const", const="csv", help="the main table")
     if roots:
         made.add_argument("--root", action="append", metavar="DIR", help="where sweeps lie (outputs); may be repeated")
-    else:
-        made.add_argument("--root", default="outputs", metavar="DIR", help="where sweeps lie (outputs)")
+    elif roots is not None:
+        add_root(made)
     return made
+
+
+def add_root(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--root", default="outputs", metavar="DIR", help="where sweeps lie (outputs)")
+
+
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Add --trust (`.trust`): of verbs that run stored jobs."""
+    parser.add_argument("--trust", action="store_true", help="run it without a question, though someone else made it")
+
+
+def aside(form: str | None) -> contextlib.AbstractContextManager[object]:
+    """Keep stdout for the tables of --json and the like: all that is said meanwhile goes to stderr."""
+    return contextlib.redirect_stdout(sys.stderr) if form else contextlib.nullcontext()
 
 
 def roots(named: Sequence[str] | None) -> list[Path]:

@@ -7,9 +7,6 @@ it cannot put back is everything around them, so it begins with what differs fro
 from __future__ import annotations
 
 import argparse
-import contextlib
-import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.cli import output
 from orchestrator.errors import UsageError, printable
 from orchestrator.records import HARMLESS
-from orchestrator.store import JobGraph, SweepFolder, check_size, new_folder, own_jobs
+from orchestrator.store import JobGraph, SweepFolder, own_jobs
 from orchestrator.words import some
 
 if TYPE_CHECKING:
@@ -49,8 +46,7 @@ class _Replay:
 def main(argv: Sequence[str]) -> int:
     """Run `python -m orchestrator rerun`. Raises UsageError when there is no such sweep or job."""
     asked = _parser().parse_args(argv)
-    aside = contextlib.redirect_stdout(sys.stderr) if asked.form else contextlib.nullcontext()
-    with aside:  # with --json and the like only the document is on stdout
+    with output.aside(asked.form):
         replay = _plan(asked)
         code, tables = _rerun(asked, replay, argv) if replay.graph.jobs else _nothing(replay)
     if asked.form:
@@ -63,8 +59,8 @@ def _parser() -> argparse.ArgumentParser:
         "rerun",
         "Run the stored jobs of a sweep again, and say which results are reproduced.",
         "Exit code: 0 reproduced, 1 not, 4 cannot tell, 2 usage, 130 after Ctrl-C or SIGTERM. More: docs/rerun.md",
+        usage="SWEEP [options]",
     )
-    parser.usage = "python -m orchestrator rerun SWEEP [options]"
     parser.add_argument("sweep", help="path, latest, latest~1, <date>/<time>; SWEEP:JOB for one job")
     add = parser.add_argument
     add("--failed", action="store_true", help="what failed or was not run, and what it needs")
@@ -74,21 +70,17 @@ def _parser() -> argparse.ArgumentParser:
     add("--strict", action="store_true", help="refuse when the environment is not what it was")
     add("--dry-run", action="store_true", help="show the plan and what differs from then, run nothing")
     add("--in-process", action="store_true", help="with --job: run it in this process, for a debugger")
-    add("--trust", action="store_true", help="run it without a question, though someone else made it")
+    output.add_trust(parser)
     return parser
 
 
 def _plan(asked: argparse.Namespace) -> _Replay:
     """Choose the jobs, look at the environment. Writes nothing. Raises UsageError, also for what --strict refuses."""
+    from orchestrator.cli.running import stored
     from orchestrator.comparison.reproduction import conditions
-    from orchestrator.comparison.sides import find
     from orchestrator.planning import machine, provenance, replay
-    from orchestrator.results.load import load
 
-    folder, job = find(asked.sweep, Path(asked.root))
-    results = load(folder)
-    if results.sweep.imported:
-        raise UsageError(f"{folder} was imported: its runs were made elsewhere, there is nothing to run again")
+    results, job = stored(asked.sweep, Path(asked.root))
     whole = own_jobs(JobGraph(tuple(outcome.job for outcome in results.outcomes)), results.sweep)
     alone = replay.named(whole.jobs, job or asked.job) if job or asked.job else None
     _check(asked, alone, job)
@@ -145,7 +137,7 @@ def _nothing(replay: _Replay) -> tuple[int, dict[str, Table]]:
 
 
 def _rerun(asked: argparse.Namespace, replay: _Replay, argv: Sequence[str]) -> tuple[int, dict[str, Table]]:
-    from orchestrator.cli.running import INTERRUPTED, allow, run_and_finish, run_stored, tell
+    from orchestrator.cli.running import INTERRUPTED, again, allow, run_and_finish, run_stored, tell
     from orchestrator.comparison.difference_tables import changed
     from orchestrator.comparison.reproduction import CODES, tables, verdict
     from orchestrator.execution.settings import Settings
@@ -165,7 +157,10 @@ def _rerun(asked: argparse.Namespace, replay: _Replay, argv: Sequence[str]) -> t
     theirs = would_run(replay.graph.jobs, settings.online)
     if not asked.dry_run:
         allow(replay.old.folder, theirs, asked.trust)
-    folder = None if asked.dry_run else _write(replay, Path(asked.root), argv)
+    folder = None
+    if not asked.dry_run:
+        words = ("rerun", *argv)
+        folder = again(replay.old, replay.graph, Path(asked.root), words, replay.points, replay.environment)
     show(plan(replay.graph, shown(folder) if folder else "", dry_run=folder is None))
     if folder is None:
         tell(replay.old.folder, theirs)
@@ -178,33 +173,6 @@ def _rerun(asked: argparse.Namespace, replay: _Replay, argv: Sequence[str]) -> t
     if code != INTERRUPTED:  # the tables' own code is that of a sweep: here a failure may be what was to be seen again
         code = CODES[verdict(found, failed_only=asked.failed)] if found else FAILED if failing else OK
     return code, {**tables(found), "environment": changed(replay.conditions.differing)}
-
-
-def _write(replay: _Replay, root: Path, argv: Sequence[str]) -> SweepFolder:
-    """Create the new folder, with the old configuration and the plan. Raises UsageError when that is not possible."""
-    from orchestrator.execution.ownership import claim
-    from orchestrator.planning.provenance import copy_stored_conf
-
-    old = replay.old
-    header = replace(
-        old.sweep,
-        argv=("rerun", *argv),
-        points=replay.points,
-        created=time.time(),
-        environment={**replay.environment, "conf": old.sweep.environment.get("conf", {})},
-        origin=str(old.folder),
-        shard=(),
-        parts=(),
-    )
-    check_size(header, replay.graph)
-    try:
-        folder = new_folder(root.absolute() / time.strftime("%Y-%m-%d") / time.strftime("%H-%M-%S"))
-        copy_stored_conf(old.folder.conf, folder.conf)
-        folder.write_plan(header, replay.graph)
-        claim(folder)
-    except OSError as error:
-        raise UsageError(f"a new sweep folder cannot be written under {root}: {error}") from error
-    return folder
 
 
 def _planned(replay: _Replay) -> dict[str, Table]:

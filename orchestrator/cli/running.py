@@ -1,15 +1,21 @@
 """Run a sweep folder before the eyes of a person: is it trusted, progress while it runs, Ctrl-C, its tables at the end.
 
-And `resume=SWEEP` alone: go on with a stored sweep, from its plan. Today's configuration is not looked at.
+And stored jobs once more: in a new folder (`again`), or with `resume=SWEEP` alone in theirs. Today's configuration is
+not looked at.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from orchestrator.cli.finish import finish
 from orchestrator.comparison.reproduction import conditions
+from orchestrator.comparison.sides import find
 from orchestrator.errors import UsageError
 from orchestrator.execution.builds import interpreters
 from orchestrator.execution.lock import InUse
@@ -23,8 +29,8 @@ from orchestrator.planning import machine, provenance
 from orchestrator.planning.resume import Asked, with_execution
 from orchestrator.planning.trust import would_run
 from orchestrator.records import NOT_NEEDED, NOT_RUN
-from orchestrator.results.load import figure, load
-from orchestrator.store import JobGraph, Sweep, SweepFolder, own_jobs
+from orchestrator.results.load import SweepResults, figure, load
+from orchestrator.store import JobGraph, Sweep, SweepFolder, check_size, new_folder, own_jobs
 from orchestrator.system import need_linux
 from orchestrator.views.commands import shown
 from orchestrator.views.document import show
@@ -68,6 +74,52 @@ def _lines(folder: SweepFolder, what: Sequence[str]) -> list[str]:
     heading = f"{plain(shown(folder))} was not made by you. Running it would use:"
     lines = [*map(plain, what[:LISTED]), *more(len(what), LISTED, ": see its plan.json")]
     return [heading, *(f"  {line}" for line in lines)]
+
+
+def stored(reference: str, root: Path) -> tuple[SweepResults, str | None]:
+    """Return the sweep that is named, and the beginning of the job's id where one is; sweeps lie below `root`.
+
+    Raises UsageError, also for a sweep of which nothing can be run again.
+    """
+    folder, job = find(reference, root)
+    results = load(folder)
+    if results.sweep.imported:
+        raise UsageError(f"{folder} was imported: its runs were made elsewhere, there is nothing to run again")
+    return results, job
+
+
+def again(
+    old: SweepResults,
+    graph: JobGraph,
+    root: Path,
+    argv: Sequence[str],
+    points: Sequence[Mapping[str, Any]],
+    environment: Mapping[str, Any] | None = None,
+) -> SweepFolder:
+    """Write a new sweep folder below `root`: stored jobs of the sweep `old`, with its configuration. Raises UsageError.
+
+    environment: where they will run; None: as the old sweep says.
+    """
+    then = old.sweep.environment
+    header = replace(
+        old.sweep,
+        argv=tuple(argv),
+        points=tuple(points),
+        created=time.time(),
+        environment=then if environment is None else {**environment, "conf": then.get("conf", {})},
+        origin=str(old.folder),
+        shard=(),
+        parts=(),
+    )
+    check_size(header, graph)
+    try:
+        folder = new_folder(root.absolute() / time.strftime("%Y-%m-%d") / time.strftime("%H-%M-%S"))
+        provenance.copy_stored_conf(old.folder.conf, folder.conf)
+        folder.write_plan(header, graph)
+        claim(folder)
+    except OSError as error:
+        raise UsageError(f"a new sweep folder cannot be written under {root}: {error}") from error
+    return folder
 
 
 def run_watched(

@@ -1,6 +1,6 @@
 """A sweep in one value: its rows with their figures round by round, its settings, and where it was measured.
 
-What verbs compare. It is made from a sweep folder (`of_folder`), or read from a file (`comparison.snapshot_files`).
+What verbs compare. It is made from a sweep (`of_results`), or read from a file (`comparison.snapshot_files`).
 Only standard library and statistics are imported: a snapshot of 10,000 jobs takes seconds, not a minute.
 """
 
@@ -21,22 +21,18 @@ from orchestrator.results import compile_phases
 from orchestrator.results.configuration import JobConfigs, flatten, settings
 from orchestrator.results.declared import compared
 from orchestrator.results.listing import tag
-from orchestrator.results.load import JobOutcome, SweepResults, fact, figure, is_figure, uncollected, worst
-from orchestrator.results.load import load as load_folder
+from orchestrator.results.load import JobOutcome, SweepResults, fact, figure, is_figure, worst
 from orchestrator.results.memory import memory_of
 from orchestrator.results.metrics import COLUMNS, MIB, MS
 from orchestrator.results.naming import measure_kind, named
 from orchestrator.results.performance import (
     COUNTERS,
     NOT_ITS_FAULT,
-    compile_latency_of,
     disturbances,
-    latency_of,
     measured,
-    measured_of,
-    round_speedup,
 )
-from orchestrator.store import Sweep, SweepFolder, was_imported
+from orchestrator.results.rounds import compile_latency_of, latency_of, measured_of, round_speedup
+from orchestrator.store import Sweep, was_imported
 
 NOT_ENVIRONMENT = ("conf",)
 CONF = "conf."
@@ -106,12 +102,6 @@ class Snapshot:
     def columns(self) -> dict[str, Column]:
         """What the figures are that measures declare; of two of one name the first."""
         return {name: column for row in reversed(self.rows) for name, column in row.columns.items()}
-
-
-def of_folder(folder: SweepFolder, name: str | None = None) -> Snapshot:
-    """Read a sweep folder. Raises UsageError when it is none."""
-    with uncollected():
-        return of_results(load_folder(folder), name)
 
 
 def of_results(results: SweepResults, name: str | None = None) -> Snapshot:

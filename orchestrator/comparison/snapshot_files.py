@@ -30,7 +30,7 @@ from orchestrator.results.exports import FORMULA
 from orchestrator.results.load import is_figure
 from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.naming import IDENTITY
-from orchestrator.results.performance import COUNTERS, WIDEST
+from orchestrator.results.performance import COUNTERS
 from orchestrator.statistics import IN_PROCESS, median_variance, student
 from orchestrator.validity import check_name, check_time, without_schema
 
@@ -39,6 +39,8 @@ TABLES = ("summary", "performance", "accuracy")
 """Tables that hold a row for each workload and compiler, the one preferred first."""
 ABSOLUTE = ("latency_ms", "compile_latency_cold_s", "compile_latency_warm_s", "own_memory_mib")
 NEEDED = ("model", "compiler", "measure")
+WIDEST = 50.0
+"""Half-width of an interval, in logarithms: exp of it is that many digits."""
 
 Record = Mapping[str, Any]
 

@@ -1,10 +1,11 @@
-"""Write what was read from other tools' files as a sweep folder, all of it or nothing."""
+"""A sweep folder that is written all of it or nothing: what was read from files of other tools, or other folders."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,13 +25,33 @@ class Imported:
     notes: Sequence[str]
 
 
+@contextlib.contextmanager
+def whole(into: Path) -> Iterator[SweepFolder]:
+    """Make the sweep folder `into`, all of it or nothing: what is yielded stands beside it, and is renamed at the end.
+
+    Raises UsageError when `into` exists, or cannot be written.
+    """
+    if into.exists():
+        raise UsageError(f"{into} exists: name another folder with --into")
+    half = None
+    try:
+        into.parent.mkdir(parents=True, exist_ok=True)
+        half = Path(tempfile.mkdtemp(prefix=".half-", dir=into.parent))
+        folder = SweepFolder(half / into.name)
+        yield folder
+        folder.root.rename(into)
+    except OSError as error:
+        raise UsageError(f"{into} cannot be written: {error}") from error
+    finally:
+        if half is not None:
+            remove_tree(half)
+
+
 def write(imported: Imported, into: Path, argv: Sequence[str], files: Sequence[Path], created: float) -> SweepFolder:
     """Write the sweep folder `into`; `files` are what was read, `created` when it was measured, in s since the epoch.
 
     Raises UsageError when the folder exists, or cannot be written.
     """
-    if into.exists():
-        raise UsageError(f"{into} exists: name another folder with --into")
     sweep = Sweep(
         argv=tuple(argv),
         overrides=(),
@@ -39,23 +60,13 @@ def write(imported: Imported, into: Path, argv: Sequence[str], files: Sequence[P
         environment={},  # a file says nothing of the machine
         origin=f"imported from {plural(len(files), 'file')}",
     )
-    half = None
-    try:
-        into.parent.mkdir(parents=True, exist_ok=True)
-        half = Path(tempfile.mkdtemp(prefix=".import-", dir=into.parent))
-        folder = SweepFolder(half / into.name)
+    with whole(into) as folder:
         for job, result in zip(imported.jobs, imported.results, strict=True):
             folder.job(job.id).mkdir(parents=True)
             _write(folder.job_file(job.id), job)
             _write(folder.result_file(job.id), result)
             folder.log_file(job.id).write_text(_log(result), encoding="utf-8")
         folder.write_plan(sweep, JobGraph(tuple(imported.jobs)))
-        folder.root.rename(into)
-    except OSError as error:
-        raise UsageError(f"{into} cannot be written: {error}") from error
-    finally:
-        if half is not None:
-            remove_tree(half)
     return SweepFolder(into)
 
 

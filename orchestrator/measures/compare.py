@@ -121,15 +121,6 @@ def compare(
     return [records[name] for name in names]
 
 
-def compare_tensor(
-    name: str, reference: torch.Tensor | None, result: torch.Tensor | None, fp64: torch.Tensor | None, rule: Rule
-) -> Record:
-    """Judge one tensor by itself; see `compare` for the record."""
-    one, other = ({name: tensor} if tensor is not None else {} for tensor in (reference, result))
-    (record,) = compare(one, other, None if fp64 is None else {name: fp64}, rule)
-    return record
-
-
 def roundoff(dtype: str) -> float:
     """Return the unit roundoff, half the machine epsilon, of a dtype of torch by its name."""
     import torch

@@ -147,7 +147,8 @@ class Sensitivity(Strictness):
     faults: Sequence[str] = ()
 
     def run(self, context: Context) -> Outcome:
-        from orchestrator.measures.plants import FAULTS, ONCE, VARIATIONS
+        from orchestrator.measures.plants import FAULTS, ONCE
+        from orchestrator.measures.variations import VARIATIONS
 
         for name in self.faults:
             if name not in FAULTS:

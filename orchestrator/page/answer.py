@@ -13,7 +13,8 @@ from orchestrator.results.load import SweepResults
 from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.tables import Tables
 from orchestrator.statistics import FASTER
-from orchestrator.views.answer import Advice, change, interval, pays_off, pieces, seconds
+from orchestrator.views.advice import Advice
+from orchestrator.views.answer import best, change, interval, pays_off, pays_off_after, pieces, seconds
 from orchestrator.views.document import Item, Paragraph
 
 Part = dict[str, Any]
@@ -62,7 +63,7 @@ def _place(one: Any, compiler: str) -> tuple[Any, ...]:
 
 
 def _compiler(one: CompilerAnswer) -> Part:
-    payoff = None if one.payoff is None else pays_off(one.payoff, each=one.timed > 1).removeprefix("pays off after ")
+    payoff = None if one.payoff is None else pays_off_after(one.payoff, each=one.timed > 1)
     return {
         "compiler": one.compiler,
         "verdict": one.verdict,
@@ -76,14 +77,9 @@ def _compiler(one: CompilerAnswer) -> Part:
     }
 
 
-def _best(section: SectionAnswer) -> CompilerAnswer:
-    fastest = section.recommendation.fastest
-    return next((one for one in section.compilers if one.compiler == fastest), section.compilers[0])
-
-
 def _facts(section: SectionAnswer) -> list[Fact]:
     """Return the facts of the compiler that the first sentence is about; none where it was not timed."""
-    one, found = _best(section), _best(section).speedup
+    one, found = best(section), best(section).speedup
     if found is None:
         return []
     counts = [f"faster on {one.faster} of {one.timed}", *([f"slower on {one.slower}"] if one.slower else [])]

@@ -24,8 +24,8 @@ from orchestrator.results.configuration import compiler_config, plugin_config, w
 from orchestrator.results.load import JobOutcome, SweepResults, fact, figure, items, lines
 from orchestrator.results.memory import cuda_peak
 from orchestrator.results.metrics import MIB, MS
-from orchestrator.results.naming import IDENTITY
-from orchestrator.results.performance import seconds
+from orchestrator.results.naming import IDENTITY, key_of
+from orchestrator.results.rounds import seconds
 from orchestrator.results.tables import Tables
 from orchestrator.store import SweepFolder
 
@@ -130,20 +130,16 @@ def _owners(tables: Tables, first_row: int) -> dict[str, int]:
     judged: dict[str, int] = {}
     for number, row in rows:
         if row["performance"] is not None:
-            timed[_identity(row)] = number
+            timed[key_of(row, IDENTITY)] = number
         if row["accuracy"] is not None:
             judged.setdefault(row["accuracy_job"], number)
-    families = {_identity(row): judged[row["job"]] for row in tables.accuracy.rows if row["job"] in judged}
+    families = {key_of(row, IDENTITY): judged[row["job"]] for row in tables.accuracy.rows if row["job"] in judged}
     owners = {}
     for job in tables.jobs.rows:
-        owner = timed.get(_identity(job), families.get(_identity(job)))
+        owner = timed.get(key_of(job, IDENTITY), families.get(key_of(job, IDENTITY)))
         if owner is not None:
             owners[job["job"]] = owner
     return owners
-
-
-def _identity(row: Row) -> tuple[Any, ...]:
-    return tuple(row[name] for name in IDENTITY)
 
 
 def _quantiles(outcome: JobOutcome) -> list[Any] | None:

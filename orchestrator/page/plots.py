@@ -18,7 +18,7 @@ from orchestrator.page.charts import costs, speedups
 from orchestrator.page.charts.chart import ORDERS, Chart
 from orchestrator.page.data import compilers
 from orchestrator.results import answer
-from orchestrator.results.naming import is_eager, telling, telling_of_models
+from orchestrator.results.naming import is_eager, key_of, telling, telling_of_models
 from orchestrator.results.overview import SECTION
 from orchestrator.results.tables import Tables
 
@@ -48,7 +48,7 @@ def export(tables: Tables, folder: Path, form: str) -> list[str]:
         present = {row["compiler"] for row in rows}
         series = [name for name in compilers(tables.overview.rows) if name in present]
         for chart in of_pictures(series):
-            drawn, count = _filled(chart, rows, series, means.get(_key(rows[0]), []), " · ".join(key[:4]))
+            drawn, count = _filled(chart, rows, series, means.get(key_of(rows[0], SECTION), []), " · ".join(key[:4]))
             if drawn is None:
                 continue
             svg = form == "svg"
@@ -84,10 +84,6 @@ def of_pictures(series: Sequence[str]) -> list[Chart]:
     ]
 
 
-def _key(row: Row) -> tuple[Any, ...]:
-    return tuple(row[name] for name in SECTION)
-
-
 def _means(tables: Tables) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
     """Return the marks of the compilers in each section, relative to eager, as `assets/records.js` makes them."""
     fronts = {tuple(one.key.values()): one.recommendation.front for one in answer.of(tables).sections}
@@ -97,8 +93,10 @@ def _means(tables: Tables) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
         speedup, ratio = (1.0, 1.0) if eager else (row["geomean_speedup"], row["geomean_compression_ratio"])
         if speedup is not None and ratio is not None:
             mark = {"series": row["compiler"], "time": 1 / speedup, "memory": 1 / ratio, "count": row["geomean_count"]}
-            front = eager or row["compiler"] in fronts.get(_key(row), ())
-            means[_key(row)].append({**mark, "compile_s": row["mean_compile_latency_cold_s"], "front": front})
+            front = eager or row["compiler"] in fronts.get(key_of(row, SECTION), ())
+            means[key_of(row, SECTION)].append(
+                {**mark, "compile_s": row["mean_compile_latency_cold_s"], "front": front}
+            )
     return means
 
 

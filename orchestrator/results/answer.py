@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.records import COMPARISON_ERROR, CRASH, FAIL_ACCURACY, FAIL_TO_RUN, OUT_OF_MEMORY, PASS, TIMEOUT
 from orchestrator.results.caution import Caution, caution, of_one_process
 from orchestrator.results.metrics import MIB, MS
-from orchestrator.results.naming import is_eager
+from orchestrator.results.naming import is_eager, key_of
 from orchestrator.results.overview import SECTION, common, workload_of
 from orchestrator.results.recommendation import Candidate, Recommendation, recommend
 from orchestrator.statistics import FASTER, SLOWER, Estimate, break_even, verdict
@@ -142,10 +142,10 @@ def of(tables: Tables) -> Answer:
     """Return what the tables of a sweep come to."""
     sections: dict[tuple[Any, ...], list[tuple[int, Row]]] = defaultdict(list)
     for number, row in enumerate(tables.summary.rows):
-        sections[tuple(row[name] for name in SECTION)].append((number, row))
+        sections[key_of(row, SECTION)].append((number, row))
     means: dict[tuple[Any, ...], dict[str, Row]] = defaultdict(dict)
     for row in tables.overview.rows:
-        means[tuple(row[name] for name in SECTION)][row["compiler"]] = row
+        means[key_of(row, SECTION)][row["compiler"]] = row
     made = [_section(dict(zip(SECTION, key, strict=True)), rows, means[key]) for key, rows in sections.items()]
     return Answer(tuple(one for one in made if one.compilers), caution(tables))
 

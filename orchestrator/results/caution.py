@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.records import FAIL_ACCURACY, HARMLESS, NOT_NEEDED, NOT_RUN
+from orchestrator.results.flags import marks_of
 from orchestrator.results.load import IN_SHARD
 from orchestrator.results.naming import is_eager
 from orchestrator.statistics import IN_PROCESS, NOISE
@@ -68,7 +69,7 @@ def caution(tables: Tables) -> Caution | None:
     elsewhere = [job for job in waiting if job["reason"].startswith(IN_SHARD)]
     wrong = [row for row in tables.summary.rows if row["accuracy"] == FAIL_ACCURACY]
     failed = [row for row in tables.summary.rows if broke(row["performance"]) or broke(row["accuracy"])]
-    measured = [row for row in rows if "measured" in (row["flags"] or "").split(", ")]
+    measured = [row for row in rows if "measured" in marks_of(row)]
     disturbed = [row for row in timed if row["disturbed"]]
     alone = [row for row in timed if of_one_process(row)]
     unjudged = [row for row in timed if row["accuracy"] is None]

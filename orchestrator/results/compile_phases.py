@@ -7,16 +7,15 @@ rounds, and their sums over workloads.
 from __future__ import annotations
 
 import statistics
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from orchestrator.records import COMPILE_PHASES as PHASES
 from orchestrator.records import PASS
 from orchestrator.results.load import LARGEST, JobOutcome, fact, figure
-from orchestrator.results.naming import IDENTITY
+from orchestrator.results.naming import IDENTITY, grouped
 from orchestrator.results.overview import SECTION
-from orchestrator.results.performance import seconds
+from orchestrator.results.rounds import seconds
 
 Row = dict[str, Any]
 CACHES = ("cold", "warm")
@@ -65,11 +64,8 @@ def rows(identity: Row, rounds: Sequence[JobOutcome]) -> list[Row]:
 
 def sums(found: Iterable[Row]) -> list[Row]:
     """Return the phases of each compiler over its workloads, and the share of each phase in all of them."""
-    groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
-    for row in found:
-        groups[tuple(row[name] for name in GROUP)].append(row)
     made = []
-    for key, members in groups.items():
+    for key, members in grouped(found, GROUP).items():
         total = sum(row[f"{phase}_s"] for row in members for phase in PHASES)
         for phase in PHASES:
             value = sum(row[f"{phase}_s"] for row in members)

@@ -56,6 +56,11 @@ class Failures:
     rows: tuple[int, ...]
 
 
+def marks_of(row: Row) -> list[str]:
+    """Return the marks in a row's column `flags`."""
+    return row["flags"].split(", ") if row["flags"] else []
+
+
 def flagged(summary: Sequence[Row]) -> list[Flag]:
     """Return the marks of all rows, worst first: accuracy by its status, then figures by how far beyond the limit.
 
@@ -64,7 +69,7 @@ def flagged(summary: Sequence[Row]) -> list[Flag]:
     flags = [
         Flag(mark, number, _times(mark, row))
         for number, row in enumerate(summary)
-        for mark in (row["flags"] or "").split(", ")
+        for mark in marks_of(row)
         if mark in MARKS
     ]
     return sorted(flags, key=lambda flag: _badness(flag, summary[flag.row]))

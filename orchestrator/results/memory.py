@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.records import PASS
 from orchestrator.results import metrics
 from orchestrator.results.load import GIVEN, JobOutcome, fact, figure, is_figure, once
+from orchestrator.results.rounds import median, present
 
 Row = dict[str, Any]
 DYNAMOBENCH = "dynamobench"
@@ -89,21 +90,21 @@ def memory_row(passed: Sequence[JobOutcome], baselines: Mapping[str, JobOutcome]
     theirs = [b for o in passed if (b := baselines.get(o.job.id)) is not None and b.status == PASS]
     sides = [[memory_of(outcome) for outcome in side] for side in (passed, theirs)]
     mine, eager = sides
-    peak, eager_peak = (_median([m.peak for m in side if m.peak is not None]) for side in sides)
-    own, eager_own = (_median([m.own for m in side if m.own is not None]) for side in sides)
+    peak, eager_peak = (median([m.peak for m in side if m.peak is not None]) for side in sides)
+    own, eager_own = (median([m.own for m in side if m.own is not None]) for side in sides)
     on_device = [[d for outcome in side if (d := device_memory_of(outcome)) is not None] for side in (passed, theirs)]
-    device, eager_device = (_median([d.own for d in side]) for side in on_device)
-    given = _median(_present(lambda outcome: figure(outcome.facts, GIVEN, "compression_ratio"), passed))
+    device, eager_device = (median([d.own for d in side]) for side in on_device)
+    given = median(present(lambda outcome: figure(outcome.facts, GIVEN, "compression_ratio"), passed))
     if given is not None:
         ratio: float | None = given
     elif hidden_bytes(passed, theirs):
         ratio = _ratio(eager_device, device, [d.source for side in on_device for d in side])
     else:
         ratio = _ratio(eager_own, own, [m.source for m in (*mine, *eager)])
-    children = _present(lambda outcome: figure(outcome.facts, "memory", "children", "compile"), passed)
-    host = _mib(max(_present(lambda o: figure(o.facts, "memory", "phases", "compile", "peak"), passed), default=None))
-    on_gpu = _present(lambda outcome: cuda_peak(fact(outcome.facts, "memory"), "compile"), passed)
-    pools = _present(lambda outcome: figure(outcome.facts, "memory", "cuda", "steady", "graph_pools"), passed)
+    children = present(lambda outcome: figure(outcome.facts, "memory", "children", "compile"), passed)
+    host = _mib(max(present(lambda o: figure(o.facts, "memory", "phases", "compile", "peak"), passed), default=None))
+    on_gpu = present(lambda outcome: cuda_peak(fact(outcome.facts, "memory"), "compile"), passed)
+    pools = present(lambda outcome: figure(outcome.facts, "memory", "cuda", "steady", "graph_pools"), passed)
     return {
         "peak_memory_mib": _mib(peak),
         "eager_peak_memory_mib": _mib(eager_peak),
@@ -113,7 +114,7 @@ def memory_row(passed: Sequence[JobOutcome], baselines: Mapping[str, JobOutcome]
         "device_memory_mib": _mib(device),
         "eager_device_memory_mib": _mib(eager_device),
         "device_memory_source": ", ".join(sorted({d.source for d in on_device[0]})) or None,
-        "graph_pool_memory_mib": _mib(_median(pools)),
+        "graph_pool_memory_mib": _mib(median(pools)),
         "compile_peak_memory_mib": _mib(max(on_gpu)) if on_gpu else host,
         "compile_peak_host_memory_mib": host if on_gpu else None,
         "children_peak_memory_mib": _mib(max(children, default=None)),
@@ -143,7 +144,7 @@ def grown_note(passed: Sequence[JobOutcome]) -> list[str]:
         start, end = (figure(outcome.facts, "memory", "cuda", "steady", key) for key in ("start", "end"))
         if start is not None and end is not None:
             rises.append(end - start)
-    rise = _median(rises)
+    rise = median(rises)
     if rise is None or rise <= HIDDEN_BYTES:
         return []
     return [f"{rise * metrics.MIB:.0f} MiB were not given back in the steady phase, in which Python's collector is off"]
@@ -160,14 +161,6 @@ def hidden_note(passed: Sequence[JobOutcome], eager: Sequence[JobOutcome]) -> li
 def _ratio(eager: float | None, compiled: float | None, sources: Sequence[str]) -> float | None:
     """Return eager / compiled; None of nothing, and of figures that were not taken in the same way."""
     return eager / compiled if eager and compiled and len(set(sources)) == 1 else None
-
-
-def _present(read: Callable[[JobOutcome], float | None], outcomes: Sequence[JobOutcome]) -> list[float]:
-    return [value for outcome in outcomes if (value := read(outcome)) is not None]
-
-
-def _median(values: Sequence[float]) -> float | None:
-    return statistics.median(values) if values else None
 
 
 def _mib(value: float | None) -> float | None:

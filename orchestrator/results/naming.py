@@ -10,12 +10,13 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from orchestrator.records import BASE, DEFAULT_PRECISION, EAGER, OWN_BATCH, JobSpec, PluginSpec, Workload, fingerprint
 from orchestrator.results.load import SweepResults
 
 Key = tuple[Any, ...]
+Anything = TypeVar("Anything", bound=Mapping[str, Any])
 Named = dict[Any, tuple[str, Mapping[str, Any]]]
 """Key -> (name, what may tell it from others of that name)."""
 
@@ -131,6 +132,18 @@ def row_order(row: Mapping[str, Any]) -> Key:
     return (*((row[key] is not None, row[key] if row[key] is not None else 0) for key in keys), *rest)
 
 
+def key_of(row: Mapping[str, Any], columns: Iterable[str]) -> Key:
+    return tuple(row[column] for column in columns)
+
+
+def grouped(rows: Iterable[Anything], columns: Sequence[str]) -> dict[Key, list[Anything]]:
+    """Return the rows that have the same values in `columns`, by these, in the order of the first of each."""
+    groups: dict[Key, list[Anything]] = defaultdict(list)
+    for row in rows:
+        groups[key_of(row, columns)].append(row)
+    return groups
+
+
 def telling(rows: Sequence[Mapping[str, Any]], columns: Iterable[str] = IDENTITY) -> list[str]:
     """Return the columns that tell rows apart: those in which they differ."""
     return [column for column in columns if len({str(row.get(column)) for row in rows}) > 1]
@@ -138,10 +151,7 @@ def telling(rows: Sequence[Mapping[str, Any]], columns: Iterable[str] = IDENTITY
 
 def telling_of_models(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> list[str]:
     """Return the columns that tell rows of one model apart."""
-    groups: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    for row in rows:
-        groups[row["model"]].append(row)
-    told = {column for group in groups.values() for column in telling(group, columns)}
+    told = {column for group in grouped(rows, ("model",)).values() for column in telling(group, columns)}
     return [column for column in columns if column in told]
 
 

@@ -11,12 +11,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from orchestrator.records import FAIL_ACCURACY, NOT_RUN, SUCCESSES
-from orchestrator.results.naming import is_eager
+from orchestrator.results.naming import grouped, is_eager, key_of
 from orchestrator.statistics import Estimate, geometric_mean, over_models, over_workloads, wilson
 
 Row = dict[str, Any]
 
 SECTION = ("suite", "mode", "dtype", "device", "seed", "threads", "build")
+OF_A_SECTION = ("model", "batch_size", "sequence_length")
+"""What tells the workloads of a section apart."""
 OVERVIEW = (
     *(*SECTION, "compiler", "geomean_speedup", "geomean_speedup_low", "geomean_speedup_high", "geomean_interval"),
     *("geomean_over_models_low", "geomean_over_models_high", "geomean_speedup_clipped"),
@@ -38,10 +40,7 @@ MEANS: Mapping[str, tuple[str, str]] = {
 
 def overview_rows(summary: Sequence[Row]) -> list[Row]:
     """Return the rows of all sections, in the order of `summary`."""
-    sections: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
-    for row in summary:
-        sections[tuple(row[name] for name in SECTION)].append(row)
-    return [row for rows in sections.values() for row in _section(rows)]
+    return [row for rows in grouped(summary, SECTION).values() for row in _section(rows)]
 
 
 def _section(rows: Sequence[Row]) -> list[Row]:
@@ -68,7 +67,7 @@ def common(by_compiler: Mapping[str, Sequence[Mapping[str, Any]]]) -> set[tuple[
 
 def workload_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return what tells the workloads of a section apart."""
-    return (row["model"], row["batch_size"], row["sequence_length"])
+    return key_of(row, OF_A_SECTION)
 
 
 def _figures(rows: Sequence[Row], shared: set[tuple[Any, ...]]) -> Row:

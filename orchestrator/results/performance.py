@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from orchestrator.records import INFRASTRUCTURE, LAUNCH_BOUND, MARKED, MEASURED, NOT_NEEDED, NOT_RUN, PASS, RAN_EAGER
 from orchestrator.results import metrics
-from orchestrator.results.load import GIVEN, LARGEST, JobOutcome, fact, figure, is_figure, items, once, worst
+from orchestrator.results.load import LARGEST, JobOutcome, fact, figure, items, worst
 from orchestrator.results.memory import grown_note, hidden_note, memory_row
 from orchestrator.results.percentiles import percentiles
+from orchestrator.results.rounds import (
+    clock_overhead_of,
+    compile_latency_of,
+    latency_of,
+    measured_of,
+    median,
+    other_cores_of,
+    paired_latency_of,
+    present,
+    round_speedup,
+    seconds,
+)
 from orchestrator.statistics import (
     FASTER,
-    IN_PROCESS,
     ROUNDS,
     THRESHOLD,
     UNPAIRED,
     Estimate,
     Others,
     break_even,
-    calm_pair_logs,
-    calm_pairs,
     deviation_percent,
-    one_round,
     over_rounds,
     spread,
     unpaired,
@@ -42,8 +50,6 @@ COUNTERS = (
 )
 GENERATION = ("time_to_first_token_ms", "inter_token_latency_ms", "tokens_per_second")
 """Columns of language models' generation; none of other modes."""
-WIDEST = 50.0
-"""Half-width of an interval, in logarithms: exp of it is that many digits."""
 DEVICE = (
     *("enqueue_ms", "launch_bound", "back_to_back_ms", "back_to_back_speedup", "samples_per_second"),
     *("energy_per_step_j", "mean_power_w"),
@@ -57,95 +63,11 @@ GIGA = 1e9
 QUEUED = "back_to_back"
 CLOCK_SHARE = 0.02
 """Of a step: the row says from here on that the clock itself is in its times."""
-FIRST_CALLS, LIKE_LATER = 5, 1.5
-"""So many calls may be part of compiling; one that lasts no longer than so many medians is not."""
 POWER_CAPPED = 0.05
 """Share of the timed phase under the GPU's power limit from which on the row says so."""
 MEASURED_EAGER = "measured: eager"
 """The verdict on a compiler whose timed calls ran without compiled code: no figure of the compiler's."""
 NOT_ITS_FAULT = frozenset({PASS, NOT_RUN, INFRASTRUCTURE, NOT_NEEDED})
-
-
-def measured_of(outcome: JobOutcome) -> Mapping[str, str]:
-    """Return what was timed in a round, where it is not what its row says: one of `records.MEASURED` -> why."""
-    found = fact(outcome.facts, "measured")
-    return {kind: str(found[kind]) for kind in MEASURED if kind in found} if isinstance(found, dict) else {}
-
-
-@once
-def round_speedup(outcome: JobOutcome) -> Estimate | None:
-    """Return the speed-up of one round from its pairs; None for eager, and where a job has no valid pairs.
-
-    Also None where the compiler's calls ran in eager.
-
-    An imported result has no pairs but the figure itself ("given"): it has no interval then.
-    """
-    given = figure(outcome.facts, GIVEN, "speedup") if outcome.status == PASS else None
-    if given is not None and is_figure(given):
-        return Estimate(given, None, None, IN_PROCESS, 0)
-    if RAN_EAGER in measured_of(outcome):
-        return None
-    eager, compiled = seconds(outcome, "pair_eager_latency"), seconds(outcome, "pair_latency")
-    if not eager or len(eager) != len(compiled):
-        return None  # not pairs: the samples stay in the file, no ratio is made of them
-    return one_round(calm_pair_logs(eager, compiled))
-
-
-def paired_latency_of(outcome: JobOutcome) -> float | None:
-    """Return the compiler's median latency in the pairs that the round's speed-up is of, in seconds."""
-    eager, compiled = seconds(outcome, "pair_eager_latency"), seconds(outcome, "pair_latency")
-    if not eager or len(eager) != len(compiled):
-        return None
-    return statistics.median(compiled[i] for i in calm_pairs(eager, compiled))
-
-
-def seconds(outcome: JobOutcome, metric: str) -> Sequence[float]:
-    """Return the samples of a time of a round that passed; none if one of them is no figure (`is_figure`)."""
-    samples = outcome.result.sample(metric) if outcome.result is not None and outcome.status == PASS else None
-    if samples is None or not samples.values or not (is_figure(min(samples.values)) and is_figure(max(samples.values))):
-        return ()
-    return samples.values
-
-
-@once
-def latency_of(outcome: JobOutcome) -> float | None:
-    """Return the median latency of a round that passed, in seconds."""
-    values = seconds(outcome, "latency")
-    return statistics.median(values) if values else None
-
-
-def compile_latency_of(outcome: JobOutcome) -> float | None:
-    """Return what the first calls cost over later ones, in seconds; None for eager, which compiles nothing.
-
-    On CUDA less what they cost its baseline: libraries and kernels are loaded there too, whoever calls them first.
-    """
-    given = figure(outcome.facts, GIVEN, "compile_latency_s") if outcome.status == PASS else None
-    if given is not None:
-        return given
-    cost = _first_calls(outcome)
-    if cost is None or outcome.job.is_eager:
-        return None
-    if not outcome.job.workload.device.startswith("cuda"):
-        return cost
-    baseline = outcome.derived.get("baseline")
-    return cost - ((_first_calls(baseline) if baseline is not None else None) or 0.0)
-
-
-def _first_calls(outcome: JobOutcome) -> float | None:
-    """Return the first call minus the median, and the same of those right behind it that are as unlike the later ones.
-
-    CUDA graphs are recorded in the second call, TorchScript's profiling executor compiles in the second and third. The
-    first call that is no slower than `LIKE_LATER` medians ends it, for what comes then is no compilation.
-    """
-    latency, first = latency_of(outcome), seconds(outcome, "first_call")
-    if latency is None or not first:
-        return None
-    cost = first[0] - latency
-    for call in seconds(outcome, "warmup_latency")[: FIRST_CALLS - 1]:
-        if call <= LIKE_LATER * latency:
-            break
-        cost += call - latency
-    return cost
 
 
 def estimates_of(rounds: Sequence[JobOutcome]) -> list[Estimate]:
@@ -183,7 +105,7 @@ def performance_row(
         "rounds_planned": sum(outcome.status != NOT_NEEDED for outcome in rounds),
         "measured": measured(rounds),
         "disturbed": "; ".join(disturbances(rounds)),
-        "other_cores": max(_present(other_cores_of, rounds), default=None),
+        "other_cores": max(present(other_cores_of, rounds), default=None),
         "notes": "; ".join([*notes(rounds), *hidden_note(passed, eager), *grown_note(passed)]),
     }
     row |= _times(passed, eager, threshold, others) | memory_row(passed, baselines) | _compilation(passed)
@@ -197,12 +119,12 @@ def performance_row(
 
 
 def _times(passed: Sequence[JobOutcome], eager: Sequence[JobOutcome], threshold: float, others: Others | None) -> Row:
-    latencies = _present(latency_of, passed)
+    latencies = present(latency_of, passed)
     spreads = [spread(values) for outcome in passed if (values := seconds(outcome, "latency"))]
     row: Row = {
-        "clock_overhead_ms": _median(_present(clock_overhead_of, passed), metrics.MS),
-        "eager_latency_ms": _median(_present(latency_of, eager), metrics.MS),
-        "latency_ms": _median(latencies, metrics.MS),
+        "clock_overhead_ms": median(present(clock_overhead_of, passed), metrics.MS),
+        "eager_latency_ms": median(present(latency_of, eager), metrics.MS),
+        "latency_ms": median(latencies, metrics.MS),
         "latency_spread_percent": _spread_percent(latencies, [s.iqr_percent for s in spreads if s.count > 1]),
         "outliers": sum(s.outliers for s in spreads) if spreads else None,
         "samples": sum(s.count for s in spreads) if spreads else None,
@@ -210,7 +132,7 @@ def _times(passed: Sequence[JobOutcome], eager: Sequence[JobOutcome], threshold:
     if any(RAN_EAGER in measured_of(outcome) for outcome in passed):
         return row | {"verdict": MEASURED_EAGER}
     estimates = [estimate for outcome in passed if (estimate := round_speedup(outcome)) is not None]
-    eager_latencies = _present(latency_of, eager)
+    eager_latencies = present(latency_of, eager)
     apart = bool(passed) and all(fact(outcome.facts, "pair", "method") == "none" for outcome in passed)
     if not estimates and not (apart and latencies and eager_latencies):
         return row
@@ -218,7 +140,7 @@ def _times(passed: Sequence[JobOutcome], eager: Sequence[JobOutcome], threshold:
     cold = _cached(passed, "cold")
     words = verdict(total, threshold)
     # of what the speed-up is of, so that both agree: the steady phase is minutes away from the pairs
-    paired = _median(_present(paired_latency_of, passed) or latencies)
+    paired = median(present(paired_latency_of, passed) or latencies)
     eager_paired = None if paired is None else total.value * paired
     after = None
     if words == FASTER and cold and paired is not None and eager_paired is not None:
@@ -240,7 +162,7 @@ def _times(passed: Sequence[JobOutcome], eager: Sequence[JobOutcome], threshold:
 
 
 def _generation(passed: Sequence[JobOutcome], latency_ms: float | None) -> Row:
-    tokens = next(iter(_present(lambda outcome: figure(outcome.facts, "tokens", "per_step"), passed)), None)
+    tokens = next(iter(present(lambda outcome: figure(outcome.facts, "tokens", "per_step"), passed)), None)
     return {
         "time_to_first_token_ms": _over_rounds_ms(passed, "time_to_first_token"),
         "inter_token_latency_ms": _over_rounds_ms(passed, "inter_token_latency"),
@@ -258,8 +180,8 @@ def _device(passed: Sequence[JobOutcome], latency_ms: float | None) -> Row:
         "launch_bound": "yes" if enqueue and latency_ms and enqueue / latency_ms > LAUNCH_BOUND else None,
         "back_to_back_ms": queued,
         "samples_per_second": batch / step_ms * metrics.MS if batch and step_ms else None,
-        "energy_per_step_j": _median([joules / steps for joules, _, steps in energy]),
-        "mean_power_w": _median([joules / time_s for joules, time_s, _ in energy]),
+        "energy_per_step_j": median([joules / steps for joules, _, steps in energy]),
+        "mean_power_w": median([joules / time_s for joules, time_s, _ in energy]),
     }
 
 
@@ -315,16 +237,16 @@ def _energy(outcome: JobOutcome) -> tuple[float, float, float] | None:
 def _compilation(passed: Sequence[JobOutcome]) -> Row:
     cold, warm = _cached(passed, "cold"), _cached(passed, "warm")
     row: Row = {
-        "compile_latency_cold_s": _median(cold),
+        "compile_latency_cold_s": median(cold),
         "compile_latency_cold_count": len(cold),
-        "compile_latency_warm_s": _median(warm),
+        "compile_latency_warm_s": median(warm),
         "compile_latency_warm_count": len(warm),
-        "later_compilations": _whole(_present(lambda o: figure(o.facts, "later_compilations", "count"), passed)),
-        "later_compile_s": _median(_present(lambda o: figure(o.facts, "later_compilations", "seconds"), passed)),
+        "later_compilations": _whole(present(lambda o: figure(o.facts, "later_compilations", "count"), passed)),
+        "later_compile_s": median(present(lambda o: figure(o.facts, "later_compilations", "seconds"), passed)),
     }
     for counter in COUNTERS:
-        row[counter] = _whole(_present(lambda outcome, name=counter: figure(outcome.facts, "counters", name), passed))  # type: ignore[misc]
-    row["cudagraphs"] = _whole(_present(lambda outcome: figure(outcome.facts, "cudagraphs", "recorded"), passed))
+        row[counter] = _whole(present(lambda outcome, name=counter: figure(outcome.facts, "counters", name), passed))  # type: ignore[misc]
+    row["cudagraphs"] = _whole(present(lambda outcome: figure(outcome.facts, "cudagraphs", "recorded"), passed))
     return row
 
 
@@ -357,22 +279,16 @@ def disturbances(rounds: Sequence[JobOutcome]) -> list[str]:
     ]
 
 
-def other_cores_of(outcome: JobOutcome) -> float | None:
-    """Return how many cores' worth of CPU others used in the timed phases of a round, the most."""
-    found = [figure(outcome.facts, phase, "foreign_cores") for phase in ("noise", "pair_noise")]
-    return max((cores for cores in found if cores is not None), default=None)
-
-
 def notes(rounds: Sequence[JobOutcome]) -> list[str]:
     """Return what must be known to read the figures: what the jobs say themselves, and how far the power cap held."""
     found = [str(note) for outcome in rounds for note in items(outcome.facts, "notes")]
     states = [fact(outcome.facts, "noise", "gpu") for outcome in rounds]
-    capped = _median([share for state in states if (share := figure(state, "power_capped_share")) is not None])
+    capped = median([share for state in states if (share := figure(state, "power_capped_share")) is not None])
     if capped is not None and capped > POWER_CAPPED:
-        clock = _median([value for state in states if (value := figure(state, "sm_clock_mhz")) is not None])
+        clock = median([value for state in states if (value := figure(state, "sm_clock_mhz")) is not None])
         at = "" if clock is None else f", at {clock:.0f} MHz"
         found.append(f"the GPU's power limit held its clock down for {capped:.0%} of the time{at}")
-    clock, latency = _median(_present(clock_overhead_of, rounds)), _median(_present(latency_of, rounds))
+    clock, latency = median(present(clock_overhead_of, rounds)), median(present(latency_of, rounds))
     if clock is not None and latency is not None and clock > CLOCK_SHARE * latency:
         found.append(
             f"the clock's own {clock * metrics.US:.0f} us are {clock / latency:.0%} of a step: ratios are nearer to 1"
@@ -380,14 +296,9 @@ def notes(rounds: Sequence[JobOutcome]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def clock_overhead_of(outcome: JobOutcome) -> float | None:
-    """Return what the clock finds for a step that does nothing, in seconds."""
-    return figure(outcome.facts, "clock_overhead_s")
-
-
 def _over_rounds_ms(rounds: Sequence[JobOutcome], metric: str) -> float | None:
     """Return the median over rounds of the medians of a time."""
-    return _median([statistics.median(v) for outcome in rounds if (v := seconds(outcome, metric))], metrics.MS)
+    return median([statistics.median(v) for outcome in rounds if (v := seconds(outcome, metric))], metrics.MS)
 
 
 def _pooled(rounds: Sequence[JobOutcome], metric: str) -> list[float]:
@@ -395,22 +306,14 @@ def _pooled(rounds: Sequence[JobOutcome], metric: str) -> list[float]:
     return [value for outcome in rounds for value in seconds(outcome, metric)]
 
 
-def _present(read: Callable[[JobOutcome], float | None], outcomes: Sequence[JobOutcome]) -> list[float]:
-    return [value for outcome in outcomes if (value := read(outcome)) is not None]
-
-
 def _cached(passed: Sequence[JobOutcome], cache: str) -> list[float]:
-    return _present(compile_latency_of, [outcome for outcome in passed if fact(outcome.facts, "cache") == cache])
+    return present(compile_latency_of, [outcome for outcome in passed if fact(outcome.facts, "cache") == cache])
 
 
 def _whole(values: Sequence[float]) -> int | None:
     """Return the median of counts: the same in every round, or it says what is usual."""
-    value = _median(values)
+    value = median(values)
     return None if value is None or abs(value) > LARGEST else round(value)
-
-
-def _median(values: Sequence[float], scale: float = 1.0) -> float | None:
-    return statistics.median(values) * scale if values else None
 
 
 def _spread_percent(medians: Sequence[float], iqrs: Sequence[float]) -> float | None:

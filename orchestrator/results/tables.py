@@ -45,13 +45,11 @@ from orchestrator.results.performance import (
     COUNTERS,
     DEVICE,
     GENERATION,
-    compile_latency_of,
     estimates_of,
-    latency_of,
     measured,
     performance_row,
-    round_speedup,
 )
+from orchestrator.results.rounds import compile_latency_of, latency_of, round_speedup
 from orchestrator.results.row_commands import Commands
 from orchestrator.statistics import THRESHOLD, Others
 

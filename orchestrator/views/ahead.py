@@ -10,8 +10,8 @@ from orchestrator.comparison.configuration_changes import KeyChange
 from orchestrator.comparison.difference_tables import keys_text
 from orchestrator.comparison.differences import Labels
 from orchestrator.comparison.matching import named_keys
-from orchestrator.views.diff import configuration_pieces, environment_pieces
 from orchestrator.views.document import Document, Heading, Listing, Paragraph, Piece, Side
+from orchestrator.views.keys import configuration_pieces, environment_pieces
 from orchestrator.words import plural
 
 NAMES = {CHANGED: "other jobs", NEW: "new", GONE: "gone", SAME: "the same"}

@@ -6,22 +6,17 @@ work.
 
 from __future__ import annotations
 
-import shlex
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.text import Text
-
-from orchestrator import markdown
 from orchestrator.records import EAGER, NOT_RUN, PASS
 from orchestrator.results.answer import CompilerAnswer, Payoff, RowAnswer, SectionAnswer, of
-from orchestrator.results.caution import Caution
 from orchestrator.results.metrics import COLUMNS, MIB, MS
 from orchestrator.results.naming import telling
 from orchestrator.results.overview import SECTION
 from orchestrator.statistics import FASTER, SLOWER
+from orchestrator.views.advice import advice
 from orchestrator.views.document import Item, Paragraph, Piece
 from orchestrator.views.layout import cut, duration, plain
 from orchestrator.words import more, plural, some
@@ -59,7 +54,7 @@ def pieces(tables: Tables, sweep: str, imported: bool) -> list[Piece]:
         made += _section(section, f"{title}: " if title else "", detailed=len(sections) <= MOST_DETAILED)
     made += [Paragraph(line) for line in more(len(sections), MOST_SECTIONS, " such parts, below")]
     if found.caution is not None:
-        made.append(Advice(*_advice(found.caution, sweep, imported)))
+        made.append(advice(found.caution, sweep, imported))
     return made
 
 
@@ -84,18 +79,18 @@ def _section(section: SectionAnswer, title: str, detailed: bool) -> Iterator[Pie
             yield Paragraph(f"{title}{_name(one.compiler)} {_untimed(one)}", "bold", strong=True)
         yield from (Paragraph(line) for line in more(len(compilers), NAMED, " compilers, below"))
         return
-    best = _best(section)
+    first = best(section)
     if len(compilers) == 1:
-        yield Paragraph(f"{title}{sentence(best)}", "bold", strong=True)
+        yield Paragraph(f"{title}{sentence(first)}", "bold", strong=True)
     else:
-        yield Paragraph(f"{title}{_of_several(section, best)}", "bold", strong=True)
-    if (len(compilers) == 1 or section.recommendation.fastest) and (facts := cost(best)):
+        yield Paragraph(f"{title}{_of_several(section, first)}", "bold", strong=True)
+    if (len(compilers) == 1 or section.recommendation.fastest) and (facts := cost(first)):
         yield Paragraph(facts, indent="  ")
     if len(compilers) > 1 and detailed:
         yield from _choices(section)
 
 
-def _best(section: SectionAnswer) -> CompilerAnswer:
+def best(section: SectionAnswer) -> CompilerAnswer:
     """Return the compiler that is recommended, else the one with the best mean."""
     return next(
         (one for one in section.compilers if one.compiler == section.recommendation.fastest), section.compilers[0]
@@ -209,15 +204,16 @@ def seconds(value: float) -> str:
 
 def pays_off(found: Payoff, each: bool = False) -> str:
     """Return "pays off after about 8,500 calls (2 min)"; where that is vague, between how many calls."""
+    return f"pays off after {pays_off_after(found, each)}"
+
+
+def pays_off_after(found: Payoff, each: bool = False) -> str:
     calls = "calls each" if each else "calls"
-    if found.high is None or found.low is None or found.high > VAGUE * max(found.low, 1):
-        low = _about(found.low if found.low is not None else found.calls)
-        if found.low is None:
-            return f"pays off after about {low} {calls} ({_time(found.seconds)})"
-        return f"pays off after {low} " + (
-            f"to {_about(found.high)} {calls}" if found.high is not None else f"{calls} or more"
-        )
-    return f"pays off after about {_about(found.calls)} {calls} ({_time(found.seconds)})"
+    if found.low is not None and found.high is None:
+        return f"{_about(found.low)} {calls} or more"
+    if found.low is not None and found.high is not None and found.high > VAGUE * max(found.low, 1):
+        return f"{_about(found.low)} to {_about(found.high)} {calls}"
+    return f"about {_about(found.calls)} {calls} ({_time(found.seconds)})"
 
 
 def _about(count: int) -> str:
@@ -234,16 +230,15 @@ def _time(seconds: float) -> str:
     return f"{round(seconds / 86400):,} d"
 
 
-def _of_several(section: SectionAnswer, best: CompilerAnswer) -> str:
+def _of_several(section: SectionAnswer, one: CompilerAnswer) -> str:
     """Return the recommendation, beginning with the compiler."""
     found, count = section.recommendation, len(section.compilers)
     if found.fastest is None:
-        right = "both right and " if any(one.wrong or one.failed for one in section.compilers) else ""
+        right = "both right and " if any(each.wrong or each.failed for each in section.compilers) else ""
         return f"None of {count} compilers is {right}shown to be faster than eager"
     kind = " that are right" if found.judged else ", none of them judged"
-    return f"{_name(best.compiler)} is the fastest of {count} compilers{kind}: it {_speed(best)}" + (
-        f", {correct(best)}" if found.judged else ""
-    )
+    told = f"{_name(one.compiler)} is the fastest of {count} compilers{kind}: it {_speed(one)}"
+    return f"{told}, {correct(one)}" if found.judged else told
 
 
 def _choices(section: SectionAnswer) -> Iterator[Piece]:
@@ -271,14 +266,11 @@ def _choices(section: SectionAnswer) -> Iterator[Piece]:
             "left out", some([f"{_name(name)}: {_why_left_out(by_name[name])}" for name in found.left_out], NAMED, "; ")
         )
     if len(section.workloads) > 1:
-        best: dict[str, list[str]] = defaultdict(list)
+        fastest: dict[str, list[str]] = defaultdict(list)
         for one in section.workloads:
-            best[one.recommendation.fastest or EAGER].append(one.model)
-        if set(best) != {found.fastest or EAGER}:
-            yield Item(
-                "per model",
-                "; ".join(f"{_name(name)}: {some(map(_name, models), NAMED)}" for name, models in best.items()),
-            )
+            fastest[one.recommendation.fastest or EAGER].append(one.model)
+        if set(fastest) != {found.fastest or EAGER}:
+            yield Item("per model", "; ".join(f"{_name(name)}: {_named(models)}" for name, models in fastest.items()))
 
 
 def _named(names: Sequence[str]) -> str:
@@ -305,47 +297,6 @@ def _why_left_out(one: CompilerAnswer) -> str:
     if one.failed:
         return f"failed on {_of(one, one.failed, len(one.rows))}"
     return "no speed-up" if one.speedup is None else "not judged"
-
-
-def _advice(caution: Caution, sweep: str, imported: bool) -> tuple[str, str]:
-    """Return the caution, and the command that mends it, or ""."""
-    rows = plural(caution.rows, "row")
-    have, were = ("has", "was") if caution.rows == 1 else ("have", "were")
-    beside = f" (at most {caution.cores:.1f} cores)" if caution.cores is not None else ""
-    text = {
-        "not_run": f"{caution.rows:,} of {plural(caution.of, 'job')} {have} not run",
-        "shards": f"{caution.rows:,} of {plural(caution.of, 'job')} belong to other shards",
-        "wrong": f"{rows} {have} wrong results",
-        "failed": f"{caution.rows:,} of {plural(caution.of, 'row')} failed",
-        "measured": f"{rows} {were} not timed as {'it says' if caution.rows == 1 else 'they say'}",
-        "disturbed": f"* {rows} {were} measured beside other work{beside}; when it is quiet",
-        "one_round": "no interval is known" if imported else "one process a row: another may differ by more",
-        "unjudged": f"{rows} {were} not judged: add measure=performance,accuracy",
-        "undecided": f"{caution.rows:,} of {plural(caution.of, 'row')} within noise: more rounds tell more",
-    }[caution.kind]
-    words = caution.words(sweep, imported)
-    return text[:1].upper() + text[1:], shlex.join(["python", "-m", "orchestrator", *words]) if words else ""
-
-
-@dataclass(frozen=True)
-class Advice:
-    """A warning, and the command that mends it, on one line where there is room."""
-
-    text: str
-    command: str
-
-    def lines(self, width: int) -> Iterator[Text]:
-        if self.command and len(f"{self.text}: {self.command}") > width:
-            yield Text(f"{plain(self.text)}:", "yellow")
-            yield Text(f"    {plain(self.command)}", "dim")
-        else:
-            yield Text.assemble(
-                (plain(self.text), "yellow"), (f": {plain(self.command)}" if self.command else "", "dim")
-            )
-
-    def markdown(self) -> list[str]:
-        command = f": {markdown.code(self.command, None)}" if self.command else ""
-        return [f"> {markdown.text(self.text)}{command}"]
 
 
 def memory(one: RowAnswer) -> tuple[str, str]:

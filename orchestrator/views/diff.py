@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import statistics
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
 from orchestrator.columns import Column
 from orchestrator.comparison.attribution import Attribution, Circumstance, Shared, circumstances, shared
 from orchestrator.comparison.compare import BETTER, CHANGED, NOISE, WORSE, Comparison
-from orchestrator.comparison.configuration_changes import KeyChange, Values
-from orchestrator.comparison.difference_tables import value_text, values_text
+from orchestrator.comparison.configuration_changes import KeyChange
+from orchestrator.comparison.difference_tables import value_text
 from orchestrator.comparison.differences import (
     MISSING,
     NEW,
@@ -24,26 +22,18 @@ from orchestrator.comparison.differences import (
     still_failing,
     tally,
 )
-from orchestrator.comparison.matching import Keys, is_complete
+from orchestrator.comparison.matching import Keys
 from orchestrator.comparison.pasting import Pasted
 from orchestrator.comparison.phase_changes import PhaseChange, phase_changes
-from orchestrator.comparison.snapshot import CONF
 from orchestrator.comparison.thresholds import STATUS
 from orchestrator.records import SUCCESSES
-from orchestrator.results.configuration import ABSENT
-from orchestrator.results.metrics import COLUMNS, MIB, is_number, named, significant
+from orchestrator.results.metrics import COLUMNS, named, significant
 from orchestrator.results.metrics import MISSING as NO_FIGURE
 from orchestrator.views.document import CommandLines, Document, Heading, Listing, Paragraph, Piece, Side
 from orchestrator.views.grid import Cell, Grid, Spanning
-from orchestrator.words import plural, some
+from orchestrator.views.keys import configuration_pieces, cut, environment_pieces, facts_pieces
+from orchestrator.words import plural
 
-LONGEST = 100
-"""Values of keys are cut to so many characters."""
-MANY = 8
-"""Of an axis with more values before and after only those are named that come or go."""
-SINGLE = 3
-"""So many keys of one model are listed singly."""
-CATALOG = re.compile(r"suite\.catalog\.(?P<model>[^.]+)\.")
 PASTED = 1000
 """No line of overrides is longer."""
 DISTURBED = "*"
@@ -75,7 +65,7 @@ def document(
     told = _attributions(comparison)
     pieces += [Heading("Which key goes with it"), *told] if told else []
     if facts is not None:
-        pieces += [Heading("Facts", f"{facts[1]} are the same, or within 1 %"), *_facts(facts[0])]
+        pieces += [Heading("Facts", f"{facts[1]} are the same, or within 1 %"), *facts_pieces(facts[0])]
     return Document("Diff", pieces)
 
 
@@ -167,18 +157,13 @@ def _means(comparison: Comparison) -> list[Sequence[Cell] | Spanning]:
     return rows
 
 
-def cut(text: str) -> str:
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
-
-
 def figure(metric: str, value: Any, column: Column | None = None) -> str:
     """Return a value with its unit; a status as it is. column: of a figure that is not built in."""
     if value is None:
         return NO_FIGURE
     if isinstance(value, str):
         return value
-    column = column or COLUMNS[metric]
-    return column.text(value) + {"": "", "1": "", "x": "x"}.get(column.unit, f" {column.unit}")
+    return (column or COLUMNS[metric]).amount(value)
 
 
 def _ratio(value: float | None, low: float | None, high: float | None) -> str:
@@ -195,88 +180,11 @@ def _word(metric: str, what: str) -> str:
     return {BETTER: "faster", WORSE: "slower"}.get(what, what) if metric == "speedup" else what
 
 
-def configuration_pieces(comparison: Comparison, changes: Sequence[KeyChange]) -> list[Piece]:
-    """Say which keys of the configuration differ."""
-    sides = (("A", comparison.before), ("B", comparison.after))
-    unknown = [side for side, one in sides if not one.settings or not all(map(is_complete, one.rows))]
-    said = [f"Of {' and '.join(unknown)} not all settings are known: what both know is compared."] if unknown else []
-    models: dict[str, list[KeyChange]] = defaultdict(list)
-    for change in changes:
-        found = CATALOG.match(change.key)
-        models[found["model"] if found else change.key].append(change)
-    lines = [
-        text
-        for name, group in models.items()
-        for text in ([_model_change(name, group)] if len(group) > SINGLE else map(_key_change, group))
-    ]
-    return [Listing(said), Listing(lines or ["no key differs"])]
-
-
-def _model_change(model: str, changes: Sequence[KeyChange]) -> str:
-    """Say that a model is built in another way: of many keys the first ones."""
-    told = [
-        f"{change.key.rpartition('.')[2]} {cut(values_text(change.before))} -> {cut(values_text(change.after))}"
-        for change in changes
-    ]
-    return f"model {model}: {some(told, SINGLE)}  ({plural(len(changes), 'key')}: --config-only --json has all)"
-
-
-def _key_change(change: KeyChange) -> str:
-    about = [change.of.partition("=")[2]] if change.of else []
-    about += [plural(change.rows, "row")] if change.rows else []
-    suffix = f"  ({', '.join(about)})" if about else ""
-    if len(change.before) + len(change.after) <= MANY:
-        return f"{change.key}: {cut(values_text(change.before))} -> {cut(values_text(change.after))}{suffix}"
-    gone, come = ([one for one in side if one not in other] for side, other in _both_ways(change.before, change.after))
-    said = [f"{sign} {cut(values_text(tuple(side)))}" for sign, side in (("-", gone), ("+", come)) if side]
-    return f"{change.key}: {'  '.join(said)}{suffix}"
-
-
-def _both_ways(one: Values, other: Values) -> tuple[tuple[Values, Values], tuple[Values, Values]]:
-    return (one, other), (other, one)
-
-
 def _shown(lines: Sequence[str]) -> list[str]:
     """Return the overrides to paste; a line that no one would paste is only mentioned."""
     long = f"(more than {PASTED} characters: --config-only --json has them)"
     unseen = "(with characters that cannot be printed: --config-only --json has them)"
     return [long if len(line) > PASTED else line if line.isprintable() else unseen for line in lines]
-
-
-def environment_pieces(comparison: Comparison) -> list[Piece]:
-    """Say which keys of the environment differ, and how many do not."""
-    keys = comparison.before.environment.keys() | comparison.after.environment.keys()
-    known = {key for key in keys if not key.startswith(CONF)}
-    same = f"{plural(len(known - comparison.environment.keys()), 'key')} the same" * bool(known)
-    return [Heading("Environment", same), Listing(_environment(comparison))]
-
-
-def _environment(comparison: Comparison) -> list[str]:
-    """Say which keys of the environment differ."""
-    both = comparison.before.environment, comparison.after.environment
-    if not all(both):
-        return ["known of one side only" if any(both) else "not known of either side"]
-    return _keys(comparison.environment) or ["no key differs"]
-
-
-def _keys(differing: Mapping[str, tuple[Any, Any]]) -> list[str]:
-    """Say which values keys have before and after."""
-    return [f"{key}: {cut(value_text(old))} -> {cut(value_text(new))}" for key, (old, new) in differing.items()]
-
-
-def _facts(differing: Mapping[str, tuple[Any, Any]]) -> list[Piece]:
-    """Say in which facts two jobs differ; those that only one of them has (the other failed) are counted."""
-    both = {key: pair for key, pair in differing.items() if ABSENT not in pair}
-    said = _keys({key: (_fact(key, old), _fact(key, new)) for key, (old, new) in both.items()})
-    only = [sum(pair[1 - side] is ABSENT for pair in differing.values()) for side in (0, 1)]
-    counted = [f"{plural(count, 'fact')} of {side} only" for count, side in zip(only, "AB", strict=True) if count]
-    return [Listing(said), Listing([f"{', '.join(counted)} (--json has all)"] if counted else [])]
-
-
-def _fact(key: str, value: Any) -> Any:
-    if key.startswith("memory.") and is_number(value):
-        return f"{value * MIB:.1f} MiB"
-    return f"{value:.6g}" if isinstance(value, float) else value
 
 
 def _totals(comparison: Comparison) -> str:

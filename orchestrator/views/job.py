@@ -15,7 +15,7 @@ from orchestrator.records import HARMLESS, SUCCESSES
 from orchestrator.results import configuration, details
 from orchestrator.results.load import lines
 from orchestrator.results.metrics import MIB, MS, significant
-from orchestrator.results.performance import round_speedup
+from orchestrator.results.rounds import round_speedup
 from orchestrator.results.tables import Table
 from orchestrator.views.commands import shown
 from orchestrator.views.document import Document, Item, Paragraph, Piece, Verbatim

@@ -10,9 +10,10 @@ from orchestrator.comparison.compare import BETTER, CHANGED, WORSE
 from orchestrator.comparison.difference_tables import value_text
 from orchestrator.comparison.differences import MISSING, NEW, Labels, tally
 from orchestrator.results.metrics import named
-from orchestrator.views.diff import DISTURBED, STYLES, cut, figure
+from orchestrator.views.diff import DISTURBED, STYLES, figure
 from orchestrator.views.document import Document, Heading, Listing, Paragraph, Piece, Side
 from orchestrator.views.grid import Cell, Grid
+from orchestrator.views.keys import cut
 from orchestrator.views.layout import LISTED
 from orchestrator.words import plural
 

@@ -10,7 +10,7 @@ rows and say how many they leave out.
 from __future__ import annotations
 
 import shlex
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -19,16 +19,16 @@ from orchestrator.comparison import snapshot
 from orchestrator.markdown import LONGEST
 from orchestrator.records import PASS, SUCCESSES
 from orchestrator.results.answer import RowAnswer, of_row
-from orchestrator.results.flags import MARKS, failures, flagged
+from orchestrator.results.flags import MARKS, failures, flagged, marks_of
 from orchestrator.results.load import SweepResults
 from orchestrator.results.metrics import COLUMNS, MISSING
-from orchestrator.results.naming import is_eager, telling
+from orchestrator.results.naming import grouped, is_eager, telling
 from orchestrator.results.overview import SECTION
 from orchestrator.results.performance import MEASURED_EAGER
 from orchestrator.results.tables import Tables
 from orchestrator.statistics import FASTER, SLOWER
 from orchestrator.views import answer, findings
-from orchestrator.views.answer import change, interval, latencies, memory, pays_off
+from orchestrator.views.answer import change, interval, latencies, memory, pays_off_after
 from orchestrator.views.commands import shown
 from orchestrator.views.document import Document, Folded, Heading, Item, Paragraph, Piece, to_markdown
 from orchestrator.views.grid import Cell, Grid
@@ -170,10 +170,7 @@ def _warnings(summary: Sequence[Row], most: int) -> list[Piece]:
 def _figure(row: Row, name: str) -> str:
     if name == "compression_ratio" and row[name] is not None:
         return _larger(row[name])
-    column = COLUMNS[name]
-    if row[name] is None:
-        return MISSING
-    return column.text(row[name]) + {"": "", "x": "x"}.get(column.unit, f" {column.unit}")
+    return MISSING if row[name] is None else COLUMNS[name].amount(row[name])
 
 
 def _failures(summary: Sequence[Row], most: int) -> list[Piece]:
@@ -192,9 +189,7 @@ def _failures(summary: Sequence[Row], most: int) -> list[Piece]:
 
 def _sections(summary: Sequence[Row], most: int) -> list[Piece]:
     """Return a folded table for each suite, mode, dtype and device."""
-    groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
-    for row in summary:
-        groups[tuple(row[name] for name in SECTION)].append(row)
+    groups = grouped(summary, SECTION)
     several = telling(summary, SECTION[4:])
     made: list[Piece] = []
     for key, rows in list(groups.items())[: most * PAGE]:
@@ -238,14 +233,14 @@ def _figures(row: Row) -> list[Cell | str]:
         _speedup(row, found),
         latencies(found) or alone or MISSING,
         COLUMNS["compile_latency_cold_s"].text(row["compile_latency_cold_s"]),
-        "" if found.payoff is None else pays_off(found.payoff).removeprefix("pays off after "),
+        "" if found.payoff is None else pays_off_after(found.payoff),
         " ".join(filter(None, memory(found))),
         f"{row['accuracy'] or MISSING}{' ~' if row['weaker'] else ''}",
     ]
 
 
 def _speedup(row: Row, found: RowAnswer) -> Cell:
-    marks = " !" * ("measured" in (row["flags"] or "").split(", ")) + " *" * found.disturbed
+    marks = " !" * ("measured" in marks_of(row)) + " *" * found.disturbed
     if row["speedup"] is None:
         if row["verdict"] == MEASURED_EAGER:
             return Cell(f"{MEASURED_EAGER} !")
@@ -314,8 +309,10 @@ def _newly_flagged(before: Collected, after: Collected, most: int) -> Piece:
     own = [name for name in TELLING if any(name in _telling(one) for one in rows)]
     old, new = (_by((*SAME_ROW, *own), one) for one in rows)
     pairs = [(old[key], row) for key, row in new.items() if key in old]
-    found = [(was, row, mark) for was, row in pairs for mark in MARKS if mark in _marks(row) - _marks(was)]
-    gone = sum(len(_marks(was) - _marks(row)) for was, row in pairs)
+    found = [
+        (was, row, mark) for was, row in pairs for mark in MARKS if mark in marks_of(row) and mark not in marks_of(was)
+    ]
+    gone = sum(len(set(marks_of(was)) - set(marks_of(row))) for was, row in pairs)
     told = (
         f"{plural(len(found), 'new flag')} since {before[0].folder.name}, {gone} of its flags no longer; "
         f"{plural(len(pairs), 'row')} in both"
@@ -332,10 +329,7 @@ def _newly_flagged(before: Collected, after: Collected, most: int) -> Piece:
 
 def _telling(rows: Sequence[Row]) -> set[str]:
     """Return those of `TELLING` that tell rows of one sweep apart which have the same `SAME_ROW`."""
-    groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
-    for row in rows:
-        groups[tuple(row[name] for name in SAME_ROW)].append(row)
-    return {name for group in groups.values() for name in telling(group, TELLING)}
+    return {name for group in grouped(rows, SAME_ROW).values() for name in telling(group, TELLING)}
 
 
 def _text(value: Any) -> str:
@@ -344,10 +338,4 @@ def _text(value: Any) -> str:
 
 def _by(names: Sequence[str], rows: Sequence[Row]) -> dict[tuple[Any, ...], Row]:
     """Return the rows by their key; of rows that share one, none: which of them would be meant?"""
-    keys = [tuple(row[name] for name in names) for row in rows]
-    count = Counter(keys)
-    return {key: row for key, row in zip(keys, rows, strict=True) if count[key] == 1}
-
-
-def _marks(row: Row) -> set[str]:
-    return set((row["flags"] or "").split(", ")) - {""}
+    return {key: same[0] for key, same in grouped(rows, names).items() if len(same) == 1}

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.records import EAGER, FAIL_ACCURACY, NOT_RUN, PASS, SUCCESSES
 from orchestrator.results.answer import RowAnswer, of_row
+from orchestrator.results.flags import marks_of
 from orchestrator.results.metrics import COLUMNS, is_missing
-from orchestrator.results.naming import is_eager
-from orchestrator.results.overview import SECTION, workload_of
+from orchestrator.results.naming import grouped, is_eager
+from orchestrator.results.overview import OF_A_SECTION, SECTION, workload_of
 from orchestrator.results.performance import MEASURED_EAGER
 from orchestrator.statistics import FASTER, IN_PROCESS, SLOWER, Estimate, verdict
 from orchestrator.views.answer import change, interval, latencies, memory, pays_off, seconds
@@ -66,10 +66,7 @@ class Section:
     def table(self) -> list[list[Cell] | Spanning]:
         """Return the table's rows: a heading and the compilers for each model, then the geometric means."""
         lines: list[list[Cell] | Spanning] = []
-        blocks: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
-        for row in self.rows:
-            if not _waits(row):
-                blocks[workload_of(row)].append(row)
+        blocks = grouped((row for row in self.rows if not _waits(row)), OF_A_SECTION)
         for workload, rows in blocks.items():
             lines.append(Spanning(_model_line(rows[0])))
             for row in rows:
@@ -89,9 +86,7 @@ class Section:
 
 def sections(summary: Sequence[Row], overview: Sequence[Row]) -> Iterator[Section]:
     """Yield the sections in the order of the summary."""
-    groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
-    for row in summary:
-        groups[tuple(row[name] for name in SECTION)].append(row)
+    groups = grouped(summary, SECTION)
     for key, rows in groups.items():
         head = dict(zip(SECTION, key, strict=True))
         full = groups.get(tuple({**head, "dtype": "float32"}.values()), []) if head["dtype"] in REDUCED else []
@@ -102,7 +97,7 @@ def sections(summary: Sequence[Row], overview: Sequence[Row]) -> Iterator[Sectio
 
 def compiler_cells(row: Row, name: str | None = None) -> list[Cell]:
     """Return the cells of one compiler on one model."""
-    flags = (row["flags"] or "").split(", ")
+    flags = marks_of(row)
     found = of_row(0, row)
     return [
         Cell(" " + (name or str(row["compiler"]))),
@@ -131,7 +126,7 @@ def _is_in_the_others(row: Row, rows: Sequence[Row]) -> bool:
 def cost_lines(row: Row) -> list[Spanning]:
     """Return the line under a compiler's row that says what compiling takes, and when it has paid for itself."""
     cold, warm = row["compile_latency_cold_s"], row["compile_latency_warm_s"]
-    flag = FLAG if "compile_latency" in (row["flags"] or "").split(", ") else ""
+    flag = FLAG if "compile_latency" in marks_of(row) else ""
     parts = [f"compiles in {seconds(cold)}{flag}"] if cold is not None else []
     parts += [f"{'warm' if parts else 'compiles warm in'} {seconds(warm)}"] if warm is not None else []
     if row["later_compilations"]:
@@ -187,7 +182,7 @@ def beyond_line(row: Row) -> Spanning:
     return Spanning(f"   models like these {others} · {rates}" if others else f"   {rates}", style="dim")
 
 
-def _speedup(row: Row, found: RowAnswer, flags: Sequence[str]) -> Cell:
+def _speedup(row: Row, found: RowAnswer, flags: Collection[str]) -> Cell:
     status = row["performance"]
     if status is None:
         return Cell()
@@ -216,7 +211,7 @@ def said(found: RowAnswer) -> str:
 
 def _latency(row: Row, found: RowAnswer) -> Cell:
     """Return both latencies of the pairs; of what has none, such as eager alone, its own with its spread."""
-    mark = FLAG * ("measured" in (row["flags"] or "").split(", "))
+    mark = FLAG * ("measured" in marks_of(row))
     if paired := latencies(found):
         return Cell(paired + mark)
     if row["latency_ms"] is None:

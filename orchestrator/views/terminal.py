@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator import system
 from orchestrator.records import HARMLESS, NOT_NEEDED, NOT_RUN, PASS, TWIN, JobSpec, build_name
+from orchestrator.results.flags import marks_of
 from orchestrator.results.load import NO_RESULT
 from orchestrator.results.naming import is_eager
 from orchestrator.store import JobGraph
@@ -136,7 +137,7 @@ def _notes(summary: Sequence[Mapping[str, Any]], overview: Sequence[Mapping[str,
         yield f"! {rules}, or not timed as the row says"
     measured = [row for row in summary if row["measured"]]
     for row in measured[:LISTED]:
-        mark = "! " * ("measured" in (row["flags"] or "").split(", "))
+        mark = "! " * ("measured" in marks_of(row))
         yield f"{mark}{_row_name(row)} was measured: {row['measured']}"
     for line in more(len(measured), LISTED, " rows: see the column 'measured'"):
         yield line

@@ -54,7 +54,7 @@ def table(cwd: Path, name: str) -> pd.DataFrame:
     return pd.read_csv(latest(cwd).tables / f"{name}.csv")
 
 
-def answer(cwd: Path, *arguments: str, columns: int = 120) -> tuple[int, str, str]:
+def answer(cwd: Path, *arguments: str, columns: int = 120, **environment: str) -> tuple[int, str, str]:
     """Run the command in this process, as if in `cwd`; return (exit code, stdout, stderr).
 
     It says what it does in a process of its own: `test_command_line` asks that of every verb.
@@ -62,6 +62,7 @@ def answer(cwd: Path, *arguments: str, columns: int = 120) -> tuple[int, str, st
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
     with (
         mock.patch.dict(os.environ, HF_HUB_OFFLINE="1", ORCHESTRATOR_PLUGIN_PACKAGES="fakes", COLUMNS=str(columns)),
+        mock.patch.dict(os.environ, environment),
         contextlib.chdir(cwd),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),

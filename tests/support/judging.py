@@ -10,6 +10,7 @@ import yaml
 
 from orchestrator.compilers.eager import Eager
 from orchestrator.measures.accuracy import Accuracy
+from orchestrator.measures.compare import Record, Rule, compare
 from orchestrator.measures.context import Context
 from orchestrator.measures.reference import Reference
 from orchestrator.plugins import Outcome, instantiate
@@ -54,3 +55,12 @@ def judged(tmp_path: Path, compiler: Any, load: Workload, **rule: Any) -> tuple[
     assert Reference().run(context(tmp_path, Eager(), load)).status == PASS
     seen = context(tmp_path, compiler, load)
     return Accuracy(tolerance=1e-3, **rule).run(seen), seen
+
+
+def compare_tensor(
+    name: str, reference: torch.Tensor | None, result: torch.Tensor | None, fp64: torch.Tensor | None, rule: Rule
+) -> Record:
+    """Judge one tensor by itself; see `compare` for the record."""
+    one, other = ({name: tensor} if tensor is not None else {} for tensor in (reference, result))
+    (record,) = compare(one, other, None if fp64 is None else {name: fp64}, rule)
+    return record

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from orchestrator.comparison.snapshot import Snapshot, of_results
 from orchestrator.records import (
     EAGER,
     JUDGED,
@@ -34,6 +35,7 @@ from orchestrator.records import (
     fingerprint,
     job_id,
 )
+from orchestrator.results.load import load
 from orchestrator.store import JobGraph, Sweep, SweepFolder
 
 MIB = 2**20
@@ -285,3 +287,7 @@ def quick_sweep(root: Path) -> SyntheticSweep:
         error=0.5,
     )
     return sweep
+
+
+def of_folder(folder: SweepFolder) -> Snapshot:
+    return of_results(load(folder))
