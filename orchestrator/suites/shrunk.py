@@ -13,8 +13,8 @@ from typing import Any
 
 from orchestrator.records import Json
 
-WIDTH, MOST_HEADS, FEWEST_LAYERS, VOCABULARY = 128, 4, 2, 1000
-"""The widest hidden state, at most; heads of attention; layers of a stack; tokens."""
+WIDTH, MOST_HEADS, FEWEST_LAYERS, VOCABULARY = 128, 4, 2, 1032
+"""The widest hidden state, at most; heads of attention; layers of a stack; tokens (BERT's stops are 1012 and 1029)."""
 PATCHES, IMAGE, SMALLEST_WINDOW = 4, 64, 2
 """Along an image's side: patches of 14 pixels and more, pixels where they are smaller. Patches of a window's side."""
 
