@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 LENGTHS = ("max_position_embeddings", "n_positions", "max_target_positions")
 """Config attributes that bound the sequence length."""
 LAYERS, PINPOINTS = "num_hidden_layers", "image_grid_pinpoints"
+LEFT_OPEN = {"prediction_length": 24}
+"""Values that a config's class leaves to its user, and a model cannot be built without."""
 PLACEHOLDERS = ("image_token", "video_token", "audio_token")
 
 
@@ -177,6 +179,7 @@ def configure(model_class: Any, values: Mapping[str, Any], stored: Mapping[str, 
     """
     config_class = model_class.config_class
     default = config_class() if stored is None else config_class.from_dict(copy.deepcopy(stored))
+    values = {key: one for key, one in LEFT_OPEN.items() if getattr(default, key, one) is None} | dict(values)
     for key in values:
         if not hasattr(default, key) and key != "attn_implementation":
             known = did_you_mean(key, default.to_dict())
