@@ -37,7 +37,7 @@ Made by `make zoo` from [experiments/zoo.yaml](../experiments/zoo.yaml), not typ
 jobs in float32 on a CPU, with {versions}. [As CSV](zoo.csv).
 `pass`: right, by the suite's tolerance. `—`: not asked. A number is a reason below. The architectures of transformers
 are made small by `suite.common.build.shrunk=true` ([how](suites.md#a-small-one-of-any-architecture)); weights are
-random.
+random. Export and ONNX get those models without labels, as they are served (`mode.options.labels=false`).
 """
 
 ARGUMENTS = re.compile(r"\(args = .*?, kwargs = \{.*?\}\)")
@@ -70,14 +70,17 @@ def main() -> int:
 
 
 def read(folder: SweepFolder) -> list[Row]:
-    """Return the cells of a sweep; a tolerance that is told with the compiler is the suite's."""
+    """Return the cells of a sweep. What is told with a mode or a compiler is not in their names.
+
+    A column has one way of each, which the page's introduction says; a tolerance is the suite's.
+    """
     results = load.load(folder)
     environments = [outcome.result.environment for outcome in results.outcomes if outcome.result]
     packages = next((own["packages"] for own in environments if "packages" in own), {})
     versions = ", ".join(f"{name} {packages[name]}" for name in PACKAGES if name in packages)
     rows = []
     for row in tables.build(results).accuracy.rows:
-        own = {"compiler": row["compiler"].partition("(tolerance")[0]}
+        own = {"mode": row["mode"].partition("(")[0], "compiler": row["compiler"].partition("(tolerance")[0]}
         own |= {"reason": row["reason"] or "", "versions": versions if row["status"] != NOT_RUN else ""}
         rows.append({name: own.get(name, row.get(name)) for name in COLUMNS})
     return rows

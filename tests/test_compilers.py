@@ -250,6 +250,26 @@ def test_what_was_captured_refuses_other_shapes(compiler: Any) -> None:
             forward(**{name: tensor[:3] for name, tensor in program.inputs.items()})
 
 
+class Counting(torch.nn.Module):
+    """Its loss looks at the values of its labels, as a detector's matching does."""
+
+    def forward(self, x: torch.Tensor, labels: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+        y = x.square()
+        if labels is None:
+            return {"y": y}
+        return {"y": y, "loss": y.mean() if labels.sum() > 2 else y.sum()}
+
+
+@pytest.mark.parametrize("compiler", [Export(), OnnxRuntime()])
+def test_a_loss_that_cannot_be_captured_is_named_with_the_way_to_leave_it_out(compiler: Any) -> None:
+    inputs = {"x": torch.ones(4), "labels": torch.arange(4)}
+    program = Program(Counting(), inputs, lambda outputs: outputs["loss"])
+    with pytest.raises(RuntimeError, match=r"data-dependent.*mode\.options\.labels=false leaves it out"):
+        compiler.compile(program, workload())
+    program.inputs.pop("labels")
+    assert torch.equal(compiler.compile(program, workload())(**program.inputs)["y"], inputs["x"])
+
+
 def test_a_capture_leaves_random_state_and_buffers_alone() -> None:
     program = NetBuilder().build(workload(), dropout=True)
     state, mean = torch.get_rng_state(), program.model.norm.running_mean.clone()

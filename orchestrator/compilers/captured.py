@@ -10,12 +10,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.errors import in_one_line
 from orchestrator.plugins import Forward, Program, Unsupported, trains
 from orchestrator.precision import autocast
 from orchestrator.records import Workload
 
 if TYPE_CHECKING:
     import torch
+
+
+WITH_LOSS = (
+    "(the model has labels, so its loss is captured too, and that of a detector or of CTC looks at values: "
+    "mode.options.labels=false leaves it out)"
+)
 
 
 def inference_only(workload: Workload, why: str) -> None:
@@ -54,7 +61,12 @@ def as_in_a_step(program: Program, workload: Workload, *, cached_casts: bool = T
     device = torch.device(workload.device)
     cuda = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda), torch.set_grad_enabled(training), autocast(workload, cached_casts):
-        yield
+        try:
+            yield
+        except Exception as error:
+            if "data-dependent" in str(error) and any("label" in name for name in program.inputs):
+                raise RuntimeError(f"{in_one_line(error)} {WITH_LOSS}") from error
+            raise
     with torch.no_grad():
         for tensor, before in kept:
             if not torch.equal(tensor, before):

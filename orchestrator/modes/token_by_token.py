@@ -185,8 +185,19 @@ class TokenLoop:
             return program
         if not hasattr(self.decoding, "reorder"):
             raise Unsupported(f"{self.workload.model} has a cache that cannot be reordered: leave mode.options.beams 1")
-        inputs = {name: tensor.repeat_interleave(self.beams, dim=0) for name, tensor in program.inputs.items()}
+        inputs = {name: self._repeated(name, tensor) for name, tensor in program.inputs.items()}
         return replace(program, inputs=inputs)
+
+    def _repeated(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
+        """Return each prompt's part of an input once for each beam: one row, or as many as a sample has (patches)."""
+        prompts = self.workload.batch_size
+        if not tensor.ndim or len(tensor) % prompts:
+            raise Unsupported(
+                f"{name} {list(tensor.shape)} is not one part for each of {prompts} prompts, which beams need: leave "
+                "mode.options.beams 1"
+            )
+        parts = tensor.reshape(prompts, -1, *tensor.shape[1:])
+        return parts.repeat_interleave(self.beams, dim=0).flatten(0, 1)
 
     def _reorder(self, index: torch.Tensor) -> None:
         decoding: Any = self.decoding  # of those that have beams
@@ -242,8 +253,11 @@ class TokenLoop:
         tokens = self.program.inputs.get("input_ids")
         if tokens is None:
             return None
-        self._expect(tokens, self.workload.sequence_length or tokens.shape[1], "tokens in the prompts")
-        return int(tokens.shape[1])
+        length = int(tokens.shape[1])
+        asked = self.workload.sequence_length or length
+        mixed = bool(self.program.fed) and length > asked  # a length counts text, and images have tokens in it besides
+        self._expect(tokens, length if mixed else asked, "tokens in the prompts")
+        return length
 
     def _check_cache(self) -> None:
         wanted, found = self.decoding.expected_length(self.program, self._calls), self.decoding.length(self.cache)

@@ -15,9 +15,9 @@ from typing import Any
 from orchestrator.plugins import Unsupported
 from orchestrator.suites.drawn import draw
 from orchestrator.suites.facts import AUDIO, TEXT, VISION, Draws, Facts
-from orchestrator.suites.heard import FEATURES, SAMPLES, sound
+from orchestrator.suites.heard import CODEBOOKS, FEATURES, SAMPLES, codes, sound
 from orchestrator.suites.labelled import labels
-from orchestrator.suites.mixed import features_of, mix, placeholders
+from orchestrator.suites.mixed import features_of, mix, phrase, placeholders
 from orchestrator.suites.rules import KEY, Rules, names_in
 from orchestrator.suites.seen import NAMES, pixels
 from orchestrator.suites.series import series
@@ -29,11 +29,14 @@ TOKEN_INPUTS = ("input_ids", "decoder_input_ids")
 
 @dataclass
 class Fed:
-    """inputs: name -> tensor, list, dict or constant. words: what a sample has. length_used: the row's is in it."""
+    """inputs: name -> tensor, list, dict or constant. words: what a sample has. length_used: the row's is in it.
+    not_needed: inputs that are left out because others stand for them: sound where its codes are given.
+    """
 
     inputs: dict[str, Any] = field(default_factory=dict)
     words: list[str] = field(default_factory=list)
     length_used: bool = False
+    not_needed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,11 @@ def feed(model: Any, rules: Rules, asked: Asked, size: Callable[[str, int | None
 
     if not _left_out(rules, NAMES) and not facts.lacks(VISION[:2]):
         give(*pixels(facts, draws, asked.batch))
-    if not _left_out(rules, (*SAMPLES, *FEATURES)) and not facts.lacks(AUDIO[:3]):
+    coded = [name for name in TOKEN_INPUTS if rules.get(name) is not None and codes(facts, name) == rules[name]]
+    if coded:
+        fed.not_needed = SAMPLES
+        fed.words.append(f"sound as tokens of {facts.number(CODEBOOKS)} codebooks")
+    elif not _left_out(rules, (*SAMPLES, *FEATURES)) and not facts.lacks(AUDIO[:3]):
         candidates, words = sound(facts, draws, asked.batch, None if of_text else asked.length)
         give(_one_that_runs(facts, candidates), words)
         fed.length_used = (
@@ -84,6 +91,8 @@ def feed(model: Any, rules: Rules, asked: Asked, size: Callable[[str, int | None
     if more := sum(one.length for one in mixed):
         written = drawn((asked.length or 0) + more)
         mix(written, mixed, facts, size("vocab_size", None))
+    if "input_ids" in written:
+        phrase(written["input_ids"], facts)
     fed.words += [f"{one.count} {one.modality} tokens" for one in mixed]
     if of_text and fed.words:
         fed.words.append(f"{asked.length} tokens of text" if asked.length else "text")
@@ -95,7 +104,7 @@ def feed(model: Any, rules: Rules, asked: Asked, size: Callable[[str, int | None
     if asked.labels:
         found = labels(facts, draws, asked.batch, fed.inputs)
         fed.inputs |= {name: one for name, one in found.items() if name not in rules}
-    _required(facts, draws, asked, rules, fed, size)
+    _required(facts, draws, asked, rules, fed)
     return fed
 
 
@@ -164,9 +173,7 @@ def _beside_text(facts: Facts, draws: Draws, asked: Asked, inputs: Mapping[str, 
     return made
 
 
-def _required(
-    facts: Facts, draws: Draws, asked: Asked, rules: Rules, fed: Fed, size: Callable[[str, int | None], int]
-) -> None:
+def _required(facts: Facts, draws: Draws, asked: Asked, rules: Rules, fed: Fed) -> None:
     """Give what `forward` cannot do without and nothing has given: of the shape that its docstring says."""
     import torch
 
@@ -176,7 +183,7 @@ def _required(
         if parameter.kind is not parameter.POSITIONAL_OR_KEYWORD:
             continue
         words = facts.described.get(name, "")
-        shape = _shape(words, facts, asked, size)
+        shape = _shape(name, words, facts, asked)
         if shape is None:
             known = f"it is {words}" if words else "its documentation does not say what it is"
             raise Unsupported(
@@ -193,28 +200,30 @@ def _required(
         fed.words.append(f"{name} {list(shape)}")
 
 
-def _shape(words: str, facts: Facts, asked: Asked, size: Callable[[str, int | None], int]) -> list[int] | None:
+def _shape(name: str, words: str, facts: Facts, asked: Asked) -> list[int] | None:
     """Return the numbers of "torch.Tensor of shape (batch_size, 4, hidden_size)"; None for what is not said so."""
     found = re.search(r"shape '?[(\[]([\w., *]+)[)\]]", words)
     if found is None:
         return None
     shape = []
     for part in found[1].strip(" ,").split(","):
-        number = _dimension(part.strip(), facts, asked, size)
+        number = _dimension(name, part.strip(), facts, asked)
         if number is None:
             return None
         shape.append(number)
     return shape
 
 
-def _dimension(word: str, facts: Facts, asked: Asked, size: Callable[[str, int | None], int]) -> int | None:
+def _dimension(name: str, word: str, facts: Facts, asked: Asked) -> int | None:
+    """Return the number that a word of the shape of input `name` stands for; a text's length may be its own."""
     word = word.removeprefix("config.")
     if word.isdigit():
         return int(word)
     if word in ("batch_size", "bs", "batch"):
         return asked.batch
     if "sequence_length" in word or word in ("seq_len", "seq_length"):
-        return asked.length
+        own = facts.first((f"{name.partition('_')[0]}_seq_len",))
+        return own if isinstance(own, int) else asked.length
     if word in ("height", "width"):
         return facts.image_size()[word == "width"]
     try:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from orchestrator.suites.facts import AUDIO, Draws, Facts
+from orchestrator.suites.rules import Rule
 
 SAMPLES, FEATURES = ("input_values",), ("input_features", "audio_input_features", "audio_mel")
 MELS = (
@@ -25,7 +27,23 @@ RATE = 16_000
 FRAMES = 1000
 """Frames where the config does not fix them: 10 s at the usual 10 ms."""
 
+CODED = re.compile(r"shape \(([^()]*num_codebooks[^()]*)\)")
+"""The shape of an input, in the documentation of `forward`, that is sound as tokens: one of each codebook a frame."""
+CODEBOOKS = ("num_codebooks", "num_channels")
+
 Inputs = dict[str, Any]
+
+
+def codes(facts: Facts, name: str) -> Rule:
+    """Return the rule of an input of tokens whose documentation says that they are a codec's; None of any other."""
+    found = CODED.search(facts.described.get(name, ""))
+    if found is None:
+        return None
+    books = next((word for word in CODEBOOKS if facts.first((word,)) is not None), CODEBOOKS[0])
+    words = found[1].replace("num_codebooks", books).replace("batch_size", "batch").strip(" ,").split(",")
+    shape = ["sequence" if "sequence_length" in word else word.strip() for word in words]
+    decoder = facts.model.config.is_encoder_decoder and hasattr(facts.model.config, "decoder")
+    return {"shape": shape, "high": "decoder.vocab_size" if decoder else "vocab_size"}
 
 
 def sound(facts: Facts, draws: Draws, batch: int, length: int | None) -> tuple[list[Inputs], str]:

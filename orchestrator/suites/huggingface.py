@@ -21,7 +21,9 @@ from orchestrator.plugins import Program, Unsupported
 from orchestrator.records import Workload
 from orchestrator.suites.dropout import silence
 from orchestrator.suites.example_inputs import by_name
+from orchestrator.suites.facts import Facts
 from orchestrator.suites.fed import Asked, Fed, feed
+from orchestrator.suites.heard import codes
 from orchestrator.suites.inputs import ATTENTION_MASK, TOKENS, ClassFamily, family_of
 from orchestrator.suites.other_caches import decoding_of
 from orchestrator.suites.rules import KEY, Rules, check, looked_up
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 LENGTHS = ("max_position_embeddings", "n_positions", "max_target_positions")
 """Config attributes that bound the sequence length."""
 LAYERS, PINPOINTS = "num_hidden_layers", "image_grid_pinpoints"
+LEFT_OPEN = {"prediction_length": 24}
+"""Values that a config's class leaves to its user, and a model cannot be built without."""
 PLACEHOLDERS = ("image_token", "video_token", "audio_token")
 
 
@@ -103,7 +107,7 @@ class HuggingFaceModel:
             silence(model)
         rules = self._rules(model, family, workload)
         fed = feed(model.float(), rules, self._asked(workload), _sizes(config, workload, self.sizes))
-        refuse_unfed(model, {**fed.inputs, **rules})
+        refuse_unfed(model, {**fed.inputs, **rules, **dict.fromkeys(fed.not_needed)})
         _refuse_length(model, fed, workload)
         if self.last_token is not None:
             fed.inputs["input_ids"][..., -1] = _attribute(config, self.last_token)
@@ -133,12 +137,14 @@ class HuggingFaceModel:
         for name, rule in family.inputs.items():
             if name in taken and (not isinstance(rule, str) or (rule in rules and name in rules)):
                 rules[name] = rule
+        labels = {key: rule for key, rule in family.labels.items() if self.labels is not None or key in taken}
+        facts = Facts(model, self.sizes)
+        for found in (rules, labels if self.labels is None else {}):
+            found |= {name: rule for name in found if (rule := codes(facts, name)) is not None}
         rules |= self.inputs
         if self.attention_mask:
             rules["attention_mask"] = ATTENTION_MASK
-        if workload.mode.options.get("labels", True):
-            rules |= {key: rule for key, rule in family.labels.items() if self.labels is not None or key in taken}
-        return rules
+        return rules | labels if workload.mode.options.get("labels", True) else rules
 
 
 def _loss(outputs: Any) -> torch.Tensor:
@@ -173,6 +179,7 @@ def configure(model_class: Any, values: Mapping[str, Any], stored: Mapping[str, 
     """
     config_class = model_class.config_class
     default = config_class() if stored is None else config_class.from_dict(copy.deepcopy(stored))
+    values = {key: one for key, one in LEFT_OPEN.items() if getattr(default, key, one) is None} | dict(values)
     for key in values:
         if not hasattr(default, key) and key != "attn_implementation":
             known = did_you_mean(key, default.to_dict())

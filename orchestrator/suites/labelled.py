@@ -17,12 +17,13 @@ def labels(facts: Facts, draws: Draws, batch: int, inputs: Inputs) -> Inputs:
     made: Inputs = {}
     name = type(facts.model).__name__
     words = facts.described.get("labels", "")
+    objects = "labels" in facts.takes and "list[dict" in str(facts.takes["labels"].annotation).lower()
     if "return_loss" in facts.takes:
         made["return_loss"] = True
     if "class_labels" in facts.takes and "mask_labels" in facts.takes:
         made["class_labels"] = [_classes(facts, draws, f"class{one}") for one in range(batch)]
         made["mask_labels"] = [_masks(facts, draws, f"mask{one}") for one in range(batch)]
-    elif words.startswith("list[Dict]") and "For" in name and "input_ids" not in facts.takes:
+    elif objects and "For" in name:
         made["labels"] = [_objects(facts, draws, one, "Segmentation" in name) for one in range(batch)]
     elif "(batch_size, height, width)" in words and "Semantic" in name:
         made["labels"] = draws.integers("labels", 0, facts.number(("num_labels",)), batch, *facts.image_size())

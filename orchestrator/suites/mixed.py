@@ -16,20 +16,24 @@ from orchestrator.suites.facts import Facts
 from orchestrator.suites.rules import KEY
 
 if TYPE_CHECKING:
-    pass
+    import torch
 
+MASKS = {"image": "image_embeds_position_mask"}
+"""Modality -> the input that says where its features go, of models that have no placeholder in their vocabulary."""
 TYPES = {"image": 1, "video": 2, "audio": 3}
 """Modality -> what `mm_token_type_ids` has at its placeholders; 0 of text."""
+PHRASE = 3
+"""Tokens of a phrase, the full stop behind it among them."""
 IGNORED = -100
 """A label that no loss counts."""
 
 
 @dataclass(frozen=True)
 class Placeholders:
-    """Of one modality: the token, how many of it a sample has, and what stands before and after them (or None)."""
+    """Of one modality: the token (None: a mask says where), how many a sample has, and what stands around them."""
 
     modality: str
-    token: int
+    token: int | None
     count: int
     around: tuple[int | None, int | None]
 
@@ -41,7 +45,7 @@ class Placeholders:
         before, after = self.around
         return [
             *([before] if before is not None else []),
-            *[self.token] * self.count,
+            *[self.token or 0] * self.count,
             *([after] if after is not None else []),
         ]
 
@@ -54,9 +58,9 @@ def placeholders(facts: Facts, inputs: Mapping[str, Any], batch: int) -> list[Pl
     found = []
     for modality in TYPES:
         token = _token(facts, modality)
-        features = features_of(facts, modality, inputs) if token is not None else None
-        if token is None:
+        if token is None and MASKS.get(modality) not in facts.takes:
             continue
+        features = features_of(facts, modality, inputs)
         rows = _rows(features) if features is not None else _heard(facts, inputs) if modality == "audio" else 0
         if rows == 0:
             continue
@@ -111,9 +115,7 @@ def mix(inputs: dict[str, Any], found: Sequence[Placeholders], facts: Facts, voc
     import torch
 
     tokens = inputs["input_ids"]
-    special = sorted(
-        {one.token for one in found} | {token for one in found for token in one.around if token is not None}
-    )
+    special = sorted({token for one in found for token in (one.token, *one.around) if token is not None})
     special += sorted(one for one in (_token(facts, modality) for modality in TYPES) if one is not None)
     for token in special:
         tokens[tokens == token] = next(one for one in range(vocabulary) if one not in special)
@@ -121,8 +123,11 @@ def mix(inputs: dict[str, Any], found: Sequence[Placeholders], facts: Facts, voc
     place = 1
     for one in found:
         tokens[..., place : place + one.length] = torch.tensor(one.tokens())
+        first = place + (one.around[0] is not None)
+        kinds[..., first : first + one.count] = TYPES[one.modality]
         place += one.length
-        kinds[tokens == one.token] = TYPES[one.modality]
+        if one.token is None:
+            inputs[MASKS[one.modality]] = (kinds == TYPES[one.modality]).long()
     labels = inputs.get("labels")
     if labels is not None and labels.shape == tokens.shape:
         labels[kinds > 0] = IGNORED
@@ -133,6 +138,21 @@ def mix(inputs: dict[str, Any], found: Sequence[Placeholders], facts: Facts, voc
     ):
         if name in facts.takes and name not in inputs:
             inputs[name] = values
+
+
+def phrase(tokens: torch.Tensor, facts: Facts) -> None:
+    """Cut a text into phrases of two words, in place, where the model tells them apart itself: a detector's classes.
+
+    Such a model has a buffer with the tokens of beginning, end and full stop.
+    """
+    found = [buffer for name, buffer in facts.model.named_buffers() if name.rpartition(".")[2] == "special_tokens"]
+    if not found or tokens.shape[-1] < 2 * PHRASE:
+        return
+    begin, end, stop, *_ = special = found[0].tolist()
+    for token in special:
+        tokens[tokens == token] = next(one for one in range(1, len(special) + 2) if one not in special)
+    tokens[..., ::PHRASE] = stop
+    tokens[..., 0], tokens[..., -1] = begin, end
 
 
 def _owner(model: Any, method: str) -> Any:

@@ -108,11 +108,11 @@ def _video(name: str, facts: Facts, draws: Draws, batch: int) -> tuple[Inputs, s
 def _patching(facts: Facts) -> tuple[int, int, int]:
     """Return a patch's edge, the frames it spans, and how many patches along an edge become one token."""
     edge = facts.number(("patch_size", "spatial_patch_size"), VISION)
-    return (
-        edge,
-        facts.number(("temporal_patch_size",), VISION, 1),
-        facts.number(("spatial_merge_size", "merge_size", "downsample_factor", "merge_kernel_size"), VISION, 1),
-    )
+    merged = facts.number(("spatial_merge_size", "merge_size", "downsample_factor", "merge_kernel_size"), VISION, 0)
+    if not merged:
+        merged = round(1 / (facts.first(("downsample_ratio",)) or 1))
+    windows = facts.number(("window_kernel_size",), VISION, 1)  # merged inside the tower, before the rest is
+    return edge, facts.number(("temporal_patch_size",), VISION, 1), merged * windows
 
 
 def _grid(facts: Facts) -> tuple[int, int]:
@@ -132,10 +132,24 @@ def _patches(name: str, facts: Facts, draws: Draws, batch: int) -> tuple[Inputs,
     grid = next(word for word in LAYOUTS if word in facts.takes)
     shape = [height, width] if grid.endswith("_hw") else [1, height, width]
     inputs: Inputs = {name: rows, grid: _same(shape, batch)}
+    if "images_per_sample" in facts.takes:  # the last grid of a sample is of the image that is to be made
+        inputs |= {grid: _same(shape, 2 * batch), "images_per_sample": _same(2, batch)}
     for merges in ("image_merge_sizes", "merge_sizes"):
         if merges in facts.takes:
             inputs[merges] = _same(1, batch)
     return inputs, f"1 image of {height} x {width} patches"
+
+
+def _strip(name: str, facts: Facts, draws: Draws, batch: int) -> tuple[Inputs, str]:
+    """The patches of all images in one strip that is a patch high, and how many each has along height and width."""
+    import torch
+
+    edge, _, _ = _patching(facts)
+    height, width = _grid(facts)
+    strip = draws.normal(name, 1, _channels(facts), edge, batch * height * width * edge)
+    return {name: strip, "target_sizes": _same([height, width], batch).to(torch.int32)}, (
+        f"1 image of {height} x {width} patches"
+    )
 
 
 def _patches_by_sample(name: str, facts: Facts, draws: Draws, batch: int) -> tuple[Inputs, str]:
@@ -241,6 +255,7 @@ LAYOUTS: dict[str, Layout] = {
     "image_grid_thw": _patches,
     "grid_thw": _patches,
     "image_grid_hw": _patches,
+    "target_sizes": _strip,
     "image_position_ids": _placed_patches,
     "pixel_position_ids": _placed_patches,
     "aspect_ratio_ids": _ratios,

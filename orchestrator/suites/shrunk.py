@@ -13,15 +13,15 @@ from typing import Any
 
 from orchestrator.records import Json
 
-WIDTH, MOST_HEADS, FEWEST_LAYERS, VOCABULARY = 128, 4, 2, 1000
-"""The widest hidden state, at most; heads of attention; layers of a stack; tokens."""
+WIDTH, MOST_HEADS, FEWEST_LAYERS, VOCABULARY = 128, 4, 2, 1032
+"""The widest hidden state, at most; heads of attention; layers of a stack; tokens (BERT's stops are 1012 and 1029)."""
 PATCHES, IMAGE, SMALLEST_WINDOW = 4, 64, 2
 """Along an image's side: patches of 14 pixels and more, pixels where they are smaller. Patches of a window's side."""
 
 HIDDEN = re.compile(r"(^|_)(hidden_size|d_model|n_embd|embed_dim)$|^dim$")
 WIDTHS = re.compile(
     r"(^|_)(hidden_size|hidden_dim|d_model|n_embd|dim|d_ff|n_inner|ffn_dim|intermediate_size|embed_dim|embedding_size"
-    r"|mlp_dim|projection_dim|proj_dim|output_dim|inner_dim|lora_rank|projection_size|bottleneck_size)$"
+    r"|mlp_dim|d_ssm|projection_dim|proj_dim|output_dim|inner_dim|lora_rank|projection_size|bottleneck_size)$"
 )
 HEADS = re.compile(
     r"(^|_)(attention_heads|num_heads|n_heads?|key_value_heads|kv_heads|key_heads|value_heads|n_groups)$"
@@ -35,6 +35,10 @@ OF_A_KIND = re.compile(r"(att\w*_(index(es)?|indices|idxs|blocks)|att_block_inde
 """A list with the numbers of the layers of one kind."""
 HANDED_ON = re.compile(r"(index(es)?|indices)$")
 """A list with the numbers of layers whose outputs another part takes: it takes as many of a small one."""
+ONE_LAYER = re.compile(r"(^|_)layer_(id|idx|index)$")
+"""The number of one layer."""
+EVERY = {"period": 2, "offset": 1}
+"""End of a key that says which layers are of a kind, every eighth from the fourth on -> its most: every second."""
 JOINS = re.compile(r"(^|_)(projection_dim|out_hidden_size)$")
 """A width that a part of stages has in common with the rest; its other widths are those of its stages."""
 TOKEN = re.compile(r"token_(id|index|ids)$")
@@ -48,6 +52,7 @@ LIMITS = {
         r"(sliding_window|attention_window|local_attention)$": 16,
         r"^max_source_positions$": 64,
         r"^mm_tokens_per_image$": 4,
+        r"^num_queries$": 20,
     }.items()
 }
 
@@ -89,8 +94,12 @@ def _smaller(part: Json, config: Any, divisor: int, tokens: dict[int, int]) -> d
         elif _counts(value):
             new[key] = _limited(key, value, 1 if _staged(part) and not JOINS.search(key) else divisor)
     _fewer_layers(part, new)
+    for end, most in EVERY.items():
+        new |= {key: min(value, most) for key, value in part.items() if key.endswith(f"_layer_{end}")}
+    new |= {key: min(value, 1) for key, value in part.items() if ONE_LAYER.search(key) and _counts(value)}
     _fewer_heads(part, new, {own: role for role, own in (getattr(config, "attribute_map", None) or {}).items()})
     _smaller_images(part, new)
+    _fewer_angles(new, config)
     return new
 
 
@@ -179,8 +188,24 @@ def _fewer_heads(part: Json, new: dict[str, Any], roles: Mapping[str, str]) -> N
             new[key] = max(count * value // most, 1)
         for key in [key for role, key in own.items() if heads and HEAD_DIM.search(role)]:
             whole = part[key] * most
-            fits = whole % before == 0 and "qk_rope_head_dim" not in part
-            new[key] = whole // before * width // count if fits else max(part[key] // 8, 8)
+            inner = [key for key, value in part.items() if value == whole and WIDTHS.search(key)]
+            if "qk_rope_head_dim" in part or (whole % before and not inner):
+                new[key] = max(part[key] // 8, 8)
+            elif whole % before:  # a width of its own, which all heads share
+                new[key] = max(new[inner[0]] // count, 1)
+            else:
+                new[key] = whole // before * width // count
+
+
+def _fewer_angles(new: dict[str, Any], config: Any) -> None:
+    """Share a head's angles out among time, height and width, where a model's positions have all three: 2 to 3 to 3."""
+    rope, key = new.get("rope_parameters"), "mrope_section"
+    if not isinstance(rope, Mapping) or key not in (*rope, *getattr(config, "ignore_keys_at_rope_validation", ())):
+        return
+    width = new.get("head_dim") or new["hidden_size"] // new["num_attention_heads"]
+    angles = int(width * (rope.get("partial_rotary_factor") or 1)) // 2
+    share = angles * 3 // 8
+    new["rope_parameters"] = {**rope, key: [angles - 2 * share, share, share]}
 
 
 def _kind(key: str) -> str:
