@@ -73,6 +73,7 @@ def record(folder: SweepFolder, held_out: bool) -> dict[str, Any]:
                 **dataclasses.asdict(task),
                 "workload": named(task.workload, "w"),
                 "row": named(task.row, "r"),
+                "unit": named(str(task.unit), "u"),
                 "cost_s": round(task.cost_s, 2),
                 "needs": [number[need] for need in task.needs if need in number],
             }

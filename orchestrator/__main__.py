@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import orchestrator
 from orchestrator.cli import VERBS
-from orchestrator.errors import UsageError, in_one_line, printable, shortened
+from orchestrator.errors import UsageError, in_one_line, machine_refuses, printable, shortened
 from orchestrator.store import find_sweep
 
 if TYPE_CHECKING:
@@ -81,6 +81,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if IN_PROCESS in arguments:  # it may be the job's own, and somebody looks at it with a debugger
             raise
+        if refused := machine_refuses(error):
+            text = f"orchestrator: {in_one_line(error)}: {refused}. What is there stays valid"
+            print(shortened("\n".join(printable(text))), file=sys.stderr)
+            return USAGE
         print(shortened("\n".join(printable(_defect(error)))), file=sys.stderr)
         return DEFECT
 

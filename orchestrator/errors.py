@@ -146,8 +146,12 @@ DEVICE_WORDS = (
 """What CUDA says when the device, its driver or who else uses it is at fault, whatever was asked of it."""
 OF_CUDA = ("cuda", "nvidia", "gpu")
 """One of them is in its messages."""
-DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE})
-DISK_WORDS = ("no space left on device", "disk quota exceeded", "read-only file system", "stale file handle")
+DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EFBIG})
+DESCRIPTOR_ERRORS = frozenset({errno.EMFILE, errno.ENFILE})
+DISK_WORDS = (
+    *("no space left on device", "disk quota exceeded", "read-only file system", "stale file handle"),
+    *("too many open files", "file too large"),
+)
 
 
 class DeviceFailure(RuntimeError):
@@ -174,14 +178,31 @@ def is_device_failure(error: BaseException) -> bool:
 
 
 def is_disk_failure(error: BaseException) -> bool:
-    """Return whether a disk was full, over its quota, read-only or broken, also when a compiler has wrapped it.
+    """Return whether a disk was full, over its quota, read-only or broken, or a limit of the process forbade to open or
+    to write a file (ulimit -n, -f), also when a compiler has wrapped it.
 
     Whatever was being done did not fail by its own fault. A C++ compiler, or safetensors, says it in words only.
     """
     return any(
-        (isinstance(one, OSError) and one.errno in DISK_ERRORS) or any(word in str(one).lower() for word in DISK_WORDS)
+        (isinstance(one, OSError) and one.errno in DISK_ERRORS | DESCRIPTOR_ERRORS)
+        or any(word in str(one).lower() for word in DISK_WORDS)
         for one in _chain(error)
     )
+
+
+def machine_refuses(error: BaseException) -> str | None:
+    """Return what the machine has no more of, and what to do, where that is what an exception is about; else None."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return "there is no memory left: end what else runs here, or raise the limit (ulimit -v, the control group's)"
+    if not isinstance(error, OSError):
+        return None
+    if error.errno in DESCRIPTOR_ERRORS:
+        return "no more files may be open: raise the limit (ulimit -n)"
+    if error.errno == errno.EAGAIN:
+        return "no more processes may be started: end some, or raise the limit (ulimit -u, the control group's)"
+    if error.errno in DISK_ERRORS:
+        return "the disk is full, broken or read-only, or a limit forbids so large a file (quota, ulimit -f): repair it"
+    return None
 
 
 NO_GRADIENTS = (

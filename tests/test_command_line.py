@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -270,6 +271,31 @@ def test_a_defect_ends_with_3_and_one_message_that_says_how_to_report_it(
     monkeypatch.setattr("orchestrator.cli.rerun.main", fails)
     with pytest.raises(ZeroDivisionError):  # a job's own, for a debugger
         main(["rerun", "--in-process"])
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (OSError(errno.EMFILE, "Too many open files"), "ulimit -n"),
+        (OSError(errno.EFBIG, "File too large"), "ulimit -f"),
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
+        (OSError(errno.EAGAIN, "Resource temporarily unavailable"), "ulimit -u"),
+        (MemoryError(), "ulimit -v"),
+    ],
+    ids=str,
+)
+def test_what_the_machine_refuses_is_no_defect_of_ours(
+    error: Exception, remedy: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(argv: object) -> int:
+        raise error
+
+    monkeypatch.setattr("orchestrator.cli.ls.main", refuse)
+    assert main(["ls"]) == 2
+    said = capsys.readouterr().err
+    assert remedy in said
+    assert "What is there stays valid" in said
+    assert "defect" not in said
 
 
 def test_ctrl_c_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

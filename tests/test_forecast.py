@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -9,6 +10,7 @@ from fakes.sweeps import make_job
 from support.recordings import FACTOR, Recording, recordings
 
 from orchestrator.execution.forecast import Forecast, Task, tasks_of
+from orchestrator.planning.shards import wall_s
 
 ALL = list(recordings())
 THIRD = 1 / 3
@@ -162,3 +164,62 @@ def test_what_waits_for_a_quiet_machine_is_expected_to_wait_again_whatever_its_k
     assert forecast.expected_s("b") < 8.0  # of these 4 until the server has started
     run(forecast, "a", 0.0, 12.0, waited_s=10.0)
     assert 11.0 < forecast.expected_s("b") < 14.0
+
+
+# -- slots
+
+
+def on_slots(units: dict[str, float], slots: int) -> Forecast:
+    """Return a forecast of units of one task each, which take as long as is said; nothing has started."""
+    return Forecast(
+        {name: task("accuracy", cost_s, row=name, unit=name) for name, cost_s in units.items()}, slots=slots
+    )
+
+
+def test_equal_units_on_n_slots_take_an_nth_of_the_time() -> None:
+    units = {f"{number}": 100.0 for number in range(12)}
+    one = on_slots(units, 1).left(0.0).middle
+    for slots in (2, 3, 4, 6):
+        assert on_slots(units, slots).left(0.0).middle == pytest.approx(one / slots)
+
+
+def test_a_unit_is_not_divided_and_the_longest_is_waited_for() -> None:
+    alone = on_slots({"a": 100.0}, 1).left(0.0).middle
+    assert on_slots({"a": 100.0}, 4).left(0.0).middle == alone
+    assert on_slots({"b": 10.0, "c": 10.0, "a": 100.0}, 2).left(0.0).middle > alone
+    assert on_slots({"a": 100.0, "b": 10.0, "c": 10.0}, 2).left(0.0).middle == pytest.approx(alone)
+
+
+def test_what_a_slot_has_opened_it_goes_on_with_and_only_the_last_slot_counts() -> None:
+    tasks = {f"{unit}{n}": task("accuracy", 50.0, row=f"{unit}{n}", unit=unit) for unit in "ab" for n in range(2)}
+    forecast = Forecast(tasks, slots=2)
+    forecast.started("a0", 0.0)
+    forecast.started("b0", 0.0)
+    both = forecast.left(1.0).middle
+    forecast.finished("b0", 2.0, 2.0, well=True)
+    forecast.started("b1", 2.0)
+    forecast.finished("b1", 4.0, 2.0, well=True)
+    assert forecast.left(5.0).middle < both  # of a, what it has left: a0's rest and a1
+    assert forecast.left(5.0).middle > forecast.expected_s("a1")
+
+
+def test_jobs_on_two_slots_do_not_count_as_beside_each_other() -> None:
+    def after(unit: str) -> float:
+        names = ("a", "b", "c", "d")
+        tasks = {n: task("accuracy", row=n, beside=True, unit=unit if n == "b" else "u") for n in names}
+        forecast = Forecast(tasks, slots=2)
+        forecast.started("a", 0.0)
+        forecast.started("b", 0.0)
+        for name in "ab":
+            forecast.finished(name, 10.0, 10.0, well=True)
+        return forecast.left(10.0).middle
+
+    assert after("other") == pytest.approx(2 * after("u"), rel=0.15)
+
+
+def test_a_plan_on_slots_is_as_long_as_its_last_slot() -> None:
+    costs = {"a": 10.0, "b": 10.0, "c": 100.0}
+    jobs = [dataclasses.replace(make_job(name), cost_s=cost_s) for name, cost_s in costs.items()]
+    assert [wall_s(jobs, slots) for slots in (1, 2, 3, 9)] == [120.0, 110.0, 100.0, 100.0]
+    again = [*jobs, dataclasses.replace(jobs[0], id="f" * 16, round=1)]
+    assert wall_s([*again[:1], again[-1], *again[1:-1]], 2) == 110.0  # a's rounds stay together: 20, and 10 + 100

@@ -141,6 +141,7 @@ def _rerun(asked: argparse.Namespace, replay: _Replay, argv: Sequence[str]) -> t
     from orchestrator.comparison.difference_tables import changed
     from orchestrator.comparison.reproduction import CODES, tables, verdict
     from orchestrator.execution.settings import Settings
+    from orchestrator.execution.slots import slots_of
     from orchestrator.planning.trust import would_run
     from orchestrator.views import rerun as reproduced
     from orchestrator.views.commands import shown
@@ -154,6 +155,7 @@ def _rerun(asked: argparse.Namespace, replay: _Replay, argv: Sequence[str]) -> t
     print(" ".join(printable(heading)))
     show(reproduced.then_and_now(replay.conditions, "What differs from then"))
     settings = Settings.of(replay.points)
+    slots = 1 if asked.in_process else len(slots_of(settings.devices, settings.cpu_sets))
     theirs = would_run(replay.graph.jobs, settings.online)
     if not asked.dry_run:
         allow(replay.old.folder, theirs, asked.trust)
@@ -161,7 +163,7 @@ def _rerun(asked: argparse.Namespace, replay: _Replay, argv: Sequence[str]) -> t
     if not asked.dry_run:
         words = ("rerun", *argv)
         folder = again(replay.old, replay.graph, Path(asked.root), words, replay.points, replay.environment)
-    show(plan(replay.graph, shown(folder) if folder else "", dry_run=folder is None))
+    show(plan(replay.graph, shown(folder) if folder else "", dry_run=folder is None, slots=slots))
     if folder is None:
         tell(replay.old.folder, theirs)
         return OK, _planned(replay)

@@ -129,7 +129,9 @@ def run_watched(
 
     `launch` gets the observer that draws the progress; None when what it starts reports for itself (`shown` False).
     """
-    progress = Progress(pending, folder, settings=Settings.of(folder.read_sweep().points))
+    settings = Settings.of(folder.read_sweep().points)
+    slots = len(slots_of(settings.devices, settings.cpu_sets)) if shown else 1  # else they are another machine's
+    progress = Progress(pending, folder, settings=settings, slots=slots)
     try:
         if shown:
             with progress:
@@ -187,8 +189,9 @@ def resume(folder: SweepFolder, asked: Asked, trusted: bool) -> int:
     results = load(folder)
     graph = JobGraph(tuple(outcome.job for outcome in results.outcomes))
     sweep, graph = with_execution(results.sweep, graph, asked.execution, asked.settings)
-    own = own_jobs(graph, sweep)
-    show(plan(own, shown(folder), asked.dry_run))
+    own, settings = own_jobs(graph, sweep), Settings.of(sweep.points)
+    slots = slots_of(settings.devices, settings.cpu_sets)
+    show(plan(own, shown(folder), asked.dry_run, slots=len(slots)))
     standing = standing_results(folder, own.jobs)
     pending = JobGraph(tuple(job for job in own.jobs if job.id not in standing))
     known = {outcome.job.id for outcome in results.outcomes if outcome.status == NOT_NEEDED}
@@ -198,8 +201,7 @@ def resume(folder: SweepFolder, asked: Asked, trusted: bool) -> int:
     if found.differing and pending.jobs and any(outcome.status != NOT_RUN for outcome in results.outcomes):
         heading = "Warning: what is there was measured in the first of these, the rest will be in the second"
         show(then_and_now(found, heading, "yellow"))
-    settings = Settings.of(sweep.points)
-    check_jobs(slots_of(settings.devices, settings.cpu_sets), pending.jobs)
+    check_jobs(slots, pending.jobs)
     theirs = would_run(pending.jobs, settings.online and not asked.settings.get("online"))
     if asked.dry_run:
         tell(folder, theirs)

@@ -6,6 +6,9 @@ each begins as a normal variable around 0 (`SPREAD`). A finished job moves those
 is uncertain: two quick references say little of compiling, a row's first round says much of its next. This is a Kalman
 filter whose covariance is kept diagonal.
 
+On several slots what is left is what the slot has that will end last: all that is compared goes to one slot, to the one
+that is free first.
+
 Knows tasks and times, which it is told; no files, no processes, no clock: so a recorded sweep can be replayed.
 """
 
@@ -15,10 +18,11 @@ import contextlib
 import functools
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from orchestrator.execution.agenda import is_shareable
+from orchestrator.planning.shards import busiest, comparison
 from orchestrator.records import JUDGED, NEED_REQUIRES_SUCCESS, TIMED, JobSpec, fingerprint
 
 SPREAD = {"sweep": 0.9, "kind": 0.3, "compiler": 0.2, "compiler's kind": 0.2, "workload": 0.4, "row": 0.4}
@@ -69,6 +73,7 @@ class Task:
     timed: bool = False
     optional: bool = False
     needs: tuple[str, ...] = ()
+    unit: Hashable = ()
 
     @functools.cached_property
     def factors(self) -> tuple[tuple[str, str], ...]:
@@ -96,6 +101,7 @@ def tasks_of(jobs: Iterable[JobSpec], rounds_min: int) -> dict[str, Task]:
             timed=job.kind == TIMED,
             optional=job.kind == TIMED and job.round >= rounds_min,
             needs=tuple(need.job for need in job.needs if NEED_REQUIRES_SUCCESS[need.kind]),
+            unit=comparison(job.workload),
         )
         for job in jobs
         if job.verdict is None
@@ -198,14 +204,17 @@ class _Mean:
 class Forecast:
     """Of one run: told what starts and ends, with the time of any clock, in seconds, it says what is left.
 
-    `budget_s`: the run ends so long after `began`, at the latest.
+    `budget_s`: the run ends so long after `began`, at the latest. `slots`: of the machine.
     """
 
-    def __init__(self, tasks: Mapping[str, Task], began: float = 0.0, budget_s: float | None = None) -> None:
-        self._tasks = tasks
+    def __init__(
+        self, tasks: Mapping[str, Task], began: float = 0.0, budget_s: float | None = None, slots: int = 1
+    ) -> None:
+        self._tasks, self._slots = tasks, slots
         self._end = math.inf if budget_s is None else began + budget_s
         self._pending = dict.fromkeys(tasks)
         self._running: dict[str, float] = {}
+        self._opened: dict[Hashable, None] = {}  # units that a slot has
         self._expected: dict[str, float] = {}  # of those that run, as it was foreseen when they started
         self._dependents: defaultdict[str, list[str]] = defaultdict(list)
         for name, task in tasks.items():
@@ -232,6 +241,7 @@ class Forecast:
         self._pending.pop(name, None)
         self._expected[name] = self.expected_s(name)
         self._running[name] = now
+        self._opened[self._tasks[name].unit] = None
 
     def finished(
         self,
@@ -326,15 +336,17 @@ class Forecast:
         seconds |= {name: late.get(name, self._expected[name]) - spent for name, spent in elapsed.items()}
         beside = [spent for name, spent in seconds.items() if self._tasks[name].beside]
         overlap = min(self._overlap(), sum(beside) / max(beside)) if any(beside) else 1.0
+        for name in seconds:
+            if self._tasks[name].beside:
+                seconds[name] /= overlap
+            elif name in self._pending:
+                seconds[name] += idle
+        open_ = {name for name in self._pending if self._tasks[name].optional}
         total = own = optional = 0.0
         of_factors: defaultdict[tuple[str, str], float] = defaultdict(float)
-        for name, spent in seconds.items():
-            task = self._tasks[name]
-            if task.beside:
-                spent /= overlap
-            elif name in self._pending:
-                spent += idle
-            if task.optional and name in self._pending:
+        for name in self._of_the_last_slot({n: s * share if n in open_ else s for n, s in seconds.items()}):
+            task, spent = self._tasks[name], seconds[name]
+            if name in open_:
                 optional += spent
                 spent *= share
             total += spent
@@ -345,6 +357,16 @@ class Forecast:
         variance += share * (1 - share) / (self._needed.weight + 1) * optional**2  # of a beta distribution
         return total, math.sqrt(variance)
 
+    def _of_the_last_slot(self, seconds: Mapping[str, float]) -> Iterable[str]:
+        """Return the tasks of the slot that will end last. A slot goes on with what it has opened."""
+        if self._slots == 1:
+            return seconds
+        costs = dict.fromkeys((*(self._tasks[name].unit for name in self._running), *self._opened), 0.0)
+        for name, spent in seconds.items():
+            costs[self._tasks[name].unit] = costs.get(self._tasks[name].unit, 0.0) + spent
+        last = busiest({unit: spent for unit, spent in costs.items() if spent}, self._slots)
+        return [name for name in seconds if self._tasks[name].unit in last]
+
     def _give_up(self, name: str) -> None:
         """What needs the success of a task that failed will get a result without a process."""
         for dependent in self._dependents.get(name, ()):
@@ -353,13 +375,13 @@ class Forecast:
                 self._give_up(dependent)
 
     def _pass(self, now: float) -> None:
-        """Note how many tasks that may run beside others did since the last look."""
-        count = sum(self._tasks[name].beside for name in self._running)
-        if self._looked is not None and count:
-            self._beside_wall_s += max(now - self._looked, 0.0)
-            self._beside_s += count * max(now - self._looked, 0.0)
+        """Note how many tasks that may run beside others did since the last look, and on how many slots."""
+        beside = [self._tasks[name].unit for name in self._running if self._tasks[name].beside]
+        if self._looked is not None and beside:
+            self._beside_wall_s += min(len(set(beside)), self._slots) * max(now - self._looked, 0.0)
+            self._beside_s += len(beside) * max(now - self._looked, 0.0)
         self._looked = now
 
     def _overlap(self) -> float:
-        """Return how many tasks run beside each other where they may: as they have until now."""
+        """Return how many tasks run beside each other on a slot, where they may: as they have until now."""
         return (self._beside_s + 1.0) / (self._beside_wall_s + 1.0)

@@ -9,14 +9,17 @@ and no edge of the graph leaves its shard.
 
 from __future__ import annotations
 
+import heapq
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from orchestrator.errors import UsageError
 from orchestrator.records import JobSpec, Workload
 from orchestrator.store import JobGraph
 
 Unit = tuple[object, ...]
+Named = TypeVar("Named", bound=Hashable)
 
 MOST_SHARDS = 10_000
 """Of one sweep; a list of them is made."""
@@ -59,6 +62,29 @@ def cut(graph: JobGraph, of: int) -> list[tuple[JobSpec, ...]]:
 def cost(jobs: Sequence[JobSpec]) -> float:
     """Return the estimated seconds of jobs that run one after the other; a verdict costs nothing."""
     return sum(job.cost_s for job in jobs if job.verdict is None)
+
+
+def wall_s(jobs: Iterable[JobSpec], slots: int) -> float:
+    """Return the estimated seconds of jobs on so many slots of one machine: until the last one has nothing to do."""
+    costs: dict[Unit, float] = {}
+    for job in jobs:
+        unit = comparison(job.workload)
+        costs[unit] = costs.get(unit, 0.0) + cost([job])
+    return sum(costs[unit] for unit in busiest(costs, slots))
+
+
+def busiest(costs: Mapping[Named, float], slots: int) -> set[Named]:
+    """Return the units of the slot that ends last, where each goes, in this order, to the slot that is free first.
+
+    costs: unit -> seconds. A unit is not divided, so that more slots than units are no faster.
+    """
+    free = [(0.0, slot) for slot in range(slots)]
+    units: list[set[Named]] = [set() for _ in range(slots)]
+    for unit, seconds in costs.items():
+        begins, slot = heapq.heappop(free)
+        units[slot].add(unit)
+        heapq.heappush(free, (begins + seconds, slot))
+    return units[max(free)[1]]
 
 
 def by_hand(graph: JobGraph, shard: str, nominal: JobGraph) -> tuple[tuple[int, int], tuple[int, ...]]:

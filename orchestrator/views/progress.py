@@ -59,11 +59,17 @@ SHORTEST = 8
 class Progress:
     """Context manager around the run of a job graph; its methods are called from the thread that schedules.
 
-    `graph` are the jobs that will be reported: on resume those that still have to run. `settings` are those of the run.
+    `graph` are the jobs that will be reported: on resume those that still have to run. `settings` are those of the run,
+    on so many `slots`.
     """
 
     def __init__(
-        self, graph: JobGraph, folder: SweepFolder, out: Console | None = None, settings: Settings | None = None
+        self,
+        graph: JobGraph,
+        folder: SweepFolder,
+        out: Console | None = None,
+        settings: Settings | None = None,
+        slots: int = 1,
     ) -> None:
         self.folder = folder
         self.total = len(graph.jobs)
@@ -76,7 +82,7 @@ class Progress:
         settings = settings or Settings()
         self._start = time.monotonic()
         budget = None if settings.budget_s is None else max(settings.budget_s - RESERVE_S, 0.0)
-        self._forecast = Forecast(tasks_of(graph.jobs, settings.rounds_min), self._start, budget)
+        self._forecast = Forecast(tasks_of(graph.jobs, settings.rounds_min), self._start, budget, slots)
         self._left: tuple[float, Left] = (-math.inf, Left(0.0, 0.0))  # when it was worked out, and what it was
         self._estimate_every_s = ESTIMATE_EVERY_S
         self._running: dict[str, tuple[JobSpec, float]] = {}

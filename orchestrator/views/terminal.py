@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import system
+from orchestrator.planning.shards import wall_s
 from orchestrator.records import HARMLESS, NOT_NEEDED, NOT_RUN, PASS, TWIN, JobSpec, build_name
 from orchestrator.results.flags import marks_of
 from orchestrator.results.load import NO_RESULT
@@ -44,7 +45,7 @@ def plan(
     estimate = sum(job.cost_s for job in graph.jobs if job.verdict is None)
     title = f"Plan: {plural(len(graph.jobs), 'job')}, about {duration(estimate)} one after the other"
     if slots > 1:
-        title += f", {duration(estimate / slots)} on {slots} slots"
+        title += f", {duration(wall_s(graph.jobs, slots))} on {slots} slots"
     pieces: list[Piece] = [Heading(title, above=False)]
     axes: tuple[tuple[str, Callable[[JobSpec], str]], ...] = (
         ("suite", lambda job: job.workload.suite),

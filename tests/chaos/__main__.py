@@ -1,11 +1,14 @@
-"""python -m chaos [--faults 200] [--seed 1] [--short]     (with the folder tests/ on PYTHONPATH; `make chaos`)
+"""python -m chaos [--faults 300] [--seed 1] [--seconds S] [--short]     (with tests/ on PYTHONPATH; `make chaos`)
 
-Prints a table of faults, their counts and outcomes. Exit code 1 when anything that must hold did not.
+Prints a table of faults, their counts and outcomes; with --record FILE, of all campaigns that are recorded there. Exit
+code 1 when anything that must hold did not.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import math
 import os
 import shutil
 import subprocess
@@ -14,6 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from chaos import disk
 from chaos.campaign import Campaign, table
 from chaos.injectors import possible
 from chaos.schedule import Plan, schedule, short
@@ -24,28 +28,37 @@ NAMESPACES = (["unshare", "--mount"], ["unshare", "--map-root-user", "--mount"])
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m chaos", description=__doc__)
-    parser.add_argument("--faults", type=int, default=200)
+    parser.add_argument("--faults", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=math.inf, help="begin no sweep later than this")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="add what became of each fault to this file")
     parser.add_argument("--short", action="store_true", help="a dozen faults in two small sweeps")
     parser.add_argument("--only", action="append", default=[], metavar="KIND", help="kinds whose name begins so")
     parser.add_argument("--keep", action="store_true", help="leave the folder of the campaign, and say where it is")
     asked = parser.parse_args()
     mounts = _enter_namespace()
-    here = possible(mounts)
+    base = Path(tempfile.mkdtemp(prefix="chaos-")).resolve()
+    library = disk.built(base)
+    here = possible(mounts, library is not None)
     if asked.only:
         here = [name for name in here if name.startswith(tuple(asked.only))]
     plans = short(here) if asked.short else schedule(asked.seed, asked.faults, here)
-    return _run(plans, here, asked.seed, mounts, asked.keep)
+    campaign = Campaign(base, asked.seed, mounts, library, asked.seconds)
+    return _run(campaign, plans, here, asked.record, asked.keep)
 
 
-def _run(plans: list[Plan], here: list[str], seed: int, mounts: bool, keep: bool) -> int:
-    base = Path(tempfile.mkdtemp(prefix="chaos-"))
+def _run(campaign: Campaign, plans: list[Plan], here: list[str], record: Path | None, keep: bool) -> int:
+    base, seed = campaign.base, campaign.seed
     began = time.monotonic()
-    campaign = Campaign(base, seed, mounts)
     campaign.run(plans)
     planned = sum(len(plan.faults) for plan in plans)
+    done = [(one.fault.kind.name, one.outcome) for one in campaign.done]
+    if record is not None:
+        with record.open("a") as file:
+            file.writelines(json.dumps([seed, *pair]) + "\n" for pair in done)
+        done = [(name, outcome) for _, name, outcome in map(json.loads, record.read_text().splitlines())]
     print()
-    print(table(campaign.done, here))
+    print(table(done, here))
     print()
     print(
         f"seed {seed}: {len(campaign.done)} faults of {planned} planned, in {campaign.sweeps} sweeps, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import shutil
 import signal
@@ -40,11 +41,16 @@ class Done:
 
 @dataclass
 class Campaign:
-    """`base` is an empty folder; `mounts`: whether this process may mount (it is in a namespace of its own)."""
+    """`base` is an empty folder; `mounts`: whether this process may mount (it is in a namespace of its own).
+
+    library: of the flaky disk, if there is one; seconds: no sweep is begun later than this.
+    """
 
     base: Path
     seed: int
     mounts: bool
+    library: Path | None = None
+    seconds: float = math.inf
     done: list[Done] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     resumes: int = 0
@@ -55,9 +61,12 @@ class Campaign:
     def run(self, plans: Sequence[Plan]) -> None:
         """Run the plans; faults that found nothing to hit any more are done in more sweeps at the end."""
         left: list[Plan] = list(plans)
+        end = time.monotonic() + self.seconds
         for _ in range(ROUNDS):
             missed: dict[str, list[Fault]] = defaultdict(list)
             for plan in left:
+                if time.monotonic() > end:
+                    return
                 missed[plan.sweep] += self._sweep(plan)
             left = [
                 Plan(sweep, sooner(faults[at : at + FAULTS_A_SWEEP]))
@@ -160,7 +169,8 @@ class Campaign:
         for one in done:
             for job in one.hit.jobs:
                 hit[job] |= set(one.fault.kind.rows)
-        found = [*ledger.broken, *invariants.rows(sweep, hit)]
+        sent = {number for one in done for number in one.hit.signals}
+        found = [*ledger.broken, *invariants.rows(sweep, hit), *invariants.endings(sweep, sent)]
         for one in done:
             one.outcome = self._outcome(sweep, one)
         self._ask_again(sweep, {job for job, rows in hit.items() if rows})
@@ -189,7 +199,7 @@ class Campaign:
 
     def _ask_again(self, sweep: ChaosSweep, jobs: set[str]) -> None:
         """Do what a person does who knows that a failure was not the job's: remove the results, and resume."""
-        graph = sweep.folder.read_graph().jobs
+        graph = sweep.graph().jobs
         for job in graph:  # needs come first
             if any(need.job in jobs for need in job.needs if need.kind != "baseline"):
                 jobs = jobs | {job.id}
@@ -209,8 +219,9 @@ class Campaign:
         """Return the tables of a sweep of this kind to which nothing is done; it is run once."""
         if kind not in self._quiet:
             with self._place(f"quiet-{kind}") as sweep:
-                sweep.start()
-                sweep.wait()
+                while not sweep.is_complete() and sweep.runs <= len(sweep.parts):
+                    sweep.start()
+                    sweep.wait()
                 if not sweep.is_complete() or sweep.run.processes[0].returncode != 0:
                     raise AssertionError(f"the quiet sweep {kind} failed: see {sweep.cwd}")
                 self._quiet[kind] = invariants.tables(sweep)
@@ -226,7 +237,7 @@ class Campaign:
             size = f"size={TMPFS_MIB}m"
             subprocess.run(["mount", "-t", "tmpfs", "-o", size, "chaos", str(cwd / "outputs")], check=True)
         try:
-            yield ChaosSweep(name.rpartition("-")[2], cwd, locks)
+            yield ChaosSweep(name.rpartition("-")[2], cwd, locks, library=self.library)
         finally:
             if self.mounts:
                 subprocess.run(["umount", "--lazy", str(cwd / "outputs")], check=True)
@@ -236,11 +247,11 @@ def _words(code: int) -> str:
     return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
 
-def table(done: Sequence[Done], possible: Sequence[str]) -> str:
-    """Return what became of the faults as Markdown: kind, count, outcomes."""
+def table(done: Sequence[tuple[str, str]], possible: Sequence[str]) -> str:
+    """Return what became of the faults, each its kind and its outcome, as Markdown: kind, count, outcomes."""
     lines = ["| fault | count | outcome |", "|---|---|---|"]
     for kind in KINDS:
-        outcomes = Counter(one.outcome for one in done if one.fault.kind is kind)
+        outcomes = Counter(outcome for name, outcome in done if name == kind.name)
         words = "; ".join(f"{outcome} ({count})" for outcome, count in outcomes.most_common())
         if kind.name not in possible:
             words = "cannot be done on this machine"

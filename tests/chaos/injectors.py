@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import random
 import resource
@@ -26,26 +27,43 @@ ENDED_S = 30.0  # for an orchestrator that is told to end: it still makes its ta
 STOPPED_S = 2.0  # until a person who has stopped an orchestrator lets it go on
 HELD_S = (0.3, 2.0)  # how long a disk is full, or a folder read-only
 CGROUPS = Path("/sys/fs/cgroup/memory")
+CPU_CGROUPS = Path("/sys/fs/cgroup/cpu")
 CGROUP_BYTES = 4 << 20
 RLIMIT_BYTES = 8 << 20
+CPU_PERIOD_US, CPU_QUOTA_US = 100_000, 20_000
+FILE_BYTES = 1024
+EVERY = (2, 12)  # of so many calls one fails
+DISK_ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT)
+LOCK_ERRORS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 BACK_S = -7200.0
 T = TypeVar("T")
+Injector = Callable[[ChaosSweep, random.Random], "Hit | None"]
 
 
 @dataclass(frozen=True)
 class Hit:
-    """jobs: those whose row may show it, or that run again; corrupted: those whose result file it has damaged."""
+    """jobs: those whose row may show it, or that run again; corrupted: those whose result file it has damaged.
+
+    signals: what was sent to commands, which may end of it.
+    """
 
     jobs: tuple[str, ...] = ()
     corrupted: tuple[str, ...] = ()
     words: str = ""
+    signals: tuple[int, ...] = ()
 
 
-def possible(mounts: bool) -> list[str]:
-    """Return the names of the kinds that can be done here; `mounts`: in a mount namespace of our own."""
+def possible(mounts: bool, library: bool) -> list[str]:
+    """Return the names of the kinds that can be done here.
+
+    mounts: in a mount namespace of our own; library: with a flaky disk (`chaos.disk`).
+    """
     absent = set() if mounts else {"disk full", "folder read-only"}
+    absent |= set() if library else {"every n-th call fails", "no locks"}
     if not os.access(CGROUPS, os.W_OK):
         absent.add("memory starved (cgroup)")
+    if not os.access(CPU_CGROUPS, os.W_OK):
+        absent.add("a fifth of a CPU (cgroup)")
     return [kind.name for kind in KINDS if kind.name not in absent]
 
 
@@ -79,13 +97,27 @@ def _runners(sweep: ChaosSweep) -> Found:
     return {f"runner {runner.pid}": runner for runner in sweep.runners()}
 
 
+def _merges(sweep: ChaosSweep) -> Found:
+    return {name: runner for name, runner in _runners(sweep).items() if "merge" in _words_of(runner)}
+
+
+def _words_of(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
 TARGETS: dict[str, Callable[[ChaosSweep], Found]] = {
     "a worker": _workers,
     "a compile worker": _compile_workers,
     "the fork server": _servers,
     "a shard runner": _runners,
     "the orchestrator": _runners,
+    "a part's orchestrator": _runners,
+    "a merge": _merges,
 }
+COMMANDS = (_runners, _merges)
 
 
 def _signal(
@@ -101,14 +133,28 @@ def _signal(
             process.send_signal(number)
         except psutil.NoSuchProcess:
             return None
-        if find is _runners and number == signal.SIGSTOP:
+        if find in COMMANDS and number == signal.SIGSTOP:
             time.sleep(STOPPED_S)
             process.send_signal(signal.SIGCONT)
-        elif find is _runners:
+        elif find in COMMANDS:
             sweep.await_end(process.pid, ENDED_S)
+            return Hit(running, signals=(number,))
         return Hit((name,) if find in (_workers, _compile_workers) else running)
 
+    if find is _merges:
+        _await_merge(sweep)
     return _awaited(sweep, hit)
+
+
+def _await_merge(sweep: ChaosSweep) -> None:
+    """Have the parts run to their end, and the merge started."""
+    for _ in range(8):
+        sweep.wait()
+        if sweep.folder.sweep_file.exists():
+            return
+        sweep.start()
+        if _merges(sweep):
+            return
 
 
 def _awaited(sweep: ChaosSweep, find: Callable[[], T]) -> T | None:
@@ -139,6 +185,30 @@ def _disk_full(sweep: ChaosSweep, chance: random.Random) -> Hit | None:
     _hold(sweep, chance)
     filler.unlink()
     return Hit(tuple(sweep.workers()))
+
+
+def _flaky(sweep: ChaosSweep, chance: random.Random) -> Hit | None:
+    """Let the disk fail every n-th call for a moment while something runs."""
+    assert sweep.disk is not None
+    if not _awaited(sweep, sweep.runners):
+        return None
+    sweep.disk.tell(chance.randint(*EVERY), chance.choice(DISK_ERRORS))
+    _hold(sweep, chance)
+    sweep.disk.tell()
+    return Hit(tuple(sweep.workers()))
+
+
+def _no_locks(sweep: ChaosSweep, chance: random.Random) -> Hit | None:
+    """Kill the orchestrator, and take the file system's locks away from the next one, which resumes."""
+    assert sweep.disk is not None
+    running = _awaited(sweep, lambda: tuple(sweep.workers()))
+    if running is None or not sweep.disk.has_locks:
+        return None
+    sweep.disk.without_locks(chance.choice(LOCK_ERRORS))
+    for runner in sweep.runners():
+        runner.kill()
+        sweep.await_end(runner.pid, ENDED_S)
+    return Hit(running, signals=(signal.SIGKILL,))
 
 
 def _read_only(sweep: ChaosSweep, chance: random.Random) -> Hit | None:
@@ -197,7 +267,7 @@ def _damage(sweep: ChaosSweep, chance: random.Random, change: Callable[[bytes], 
     if not victims:
         return None
     job = chance.choice(victims)
-    path = sweep.folder.result_file(job)
+    path = sweep.result_file(job)
     path.write_bytes(change(path.read_bytes()))
     return Hit((job,), corrupted=(job,))
 
@@ -263,14 +333,62 @@ def _starved_by_rlimit(sweep: ChaosSweep, chance: random.Random) -> Hit | None:
     return Hit((job,))
 
 
+def _limited(which: int, size: Callable[[psutil.Process], int], *, worker: bool) -> Injector:
+    """Return what sets a limit of a process, for good: of a new worker, or of the orchestrator."""
+
+    def inject(sweep: ChaosSweep, chance: random.Random) -> Hit | None:
+        found = _new_worker(sweep) if worker else _awaited(sweep, lambda: next(iter(_runners(sweep).items()), None))
+        if found is None:
+            return None
+        try:
+            hard = resource.prlimit(found[1].pid, which)[1]
+            resource.prlimit(found[1].pid, which, (size(found[1]), hard))
+        except (psutil.Error, ProcessLookupError):
+            return None
+        return Hit((found[0],) if worker else tuple(sweep.workers()))
+
+    return inject
+
+
+def _slowed(sweep: ChaosSweep, chance: random.Random) -> Hit | None:
+    """Move a worker into a CPU cgroup with a quota."""
+    found = _new_worker(sweep)
+    if found is None:
+        return None
+    group = CPU_CGROUPS / f"chaos-{os.getpid()}"
+    group.mkdir(exist_ok=True)
+    (group / "cpu.cfs_period_us").write_text(str(CPU_PERIOD_US))
+    (group / "cpu.cfs_quota_us").write_text(str(CPU_QUOTA_US))
+    try:
+        (group / "cgroup.procs").write_text(str(found[1].pid))
+    except ProcessLookupError:
+        return None
+    return Hit((found[0],))
+
+
 def _new_worker(sweep: ChaosSweep) -> tuple[str, psutil.Process] | None:
     """Return a worker that has just been started: it still needs memory."""
     before = {process.pid for process in sweep.workers().values()}
     return _awaited(sweep, lambda: next((new for new in sweep.workers().items() if new[1].pid not in before), None))
 
 
-OTHERS: dict[str, Callable[[ChaosSweep, random.Random], Hit | None]] = {
+def _open_files(process: psutil.Process) -> int:
+    return process.num_fds() + 1
+
+
+def _small(process: psutil.Process) -> int:
+    return FILE_BYTES
+
+
+OTHERS: dict[str, Injector] = {
     "disk full": _disk_full,
+    "every n-th call fails": _flaky,
+    "no locks": _no_locks,
+    "no descriptors left to a worker": _limited(resource.RLIMIT_NOFILE, _open_files, worker=True),
+    "no descriptors left to the orchestrator": _limited(resource.RLIMIT_NOFILE, _open_files, worker=False),
+    "files of 1 kB at most, a worker": _limited(resource.RLIMIT_FSIZE, _small, worker=True),
+    "files of 1 kB at most, the orchestrator": _limited(resource.RLIMIT_FSIZE, _small, worker=False),
+    "a fifth of a CPU (cgroup)": _slowed,
     "folder read-only": _read_only,
     "result truncated, running": _truncated,
     "result truncated, stopped": _truncated,

@@ -22,8 +22,13 @@ MEASURED = frozenset(
         *("rows_faster", "rows_slower", "rows_undecided", "inter_token_count"),
         *("samples", "outliers", "pairs", "break_even_iterations"),  # counts of samples: they stop when it is steady
         "attempt",  # how often it was started: more often than on a quiet day
+        "notes",  # sentences with figures in them
+        "judged",  # a twin, where the disk failed while the calls of the timed code were saved
     }
 )
+FINE = (0, 1, 2, 130)
+"""Exit codes: fine, a job failed, usage or not written, interrupted. 3 is a defect of ours."""
+TRACEBACK = "Traceback (most recent call last)"
 ENDED_S = 10.0  # for processes whose parent was killed to be gone
 
 
@@ -59,7 +64,7 @@ class Ledger:
         was handed down stands as long as the result that it is from.
         """
         result = json.loads(before)
-        (job,) = (job for job in self.sweep.folder.read_graph().jobs if job.id == result["job_id"])
+        (job,) = (job for job in self.sweep.graph().jobs if job.id == result["job_id"])
         handed_down = (result.get("failure") or {}).get("kind") == "dependency"
         return job.measure.name == REFERENCE_MEASURE or (
             handed_down and any(need.job in self.damaged for need in job.needs)
@@ -124,8 +129,18 @@ def leftovers(sweep: ChaosSweep) -> Iterator[str]:
         time.sleep(0.05)
     for process in alive:
         yield f"process {process.pid} is left: {' '.join(process.cmdline())}"
-    for folder in (sweep.folder.caches, sweep.folder.references):
+    for folder in (place for one in sweep.folders for place in (one.caches, one.references)):
         if folder.is_dir():
             yield f"{folder.name}/ is left: {[path.name for path in folder.iterdir()]}"
-    for path in sweep.folder.jobs.glob("*/.*.tmp"):
+    for path in sweep.outputs.glob("*/jobs/*/.*.tmp"):
         yield f"{path} is left"
+
+
+def endings(sweep: ChaosSweep, signals: Collection[int]) -> Iterator[str]:
+    """Yield what is wrong with how commands ended, and with what they said. `signals`: those that were sent to them."""
+    for code in (*sweep.codes, *(process.returncode for process in sweep.run.processes)):
+        if code not in FINE and -code not in signals:
+            yield f"a command ended with {code}"
+    for log in sorted(sweep.cwd.glob("*.log")):
+        if TRACEBACK in log.read_text(errors="replace"):
+            yield f"{log.name} has a traceback"

@@ -17,6 +17,8 @@ from orchestrator.records import (
 
 SIGNALS = ("SIGTERM", "SIGKILL", "SIGSEGV", "SIGSTOP")
 QUICK, COMPILED, SHARDED, SMALL = "quick", "compiled", "sharded", "small"
+TIMED, BUDGETED, PARTED = "timed", "budgeted", "parted"
+"""Sweeps of real performance jobs, with a budget, and of two parts (shard=) that are merged."""
 MEMORY_ROWS = (OUT_OF_MEMORY, FAIL_TO_RUN, EAGER_FAIL_TO_RUN, MODEL_FAIL_TO_LOAD, CRASH)
 FAULTS_A_SWEEP = 5
 
@@ -43,7 +45,9 @@ def _signals(target: str, sweeps: tuple[str, ...], rows: dict[str, tuple[str, ..
 
 KINDS: tuple[Kind, ...] = (
     # a second SIGKILL on the second attempt is believed; SIGSEGV is the compiler's own way to die
-    *_signals("a worker", (QUICK, SMALL, SHARDED), {"SIGKILL": (CRASH,), "SIGSEGV": (CRASH,)}, 0.6),
+    *_signals(
+        "a worker", (QUICK, SMALL, SHARDED, TIMED, BUDGETED, PARTED), {"SIGKILL": (CRASH,), "SIGSEGV": (CRASH,)}, 0.6
+    ),
     # the compiler reports what became of its process, and that is a row
     *_signals(
         "a compile worker",
@@ -51,10 +55,15 @@ KINDS: tuple[Kind, ...] = (
         dict.fromkeys(SIGNALS, (FAIL_TO_RUN, CRASH, TIMEOUT)),
         0.5,
     ),
-    *_signals("the fork server", (QUICK, SMALL, SHARDED), {}, 0.6),
+    *_signals("the fork server", (QUICK, SMALL, SHARDED, TIMED, BUDGETED, PARTED), {}, 0.6),
     *_signals("a shard runner", (SHARDED,), {}, 1.0),
-    *_signals("the orchestrator", (QUICK, SMALL), {}, 1.0),
-    Kind("disk full", (QUICK, COMPILED, SMALL)),
+    *_signals("the orchestrator", (QUICK, SMALL, TIMED, BUDGETED), {}, 1.0),
+    *_signals("a part's orchestrator", (PARTED,), {}, 0.5),
+    Kind("SIGKILL to a merge", (PARTED,), (), 0.5),
+    Kind("SIGTERM to a merge", (PARTED,), (), 0.5),
+    Kind("disk full", (QUICK, COMPILED, SMALL, TIMED, BUDGETED, PARTED)),
+    Kind("every n-th call fails", (QUICK, SMALL, SHARDED, TIMED, BUDGETED, PARTED), (), 2.0),
+    Kind("no locks", (QUICK, SMALL, TIMED, BUDGETED)),
     Kind("folder read-only"),
     Kind("result truncated, running"),
     Kind("result truncated, stopped"),
@@ -64,6 +73,11 @@ KINDS: tuple[Kind, ...] = (
     Kind("clock set back"),
     Kind("memory starved (cgroup)", (QUICK, SMALL), MEMORY_ROWS),
     Kind("memory starved (rlimit)", (QUICK, SMALL), MEMORY_ROWS),
+    Kind("no descriptors left to a worker", (QUICK, SMALL), (), 0.7),
+    Kind("no descriptors left to the orchestrator", (QUICK, SMALL, BUDGETED), (), 0.7),
+    Kind("files of 1 kB at most, a worker", (QUICK, SMALL), (), 0.7),
+    Kind("files of 1 kB at most, the orchestrator", (QUICK, SMALL, BUDGETED), (), 0.7),
+    Kind("a fifth of a CPU (cgroup)", (QUICK, SMALL, TIMED)),
     Kind("second orchestrator", (QUICK, SMALL)),
 )
 NAMED = {kind.name: kind for kind in KINDS}

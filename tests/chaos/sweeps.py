@@ -11,19 +11,21 @@ import signal
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 from fakes.leftovers import MARK
 
-from chaos.schedule import COMPILED, QUICK, SHARDED, SMALL
+from chaos.disk import FlakyDisk
+from chaos.schedule import BUDGETED, COMPILED, PARTED, QUICK, SHARDED, SMALL, TIMED
 from orchestrator.records import INFRASTRUCTURE, JobResult
-from orchestrator.store import SweepFolder
+from orchestrator.store import JobGraph, SweepFolder, own_jobs
 
 TESTS = Path(__file__).parent.parent
 FAKES = ("--config-dir", str(TESTS / "fakes" / "conf"))
-COMMON = ("rounds=1", "measure=glance,accuracy", "hydra.sweep.dir=outputs/sweep", "execution.disk_reserve_mib=20")
+COMMON = ("rounds=1", "measure=glance,accuracy", "execution.disk_reserve_mib=20")
 TINY = (*FAKES, "suite=tiny", "suite.models=[bert_tiny,gpt2_tiny]", "compiler=eager,identity", "execution.timeout_s=15")
 COMMANDS = {
     QUICK: (*TINY, *COMMON),
@@ -37,7 +39,14 @@ COMMANDS = {
         *COMMON,
     ),
     SMALL: (*FAKES, "suite=perceptrons", "compiler=eager,identity", "execution.timeout_s=15", *COMMON),
+    PARTED: (*TINY, *COMMON),
+    BUDGETED: (*TINY, *COMMON, "budget=1h"),
+    TIMED: (
+        *(*FAKES, "suite=perceptrons", "suite.models=[one]", "compiler=eager,identity", "execution.timeout_s=120"),
+        *("rounds=2", "measure=performance,accuracy", *COMMON[2:]),
+    ),
 }
+PARTS = 2
 OVER_S = 240.0  # for one run of a command; then it hangs, which is a finding
 
 
@@ -64,24 +73,34 @@ class ChaosSweep:
     cwd: Path
     locks: Path
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
+    library: Path | None = None  # of the flaky disk
     runs: int = 0
 
     def __post_init__(self) -> None:
         self.outputs = self.cwd / "outputs"
         self.outputs.mkdir(parents=True, exist_ok=True)
         self.folder = SweepFolder(self.outputs / "sweep")
+        self.parts = (
+            [SweepFolder(self.outputs / f"part{n}") for n in range(1, PARTS + 1)] if self.kind == PARTED else []
+        )
         self.clock = self.cwd / "clock.txt"
         self.clock.write_text("0")
+        self.disk = None if self.library is None else FlakyDisk(self.library, self.cwd / "disk.bin", self.outputs)
         self.run = Run([])
+        self.codes: list[int] = []  # of all processes of earlier runs
 
     # -- running
 
     def start(self) -> None:
         """Start the command, or resume what is there; a folder that was not planned to its end is begun again."""
         self.runs += 1
-        if not self.folder.sweep_file.exists():
+        self.codes += [process.returncode for process in self.run.processes]
+        if self.parts and not self.folder.sweep_file.exists():
+            merge = ["merge", *(f"outputs/{part.root.name}" for part in self.parts), "--into", "outputs/sweep"]
+            self.run = Run(list(self._started_parts()) or [self._command(*merge)])
+        elif not self.folder.sweep_file.exists():
             shutil.rmtree(self.folder.root, ignore_errors=True)
-            self.run = Run([self._command(*COMMANDS[self.kind])])
+            self.run = Run([self._command(*COMMANDS[self.kind], "hydra.sweep.dir=outputs/sweep")])
         elif self.kind == SHARDED and self.runs < 4:
             shard = "import sys; from chaos.shard import main; sys.exit(main())"
             self.run = Run(
@@ -89,6 +108,17 @@ class ChaosSweep:
             )
         else:
             self.run = Run([self._command("resume=outputs/sweep")])
+
+    def _started_parts(self) -> Iterator[subprocess.Popen[bytes]]:
+        """Start, or resume, each part that is not complete."""
+        for number, part in enumerate(self.parts, 1):
+            place = f"outputs/{part.root.name}"
+            if not part.sweep_file.exists():
+                shutil.rmtree(part.root, ignore_errors=True)
+                shard = (f"shard={number}/{PARTS}", f"hydra.sweep.dir={place}")
+                yield self._command(*COMMANDS[self.kind], *shard, log=f"run{self.runs}-{number}")
+            elif not _is_complete(part):
+                yield self._command(f"resume={place}", log=f"run{self.runs}-{number}")
 
     def plan(self) -> None:
         """Have the folder of a sharded sweep planned: by a command that is killed as soon as it is."""
@@ -140,6 +170,7 @@ class ChaosSweep:
             "ORCHESTRATOR_LOCKS": str(self.locks),
             "CHAOS_CLOCK": str(self.clock),
             "PYTHONPATH": os.pathsep.join(map(str, (TESTS / "chaos" / "clock", TESTS.parent, TESTS))),
+            **({} if self.disk is None else self.disk.environment()),
         }
         with self.log(log or f"run{self.runs}").open("ab") as output:
             return subprocess.Popen(
@@ -161,7 +192,7 @@ class ChaosSweep:
     def finished(self) -> dict[str, bytes]:
         """Return the bytes of the results that stand, by job."""
         found = {}
-        for path in self.folder.jobs.glob("*/result.json"):
+        for path in [path for folder in self.folders for path in folder.jobs.glob("*/result.json")]:
             try:
                 data = path.read_bytes()
                 status = json.loads(data)["status"]
@@ -171,12 +202,23 @@ class ChaosSweep:
                 found[path.parent.name] = data
         return found
 
+    @property
+    def folders(self) -> list[SweepFolder]:
+        """Those that are planned: of the parts, and last, where it is there, of the whole sweep."""
+        return [folder for folder in (*self.parts, self.folder) if folder.sweep_file.exists()]
+
+    def graph(self) -> JobGraph:
+        """Return the whole plan."""
+        return self.folders[-1].read_graph()
+
+    def result_file(self, job: str) -> Path:
+        """Return where the result of a job is that counts."""
+        having = [folder for folder in self.folders if folder.result_file(job).exists()]
+        return (having or self.folders)[-1].result_file(job)
+
     def is_complete(self) -> bool:
         """Return whether every planned job has a result that needs no other run."""
-        if not self.folder.sweep_file.exists():
-            return False
-        results = [self.folder.read_result(job.id) for job in self.folder.read_graph().jobs]
-        return all(isinstance(result, JobResult) and result.status != INFRASTRUCTURE for result in results)
+        return self.folder.sweep_file.exists() and _is_complete(self.folder)
 
     # -- processes
 
@@ -218,6 +260,12 @@ class ChaosSweep:
             if below:
                 found[job] = below[-1]
         return found
+
+
+def _is_complete(folder: SweepFolder) -> bool:
+    jobs = own_jobs(folder.read_graph(), folder.read_sweep()).jobs
+    results = [folder.read_result(job.id) for job in jobs]
+    return all(isinstance(result, JobResult) and result.status != INFRASTRUCTURE for result in results)
 
 
 def _environment(process: psutil.Process) -> dict[str, str]:
