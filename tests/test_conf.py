@@ -39,6 +39,8 @@ def test_every_option_plans_under_its_own_name(option: str) -> None:
         wanted = {} if name == "default" else {"precision": name}
         assert conf["mode"]["options"] == wanted
         assert all(job.workload.mode.options == wanted for job in graph.jobs)
+    elif group == "parallel":  # so is this
+        assert conf["mode"]["options"] == ({} if name == "none" else {"parallel": name, "ranks": 2})
     else:
         assert conf[group]["name"] == name
 

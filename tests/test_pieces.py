@@ -32,6 +32,7 @@ GROUPS = {
     "dtype": ["float32", "amp_float16", "float12", "null", "3"],
     "mode": ["inference", "training", "decode"],
     "precision": ["default", "tf32"],
+    "parallel": ["none", "ddp"],
     "quantization": ["none", "int8_dynamic"],
     "device": ["cpu", "cuda"],
     "measure": ["performance", "accuracy", "tolerance"],

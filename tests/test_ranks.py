@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 from fakes.leftovers import MARK, marked
 from support import synthetic
@@ -18,8 +22,11 @@ from support.plans import planned
 from orchestrator.errors import UsageError
 from orchestrator.execution.death import Attempt, result_of_death
 from orchestrator.execution.devices import Turn
+from orchestrator.modes.training import Training
 from orchestrator.planning.machine import Machine
-from orchestrator.planning.ranks import check_devices
+from orchestrator.planning.points import EAGER_COMPILER
+from orchestrator.planning.quantized import combined
+from orchestrator.planning.ranks import check_devices, check_ranks
 from orchestrator.records import (
     CRASH,
     FAIL_ACCURACY,
@@ -48,15 +55,13 @@ def job_of(ranks: int, device: str = "cpu") -> JobSpec:
     return synthetic.job(synthetic.workload("Bert", mode=mode, device=device, threads=1), "eager")
 
 
-def test_ranks_are_a_part_of_the_workload_and_every_mode_without_them_keeps_its_jobs() -> None:
+def test_ranks_are_a_part_of_the_workload() -> None:
     words = ("suite=tiny", "suite.models=[bert_tiny]", "mode=training", "compiler=eager", "measure=performance")
     before = {job.id for job in planned(*words).jobs}
-    assert {job.id for job in planned(*words, "parallel=none").jobs} == before
     several = planned(*words, "parallel=ddp,ddp_outside", "ranks=1,3").jobs
     found = {(job.workload.parallel, job.workload.ranks) for job in several}
     assert found == {("ddp", 1), ("ddp", 3), ("ddp_outside", 1), ("ddp_outside", 3)}
     assert not before & {job.id for job in several}
-    assert planned(*words, "parallel=ddp").jobs[0].workload.ranks == 2
 
 
 def test_ranks_share_the_threads_of_a_job_and_the_row_names_them() -> None:
@@ -67,23 +72,46 @@ def test_ranks_share_the_threads_of_a_job_and_the_row_names_them() -> None:
     assert "ddpx4" in job_of(4).title
 
 
+MODE = PluginSpec(
+    name="training", target="orchestrator.modes.training.Training", options={"parallel": "ddp", "ranks": 2}
+)
+EXPORT = PluginSpec(name="export", target="orchestrator.compilers.export.Export")
+TIMED = PluginSpec(name="performance", target="orchestrator.measures.performance.Performance")
+EXPLAIN = PluginSpec(name="explain", target="orchestrator.measures.explain.Explain")
+ALONE = {"devices": None}
+
+
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("changes", "said"),
     [
-        (("ranks=2",), "ranks=2: say how they work together: parallel=ddp"),
-        (("parallel=ddp", "ranks=0"), "ranks=0: it must be at least 1"),
-        (("parallel=ddp", "mode=generate"), "parallel=ddp with mode=generate: this mode runs in one process"),
-        ((*DDP, "measure=explain"), "parallel=ddp with measure=explain: it looks at one process"),
-        (("parallel=ddp", "compiler=export"), "parallel=ddp with compiler=export: it traces the model ahead of time"),
-        (("parallel=ddp", "compiler=onnx_dynamo"), "compiler=onnx_dynamo: it traces"),
-        (("parallel=ddp", "quantization=int8_dynamic"), "parallel=ddp with quantization=int8_dynamic"),
-        (("parallel=ddp", "mode=training_compiled_optimizer"), "the optimizer's step is eager there"),
-        ((*DDP, "execution.devices=[0,1]"), "parallel=ddp with execution.devices=[0, 1]: each of its jobs has one GPU"),
+        ({"measure": EXPLAIN}, "parallel=ddp with measure=explain: it looks at one process"),
+        ({"compiler": EXPORT}, "parallel=ddp with compiler=export: it traces the model ahead of time"),
+        (
+            {"compiler": combined(EAGER_COMPILER, PluginSpec(name="int8", target="x"))},
+            "parallel=ddp with quantization=int8",
+        ),
+        (
+            {"execution": {"devices": [0, 1]}},
+            "parallel=ddp with execution.devices=[0, 1]: each of its jobs has one GPU",
+        ),
+        ({"mode": replace(MODE, options={"parallel": "ddp", "ranks": 0})}, "ranks=0: it must be at least 1"),
     ],
 )
-def test_what_cannot_be_done_in_ranks_is_refused_when_planning(words: tuple[str, ...], said: str) -> None:
+def test_what_cannot_be_done_in_ranks_is_refused_when_planning(changes: dict[str, Any], said: str) -> None:
+    asked: dict[str, Any] = {"mode": MODE, "compiler": EAGER_COMPILER, "measure": TIMED, "execution": ALONE}
+    check_ranks(**asked)
     with pytest.raises(UsageError, match=re.escape(said)):
-        planned("suite=tiny", *words)
+        check_ranks(**(asked | changes))
+    check_ranks(**(asked | changes | {"mode": replace(MODE, options={})}))
+
+
+def test_what_no_mode_can_do_is_refused_when_planning() -> None:
+    with pytest.raises(UsageError, match="parallel=ddp with mode=generate: this mode runs in one process"):
+        planned("suite=tiny", "parallel=ddp", "mode=generate")
+    with pytest.raises(UsageError, match="ranks=2: say how they work together: parallel=ddp"):
+        planned("suite=tiny", "ranks=2")
+    with pytest.raises(ValueError, match="the optimizer's step is eager there"):
+        Training(parallel="ddp", optimizer_backend="inductor")
 
 
 def test_more_ranks_than_devices_are_refused_where_there_are_devices() -> None:
@@ -127,11 +155,20 @@ def crew_result(store: SweepFolder, ranks: int, play: Callable[[Crew], None]) ->
         finally:
             os._exit(0)
     os.waitpid(pid, 0)
-    with pytest.raises(ProcessLookupError):  # its process group is empty
-        os.killpg(pid, 0)
+    until = time.monotonic() + 30
+    while any(one.status() != psutil.STATUS_ZOMBIE for one in group_of(pid)):
+        assert time.monotonic() < until
     result = store.read_result(job.id)
     assert isinstance(result, JobResult)
     return result
+
+
+def group_of(pid: int) -> list[psutil.Process]:
+    found = []
+    for one in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            found += [one] if os.getpgid(one.pid) == pid and one.is_running() else []
+    return found
 
 
 def failure(message: str) -> Failure:
@@ -215,7 +252,7 @@ def ours(mark: str, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.mark.long
 @pytest.mark.parametrize("parallel", ["ddp", "ddp_outside"])
 def test_two_ranks_train_and_are_judged(tmp_path: Path, ours: str, parallel: str) -> None:
-    run(tmp_path, *ONE, "mode=training", f"parallel={parallel}", "compiler=aot_eager", *QUICK)
+    run(tmp_path, *ONE, "mode=training", f"parallel={parallel}", "compiler=aot_eager")
     for name in ("performance", "accuracy"):
         rows = table(tmp_path, name)
         assert set(rows["status"]) == {PASS}, rows.to_string()
@@ -235,14 +272,14 @@ def test_two_ranks_train_and_are_judged(tmp_path: Path, ours: str, parallel: str
 
 @pytest.mark.long
 def test_two_ranks_infer(tmp_path: Path, ours: str) -> None:
-    run(tmp_path, *ONE, "parallel=ddp", "compiler=aot_eager", *QUICK)
+    run(tmp_path, *ONE, "parallel=ddp", "compiler=aot_eager")
     assert set(table(tmp_path, "performance")["status"]) == set(table(tmp_path, "accuracy")["status"]) == {PASS}
 
 
 @pytest.mark.long
 def test_a_wrong_gradient_in_one_rank_is_found(tmp_path: Path, ours: str) -> None:
     words = ("compiler=on_one_rank", "compiler.options.does=wrong gradient")
-    output = run(tmp_path, *ONE, *DDP, *words, *QUICK, code=1)
+    output = run(tmp_path, *ONE, *DDP, *words, code=1)
     rows = {
         name: table(tmp_path, name).set_index("compiler").loc["on_one_rank"] for name in ("performance", "accuracy")
     }

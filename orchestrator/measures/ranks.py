@@ -195,10 +195,12 @@ class Ranks(Group):
         the rank that has the highest peak, the verdict that of the worst.
         """
         own = next((sample.values for sample in context.samples if sample.metric == OWN_LATENCY), ())
-        facts = {key: context.facts[key] for key in ("accuracy", "memory") if key in context.facts}
+        facts = {key: context.facts[key] for key in ("accuracy", "measured", "memory") if key in context.facts}
         found = self.gather("end", (outcome, own, facts, str(context.device)))
         peaks = [_own_peak(facts.get("memory", {})) for _, _, facts, _ in found]
-        for rank, (theirs, latencies, _, device) in enumerate(found):
+        for rank, (theirs, latencies, seen, device) in enumerate(found):
+            for kind, why in seen.get("measured", {}).items():
+                context.measured.setdefault(kind, f"rank {rank}: {why}")
             if latencies and rank:
                 context.add(f"{OWN_LATENCY}_{rank}", "s", "none", latencies)
             if latencies or theirs.status != PASS:

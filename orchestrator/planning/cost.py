@@ -141,7 +141,7 @@ def reference_bytes(workload: Workload, params_m: float | None, training: bool) 
     """
     if not training or params_m is None:
         return 0.0
-    return INPUTS * params_m * 1e6 * (8 + (2 if workload.dtype in ("float16", "bfloat16") else 4))
+    return workload.ranks * INPUTS * params_m * 1e6 * (8 + (2 if workload.dtype in ("float16", "bfloat16") else 4))
 
 
 def memory_bytes(workload: Workload, params_m: float | None, training: bool) -> float:

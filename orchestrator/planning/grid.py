@@ -53,6 +53,8 @@ def normalise(override: str) -> str:
         override = f"{key}={quoted_requirements(value)}"
     if OPEN_MAPS.match(key):
         return f"++{override}"
+    if key == "parallel" and value.isdecimal():  # an option's name: what was meant is said of one that is not there
+        return f"{key}='{value}'"
     if key in FREE_TEXT and value and value != "null" and value[0] not in "'\"":
         return f"{key}={quoted(value)}"
     return override

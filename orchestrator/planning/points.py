@@ -106,7 +106,7 @@ class PointReader:
             raise UsageError(f"tag={tag!r:.80}: write 1 to {LONGEST_TAG} printable characters")
         check_mode(conf["mode"]["options"], conf["mode"]["target"], conf["mode"]["name"])
         mode, mode_plugin = self._plugin(conf, "mode")
-        mode = self._ranked.setdefault((id(mode), conf["ranks"]), with_ranks(mode, conf["ranks"]))
+        mode = self._ranked.setdefault((id(mode), conf.get("ranks")), with_ranks(mode, conf.get("ranks")))
         compiler, measure = self._compiler(conf), self._measure(conf)
         check_ranks(mode, compiler, measure, execution)
         return Point(
