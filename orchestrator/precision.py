@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import DEVICE_WORDS, DeviceFailure, is_out_of_memory
 from orchestrator.plugins import Program, Unsupported
@@ -114,23 +114,17 @@ def check(workload: Workload) -> None:
     import torch
 
     device = torch.device(workload.device)
-    if device.type == "cuda":
-        if not torch.cuda.is_available():
-            raise Unsupported(
-                f"device {workload.device}: torch {torch.__version__} sees no CUDA device here; "
-                "install a CUDA build of torch and its driver, or use device=cpu"
-            )
-        count = torch.cuda.device_count()
-        if (device.index or 0) >= count:
-            raise Unsupported(f"device {workload.device}: this machine has cuda:0 to cuda:{count - 1}")
+    module = torch.get_device_module(device)
+    if device.type != "cpu":
+        _check_there(device, module)
     kind = getattr(torch, AUTOCAST_TO.get(workload.dtype, CAST_TO[workload.dtype]))
     try:
-        if device.type == "cuda":
-            torch.cuda.set_device(device)  # what says only "cuda" means this one: libraries, kernels, model builders
+        if device.type != "cpu":
+            module.set_device(device)  # what says only "cuda" means this one: libraries, kernels, model builders
         tensor = torch.ones(8, 8, dtype=kind, device=device, requires_grad=True)
         (tensor @ tensor).sum().backward()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        if device.type != "cpu":
+            module.synchronize(device)
     except (RuntimeError, TypeError) as error:
         if is_out_of_memory(error):
             raise
@@ -139,6 +133,21 @@ def check(workload: Workload) -> None:
         raise DeviceFailure(
             f"device {workload.device} could not multiply two small matrices in {workload.dtype}: {error}"
         ) from error
+
+
+def _check_there(device: torch.device, module: Any) -> None:
+    """Raise Unsupported where this machine, or this torch, has no such GPU. module: torch's of its kind."""
+    import torch
+
+    kind = device.type.upper()
+    if not module.is_available():
+        raise Unsupported(
+            f"device {device}: torch {torch.__version__} sees no {kind} device here; "
+            f"install {'a' if kind == 'CUDA' else 'an'} {kind} build of torch and its driver, or use device=cpu"
+        )
+    count = module.device_count()
+    if (device.index or 0) >= count:
+        raise Unsupported(f"device {device}: this machine has {device.type}:0 to {device.type}:{count - 1}")
 
 
 def _lacks_dtype(message: str) -> bool:

@@ -160,6 +160,12 @@ def test_refusals_name_the_remedy(compiler: Any, mode: str, reason: str) -> None
         compiler.check(workload(mode))
 
 
+@pytest.mark.parametrize("name", ["aot_inductor", "onnx_dynamo", "openvino", "xla"])
+def test_what_is_not_wired_to_a_device_says_so_and_does_not_run_elsewhere(name: str) -> None:
+    with pytest.raises(Unsupported, match=r"not .*xpu:0"):
+        instantiate(option("compiler", name)).check(dataclasses.replace(workload(), device="xpu:0"))
+
+
 @pytest.mark.parametrize(
     ("target", "options", "message"),
     [
@@ -176,6 +182,13 @@ def test_refusals_name_the_remedy(compiler: Any, mode: str, reason: str) -> None
 def test_wrong_options_are_found_when_planning(target: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises((UsageError, ValueError), match=message):
         instantiate(PluginSpec(name="x", target=f"orchestrator.compilers.{target}", options=options))
+
+
+def test_a_map_among_the_options_reaches_inductor() -> None:
+    """Flat or nested, and a key whose value is itself a map stays one."""
+    fused: dict[str, Any] = {"batch_linear": {"min_fuse_set_size": 3}}
+    given = TorchCompile(options={"triton": {"cudagraphs": False}, "pre_grad_fusion_options": fused})
+    assert given.inductor_options() == {"triton.cudagraphs": False, "pre_grad_fusion_options": fused}
 
 
 def test_a_key_of_dynamos_configuration_is_set_and_has_its_type(tmp_path: Path) -> None:

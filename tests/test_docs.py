@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _write_files(cwd: Path) -> None:
-    """Write what docs/suites.md and docs/sweep.md show and name: models of a user's own, an experiment file."""
+    """Write what docs/suites.md and docs/sweep.md show and name: models of a user's own, experiments, batch sizes."""
     (code,) = re.findall(
         r"^```python\n# my_models.py\n(.*?)^```", (ROOT / "docs" / "suites.md").read_text(), re.M | re.S
     )
@@ -45,6 +45,7 @@ def _write_files(cwd: Path) -> None:
     (cwd / "folder").mkdir()
     for file in ("mine.yaml", "folder/mine.yaml"):
         (cwd / file).write_text(text)
+    (cwd / "sizes.txt").write_text("BertForMaskedLM,8\n")
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from orchestrator.measures.recompilations import Recompilations
 from orchestrator.modes.inference import Inference
 from orchestrator.modes.training import Training
 from orchestrator.plugins import Forward, Program, Unsupported
+from orchestrator.probes import graphs as graphs_probe
 from orchestrator.probes.compilations import short_reason
 from orchestrator.records import FAIL_ACCURACY, FAIL_TO_RUN, PASS, PASS_DUE_TO_SKIP, Workload
 from orchestrator.worker.run import classify
@@ -200,6 +202,28 @@ def test_a_model_without_breaks_has_a_row_of_graphs_and_none_of_breaks(tmp_path:
     _, found = observed(tmp_path, Explain())
     assert found["explain"][0]["graphs"] == 1
     assert "graph_breaks" not in found
+
+
+@pytest.mark.parametrize("mode", [Inference(), Training()], ids=["inference", "training"])
+def test_graphs_are_left_as_files_where_they_are_asked_for(tmp_path: Path, mode: Any) -> None:
+    training = ["aot_joint_graph", "aot_forward_graph", "aot_backward_graph"]
+    own = training if mode == Training() else ["aot_inference_graph"]
+    _, found = observed(tmp_path, Explain(graphs=True), Torn, TorchCompile(backend="aot_eager"), mode=mode)
+    rows = found["graph_files"]
+    graphs = found["explain"][0]["graphs"]
+    stages = ["dynamo_output_graph", *own]
+    assert sorted(row["graph_stage"] for row in rows) == sorted(stages * graphs)
+    texts = [(row["graph_stage"], (tmp_path / row["file"]).read_text()) for row in rows]
+    assert any(stage == "dynamo_output_graph" and "torch._C._nn.linear" in text for stage, text in texts)
+    assert any(stage == own[0] and "torch.ops.aten.relu" in text for stage, text in texts)
+    assert found["explain"][0]["total_aot_graphs"] == found["explain"][0]["ok_aot_graphs"] == graphs
+    assert not any(isinstance(one, graphs_probe._Ear) for one in logging.getLogger(graphs_probe.LOG).handlers)
+
+
+def test_a_back_end_without_autograd_graphs_has_none(tmp_path: Path) -> None:
+    _, found = observed(tmp_path, Explain())
+    assert found["explain"][0]["total_aot_graphs"] == 0
+    assert "graph_files" not in found
 
 
 class TornInside(Whole):

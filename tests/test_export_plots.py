@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support import synthetic
 from support.command import orchestrator
+
+from orchestrator.records import OBSERVED, PASS, JobResult
 
 vl_convert = pytest.importorskip("vl_convert", reason="vl-convert-python (extra plots) is not installed")
 
@@ -79,6 +82,38 @@ def test_batch_sizes_tell_workloads_apart_and_sections_have_files(tmp_path: Path
     assert names == {"speedup_quick_inference_float16_cpu_seed-0", "speedup_quick_training_float16_cpu_seed-7"}
     svg = (tmp_path / "pictures" / "speedup_quick_inference_float16_cpu_seed-0.svg").read_text()
     assert {"Bert · batch 4", "Bert · batch 8"} <= set(texts(svg))
+
+
+def test_means_over_time_are_those_of_this_machine_and_of_the_sweeps_until_now(tmp_path: Path) -> None:
+    for second, speed in enumerate((0.1, 0.08, 0.05, 0.02)):
+        sweep = synthetic.SyntheticSweep(tmp_path / "outputs" / "2026-11-21" / f"10-00-0{second}")
+        for model in ("A", "B"):
+            sweep.performance(model, "inductor", pairs=[(0.2, speed)] * 20)
+        sweep.write()
+    printed = orchestrator(tmp_path, "export", "plots", "2026-11-21/10-00-02", "-o", "pictures", "--over-time", "2")
+    name = "over_time_geomean_speedup_quick_inference_float16_cpu.svg"
+    assert name in printed
+    drawn = texts((tmp_path / "pictures" / name).read_text())
+    assert {"10-00-01", "10-00-02", "inductor", "2"} <= set(drawn)
+    assert not {"10-00-00", "10-00-03"} & set(drawn)
+    assert any("geometric-mean speed-up" in text for text in drawn)
+    (tmp_path / "pictures" / name).unlink()
+    printed = orchestrator(tmp_path, "export", "plots", "2026-11-21/10-00-00", "-o", "pictures", "--over-time", "2")
+    assert "over time: no other sweep" in printed
+    assert not (tmp_path / "pictures" / name).exists()
+
+
+def test_the_losses_of_a_training_are_drawn(tmp_path: Path) -> None:
+    sweep = synthetic.SyntheticSweep(tmp_path / "outputs" / "1" / "2")
+    curves = [{"training_seed": 1, "training_step": i, "eager_loss": 4.0 - i, "loss": 4.25 - i} for i in range(3)]
+    spec = replace(synthetic.job("Bert", "inductor", "training_loss"), kind=OBSERVED)
+    spec = replace(spec, measure=replace(spec.measure, target="orchestrator.measures.training_loss.TrainingLoss"))
+    facts = {"findings": {"loss_curves": curves}}
+    sweep.add(spec, JobResult(job_id=spec.id, status=PASS, facts=facts, started=0.0, ended=1.0))
+    sweep.write()
+    orchestrator(tmp_path, "export", "plots", "pictures")
+    drawn = texts((tmp_path / "pictures" / "loss_curves_Bert_inductor.svg").read_text())
+    assert {"Training loss", "Bert · inductor", "optimizer steps", "compiled"} <= set(drawn)
 
 
 def test_nothing_to_draw(tmp_path: Path) -> None:

@@ -108,7 +108,9 @@ def test_a_disk_that_fails_is_not_the_jobs_fault(error: Exception) -> None:
     assert failure.phase == "compile"
 
 
-@pytest.mark.parametrize("error", [ValueError("wrong"), FileNotFoundError(errno.ENOENT, "No such file", "x")], ids=str)
+@pytest.mark.parametrize(
+    "error", [ValueError("wrong"), RuntimeError("wrong"), FileNotFoundError(errno.ENOENT, "No such file", "x")], ids=str
+)
 def test_any_other_failure_is(error: Exception) -> None:
     assert not is_disk_failure(wrapped(error))
     assert classify(wrapped(error), "compile", "inductor")[0] == FAIL_TO_RUN

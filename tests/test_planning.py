@@ -198,6 +198,10 @@ def test_device_and_threads_come_from_the_machine_unless_they_are_said() -> None
         "cuda:1"
     }
     assert {job.workload.threads for job in plan([point(threads=3)], gpu).jobs} == {3}
+    other = plan([point(device={"type": "xpu", "index": 1})], gpu).jobs
+    assert {(job.workload.device, job.workload.batch_size) for job in other} == {("xpu:1", 32)}  # CUDA's sizes
+    assert "not built for Intel's GPUs" in gpu.cautions(other)[0]
+    assert Machine(cores=8, cuda_devices=2, xpu_build=True).cautions(other) == []
     assert Machine(cores=1, cuda_devices=0).threads == 1
 
 
@@ -231,6 +235,9 @@ def test_a_skip_becomes_one_row_with_its_reason_and_starts_nothing_else() -> Non
         {"reason": "no", "mode": "training"},
     ]
     models = suite({"Bert": {"skip": skip}})
+    both = suite({"Bert": {"skip": skip}, "BertLarge": {}})  # whose name holds the other's
+    found = {job.workload.model: job.verdict for job in plan([point(mode="training", suite=both)], MACHINE).jobs}
+    assert (found["Bert"] is None, found["BertLarge"]) == (False, None)
     (job,) = plan([point("inductor", "accuracy", suite=models)], MACHINE).jobs
     assert job.verdict is not None
     assert (job.verdict.status, job.verdict.reason, job.needs, job.cost_s) == ("pass_due_to_skip", "too large", (), 0.0)
@@ -348,6 +355,50 @@ def test_models_filter_and_exclude_choose() -> None:
         chosen(filter="x")
     with pytest.raises(UsageError, match="is not a regular expression"):
         chosen(filter="(")
+
+
+LISTED = "# name, batch\nT5,6\n\nBert 12\nGpt\n"
+
+
+def test_a_file_of_models_stands_among_them_with_its_batch_sizes(tmp_path: Path) -> None:
+    file = tmp_path / "models_list.txt"
+    file.write_text(LISTED)
+    catalog = {name: {"divisor": 2} for name in ("Bert", "Other", "Gpt", "T5")}
+    read = read_suite(suite(catalog, models=["Other", str(file)]))
+    assert [
+        (one.name, one.batch("cpu", False), one.batch("cuda", False), one.batch("cpu", True)) for one in read.models
+    ] == [
+        ("Other", 4, 16, 1),
+        ("T5", 6, 6, 1),
+        ("Bert", 12, 12, 1),
+        ("Gpt", 4, 16, 1),
+    ]
+    graph = plan([point(suite=suite(catalog, models=[str(file)], filter="^T5$"))], MACHINE)
+    assert {job.workload.batch_size for job in graph.jobs} == {6}
+    opened = read_suite(suite({}, models=[str(file)], open=True))
+    assert [(one.name, one.batch("cpu", False)) for one in opened.models] == [("T5", 6), ("Bert", 12), ("Gpt", 8)]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("T5,6\nBert;12\n", r"line 2 of .*list\.csv is 'Bert;12': write NAME,BATCH"),
+        ("T5,0\n", r"line 1 of .*'T5,0': .* at least 1"),
+        ("T5,-1", r"line 1 of .*'T5,-1': .* at least 1"),
+        ("T5,6,7", r"line 1 of"),
+        ("T5,6\nT5 8", r"line 1 of .* and line 2 give T5 different batch sizes"),
+        ("T5,6\nT6,8", r"suite models has no model 'T6' \(line 2 of .*list\.csv\)"),
+        ("# nothing\n", r"list\.csv names no model"),
+        (None, r"list\.csv cannot be read as a list of models: No such file"),
+        (b"\xff\xfe", r"list\.csv cannot be read as a list of models: it is no text"),
+    ],
+)
+def test_a_wrong_file_of_models_is_one_message(tmp_path: Path, text: str | bytes | None, message: str) -> None:
+    file = tmp_path / "list.csv"
+    if text is not None:
+        file.write_bytes(text.encode() if isinstance(text, str) else text)
+    with pytest.raises(UsageError, match=message):
+        read_suite(suite(models=[str(file)]))
 
 
 def test_common_is_what_an_entry_does_not_say() -> None:

@@ -104,8 +104,9 @@ def test_a_missing_cpp_compiler_is_unsupported_with_the_remedy() -> None:
 def test_a_missing_device_is_unsupported_with_the_remedy() -> None:
     import dataclasses
 
-    with pytest.raises(Unsupported, match="device=cpu"):
-        precision.check(dataclasses.replace(WORKLOAD, device="cuda:0"))
+    for device in ("cuda:0", "xpu:0"):
+        with pytest.raises(Unsupported, match=f"device {device}: .* device=cpu"):
+            precision.check(dataclasses.replace(WORKLOAD, device=device))
 
 
 @pytest.mark.parametrize("dtype", list(precision.CAST_TO))

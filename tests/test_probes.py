@@ -16,6 +16,7 @@ import torch
 from fakes import nvml
 
 from orchestrator.probes import counters, energy, gpu, noise
+from orchestrator.probes.allocated import level_of
 from orchestrator.probes.clock import overhead, stopwatch
 from orchestrator.probes.energy import EnergyProbe
 from orchestrator.probes.environment import gpu_environment
@@ -253,6 +254,64 @@ def test_without_a_driver_or_the_right_to_see_processes_nothing_is_claimed(monke
     assert (seen["noise"]["gpu"]["other_processes"], seen["disturbed"]) == (None, [])
     nvml.Driver(unsupported={"nvmlInit"}).install(monkeypatch)
     assert gpu.find(GPU) is None
+
+
+class OtherBooks:
+    """Stands in for torch.xpu, of which no device is at hand: books like torch's, and what was asked in order."""
+
+    def __init__(self) -> None:
+        self.now = self.peak = 100
+        self.asked: list[str] = []
+
+    def use(self, size: int) -> None:
+        self.now += size
+        self.peak = max(self.peak, self.now)
+
+    def synchronize(self, device: torch.device) -> None:
+        self.asked.append("synchronize")
+
+    def empty_cache(self) -> None:
+        self.asked.append("empty_cache")
+
+    def reset_peak_memory_stats(self, device: torch.device) -> None:
+        self.peak = self.now
+
+    def memory_allocated(self, device: torch.device) -> int:
+        assert device == torch.device("xpu", 1)
+        return self.now
+
+    def max_memory_allocated(self, device: torch.device) -> int:
+        return self.peak
+
+    def max_memory_reserved(self, device: torch.device) -> int:
+        return 2 * self.peak
+
+
+def test_a_device_is_waited_for_before_and_after_each_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    for device, module in ((GPU, torch.cuda), (torch.device("xpu", 1), torch.accelerator)):
+        seen: list[object] = []
+        monkeypatch.setattr(module, "synchronize", seen.append)
+        stopwatch(device)(lambda: seen.append("step"))  # noqa: B023
+        assert seen == [device, "step", device]
+
+
+def test_the_memory_of_another_gpu_is_that_of_its_allocator_by_phase(monkeypatch: pytest.MonkeyPatch) -> None:
+    books, device = OtherBooks(), torch.device("xpu", 1)
+    monkeypatch.setattr(torch, "get_device_module", lambda asked: books if asked == device else None)
+    probe = MemoryProbe(device)
+    probe.mark_base()
+    with probe.phase("first"):
+        books.use(50)
+        books.use(-50)
+    with probe.phase("second", keep_cache=True):
+        books.use(20)
+    facts = probe.facts()
+    assert facts["cuda_base"] == {"allocated": 100, "reserved": 200, "end": 100, "peak": 100}
+    assert facts["cuda"]["first"] == {"start": 100, "allocated": 150, "reserved": 300, "end": 100, "peak": 150}
+    assert facts["cuda"]["second"] == {"start": 100, "allocated": 120, "reserved": 240, "end": 120, "peak": 120}
+    assert books.asked.count("empty_cache") == 2  # not where the allocator keeps what it has
+    level = level_of(device)
+    assert (level.read(), level.source) == (120, "XPU allocator")
 
 
 @pytest.mark.parametrize(

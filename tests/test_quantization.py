@@ -319,12 +319,13 @@ def test_a_model_without_linear_layers_is_not_called_quantised() -> None:
 
 
 def test_eager_is_timed_on_a_model_of_its_own(tmp_path: Path) -> None:
-    from support.measuring import QUICK
+    from support.measuring import QUICK, samples
 
     seen = context(tmp_path, quantized("qint8_dynamic"), workload())
     assert seen.compiler.changes_model
     assert QUICK.run(seen).status == PASS
     assert seen.facts["compiled"]["quantized"]["layers"] == 2
+    assert len(samples(seen)["pair_latency"]) == len(samples(seen)["pair_eager_latency"]) > 0
 
 
 @pytest.mark.slow

@@ -68,6 +68,8 @@ SWEEPS = {
     "environments": (*TINY, "execution.env.OMP_SCHEDULE='static,1','dynamic'", "execution.env.B=1", "rounds=1"),
     "batches of both measures": (*TINY, "batch_size=1,3", "compiler=aot_eager", "sequence_length=16"),
     "the suite's batches": ("suite=huggingface", "suite.filter=^T5Small", "rounds=1", "compiler=inductor"),
+    "batches of a file": ("suite=huggingface", "suite.models=[sizes.txt,BertForMaskedLM]", "gate=accuracy", "rounds=1",
+                          "compiler=inductor"),
     "another model": (*TINY, "++suite.catalog.bert_tiny.build.config.hidden_size=64,128", "measure=accuracy"),
     "a model of one's own": ("suite=tiny", "+suite.catalog.new.build.class_name=BertForMaskedLM", "rounds=1",
                              "suite.models=[new]", "measure=performance", "compiler=aot_eager"),
@@ -113,6 +115,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         source = f"# {file}\nclass Net:\n    def get_example_inputs(self): ...\n"
         (tmp_path / file).write_text(source if file.endswith(".py") else file)
+    (tmp_path / "sizes.txt").write_text("T5Small,6\nAlbertForMaskedLM 3\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ORCHESTRATOR_PLUGIN_PACKAGES", "fakes")
 

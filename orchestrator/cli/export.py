@@ -16,6 +16,7 @@ from orchestrator.store import SweepFolder, find_sweep
 from orchestrator.words import plural
 
 if TYPE_CHECKING:
+    from orchestrator.page.plots import OverTime
     from orchestrator.results.load import SweepResults
     from orchestrator.results.tables import Table, Tables
 
@@ -98,6 +99,8 @@ def _parser() -> argparse.ArgumentParser:
     add("perfetto", what, _perfetto, of_a_job=True)
     plots = add("plots", "the main plots as pictures, for papers", _plots)
     plots.add_argument("--format", dest="picture", choices=PLOT_FORMATS, default="svg", help="svg, or png (svg)")
+    what = "also the means of its suites over so many sweeps, up to this one"
+    plots.add_argument("--over-time", type=output.at_least_1, metavar="N", help=what)
     what = "runs of Weights & Biases, one per row, written offline"
     bias = add("wandb", what, _wandb)
     bias.add_argument("--project", default="orchestrator", metavar="NAME", help="the project (orchestrator)")
@@ -245,4 +248,19 @@ def _perfetto(sweep: Loaded, asked: argparse.Namespace) -> list[str]:
 def _plots(sweep: Loaded, asked: argparse.Namespace) -> list[str]:
     from orchestrator.page.plots import export
 
-    return export(sweep.tables, folder(asked.target), asked.picture)
+    return export(sweep.tables, folder(asked.target), asked.picture, _over_time(sweep, asked))
+
+
+def _over_time(sweep: Loaded, asked: argparse.Namespace) -> OverTime | None:
+    """Return the means of the sweep and of those before it, so many in all as are asked for."""
+    if asked.over_time is None:
+        return None
+    from orchestrator.comparison import means
+    from orchestrator.page.plots import OverTime
+    from orchestrator.results.listing import folders
+
+    own, there = sweep.folder.root.resolve(), folders([Path(asked.root)])
+    places = [path.resolve() for path in there]
+    before = there[places.index(own) + 1 :] if own in places else there
+    found, series = means.read([sweep.folder.root, *before[: asked.over_time - 1]], "*")
+    return OverTime(series, sweep.folder.name, [f"{name} is left out: {why}" for name, why in found.unreadable])

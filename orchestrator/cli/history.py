@@ -81,12 +81,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--compiler", default="*", metavar="GLOB", help="only these compilers")
     known = f"{', '.join(METRICS)}, one that a measure declares, or {ALL_MEANS} (or one of them), over a suite's models"
     parser.add_argument("--metric", default=METRICS[0], metavar="NAME", help=known)
-    parser.add_argument("--last", type=_positive, metavar="N", help="only the newest N sweeps")
+    parser.add_argument("--last", type=output.at_least_1, metavar="N", help="only the newest N sweeps")
     parser.add_argument("--svg", metavar="FILE", help="write a plot, too")
     return parser
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"'{text}' is no number of sweeps: write 1, 2, 3, ...")
-    return int(text)

@@ -72,6 +72,13 @@ def roots(named: Sequence[str] | None) -> list[Path]:
     return [Path(root) for root in named or ("outputs",)]
 
 
+def at_least_1(text: str) -> int:
+    """Return a number of a flag. Raises ArgumentTypeError for what is none, or 0."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of sweeps: write 1, 2, 3, ...")
+    return int(text)
+
+
 def write(form: str, tables: Mapping[str, Table], main: str | None = None) -> None:
     """Print tables to stdout: JSON and Markdown hold all of them, CSV the one named `main` (default: the first)."""
     emit(text(form, tables, main))

@@ -41,7 +41,7 @@ SPEEDUP = "speedup"
 OF_EAGER = ("latency_ms", "own_memory_mib")
 """Metrics that eager has too: the others compare with it, or tell what a compiler did."""
 MACHINE = ("host", "cpu", "cores", "gpus")
-OF_CUDA = ("gpu.name",)
+OF_GPU = ("gpu.name",)
 UNFINISHED = frozenset({NOT_RUN, INFRASTRUCTURE})
 NO_POINT = HARMLESS | UNFINISHED
 """A row with one of these and without a figure says nothing about the workload: it is left out."""
@@ -229,7 +229,7 @@ def build(snapshots: Iterable[Snapshot], metric: str) -> list[Series]:
 
 def machine(sweep: Snapshot, row: Row) -> dict[str, Any]:
     """Return what must be the same for two figures to be points of one series."""
-    keys = MACHINE + OF_CUDA if str(row.config.get("device")).startswith("cuda") else MACHINE
+    keys = MACHINE if row.config.get("device") == "cpu" else MACHINE + OF_GPU
     return {key: sweep.environment[key] for key in keys if key in sweep.environment}
 
 

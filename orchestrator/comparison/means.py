@@ -24,7 +24,7 @@ from orchestrator.results import tables
 from orchestrator.results.load import load
 from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.naming import is_eager, telling
-from orchestrator.results.overview import MEANS, SECTION, workload_of
+from orchestrator.results.overview import COUNTED, MEANS, SECTION, workload_of
 from orchestrator.store import SweepFolder
 
 Key = tuple[Any, ...]
@@ -108,7 +108,7 @@ def _point(sweep: Snapshot, row: Mapping[str, Any], names: dict[str, Any], metri
             status=PASS,
             reason="",
             figures={},
-            counts={},
+            counts={"count": row[COUNTED[metric]]},
             disturbed=f"{disturbed} of {row['geomean_count']} rows" if disturbed else "",
             jobs=(),
             columns={metric: COLUMNS[metric]},

@@ -31,6 +31,12 @@ def inference_only(workload: Workload, why: str) -> None:
         raise Unsupported(f"{why}: inference only, not mode={workload.mode.name}")
 
 
+def cpu_or_cuda(workload: Workload, what: str) -> None:
+    """Raise Unsupported for another device: `what` would run somewhere else, and the row would not say so."""
+    if workload.device.partition(":")[0] not in ("cpu", "cuda"):
+        raise Unsupported(f"{what} is wired to cpu and cuda here, not to {workload.device}: compiler=inductor")
+
+
 def refuse_scripted(program: Program, what: str) -> None:
     """Raise Unsupported for a model of which a part is TorchScript: `what` captures Python, and there is none."""
     import torch
@@ -59,8 +65,12 @@ def as_in_a_step(program: Program, workload: Workload, *, cached_casts: bool = T
     written = [*program.model.buffers(), *program.inputs.values()]  # by a model that writes into them
     kept = [(tensor, tensor.detach().clone()) for tensor in written]
     device = torch.device(workload.device)
-    cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda), torch.set_grad_enabled(training), autocast(workload, cached_casts):
+    gpu, kind = ([], "cuda") if device.type == "cpu" else ([device], device.type)
+    with (
+        torch.random.fork_rng(gpu, device_type=kind),
+        torch.set_grad_enabled(training),
+        autocast(workload, cached_casts),
+    ):
         try:
             yield
         except Exception as error:

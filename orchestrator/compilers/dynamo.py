@@ -102,8 +102,8 @@ class TorchCompile:
     def toolchain(self, workload: Workload) -> tuple[str, ...]:
         if self.backend != "inductor":
             return ()
-        if workload.device.startswith("cuda"):
-            return ("triton",)
+        if workload.device != "cpu":
+            return ("triton",) if workload.device.startswith("cuda") else ()
         return ("cpp", "cpp_wrapper") if self._asks("cpp_wrapper") else ("cpp",)
 
     def check(self, workload: Workload) -> None:
@@ -127,7 +127,7 @@ class TorchCompile:
 
             checked(config, self.dynamo)
         if self.backend == "inductor":
-            self._check_inductor(on_cuda)
+            self._check_inductor(on_gpu=workload.device != "cpu")
 
     def compile(self, program: Program, workload: Workload) -> Forward:
         import torch
@@ -200,17 +200,17 @@ class TorchCompile:
             return {"options": dict(self.options)}
         return {"options": self.inductor_options()}
 
-    def _check_inductor(self, on_cuda: bool) -> None:
+    def _check_inductor(self, *, on_gpu: bool) -> None:
         from torch._inductor import config, list_mode_options
 
         if self.mode is not None and self.mode not in list_mode_options():
             raise Unsupported(f"inductor has no mode '{self.mode}'; modes: {', '.join(list_mode_options())}")
         checked(config, self.options)
-        if on_cuda:
+        if on_gpu:
             check_triton("inductor")
-        if not on_cuda or self._asks("cpp_wrapper"):
+        if not on_gpu or self._asks("cpp_wrapper"):
             check_cpp_compiler("inductor")
-        if on_cuda and self._asks("cpp_wrapper"):
+        if on_gpu and self._asks("cpp_wrapper"):
             check_cuda_toolkit("inductor's C++ wrapper")
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from orchestrator.compilers.captured import as_in_a_step, for_these_inputs, inference_only, refuse_scripted
+from orchestrator.compilers.captured import as_in_a_step, cpu_or_cuda, for_these_inputs, inference_only, refuse_scripted
 from orchestrator.compilers.dynamo import check_cpp_compiler, check_cuda_toolkit, check_triton
 from orchestrator.compilers.torch_config import checked
 from orchestrator.plugins import Compiled, Forward, Program
@@ -69,6 +69,7 @@ class AOTInductor:
 
         inference_only(workload, "AOTInductor compiles the forward pass alone")
         checked(config, self.options)
+        cpu_or_cuda(workload, "AOTInductor's packages")
         check_cpp_compiler("AOTInductor")
         if workload.device.startswith("cuda"):
             check_triton("AOTInductor")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from orchestrator.compilers.captured import as_in_a_step, for_these_inputs, inference_only, refuse_scripted
+from orchestrator.compilers.captured import as_in_a_step, cpu_or_cuda, for_these_inputs, inference_only, refuse_scripted
 from orchestrator.compilers.packages import present, require
 from orchestrator.errors import did_you_mean
 from orchestrator.plugins import Compiled, Forward, Program, Unsupported
@@ -72,6 +72,7 @@ class OnnxRuntime:
 
     def check(self, workload: Workload) -> None:
         inference_only(workload, "onnxruntime runs the forward pass alone")
+        cpu_or_cuda(workload, "onnxruntime")
         require("ONNX", *self._modules)
         import onnxruntime
 

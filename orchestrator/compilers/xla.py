@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from orchestrator.compilers.captured import inference_only
+from orchestrator.compilers.captured import cpu_or_cuda, inference_only
 from orchestrator.compilers.packages import require
 from orchestrator.plugins import Forward, Program
 from orchestrator.records import Workload
@@ -27,6 +27,7 @@ class XLA:
 
     def check(self, workload: Workload) -> None:
         inference_only(workload, "the parameters are on the XLA device, out of an optimizer's reach")
+        cpu_or_cuda(workload, "XLA's device")
         os.environ.setdefault("PJRT_DEVICE", "CUDA" if workload.device.startswith("cuda") else "CPU")
         require("XLA", "torch_xla")
 

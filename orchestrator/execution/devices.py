@@ -146,11 +146,12 @@ def own_cpus() -> list[int]:
 
 
 def gpu_names(device: str, environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Return what the locks of a CUDA device ("cuda:1") are named by: its UUID, which does not depend on who asks.
+    """Return what the locks of a GPU ("cuda:1") are named by: its UUID, which does not depend on who asks.
 
     `environment` is the job's: its CUDA_VISIBLE_DEVICES renumbers devices.
     """
-    return gpu_uuids(device, environment) or [device.replace(":", "-")]
+    uuids = gpu_uuids(device, environment) if device.startswith("cuda") else []
+    return uuids or [device.replace(":", "-")]
 
 
 def _open(path: Path) -> tuple[int, bool]:

@@ -150,4 +150,4 @@ class Policy:
 
 
 def _gpu(job: JobSpec) -> bool:
-    return job.workload.device.startswith("cuda")
+    return job.workload.device != "cpu"

@@ -188,6 +188,6 @@ def drawn_so_far(device: torch.device) -> str:
     numpys: Any = numpy.random.get_state(legacy=False)
     states = [torch.get_rng_state().numpy().tobytes(), numpys["state"]["key"].tobytes()]
     states.append(repr((numpys["state"]["pos"], numpys["has_gauss"], random.getstate())).encode())
-    if device.type == "cuda":
-        states.append(torch.cuda.get_rng_state(device).numpy().tobytes())
+    if device.type != "cpu":
+        states.append(torch.get_device_module(device).get_rng_state(device).numpy().tobytes())
     return hashlib.sha256(b"".join(states)).hexdigest()[:16]

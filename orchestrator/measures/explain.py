@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -16,16 +17,18 @@ from orchestrator.columns import Derived, Rows, TableSpec
 from orchestrator.measures.compiled import compiled_step
 from orchestrator.measures.context import Context
 from orchestrator.plugins import Outcome, Unsupported
-from orchestrator.probes import compilations, counters
+from orchestrator.probes import compilations, counters, graphs
 from orchestrator.probes.clock import stopwatch
 from orchestrator.records import OBSERVED, PASS
 
+FOLDER = "artifacts/graphs"
 BREAK, LEFT = "graph break", "left to eager"
 Broken = tuple[str, str, str]
 """What became of it, why, where."""
 
 BREAK_REASON = columns.text("break_reason", "why dynamo ended a graph, without addresses and advice")
 EFFECT = columns.text("effect", "graph break, or left to eager: the frame is not compiled at all")
+GRAPH_STAGE = columns.text("graph_stage", "which graph: dynamo's, AOTAutograd's, inductor's, or inductor's code")
 USER_STACK = columns.text("user_stack", "lines of the model's code, innermost first")
 
 
@@ -50,7 +53,11 @@ def by_reason(rows: Rows) -> Iterator[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Explain:
-    """Leaves tables `explain`, one row, and `graph_breaks`, one row per reason and place in the model's code."""
+    """Leaves tables `explain`, one row, and `graph_breaks`, one row per reason and place in the model's code.
+
+    graphs: also leave every graph of dynamo, AOTAutograd and inductor, and inductor's code, as files: table
+    `graph_files`. To print them takes time, which is in the times of this job then.
+    """
 
     kind: ClassVar[str] = OBSERVED
     TABLES: ClassVar[Mapping[str, TableSpec]] = {
@@ -62,11 +69,14 @@ class Explain:
                 "captured_calls",
                 "fallbacks",
                 "recompiles",
+                columns.count("total_aot_graphs", "graphs that AOTAutograd was given", "none"),
+                columns.count("ok_aot_graphs", "those of them that it has compiled", "higher"),
                 columns.count("guards", "guards of all compilations", "lower"),
                 columns.duration("dynamo_time_s", "time in all compilations, what the back-end takes included"),
                 "first_call_s",
             )
         ),
+        "graph_files": TableSpec((GRAPH_STAGE, "file")),
         "graph_breaks": TableSpec(
             (BREAK_REASON, EFFECT, USER_STACK, "count"),
             over_the_sweep={
@@ -75,17 +85,23 @@ class Explain:
         ),
     }
 
+    graphs: bool = False
+
     def run(self, context: Context) -> Outcome:
         if context.is_eager:
             raise Unsupported("eager captures no graphs: there is nothing to explain; compiler=inductor")
         compilations.forget()
         _, step = compiled_step(context)
-        try:
-            with context.phase("first_call", children=True):
-                seconds = stopwatch(context.device)(step)
-        finally:
-            found = compilations.compilations()
-            _leave_breaks(context)
+        listening: AbstractContextManager[list[graphs.Graph]] = graphs.heard() if self.graphs else nullcontext([])
+        with listening as heard:
+            try:
+                with context.phase("first_call", children=True):
+                    seconds = stopwatch(context.device)(step)
+            finally:
+                found = compilations.compilations()
+                _leave_breaks(context)
+                for graph, file in zip(heard, graphs.write(heard, context.folder / FOLDER), strict=True):
+                    context.find("graph_files", graph_stage=graph.stage, file=f"{FOLDER}/{file.name}")
         if not found:
             raise Unsupported(f"{context.job.compiler.name} does not go through dynamo, whose graphs these are")
         context.facts.update(seen := counters.read())
@@ -93,6 +109,7 @@ class Explain:
         context.find(
             "explain",
             **{name: seen["counters"][name] for name in names},
+            **{f"{name}_aot_graphs": count for name, count in counters.aot_graphs().items()},
             guards=sum(one.guard_count or 0 for one in found),
             dynamo_time_s=sum(one.duration_us or 0 for one in found) / 1e6,
             first_call_s=seconds,

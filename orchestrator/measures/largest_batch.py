@@ -17,7 +17,7 @@ from orchestrator.columns import TableSpec
 from orchestrator.measures.context import Context
 from orchestrator.measures.eager import ARTIFACTS
 from orchestrator.measures.tries import Seen, Tries
-from orchestrator.plugins import Outcome
+from orchestrator.plugins import Outcome, Unsupported
 from orchestrator.probes.gpu import free_memory
 from orchestrator.records import OBSERVED, OUT_OF_MEMORY, PASS, JobSpec, PluginSpec
 from orchestrator.store import SweepFolder
@@ -95,6 +95,8 @@ class LargestBatch:
 
         The tries are jobs in artifacts/tries. Not even one sample fitting is a failure, out_of_memory.
         """
+        if context.device.type not in ("cpu", "cuda"):
+            raise Unsupported(f"how much memory a try may take is known on cpu and cuda, not on {context.device}")
         budget, source = self._budget(context)
         on_cuda = context.device.type == "cuda"
         seen: dict[int, Seen] = {}

@@ -87,6 +87,8 @@ class Profile:
     def _profiler(self, context: Context) -> profile:
         from torch.profiler import ProfilerActivity, profile, schedule
 
+        if context.device.type not in ("cpu", "cuda"):
+            raise Unsupported(f"the tables of this measure are of cpu and cuda, not of {context.device}")
         on_cuda = context.device.type == "cuda"
         return profile(
             activities=[ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if on_cuda else []),

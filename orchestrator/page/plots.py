@@ -5,18 +5,22 @@ Needs vl-convert-python, which has Vega and a renderer in it.
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from orchestrator import DISTRIBUTION
+from orchestrator.comparison.history import Series, SeriesPoint, title
 from orchestrator.errors import UsageError
 from orchestrator.exchange.dynamobench import word
-from orchestrator.page.charts import costs, speedups
-from orchestrator.page.charts.chart import ORDERS, Chart
-from orchestrator.page.data import compilers
+from orchestrator.page.charts import costs, panels, speedups
+from orchestrator.page.charts.chart import ORDERS, Chart, Spec
+from orchestrator.page.data import compilers, loss_curves, short_names
 from orchestrator.results import answer
 from orchestrator.results.naming import is_eager, key_of, telling, telling_of_models
 from orchestrator.results.overview import SECTION
@@ -33,8 +37,26 @@ WORDS = {"batch_size": "batch ", "sequence_length": "length ", "seed": "seed ", 
 Row = Mapping[str, Any]
 
 
-def export(tables: Tables, folder: Path, form: str) -> list[str]:
-    """Write <chart>_<suite>_<mode>_<dtype>_<device>.<form>; return a line for each.
+@dataclass(frozen=True)
+class OverTime:
+    """Means of suites over sweeps: metric -> its series (`comparison.means`); now: the sweep whose suites are drawn."""
+
+    series: Mapping[str, Sequence[Series]]
+    now: str
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """name: of the file, without its ending; note: what is not in it."""
+
+    name: str
+    spec: Spec
+    note: str = ""
+
+
+def export(tables: Tables, folder: Path, form: str, over_time: OverTime | None = None) -> list[str]:
+    """Write the pictures as <name>.<form>; return a line for each.
 
     Raises UsageError when vl-convert-python is not installed, or there is nothing to draw, or a file cannot be written.
     """
@@ -42,26 +64,91 @@ def export(tables: Tables, folder: Path, form: str) -> list[str]:
         import vl_convert
     except ImportError:
         raise UsageError(EXTRA) from None
-    lines = []
+    lines, names = [], list[str]()
+    for picture in (*_of_rows(tables), *_of_trainings(tables), *(() if over_time is None else _of_means(over_time))):
+        svg = form == "svg"
+        content = (
+            vl_convert.vegalite_to_svg(picture.spec) if svg else vl_convert.vegalite_to_png(picture.spec, scale=SCALE)
+        )
+        names.append(picture.name if picture.name not in names else f"{picture.name}_{len(names)}")
+        path = folder / f"{names[-1]}.{form}"
+        try:
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
+        except OSError as error:
+            raise UsageError(f"{path} cannot be written: {error}") from error
+        lines.append(f"{path}" + (f"  {picture.note}" if picture.note else ""))
+    if not lines:
+        raise UsageError("there is nothing to draw: no job has figures yet")
+    if over_time is not None:
+        lines += over_time.notes
+        if not any(name.startswith(panels.OVER_TIME) for name in names):
+            lines.append("over time: no other sweep has a mean of these suites on this machine")
+    return lines
+
+
+def _of_rows(tables: Tables) -> Iterator[Picture]:
+    """Yield the charts of each suite, mode, dtype and device: <chart>_<suite>_<mode>_<dtype>_<device>."""
     means = _means(tables)
     for key, rows in _sections(tables.summary.rows).items():
         present = {row["compiler"] for row in rows}
         series = [name for name in compilers(tables.overview.rows) if name in present]
         for chart in of_pictures(series):
             drawn, count = _filled(chart, rows, series, means.get(key_of(rows[0], SECTION), []), " · ".join(key[:4]))
-            if drawn is None:
+            if drawn is not None:
+                note = f"the first {MOST} of {count} workloads" if count > MOST else ""
+                yield Picture(f"{chart.id}_{'_'.join(word(part) for part in key)}", drawn, note)
+
+
+def _of_trainings(tables: Tables) -> Iterator[Picture]:
+    """Yield eager's and the compiler's loss of each training: loss_curves_<model>_<compiler>."""
+    chart = panels.loss_curves()
+    for curve in loss_curves(tables):
+        records = [
+            {"side": side, "step": step, "loss": losses[place]}
+            for place, side in enumerate(("eager", "compiled"))
+            for step, *losses in curve["points"]
+        ]
+        name = "_".join(word(part) for part in curve["title"].split(" · "))
+        yield Picture(f"{chart.id}_{name}", _drawn(chart, curve["title"], {"rows": records}))
+
+
+def _of_means(over_time: OverTime) -> Iterator[Picture]:
+    """Yield each mean of each section of the sweep over the sweeps of its machine: over_time_<mean>_<section>."""
+    for metric, found in over_time.series.items():
+        groups: dict[tuple[Any, ...], list[SeriesPoint]] = defaultdict(list)
+        for one in found:
+            names = one.points[0].row.names
+            groups[(title(one.machine), *(names[name] for name in SECTION))] += one.points
+        shown = telling([dict(zip(("machine", *SECTION), key, strict=True)) for key in groups], SECTION[4:])
+        for points in groups.values():
+            sweeps = {point.sweep.name: point.sweep for point in sorted(points, key=lambda one: one.sweep.created)}
+            if over_time.now not in sweeps or len(sweeps) < 2:
                 continue
-            svg = form == "svg"
-            content = vl_convert.vegalite_to_svg(drawn) if svg else vl_convert.vegalite_to_png(drawn, scale=SCALE)
-            path = folder / f"{chart.id}_{'_'.join(word(part) for part in key)}.{form}"
-            try:
-                path.write_bytes(content.encode() if isinstance(content, str) else content)
-            except OSError as error:
-                raise UsageError(f"{path} cannot be written: {error}") from error
-            lines.append(f"{path}" + (f"  the first {MOST} of {count} workloads" if count > MOST else ""))
-    if not lines:
-        raise UsageError("there is nothing to draw: no job has figures yet")
-    return lines
+            names = points[0].row.names
+            section = [WORDS.get(name, "") + str(names[name]) for name in (*SECTION[:4], *shown)]
+            chart = panels.over_time(sorted({point.row.names["compiler"] for point in points}))
+            short = dict(zip(sweeps, short_names(list(sweeps)), strict=True))
+            records = [
+                {
+                    "sweep": short[point.sweep.name],
+                    "when": time.strftime("%F %T", time.gmtime(point.sweep.created)),
+                    "series": point.row.names["compiler"],
+                    **{"value": point.value, "low": point.low, "high": point.high, "count": point.row.counts["count"]},
+                }
+                for name in sweeps
+                for point in points
+                if point.sweep.name == name
+            ]
+            said = f"{chart.title}: {panels.CHOICES[metric]}"
+            drawn = _drawn(dataclasses.replace(chart, title=said), " · ".join(section), {"rows": records})
+            yield Picture(f"{chart.id}_{metric}_{'_'.join(map(word, section))}", drawn)
+
+
+def _drawn(chart: Chart, subtitle: str, data: Mapping[str, Any]) -> Spec:
+    """Return a chart's specification with its data, as a picture."""
+    size = {"width": WIDTH, "autosize": {"type": "pad"}, "padding": 12, "background": "white"}
+    head = {"text": chart.title, "subtitle": subtitle, "anchor": "start", "offset": 12}
+    return {**chart.spec, **size, "title": head, "datasets": data}
 
 
 def _sections(summary: Sequence[Row]) -> dict[tuple[str, ...], list[Row]]:
@@ -102,7 +189,7 @@ def _means(tables: Tables) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
 
 def _filled(
     chart: Chart, rows: Sequence[Row], series: Sequence[str], means: Sequence[Row], section: str
-) -> tuple[dict[str, Any] | None, int]:
+) -> tuple[Spec | None, int]:
     """Return the chart's specification with its data, and how many workloads have some; None where none has."""
     rows = [row for row in rows if not (chart.compiled and is_eager(row["compiler"]))]
     groups: dict[str, list[Row]] = defaultdict(list)
@@ -123,10 +210,8 @@ def _filled(
         for name in names
         for row in groups[name]
     ]
-    size = {"width": WIDTH, "autosize": {"type": "pad"}, "padding": 12, "background": "white"}
-    title = {"text": chart.title, "subtitle": section, "anchor": "start", "offset": 12}
     data = _with_means(records, means) if chart.data == "means" else {"rows": records}
-    return ({**chart.spec, **size, "title": title, "datasets": data} if records else None), len(groups)
+    return (_drawn(chart, section, data) if records else None), len(groups)
 
 
 def _with_means(records: Sequence[dict[str, Any]], means: Sequence[Row]) -> dict[str, Any]:

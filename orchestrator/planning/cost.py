@@ -20,7 +20,7 @@ from orchestrator.plugins import instantiate, resolve
 from orchestrator.records import PluginSpec, Workload
 
 CPU_FLOPS = 6e10  # per thread, float32, in matrix products: 110 M parameters x 128 tokens x 2 in 0.5 s
-CUDA_FLOPS = 2e13  # a datacenter GPU, small batches
+GPU_FLOPS = 2e13  # a datacenter GPU, small batches
 CPU_HALF_PENALTY = 6.0  # float16, bfloat16 and autocast without AVX512 or AMX
 FLOAT64_PENALTY = 2.0
 INPUTS, CALLS = 2, 3  # of a series that is judged, and its calls
@@ -33,7 +33,7 @@ REFERENCE_BASE = 0.2  # to write its tensors, at least
 OBSERVED_STEPS = 10
 DEFAULT_PARAMS_M = 25.0  # for its time: what people bring is mostly small
 LARGE_PARAMS_M = 100.0  # for its memory: what is not known may be large
-PROCESS_BYTES, CUDA_PROCESS_BYTES = 0.6 * 2**30, 3.0 * 2**30  # torch and transformers; CUDA's libraries besides
+PROCESS_BYTES, GPU_PROCESS_BYTES = 0.6 * 2**30, 3.0 * 2**30  # torch and transformers; CUDA's libraries besides
 TRAINING_COPIES = 3.0
 
 COMPILE_BASE, COMPILE_PER_MILLION = 12.0, 0.15  # inductor, inference: 12 s for a tiny BERT, 30 s for GPT-2
@@ -49,8 +49,8 @@ def step_s(workload: Workload, params_m: float | None, training: bool) -> float:
     elif (of := getattr(_class(workload.builder.target), "tokens", None)) is not None:
         tokens = workload.batch_size * of(workload)
     operations = 2e6 * (params_m or DEFAULT_PARAMS_M) * tokens * (TRAINING_STEP if training else 1.0)
-    if workload.device.startswith("cuda"):
-        return operations / CUDA_FLOPS + calls * CALL_S
+    if workload.device != "cpu":
+        return operations / GPU_FLOPS + calls * CALL_S
     slower = (
         1.0 if workload.dtype == "float32" else FLOAT64_PENALTY if workload.dtype == "float64" else CPU_HALF_PENALTY
     )
@@ -150,7 +150,7 @@ def memory_bytes(workload: Workload, params_m: float | None, training: bool) -> 
     step computes in between is not in it, nor are processes of a compiler. Of several ranks, all of them.
     """
     weights = (params_m or LARGE_PARAMS_M) * 1e6 * (8 + 4) * (TRAINING_COPIES if training else 1.0)
-    process = CUDA_PROCESS_BYTES if workload.device.startswith("cuda") else PROCESS_BYTES
+    process = GPU_PROCESS_BYTES if workload.device != "cpu" else PROCESS_BYTES
     return (process + weights) * workload.ranks
 
 

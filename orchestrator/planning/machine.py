@@ -14,10 +14,13 @@ from orchestrator.words import plural
 
 @dataclass(frozen=True)
 class Machine:
-    """cores: physical cores that this process may use; cuda_devices: how many torch could use here."""
+    """cores: physical cores that this process may use; cuda_devices: how many torch could use here; xpu_build: torch
+    is built for Intel's GPUs, of which nobody counts the devices without it.
+    """
 
     cores: int
     cuda_devices: int
+    xpu_build: bool = False
 
     @property
     def threads(self) -> int:
@@ -52,6 +55,11 @@ class Machine:
                     f"{plural(count, 'job')} on {device}, and this torch has {there} here: take device=auto, or run "
                     "where there is one"
                 )
+            if kind == "xpu" and not self.xpu_build:
+                found.append(
+                    f"{plural(count, 'job')} on {device}, and this torch is not built for Intel's GPUs: take "
+                    "device=auto, or another build"
+                )
         if busiest is not None and busiest.threads * busiest.ranks > self.cores:
             cores, of_each = plural(self.cores, "core"), f" in each of {busiest.ranks} ranks" * (busiest.ranks > 1)
             found.append(
@@ -62,8 +70,9 @@ class Machine:
 
 def detect() -> Machine:
     """Look at this machine."""
-    devices = _nvidia_devices() if system.torch_build()["cuda"] else 0
-    return Machine(cores=system.cores(), cuda_devices=devices)
+    build = system.torch_build()
+    devices = _nvidia_devices() if build["cuda"] else 0
+    return Machine(cores=system.cores(), cuda_devices=devices, xpu_build=bool(build["xpu"]))
 
 
 def _nvidia_devices() -> int:

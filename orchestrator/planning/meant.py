@@ -80,7 +80,14 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
             "amp_float16": "ampfp16 autocastfp16 fp16mixed 16mixed fp16amp",
         }
     ),
-    "device": _words({"cuda": "gpu nvidia cudagpu rocm hip amd", "cpu": "host intel x86", "auto": "any default"}),
+    "device": _words(
+        {
+            "cuda": "gpu nvidia cudagpu rocm hip amd",
+            "cpu": "host intel x86",
+            "auto": "any default",
+            "xpu": "intelgpu arc ponte level0 sycl",
+        }
+    ),
     "mode": _words(
         {
             "inference": "eval infer evaluation predict test forward fwd inferencing",
@@ -129,8 +136,7 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
 
 NOT_THERE: Mapping[str, str] = {
     "float64": "float64 is what references are computed in, not what is timed",
-    "mps": "Apple's GPUs are not measured: device=cpu",
-    "xpu": "Intel's GPUs are not measured: device=cpu",
+    "mps": "Apple's GPUs are not measured, for sweeps run on Linux: device=cpu",
     "tpu": "on a TPU take compiler=xla",
     "fsdp": "fully sharded data parallel is not offered: parallel=ddp is the nearest",
     "fsdp2": "fully sharded data parallel is not offered: parallel=ddp is the nearest",

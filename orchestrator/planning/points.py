@@ -21,7 +21,8 @@ from orchestrator.records import BASE, DTYPES, EAGER, Build, Json, PluginSpec, f
 from orchestrator.validity import LAUNCHERS, check_name
 from orchestrator.words import seconds_of
 
-DEVICES = ("auto", "cpu", "cuda")
+DEVICES = ("auto", "cpu", "cuda", "xpu")
+"""The last, Intel's GPUs, was written without one (docs/gpu.md). Apple's are none: sweeps run on Linux."""
 GATES = ("accuracy",)
 MOST_ROUNDS = 1000
 LONGEST_TAG = 60
@@ -47,8 +48,8 @@ class Point:
     """What one composed configuration asks for; see `orchestrator.planning.schema.Config` for the meaning.
 
     compiler: with the quantisation before it, if there is one (`orchestrator.planning.quantized`); judged_by: options
-    of judged measures that the quantisation brings; device: "auto", "cpu" or "cuda:<index>"; timeout_s: of the measure
-    where it has one, else of execution.
+    of judged measures that the quantisation brings; device: "auto", "cpu", "cuda:<index>" or "xpu:<index>"; timeout_s:
+    of the measure where it has one, else of execution.
     """
 
     suite: Suite
@@ -335,13 +336,13 @@ def _positive(key: str, value: float) -> float:
 
 def _device(conf: Json) -> str:
     kind = _one_of("device.type", conf["type"], DEVICES)
-    if kind != "cuda":
+    if kind in ("auto", "cpu"):
         if conf["index"] is not None:
-            raise UsageError(f"device.index={conf['index']}: only device=cuda has an index")
+            raise UsageError(f"device.index={conf['index']}: only device=cuda and device=xpu have an index")
         return kind
     if (conf["index"] or 0) < 0:
         raise UsageError(f"device.index={conf['index']}: it must be at least 0")
-    return f"cuda:{conf['index'] or 0}"
+    return f"{kind}:{conf['index'] or 0}"
 
 
 def _launcher(execution: Json) -> str:

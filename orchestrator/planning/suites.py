@@ -8,11 +8,12 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.errors import UsageError, did_you_mean
+from orchestrator.planning.model_lists import Listed, expand
 from orchestrator.planning.selection import Names, check_keys, matches
 from orchestrator.plugins import resolve
 from orchestrator.records import OWN_BATCH, STATUSES, UNSUPPORTED, Json, PluginSpec, Verdict, from_json
@@ -61,12 +62,15 @@ class Model:
     source: str | None = None
 
     def batch(self, device: str, judged: bool) -> int:
-        """Return the batch size on `device` ("cpu", "cuda"); `judged` for accuracy jobs. Raises UsageError."""
+        """Return the batch size on `device`, a kind; `judged` for accuracy jobs. Other GPUs have CUDA's sizes.
+
+        Raises UsageError.
+        """
         if self.own_batch and self.batch_size == BatchSize():
             return OWN_BATCH
         if judged and self.batch_size.accuracy is not None:
             return self.batch_size.accuracy
-        size: int | None = getattr(self.batch_size, device, None)
+        size = self.batch_size.cpu if device == "cpu" else self.batch_size.cuda
         if size is None and self.batch_size != BatchSize():
             raise UsageError(f"suite.catalog.{self.name}.batch_size has no value for {device}: set it, or batch_size=1")
         return max((size or 1) // self.divisor, 1)
@@ -121,20 +125,23 @@ def read_suite(conf: Json) -> Suite:
     for asked in conf["models"] or ():
         if isinstance(asked, (Mapping, list)):
             raise UsageError(f"suite.models of {name}: {asked!r} is no name of a model")
+    asked, listed = expand(conf["models"] or (), conf["catalog"])
     common = _map(conf["common"], f"suite {name}: common")
     known = {field.name for field in dataclasses.fields(Model)} - {"name"}
     _read_model("common", common, f"suite {name}: common", known)
     catalog: dict[str, Model] = {}
     for model, entry in conf["catalog"].items():
         where = f"suite {name}: catalog.{model}"
-        catalog[model] = _read_model(model, _merge(common, _map(entry, where)), where, known)
+        entry = _merge(common, _map(entry, where))
+        catalog[model] = _read_model(model, listed[model].over(entry) if model in listed else entry, where, known)
     if conf.get("open"):
-        for model in [asked for asked in conf["models"] or () if asked not in catalog]:
+        for model in [one for one in asked if one not in catalog]:
             called, build = _named(name, target, model)
             entry = _merge(common, {"build": build})
+            entry = listed[model].over(entry) if model in listed else entry
             read = _read_model(called, entry, f"suite {name}: {model}", known)
             catalog[model] = _with_length(target, read)
-    return Suite(name, target, tuple(_choose(conf, name, catalog)))
+    return Suite(name, target, tuple(_choose(conf, name, catalog, asked, listed)))
 
 
 def _named(suite: str, target: str, asked: str) -> tuple[str, Json]:
@@ -162,19 +169,22 @@ def _with_length(target: str, model: Model) -> Model:
     return dataclasses.replace(model, sequence_length=of(model.name, model.build))
 
 
-def _choose(conf: Json, name: str, catalog: Mapping[str, Model]) -> Iterator[Model]:
-    asked = conf["models"]
+def _choose(
+    conf: Json, name: str, catalog: Mapping[str, Model], asked: Sequence[str], listed: Mapping[str, Listed]
+) -> Iterator[Model]:
     if not catalog and conf.get("open"):
         raise UsageError(
             f"suite {name} has no models of its own: name yours, as in suite.models=[...] (docs/suites.md)"
         )
     if not catalog:
         raise UsageError(f"suite {name} has no models: its catalog is empty")
-    for model in asked or ():
+    for model in asked:
         if model not in catalog:
-            raise UsageError(f"suite {name} has no model '{model}': {did_you_mean(str(model), catalog)}")
+            where = f" ({listed[model].where})" if model in listed else ""
+            raise UsageError(f"suite {name} has no model '{model}'{where}: {did_you_mean(model, catalog)}")
     keep, drop = _pattern(conf["filter"], "suite.filter"), _pattern(conf["exclude"], "suite.exclude")
-    candidates = [catalog[model] for model in (catalog if asked is None else dict.fromkeys(asked))]
+    by_name = conf["models"] is not None
+    candidates = [catalog[model] for model in (dict.fromkeys(asked) if by_name else catalog)]
     chosen = [
         model
         for model in candidates
@@ -186,7 +196,7 @@ def _choose(conf: Json, name: str, catalog: Mapping[str, Model]) -> Iterator[Mod
         )
         raise UsageError(f"{rules} leaves no model of suite {name}. Available: {', '.join(catalog)}")
     # a model that is gone gives rows only when it was asked for by name
-    yield from (model for model in chosen if asked is not None or model.gone is None)
+    yield from (model for model in chosen if by_name or model.gone is None)
 
 
 def _pattern(text: str | None, where: str) -> re.Pattern[str] | None:

@@ -4,7 +4,7 @@ On the CPU these are the C library's own books (`mallinfo2`, glibc 2.33 or later
 `posix_memalign`, which torch's CPU allocator calls, have given out, whatever was touched and whatever the library has
 kept of what was freed. The resident set knows neither: it counts 4 KiB pages when they are first touched, and what was
 freed often stays resident. It stands in where the books cannot be read or torch allocates elsewhere (musl, jemalloc by
-LD_PRELOAD). On CUDA the books are those of torch's allocator.
+LD_PRELOAD). On a GPU the books are those of torch's allocator.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PROBE_BYTES = 2**20
 
 @dataclass(frozen=True)
 class Level:
-    """`read` returns bytes. `source` is "mallinfo2", "resident set" or "CUDA allocator"; `resolution` is in bytes."""
+    """`read` returns bytes. `source`: "mallinfo2", "resident set", "CUDA allocator", ...; `resolution` is in bytes."""
 
     read: Callable[[], int]
     source: str
@@ -43,10 +43,11 @@ class _MallInfo2(ctypes.Structure):
 
 def level_of(device: torch.device) -> Level:
     """Return the best level that there is for `device`."""
-    if device.type == "cuda":
+    if device.type != "cpu":
         import torch
 
-        return Level(lambda: int(torch.cuda.memory_allocated(device)), "CUDA allocator", 512)  # its block size
+        allocated = torch.get_device_module(device).memory_allocated
+        return Level(lambda: int(allocated(device)), f"{device.type.upper()} allocator", 512)  # its block size
     in_use = _malloc_level()
     if in_use is not None and _sees_tensors(in_use):
         return Level(in_use, "mallinfo2", 16)  # malloc's alignment

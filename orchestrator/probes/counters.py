@@ -51,6 +51,14 @@ def read() -> dict[str, Any]:
     }
 
 
+def aot_graphs() -> dict[str, int]:
+    """Return how many graphs AOTAutograd was given since `reset` ("total"), and how many it compiled ("ok")."""
+    import torch
+
+    counted = torch._dynamo.utils.counters["aot_autograd"]
+    return {name: counted[name] for name in ("total", "ok")}
+
+
 def recorded_graphs() -> int:
     """Return how many CUDA graphs this process has recorded and keeps: by inductor, or by whoever calls torch for them.
 

@@ -29,9 +29,12 @@ def environment() -> dict[str, Any]:
 
 
 def gpu_environment(device: torch.device) -> dict[str, Any]:
-    """Return {"gpu": what is known of a CUDA device}, nothing of another. Initialises CUDA."""
+    """Return {"gpu": what is known of a GPU}, nothing where there is none. Initialises CUDA."""
     import torch
 
+    if device.type == "xpu" and torch.xpu.is_available() and (device.index or 0) < torch.xpu.device_count():
+        found = torch.xpu.get_device_properties(device)
+        return {"gpu": {"name": found.name, "memory_bytes": found.total_memory, "driver": found.driver_version}}
     if device.type != "cuda" or not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count():
         return {}
     properties = torch.cuda.get_device_properties(device)

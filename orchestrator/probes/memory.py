@@ -6,7 +6,8 @@ is not writable, `ru_maxrss` stands in: it is the peak since the process started
 On CUDA the allocator keeps the marks (`torch.cuda.max_memory_allocated`, `max_memory_reserved`). Two things it does not
 see. A CUDA graph's tensors are allocated when it is recorded and never again: what its pool keeps for them counts as
 used from then on. And what other allocators take (onnxruntime's, TensorRT's, AOTInductor's weights): NVML tells what
-the process holds on the device, `cudaMemGetInfo` what all processes do.
+the process holds on the device, `cudaMemGetInfo` what all processes do. Of another GPU there are the marks of
+torch's allocator there, under the same names.
 
 Compile workers are processes of their own with marks of their own (`orchestrator.probes.children`).
 """
@@ -34,7 +35,7 @@ STATUS = Path("/proc/self/status")
 
 
 class MemoryProbe:
-    """Reads the memory of this process, and of `device` when it is a CUDA device. All figures are bytes."""
+    """Reads the memory of this process, and of `device` when it is a GPU. All figures are bytes."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -42,15 +43,15 @@ class MemoryProbe:
         self.base: int | None = None
         self.phases: dict[str, dict[str, int]] = {}
         self.children: dict[str, int | None] = {}
-        self.cuda: dict[str, dict[str, int | None]] | None = {} if device.type == "cuda" else None
+        self.cuda: dict[str, dict[str, int | None]] | None = {} if device.type != "cpu" else None
         self.cuda_base: dict[str, int | None] | None = None
 
     def mark_base(self) -> None:
         """Take the present levels as those before the model exists; CUDA's context and cuBLAS's workspace are there."""
         _settle()
         if self.cuda is not None:
-            self._reset_cuda(empty=True)
-            self.cuda_base = self._read_cuda()
+            self._reset_gpu(empty=True)
+            self.cuda_base = self._read_gpu()
         self.base = _level()
 
     @contextlib.contextmanager
@@ -62,7 +63,7 @@ class MemoryProbe:
         """
         _settle()
         _reset_peak()
-        allocated = self._reset_cuda(empty=not keep_cache)
+        allocated = self._reset_gpu(empty=not keep_cache)
         start = _level()
         sampler = ChildSampler() if children else None
         try:
@@ -72,7 +73,7 @@ class MemoryProbe:
             if sampler is not None:
                 self.children[name] = sampler.stop()
             if self.cuda is not None:
-                self.cuda[name] = {"start": allocated, **self._read_cuda()}
+                self.cuda[name] = {"start": allocated, **self._read_gpu()}
 
     def facts(self) -> dict[str, Any]:
         """Return what was seen, as the `memory` fact of a result."""
@@ -90,17 +91,30 @@ class MemoryProbe:
             return _status("VmHWM")
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
-    def _reset_cuda(self, *, empty: bool) -> int | None:
+    def _reset_gpu(self, *, empty: bool) -> int | None:
         """Set the allocator's marks back; return what is allocated now."""
         if self.cuda is None:
             return None
         import torch
 
-        torch.cuda.synchronize(self.device)
+        module = torch.get_device_module(self.device)
+        module.synchronize(self.device)
         if empty:
-            torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(self.device)
-        return int(torch.cuda.memory_allocated(self.device))
+            module.empty_cache()
+        module.reset_peak_memory_stats(self.device)
+        return int(module.memory_allocated(self.device))
+
+    def _read_gpu(self) -> dict[str, int | None]:
+        """Return what the allocator says since the marks were set back; on CUDA more (`_read_cuda`)."""
+        if self.device.type == "cuda":
+            return self._read_cuda()
+        import torch
+
+        module = torch.get_device_module(self.device)
+        module.synchronize(self.device)
+        allocated = int(module.max_memory_allocated(self.device))
+        reserved, end = module.max_memory_reserved(self.device), module.memory_allocated(self.device)
+        return {"allocated": allocated, "reserved": int(reserved), "end": int(end), "peak": allocated}
 
     def _read_cuda(self) -> dict[str, int | None]:
         """Return what the allocator, NVML and the driver say since the marks were set back.

@@ -36,6 +36,13 @@ MEANS: Mapping[str, tuple[str, str]] = {
     "geomean_compression_ratio": ("", ""),
 }
 """Mean over the models that `history` shows -> those of its 95 % interval."""
+COUNTED: Mapping[str, str] = {
+    "geomean_speedup": "geomean_count",
+    "pass_rate_percent": "planned",
+    "mean_compile_latency_cold_s": "mean_compile_latency_cold_count",
+    "geomean_compression_ratio": "geomean_compression_count",
+}
+"""The same -> of how many workloads it is."""
 
 
 def overview_rows(summary: Sequence[Row]) -> list[Row]:

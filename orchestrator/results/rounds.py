@@ -64,7 +64,8 @@ def latency_of(outcome: JobOutcome) -> float | None:
 def compile_latency_of(outcome: JobOutcome) -> float | None:
     """Return what the first calls cost over later ones, in seconds; None for eager, which compiles nothing.
 
-    On CUDA less what they cost its baseline: libraries and kernels are loaded there too, whoever calls them first.
+    Less what they cost its baseline: libraries and kernels are loaded there too, whoever calls them first. So it may be
+    a little below 0 where nothing is compiled.
     """
     given = figure(outcome.facts, GIVEN, "compile_latency_s") if outcome.status == PASS else None
     if given is not None:
@@ -72,8 +73,6 @@ def compile_latency_of(outcome: JobOutcome) -> float | None:
     cost = _first_calls(outcome)
     if cost is None or outcome.job.is_eager:
         return None
-    if not outcome.job.workload.device.startswith("cuda"):
-        return cost
     baseline = outcome.derived.get("baseline")
     return cost - ((_first_calls(baseline) if baseline is not None else None) or 0.0)
 

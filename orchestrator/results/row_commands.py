@@ -8,11 +8,13 @@ measure. (`rerun` needs no configuration at all.)
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from orchestrator.planning.experiments import path_in
+from orchestrator.planning.model_lists import is_file
 from orchestrator.planning.overrides import value
 from orchestrator.planning.quantized import NONE, parts
 from orchestrator.records import OWN_BATCH, REFERENCE_MEASURE, JobSpec, PluginSpec, Workload
@@ -96,7 +98,7 @@ class Commands:
         foreign = {key for key, own in plugins.items() if own != asked[key]}
         as_needed = bool(foreign) and (fixed or job.measure.name == REFERENCE_MEASURE)
         w = job.workload
-        words = {"suite.models": f"suite.models=[{value(_asked(w, conf))}]"}
+        words = _models(w, conf)
         for key, own in {"suite": w.suite, "dtype": w.dtype, "mode": w.mode.name}.items():
             words |= _group(key, own, given, fixed)
         for key, own in plugins.items():
@@ -106,7 +108,7 @@ class Commands:
             elif key != "quantization" or key in given or own != NONE:  # nothing is quantised unless asked for
                 words |= _group(key, own, given, fixed)
         words |= _of_workload(w)
-        if as_needed:
+        if as_needed or "suite.filter" in words:
             words.pop("batch_size", None)
             words |= {"batch_size": given["batch_size"]} if "batch_size" in given else {}
         dropped = () if as_needed else tuple(f"{key}." for key in foreign)
@@ -121,10 +123,16 @@ class Commands:
         return words | _neutral(conf, given, fixed)
 
 
-def _asked(w: Workload, conf: Mapping[str, Any]) -> str:
-    """Return the model as `suite.models` names it: a row of an open suite has the short name of a file or a module."""
-    asked, model = fact(conf, "suite", "models"), w.builder.options.get("model")
-    return w.model if model is None or not asked or w.model in asked else str(model)
+def _models(w: Workload, conf: Mapping[str, Any]) -> Words:
+    """Return what chooses the model, as `suite.models` names it: a row of an open suite has the short name of a file or
+    a module. Where files name the models, and their batch sizes, the row is chosen among these.
+    """
+    asked, model = fact(conf, "suite", "models") or (), w.builder.options.get("model")
+    if any(is_file(str(one), fact(conf, "suite", "catalog") or ()) for one in asked):
+        names = ",".join(value(str(one)) for one in asked)
+        return {"suite.models": f"suite.models=[{names}]", "suite.filter": f"suite.filter=^{re.escape(w.model)}$"}
+    name = w.model if model is None or not asked or w.model in asked else str(model)
+    return {"suite.models": f"suite.models=[{value(name)}]"}
 
 
 def flags(sweep: Sweep) -> list[str]:

@@ -159,10 +159,10 @@ class Server:
             return [], ""
         notes: list[str] = []
         names: tuple[str, ...] = ()
-        on_cuda = False
+        device = "cpu"
         try:
             job = SweepFolder(folder).read_job(job_id)
-            on_cuda = job.workload.device.startswith("cuda")
+            device = job.workload.device.partition(":")[0]
             names = preloads(job)
         except Exception as error:  # noqa: BLE001 - the process border: the job's plug-ins may raise anything
             notes.append(f"its plug-ins could not say what to preload: {type(error).__name__}: {error}")
@@ -170,7 +170,10 @@ class Server:
             notes += _import(name)
             if not self.poison and _cuda_is_initialised():
                 self.poison = f"importing {name} initialised CUDA, which no fork survives"
-        if not on_cuda:
+        if device not in ("cpu", "cuda"):
+            why = f"whether a fork can use {device} is not known"
+            return [*notes, f"{why}: this job is started by exec"], why
+        if device == "cpu":
             return notes, ""
         if not self.poison and len(sys.modules) > self.probed:
             self.poison, self.probed = _why_no_fork_has_cuda(), len(sys.modules)

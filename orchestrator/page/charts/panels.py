@@ -27,6 +27,7 @@ KINDS = {  # samples of a job, in the order in which they are taken: colour and 
     "pair_eager_latency": (VERMILION, "square"),
     "pair_latency": (GREEN, "cross"),
 }
+OVER_TIME = "over_time"
 CHOICES = {  # column of the overview -> what it is, with its unit
     "geomean_speedup": "geometric-mean speed-up (x)",
     "geomean_speedup_clipped": "the same, below 1 counts as 1 (x)",
@@ -158,7 +159,7 @@ def over_time(series: Sequence[str]) -> Chart:
         ("count", "workloads", "d"),
     )
     return Chart(
-        id="over_time",
+        id=OVER_TIME,
         title="Over time",
         note="One mark a sweep, oldest first, at equal distances. Means are over the workloads that all compilers of a "
         "sweep ran (bars: 95 %, for exactly these); where their number (under the mark) differs between sweeps, so may "
