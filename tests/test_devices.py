@@ -119,6 +119,20 @@ def test_two_gpus_do_not_wait_for_each_other_and_the_cpu_waits_for_both(
     cpu.leave()
 
 
+def test_ranks_hold_a_gpu_each(locks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    monkeypatch.setattr("orchestrator.execution.devices.gpu_names", lambda device, _: [device.replace(":", "-")])
+    one, two = with_device(TIMED, "cuda:1"), with_device(TIMED, "cuda:2")
+    mode = replace(one.workload.mode, options={"parallel": "ddp", "ranks": 2})
+    both = turn(replace(one, workload=replace(one.workload, mode=mode)))
+    assert both.come()
+    assert not turn(one).come()
+    assert not turn(two).come()
+    assert turn(with_device(TIMED, "cuda:3")).come()
+    both.leave()
+
+
 def with_device(job: JobSpec, device: str) -> JobSpec:
     from dataclasses import replace
 

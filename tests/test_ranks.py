@@ -42,7 +42,7 @@ from orchestrator.records import (
 )
 from orchestrator.results.load import load
 from orchestrator.store import SweepFolder
-from orchestrator.worker.ranks import Crew
+from orchestrator.worker.ranks import Crew, of_rank
 
 DDP = ("mode=training", "parallel=ddp")
 ONE = (*FAKES, "suite=perceptrons", "suite.models=[one]", "device=cpu", "threads=1", "rounds=1")
@@ -120,6 +120,13 @@ def test_more_ranks_than_devices_are_refused_where_there_are_devices() -> None:
     check_devices([job], Machine(cores=8, cuda_devices=0))  # planned where there is none: told by `cautions`
     with pytest.raises(UsageError, match="ranks=3 on cuda:1: this machine has 3 CUDA devices"):
         check_devices([job], Machine(cores=8, cuda_devices=3))
+
+
+def test_each_rank_has_its_device_and_rank_0_keeps_the_outputs() -> None:
+    job = replace(job_of(3, "cuda:1"), keep_outputs=True, compare_outputs="x")
+    own = of_rank(job, 2)
+    assert (own.workload.device, own.keep_outputs, own.compare_outputs) == ("cuda:3", False, None)
+    assert of_rank(job_of(2), 1).workload.device == "cpu"
 
 
 def test_words_that_people_know_from_elsewhere_lead_to_ranks(tmp_path: Path) -> None:

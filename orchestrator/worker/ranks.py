@@ -22,14 +22,20 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from orchestrator.exits import cause
 from orchestrator.files import write_json
+from orchestrator.plugins import Unsupported
 from orchestrator.records import UNSUPPORTED, Failure, JobSpec, from_json, to_json
 from orchestrator.store import SweepFolder
 from orchestrator.system import oom_kills
 from orchestrator.worker.process import die_with_parent
+
+if TYPE_CHECKING:
+    import torch
+
+    from orchestrator.measures.group import Group
 
 GRACE_S = 5.0
 """So long a lost connection waits for the rank that was lost."""
@@ -177,6 +183,37 @@ class Crew:
         while sent := os.read(woken, 1):
             for pid in self.pids if sent[0] == signal.SIGUSR1 else ():
                 os.kill(pid, signal.SIGUSR1)
+
+
+def of_rank(job: JobSpec, rank: int) -> JobSpec:
+    """Return the job as another rank than 0 has it: on CUDA it runs on the device so many after the job's.
+
+    Outputs that are kept, and compared with those of other sweeps, are rank 0's.
+    """
+    kind, _, index = job.workload.device.partition(":")
+    device = kind if kind == "cpu" else f"{kind}:{int(index or 0) + rank}"
+    return replace(job, workload=replace(job.workload, device=device), keep_outputs=False, compare_outputs=None)
+
+
+def joined(crew: Crew | None, mode: Any, device: torch.device) -> Group:
+    """Return the group of this process. Raises Unsupported where torch or the machine has not what its ranks need."""
+    import torch
+    import torch.distributed as dist
+
+    from orchestrator.measures.group import Group
+    from orchestrator.measures.ranks import Ranks
+
+    if crew is None:
+        return Group()
+    if not (dist.is_available() and dist.is_gloo_available()):
+        raise Unsupported("this torch was built without gloo, by which ranks find each other: parallel=none")
+    if device.type == "cuda" and not dist.is_nccl_available():
+        raise Unsupported("this torch was built without NCCL: parallel=none, or device=cpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise Unsupported(f"there is no {device}, which rank {crew.rank} of {crew.size} runs on: fewer ranks")
+    workload = crew.job.workload
+    unused = bool(getattr(mode, "find_unused_parameters", False))
+    return Ranks(crew.rank, crew.size, workload.parallel, device, crew.meeting, crew.job.timeout_s, unused)
 
 
 def _kill(pid: int) -> None:

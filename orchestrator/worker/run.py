@@ -40,14 +40,11 @@ from orchestrator.records import (
 from orchestrator.store import SweepFolder
 from orchestrator.system import COMPILE_THREADS, DEBUG_FOLDER, MEMORY_FRACTION, slot
 from orchestrator.worker.process import BY_EXEC
-from orchestrator.worker.ranks import Crew
+from orchestrator.worker.ranks import Crew, joined, of_rank
 from orchestrator.worker.toolchain import enter
 
 if TYPE_CHECKING:
-    import torch
-
     from orchestrator.measures.context import Context
-    from orchestrator.measures.group import Group
 
 LOADING = ("import", "build")
 SHARED = ("torch", "transformers")
@@ -144,7 +141,7 @@ def _run(job: JobSpec, store: SweepFolder, seen: _Seen, crew: Crew | None) -> Ou
     own_folder = ""  # of one that is not the job's own process
     if crew is not None and crew.rank:
         own_folder = f"rank{crew.rank}"
-        job = on_own_device(job, crew.rank)
+        job = of_rank(job, crew.rank)
 
     def entered(phase: str) -> None:
         seen.phase = phase
@@ -177,7 +174,7 @@ def _run(job: JobSpec, store: SweepFolder, seen: _Seen, crew: Crew | None) -> Ou
         seen.environment.update(gpu_environment(device))
     for module in modules(job):
         importlib.import_module(module)
-    group = _joined(crew, mode, device)
+    group = joined(crew, mode, device)
     if own_folder:
         group.meet()  # rank 0 enters first: what it loads is there then
     toolchain, seeded = enter(store.seed(job.family))
@@ -220,35 +217,6 @@ def _run(job: JobSpec, store: SweepFolder, seen: _Seen, crew: Crew | None) -> Ou
         declared = {name: tables[name] for name in seen.facts.get("findings", {}) if name in tables}
         if declared:
             seen.facts["tables"] = declared | seen.facts.get("tables", {})
-
-
-def on_own_device(job: JobSpec, rank: int) -> JobSpec:
-    """Return the job as rank number `rank` has it: on CUDA it runs on the device so many after the job's."""
-    kind, _, index = job.workload.device.partition(":")
-    if kind == "cpu":
-        return job
-    return replace(job, workload=replace(job.workload, device=f"{kind}:{int(index or 0) + rank}"))
-
-
-def _joined(crew: Crew | None, mode: Any, device: torch.device) -> Group:
-    """Return the group of this process. Raises Unsupported where torch or the machine has not what its ranks need."""
-    import torch
-    import torch.distributed as dist
-
-    from orchestrator.measures.group import Group
-    from orchestrator.measures.ranks import Ranks
-
-    if crew is None:
-        return Group()
-    if not (dist.is_available() and dist.is_gloo_available()):
-        raise Unsupported("this torch was built without gloo, by which ranks find each other: parallel=none")
-    if device.type == "cuda" and not dist.is_nccl_available():
-        raise Unsupported("this torch was built without NCCL: parallel=none, or device=cpu")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise Unsupported(f"there is no {device}, which rank {crew.rank} of {crew.size} runs on: fewer ranks")
-    workload = crew.job.workload
-    unused = bool(getattr(mode, "find_unused_parameters", False))
-    return Ranks(crew.rank, crew.size, workload.parallel, device, crew.meeting, crew.job.timeout_s, unused)
 
 
 @contextlib.contextmanager
