@@ -180,6 +180,44 @@ SLOW: dict[str, Case] = {
 }  # fmt: skip
 
 
+SMALL: dict[str, Case] = {  # made small by the suite's own rule
+    "Kosmos2ForConditionalGeneration": (
+        {}, {}, 16,
+        {"input_ids": [2, 80], "image_embeds_position_mask": [2, 80], "pixel_values": [2, 3, 56, 56]},
+        "1 image of 56 x 56, 64 image tokens, 16 tokens of text",
+    ),
+    "MiniCPMV4_6ForConditionalGeneration": (
+        {}, {}, 16,
+        {"pixel_values": [1, 3, 16, 512], "target_sizes": [2, 2]},
+        "1 image of 4 x 4 patches, 1 image tokens, 16 tokens of text",
+    ),
+    "MusicgenForConditionalGeneration": (
+        {}, {}, 16,
+        {"input_ids": [2, 16], "decoder_input_ids": [8, 16], "labels": [2, 16, 4]},
+        "sound as tokens of 4 codebooks, 16 tokens of text",
+    ),
+    "GlmImageForConditionalGeneration": (  # the last grid of a sample is of the image that is to be made
+        {}, {}, 16,
+        {"pixel_values": [32, 768], "image_grid_thw": [4, 3], "images_per_sample": [2]},
+        "1 image of 4 x 4 patches, 16 image tokens, 16 tokens of text",
+    ),
+}  # fmt: skip
+SMALL_AND_SLOW: dict[str, Case] = {
+    "OneFormerForUniversalSegmentation": (
+        {}, {"image_size": 64}, None,
+        {"pixel_values": [2, 3, 64, 64], "task_inputs": [2, 77]},
+        "1 image of 64 x 64, task_inputs [2, 77]",
+    ),
+    "MMGroundingDinoForObjectDetection": (
+        {}, {}, 16,
+        {"input_ids": [2, 16], "labels_0_boxes": [3, 4]},
+        "1 image of 64 x 64, 16 tokens of text",
+    ),
+}  # fmt: skip
+DISCRETE = ("GlmImageForConditionalGeneration",)
+"""The image becomes tokens of a codebook: no gradient goes through."""
+
+
 def built(name: str, length: int | None, mode: str = "training", **options: Any) -> Program:
     target = "orchestrator.suites.transformers_model.TransformersModel"
     workload = Workload(
@@ -197,18 +235,19 @@ def built(name: str, length: int | None, mode: str = "training", **options: Any)
 
 
 @pytest.mark.parametrize(
-    "name", [*FAST, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
+    "name", [*FAST, *SMALL, *(pytest.param(name, marks=pytest.mark.slow) for name in (*SLOW, *SMALL_AND_SLOW))]
 )  # fmt: skip
 def test_found_inputs_run_and_train(name: str) -> None:
-    config, sizes, length, shapes, words = {**FAST, **SLOW}[name]
-    program = built(name, length, config=config, sizes=sizes)
+    config, sizes, length, shapes, words = {**FAST, **SLOW, **SMALL, **SMALL_AND_SLOW}[name]
+    shrunk = name in (*SMALL, *SMALL_AND_SLOW)
+    program = built(name, length, config=config, sizes=sizes, shrunk=shrunk)
     assert {key: list(program.inputs[key].shape) for key in shapes} == shapes
     assert program.fed == words
     loss = program.loss(program.model(**program.inputs))
     assert loss.isfinite()
     loss.backward()  # type: ignore[no-untyped-call]
     assert any(parameter.grad is not None for parameter in program.model.parameters())
-    if "image tokens" in words or "audio tokens" in words:
+    if ("image tokens" in words or "audio tokens" in words) and name not in DISCRETE:
         towers = [one for key, one in program.model.named_parameters() if any(word in key for word in TOWERS)]
         tower = [one.grad for one in towers]
         assert any(gradient is not None and gradient.any() for gradient in tower), "no feature reaches the loss"
@@ -219,6 +258,20 @@ def test_the_placeholders_are_where_they_belong_and_cost_no_loss() -> None:
     token = 95  # image_token_index=32000 has no row in 96: the last one is its
     assert (inputs["input_ids"] == token).nonzero()[:, 1].tolist() == [*range(1, 17)] * 2
     assert (inputs["labels"] == -100).equal(inputs["input_ids"] == token)
+
+
+def test_a_sound_has_as_many_labels_as_frames_allow() -> None:
+    config, *_ = FAST["Wav2Vec2ForCTC"]
+    program = built("Wav2Vec2ForCTC", 4000, config=config)  # 12 frames
+    assert program.inputs["labels"].shape == (2, 8)
+    assert program.loss(program.model(**program.inputs)).isfinite()
+
+
+def test_a_detectors_phrases_are_what_its_own_text_holds() -> None:
+    tokens = built("MMGroundingDinoForObjectDetection", 16, "inference", shrunk=True).inputs["input_ids"]
+    assert tokens[0, 0] == 101
+    assert tokens[0, -1] == 102
+    assert (tokens == 1012).nonzero()[:, 1].tolist() == [3, 6, 9, 12] * 2
 
 
 def test_other_seeds_give_other_images() -> None:

@@ -20,7 +20,8 @@ from orchestrator.planning.plan import plan
 from orchestrator.plugins import Program, Unsupported
 from orchestrator.precision import cast
 from orchestrator.records import PluginSpec, Workload
-from orchestrator.suites.huggingface import HuggingFaceModel, configure, find_class
+from orchestrator.suites.configured import configure
+from orchestrator.suites.huggingface import HuggingFaceModel, find_class
 
 CONF = Path(__file__).parents[1] / "conf"
 BATCH, PROMPT, NEW = 2, 16, 6
@@ -87,6 +88,10 @@ def program(model: str) -> Program:
     if model in WITH_SOUND:
         options |= {"labels": {}, "inputs": {"input_features": {"shape": WITH_SOUND[model]}, "decoder_input_ids": None}}
     made = HuggingFaceModel(**options).build(workload(model), dropout=False)
+    return with_a_head(made)
+
+
+def with_a_head(made: Program) -> Program:
     own: Any = made.model.model
     generator = torch.Generator().manual_seed(0)
     head = own.get_output_embeddings().weight
@@ -104,12 +109,13 @@ def theirs(made: Program, beams: int) -> torch.Tensor:
     for name in ("suppress_tokens", "begin_suppress_tokens"):
         setattr(config, name, None)
     config.pad_token_id = 0
-    main = made.inputs[own.main_input_name]
-    given = {own.main_input_name: main}
+    decoding: Any = made.decoding
+    given = {name: tensor for name, tensor in made.inputs.items() if name not in decoding.labels}
     if own.config.is_encoder_decoder:
-        given["decoder_start_token_id"] = made.decoding.start_token  # type: ignore[union-attr]
+        given = {name: tensor for name, tensor in given.items() if not name.startswith("decoder_")}
+        given["decoder_start_token_id"] = decoding.start_token
     else:
-        given["attention_mask"] = torch.ones_like(main)
+        given["attention_mask"] = torch.ones_like(made.inputs["input_ids"])
     found = transformers.GenerationMixin.generate(
         own, **given, max_new_tokens=NEW, min_new_tokens=NEW, do_sample=False, num_beams=beams, use_cache=True
     )
@@ -138,6 +144,16 @@ def test_beams_are_those_of_generate(model: str, cache: str) -> None:
     assert torch.equal(tokens, theirs(made, beams=3))
     greedy = Generate(NEW, cache).step(made, made.model, workload(model))()
     assert tokens.shape == greedy.shape
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+@pytest.mark.parametrize("model", ["LlavaForConditionalGeneration", "Qwen2VLForConditionalGeneration"])
+def test_a_prompt_with_an_image_goes_on_as_in_generate(model: str, beams: int) -> None:
+    """Images in rows of their own, and the patches of all images in one list."""
+    made = with_a_head(HuggingFaceModel(model, shrunk=True).build(workload(model), dropout=False))
+    assert made.inputs["input_ids"].shape[1] > PROMPT
+    tokens = Generate(NEW, "static", beams=beams).step(made, made.model, workload(model))()
+    assert torch.equal(tokens, theirs(made, beams))
 
 
 @pytest.mark.parametrize("model", [*OWN_CACHE, "RecurrentGemmaForCausalLM"])
@@ -299,6 +315,17 @@ def test_twins_generate(model: str) -> None:
     assert tokens.shape == (1, 4)
     assert seen["output.logits"].shape[:2] == (1, 4)
     assert bool(seen["output.logits"].isfinite().all())
+
+
+@pytest.mark.long
+def test_a_sweep_of_what_sees_and_hears(tmp_path: Path) -> None:
+    """A decoder with images, encoder-decoders of images and text and of sound, and one that cannot be: it says why."""
+    models = [f"{name}ForConditionalGeneration" for name in ("Llava", "Florence2", "Whisper", "Blip")]
+    output = run(tmp_path, "suite=zoo", f"suite.models=[{','.join(models)}]", "compiler=aot_eager", "mode=generate",
+                 "mode.options.new_tokens=4", "measure=accuracy")  # fmt: skip
+    rows = table(tmp_path, "accuracy").set_index("model")
+    assert dict(rows["status"]) == dict(zip(models, ["pass"] * 3 + ["unsupported"], strict=True)), output
+    assert "its forward, which is what is compiled, takes no cache" in rows["reason"][models[-1]]
 
 
 @pytest.mark.long

@@ -378,7 +378,7 @@ def test_without_labels_there_is_no_loss_and_the_message_says_what_to_set() -> N
     assert list(program.inputs) == ["input_ids"]
     outputs = program.model(**program.inputs)
     assert list(outputs) == ["logits"]
-    with pytest.raises(ValueError, match=r"returned no loss, only logits: .*labels=true"):
+    with pytest.raises(Unsupported, match=r"returned no loss, only logits: .*labels=true"):
         program.loss(outputs)
 
 

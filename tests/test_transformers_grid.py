@@ -180,7 +180,7 @@ def test_one_value_of_a_config_inside_a_config(here: Path) -> None:
 
 def test_a_class_without_a_rule_runs_but_does_not_train() -> None:
     program = built("BertModel", config=BERT)
-    with pytest.raises(ValueError, match=r"returned no loss, only last_hidden_state.*: training needs labels"):
+    with pytest.raises(Unsupported, match=r"returned no loss, only last_hidden_state.*: training needs labels"):
         program.loss(program.model(**program.inputs))
 
 

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import transformers
 from support.command import ROOT, run, table
 from support.plans import planned
 
 from orchestrator.plugins import Program
 from orchestrator.records import PluginSpec, Workload
-from orchestrator.suites.huggingface import configure
+from orchestrator.suites.configured import configure, constructed
 from orchestrator.suites.shrunk import VOCABULARY, WIDTH, shrunk
 from orchestrator.suites.transformers_model import TransformersModel
 
@@ -92,9 +93,9 @@ def test_what_is_said_of_one_layer_follows_it() -> None:
 
 def test_parts_fit_together_and_tokens_lie_inside_the_vocabulary() -> None:
     config = small("Qwen3VLForConditionalGeneration")
-    assert (
-        config.vision_config.out_hidden_size * 4096 == config.text_config.hidden_size * 3584
-    )  # as they are by default
+    default = transformers.Qwen3VLConfig()
+    assert default.vision_config.out_hidden_size != default.text_config.hidden_size  # of two models
+    assert config.vision_config.out_hidden_size == config.text_config.hidden_size == WIDTH
     assert config.text_config.num_attention_heads % config.text_config.num_key_value_heads == 0
     tokens = [config.image_token_id, config.video_token_id, config.vision_start_token_id, config.vision_end_token_id]
     assert len(set(tokens)) == 4
@@ -120,6 +121,30 @@ def test_a_backbone_gives_as_many_stages_as_before() -> None:
 def test_stages_have_fewer_layers_and_the_same_widths() -> None:
     config = small("SwinForImageClassification")
     assert (config.depths, config.embed_dim, config.num_heads) == ([2, 2, 2, 2], 96, [3, 6, 12, 24])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ZambaForCausalLM",  # weights that two layers of a kind have in common
+        "FalconH1ForCausalLM",  # a width of its own for the heads of its states
+        "Dots3NoteForCausalLM",  # single layers with heads of their own
+        "BrosForTokenClassification",  # numbers that the config's class works out
+        "CsmForConditionalGeneration",  # a codec inside, convolutions in as many groups as it is wide
+        "Deimv2ForObjectDetection",  # widths in lists, and of stages that stay
+        "VipLlavaForConditionalGeneration",  # layers of another part, by their numbers
+        "HunYuanDenseV1ForCausalLM",  # what a config leaves open, and its class needs
+    ],
+)
+def test_an_architecture_with_rules_of_its_own_is_built_small(name: str) -> None:
+    with torch.device("meta"):
+        model = constructed(getattr(transformers, name), small(name))
+    assert sum(parameter.numel() for parameter in model.parameters()) < 40e6
+
+
+def test_what_a_config_leaves_open_is_named() -> None:
+    with pytest.raises(ValueError, match=r"HieraForPreTraining cannot be built .* leaves decoder_depth, .* open: set"):
+        constructed(transformers.HieraForPreTraining, transformers.HieraConfig())
 
 
 def test_values_of_the_config_are_laid_over_the_small_one(tmp_path: Path) -> None:

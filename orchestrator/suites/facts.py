@@ -78,7 +78,7 @@ class Facts:
         "torch.LongTensor of shape (batch_size, sequence_length, 4), *optional*"
         """
         text = inspect.getdoc(self.model.forward) or ""
-        found = re.findall(r"^\s*(\w+) \((.*?)\)\s*:\s*$", text, re.MULTILINE | re.DOTALL)
+        found = re.findall(r"^\s*(\w+) \((`.*?|[^\n]*?)\)\s*:\s*$", text, re.MULTILINE | re.DOTALL)
         return {name: " ".join(words.replace("`", "").split()) for name, words in found}
 
     def needs(self, name: str) -> bool:
@@ -117,6 +117,9 @@ class Facts:
 
     def image_size(self) -> tuple[int, int]:
         """Return height and width: of the config, else what the model's image processor makes, else 224 x 224."""
+        ratios = self.first(("scaled_images_ratios",))
+        if ratios and "image_size" not in self.sizes:  # the smallest copy of an image has a patch's size
+            return (round(self.number(("patch_size",)) / min(ratios)),) * 2
         found = _pair(self.first(("image_size", "img_size", "force_image_size", "resolution", "input_size"), VISION))
         return found or _processed(self._types()) or (224, 224)
 

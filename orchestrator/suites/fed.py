@@ -16,7 +16,7 @@ from orchestrator.plugins import Unsupported
 from orchestrator.suites.drawn import draw
 from orchestrator.suites.facts import AUDIO, TEXT, VISION, Draws, Facts
 from orchestrator.suites.heard import CODEBOOKS, FEATURES, SAMPLES, codes, sound
-from orchestrator.suites.labelled import labels
+from orchestrator.suites.labelled import labels, shortened
 from orchestrator.suites.mixed import features_of, mix, phrase, placeholders
 from orchestrator.suites.rules import KEY, Rules, names_in
 from orchestrator.suites.seen import NAMES, pixels
@@ -30,13 +30,15 @@ TOKEN_INPUTS = ("input_ids", "decoder_input_ids")
 @dataclass
 class Fed:
     """inputs: name -> tensor, list, dict or constant. words: what a sample has. length_used: the row's is in it.
-    not_needed: inputs that are left out because others stand for them: sound where its codes are given.
+    not_needed: inputs that are left out because others stand for them: sound where its codes are given. labels: inputs
+    that were found for the loss alone.
     """
 
     inputs: dict[str, Any] = field(default_factory=dict)
     words: list[str] = field(default_factory=list)
     length_used: bool = False
     not_needed: tuple[str, ...] = ()
+    labels: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,9 @@ def feed(model: Any, rules: Rules, asked: Asked, size: Callable[[str, int | None
             fed.inputs.setdefault(name, value)
     if asked.labels:
         found = labels(facts, draws, asked.batch, fed.inputs)
+        fed.labels = frozenset(found)
         fed.inputs |= {name: one for name, one in found.items() if name not in rules}
+        fed.inputs |= shortened(facts, fed.inputs)
     _required(facts, draws, asked, rules, fed)
     return fed
 

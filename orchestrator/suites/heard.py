@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from typing import Any
 
@@ -49,8 +50,9 @@ def codes(facts: Facts, name: str) -> Rule:
 def sound(facts: Facts, draws: Draws, batch: int, length: int | None) -> tuple[list[Inputs], str]:
     """Return the inputs that hold one sound a sample, and in words what it is; none where no sound is taken.
 
-    There may be two: mel bins before frames or after them is told by no signature, so the one is right that the model
-    takes. `length`: samples or frames, where the row's length counts them; None where it counts tokens of text.
+    There may be several: mel bins before frames or after them, a place for channels, a mask that the model cannot do
+    without are told by no signature, so the first is right that it takes. `length`: samples or frames, where the row's
+    length counts them; None where it counts tokens of text.
     """
     for name in SAMPLES:
         if name in facts.takes:
@@ -68,14 +70,14 @@ def _samples(name: str, facts: Facts, draws: Draws, batch: int, length: int | No
         return [{name: draws.normal(name, batch, frames, facts.number(MELS))}], f"{frames} frames of sound"
     rate = facts.number(("sampling_rate", "sample_rate"), AUDIO, RATE)
     count = length or facts.number(("samples",), (), rate)
-    between = (
-        ()
-        if "(batch_size, sequence_length)" in words or "audio_length" in words or not _is_codec(words)
-        else (facts.number(("audio_channels", "in_channels", "channels"), AUDIO, 1),)
-    )
-    return [_masked({name: draws.normal(name, batch, *between, count)}, facts, batch, count)], (
-        f"{count} samples of sound ({count / rate:.3g} s)"
-    )
+    whole = facts.first(("samples_per_token",), AUDIO, 1)
+    count = -(-count // whole) * whole
+    flat: tuple[int, ...] = ()
+    by_channel = (facts.number(("audio_channels", "in_channels", "channels"), AUDIO, 1),)
+    told = "(batch_size, sequence_length)" in words or "audio_length" in words or not _is_codec(words)
+    layouts = [flat, by_channel] if told else [by_channel, flat]
+    sounds = [{name: draws.normal(name, batch, *between, count)} for between in layouts]
+    return [_masked(one, facts, batch, count) for one in sounds], f"{count} samples of sound ({count / rate:.3g} s)"
 
 
 def _is_codec(words: str) -> bool:
@@ -88,7 +90,8 @@ def _frames(name: str, facts: Facts, draws: Draws, batch: int, length: int | Non
     fixed = fixed_frames(facts)
     count = facts.number(("frames",), (), fixed or length or FRAMES)
     candidates = [(mels, count), (count, mels)] if fixed else [(count, mels), (mels, count)]
-    inputs = [_masked({name: draws.normal(name, batch, *shape)}, facts, batch, count) for shape in candidates]
+    sounds: list[Inputs] = [{name: draws.normal(name, batch, *shape)} for shape in candidates]
+    inputs = [_masked(one, facts, batch, count, every) for every in (False, True) for one in sounds]
     return inputs, f"{count} frames of sound"
 
 
@@ -103,19 +106,24 @@ def fixed_frames(facts: Facts) -> int | None:
     return None
 
 
-def _masked(inputs: Inputs, facts: Facts, batch: int, count: int) -> Inputs:
-    """Add the masks that are needed: nothing is padding."""
+def _masked(inputs: Inputs, facts: Facts, batch: int, count: int, every: bool = False) -> Inputs:
+    """Return the inputs with the masks that are needed, or with every one that is known: nothing is padding."""
     import torch
 
+    inputs = dict(inputs)
     for mask in MASKS:
-        if facts.knows(mask) and _wanted(mask, facts):
+        if facts.knows(mask) and (_wanted(mask, facts) or (every and mask != MASKS[0])):
             kind = torch.int64 if "Long" in facts.described.get(mask, "") else torch.bool
             inputs[mask] = torch.ones(batch, count, dtype=kind)
+    if facts.needs("chunk_sample_lengths"):  # of which the frames were made
+        inputs["chunk_sample_lengths"] = torch.full((batch,), count * facts.number(("hop_length",), AUDIO))
     return inputs
 
 
 def _wanted(mask: str, facts: Facts) -> bool:
     """A mask is left out where it may be: not Qwen2-Audio's; that of a text is no mask of sound."""
     if mask == "attention_mask":
+        if "attention_mask.sum" in inspect.getsource(inspect.unwrap(type(facts.model).forward)):
+            return True  # of what its encoder makes of it
         return any(name in facts.takes for name in FEATURES) and not any(name in facts.takes for name in TEXT_INPUTS)
     return mask == "feature_attention_mask" or facts.needs(mask)

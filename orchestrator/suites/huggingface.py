@@ -7,7 +7,6 @@ model of one's own needs no code.
 
 from __future__ import annotations
 
-import copy
 import functools
 import importlib.metadata
 import inspect
@@ -19,10 +18,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from orchestrator.errors import did_you_mean
 from orchestrator.plugins import Program, Unsupported
 from orchestrator.records import Workload
+from orchestrator.suites.configured import CHARACTERS, configure, constructed, parts_of, text_of
 from orchestrator.suites.dropout import silence
 from orchestrator.suites.example_inputs import by_name
 from orchestrator.suites.facts import Facts
-from orchestrator.suites.fed import Asked, Fed, feed
+from orchestrator.suites.fed import TOKEN_INPUTS, Asked, Fed, feed
 from orchestrator.suites.heard import codes
 from orchestrator.suites.inputs import ATTENTION_MASK, TOKENS, ClassFamily, family_of
 from orchestrator.suites.other_caches import decoding_of
@@ -36,10 +36,6 @@ if TYPE_CHECKING:
 
 LENGTHS = ("max_position_embeddings", "n_positions", "max_target_positions")
 """Config attributes that bound the sequence length."""
-LAYERS, PINPOINTS = "num_hidden_layers", "image_grid_pinpoints"
-LEFT_OPEN = {"prediction_length": 24}
-"""Values that a config's class leaves to its user, and a model cannot be built without."""
-PLACEHOLDERS = ("image_token", "video_token", "audio_token")
 
 
 @dataclass(frozen=True)
@@ -97,8 +93,8 @@ class HuggingFaceModel:
             _zero_dropout(config)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(workload.seed)
-            model = model_class(config)
-        if getattr(model, "loss_type", "") is None:
+            model = constructed(model_class, config)
+        if getattr(model, "loss_type", "") is None and family.labels:
             # GPT2LMHeadModel and others whose names do not tell: this is what they fall back to at every loss, with
             # a warning that would split each compiled graph.
             model.loss_type = "ForCausalLM"
@@ -106,17 +102,21 @@ class HuggingFaceModel:
         if not dropout:
             silence(model)
         rules = self._rules(model, family, workload)
-        fed = feed(model.float(), rules, self._asked(workload), _sizes(config, workload, self.sizes))
+        fed = feed(model.float(), rules, self._asked(workload, model, family), _sizes(config, workload, self.sizes))
         refuse_unfed(model, {**fed.inputs, **rules, **dict.fromkeys(fed.not_needed)})
         _refuse_length(model, fed, workload)
         if self.last_token is not None:
             fed.inputs["input_ids"][..., -1] = _attribute(config, self.last_token)
-        decoding = decoding_of(model, functools.partial(_check_length, model), frozenset(self.labels or family.labels))
+        labels = frozenset(self.labels or family.labels) | fed.labels
+        decoding = decoding_of(model, functools.partial(_check_length, model), labels)
         called, inputs = by_name(NamedOutputs(model), fed.inputs, KEY)
         return Program(called, inputs, _loss, decoding, fed=", ".join(fed.words))
 
-    def _asked(self, workload: Workload) -> Asked:
+    def _asked(self, workload: Workload, model: Any, family: ClassFamily) -> Asked:
         labels = bool(workload.mode.options.get("labels", True)) and self.labels is None
+        if not family.labels and getattr(model, "loss_type", "") is None:
+            source = inspect.getsource(inspect.unwrap(type(model).forward))
+            labels &= "loss_function(" not in source or "vocab_size" in source  # what it falls back to asks for that
         return Asked(workload.batch_size, workload.sequence_length, workload.seed, labels, self.sizes)
 
     def _chosen(self, workload: Workload) -> tuple[Any, Any, ClassFamily]:
@@ -141,6 +141,8 @@ class HuggingFaceModel:
         facts = Facts(model, self.sizes)
         for found in (rules, labels if self.labels is None else {}):
             found |= {name: rule for name in found if (rule := codes(facts, name)) is not None}
+        if self.labels is None and rules.get("input_ids", TOKENS) != TOKENS == labels.get("labels"):
+            labels["labels"] = "input_ids"  # of the same shape
         rules |= self.inputs
         if self.attention_mask:
             rules["attention_mask"] = ATTENTION_MASK
@@ -149,7 +151,7 @@ class HuggingFaceModel:
 
 def _loss(outputs: Any) -> torch.Tensor:
     if "loss" not in outputs:
-        raise ValueError(
+        raise Unsupported(
             f"the model returned no loss, only {', '.join(outputs)}: training needs labels "
             "(mode.options.labels=true, and build.labels where the class's name does not tell them)"
         )
@@ -172,105 +174,12 @@ def find_class(name: str) -> Any:
     return found
 
 
-def configure(model_class: Any, values: Mapping[str, Any], stored: Mapping[str, Any] | None = None) -> Any:
-    """Return the class's config: `values` over its defaults, or over `stored`, what a config.json says.
-
-    A key/value cache is never kept. Raises ValueError for a key that the config does not have.
-    """
-    config_class = model_class.config_class
-    default = config_class() if stored is None else config_class.from_dict(copy.deepcopy(stored))
-    values = {key: one for key, one in LEFT_OPEN.items() if getattr(default, key, one) is None} | dict(values)
-    for key in values:
-        if not hasattr(default, key) and key != "attn_implementation":
-            known = did_you_mean(key, default.to_dict())
-            raise ValueError(f"{config_class.__name__} has no '{key}' (build.config): {known}")
-    if stored is None:
-        whole = default.to_dict()  # only its inner configs: the class itself makes what depends on `values`
-        inner = {key: value for key, value in whole.items() if isinstance(value, Mapping)}
-        config = config_class(**_over(inner, values))
-    else:
-        config = config_class.from_dict(copy.deepcopy({**stored, **_over(stored, values)}))
-    for part in _parts(config):
-        if hasattr(part, "use_cache"):
-            part.use_cache = False
-    _make_room(config, model_class)
-    before, now = (_part_size(one) for one in (default, config))
-    if before and now and before != now and PINPOINTS not in values and hasattr(config, PINPOINTS):
-        tiles = [[edge * now // before for edge in pair] for pair in getattr(config, PINPOINTS) or ()]
-        setattr(config, PINPOINTS, tiles)  # as many tiles, of the size that the tower has now
-    return config
-
-
-def _part_size(config: Any) -> int | None:
-    size = getattr(getattr(config, "vision_config", None), "image_size", None)
-    return size if isinstance(size, int) else None
-
-
-def _make_room(config: Any, model_class: Any) -> None:
-    """Give special tokens places in the vocabulary where they have none: its last ones. None of a text model moves.
-
-    A config has them where the whole vocabulary would (image_token_id=151655), and a smaller one no row there; or it
-    has no placeholder for its images at all, until a checkpoint of it says one (BLIP-2). Batches of more than one
-    sample are classified by their last token that is not padding, so there must be one that is.
-    """
-    text = _text(config)
-    moved: dict[int, int] = {}
-    for part in (config, *_parts(config)):
-        own = part if part is not config and isinstance(getattr(part, "vocab_size", None), int) else text
-        size: Any = getattr(own, "vocab_size", None)
-        for key, token in list(vars(part).items()) if isinstance(size, int) else ():
-            special = key.endswith(("_token_id", "_token_index"))
-            missing = token is None and key.removesuffix("_id").removesuffix("_index") in PLACEHOLDERS
-            if special and (missing or (isinstance(token, int) and token >= size)):
-                setattr(part, key, moved.setdefault(-1 if token is None else token, size - 1 - len(moved)))
-    if model_class.__name__.endswith("ForSequenceClassification") and getattr(text, "pad_token_id", 0) is None:
-        text.pad_token_id = 0
-
-
-def _text(config: Any) -> Any:
-    """Return the config of the text part; of the decoder, where a model has several."""
-    try:
-        return config.get_text_config()
-    except ValueError:
-        return config.get_text_config(decoder=True)
-
-
-def _over(stored: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `values`, each map of them laid over the stored one: text_config.num_hidden_layers alone can be set.
-
-    Where there are fewer layers than stored, what is said of each one is said of the first ones; where there are more,
-    the class says of which type each is.
-    """
-    over: dict[str, Any] = {}
-    before, now = stored.get(LAYERS), values.get(LAYERS)
-    for key, value in stored.items() if isinstance(before, int) and isinstance(now, int) else ():
-        if isinstance(value, list) and len(value) == before and key not in values:
-            if now < before:
-                over[key] = value[:now]
-            elif now > before and key.endswith("layer_types"):
-                over[key] = None
-    for key, value in values.items():
-        inner = stored.get(key)
-        if isinstance(value, Mapping) and isinstance(inner, Mapping):
-            value = {**inner, **_over(inner, value)}
-        over[key] = value
-    return over
-
-
-def _parts(config: Any) -> list[Any]:
-    """Return the config and the configs inside it (text_config, vision_config, ...)."""
-    from transformers import PretrainedConfig
-
-    inner = [value for value in vars(config).values() if isinstance(value, PretrainedConfig)]
-    return [config] + [part for value in inner for part in _parts(value)]
-
-
 def _zero_dropout(config: Any) -> None:
     """Set every probability with "drop" in its name to 0, and masking of spectra off: before the model is built.
 
     A model keeps the probabilities that it was built with, so that editing its config later changes nothing.
     """
-    for part in _parts(config):
+    for part in parts_of(config):
         for key, value in list(vars(part).items()):
             if "drop" in key and isinstance(value, float):
                 setattr(part, key, 0.0)
@@ -280,7 +189,9 @@ def _zero_dropout(config: Any) -> None:
 
 def _check_length(model: Any, length: int | None) -> None:
     """Raise ValueError when the model has no positions for `length` tokens; relative positions have no limit."""
-    text = _text(model.config)
+    if not any(name in inspect.signature(model.forward).parameters for name in TOKEN_INPUTS):
+        return  # it counts samples or frames, of which some make a position
+    text = text_of(model.config)
     own = vars(text)  # not getattr: some configs alias one name to the other (GPT2Config)
     limits = {key: own[key] - _first_position(model) for key in LENGTHS if isinstance(own.get(key), int)}
     if own.get("axial_pos_embds"):
@@ -311,10 +222,12 @@ def _first_position(model: torch.nn.Module) -> int:
 
 
 def _attribute(config: Any, name: str) -> int:
-    for part in (_text(config), config, *_parts(config)):
+    for part in (text_of(config), config, *parts_of(config)):
         value = looked_up(part, name)
         if isinstance(value, int):
             return value
+    if name == "vocab_size":
+        return CHARACTERS
     raise ValueError(f"{type(config).__name__} has no number '{name}': set it in build.config, or change the rule")
 
 

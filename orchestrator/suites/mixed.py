@@ -164,7 +164,8 @@ def _rows(features: Any) -> int:
     pooled = getattr(features, "pooler_output", None)
     pooled = features if pooled is None else pooled
     if isinstance(pooled, (list, tuple)):
-        return sum(_rows(one) for one in pooled)
+        maps = all(getattr(one, "ndim", 0) == 3 and len(one) > 1 for one in pooled)  # channels, height, width
+        return sum(one[0].numel() if maps else _rows(one) for one in pooled)
     return int(pooled.numel() // pooled.shape[-1])
 
 

@@ -48,6 +48,8 @@ def pixels(facts: Facts, draws: Draws, batch: int) -> tuple[Inputs, str]:
     Raises ValueError for a size that no config says.
     """
     name = next((name for name in NAMES if name in facts.takes), None)
+    if name is None and facts.needs("grid_thw"):
+        name = "hidden_states"  # so a tower alone calls its patches
     if name is None:
         return {}, ""
     if "high_res_pixel_values" in facts.takes:
@@ -56,6 +58,8 @@ def pixels(facts: Facts, draws: Draws, batch: int) -> tuple[Inputs, str]:
         inputs, words = _image(name, facts, draws, batch)
         return {**inputs, **fine}, f"{words} and of {size} x {size}"
     layout = next((make for beside, make in LAYOUTS.items() if facts.knows(beside)), None)
+    if layout is None and type(facts.model).__name__.endswith("KeypointMatching"):
+        return _image(name, facts, draws, batch, 2)
     if layout is None:
         layout = _video if name == "pixel_values_videos" or _is_clip(facts) else _image
     return layout(name, facts, draws, batch)
@@ -91,7 +95,7 @@ def _one_of_several(name: str, facts: Facts, draws: Draws, batch: int) -> tuple[
 
 def _is_clip(facts: Facts) -> bool:
     """Of a model whose images are the frames of a video: its own config, or that of its vision, counts them."""
-    return "video" in facts.modalities() - {"image"} or any(
+    return (facts.modalities() >= {"video"} and "image" not in facts.modalities()) or any(
         getattr(config, word, None) is not None for _, config in facts.parts for word in FRAMES[:2]
     )
 
@@ -112,7 +116,7 @@ def _patching(facts: Facts) -> tuple[int, int, int]:
     if not merged:
         merged = round(1 / (facts.first(("downsample_ratio",)) or 1))
     windows = facts.number(("window_kernel_size",), VISION, 1)  # merged inside the tower, before the rest is
-    return edge, facts.number(("temporal_patch_size",), VISION, 1), merged * windows
+    return edge, facts.number(("temporal_patch_size", "patch_temporal"), VISION, 1), merged * windows
 
 
 def _grid(facts: Facts) -> tuple[int, int]:

@@ -19,7 +19,8 @@ from orchestrator.errors import UsageError
 from orchestrator.plugins import Unsupported
 from orchestrator.records import Json, Workload
 from orchestrator.suites import transformers_source, user_files
-from orchestrator.suites.huggingface import HuggingFaceModel, configure, find_class
+from orchestrator.suites.configured import configure
+from orchestrator.suites.huggingface import HuggingFaceModel, find_class
 from orchestrator.suites.inputs import ClassFamily
 from orchestrator.suites.shrunk import shrunk
 
