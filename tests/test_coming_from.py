@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 from support.command import ROOT, answer, latest, orchestrator, run, table
 
 import orchestrator as python_api
@@ -163,9 +162,9 @@ def test_two_commands_run_in_small_and_their_files_are_there(tmp_path: Path) -> 
 def test_a_file_of_batch_sizes(tmp_path: Path) -> None:
     """The line of the page, in a shell."""
     (line,) = re.findall(r"^```\n(python .*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    (tmp_path / "sizes.csv").write_text("BertForMaskedLM,3\nT5Small,1\n")
-    line = line.replace("python", sys.executable, 1).rstrip() + " --cfg job"
+    (tmp_path / "sizes.txt").write_text("BertForMaskedLM,3\nT5Small 1\n")
+    line = line.replace("python", sys.executable, 1).rstrip() + " dry_run=true"
     done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    entry = yaml.safe_load(done.stdout)["suite"]["catalog"]["BertForMaskedLM"]
-    assert (entry["divisor"], entry["batch_size"]["cpu"], entry["batch_size"]["cuda"]) == (1, 3, 3)
+    assert "2 models      BertForMaskedLM 8, T5Small 8" in done.stdout
+    assert "'suite.models=[sizes.txt]' 'suite.filter=^T5Small$'" in done.stdout

@@ -42,7 +42,7 @@ def heard() -> Iterator[list[Graph]]:
         log.removeHandler(ear)
 
 
-def write(graphs: list[Graph], folder: Path) -> list[Path]:
+def write(graphs: list[Graph], folder: Path) -> None:
     """Write each graph as <compilation>_<stage>.py, with a number where a compilation has several of a stage."""
     folder.mkdir(parents=True, exist_ok=True)
     names: list[str] = []
@@ -50,7 +50,6 @@ def write(graphs: list[Graph], folder: Path) -> list[Path]:
         name = f"{graph.compile_id.replace('/', '_')}_{graph.stage}"
         names.append(name if name not in names else f"{name}_{len(names)}")
         (folder / f"{names[-1]}.py").write_text(graph.text, encoding="utf-8")
-    return [folder / f"{name}.py" for name in names]
 
 
 class _Ear(logging.Handler):
