@@ -356,7 +356,10 @@ def _omitted(kind: type) -> tuple[str, ...]:
 
 
 def to_json(record: Any) -> Any:
-    """Return the JSON value (dicts, lists, scalars) of a record; order of keys is the order of fields."""
+    """Return the JSON value (dicts, lists, scalars) of a record; order of keys is the order of fields.
+
+    What is `OMITTED` where it is None comes last.
+    """
     if isinstance(record, _SCALARS):
         return record
     if dataclasses.is_dataclass(record) and not isinstance(record, type):

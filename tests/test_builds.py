@@ -86,8 +86,12 @@ def test_a_name_is_described_or_is_a_requirement(tmp_path: Path) -> None:
     ("name", "conf", "why"),
     [
         ("candiate", {"candidate": {"requirements": ["a"]}}, "did you mean 'candidate'"),
+        ("base,new", {"new": {"requirements": ["a"]}}, "in a file several are a list: build: .base, new."),
         ("torch", {}, "write one requirement of pip's, as in build=base,transformers==5.20.0"),
         ("new", {"new": {"python": None, "requirements": []}}, "give it python, requirements or setup"),
+        ("new", {"new": {"requirement": ["a"]}}, "unknown key 'builds.new.requirement': did you mean 'requirements'"),
+        ("new", {"new": {"requirements": "a"}}, "builds.new.requirements is 'a': it must be a list of texts"),
+        ("new", {"new": ["a"]}, "builds.new is .'a'.: write a map"),
         ("new", {"new": {"requirements": ["--index-url x"]}}, "without options"),
         ("new", {"new": {"requirements": ["./no/such.whl"]}}, "there is no file ./no/such.whl"),
         ("new", {"new": {"requirements": [str(TESTS)]}}, "a folder, whose content changes under its name"),
@@ -174,8 +178,10 @@ def test_no_round_is_left_out_where_builds_are_compared() -> None:
 
 
 def test_a_sweep_that_someone_else_made_says_what_it_would_install() -> None:
-    told = would_run(both("inductor").jobs, online=False)
-    assert "toy-pack==2.0" in told[0]
+    build = Build(name="new", python="/theirs/python", requirements=("a==1", "b"), setup="x" * 500)
+    jobs = [replace(job, workload=replace(job.workload, build=build)) for job in both("inductor").jobs]
+    wanted = ["interpreter '/theirs/python'", "shell command 'xxx", "pip installs for 'a==1'", "pip installs for 'b'"]
+    assert all(part in told for part, told in zip(wanted, would_run(jobs, online=False), strict=False))
 
 
 # -- environments

@@ -25,7 +25,7 @@ from orchestrator.results.metrics import MIB, is_number
 from orchestrator.results.naming import telling_of_models
 
 DETAILS = (
-    *("batch_size", "sequence_length", "seed", "threads", "dtype", "mode", "device"),
+    *("batch_size", "sequence_length", "seed", "threads", "build", "dtype", "mode", "device"),
     *("measure", "launcher", "variant"),
 )
 """What the name of a file does not say, or not fully: columns of the summary."""

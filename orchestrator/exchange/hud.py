@@ -64,6 +64,7 @@ def records(row: Joined, name: FileName, benchmark: str) -> Iterator[dict[str, A
                         "sequence_length": workload.sequence_length,
                         "seed": workload.seed,
                         "threads": workload.threads,
+                        "build": row.row["build"],
                         "output": output,
                         **{key: value for key, value in family.record.config.items() if key.startswith(OPTIONS)},
                     }

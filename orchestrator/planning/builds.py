@@ -24,6 +24,8 @@ FROM_GIT = re.compile(
 )
 COMMIT = re.compile(r"[0-9a-f]{40}")
 GIT_S = 60
+KEYS: Mapping[str, str] = {"python": "a text", "requirements": "a list of texts", "setup": "a text"}
+"""Of `schema.BuildConf`: what each takes, in words."""
 LIST = re.compile(r"(?:[^,\[\]]|\[[^\]]*\]|,(?=\s*[<>=!~]))+")
 """One of several requirements: a comma in brackets, or before a second bound, is its own."""
 
@@ -38,6 +40,8 @@ def build_of(name: str, builds: Mapping[str, Json]) -> Build | None:
     if name == BASE:
         return None
     if not REQUIREMENT.match(name):
+        if "," in name:
+            raise UsageError(f"build: {name}: in a file several are a list: build: [{', '.join(name.split(','))}]")
         raise UsageError(
             f"build={name}: {did_you_mean(name, [BASE, *builds])}. Describe it as builds.NAME.requirements=[...] or "
             "builds.NAME.python=PATH, or write one requirement of pip's, as in build=base,transformers==5.20.0"
@@ -60,6 +64,14 @@ def _described(name: str, conf: Json) -> Build:
         check_name(name, "build")
     except ValueError as error:
         raise UsageError(str(error)) from error
+    if not isinstance(conf, Mapping):
+        raise UsageError(f"{where} is {conf!r}: write a map, as in builds.{name}.requirements=[transformers==5.20.0]")
+    for key, value in conf.items():
+        if key not in KEYS:
+            raise UsageError(f"unknown key '{where}.{key}': {did_you_mean(str(key), KEYS)}")
+        texts = [value] if key != "requirements" else value if isinstance(value, list) else [None]
+        if value is not None and not all(isinstance(text, str) for text in texts):
+            raise UsageError(f"{where}.{key} is {value!r}: it must be {KEYS[key]}")
     python, setup = conf.get("python"), conf.get("setup")
     requirements = conf.get("requirements") or ()
     if python is None and not requirements and setup is None:

@@ -36,6 +36,7 @@ ENTRY = re.compile(r"^  ([\w.+-]+):", re.MULTILINE)
 OPTIONS_OF = {f"{group}.options": group for group in ("compiler", "quantization", "mode", "measure")}
 BUILD = re.compile(r"suite\.(common|catalog\.[^.]+)\.build")
 SUITE_MODEL = re.compile(r"suite\.(common|catalog\.[^.]+)")
+JOBS_BUILD = re.compile(r"builds\.[^.]+")
 
 
 class Keys:
@@ -147,7 +148,8 @@ class Keys:
                 plugins = self.classes("suite") if BUILD.fullmatch(path) else plugins
                 yield from plugins or ((Model,) if SUITE_MODEL.fullmatch(path) else (kind,))
             elif typing.get_origin(arm) in (dict, Mapping):
-                yield Model if SUITE_MODEL.fullmatch(path) else typing.get_args(arm)[1]
+                own = schema.BuildConf if JOBS_BUILD.fullmatch(path) else typing.get_args(arm)[1]
+                yield Model if SUITE_MODEL.fullmatch(path) else own
             elif arm is Any:
                 yield Any
 

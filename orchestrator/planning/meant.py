@@ -52,6 +52,7 @@ KEYS = _words(
         "compiler.options": "options",
         "resume": "continue restart",
         "gate": "judgefirst",
+        "build": "venv virtualenv conda interpreter python package packages versions pip requirements",
     }
 )
 """Other words for keys, in small letters without signs -> the key."""

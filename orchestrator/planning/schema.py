@@ -126,7 +126,7 @@ class Config:
     rounds_min: int = 2  # so many each row gets; a later one is left out where the verdict stands before it
     budget: str | None = None  # 20min, 90s, 1h30min: the whole sweep ends by then; open verdicts get the rounds first
     build: str = "base"  # environment of the jobs: base is the command's own, others are in `builds`, or a requirement
-    builds: dict[str, BuildConf] = field(default_factory=dict)  # name -> an environment that jobs can run in
+    builds: dict[str, Any] = field(default_factory=dict)  # name -> an environment that jobs can run in (BuildConf)
     seed: int = 1337  # of weights, inputs and the order of compilers
     threads: int | None = None  # null: one less than the physical cores (planning/machine.py says why), over the ranks
     ranks: int | None = None  # processes of a job that parallel=ddp makes one of several of; null: two

@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 
-from orchestrator.records import JobSpec, PluginSpec, to_json
+from orchestrator.records import Build, JobSpec, PluginSpec
 from orchestrator.store import Sweep
 
 LISTED = 160
@@ -23,7 +23,7 @@ def would_run(jobs: Iterable[JobSpec], online: bool) -> tuple[str, ...]:
     online: the sweep asks for the network.
     """
     jobs = list(jobs)
-    builds = {job.workload.build for job in jobs} - {None}
+    builds = {job.workload.build for job in jobs}
     variables = {f"the environment variable {name}={value!r}" for job in jobs for name, value in job.env.items()}
     specs: dict[int, tuple[PluginSpec, str]] = {}  # by identity: a plan shares its records
     for job in jobs:
@@ -34,7 +34,7 @@ def would_run(jobs: Iterable[JobSpec], online: bool) -> tuple[str, ...]:
         (count[spec.target], f"{what} '{spec.name}': {spec.target} {json.dumps(dict(spec.options), default=str)}")
         for spec, what in specs.values()
     }
-    environments = sorted(f"the environment {to_json(build)}" for build in builds)
+    environments = sorted({phrase for build in builds if build is not None for phrase in _of_build(build)})
     network = ["the network (online=true)"] if online else []
     phrases = [*environments, *sorted(variables), *network, *(phrase for _, phrase in sorted(classes))]
     return tuple(map(_short, phrases))
@@ -43,6 +43,12 @@ def would_run(jobs: Iterable[JobSpec], online: bool) -> tuple[str, ...]:
 def command_line(sweep: Sweep) -> str:
     """Return the phrase for the stored command line, which is composed again."""
     return _short(f"the configuration that its command line names: {' '.join(sweep.argv)!r}")
+
+
+def _of_build(build: Build) -> list[str]:
+    made = [f"the shell command {build.setup!r}"] if build.setup is not None else []
+    made += [f"what pip installs for {requirement!r}" for requirement in build.requirements]
+    return made + ([f"the interpreter {build.python!r}"] if build.python is not None else [])
 
 
 def _short(text: str) -> str:

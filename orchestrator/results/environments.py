@@ -28,8 +28,8 @@ def mixed(outcomes: Sequence[JobOutcome]) -> Iterator[str]:
         builds[build_name(outcome.job.workload.build)].append(outcome)
     for name, own in builds.items():
         yield from (f"build {name}: {line}" if len(builds) > 1 else line for line in _of_one_build(own))
-    first, *others = builds
-    for name in others:
+    for name in list(builds)[1:]:
+        first = next(iter(builds))
         yield _beside(first, _seen(builds[first]), name, _seen(builds[name]))
 
 
