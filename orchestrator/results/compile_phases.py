@@ -63,9 +63,9 @@ def rows(identity: Row, rounds: Sequence[JobOutcome]) -> list[Row]:
     ]
 
 
-def sums(found: Iterable[Row]) -> list[Row]:
+def sums(found: Iterable[Mapping[str, Any]]) -> list[Row]:
     """Return the phases of each compiler over its workloads, and the share of each phase in all of them."""
-    groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = defaultdict(list)
     for row in found:
         groups[tuple(row[name] for name in GROUP)].append(row)
     made = []
