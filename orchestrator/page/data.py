@@ -23,7 +23,7 @@ from orchestrator.comparison.compare import Matched, compare
 from orchestrator.comparison.thresholds import LIMITS
 from orchestrator.page.answer import of_sweep
 from orchestrator.page.columnar import pack, rounded
-from orchestrator.page.jobs import Interned, JobsOfSweep
+from orchestrator.page.jobs import CONFIGURATION, Interned, JobsOfSweep
 from orchestrator.page.selection import selected
 from orchestrator.records import HARMLESS, NOT_RUN, STATUSES, SUCCESSES
 from orchestrator.results.configuration import settings
@@ -32,6 +32,7 @@ from orchestrator.results.load import SweepResults, fact
 from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.naming import WORKLOAD, is_eager, telling
 from orchestrator.results.overview import OVERVIEW
+from orchestrator.results.table import Wider
 from orchestrator.results.tables import JOBS, SUMMARY, Table, Tables
 
 Document = dict[str, Any]
@@ -42,7 +43,6 @@ DETAILS_BUDGET = 5_000_000
 """Bytes of samples, facts and logs, of all sweeps together: with the rest a page of 10,000 rows is under 15 MB."""
 LISTED = 300
 """So many rows of a measure's own table are on the page; tables/*.csv has all."""
-CONFIGURATION = ("workload", "compiler_config", "measure_config")
 JOB_COLUMNS = ("sweep", "row", *(name for name in JOBS if name != "log"), *CONFIGURATION)
 ROW_COLUMNS = ("sweep", *(name for name in SUMMARY if name not in ("log", "accuracy_log")))
 """Logs are found by the job's id."""
@@ -79,7 +79,8 @@ def document(sweeps: Sequence[tuple[SweepResults, Tables]], place: Path, *, runn
     ]
     listed_columns = (name for table in findings for name in table["columns"])
     used = dict.fromkeys((*SUMMARY, *OVERVIEW, *JOBS, *listed_columns))
-    summary = [{"sweep": i, **row} for i, shown in enumerate(chosen) for row in shown.tables.summary.rows]
+    wider = Wider(sweeps[0][1].summary, ["sweep"])
+    summary = [wider.row(row, i) for i, shown in enumerate(chosen) for row in shown.tables.summary.rows]
     return {
         "format": FORMAT_VERSION,
         "running": running,

@@ -24,6 +24,7 @@ from orchestrator.results.memory import cuda_peak
 from orchestrator.results.metrics import MIB, MS
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.performance import seconds
+from orchestrator.results.table import Wider
 from orchestrator.results.tables import Tables
 from orchestrator.statistics import quantile
 from orchestrator.store import SweepFolder
@@ -32,6 +33,8 @@ Row = Mapping[str, Any]
 
 QUANTILES = (0, 5, 25, 50, 75, 95, 100)
 """Percentiles of the latency that, with their count, stand for the samples where the page has no room for these."""
+CONFIGURATION = ("workload", "compiler_config", "measure_config")
+"""Columns of jobs with the numbers of records."""
 PHASES = ("import", "build", "compile", "warmup", "steady", "pairs")
 LOG_LINES = 40
 LOG_BYTES = 16_384
@@ -69,8 +72,9 @@ class JobsOfSweep:
         self.details = DetailTexts(results, records, budget)
         self._records = records
         self._known: dict[int, int] = {}
+        wider = Wider(tables.jobs, ("sweep", "row", *CONFIGURATION))
         self.rows = [
-            {**row, "sweep": number, "row": self.row_of.get(row["job"], -1), **self._config(outcome)}
+            wider.row(row, number, self.row_of.get(row["job"], -1), *self._config(outcome))
             for row, outcome in zip(tables.jobs.rows, self.outcomes, strict=True)
         ]
         place = {outcome.job.id: first_job + i for i, outcome in enumerate(self.outcomes)}
@@ -84,13 +88,14 @@ class JobsOfSweep:
         ]
         self.memory = self._memory(len(tables.summary.rows), first_row)
 
-    def _config(self, outcome: JobOutcome) -> dict[str, int]:
+    def _config(self, outcome: JobOutcome) -> tuple[int, ...]:
+        """Return the numbers of the records of `CONFIGURATION`."""
         job = outcome.job
-        return {
-            "workload": self._once(job.workload, workload_config),
-            "compiler_config": self._once(job.compiler, compiler_config),
-            "measure_config": self._once(job.measure, lambda spec: plugin_config("measure", spec)),
-        }
+        return (
+            self._once(job.workload, workload_config),
+            self._once(job.compiler, compiler_config),
+            self._once(job.measure, lambda spec: plugin_config("measure", spec)),
+        )
 
     def _once(self, record: Any, flatten: Any) -> int:
         """Jobs of a plan share their records: each is flattened and stored once."""

@@ -118,6 +118,16 @@ class Table:
         return pd.DataFrame(data, columns=list(self.columns))
 
 
+class Wider:
+    """Rows of a table with more columns behind its own."""
+
+    def __init__(self, table: Table, more: Sequence[str]) -> None:
+        self._places = {name: place for place, name in enumerate((*table.columns, *more))}
+
+    def row(self, row: TableRow, *more: Any) -> TableRow:
+        return TableRow(self._places, (*row.cells(), *more))
+
+
 def _cleaner(column: Column) -> Cleaner:
     if column.kind == "text":
         return _text if column.format == "text" else _anything
