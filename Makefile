@@ -46,8 +46,8 @@ trust: $(VENV)/installed  ## an hour on a quiet machine: false alarms, planted e
 fuzz: $(VENV)/installed  ## ten minutes: random command lines, YAML, CSV files and sweep folders
 	PYTHONPATH=.:tests $(BIN)/python -m fuzz --seconds 600 --seed $(or $(SEED),1)
 
-chaos: $(VENV)/installed  ## half an hour: 200 faults against real sweeps, the table of docs/reliability.md
-	PYTHONPATH=.:tests $(BIN)/python -m chaos --faults 200 --seed 1
+chaos: $(VENV)/installed  ## an hour: 300 faults against real sweeps, the table of docs/reliability.md
+	PYTHONPATH=.:tests $(BIN)/python -m chaos --faults 300 --seed $(or $(SEED),1)
 
 readme: $(VENV)/installed  ## the README's table of options, again from conf/
 	$(BIN)/python docs/readme.py

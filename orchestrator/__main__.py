@@ -47,8 +47,7 @@ Sweep:  python -m orchestrator compiler=eager,inductor dtype=float32,float16 mod
   exclude=[{{compiler:inductor_*,dtype:float16}}]        leave out what matches
   zip=[dtype,batch_size]                               pair two axes instead of multiplying them
   experiments/mine.yaml                                a whole sweep from a file; experiment=quick: one of ours
-  dry_run=true  resume=latest                          only show the plan; run what an earlier sweep left
-  shard=2/5                                            the second of five equal parts, for five machines
+  dry_run=true  resume=latest  shard=2/5               only the plan; what is left to run; part 2 of 5
   rounds=5 gate=accuracy execution.timeout_s=600 ...   everything else: --cfg job
 
 Groups (one value, a,b or glob(*)); `options` says what each is:

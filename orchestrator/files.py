@@ -15,7 +15,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,6 +23,8 @@ from orchestrator import limits
 from orchestrator.errors import without_escapes
 
 NUMBERS = frozenset({int, float})
+SHORT, LARGE = 1000, 1e300
+"""A text of fewer characters, a number nearer to 0: of most one need not look closer."""
 
 
 def write_json(path: Path, value: Any, indent: int | None = 1) -> None:
@@ -34,12 +36,13 @@ def write_json(path: Path, value: Any, indent: int | None = 1) -> None:
     write_text(path, json.dumps(value, indent=indent, separators=dense, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically, as `write_json` does. OSError leaves the old file as it was."""
+def write_text(path: Path, text: str | Iterable[str]) -> None:
+    """Write a text file atomically, as `write_json` does; of pieces, one after the other. OSError leaves the old file
+    as it was."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
         with open(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
+            file.writelines((text,) if isinstance(text, str) else text)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(name, 0o644)
@@ -50,7 +53,7 @@ def write_text(path: Path, text: str) -> None:
         raise
 
 
-def read_bytes(path: Path, most: int = limits.FILE) -> bytes:
+def read_bytes(path: Path | str, most: int = limits.FILE) -> bytes:
     """Return what a file holds; ValueError when that is more than `most` bytes."""
     with open(path, "rb") as file:
         content = file.read(most + 1)
@@ -59,7 +62,7 @@ def read_bytes(path: Path, most: int = limits.FILE) -> bytes:
     return content
 
 
-def read_json(path: Path, most: int = limits.FILE) -> Any:
+def read_json(path: Path | str, most: int = limits.FILE) -> Any:
     """Read a JSON file of at most `most` bytes, as `checked` returns it.
 
     ValueError when it is none (UnicodeDecodeError included), or would take far more memory than bytes.
@@ -87,7 +90,7 @@ def checked(value: Any, depth: int = 0) -> Any:
     if depth > limits.DEEPEST:
         raise ValueError(f"nested more than {limits.DEEPEST} deep")
     if kind is dict:
-        if not all(map(str.isprintable, value)):
+        if not "".join(value).isprintable():
             value = {_scalar(key): item for key, item in value.items()}
         places = value.items()
     elif value and NUMBERS.issuperset(map(type, value)):  # samples: at the speed of C
@@ -97,7 +100,12 @@ def checked(value: Any, depth: int = 0) -> Any:
     else:
         places = enumerate(value)
     for place, item in places:
-        new = checked(item, depth + 1) if type(item) in (dict, list) else _scalar(item)
+        kind = type(item)
+        if kind is str and len(item) < SHORT and item.isprintable():
+            continue
+        if kind is float and -LARGE < item < LARGE:
+            continue
+        new = checked(item, depth + 1) if kind is dict or kind is list else _scalar(item)
         if new is not item:
             value[place] = new
     return value

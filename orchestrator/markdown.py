@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import html
 import re
 from collections.abc import Collection, Iterable, Sequence
@@ -29,7 +30,12 @@ INVISIBLE = "\u200b"
 
 def text(value: object) -> str:
     """Return a value as text that GitHub shows as it is, on one line; `MISSING` for none."""
-    line = MARKUP.sub(r"\\\g<0>", _one_line(value))
+    return _escaped("" if value is None else str(value))
+
+
+@functools.lru_cache(maxsize=2048)
+def _escaped(text: str) -> str:
+    line = MARKUP.sub(r"\\\g<0>", _one_line(text))
     line = line.replace("[", "\\[") if LINK.search(line) else line
     line = BEGINS.sub(lambda found: f"{found[0][:-1]}\\{found[0][-1]}", line)
     return CALL.sub(rf"\g<0>{INVISIBLE}", ADDRESS.sub(r"\\", line)) or MISSING

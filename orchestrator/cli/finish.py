@@ -59,7 +59,7 @@ def collect(folder: SweepFolder) -> tuple[SweepResults, Tables, bool]:
     from orchestrator.results import exports, load, tables
 
     with load.uncollected():
-        results = load.load(folder)
+        results = load.streamed(folder)
         made = builds.build(results)
     for reason in made.refused:
         print(reason, file=sys.stderr)

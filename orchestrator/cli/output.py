@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,7 +81,7 @@ def at_least_1(text: str) -> int:
 
 def write(form: str, tables: Mapping[str, Table], main: str | None = None) -> None:
     """Print tables to stdout: JSON and Markdown hold all of them, CSV the one named `main` (default: the first)."""
-    emit(text(form, tables, main))
+    emit(pieces(form, tables, main))
 
 
 def render(form: str | None, document: Document) -> None:
@@ -107,21 +107,21 @@ def present(
         write(str(form), tables(), main)
 
 
-def emit(text: str) -> None:
-    """Write a text for machines to stdout: UTF-8, whatever the terminal's encoding is."""
+def emit(text: str | Iterable[str]) -> None:
+    """Write a text for machines, or its pieces, to stdout: UTF-8, whatever the terminal's encoding is."""
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8")
-    sys.stdout.write(text)
+    sys.stdout.writelines((text,) if isinstance(text, str) else text)
 
 
-def text(form: str, tables: Mapping[str, Table], main: str | None = None) -> str:
+def pieces(form: str, tables: Mapping[str, Table], main: str | None = None) -> Iterable[str]:
     from orchestrator.results import exports
 
     if form == "json":
-        return exports.to_json(tables)
+        return exports.json_pieces(tables)
     if form == "csv":
-        return exports.to_csv(tables[main or next(iter(tables))])
-    return "\n".join(exports.to_markdown(name, table) for name, table in tables.items())
+        return exports.csv_lines(tables[main or next(iter(tables))])
+    return ["\n".join(exports.to_markdown(name, table) for name, table in tables.items())]
 
 
 def save(name: str, path: Path, text: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,18 +100,18 @@ def _several(folders: Sequence[SweepFolder], asked: argparse.Namespace) -> int:
     return max(exit_code(*sweep) for sweep in sweeps)
 
 
-def _text(results: SweepResults, tables: Tables, asked: argparse.Namespace) -> str:
+def _text(results: SweepResults, tables: Tables, asked: argparse.Namespace) -> str | Iterable[str]:
     """Return all tables as JSON, the summary as CSV, a comment for a pull request as Markdown; or just `--table`."""
     named = tables.named()
     if asked.table and asked.table not in named:
         raise UsageError(f"--table {asked.table}: this sweep has none. It has {', '.join(named)}")
     if asked.table:
-        return output.text(asked.form, {asked.table: named[asked.table]})
+        return output.pieces(asked.form, {asked.table: named[asked.table]})
     if asked.form == "md":
         from orchestrator.views import pull_request
 
         return pull_request.text((results, tables), [_read(name, asked) for name in asked.against])
-    return output.text(asked.form, named, "summary")
+    return output.pieces(asked.form, named, "summary")
 
 
 def _read(name: str, asked: argparse.Namespace) -> tuple[SweepResults, Tables]:

@@ -18,8 +18,10 @@ from orchestrator.comparison.changes import Figure
 from orchestrator.comparison.thresholds import METRICS
 from orchestrator.records import PASS, RAN_EAGER, REFERENCE_MEASURE
 from orchestrator.results import compile_phases
-from orchestrator.results.configuration import JobConfigs, flatten, settings
+from orchestrator.results.configuration import JobConfigs, settings
 from orchestrator.results.declared import compared
+from orchestrator.results.environments import flat_environment as flat_environment
+from orchestrator.results.environments import of_workers
 from orchestrator.results.listing import tag
 from orchestrator.results.load import JobOutcome, SweepResults, fact, figure, is_figure, worst
 from orchestrator.results.memory import memory_of
@@ -37,7 +39,6 @@ from orchestrator.store import Sweep, was_imported
 NOT_ENVIRONMENT = ("conf",)
 CONF = "conf."
 """Keys of the environment begin so that are hashes of configuration folders."""
-OF_WORKERS = ("host", "cpu", "cpu_capability", "gpu", "toolchain")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,21 +139,9 @@ def environment(sweep: Sweep, outcomes: Sequence[JobOutcome] = ()) -> dict[str, 
     flat |= {f"{CONF}{provider}": fact(copied, "sha256") for provider, copied in conf.items()}
     seen: dict[str, dict[Any, None]] = defaultdict(dict)
     for outcome in outcomes:
-        found = outcome.result.environment if outcome.result is not None else {}
-        for key, value in flat_environment({key: found[key] for key in OF_WORKERS if key in found}).items():
+        for key, value in of_workers(outcome):
             seen[key][value] = None
     return flat | {key: next(iter(all)) if len(all) == 1 else ", ".join(map(str, all)) for key, all in seen.items()}
-
-
-def flat_environment(header: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an environment as flat keys; lists become one text, so that they are compared as a whole."""
-    flat = {}
-    for key, value in flatten(header):
-        if isinstance(value, (list, tuple)):
-            value = ", ".join(" ".join(map(str, v.values())) if isinstance(v, Mapping) else str(v) for v in value)
-        if value not in (None, "", {}):
-            flat[key] = value
-    return flat
 
 
 def _rows(results: SweepResults) -> list[Row]:

@@ -5,6 +5,7 @@ The words are those of the terminal (`orchestrator.views.answer`). The rows are 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.page.columnar import rounded
@@ -22,10 +23,10 @@ Fact = tuple[str, str, str]
 """Value, its interval or "", and what it is or what follows from it."""
 
 
-def of_sweep(results: SweepResults, tables: Tables, first_row: int) -> Part:
+def of_sweep(results: SweepResults, tables: Tables, numbers: Mapping[int, int]) -> Part:
     """Return {"said": sentences with their choices, "facts", "caution": [text, command] or None, "sections"}.
 
-    first_row: the number on the page of the sweep's first row.
+    numbers: of the rows of the summary that are on the page -> where.
     """
     sections = of(tables).sections
     made: Part = {"said": [], "facts": [], "caution": None}
@@ -38,12 +39,17 @@ def of_sweep(results: SweepResults, tables: Tables, first_row: int) -> Part:
             made["caution"] = [piece.text, piece.command]
     if sections and not tables.self_test.rows:
         made["facts"] = _facts(sections[0]) or _facts_of_errors(sections[0])
-    return made | {"sections": [_section(section, first_row) for section in sections]}
+    return made | {"sections": [_section(section, numbers) for section in sections]}
 
 
-def _section(section: SectionAnswer, first_row: int) -> Part:
+def _section(section: SectionAnswer, numbers: Mapping[int, int]) -> Part:
     """Return one section; "best": row and what its compiler is on its workload."""
-    rows = {_place(row, row.compiler): row.row + first_row for one in section.compilers for row in one.rows}
+    rows = {
+        _place(row, row.compiler): numbers[row.row]
+        for one in section.compilers
+        for row in one.rows
+        if row.row in numbers
+    }
     best: dict[int, list[str]] = {}
     for workload in section.workloads:
         found = workload.recommendation

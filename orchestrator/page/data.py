@@ -23,7 +23,8 @@ from orchestrator.comparison.compare import Matched, compare
 from orchestrator.comparison.thresholds import LIMITS
 from orchestrator.page.answer import of_sweep
 from orchestrator.page.columnar import pack, rounded
-from orchestrator.page.jobs import Interned, JobsOfSweep
+from orchestrator.page.jobs import CONFIGURATION, Interned, JobsOfSweep
+from orchestrator.page.selection import selected
 from orchestrator.records import HARMLESS, NOT_RUN, STATUSES, SUCCESSES
 from orchestrator.results.configuration import settings
 from orchestrator.results.flags import MARKS, failures, flagged
@@ -31,6 +32,7 @@ from orchestrator.results.load import SweepResults, fact
 from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.naming import WORKLOAD, is_eager, telling
 from orchestrator.results.overview import OVERVIEW
+from orchestrator.results.table import Wider
 from orchestrator.results.tables import JOBS, SUMMARY, Table, Tables
 
 Document = dict[str, Any]
@@ -41,7 +43,6 @@ DETAILS_BUDGET = 5_000_000
 """Bytes of samples, facts and logs, of all sweeps together: with the rest a page of 10,000 rows is under 15 MB."""
 LISTED = 300
 """So many rows of a measure's own table are on the page; tables/*.csv has all."""
-CONFIGURATION = ("workload", "compiler_config", "measure_config")
 JOB_COLUMNS = ("sweep", "row", *(name for name in JOBS if name != "log"), *CONFIGURATION)
 ROW_COLUMNS = ("sweep", *(name for name in SUMMARY if name not in ("log", "accuracy_log")))
 """Logs are found by the job's id."""
@@ -56,14 +57,19 @@ def document(sweeps: Sequence[tuple[SweepResults, Tables]], place: Path, *, runn
     records = Interned()
     parts: list[JobsOfSweep] = []
     first_row = first_job = 0
-    for results, tables in sweeps:
+    chosen = [selected(results, tables, len(sweeps)) for results, tables in sweeps]
+    for shown in chosen:
         budget = DETAILS_BUDGET // len(sweeps)
         part = JobsOfSweep(
-            results, tables, records, number=len(parts), first_row=first_row, first_job=first_job, budget=budget
+            *(shown.results, shown.tables, records),
+            number=len(parts),
+            first_row=first_row,
+            first_job=first_job,
+            budget=budget,
         )
         parts.append(part)
-        first_row += len(tables.summary.rows)
-        first_job += len(results.outcomes)
+        first_row += len(shown.tables.summary.rows)
+        first_job += len(shown.results.outcomes)
     own: dict[str, Column] = {}
     findings = [
         {"sweep": i, "name": name, **listed(table)}
@@ -73,18 +79,20 @@ def document(sweeps: Sequence[tuple[SweepResults, Tables]], place: Path, *, runn
     ]
     listed_columns = (name for table in findings for name in table["columns"])
     used = dict.fromkeys((*SUMMARY, *OVERVIEW, *JOBS, *listed_columns))
-    summary = [{"sweep": i, **row} for i, (_, tables) in enumerate(sweeps) for row in tables.summary.rows]
+    wider = Wider(sweeps[0][1].summary, ["sweep"])
+    summary = [wider.row(row, i) for i, shown in enumerate(chosen) for row in shown.tables.summary.rows]
     return {
         "format": FORMAT_VERSION,
         "running": running,
         "sweeps": [
-            {**header(results, place), "name": name, "short": short}
-            for (results, _), name, short in zip(sweeps, names, short_names(names), strict=True)
+            {**header(results, place), "rows": len(tables.summary.rows), "name": name, "short": short}
+            for (results, tables), name, short in zip(sweeps, names, short_names(names), strict=True)
         ],
         "columns": {name: described(own[name] if name in own else COLUMNS[name]) for name in used},
         "statuses": {status: status_kind(status) for status in STATUSES},
         "answers": [
-            of_sweep(results, tables, part.first_row) for (results, tables), part in zip(sweeps, parts, strict=True)
+            of_sweep(*sweep, {row: number + part.first_row for row, number in shown.numbers.items()})
+            for sweep, shown, part in zip(sweeps, chosen, parts, strict=True)
         ],
         "series": series([row for _, tables in sweeps for row in tables.overview.rows], summary, short_names(names)),
         "summary": pack(ROW_COLUMNS, summary),

@@ -15,24 +15,26 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from orchestrator.page.columnar import rounded
 from orchestrator.records import HARMLESS, NOT_RUN, PASS, Samples
 from orchestrator.results.accuracy import badness
 from orchestrator.results.configuration import compiler_config, plugin_config, workload_config
-from orchestrator.results.load import JobOutcome, SweepResults, fact, figure, items, lines
+from orchestrator.results.load import JobOutcome, SweepResults, fact, figure, items, lines, once
 from orchestrator.results.memory import cuda_peak
 from orchestrator.results.metrics import MIB, MS
 from orchestrator.results.naming import IDENTITY, key_of
 from orchestrator.results.rounds import seconds
+from orchestrator.results.table import Wider
 from orchestrator.results.tables import Tables
+from orchestrator.statistics import quantile
 from orchestrator.store import SweepFolder
 
 Row = Mapping[str, Any]
 
 QUANTILES = (0, 5, 25, 50, 75, 95, 100)
 """Percentiles of the latency that, with their count, stand for the samples where the page has no room for these."""
+CONFIGURATION = ("workload", "compiler_config", "measure_config")
+"""Columns of jobs with the numbers of records."""
 PHASES = ("import", "build", "compile", "warmup", "steady", "pairs")
 LOG_LINES = 40
 LOG_BYTES = 16_384
@@ -63,12 +65,16 @@ class JobsOfSweep:
         budget: int,
     ) -> None:
         self.outcomes, self.first_row = results.outcomes, first_row
-        self.row_of = _owners(tables, first_row)
+        for outcome in self.outcomes:
+            for read in (_importance, _quantiles, phase_peaks):  # at once: of a large sweep few results are kept
+                read(outcome)
+        self.row_of = owners(tables, first_row)
         self.details = DetailTexts(results, records, budget)
         self._records = records
         self._known: dict[int, int] = {}
+        wider = Wider(tables.jobs, ("sweep", "row", *CONFIGURATION))
         self.rows = [
-            {**row, "sweep": number, "row": self.row_of.get(row["job"], -1), **self._config(outcome)}
+            wider.row(row, number, self.row_of.get(row["job"], -1), *self._config(outcome))
             for row, outcome in zip(tables.jobs.rows, self.outcomes, strict=True)
         ]
         place = {outcome.job.id: first_job + i for i, outcome in enumerate(self.outcomes)}
@@ -82,13 +88,14 @@ class JobsOfSweep:
         ]
         self.memory = self._memory(len(tables.summary.rows), first_row)
 
-    def _config(self, outcome: JobOutcome) -> dict[str, int]:
+    def _config(self, outcome: JobOutcome) -> tuple[int, ...]:
+        """Return the numbers of the records of `CONFIGURATION`."""
         job = outcome.job
-        return {
-            "workload": self._once(job.workload, workload_config),
-            "compiler_config": self._once(job.compiler, compiler_config),
-            "measure_config": self._once(job.measure, lambda spec: plugin_config("measure", spec)),
-        }
+        return (
+            self._once(job.workload, workload_config),
+            self._once(job.compiler, compiler_config),
+            self._once(job.measure, lambda spec: plugin_config("measure", spec)),
+        )
 
     def _once(self, record: Any, flatten: Any) -> int:
         """Jobs of a plan share their records: each is flattened and stored once."""
@@ -101,14 +108,21 @@ class JobsOfSweep:
         rounds: dict[int, list[dict[str, float]]] = defaultdict(list)
         for outcome in self.outcomes:
             row = self.row_of.get(outcome.job.id, -1)
-            if row >= 0 and outcome.status == PASS and fact(outcome.facts, "memory"):
-                rounds[row - first_row].append(phase_peaks(outcome.facts))
+            peaks = phase_peaks(outcome) if row >= 0 else None
+            if peaks is not None:
+                rounds[row - first_row].append(peaks)
         return [_medians(rounds[number]) if number in rounds else None for number in range(count)]
 
 
-def phase_peaks(facts: Any) -> dict[str, float]:
-    """Return phase -> peak over the base in MiB, in the order of the phases: of CUDA's allocator, or of the process."""
-    memory = fact(facts, "memory")
+@once
+def phase_peaks(outcome: JobOutcome) -> dict[str, float] | None:
+    """Return phase -> peak over the base in MiB, in the order of the phases: of CUDA's allocator, or of the process.
+
+    None of a job that did not pass, or told nothing.
+    """
+    memory = fact(outcome.facts, "memory")
+    if outcome.status != PASS or not memory:
+        return None
     base = figure(memory, "base")
     peaks = {}
     for phase in PHASES:
@@ -123,7 +137,7 @@ def phase_peaks(facts: Any) -> dict[str, float]:
     return peaks
 
 
-def _owners(tables: Tables, first_row: int) -> dict[str, int]:
+def owners(tables: Tables, first_row: int) -> dict[str, int]:
     """Return job -> the row of the summary that it is a round of, or whose accuracy it is."""
     rows = enumerate(tables.summary.rows, start=first_row)
     timed: dict[tuple[Any, ...], int] = {}
@@ -142,11 +156,13 @@ def _owners(tables: Tables, first_row: int) -> dict[str, int]:
     return owners
 
 
+@once
 def _quantiles(outcome: JobOutcome) -> list[Any] | None:
     values = seconds(outcome, "latency")
     if not values:
         return None
-    return [*(rounded(float(value) * MS, 4) for value in np.percentile(values, QUANTILES)), len(values)]
+    ordered = sorted(values)
+    return [*(rounded(quantile(ordered, percent / 100) * MS, 4) for percent in QUANTILES), len(values)]
 
 
 def _medians(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -231,6 +247,7 @@ def plain(value: Any) -> Any:
     return rounded(value) if isinstance(value, float) else value
 
 
+@once
 def _importance(outcome: JobOutcome) -> int:
     if outcome.status not in HARMLESS and outcome.status != NOT_RUN:
         return 0

@@ -10,7 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from orchestrator.records import COMPARISON_ERROR, CRASH, FAIL_ACCURACY, FAIL_TO_RUN, OUT_OF_MEMORY, PASS, TIMEOUT
 from orchestrator.results.caution import Caution, caution, of_one_process
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from orchestrator.results.tables import Tables
 
 Row = Mapping[str, Any]
+NAME = "answer"
 TABLE = (
     *(*SECTION, "model", "batch_size", "sequence_length", "compiler", "choice", "beaten_by"),
     *("speedup", "speedup_low", "speedup_high", "verdict", "memory_change_percent", "compile_latency_cold_s"),
@@ -140,6 +141,12 @@ class Answer:
 
 def of(tables: Tables) -> Answer:
     """Return what the tables of a sweep come to."""
+    if NAME not in tables.derived:
+        tables.derived[NAME] = _of(tables)
+    return cast(Answer, tables.derived[NAME])
+
+
+def _of(tables: Tables) -> Answer:
     sections: dict[tuple[Any, ...], list[tuple[int, Row]]] = defaultdict(list)
     for number, row in enumerate(tables.summary.rows):
         sections[key_of(row, SECTION)].append((number, row))

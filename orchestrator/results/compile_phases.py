@@ -62,7 +62,7 @@ def rows(identity: Row, rounds: Sequence[JobOutcome]) -> list[Row]:
     ]
 
 
-def sums(found: Iterable[Row]) -> list[Row]:
+def sums(found: Iterable[Mapping[str, Any]]) -> list[Row]:
     """Return the phases of each compiler over its workloads, and the share of each phase in all of them."""
     made = []
     for key, members in grouped(found, GROUP).items():

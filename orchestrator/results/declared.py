@@ -72,9 +72,16 @@ def of_class(target: str) -> Mapping[str, Described]:
     return {name: _described(spec) for name, spec in found.items()}
 
 
+@functools.cache
+def _declared_by_class(target: str) -> Declared:
+    return Declared(of_class(target))
+
+
 @once
 def declared(outcome: JobOutcome) -> Declared:
     """Return the tables of a job."""
+    if not fact(outcome.facts, "findings"):
+        return _declared_by_class(outcome.job.measure.target)
     tables = dict(of_class(outcome.job.measure.target))
     stored, left = (fact(outcome.facts, key) for key in ("tables", "findings"))
     refused = {}

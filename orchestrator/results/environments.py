@@ -2,18 +2,64 @@
 
 from __future__ import annotations
 
+import functools
+import typing
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from orchestrator.records import build_name
-from orchestrator.results.load import JobOutcome
+from orchestrator.results.configuration import flatten
+from orchestrator.results.load import JobOutcome, once
 from orchestrator.words import plural, some
 
 OF_A_JOB = frozenset({"threads", "interop_threads", "variables", "gpu", "toolchain"})
 """What a job's environment has that jobs of one machine differ in."""
 OF_A_BUILD = frozenset({"python", "packages", "torch", "torch_git", "torch_cuda"})
 """What it has that builds differ in."""
+OF_WORKERS = ("host", "cpu", "cpu_capability", "gpu", "toolchain")
+"""What a job's environment has that its worker knows better than who planned the sweep, or alone."""
+Flat = tuple[tuple[str, str], ...]
+Told = TypeVar("Told", bound=Hashable)
+
+
+@once
+def environment_of(outcome: JobOutcome) -> tuple[Flat, str] | None:
+    """Return where a job ran, by which jobs of one machine are alike, and its slot; None where nothing is told."""
+    if outcome.result is None or not outcome.result.environment:
+        return None
+    slot = outcome.result.facts.get("slot")
+    left_out = OF_A_JOB | ({"affinity"} if slot else frozenset())
+    flat = _flat({key: value for key, value in outcome.result.environment.items() if key not in left_out})
+    return _one((tuple(sorted(flat)), str(slot)))
+
+
+@once
+def of_workers(outcome: JobOutcome) -> tuple[tuple[str, Any], ...]:
+    """Return what a job's worker tells of where it ran (`OF_WORKERS`), flat."""
+    found = outcome.result.environment if outcome.result is not None else {}
+    return _one(tuple(flat_environment({key: found[key] for key in OF_WORKERS if key in found}).items()))
+
+
+def _one(value: Told) -> Told:
+    return typing.cast(Told, _first_equal(value))
+
+
+@functools.lru_cache(maxsize=256)
+def _first_equal(value: Hashable) -> Hashable:
+    """Return the first value that was equal to this one: of 100,000 jobs most have the same environment."""
+    return value
+
+
+def flat_environment(header: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an environment as flat keys; lists become one text, so that they are compared as a whole."""
+    flat = {}
+    for key, value in flatten(header):
+        if isinstance(value, (list, tuple)):
+            value = ", ".join(" ".join(map(str, v.values())) if isinstance(v, Mapping) else str(v) for v in value)
+        if value not in (None, "", {}):
+            flat[key] = value
+    return flat
 
 
 def mixed(outcomes: Sequence[JobOutcome]) -> Iterator[str]:
@@ -53,19 +99,18 @@ def _beside(first: str, known: Mapping[str, str], name: str, own: Mapping[str, s
 
 
 def _of_one_build(outcomes: Sequence[JobOutcome]) -> Iterator[str]:
-    found: Counter[tuple[tuple[str, str], ...]] = Counter()
-    rows: dict[str, set[tuple[tuple[str, str], ...]]] = defaultdict(set)
+    found: Counter[Flat] = Counter()
+    rows: dict[str, set[Flat]] = defaultdict(set)
     slots: dict[str, set[str]] = defaultdict(set)
     for outcome in outcomes:
-        if outcome.result is not None and outcome.result.environment:
-            slot = outcome.result.facts.get("slot")
-            own = {"affinity"} if slot else frozenset()
-            key = tuple(sorted(_flat({k: v for k, v in outcome.result.environment.items() if k not in OF_A_JOB | own})))
+        where = environment_of(outcome)
+        if where is not None:
+            key, slot = where
             found[key] += 1
             workload = outcome.job.workload
             name = f"{workload.model} {workload.mode.name} {workload.dtype} {workload.device}"
             rows[name].add(key)
-            slots[name].add(str(slot))
+            slots[name].add(slot)
     if across_slots := [name for name, on in slots.items() if len(on) > 1]:
         yield f"! Compared across slots: {some(across_slots, 3)}. Run all of a workload on one."
     if len(found) < 2:

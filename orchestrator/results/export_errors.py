@@ -33,10 +33,10 @@ def rows(outcomes: Iterable[JobOutcome]) -> list[dict[str, Any]]:
     """Return a row for each compiler, kind and cause, the most models first."""
     found: dict[tuple[str, str, str], dict[str, None]] = defaultdict(dict)
     for outcome in outcomes:
-        failure = None if outcome.result is None else outcome.result.failure
-        if failure is None or failure.phase != "compile" or outcome.status not in (FAIL_TO_RUN, UNSUPPORTED):
+        if outcome.status not in (FAIL_TO_RUN, UNSUPPORTED) or not outcome.job.compiler.target.startswith(EXPORTERS):
             continue
-        if outcome.job.compiler.target.startswith(EXPORTERS):
+        failure = None if outcome.result is None else outcome.result.failure
+        if failure is not None and failure.phase == "compile":
             kind, cause = parted(outcome.reason)
             found[outcome.job.compiler.name, kind or outcome.status, cause][outcome.job.workload.model] = None
     made = [_row(*key, list(models)) for key, models in found.items()]

@@ -10,7 +10,8 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from orchestrator import markdown
@@ -18,10 +19,11 @@ from orchestrator.columns import Column
 from orchestrator.files import write_text
 from orchestrator.records import SCHEMA_VERSION
 from orchestrator.results.accuracy import JUDGEMENT
-from orchestrator.results.metrics import COLUMNS, MISSING
+from orchestrator.results.metrics import COLUMNS, MISSING, is_missing
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.percentiles import PERCENTILES
 from orchestrator.results.performance import COUNTERS, DEVICE
+from orchestrator.results.table import TableRow
 from orchestrator.results.tables import Table, Tables
 from orchestrator.store import SweepFolder
 
@@ -66,25 +68,32 @@ def write(folder: SweepFolder, tables: Tables) -> None:
     """Write tables/<name>.{csv,md,json}, each atomically. Raises OSError when it is no folder to write into."""
     folder.tables.mkdir(exist_ok=True)
     for name, table in tables.named().items():
-        write_text(folder.tables / f"{name}.csv", to_csv(table))
-        write_text(folder.tables / f"{name}.md", to_markdown(name, table))
-        write_text(folder.tables / f"{name}.json", to_json({name: table}))
+        write_text(folder.tables / f"{name}.csv", csv_lines(table))
+        write_text(folder.tables / f"{name}.md", markdown_lines(name, table))
+        write_text(folder.tables / f"{name}.json", json_pieces({name: table}))
 
 
 def to_csv(table: Table) -> str:
     """Return RFC 4180 text with "\\n" line ends, header first. Text that a spreadsheet would run is quoted with '."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
+    return "".join(csv_lines(table))
+
+
+def csv_lines(table: Table) -> Iterator[str]:
+    """Yield `to_csv` line by line: a table may have more rows than there is memory for two of it."""
+    texts = {place for place, name in enumerate(table.columns) if table.column(name).kind == "text"}
+    line = io.StringIO()
+    writer = csv.writer(line, lineterminator="\n")
     writer.writerow(table.columns)
     for row in table.rows:
-        writer.writerow([_csv_cell(table.column(name), value) for name, value in row.items()])
-    return file.getvalue()
+        yield line.getvalue()
+        line.seek(0)
+        line.truncate()
+        writer.writerow([_csv_text(v) if n in texts and type(v) is str else v for n, v in enumerate(row.cells())])
+    yield line.getvalue()
 
 
-def _csv_cell(column: Column, value: Any) -> Any:
-    if isinstance(value, str) and column.kind == "text" and value.startswith(FORMULA):
-        return "'" + value
-    return value
+def _csv_text(value: str) -> str:
+    return "'" + value if value.startswith(FORMULA) else value
 
 
 def to_json(tables: Mapping[str, Table]) -> str:
@@ -92,52 +101,80 @@ def to_json(tables: Mapping[str, Table]) -> str:
 
     Figures that JSON has no word for are the strings "nan", "inf" and "-inf".
     """
+    return "".join(json_pieces(tables))
+
+
+def json_pieces(tables: Mapping[str, Table]) -> Iterator[str]:
+    """Yield `to_json` piece by piece."""
     known = {**COLUMNS, **{name: column for table in tables.values() for name, column in table.own.items()}}
     used = [column for name, column in known.items() if any(name in table.columns for table in tables.values())]
     columns = {one.name: {"unit": one.unit or None, "better": one.better, "doc": one.doc} for one in used}
-    described = _block("{", (f"{_json(name)}: {_json(column)}" for name, column in columns.items()), "}", 1)
-    listed = (f"{_json(name)}: {_block('[', map(_json_row, table.rows), ']', 2)}" for name, table in tables.items())
-    parts = (f'"schema": {SCHEMA_VERSION}', f'"columns": {described}', f'"tables": {_block("{", listed, "}", 1)}')
-    return _block("{", parts, "}", 0) + "\n"
+    described = _block("{", ([f"{_json(name)}: {_json(column)}"] for name, column in columns.items()), "}", 1)
+    listed = (
+        chain([f"{_json(name)}: "], _block("[", ([_json_row(row)] for row in table.rows), "]", 2))
+        for name, table in tables.items()
+    )
+    tables_ = _block("{", listed, "}", 1)
+    parts = ([f'"schema": {SCHEMA_VERSION}'], chain(['"columns": '], described), chain(['"tables": '], tables_))
+    yield from _block("{", parts, "}", 0)
+    yield "\n"
 
 
-def _block(start: str, items: Iterable[str], end: str, depth: int) -> str:
-    """Return items on lines of their own; `json.dumps` with an indent is ten times slower, and breaks up every row."""
-    inside = f",\n{' ' * (depth + 1)}".join(items)
-    return f"{start}\n{' ' * (depth + 1)}{inside}\n{' ' * depth}{end}" if inside else start + end
+def _block(start: str, items: Iterable[Iterable[str]], end: str, depth: int) -> Iterator[str]:
+    """Yield items, each in pieces, on lines of their own; `json.dumps` with an indent is ten times slower, and breaks
+    up every row."""
+    before = f"{start}\n{' ' * (depth + 1)}"
+    for item in items:
+        yield before
+        yield from item
+        before = f",\n{' ' * (depth + 1)}"
+    yield f"\n{' ' * depth}{end}" if before[0] == "," else start + end
 
 
-def _json_row(row: Mapping[str, Any]) -> str:
+def _json_row(row: TableRow) -> str:
+    found = dict(zip(row, row.cells(), strict=True))
     try:
-        return _json(row)
+        return _json(found)
     except ValueError:  # a figure that is none
-        return _json({name: str(v) if isinstance(v, float) and not math.isfinite(v) else v for name, v in row.items()})
+        return _json({n: str(v) if isinstance(v, float) and not math.isfinite(v) else v for n, v in found.items()})
 
 
 def _json(value: Any) -> str:
     """Return JSON as people read it; where it would hold characters that cannot be seen, with all of them escaped."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    text = _READABLE.encode(value)
     return text if text.isprintable() else json.dumps(value, allow_nan=False)
+
+
+_READABLE = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
 
 def to_markdown(name: str, table: Table) -> str:
     """Return a heading, what all rows have in common, and a table of the columns that hold something."""
+    return "".join(markdown_lines(name, table))
+
+
+def markdown_lines(name: str, table: Table) -> Iterator[str]:
+    """Yield `to_markdown` line by line."""
     content = table.rows
     hidden = NOT_FOR_READING | IN_OTHER_TABLES.get(name, frozenset())
     shown = [column for column in table.columns if column not in hidden]
     shown = [column for column in shown if any(row[column] is not None for row in content)]
     constant = [c for c in shown if c in IDENTITY and c not in ("model", "compiler") and _constant(c, content)]
-    lines = [f"## {name.capitalize().replace('_', ' ')}", ""]
+    yield f"## {name.capitalize().replace('_', ' ')}\n\n"
     if constant:
-        words = (_markdown_cell(table.column(name), content[0][name]) for name in constant)
-        lines += [", ".join(f"{column} {word}" for column, word in zip(constant, words, strict=True)), ""]
+        words = (_markdown_cells(table.column(name))(content[0][name]) for name in constant)
+        yield ", ".join(f"{column} {word}" for column, word in zip(constant, words, strict=True)) + "\n\n"
     shown = [column for column in shown if column not in constant]
     if not shown:
-        return "\n".join([*lines, "No rows.", ""])
+        yield "No rows.\n"
+        return
     columns = [table.column(name) for name in shown]
     figures = [i for i, column in enumerate(columns) if column.kind != "text"]
-    cells = [[_markdown_cell(column, row[column.name]) for column in columns] for row in content]
-    return "\n".join([*lines, *markdown.table([*map(_heading, columns)], cells, figures), ""])
+    for line in markdown.table([*map(_heading, columns)], (), figures):
+        yield f"{line}\n"
+    cells = [(column.name, _markdown_cells(column)) for column in columns]
+    for row in content:
+        yield f"{markdown.row([said(row[name]) for name, said in cells])}\n"
 
 
 def _constant(column: str, content: Sequence[Mapping[str, Any]]) -> bool:
@@ -149,7 +186,10 @@ def _heading(column: Column) -> str:
     return f"{words} ({unit})" if unit else words
 
 
-def _markdown_cell(column: Column, value: Any) -> str:
-    """Return a cell; commands stand as code, from which they are copied."""
-    text = column.text(value)
-    return markdown.code(value, None) if column.name == "command" and text != MISSING else markdown.text(text)
+def _markdown_cells(column: Column) -> Callable[[Any], str]:
+    """Return what makes the cells of a column; commands stand as code, from which they are copied."""
+    if column.kind != "text":
+        return column.text  # figures have nothing to escape
+    if column.name == "command":
+        return lambda value: MISSING if is_missing(value) else markdown.code(value, None)
+    return lambda value: markdown.text(column.text(value))

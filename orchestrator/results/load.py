@@ -1,4 +1,8 @@
-"""Read a sweep folder: what was planned, and what became of each job. Every planned job gives exactly one outcome."""
+"""Read a sweep folder: what was planned, and what became of each job. Every planned job gives exactly one outcome.
+
+100,000 results with their samples are gigabytes. Who makes tables of them (`streamed`) reads each when it is asked for,
+and only the last few are kept.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import contextlib
 import functools
 import gc
 import itertools
-import typing
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -22,6 +26,8 @@ NO_RESULT = "no result yet"
 """The reason of a job that has not been run, or not to its end."""
 IN_SHARD = "in shard "
 """Begins the reason of a job that another part of the plan runs, in another folder."""
+KEPT = 2000
+"""So many results that were read one by one are kept: those of a workload are looked at together."""
 SMALLEST, LARGEST = 1e-15, 1e18
 """Seconds, bytes, ratios: no run has less or more."""
 
@@ -43,12 +49,47 @@ class JobOutcome:
 
     @property
     def facts(self) -> Any:
-        return {} if self.result is None else self.result.facts
+        result = self.result
+        return {} if result is None else result.facts
 
     @property
     def batch_size(self) -> int:
         """Samples of a step: the workload's, or the model's own as the job says; `OWN_BATCH` where neither is known."""
         return self.job.workload.batch_size or int(figure(self.facts, "own_batch_size") or OWN_BATCH)
+
+
+class StreamedOutcome(JobOutcome):
+    """An outcome that is read when it is first looked at. Its result may be dropped then, and is read again when it is
+    asked for; its status and reason stay, though the sweep may go on meanwhile.
+    """
+
+    def __init__(self, job: JobSpec, reader: Reader) -> None:
+        vars(self).update(job=job, elsewhere=False, derived={}, _reader=reader)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what is not there (yet, or any more), and have it from now on."""
+        if name not in ("status", "reason", "result"):
+            raise AttributeError(name)
+        state = vars(self)
+        found = outcome(self.job, state["_reader"].read(self))
+        if "status" not in state:
+            state.update(status=found.status, reason=found.reason, _has_result=found.result is not None)
+        state["result"] = found.result if state["_has_result"] else None
+        return state[name]
+
+
+class Reader:
+    """Reads the results of a sweep one by one; of outcomes that were read long ago it drops them (`KEPT`)."""
+
+    def __init__(self, folder: SweepFolder) -> None:
+        self._folder = folder
+        self._having: deque[StreamedOutcome] = deque()
+
+    def read(self, one: StreamedOutcome) -> JobResult | Unreadable | None:
+        self._having.append(one)
+        if len(self._having) > KEPT:
+            del vars(self._having.popleft())["result"]
+        return self._folder.read_result(one.job.id)
 
 
 @dataclass(frozen=True)
@@ -77,20 +118,32 @@ def load(folder: SweepFolder, wanted: Callable[[JobSpec], bool] = lambda job: Tr
     return SweepResults(folder, sweep, outcomes(folder, sweep, folder.read_graph(), wanted))
 
 
+def streamed(folder: SweepFolder) -> SweepResults:
+    """Read the plan. Results are read when they are asked for; else as `load`, whose errors it raises."""
+    sweep = folder.read_sweep()
+    return SweepResults(folder, sweep, outcomes(folder, sweep, folder.read_graph(), stream=True))
+
+
 def outcomes(
-    folder: SweepFolder, sweep: Sweep, graph: JobGraph, wanted: Callable[[JobSpec], bool] = lambda job: True
+    folder: SweepFolder,
+    sweep: Sweep,
+    graph: JobGraph,
+    wanted: Callable[[JobSpec], bool] = lambda job: True,
+    *,
+    stream: bool = False,
 ) -> tuple[JobOutcome, ...]:
     """Return what became of the jobs of a plan that are `wanted`; of another shard's that it is in another folder.
 
+    stream: read each when it is asked for.
     Raises UsageError where the header does not have the plan's shards, and for results that are too large together.
     """
     if sweep.shard and len(sweep.parts) != len(graph.jobs):
         raise UsageError(f"{folder.sweep_file} is damaged: it has the shards of {len(sweep.parts)} jobs")
     folder.check_results(len(graph.jobs))
-    own = sweep.shard[:1]
+    own, reader = sweep.shard[:1], Reader(folder)
     with uncollected():
         return tuple(
-            outcome(job, folder.read_result(job.id))
+            (StreamedOutcome(job, reader) if stream else outcome(job, folder.read_result(job.id)))
             if part in own or not own
             else JobOutcome(job, NOT_RUN, f"{IN_SHARD}{part}/{sweep.shard[1]}", None, elsewhere=True)
             for job, part in zip(graph.jobs, sweep.parts or itertools.repeat(0), strict=False)
@@ -127,6 +180,28 @@ def outcome(job: JobSpec, result: JobResult | Unreadable | None) -> JobOutcome:
     return JobOutcome(job, result.status, one_line(result.failure.message) if result.failure else "", result)
 
 
+def once(read: Callable[[JobOutcome], Derived]) -> Callable[[JobOutcome], Derived]:
+    """Derive a figure of an outcome once, and keep it there: several tables ask for it."""
+
+    name = read.__name__
+
+    @functools.wraps(read)
+    def kept(outcome: JobOutcome) -> Derived:
+        derived: dict[str, Derived] = outcome.derived
+        if name not in derived:
+            derived[name] = read(outcome)
+        return derived[name]
+
+    return kept
+
+
+@once
+def is_handed_down(outcome: JobOutcome) -> bool:
+    """Return whether a job failed because one that it needs did not end well."""
+    failure = outcome.result.failure if outcome.result is not None else None
+    return failure is not None and failure.kind == "dependency"
+
+
 def worst(outcomes: Iterable[JobOutcome]) -> JobOutcome:
     """Return the outcome with the worst status, the first of several: later rounds only repeat its reason."""
     return min(outcomes, key=lambda outcome: STATUSES.index(outcome.status))
@@ -151,26 +226,17 @@ def fact(facts: Any, *path: str) -> Any:
 
 def figure(facts: Any, *path: str) -> float | None:
     """Return a nested fact that is a number, None where it is absent or something else."""
-    value = fact(facts, *path)
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    for key in path:  # as `fact`, which is called a hundred times for a row
+        facts = facts.get(key) if isinstance(facts, dict) else None
+    if type(facts) is float:
+        return facts
+    return float(facts) if isinstance(facts, (int, float)) and not isinstance(facts, bool) else None
 
 
 def items(facts: Any, *path: str) -> list[Any]:
     """Return a nested fact that is a list, an empty one where it is absent or something else."""
     value = fact(facts, *path)
     return value if isinstance(value, list) else []
-
-
-def once(read: Callable[[JobOutcome], Derived]) -> Callable[[JobOutcome], Derived]:
-    """Derive a figure of an outcome once, and keep it there: several tables ask for it."""
-
-    @functools.wraps(read)
-    def kept(outcome: JobOutcome) -> Derived:
-        if read.__name__ not in outcome.derived:
-            outcome.derived[read.__name__] = read(outcome)
-        return typing.cast(Derived, outcome.derived[read.__name__])
-
-    return kept
 
 
 def is_figure(value: float) -> bool:

@@ -97,9 +97,14 @@ class Naming:
 
 def named(results: SweepResults) -> Naming:
     """Return the names of a sweep's jobs; a batch that was left to the model has the size that its jobs tell."""
-    outcomes = results.outcomes
-    own = {one.job.id: one.batch_size for one in outcomes if one.batch_size != one.job.workload.batch_size}
-    return Naming((outcome.job for outcome in outcomes), own)
+    own: dict[str, int] = {}
+    told: set[int] = set()  # workloads, by identity: one job of each is asked, until one tells
+    for one in results.outcomes:
+        workload = one.job.workload
+        if workload.batch_size == OWN_BATCH and id(workload) not in told and one.batch_size != OWN_BATCH:
+            own[one.job.id] = one.batch_size
+            told.add(id(workload))
+    return Naming((outcome.job for outcome in results.outcomes), own)
 
 
 def _always_told(label: str, mode: tuple[str, Mapping[str, Any]]) -> str:

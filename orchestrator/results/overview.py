@@ -15,6 +15,8 @@ from orchestrator.results.naming import grouped, is_eager, key_of
 from orchestrator.statistics import Estimate, geometric_mean, over_models, over_workloads, wilson
 
 Row = dict[str, Any]
+Seen = Mapping[str, Any]
+"""A row of the summary."""
 
 SECTION = ("suite", "mode", "dtype", "device", "seed", "threads", "build")
 OF_A_SECTION = ("model", "batch_size", "sequence_length")
@@ -45,13 +47,13 @@ COUNTED: Mapping[str, str] = {
 """The same -> of how many workloads it is."""
 
 
-def overview_rows(summary: Sequence[Row]) -> list[Row]:
+def overview_rows(summary: Sequence[Seen]) -> list[Row]:
     """Return the rows of all sections, in the order of `summary`."""
     return [row for rows in grouped(summary, SECTION).values() for row in _section(rows)]
 
 
-def _section(rows: Sequence[Row]) -> list[Row]:
-    by_compiler: dict[str, list[Row]] = defaultdict(list)
+def _section(rows: Sequence[Seen]) -> list[Row]:
+    by_compiler: dict[str, list[Seen]] = defaultdict(list)
     for row in rows:
         by_compiler[row["compiler"]].append(row)
     compilers = sorted(by_compiler, key=lambda name: (not is_eager(name), name))
@@ -77,7 +79,7 @@ def workload_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return key_of(row, OF_A_SECTION)
 
 
-def _figures(rows: Sequence[Row], shared: set[tuple[Any, ...]]) -> Row:
+def _figures(rows: Sequence[Seen], shared: set[tuple[Any, ...]]) -> Row:
     compared = [row for row in rows if workload_of(row) in shared]
     timed = [row for row in compared if row.get("speedup") is not None]
     ratios, compile_s = (
@@ -103,7 +105,7 @@ def _figures(rows: Sequence[Row], shared: set[tuple[Any, ...]]) -> Row:
     }
 
 
-def _geomean(timed: Sequence[Row]) -> Row:
+def _geomean(timed: Sequence[Seen]) -> Row:
     """Return the geometric mean of the speed-ups, its two intervals, and what is in it."""
     models: dict[str, list[Estimate]] = defaultdict(list)
     for row in timed:
@@ -123,13 +125,13 @@ def _geomean(timed: Sequence[Row]) -> Row:
     }
 
 
-def _has_passed(row: Row) -> bool:
+def _has_passed(row: Seen) -> bool:
     """Return whether every planned measure passed; of one whose later rounds wait, the rounds that there are."""
     timed = SUCCESSES | {NOT_RUN} if row.get("rounds") else SUCCESSES
     return row.get("performance") in {None, *timed} and row.get("accuracy") in {None, *SUCCESSES}
 
 
-def _counts(measure: str, rows: Sequence[Row]) -> Row:
+def _counts(measure: str, rows: Sequence[Seen]) -> Row:
     planned = [row[measure] for row in rows if row.get(measure) is not None]
     return {
         f"{measure}_passed": sum(status in SUCCESSES for status in planned),

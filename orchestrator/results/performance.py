@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.records import INFRASTRUCTURE, LAUNCH_BOUND, MARKED, MEASURED, NOT_NEEDED, NOT_RUN, PASS, RAN_EAGER
@@ -70,11 +71,6 @@ MEASURED_EAGER = "measured: eager"
 NOT_ITS_FAULT = frozenset({PASS, NOT_RUN, INFRASTRUCTURE, NOT_NEEDED})
 
 
-def estimates_of(rounds: Sequence[JobOutcome]) -> list[Estimate]:
-    """Return the speed-ups of a row's rounds that count; none of a row of which a round failed by itself."""
-    return [estimate for outcome in _sound(rounds) if (estimate := round_speedup(outcome)) is not None]
-
-
 def _sound(rounds: Sequence[JobOutcome]) -> list[JobOutcome]:
     """Return the rounds that passed; none where one failed by itself: half of a crash is no speed-up."""
     if not all(outcome.status in NOT_ITS_FAULT for outcome in rounds):
@@ -82,18 +78,33 @@ def _sound(rounds: Sequence[JobOutcome]) -> list[JobOutcome]:
     return [outcome for outcome in rounds if outcome.status == PASS]
 
 
-def performance_row(
-    rounds: Sequence[JobOutcome],
-    baselines: Mapping[str, JobOutcome],
-    threshold: float = THRESHOLD,
-    others: Others | None = None,
-) -> Row:
-    """Return the figures of one workload and compiler over its rounds.
+@dataclass(frozen=True)
+class Timed:
+    """What a row's speed-up is made of (`speed_of`): it also depends on the other rows of the sweep.
+
+    estimates: the speed-ups of the rounds that count. latencies, eager_latencies: medians of the rounds, in seconds.
+    apart: eager and compiled ran in processes of their own. ran_eager: the compiler's calls ran in eager. cold: compile
+    latencies from an empty cache, in seconds; paired: the compiler's latency in the pairs, in seconds; pairs: how many.
+    marked: something else was timed than the row says.
+    """
+
+    estimates: Sequence[Estimate]
+    latencies: Sequence[float]
+    eager_latencies: Sequence[float]
+    apart: bool
+    ran_eager: bool
+    cold: Sequence[float]
+    paired: float | None
+    pairs: int
+    marked: bool
+
+
+def timed_row(rounds: Sequence[JobOutcome], baselines: Mapping[str, JobOutcome]) -> tuple[Row, Timed]:
+    """Return the figures of one workload and compiler over its rounds but for `speed_of`, and what that is made of.
 
     `baselines`: job id of a round -> its eager job. There are figures when a round passed and none failed by itself
     (a round that has not been run, or that the infrastructure lost, only makes them fewer): half of a crash is
-    no speed-up. Effects up to `threshold` (relative) are called "within noise". `others`: how much the rounds of the
-    sweep's other rows differ.
+    no speed-up.
     """
     blame, passed = worst(rounds), _sound(rounds)
     eager = [baselines[o.job.id] for o in passed if o.job.id in baselines and baselines[o.job.id].status == PASS]
@@ -108,44 +119,70 @@ def performance_row(
         "other_cores": max(present(other_cores_of, rounds), default=None),
         "notes": "; ".join([*notes(rounds), *hidden_note(passed, eager), *grown_note(passed)]),
     }
-    row |= _times(passed, eager, threshold, others) | memory_row(passed, baselines) | _compilation(passed)
+    timed = _timed(rounds, passed, eager)
+    row |= _latencies(passed, timed) | memory_row(passed, baselines) | _compilation(passed, timed.cold)
     row |= _generation(passed, row["latency_ms"]) | _device(passed, row["latency_ms"])
     row |= percentiles(_pooled(passed, "latency"), _pooled(passed, "inter_token_interval"))
     row["back_to_back_speedup"] = _queued_speedup(passed, eager)
     row |= _utilisation([*passed, *eager], row["latency_ms"])
-    marked = any(MARKED & measured_of(outcome).keys() for outcome in rounds)
-    row["flags"] = ", ".join([*flags(row), *["measured"] * marked])
-    return row
+    return row, timed
 
 
-def _times(passed: Sequence[JobOutcome], eager: Sequence[JobOutcome], threshold: float, others: Others | None) -> Row:
+def _timed(rounds: Sequence[JobOutcome], passed: Sequence[JobOutcome], eager: Sequence[JobOutcome]) -> Timed:
     latencies = present(latency_of, passed)
+    return Timed(
+        estimates=[estimate for outcome in passed if (estimate := round_speedup(outcome)) is not None],
+        latencies=latencies,
+        eager_latencies=present(latency_of, eager),
+        apart=bool(passed) and all(fact(outcome.facts, "pair", "method") == "none" for outcome in passed),
+        ran_eager=any(RAN_EAGER in measured_of(outcome) for outcome in passed),
+        cold=_cached(passed, "cold"),
+        # of what the speed-up is of, so that both agree: the steady phase is minutes away from the pairs
+        paired=median(present(paired_latency_of, passed) or latencies),
+        pairs=sum(len(seconds(outcome, "pair_latency")) for outcome in passed),
+        marked=any(MARKED & measured_of(outcome).keys() for outcome in rounds),
+    )
+
+
+def _latencies(passed: Sequence[JobOutcome], timed: Timed) -> Row:
     spreads = [spread(values) for outcome in passed if (values := seconds(outcome, "latency"))]
-    row: Row = {
+    return {
         "clock_overhead_ms": median(present(clock_overhead_of, passed), metrics.MS),
-        "eager_latency_ms": median(present(latency_of, eager), metrics.MS),
-        "latency_ms": median(latencies, metrics.MS),
-        "latency_spread_percent": _spread_percent(latencies, [s.iqr_percent for s in spreads if s.count > 1]),
+        "eager_latency_ms": median(timed.eager_latencies, metrics.MS),
+        "latency_ms": median(timed.latencies, metrics.MS),
+        "latency_spread_percent": _spread_percent(timed.latencies, [s.iqr_percent for s in spreads if s.count > 1]),
         "outliers": sum(s.outliers for s in spreads) if spreads else None,
         "samples": sum(s.count for s in spreads) if spreads else None,
     }
-    if any(RAN_EAGER in measured_of(outcome) for outcome in passed):
-        return row | {"verdict": MEASURED_EAGER}
-    estimates = [estimate for outcome in passed if (estimate := round_speedup(outcome)) is not None]
-    eager_latencies = present(latency_of, eager)
-    apart = bool(passed) and all(fact(outcome.facts, "pair", "method") == "none" for outcome in passed)
-    if not estimates and not (apart and latencies and eager_latencies):
-        return row
-    total = over_rounds(estimates, others=others) if estimates else unpaired(eager_latencies, latencies)
-    cold = _cached(passed, "cold")
+
+
+def speed_of(timed: Timed, row: Mapping[str, Any], threshold: float = THRESHOLD, others: Others | None = None) -> Row:
+    """Return the speed-up of a row, what follows from it, and the row's flags.
+
+    Effects up to `threshold` (relative) are called "within noise". `others`: how much the rounds of the sweep's other
+    rows differ.
+    """
+    found = _speedup(timed, threshold, others)
+    marks = flags(found.get("speedup"), row["compile_latency_cold_s"], row["compression_ratio"])
+    return found | {"flags": ", ".join([*marks, *["measured"] * timed.marked])}
+
+
+def _speedup(timed: Timed, threshold: float, others: Others | None) -> Row:
+    if timed.ran_eager:
+        return {"verdict": MEASURED_EAGER}
+    if timed.estimates:
+        total = over_rounds(timed.estimates, others=others)
+    elif timed.apart and timed.latencies and timed.eager_latencies:
+        total = unpaired(timed.eager_latencies, timed.latencies)
+    else:
+        return {}
     words = verdict(total, threshold)
-    # of what the speed-up is of, so that both agree: the steady phase is minutes away from the pairs
-    paired = median(present(paired_latency_of, passed) or latencies)
+    paired = timed.paired
     eager_paired = None if paired is None else total.value * paired
     after = None
-    if words == FASTER and cold and paired is not None and eager_paired is not None:
-        after = break_even(statistics.median(cold), eager_paired, paired)
-    return row | {
+    if words == FASTER and timed.cold and paired is not None and eager_paired is not None:
+        after = break_even(statistics.median(timed.cold), eager_paired, paired)
+    return {
         "estimate": total,  # no column: what the means of a section are made of
         "speedup": total.value,
         "speedup_low": total.low,
@@ -153,7 +190,7 @@ def _times(passed: Sequence[JobOutcome], eager: Sequence[JobOutcome], threshold:
         "speedup_freedom": total.freedom if total.kind == ROUNDS else None,
         "verdict": words if total.count else None,  # of a figure without samples nobody can say how sure it is
         "interval": total.kind if total.low is not None or total.kind == UNPAIRED else None,
-        "pairs": sum(len(seconds(outcome, "pair_latency")) for outcome in passed),
+        "pairs": timed.pairs,
         "paired_eager_latency_ms": None if eager_paired is None else eager_paired * metrics.MS,
         "paired_latency_ms": None if paired is None else paired * metrics.MS,
         "break_even_iterations": after,
@@ -234,8 +271,8 @@ def _energy(outcome: JobOutcome) -> tuple[float, float, float] | None:
     return joules, time_s, steps
 
 
-def _compilation(passed: Sequence[JobOutcome]) -> Row:
-    cold, warm = _cached(passed, "cold"), _cached(passed, "warm")
+def _compilation(passed: Sequence[JobOutcome], cold: Sequence[float]) -> Row:
+    warm = _cached(passed, "warm")
     row: Row = {
         "compile_latency_cold_s": median(cold),
         "compile_latency_cold_count": len(cold),
@@ -250,9 +287,8 @@ def _compilation(passed: Sequence[JobOutcome]) -> Row:
     return row
 
 
-def flags(row: Row) -> list[str]:
+def flags(speedup: float | None, compile_s: float | None, ratio: float | None) -> list[str]:
     """Return HUD's marks of a performance row: the names of the figures that are out of bounds."""
-    speedup, compile_s, ratio = (row.get(k) for k in ("speedup", "compile_latency_cold_s", "compression_ratio"))
     marks = {
         "speedup": speedup is not None and speedup < metrics.SLOW_SPEEDUP,
         "compile_latency": compile_s is not None and compile_s > metrics.LONG_COMPILE_S,

@@ -18,26 +18,24 @@ rows are grouped by the fingerprints of what was run, names are only for reading
 
 from __future__ import annotations
 
-import functools
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from orchestrator.columns import Column
 from orchestrator.deciding import others_of
 from orchestrator.records import NOT_RUN, STATUSES, SUCCESSES, JobSpec
 from orchestrator.results import answer, compile_phases, export_errors
 from orchestrator.results.acceptance import gpu as gpu_acceptance
 from orchestrator.results.acceptance import self_test
 from orchestrator.results.accuracy import JUDGEMENT, accuracy_row
-from orchestrator.results.environments import mixed
+from orchestrator.results.declared import declared
+from orchestrator.results.environments import environment_of, mixed, of_workers
 from orchestrator.results.findings import findings
-from orchestrator.results.load import JobOutcome, SweepResults, fact, figure, items, lines
+from orchestrator.results.load import JobOutcome, SweepResults, fact, figure, is_handed_down, items
 from orchestrator.results.memory import memory_of
-from orchestrator.results.metrics import COLUMNS, MS, is_missing
+from orchestrator.results.metrics import MS
 from orchestrator.results.naming import IDENTITY, Key, measure_kind, named, row_order
 from orchestrator.results.overview import OVERVIEW, overview_rows
 from orchestrator.results.percentiles import PERCENTILES
@@ -45,19 +43,18 @@ from orchestrator.results.performance import (
     COUNTERS,
     DEVICE,
     GENERATION,
-    estimates_of,
+    Timed,
     measured,
-    performance_row,
+    speed_of,
+    timed_row,
 )
 from orchestrator.results.rounds import compile_latency_of, latency_of, round_speedup
 from orchestrator.results.row_commands import Commands
-from orchestrator.statistics import THRESHOLD, Others
-
-if TYPE_CHECKING:
-    import pandas as pd
+from orchestrator.results.table import Shape, TableRow
+from orchestrator.results.table import Table as Table
+from orchestrator.statistics import THRESHOLD
 
 Row = dict[str, Any]
-WORDS = ("nan", "inf", "-inf")
 
 JOBS = (
     *("job", *IDENTITY, "round", "status", "reason", "phase", "attempt", "started_s", "duration_s"),
@@ -107,81 +104,9 @@ SUMMARY = (
     *("flags", *NOTED, "performance_reason", "accuracy_reason"),
     *("job", "accuracy_job", "log", "accuracy_log", "command"),
 )
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows that have exactly `columns`: those in `orchestrator.results.metrics.COLUMNS`, and the table's `own`.
-
-    Values are str, int, float and bool; None where something is missing. A number is a float, a count an int. A figure
-    that was seen and is none ("nan", "inf") is that word. Results may say anything: what is not of a column's kind is
-    missing, and no text can do anything to a terminal.
-    """
-
-    columns: tuple[str, ...]
-    rows: tuple[Row, ...]
-    own: Mapping[str, Column] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, columns: Sequence[str | Column], rows: Iterable[Mapping[str, Any]]) -> Table:
-        """Take `columns` out of rows that may have fewer, or others."""
-        described = [COLUMNS[column] if isinstance(column, str) else column for column in columns]
-        cleaners = [(column.name, _cleaner(column)) for column in described]
-        return cls(
-            tuple(name for name, _ in cleaners),
-            tuple({name: clean(row.get(name)) for name, clean in cleaners} for row in rows),
-            {column.name: column for column in described if column.name not in COLUMNS},
-        )
-
-    def column(self, name: str) -> Column:
-        """Return what a column of this table is."""
-        return self.own[name] if name in self.own else COLUMNS[name]
-
-    def frame(self) -> pd.DataFrame:
-        """Return a DataFrame: counts are Int64, numbers float64, texts objects. Imports pandas."""
-        import pandas as pd
-
-        data = {}
-        for name in self.columns:
-            values = [row[name] for row in self.rows]
-            words = any(isinstance(value, str) for value in values)  # of a NaN one could not say: seen or missing?
-            dtype = "object" if words else {"count": "Int64", "number": "float64"}.get(self.column(name).kind, "object")
-            data[name] = pd.Series(values, dtype=dtype, name=name)
-        return pd.DataFrame(data, columns=list(self.columns))
-
-
-def _cleaner(column: Column) -> Callable[[Any], Any]:
-    if column.kind == "text":
-        return _text if column.format == "text" else _anything
-    return _number if column.kind == "number" else _count
-
-
-def _number(value: Any) -> float | str | None:
-    if type(value) is float:
-        return None if value != value else value
-    counted = _count(value)
-    return counted if counted is None or isinstance(counted, str) else float(counted)
-
-
-def _count(value: Any) -> Any:
-    if type(value) is int or value is None:
-        return value
-    if isinstance(value, str):
-        return value if value in WORDS else None
-    return None if is_missing(value) or isinstance(value, bool) or not isinstance(value, Real) else value
-
-
-def _text(value: Any) -> str | None:
-    if type(value) is not str:
-        return None if is_missing(value) else _text(str(value))
-    if value.isprintable():
-        return value or None
-    return "\n".join(lines(value)) or None
-
-
-def _anything(value: Any) -> Any:
-    """The values of tables of keys: lists and maps too."""
-    return _text(value) if isinstance(value, str) else None if is_missing(value) else value
+JOBS_SHAPE, ACCURACY_SHAPE, PHASES_SHAPE = Shape(JOBS), Shape(ACCURACY), Shape(compile_phases.COLUMNS)
+PERFORMANCE_SHAPE, SUMMARY_SHAPE = (Shape(columns, hidden=("estimate",)) for columns in (PERFORMANCE, SUMMARY))
+"""With the estimate of its speed-up, which the means of a section are made of."""
 
 
 @dataclass(frozen=True)
@@ -200,6 +125,9 @@ class Tables:
     refused: tuple[str, ...] = ()  # what of other measures cannot be shown, and why
     environments: tuple[str, ...] = ()  # sentences, where results come from several environments
     builds: Table | None = None  # each build beside the first, where there are several (`comparison.builds`)
+    derived: dict[str, Any] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )  # what several views ask
 
     @property
     def listed(self) -> dict[str, Table]:
@@ -214,27 +142,29 @@ class Tables:
 
 
 def build(results: SweepResults) -> Tables:
-    """Make all tables of a sweep."""
+    """Make all tables of a sweep. Each result is looked at once, beside the others of its workload."""
     builder = _Builder(results)
-    performance = builder.families("performance", builder.performance)
-    accuracy = builder.families("accuracy", lambda outcomes: accuracy_row(outcomes))
+    builder.see()
+    performance = builder.with_speed()
+    accuracy = sorted(builder.judged, key=lambda pair: row_order(pair[1]))
     summary = builder.summary(performance, accuracy)
     rows = [row for _, row in performance]
-    phases, failed = builder.compile_phases(), export_errors.rows(results.outcomes)
+    failed = export_errors.rows(results.outcomes)
     found = findings(results.outcomes, builder.about)
     checked = self_test.checks(results.outcomes, rows) + gpu_acceptance.checks(results.outcomes, rows)
+    phases = sorted(builder.phases, key=lambda row: (row_order(row), row["cache"]))
     made = Tables(
-        jobs=Table.of(JOBS, map(builder.job, results.outcomes)),
-        performance=Table.of(PERFORMANCE, (row for _, row in performance)),
-        accuracy=Table.of(ACCURACY, (row for _, row in accuracy)),
-        summary=Table.of(SUMMARY, summary),
+        jobs=JOBS_SHAPE.table(builder.jobs[outcome.job.id] for outcome in results.outcomes),
+        performance=PERFORMANCE_SHAPE.table(rows),
+        accuracy=ACCURACY_SHAPE.table(row for _, row in accuracy),
+        summary=SUMMARY_SHAPE.table(summary),
         overview=Table.of(OVERVIEW, overview_rows(summary)),
         answer=Table.of(answer.TABLE, ()),
         self_test=Table.of(self_test.COLUMNS, (check.row() for check in checked)),
         findings={name: Table.of(columns, rows) for name, (columns, rows) in found.tables.items()}
         | ({export_errors.NAME: Table.of(export_errors.COLUMNS, failed)} if failed else {}),
         phases={
-            "compile_phases": Table.of(compile_phases.COLUMNS, phases),
+            "compile_phases": PHASES_SHAPE.table(phases),
             "compile_phase_sums": Table.of(compile_phases.SUMS, compile_phases.sums(phases)),
         }
         if phases
@@ -242,7 +172,13 @@ def build(results: SweepResults) -> Tables:
         refused=found.reasons(),
         environments=tuple(mixed(results.outcomes)),
     )
-    return replace(made, answer=Table.of(answer.TABLE, answer.table_rows(answer.of(made))))
+    whole = replace(made, answer=Table.of(answer.TABLE, answer.table_rows(answer.of(made))))
+    whole.derived.update(made.derived)
+    return whole
+
+
+Made = tuple[JobOutcome, TableRow]
+"""The first outcome of a row, and the row."""
 
 
 class _Builder:
@@ -261,48 +197,57 @@ class _Builder:
             for need in outcome.job.needs
             if need.kind == "baseline" and need.job in self.by_id
         }
+        self.jobs: dict[str, TableRow] = {}
+        self.timed: list[tuple[Made, Timed]] = []
+        self.judged: list[Made] = []
+        self.phases: list[TableRow] = []
 
-    @functools.cached_property
-    def others(self) -> Mapping[str, Others | None]:
-        """How much the rounds of all other rows differ, by the id of a row's round 0."""
-        rows = [_by_round(outcomes) for outcomes in self.groups("performance")]
-        logs = [[math.log(estimate.value) for estimate in estimates_of(row)] for row in rows]
-        return {row[0].job.id: others for row, others in zip(rows, others_of(logs), strict=True)}
-
-    def groups(self, kind: str) -> list[list[JobOutcome]]:
-        """Return the outcomes of each job family of the measure `kind`, in plan order."""
-        groups: dict[Key, list[JobOutcome]] = defaultdict(list)
+    def see(self) -> None:
+        """Look at all results, workload by workload: what is read of one is not kept until all are."""
+        workloads: dict[str, list[JobOutcome]] = defaultdict(list)
         for outcome in self.results.outcomes:
+            workloads[self.naming.print(outcome.job.workload)].append(outcome)
+        for outcomes in workloads.values():
+            for outcome in outcomes:
+                self.jobs[outcome.job.id] = JOBS_SHAPE.row(self.job(outcome))
+                _remember(outcome)
+            for first, rounds in self.families("performance", outcomes):
+                row, timed = timed_row(rounds, self.baselines)
+                self.timed.append(((first, self.made(PERFORMANCE_SHAPE, first, row)), timed))
+                found = compile_phases.rows(self.naming.identity(first.job), rounds)
+                self.phases += map(PHASES_SHAPE.row, found)
+            for first, rounds in self.families("accuracy", outcomes):
+                self.judged.append((first, self.made(ACCURACY_SHAPE, first, accuracy_row(rounds))))
+
+    def families(self, kind: str, outcomes: Iterable[JobOutcome]) -> list[tuple[JobOutcome, list[JobOutcome]]]:
+        """Return the job families of the measure `kind`: the first in plan order, and all of them, round by round."""
+        groups: dict[Key, list[JobOutcome]] = defaultdict(list)
+        for outcome in outcomes:
             if measure_kind(outcome.job.measure) == kind:
                 groups[self.naming.family(outcome.job)].append(outcome)
-        return list(groups.values())
+        for found in groups.values():
+            self.rounds[found[0].job.id] = [outcome.job for outcome in found]
+        return [(found[0], sorted(found, key=lambda outcome: outcome.job.round)) for found in groups.values()]
 
-    def families(self, kind: str, figures: Any) -> list[tuple[JobOutcome, Row]]:
-        """Return one row per job family of the measure `kind`, with its first outcome, sorted."""
-        rows = []
-        for outcomes in self.groups(kind):
-            first = outcomes[0]
-            self.rounds[first.job.id] = [outcome.job for outcome in outcomes]
-            row = self.naming.identity(first.job) | figures(_by_round(outcomes))
-            rows.append((first, row | {"log": self.log(row["job"]), "command": self.command([first])}))
+    def made(self, shape: Shape, first: JobOutcome, figures: Row) -> TableRow:
+        row = self.naming.identity(first.job) | figures
+        return shape.row(row | {"log": self.log(row["job"]), "command": self.command([first])})
+
+    def with_speed(self) -> list[Made]:
+        """Return the performance rows, sorted, with their speed-ups: these depend on the rounds of all other rows."""
+        logs = [[math.log(estimate.value) for estimate in timed.estimates] for _, timed in self.timed]
+        rows = [
+            (first, PERFORMANCE_SHAPE.changed(row, speed_of(timed, row, self.threshold, others)))
+            for ((first, row), timed), others in zip(self.timed, others_of(logs), strict=True)
+        ]
         return sorted(rows, key=lambda pair: row_order(pair[1]))
 
-    def performance(self, rounds: Sequence[JobOutcome]) -> Row:
-        return performance_row(rounds, self.baselines, self.threshold, self.others.get(rounds[0].job.id))
-
-    def compile_phases(self) -> list[Row]:
-        families = self.groups("performance")
-        found = [
-            row for one in families for row in compile_phases.rows(self.naming.identity(one[0].job), _by_round(one))
-        ]
-        return sorted(found, key=lambda row: (row_order(row), row["cache"]))
-
-    def summary(self, performance: list[tuple[JobOutcome, Row]], accuracy: list[tuple[JobOutcome, Row]]) -> list[Row]:
+    def summary(self, performance: list[Made], accuracy: list[Made]) -> list[TableRow]:
         """Join on what decides correctness: accuracy may run at another batch size or with other threads.
 
         An equal one is preferred. Accuracy that belongs to no performance row is a row of its own.
         """
-        judged: dict[Key, list[tuple[JobOutcome, Row]]] = defaultdict(list)
+        judged: dict[Key, list[Made]] = defaultdict(list)
         for outcome, row in accuracy:
             judged[self.naming.except_batch(outcome.job)].append((outcome, row))
         rows, used = [], set()
@@ -314,16 +259,15 @@ class _Builder:
         rows += [self._summary_row(None, pair) for pair in accuracy if id(pair[1]) not in used]
         return sorted(rows, key=row_order)
 
-    def _summary_row(self, timed: tuple[JobOutcome, Row] | None, judged: tuple[JobOutcome, Row] | None) -> Row:
+    def _summary_row(self, timed: Made | None, judged: Made | None) -> TableRow:
         pairs = [pair for pair in (timed, judged) if pair is not None]
         base = pairs[0][1]
         row = {name: base[name] for name in IDENTITY}
         marks = []
         if timed is not None:
             figures = timed[1]
-            row |= {name: figures.get(name) for name in (*SPEED, *NOTED, "job", "log")}
+            row |= {name: figures.get(name) for name in (*SPEED, *NOTED, "job", "log", "estimate")}
             row |= {"performance": figures["status"], "performance_reason": figures["reason"]}
-            row |= {"estimate": figures.get("estimate")}
             marks += [figures["flags"]] if figures["flags"] else []
         if judged is not None:
             figures = judged[1]
@@ -332,7 +276,8 @@ class _Builder:
             row |= {"accuracy_batch_size": figures["batch_size"]}
             row |= {"accuracy_job": figures["job"], "accuracy_log": figures["log"]}
             marks += ["accuracy"] if figures["status"] not in SUCCESSES else []
-        return row | {"flags": ", ".join(marks), "command": self.command([pair[0] for pair in pairs])}
+        command = base["command"] if len(pairs) == 1 else self.command([pair[0] for pair in pairs])
+        return SUMMARY_SHAPE.row(row | {"flags": ", ".join(marks), "command": command})
 
     def job(self, outcome: JobOutcome) -> Row:
         """Return the row of one job: what was seen in this process."""
@@ -376,7 +321,7 @@ class _Builder:
         """Return the log that explains a job's status: its own, or that of the needed job that failed."""
         while True:  # needs stand before: this ends
             outcome = self.by_id[job_id]
-            if outcome.result is None or not outcome.result.failure or outcome.result.failure.kind != "dependency":
+            if not is_handed_down(outcome):
                 return self.log_path(job_id)
             blamed = [n.job for n in outcome.job.needs if n.job in self.by_id]
             same = [need for need in blamed if self.by_id[need].status == outcome.status]
@@ -391,11 +336,13 @@ class _Builder:
         return self.commands.of([self.rounds[outcome.job.id] for outcome in measured])
 
 
-def _by_round(outcomes: Iterable[JobOutcome]) -> list[JobOutcome]:
-    return sorted(outcomes, key=lambda outcome: outcome.job.round)
+def _remember(outcome: JobOutcome) -> None:
+    """Derive, while a result is at hand, what is asked for once all results have been looked at."""
+    for read in (is_handed_down, declared, environment_of, of_workers):
+        read(outcome)
 
 
-def _distance(row: Row, other: Row) -> tuple[Any, ...]:
+def _distance(row: TableRow, other: TableRow) -> tuple[Any, ...]:
     """Order accuracy rows by how little they differ from a performance row; of equals the worst status first."""
     differs = (row[name] != other[name] for name in ("batch_size", "threads", "launcher", "variant"))
     return (*differs, STATUSES.index(other["status"]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from orchestrator.records import EAGER, FAIL_ACCURACY, NOT_RUN, PASS, SUCCESSES
@@ -16,7 +17,7 @@ from orchestrator.results.performance import MEASURED_EAGER
 from orchestrator.statistics import FASTER, IN_PROCESS, SLOWER, Estimate, verdict
 from orchestrator.views.answer import change, interval, latencies, memory, pays_off, seconds
 from orchestrator.views.grid import Cell, Spanning
-from orchestrator.words import plural, some
+from orchestrator.words import more, plural, some
 
 Row = Mapping[str, Any]
 
@@ -32,6 +33,8 @@ GENERATION_WORDS = {
     "inter_token_latency_ms": ("then ", " ms a token"),
     "tokens_per_second": ("", " tokens/s"),
 }
+MOST_WORKLOADS = 200
+"""So many of a section are shown: a person reads no ten thousand rows, and a terminal does not keep them."""
 WAITING = 4
 """So many rows that were not run are named."""
 MOST_SPREAD = 100.0
@@ -67,13 +70,14 @@ class Section:
         """Return the table's rows: a heading and the compilers for each model, then the geometric means."""
         lines: list[list[Cell] | Spanning] = []
         blocks = grouped((row for row in self.rows if not _waits(row)), OF_A_SECTION)
-        for workload, rows in blocks.items():
+        for workload, rows in islice(blocks.items(), MOST_WORKLOADS):
             lines.append(Spanning(_model_line(rows[0])))
             for row in rows:
                 if not _is_in_the_others(row, rows):
                     lines += [compiler_cells(row), *generation_lines(row), *cost_lines(row)]
             if workload in self.float32:
                 lines.append(compiler_cells(self.float32[workload], name="eager float32"))
+        lines += [Spanning(text, "") for text in more(len(blocks), MOST_WORKLOADS, " workloads: tables/summary.csv")]
         means = [row for row in self.overview if row["geomean_speedup"] is not None]
         if means and len(blocks) > 1:
             wrong = any(row["accuracy"] == FAIL_ACCURACY and row["speedup"] is not None for row in self.rows)

@@ -127,6 +127,7 @@ class ChaosSweep:
             self.wait(0.02)
         self.run.processes[0].kill()
         self.wait()
+        self.run = Run([])
 
     def wait(self, seconds: float = OVER_S) -> None:
         """Wait until the run has ended; with `seconds` no longer than that. Raises Hangs."""

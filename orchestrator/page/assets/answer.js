@@ -13,6 +13,7 @@ function header() {
   const [answer] = DATA.answers;
   return h("header", { id: "top" },
     h("p", { class: "meta" }, meta(), progress()),
+    leftOut(),
     SEVERAL ? [h("h1", {}, severalSentence()), sweepTable()] : [headline(answer), factList(answer.facts), answer.caution ? cautionLine(answer.caution) : null]);
 }
 
@@ -29,6 +30,13 @@ function meta() {
 /** Return a value of a section's key as in a sentence: "2 threads". Of an imported sweep nobody knows the threads. */
 function inWords(name, value) {
   return name === "threads" ? (value ? plural(value, "thread") : null) : words(name, value);
+}
+
+/** Say, of a large sweep, how many of its rows are here; null where all are. */
+function leftOut() {
+  const total = DATA.sweeps.reduce((sum, sweep) => sum + sweep.rows, 0);
+  if (total <= rows.length) return null;
+  return h("p", { class: "note", id: "left-out" }, `${rows.length.toLocaleString("en")} of ${plural(total, "row")} are on this page, those that failed or are marked first; the answer is of all, and tables/summary.csv has all.`);
 }
 
 function progress() {
