@@ -139,6 +139,8 @@ class HuggingFaceModel:
                 rules[name] = rule
         labels = {key: rule for key, rule in family.labels.items() if self.labels is not None or key in taken}
         facts = Facts(model, self.sizes)
+        if self.labels is None:  # text and image together: found, as its documentation says
+            labels = {key: one for key, one in labels.items() if "total_seq" not in facts.described.get(key, "")}
         for found in (rules, labels if self.labels is None else {}):
             found |= {name: rule for name in found if (rule := codes(facts, name)) is not None}
         if self.labels is None and rules.get("input_ids", TOKENS) != TOKENS == labels.get("labels"):

@@ -28,4 +28,9 @@ class NamedOutputs(torch.nn.Module):
         for name, value in outputs.items():
             if isinstance(value, torch.Tensor) or name in self.kept:
                 named[name] = value
+        if not named:  # a backbone: its feature maps are what it is for
+            for name, value in outputs.items():
+                if isinstance(value, tuple):
+                    for place, tensor in enumerate(value):
+                        named[f"{name}_{place}"] = tensor
         return named

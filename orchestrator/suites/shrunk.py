@@ -45,7 +45,7 @@ OF_A_KIND = re.compile(r"(att\w*_(index(es)?|indices|idxs|blocks)|att_block_inde
 """A list with the numbers of the layers of one kind."""
 HANDED_ON = re.compile(r"(index(es)?|indices)$")
 """A list with the numbers of layers whose outputs another part takes: it takes as many of a small one."""
-ONE_LAYER = re.compile(r"(^|_)(layer_(id|idx|index)|feature_layers?|merge_index)$")
+ONE_LAYER = re.compile(r"(^|_)(layer_(id|idx|index)|feature_layers?|merge_index|hook_ids)$")
 """The number of one layer, or of some, of this part or of another."""
 EVERY = {"period": 2, "offset": 1}
 """End of a key that says which layers are of a kind, every eighth from the fourth on -> its most: every second."""
