@@ -40,14 +40,7 @@ from orchestrator.results.metrics import COLUMNS, MS, is_missing
 from orchestrator.results.naming import IDENTITY, Key, measure_kind, named, row_order
 from orchestrator.results.overview import OVERVIEW, overview_rows
 from orchestrator.results.percentiles import PERCENTILES
-from orchestrator.results.performance import (
-    COUNTERS,
-    DEVICE,
-    GENERATION,
-    estimates_of,
-    measured,
-    performance_row,
-)
+from orchestrator.results.performance import COUNTERS, DEVICE, GENERATION, estimates_of, measured, performance_row
 from orchestrator.results.rounds import compile_latency_of, latency_of, round_speedup
 from orchestrator.results.row_commands import Commands
 from orchestrator.statistics import THRESHOLD, Others
