@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import torch
+from support.example_records import built_by
 from support.plans import planned
 
 from orchestrator.plugins import Program, Unsupported
-from orchestrator.records import PluginSpec, Workload
 from orchestrator.suites.transformers_model import TransformersModel
 
 LAYERS = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
@@ -219,18 +219,8 @@ DISCRETE = ("GlmImageForConditionalGeneration",)
 
 
 def built(name: str, length: int | None, mode: str = "training", **options: Any) -> Program:
-    target = "orchestrator.suites.transformers_model.TransformersModel"
-    workload = Workload(
-        suite="transformers",
-        builder=PluginSpec(name=name, target=target),
-        mode=PluginSpec(name=mode, target=f"orchestrator.modes.{mode}.{mode.title()}"),
-        dtype="float32",
-        device="cpu",
-        batch_size=2,
-        sequence_length=length,
-        seed=0,
-        threads=1,
-    )
+    builder = "transformers_model.TransformersModel"
+    workload = built_by(builder, name, suite="transformers", mode=mode, sequence_length=length)
     return TransformersModel(**options).build(workload, dropout=False)
 
 

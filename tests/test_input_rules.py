@@ -11,11 +11,12 @@ import pytest
 import torch
 import yaml
 from support.command import run, table
+from support.example_records import built_by
 from support.plans import planned
 
 from orchestrator.errors import UsageError
 from orchestrator.plugins import Program
-from orchestrator.records import OWN_BATCH, PluginSpec, Workload
+from orchestrator.records import OWN_BATCH, Workload
 from orchestrator.suites.drawn import draw
 from orchestrator.suites.example_inputs import by_name, tensors_in
 from orchestrator.suites.huggingface import HuggingFaceModel
@@ -34,17 +35,7 @@ def drawn(rule: Any, seed: int = 1, **before: Any) -> Any:
 
 
 def workload(batch: int = OWN_BATCH, length: int | None = None, name: str = "Net") -> Workload:
-    return Workload(
-        suite="user",
-        builder=PluginSpec(name=name, target="orchestrator.suites.user.UserModel"),
-        mode=PluginSpec(name="inference", target="orchestrator.modes.inference.Inference"),
-        dtype="float32",
-        device="cpu",
-        batch_size=batch,
-        sequence_length=length,
-        seed=7,
-        threads=1,
-    )
+    return built_by("user.UserModel", name, suite="user", batch_size=batch, sequence_length=length, seed=7)
 
 
 # -- what a rule makes

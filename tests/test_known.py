@@ -60,6 +60,7 @@ def test_unknown_kind_is_named() -> None:
         build(kind="alocate")
 
 
+@pytest.mark.alone
 def test_planted_slowdown_is_as_long_as_it_says() -> None:
     program = build(kind="sleep", seconds=0.05)
     forward = Slowdown(fraction=0.5).compile(program, KNOWN)

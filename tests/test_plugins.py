@@ -8,6 +8,7 @@ from typing import Any
 import numpy
 import pytest
 import torch
+from support.example_records import built_by
 
 from orchestrator import precision
 from orchestrator.compilers.dynamo import TorchCompile
@@ -17,19 +18,9 @@ from orchestrator.modes.training import Training
 from orchestrator.planning.points import check_plugin
 from orchestrator.plugins import Program, Unsupported, check_options, instantiate, resolve
 from orchestrator.probes.observed import left_out, named_outputs
-from orchestrator.records import PluginSpec, Workload
+from orchestrator.records import PluginSpec
 
-WORKLOAD = Workload(
-    suite="s",
-    builder=PluginSpec(name="m", target="x"),
-    mode=PluginSpec(name="inference", target="x"),
-    dtype="float32",
-    device="cpu",
-    batch_size=1,
-    sequence_length=8,
-    seed=1,
-    threads=1,
-)
+WORKLOAD = built_by("x", batch_size=1, sequence_length=8, seed=1)
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ EXPERIMENTS = {
 }
 TINY = ("suite=tiny", "suite.models=[bert_tiny]")
 SWEEPS = {
-    "plain": ("-m", "suite=tiny", "compiler=eager,inductor", "dtype=float16"),
+    "plain": ("-m", "suite=tiny", "suite.models=[bert_tiny,t5_tiny]", "compiler=eager,inductor", "dtype=float16"),
     "options of a compiler": (*TINY, "compiler=inductor", "compiler.options.dynamic=true,false"),
     "an option of some": (*TINY, "compiler=inductor,aot_eager", "compiler.options.dynamic=null,true", "rounds=1",
                           "measure=performance"),

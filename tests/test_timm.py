@@ -12,9 +12,9 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from support.command import run, table
+from support.example_records import built_by
 
 from orchestrator.plugins import Program, Unsupported
-from orchestrator.records import PluginSpec, Workload
 from orchestrator.suites import timm as suite
 from orchestrator.suites.timm import TimmModel
 
@@ -36,18 +36,8 @@ def catalog(name: str) -> dict[str, Any]:
 
 
 def built(model: str, *, training: bool = False, dropout: bool = False, seed: int = 0, **options: Any) -> Program:
-    mode = "training.Training" if training else "inference.Inference"
-    workload = Workload(
-        suite="timm",
-        builder=PluginSpec(name=model, target="orchestrator.suites.timm.TimmModel"),
-        mode=PluginSpec(name="mode", target=f"orchestrator.modes.{mode}"),
-        dtype="float32",
-        device="cpu",
-        batch_size=2,
-        sequence_length=None,
-        seed=seed,
-        threads=1,
-    )
+    mode = "training" if training else "inference"
+    workload = built_by("timm.TimmModel", model, suite="timm", mode=mode, seed=seed)
     return TimmModel(**options).build(workload, dropout=dropout)
 
 

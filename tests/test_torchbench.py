@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.example_records import built_by
 from support.plans import planned
 
 from orchestrator.plugins import Program, Unsupported
-from orchestrator.records import PluginSpec, Workload
 from orchestrator.suites.torchbench import TorchbenchModel
 
 UPSTREAM = """
@@ -63,18 +63,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def built(model: str, batch: int = 3, *, dropout: bool = False, training: bool = False) -> Program:
-    mode = "training.Training" if training else "inference.Inference"
-    workload = Workload(
-        suite="torchbench",
-        builder=PluginSpec(name=model, target="orchestrator.suites.torchbench.TorchbenchModel"),
-        mode=PluginSpec(name="mode", target=f"orchestrator.modes.{mode}"),
-        dtype="float32",
-        device="cpu",
-        batch_size=batch,
-        sequence_length=None,
-        seed=5,
-        threads=1,
-    )
+    mode = "training" if training else "inference"
+    workload = built_by("torchbench.TorchbenchModel", model, suite="torchbench", mode=mode, batch_size=batch, seed=5)
     return TorchbenchModel().build(workload, dropout=dropout)
 
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import torch
 from support.command import run, table
+from support.example_records import built_by
 from support.plans import planned
 from transformers import PreTrainedModel
 
 from orchestrator.__main__ import main
 from orchestrator.errors import UsageError
 from orchestrator.plugins import Program, Unsupported
-from orchestrator.records import PluginSpec, Workload
 from orchestrator.suites.senses import refuse_unfed
 from orchestrator.suites.transformers_model import TransformersModel
 
@@ -41,18 +41,7 @@ def config(folder: Path, **values: Any) -> Path:
 
 def built(asked: str, length: int | None = 16, **options: Any) -> Program:
     name, found = TransformersModel.named(asked)
-    mode = PluginSpec(name="inference", target="orchestrator.modes.inference.Inference")
-    workload = Workload(
-        suite="transformers",
-        builder=PluginSpec(name=name, target="orchestrator.suites.transformers_model.TransformersModel"),
-        mode=mode,
-        dtype="float32",
-        device="cpu",
-        batch_size=2,
-        sequence_length=length,
-        seed=0,
-        threads=1,
-    )
+    workload = built_by("transformers_model.TransformersModel", name, suite="transformers", sequence_length=length)
     model = TransformersModel(**{**found, **options})
     model.preload_modules(workload)
     return model.build(workload, dropout=False)

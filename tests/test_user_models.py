@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 import torch
 from support.command import run, table
+from support.example_records import built_by
 from support.plans import planned
 
 from orchestrator.errors import UsageError
 from orchestrator.plugins import Program
-from orchestrator.records import JobSpec, PluginSpec, Workload
+from orchestrator.records import JobSpec, Workload
 from orchestrator.results.naming import Naming
 from orchestrator.suites.user import UserModel
 
@@ -63,18 +64,9 @@ def jobs(*overrides: str) -> tuple[JobSpec, ...]:
 
 
 def workload(batch: int = 3, length: int | None = None, training: bool = False) -> Workload:
-    mode = "training.Training" if training else "inference.Inference"
-    return Workload(
-        suite="user",
-        builder=PluginSpec(name="Net", target="orchestrator.suites.user.UserModel"),
-        mode=PluginSpec(name="mode", target=f"orchestrator.modes.{mode}"),
-        dtype="float32",
-        device="cpu",
-        batch_size=batch,
-        sequence_length=length,
-        seed=7,
-        threads=1,
-    )
+    mode = "training" if training else "inference"
+    asked = {"batch_size": batch, "sequence_length": length, "seed": 7}
+    return built_by("user.UserModel", "Net", suite="user", mode=mode, **asked)
 
 
 def built(folder: Path, text: str, name: str = "Net", *, dropout: bool = False, **asked: Any) -> Program:

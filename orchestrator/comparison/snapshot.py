@@ -27,12 +27,7 @@ from orchestrator.results.load import JobOutcome, SweepResults, fact, figure, is
 from orchestrator.results.memory import memory_of
 from orchestrator.results.metrics import COLUMNS, MIB, MS
 from orchestrator.results.naming import measure_kind, named
-from orchestrator.results.performance import (
-    COUNTERS,
-    NOT_ITS_FAULT,
-    disturbances,
-    measured,
-)
+from orchestrator.results.performance import COUNTERS, NOT_ITS_FAULT, disturbances, measured
 from orchestrator.results.rounds import compile_latency_of, latency_of, measured_of, round_speedup
 from orchestrator.store import Sweep, was_imported
 

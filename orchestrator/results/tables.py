@@ -39,15 +39,7 @@ from orchestrator.results.metrics import MS
 from orchestrator.results.naming import IDENTITY, Key, measure_kind, named, row_order
 from orchestrator.results.overview import OVERVIEW, overview_rows
 from orchestrator.results.percentiles import PERCENTILES
-from orchestrator.results.performance import (
-    COUNTERS,
-    DEVICE,
-    GENERATION,
-    Timed,
-    measured,
-    speed_of,
-    timed_row,
-)
+from orchestrator.results.performance import COUNTERS, DEVICE, GENERATION, Timed, measured, speed_of, timed_row
 from orchestrator.results.rounds import compile_latency_of, latency_of, round_speedup
 from orchestrator.results.row_commands import Commands
 from orchestrator.results.table import Shape, TableRow

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from orchestrator.records import (
     Failure,
     JobResult,
@@ -54,15 +56,24 @@ RESULT = JobResult(
     ended=2.5,
     attempt=2,
 )
-KNOWN = Workload(
-    suite="self_test",
-    builder=PluginSpec(name="m", target="orchestrator.suites.known.KnownModel"),
-    mode=PluginSpec(name="inference", target="x"),
-    dtype="float32",
-    device="cpu",
-    batch_size=2,
-    sequence_length=None,
-    seed=1,
-    threads=1,
-)
-"""A workload of `orchestrator.suites.known`."""
+
+
+def built_by(builder: str, model: str = "m", *, suite: str = "s", mode: str = "inference", **changes: Any) -> Workload:
+    """Return a workload of `orchestrator.suites.<builder>`: float32 on the CPU, two samples; changes: other fields."""
+    fields: dict[str, Any] = {
+        "dtype": "float32",
+        "device": "cpu",
+        "batch_size": 2,
+        "sequence_length": None,
+        "seed": 0,
+        "threads": 1,
+    }
+    return Workload(
+        suite=suite,
+        builder=PluginSpec(name=model, target=f"orchestrator.suites.{builder}"),
+        mode=PluginSpec(name=mode, target=f"orchestrator.modes.{mode}.{mode.title()}"),
+        **{**fields, **changes},
+    )
+
+
+KNOWN = built_by("known.KnownModel", suite="self_test", seed=1)
