@@ -257,6 +257,17 @@ def test_a_sound_has_as_many_labels_as_frames_allow() -> None:
     assert program.loss(program.model(**program.inputs)).isfinite()
 
 
+def test_what_segments_at_a_point_gets_one_of_its_image() -> None:
+    program = built("SamModel", None, "inference", shrunk=True)
+    points = program.inputs["input_points"]
+    assert points.shape == (2, 1, 1, 2)
+    assert bool(((points >= 0) & (points < 64)).all())
+    masks = program.model(**program.inputs)["pred_masks"]
+    other = program.model(**{**program.inputs, "input_points": points.flip(0)})["pred_masks"]
+    assert program.fed == "1 image of 64 x 64 and a point of it"
+    assert not torch.equal(masks, other), "the point changes nothing"
+
+
 def test_a_detectors_phrases_are_what_its_own_text_holds() -> None:
     tokens = built("MMGroundingDinoForObjectDetection", 16, "inference", shrunk=True).inputs["input_ids"]
     assert tokens[0, 0] == 101

@@ -45,8 +45,19 @@ Inputs = dict[str, Any]
 def pixels(facts: Facts, draws: Draws, batch: int) -> tuple[Inputs, str]:
     """Return the inputs that hold one image or video a sample, and in words what it is. Nothing where none is taken.
 
-    Raises ValueError for a size that no config says.
+    Where a model is asked what is at a point, there is one. Raises ValueError for a size that no config says.
     """
+    import torch
+
+    inputs, words = _pixels(facts, draws, batch)
+    if not inputs or "input_points" not in facts.takes:
+        return inputs, words
+    height, width = facts.image_size()
+    points = draws.uniform("input_points", batch, 1, 1, 2) * torch.tensor([width, height])
+    return {**inputs, "input_points": points, "input_labels": _same([[1]], batch)}, f"{words} and a point of it"
+
+
+def _pixels(facts: Facts, draws: Draws, batch: int) -> tuple[Inputs, str]:
     name = next((name for name in NAMES if name in facts.takes), None)
     if name is None and facts.needs("grid_thw"):
         name = "hidden_states"  # so a tower alone calls its patches

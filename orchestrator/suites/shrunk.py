@@ -54,7 +54,7 @@ JOINS = re.compile(r"(^|_)(projection_dim|out_hidden_size)$")
 SINGLE = "per_layer_config"
 """Number of a layer -> what is said of it alone."""
 USUAL_ROPE = {"rope_type": "default", "rope_theta": 10000.0}
-PINPOINTS = "image_grid_pinpoints"
+PINPOINTS, MAPS = "image_grid_pinpoints", "backbone_feature_sizes"
 TEXTS = ("text_config", "llm_config", "thinker_config")
 KEPT = ("out_indices", "vocab_size", "num_classes")
 TOKEN = re.compile(r"token_(id|index|ids)$")
@@ -291,7 +291,15 @@ def _kind(key: str) -> str:
 def _smaller_images(part: Json, new: dict[str, Any]) -> None:
     size, patch = part.get("image_size"), part.get("patch_size")
     widest = max(patch, default=0) if isinstance(patch, (list, tuple)) else patch
-    if size is None or not (widest is None or _counts(widest)):
-        return
-    side = PATCHES * widest if widest and widest >= 14 else IMAGE
-    new["image_size"] = [min(one, side) for one in size] if isinstance(size, (list, tuple)) else min(size, side)
+    if size is not None and (widest is None or _counts(widest)):
+        side = PATCHES * widest if widest and widest >= 14 else IMAGE
+        new["image_size"] = [min(one, side) for one in size] if isinstance(size, (list, tuple)) else min(size, side)
+    inner = next((key for key, value in part.items() if _is_config(value) and value.get("image_size")), None)
+    if inner is not None and part.get(MAPS):  # what a backbone makes of an image
+        before, now = _edge(part[inner]), _edge(new[inner])
+        new[MAPS] = [[max(edge * now // before, 1) for edge in pair] for pair in part[MAPS]]
+
+
+def _edge(part: Json) -> int:
+    size = part["image_size"]
+    return int(size[0] if isinstance(size, (list, tuple)) else size)
