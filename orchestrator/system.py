@@ -154,11 +154,20 @@ def _is_of_compilers(name: str) -> bool:
 
 
 def torch_build() -> dict[str, str | None]:
-    """Return {"git", "cuda", "xpu"} of the installed torch, as its version.py says; None where it says nothing."""
+    """Return {"git", "cuda"} of the installed torch, as its version.py says; both None where it says nothing."""
+    text = _version_of_torch()
+    return {"git": _assigned("git_version", text), "cuda": _assigned("cuda", text)}
+
+
+def torch_has_xpu() -> bool:
+    """Return whether the installed torch is built for Intel's GPUs."""
+    return bool(_assigned("xpu", _version_of_torch()))
+
+
+def _version_of_torch() -> str:
     spec = importlib.util.find_spec("torch")
     file = Path(spec.origin).with_name("version.py") if spec is not None and spec.origin is not None else None
-    text = file.read_text() if file is not None and file.is_file() else ""
-    return {"git": _assigned("git_version", text), **{kind: _assigned(kind, text) for kind in ("cuda", "xpu")}}
+    return file.read_text() if file is not None and file.is_file() else ""
 
 
 def gpus() -> list[dict[str, Any]]:

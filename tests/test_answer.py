@@ -47,7 +47,7 @@ def timed(
         compiled_s = eager_s / speedup * (1 + wobble * (round - (rounds - 1) / 2))
         base = synthetic.job(model, "eager", round=round)
         if base.id not in {spec.id for spec in sweep.jobs}:
-            sweep.performance(model, "eager", round, latency=eager_s * 1.5, first_call=0.1)
+            sweep.performance(model, "eager", round, latency=eager_s * 1.5)
         sweep.performance(
             model,
             compiler,

@@ -177,7 +177,7 @@ def test_the_top_says_what_ran_and_how_it_went(browser: Browser, folder: SweepFo
     assert page.text("#measured .command code") == "python -m orchestrator orchestrator"
     (inductor,) = [text for text in page.texts(".executive tbody tr") if text.startswith("inductor")]
     speedup = "1.34x * [1.33, 1.34] n = 3 [0.40, 4.43] 1.37x n = 3 ▲ 2 ≈ 0 ▼ 1"
-    assert inductor == f"inductor 75 % 3/4 [30, 95] {speedup} 24.4 s n = 3 +16 % n = 3 3 of 4"
+    assert inductor == f"inductor 75 % 3/4 [30, 95] {speedup} 24.1 s n = 3 +16 % n = 3 3 of 4"
     assert page.texts("#flags li")[0].startswith("! accuracy ✕ fail accuracy ElectraForCausalLM")
     assert "! speed-up 0.93x, 1.02 times the limit GPT2ForSequenceClassification" in page.texts("#flags li")[-1]
     assert "killed by SIGSEGV (signal 11)" in page.texts("#failures ol > li")[0]
@@ -311,7 +311,7 @@ def test_the_title_is_the_answer(browser: Browser, folder: SweepFolder) -> None:
     facts = page.texts(".answer-facts li")
     assert facts[0] == "1.34x [1.33, 1.34] geometric mean · faster on 2 of 3, slower on 1"
     assert facts[1] == "3/4 correct 1 WRONG"
-    assert facts[2].startswith("24.4 s cold pays off after about ")
+    assert facts[2].startswith("24.1 s cold pays off after about ")
     assert facts[3] == "+16 % memory steady peak over eager's"
     command = page.text(".caution code")
     assert command.startswith("python -m orchestrator show 2026-11-21/10-00-00:")

@@ -53,7 +53,7 @@ def test_summary_at_80_columns(show: Show, tmp_path: Path) -> None:
     answer = """\
 inductor is WRONG on 1 of 4 models (right on 3); it is 1.34x faster than eager
   [1.33, 1.34] on 3 of 4 models
-  +16 % memory · compiles in 24.4 s · pays off after about 570 calls each (84 s)
+  +16 % memory · compiles in 24.1 s · pays off after about 560 calls each (83 s)
 1 row has wrong results:
     python -m orchestrator show outputs/1/2:JOB
 """

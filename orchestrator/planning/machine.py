@@ -70,9 +70,8 @@ class Machine:
 
 def detect() -> Machine:
     """Look at this machine."""
-    build = system.torch_build()
-    devices = _nvidia_devices() if build["cuda"] else 0
-    return Machine(cores=system.cores(), cuda_devices=devices, xpu_build=bool(build["xpu"]))
+    devices = _nvidia_devices() if system.torch_build()["cuda"] else 0
+    return Machine(cores=system.cores(), cuda_devices=devices, xpu_build=system.torch_has_xpu())
 
 
 def _nvidia_devices() -> int:
