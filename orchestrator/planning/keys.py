@@ -71,6 +71,8 @@ class Keys:
 
     def below(self, key: str) -> list[str]:
         """Return the names that can stand below a key."""
+        if JOBS_BUILD.fullmatch(key):
+            return [field.name for field in dataclasses.fields(schema.BuildConf)]
         return [one.removeprefix(f"{key}.") for one in self.all() if one.startswith(f"{key}.")]
 
     def is_group(self, key: str) -> bool:
