@@ -276,6 +276,22 @@ def test_a_key_of_some_rows() -> None:
         assert (missing, new) == ([], [])
 
 
+def test_rows_of_other_ranks_are_never_matched() -> None:
+    def side(parallel: str, ranks: int) -> list[Row]:
+        config = {"mode.options.parallel": parallel, "mode.options.ranks": ranks}
+        return [row(m, config=config if ranks > 1 else {}) for m in "AB"]
+
+    for other in (side("ddp", 4), side("ddp_outside", 2), side("", 1)):
+        found, missing, new = matching.match_rows(side("ddp", 2), other)
+        assert (found, len(missing), len(new)) == ([], 2, 2)
+    assert len(matching.match_rows(side("ddp", 2), side("ddp", 2))[0]) == 2
+    named = [
+        matching.by_names(dataclasses.replace(row("A"), names={"mode": f"training(parallel=ddp, ranks={ranks})"}))
+        for ranks in (2, 4)
+    ]
+    assert matching.match_rows(named[:1], named[1:])[0] == []
+
+
 def test_another_compiler_brings_its_options_along() -> None:
     before = [row(m, "inductor", config={"compiler.options.backend": "inductor"}) for m in "AB"]
     after = [row(m, "tvm", config={"compiler.target": "x.Tvm"}) for m in "AB"]

@@ -284,17 +284,21 @@ def test_two_ranks_infer(tmp_path: Path, ours: str) -> None:
 
 
 @pytest.mark.long
-def test_a_wrong_gradient_in_one_rank_is_found(tmp_path: Path, ours: str) -> None:
-    words = ("compiler=on_one_rank", "compiler.options.does=wrong gradient")
-    output = run(tmp_path, *ONE, *DDP, *words, code=1)
-    rows = {
-        name: table(tmp_path, name).set_index("compiler").loc["on_one_rank"] for name in ("performance", "accuracy")
-    }
-    assert rows["accuracy"]["status"] == FAIL_ACCURACY, output
-    assert "rank 1: " in rows["accuracy"]["reason"]
-    assert "grad." in rows["accuracy"]["reason"]
-    assert rows["performance"]["status"] == FAIL_ACCURACY
-    assert "rank 1 has another 0.weight than rank 0" in rows["performance"]["reason"]
+@pytest.mark.parametrize(
+    ("compiler", "words"),
+    [("on_one_rank", ("compiler.options.does=wrong gradient",)), ("unaveraged", ())],
+)
+def test_gradients_that_are_wrong_in_one_rank_or_not_averaged_are_found(
+    tmp_path: Path, ours: str, compiler: str, words: tuple[str, ...]
+) -> None:
+    output = run(tmp_path, *ONE, *DDP, f"compiler={compiler}", *words, code=1)
+    accuracy, performance = (
+        table(tmp_path, name).set_index("compiler").loc[compiler] for name in ("accuracy", "performance")
+    )
+    assert accuracy["status"] == FAIL_ACCURACY, output
+    assert re.match(r"rank [01]: \d+ of \d+ tensors are wrong, first grad\.", accuracy["reason"])
+    assert performance["status"] == FAIL_ACCURACY
+    assert "rank 1 has another 0.weight than rank 0" in performance["reason"]
 
 
 @pytest.mark.long

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -20,6 +21,8 @@ Keys = Mapping[str, tuple[Any, Any]]
 
 SAME_THING = ("suite.models", "measure")
 """Keys in which matched rows never differ: other models, other measures are other things."""
+RANKS = ("mode.options.parallel", "mode.options.ranks")
+"""Nor in these: the times of two ranks and of four are times of other work."""
 NAMED_BY = {"suite.models": "model", "execution.launcher": "launcher"}
 """Key of the configuration -> column that shows it, where the two are not called alike."""
 
@@ -79,6 +82,8 @@ def by_names(row: Row) -> Row:
         **{key: row.names.get(key) for key in ("seed", "threads", "build", "compiler", "measure", "variant")},
         **{key: row.names.get(column) for key, column in NAMED_BY.items()},
     }
+    told = dict(re.findall(r"\b(\w+)=(\w+)", str(row.names.get("mode"))))
+    config |= {key: value for key in RANKS if (value := told.get(key.rpartition(".")[2])) is not None}
     return dataclasses.replace(row, config=config)
 
 
@@ -99,7 +104,7 @@ class _Candidate:
         own = f"suite.catalog.{row.config.get('suite.models')}."
         for key in [key for key in self.config if key.startswith(own)]:
             self.config[f"suite.catalog.*.{key.removeprefix(own)}"] = self.config.pop(key)
-        self.thing = tuple(self.config.get(key, ABSENT) for key in SAME_THING)
+        self.thing = tuple(self.config.get(key, ABSENT) for key in (*SAME_THING, *RANKS))
 
 
 def _hashable(value: Any) -> Any:

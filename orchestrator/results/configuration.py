@@ -21,7 +21,7 @@ GROUPS = ("suite", "compiler", "quantization", "dtype", "mode", "device", "measu
 NOT_A_SETTING = frozenset(
     (
         *("dry_run", "resume", "shard_job", "zip", "grids", "tag", "keep_outputs", "compare_outputs"),
-        *("randomize_input", "build", "builds", *GROUPS),
+        *("randomize_input", "build", "builds", "ranks", *GROUPS),
     )
 )
 """Top keys of a grid point that rows answer themselves, or that shape a sweep without changing a job of it."""

@@ -158,6 +158,7 @@ class Crew:
             first = next((one for one in self._failed if not one.is_consequence), self._failed[0])
         for pid in self.pids:
             _kill(pid)
+        shutil.rmtree(self._stacks, ignore_errors=True)  # where they were says nothing of a failure
         failure = first.failure
         if first.status != UNSUPPORTED:  # that is so of all
             failure = replace(failure, message=f"rank {first.rank}: {failure.message}")

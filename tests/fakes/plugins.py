@@ -135,6 +135,16 @@ class OnOneRank(Misbehaving):
 
 
 @dataclass(frozen=True)
+class Unaveraged(Misbehaving):
+    """With parallel=ddp: calls the model that DDP wraps, past DDP."""
+
+    def compile(self, program: Program, workload: Workload) -> Forward:
+        module: Any = program.model
+        inner: Forward = module.module
+        return inner
+
+
+@dataclass(frozen=True)
 class TracedOnly(Misbehaving):
     """As compilers whose code takes only inputs like those that it was made with."""
 
