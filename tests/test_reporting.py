@@ -62,7 +62,7 @@ inductor is WRONG on 1 of 4 models (right on 3); it is 1.34x faster than eager
 DistilBertForMaskedLM  batch 4, length 128
  inductor  1.11x [1.10, 1.12]   154 -> 139 ms    300 -> 372 MiB  pass
            faster                                (+24 %)!
-   compiles in 24.4 s, warm 6.11 s · pays off after about 1,600 calls (4 min)"""
+   compiles in 24.1 s, warm 5.87 s · pays off after about 1,600 calls (4 min)"""
     assert expected in text
     assert "geometric mean over 3 models that all compilers ran\n inductor  1.34x " in text
     assert [line.split() for line in lines if line.startswith(" inductor  crash")] == [
