@@ -182,8 +182,8 @@ def _limited(key: str, value: int, widths: _Widths) -> int:
 
 
 def _width(value: int, divisor: int) -> int:
-    """Return a multiple of 4; the width itself where all are small already, and one that is no multiple: a count."""
-    return value if divisor == 1 or value % 4 else 4 * -(-value // (4 * divisor))
+    """Return a multiple of 4; the width itself where all are small already, and a small one that is none: a count."""
+    return value if divisor == 1 or (value % 4 and value < WIDTH) else 4 * -(-value // (4 * divisor))
 
 
 def _token(value: Any, tokens: dict[int, int]) -> Any:
