@@ -158,7 +158,8 @@ class Crew:
             first = next((one for one in self._failed if not one.is_consequence), self._failed[0])
         for pid in self.pids:
             _kill(pid)
-        shutil.rmtree(self._stacks, ignore_errors=True)  # where they were says nothing of a failure
+        for folder in (self._folder, self._stacks):
+            shutil.rmtree(folder, ignore_errors=True)
         failure = first.failure
         if first.status != UNSUPPORTED:  # that is so of all
             failure = replace(failure, message=f"rank {first.rank}: {failure.message}")
