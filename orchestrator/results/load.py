@@ -26,7 +26,7 @@ NO_RESULT = "no result yet"
 """The reason of a job that has not been run, or not to its end."""
 IN_SHARD = "in shard "
 """Begins the reason of a job that another part of the plan runs, in another folder."""
-KEPT = 2000
+KEPT = 1000
 """So many results that were read one by one are kept: those of a workload are looked at together."""
 SMALLEST, LARGEST = 1e-15, 1e18
 """Seconds, bytes, ratios: no run has less or more."""
@@ -64,32 +64,45 @@ class StreamedOutcome(JobOutcome):
     """
 
     def __init__(self, job: JobSpec, reader: Reader) -> None:
-        vars(self).update(job=job, elsewhere=False, derived={}, _reader=reader)
+        self._set(job=job, derived={}, _reader=reader)
 
     def __getattr__(self, name: str) -> Any:
         """Return what is not there (yet, or any more), and have it from now on."""
         if name not in ("status", "reason", "result"):
             raise AttributeError(name)
-        state = vars(self)
-        found = outcome(self.job, state["_reader"].read(self))
-        if "status" not in state:
-            state.update(status=found.status, reason=found.reason, _has_result=found.result is not None)
-        state["result"] = found.result if state["_has_result"] else None
-        return state[name]
+        reader: Reader = object.__getattribute__(self, "_reader")
+        found, was_dropped = outcome(self.job, reader.read(self.job.id)), self._is_seen()
+        if not was_dropped:
+            self._set(status=found.status, reason=found.reason)
+        self._set(result=found.result)
+        if was_dropped or found.result is not None:
+            reader.keep(self)
+        return object.__getattribute__(self, name)
+
+    def _is_seen(self) -> bool:
+        try:
+            object.__getattribute__(self, "status")
+        except AttributeError:
+            return False
+        return True
+
+    def _set(self, **values: Any) -> None:
+        """Set attributes, in an order that is always the same: then their names are stored once for all outcomes."""
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
 
 
 class Reader:
     """Reads the results of a sweep one by one; of outcomes that were read long ago it drops them (`KEPT`)."""
 
     def __init__(self, folder: SweepFolder) -> None:
-        self._folder = folder
+        self.read = folder.read_result
         self._having: deque[StreamedOutcome] = deque()
 
-    def read(self, one: StreamedOutcome) -> JobResult | Unreadable | None:
+    def keep(self, one: StreamedOutcome) -> None:
         self._having.append(one)
         if len(self._having) > KEPT:
-            del vars(self._having.popleft())["result"]
-        return self._folder.read_result(one.job.id)
+            object.__delattr__(self._having.popleft(), "result")
 
 
 @dataclass(frozen=True)

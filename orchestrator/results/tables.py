@@ -210,6 +210,8 @@ class _Builder:
                 self.phases += map(PHASES_SHAPE.row, found)
             for first, rounds in self.families("accuracy", outcomes):
                 self.judged.append((first, self.made(ACCURACY_SHAPE, first, accuracy_row(rounds))))
+            for outcome in outcomes:
+                _forget(outcome)
 
     def families(self, kind: str, outcomes: Iterable[JobOutcome]) -> list[tuple[JobOutcome, list[JobOutcome]]]:
         """Return the job families of the measure `kind`: the first in plan order, and all of them, round by round."""
@@ -232,6 +234,7 @@ class _Builder:
             (first, PERFORMANCE_SHAPE.changed(row, speed_of(timed, row, self.threshold, others)))
             for ((first, row), timed), others in zip(self.timed, others_of(logs), strict=True)
         ]
+        self.timed.clear()
         return sorted(rows, key=lambda pair: row_order(pair[1]))
 
     def summary(self, performance: list[Made], accuracy: list[Made]) -> list[TableRow]:
@@ -328,10 +331,22 @@ class _Builder:
         return self.commands.of([self.rounds[outcome.job.id] for outcome in measured])
 
 
+REMEMBERED = (is_handed_down, declared, environment_of, of_workers)
+"""What is asked of outcomes once all results have been looked at."""
+
+
 def _remember(outcome: JobOutcome) -> None:
-    """Derive, while a result is at hand, what is asked for once all results have been looked at."""
-    for read in (is_handed_down, declared, environment_of, of_workers):
+    for read in REMEMBERED:
         read(outcome)
+
+
+def _forget(outcome: JobOutcome) -> None:
+    """Drop what else was derived, and can be again: of 100,000 jobs it would fill the memory."""
+    kept = {read.__name__: outcome.derived[read.__name__] for read in REMEMBERED}
+    if "baseline" in outcome.derived:
+        kept["baseline"] = outcome.derived["baseline"]
+    outcome.derived.clear()
+    outcome.derived.update(kept)
 
 
 def _distance(row: TableRow, other: TableRow) -> tuple[Any, ...]:
