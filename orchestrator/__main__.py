@@ -202,9 +202,8 @@ def _hydra(arguments: list[str]) -> int:
 def _parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
     """Return flags and normalised overrides; overrides may stand on both sides of a flag (Hydra 1.3 refuses that)."""
     from orchestrator.planning import meant
-    from orchestrator.planning.experiments import is_file
     from orchestrator.planning.grid import normalise
-    from orchestrator.planning.overrides import check_written
+    from orchestrator.planning.overrides import check_written, is_file
 
     asked, unknown = _parsed(parser, arguments)
     for name in ("config_path", "experimental_rerun"):

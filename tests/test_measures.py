@@ -19,6 +19,7 @@ from orchestrator.compilers.dynamo import TorchCompile
 from orchestrator.compilers.eager import Eager
 from orchestrator.measures import performance
 from orchestrator.measures.accuracy import Accuracy
+from orchestrator.measures.group import Group
 from orchestrator.measures.performance import Performance, _block, relative_half_width
 from orchestrator.measures.reference import Reference
 from orchestrator.modes.inference import Inference
@@ -195,7 +196,7 @@ def test_sampling_goes_on_until_the_interval_is_narrow_enough(target: float, lea
     noise = iter(range(1_000_000))
     measure = Performance(target_rel_ci=target, extra_seconds=0.05)
     values = measure._repeat(
-        20, 0.0, lambda: 1.0 + next(noise) % 7 / 10, relative_half_width, extra=measure.extra_seconds
+        Group(), 20, 0.0, lambda: 1.0 + next(noise) % 7 / 10, relative_half_width, extra=measure.extra_seconds
     )
     assert len(values) >= least
     assert (len(values) == least) == (target == 1.0)
@@ -203,7 +204,7 @@ def test_sampling_goes_on_until_the_interval_is_narrow_enough(target: float, lea
 
 def test_sampling_never_goes_beyond_the_budget() -> None:
     measure = Performance(max_seconds=0.0)
-    assert measure._repeat(20, 60.0, lambda: 1.0, relative_half_width, extra=0.0) == [1.0, 1.0, 1.0]
+    assert measure._repeat(Group(), 20, 60.0, lambda: 1.0, relative_half_width, extra=0.0) == [1.0, 1.0, 1.0]
 
 
 def test_where_eager_does_not_fit_beside_it_the_row_says_so_and_keeps_the_rest(tmp_path: Path) -> None:

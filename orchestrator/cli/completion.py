@@ -22,11 +22,13 @@ from orchestrator.store import find_sweeps
 BOOLEAN = ("true", "false")
 KEYS: Mapping[str, Sequence[str]] = {
     **dict.fromkeys(("suite.models", "suite.filter", "suite.exclude", "device.index", "measure.timeout_s"), ()),
-    **dict.fromkeys(("batch_size", "sequence_length", "rounds", "rounds_min", "budget", "seed", "threads"), ()),
+    **dict.fromkeys(
+        ("batch_size", "sequence_length", "rounds", "rounds_min", "budget", "seed", "threads", "ranks"), ()
+    ),
     **dict.fromkeys(("exclude", "zip", "grids", "effect_threshold", "shard", "resume", "tag", "compare_outputs"), ()),
     **dict.fromkeys(("dry_run", "online", "keep_outputs", "randomize_input"), BOOLEAN),
     "gate": ("accuracy",),
-    **dict.fromkeys(("build", "builds"), ()),
+    **dict.fromkeys(("build", "builds", "ranks"), ()),
     "execution.launcher": ("fork", "subprocess"),
     "execution.parallel": ("auto",),
     "execution.devices": ("all",),

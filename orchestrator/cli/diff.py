@@ -105,7 +105,8 @@ def _planned(asked: argparse.Namespace, folder: SweepFolder) -> PlannedSweep:
     from orchestrator.comparison.pasting import config_dir
     from orchestrator.execution.hydra_plugin import planned, search_path
     from orchestrator.execution.ownership import is_own
-    from orchestrator.planning.experiments import by_path, is_file
+    from orchestrator.planning.experiments import by_path
+    from orchestrator.planning.overrides import is_file
 
     overrides, files = by_path([f"experiment={word}" if is_file(word) else word for word in asked.words])
     own = config_dir(folder.read_sweep())[1:] if asked.config_dir is None and is_own(folder) else []

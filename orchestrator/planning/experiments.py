@@ -17,10 +17,10 @@ import yaml
 from orchestrator.errors import UsageError, did_you_mean
 from orchestrator.planning import meant
 from orchestrator.planning.keys import Keys
+from orchestrator.planning.overrides import SUFFIXES, experiments_in, is_path
 from orchestrator.planning.overrides import value as written
 from orchestrator.plugins import fits, words
 
-SUFFIXES = (".yaml", ".yml")
 HYDRAS = ("hydra", "defaults")
 MISSING = "???"
 SWEPT = re.compile(r"[,(]")
@@ -35,40 +35,17 @@ def by_path(overrides: Sequence[str]) -> tuple[list[str], tuple[Path, ...]]:
     files: dict[str, Path] = {}
     named = []
     for override in overrides:
-        items = _items(override)
-        if not any(map(_is_path, items)):
+        items = experiments_in(override)
+        if not any(map(is_path, items)):
             named.append(override)
             continue
-        for item in filter(_is_path, items):
+        for item in filter(is_path, items):
             file = _file(item)
             if files.setdefault(file.stem, file) != file:
                 raise UsageError(f"{override}: two files are called {file.stem}: name one of them otherwise")
-        names = [Path(item).expanduser().stem if _is_path(item) else item for item in items]
+        names = [Path(item).expanduser().stem if is_path(item) else item for item in items]
         named.append(f"experiment={','.join(map(written, names))}")
     return named, tuple(files.values())
-
-
-def path_in(argv: Sequence[str], name: str) -> str | None:
-    """Return the path by which a command line named the experiment that is called `name`; None where by its name."""
-    items = [item for word in argv for item in ([word] if is_file(word) else _items(word))]
-    return next((item for item in items if _is_path(item) and Path(item).stem == name), None)
-
-
-def _items(override: str) -> list[str]:
-    """Return the experiments that an override names, by name or by path."""
-    key, _, value = override.partition("=")
-    if key.lstrip("+") != "experiment":
-        return []
-    return [item.strip().strip("'\"") for item in value.strip("[]").split(",")]
-
-
-def is_file(word: str) -> bool:
-    """Return whether a word of the command line is the path of an experiment file."""
-    return word.endswith(SUFFIXES) and "=" not in word
-
-
-def _is_path(name: str) -> bool:
-    return name.endswith(SUFFIXES) or ("/" in name and Path(name).expanduser().is_file())
 
 
 def _file(name: str) -> Path:

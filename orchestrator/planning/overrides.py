@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import UsageError
@@ -22,6 +23,10 @@ EFFECTIVE = re.compile(
 
 NAME = re.compile(r"(suite|compiler|quantization|mode|measure)\.name")
 """What a group's choice is called in tables, whatever it is."""
+
+
+SUFFIXES = (".yaml", ".yml")
+"""Of experiment files."""
 
 
 def quoted(text: str) -> str:
@@ -84,3 +89,27 @@ def literal(given: Any) -> str:
 def override(key: str, given: Any) -> str:
     """Return "key=value" of a value of YAML. A text is taken as the command line would: "a,b" are two values."""
     return f"{key}={given if isinstance(given, str) else literal(given)}"
+
+
+def is_file(word: str) -> bool:
+    """Return whether a word of the command line is the path of an experiment file."""
+    return word.endswith(SUFFIXES) and "=" not in word
+
+
+def is_path(name: str) -> bool:
+    """Return whether an experiment is named by its path."""
+    return name.endswith(SUFFIXES) or ("/" in name and Path(name).expanduser().is_file())
+
+
+def path_in(argv: Sequence[str], name: str) -> str | None:
+    """Return the path by which a command line named the experiment that is called `name`; None where by its name."""
+    items = [item for word in argv for item in ([word] if is_file(word) else experiments_in(word))]
+    return next((item for item in items if is_path(item) and Path(item).stem == name), None)
+
+
+def experiments_in(override: str) -> list[str]:
+    """Return the experiments that an override names, by name or by path."""
+    key, _, value = override.partition("=")
+    if key.lstrip("+") != "experiment":
+        return []
+    return [item.strip().strip("'\"") for item in value.strip("[]").split(",")]

@@ -13,9 +13,8 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from orchestrator.planning.experiments import path_in
 from orchestrator.planning.model_lists import is_file
-from orchestrator.planning.overrides import value
+from orchestrator.planning.overrides import path_in, value
 from orchestrator.planning.quantized import NONE, parts
 from orchestrator.records import OWN_BATCH, REFERENCE_MEASURE, JobSpec, PluginSpec, Workload
 from orchestrator.results.load import fact
