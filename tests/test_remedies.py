@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -111,11 +112,15 @@ PLANNED = {
     "batch_size=2": f"suite=tiny compiler.options.dynamic=batch batch_size=2 {PLAN}",
     "batch_size=8": f"suite=tiny measure=batch_invariance batch_size=8 {PLAN}",
     "batch_sizes=[1,2,4]": f"suite=tiny measure=dynamic_shapes measure.options.batch_sizes=[1,2,4] {PLAN}",
+    "build=base": f"build=base,transformers==5.20.0 {PLAN}",
+    "builds.NAME.python=PATH": f"build=base,own builds.own.python={sys.executable} {PLAN}",
+    "builds.NAME.requirements=[...]": f"build=own builds.own.requirements=[transformers==5.20.0] {PLAN}",
     "compiled_autograd=true": f"mode=training compiler.options.compiled_autograd=true {PLAN}",
     "compiler=eager": f"compiler=eager measure=operators {PLAN}",
     "compiler=inductor": f"compiler=inductor measure=cache_lookup {PLAN}",
     "device=cpu": f"device=cpu {PLAN}",
     "device=cuda": f"device=cuda {PLAN}",
+    "device=xpu": f"device=xpu {PLAN}",
     "dry_run=true": PLAN,
     "dtype=bfloat16": f"quantization=int4_weight_only dtype=bfloat16 {PLAN}",
     "dtype=float32": f"compiler=openvino dtype=float32 {PLAN}",
@@ -129,6 +134,9 @@ PLANNED = {
     "mode=inference": f"suite=tiny measure=batch_invariance mode=inference {PLAN}",
     "mode=training": f"mode=training compiler=inductor_compiled_autograd {PLAN}",
     "online=true": f"suite=transformers suite.models=[Qwen/Qwen3-0.6B] online=true {PLAN}",
+    "parallel=ddp": f"parallel=ddp ranks=2 mode=training {PLAN}",
+    "parallel=ddp_outside": f"parallel=ddp_outside ranks=2 mode=training {PLAN}",
+    "parallel=none": f"parallel=none {PLAN}",
     "quantization=none": f"quantization=none {PLAN}",
     "shard=1/2": f"shard=1/2 {PLAN}",
     "shard=2/2": f"shard=2/2 {PLAN}",
@@ -141,6 +149,7 @@ PLANNED = {
     "suite.models=[...]": f"{OWN} {PLAN}",
     "suite=generation": f"suite=generation mode=decode {PLAN}",
     "suite=user": f"{OWN} {PLAN}",
+    "transformers==5.20.0": f"build=transformers==5.20.0 {PLAN}",
     "zip=[dtype,batch_size]": f"dtype=float32,float16 batch_size=1,2 zip=[dtype,batch_size] {PLAN}",
     "--cfg": "--cfg job",
     "--help": "--help",
