@@ -12,7 +12,7 @@ import hashlib
 import html
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
@@ -39,7 +39,7 @@ SCRIPTS = (
 
 def write(folder: SweepFolder, results: SweepResults, tables: Tables, *, running: bool = False) -> None:
     """Write the sweep's report.html, atomically. Raises OSError when the folder cannot be written."""
-    write_text(folder.page, page([(results, tables)], folder.root, running=running))
+    write_text(folder.page, pieces([(results, tables)], folder.root, running=running))
 
 
 def write_file(file: Path, sweeps: Sequence[tuple[SweepResults, Tables]], *, running: bool = False) -> None:
@@ -47,26 +47,45 @@ def write_file(file: Path, sweeps: Sequence[tuple[SweepResults, Tables]], *, run
     if os.path.isdir(file):
         raise UsageError(f"--html {file} is a folder; name the file to write, such as {file / 'report.html'}")
     try:
-        write_text(file, page(sweeps, file.absolute().parent, running=running))
+        write_text(file, pieces(sweeps, file.absolute().parent, running=running))
     except OSError as error:
         raise UsageError(f"--html {file} cannot be written: {error}") from error
 
 
 def page(sweeps: Sequence[tuple[SweepResults, Tables]], place: Path, *, running: bool = False) -> str:
     """Return the page that will lie in the folder `place`. Same folders in, same bytes out."""
+    return "".join(pieces(sweeps, place, running=running))
+
+
+def pieces(sweeps: Sequence[tuple[SweepResults, Tables]], place: Path, *, running: bool = False) -> Iterator[str]:
+    """Yield the page piece by piece: of a large sweep its data are many megabytes."""
     data = document(sweeps, place, running=running)
     style = _asset("report.css")
     scripts = [_script(f"vendor/{name}.min.js") for name in LIBRARIES] + [_script(f"{name}.js") for name in SCRIPTS]
-    parts = {
-        "title": html.escape(f"{', '.join(sweep['name'] for sweep in data['sweeps'])} · orchestrator"),
-        "policy": policy(scripts, style),
-        "style": style,
-        "data": json_block(data),
-        "charts": json_block(chart_data(data["series"], compilers(data["overview"]))),
-        "scripts": "\n".join(f"<script>{script}</script>" for script in scripts),
+    parts: dict[str, Iterable[str]] = {
+        "title": [html.escape(f"{', '.join(sweep['name'] for sweep in data['sweeps'])} · orchestrator")],
+        "policy": [policy(scripts, style)],
+        "style": [style],
+        "charts": [json_block(chart_data(data["series"], compilers(data["overview"])))],
+        "data": _data_block(data),
+        "scripts": ["\n".join(f"<script>{script}</script>" for script in scripts)],
     }
-    pieces = _asset("page.html").split("{{")
-    return pieces[0] + "".join(_filled(piece, parts) for piece in pieces[1:])
+    first, *others = _asset("page.html").split("{{")
+    yield first
+    for piece in others:
+        name, _, rest = piece.partition("}}")
+        yield from parts[name]
+        yield rest
+
+
+def _data_block(data: dict[str, Any]) -> Iterator[str]:
+    """Yield `json_block` of the data key by key, each of which is dropped then."""
+    before = "{"
+    for key in list(data):
+        yield f"{before}{json_block(key)}:"
+        yield json_block(data.pop(key))
+        before = ","
+    yield "}"
 
 
 def of_sweep(series: Sequence[str]) -> list[Chart]:
@@ -129,11 +148,6 @@ def policy(scripts: Iterable[str], style: str) -> str:
 
 def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-def _filled(piece: str, parts: dict[str, str]) -> str:
-    name, _, rest = piece.partition("}}")
-    return parts[name] + rest
 
 
 def _script(name: str) -> str:

@@ -26,7 +26,7 @@ NO_RESULT = "no result yet"
 """The reason of a job that has not been run, or not to its end."""
 IN_SHARD = "in shard "
 """Begins the reason of a job that another part of the plan runs, in another folder."""
-KEPT = 1000
+KEPT = 500
 """So many results that were read one by one are kept: those of a workload are looked at together."""
 SMALLEST, LARGEST = 1e-15, 1e18
 """Seconds, bytes, ratios: no run has less or more."""
