@@ -514,7 +514,11 @@ def test_aot_inductors_package_is_unpacked_where_it_was_made_and_goes_with_the_m
 
 @pytest.fixture
 def cuda_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand in for a machine where all is there; return the toolkit's folder."""
+    """Stand in for a machine where all is there; return the toolkit's folder.
+
+    Inductor is there before it: its modules ask for Triton when they are imported.
+    """
+    import torch._inductor.compile_fx  # noqa: F401
     from torch.utils import _triton, cpp_extension
 
     toolkit, headers = tmp_path / "toolkit", tmp_path / "headers"
