@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import setuptools  # noqa: F401 - torch imports it, and it refuses to come after anybody's distutils
 from fakes.leftovers import MARK, left
 
 from orchestrator.execution.devices import VARIABLE as LOCKS
