@@ -13,7 +13,7 @@ import pytest
 from support import synthetic
 from support.command import ENVIRONMENT, FAKES, ROOT, command, orchestrator, run, table
 
-from orchestrator.planning.experiments import is_file
+from orchestrator.planning.overrides import is_file
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
