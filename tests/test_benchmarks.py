@@ -23,8 +23,13 @@ SHORTEST = {
 LIMIT_NOT_KEPT = 1
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("command", SHORTEST)
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(command, marks=pytest.mark.long if command.startswith("trust") else pytest.mark.slow)
+        for command in SHORTEST
+    ],
+)
 def test_a_benchmark_runs_to_its_last_figure(command: str, tmp_path: Path) -> None:
     name, *options = command.split()
     done = subprocess.run(
