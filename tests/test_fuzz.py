@@ -28,6 +28,7 @@ def test_what_was_found_stays_mended(runner: Runner, file: Path) -> None:
     assert not ended.wrong(), ended.said
 
 
+@pytest.mark.slow
 def test_random_cases(runner: Runner) -> None:
     maker = Maker(random.Random(20261127), runner.begin)
     cases = [maker.case() for _ in range(FRESH)]
