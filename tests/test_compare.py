@@ -292,3 +292,11 @@ def test_blocks_of_a_large_tensor_are_added_up(monkeypatch: pytest.MonkeyPatch) 
         for key in ("rmse", "reference_rmse", "scale", "limit", "cosine"):
             assert parts[key] == pytest.approx(whole[key])
         assert parts["why"] == whole["why"]
+
+
+def test_numbers_too_small_to_be_normal_may_be_taken_for_zero() -> None:
+    """As libraries take them; a small number that is normal is judged."""
+    tiny = torch.full((4, 100), 2.0**-130)
+    assert judge(tiny, torch.zeros_like(tiny), tiny.double())["passed"]
+    small = torch.full((4, 100), 2.0**-120)
+    assert not judge(small, torch.zeros_like(small), small.double())["passed"]

@@ -46,6 +46,8 @@ NEAR, NEAR_ROUNDOFFS, NEAR_MOST = 0.02, 256, 0.5
 """
 NOISE_ROUNDOFFS = 64
 """Errors below 64 u of the largest tensor's scale are rounding, whatever the tensor's own scale: sums that cancel."""
+SMALLEST_NORMAL = 2.0**-126
+"""Of float32 and bfloat16. Compilers and libraries may take what is smaller for zero, and eager as well."""
 UNSEEN = 2.0**-24  # of the largest scale: a tensor of this scale in float64 is zero, and in any dtype noise
 EAGER_ROUNDOFFS = 8
 """Relative error that eager is taken to have where no float64 says it: 8 u."""
@@ -136,6 +138,8 @@ class _Judge:
     def _exceeded(self, result: Distance, limit: float) -> tuple[str, str] | None:
         """Return the first rule whose limit is exceeded, and what it says."""
         seen = self.seen
+        if seen.max_abs_error < SMALLEST_NORMAL:
+            return None
         if result.rmse > limit:
             return "rmse", f"RMSE {result.rmse:.3g} over {limit:.3g}, of values of {seen.scale:.3g}"
         if seen.scale <= UNSEEN * self.largest:
