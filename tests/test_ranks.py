@@ -207,7 +207,8 @@ def test_a_rank_that_dies_ends_the_others_at_once_and_is_named_with_its_phase(st
 def test_a_lost_connection_is_a_consequence_and_not_the_cause(store: SweepFolder) -> None:
     def play(crew: Crew) -> None:
         if crew.rank == 2:
-            time.sleep(0.2)
+            while not crew._report(1).exists():  # the consequence is told before its cause
+                time.sleep(0.01)
             crew.fail(FAIL_TO_RUN, failure("ValueError: wrong shape"))
         crew.fail(FAIL_TO_RUN, failure("RuntimeError: [pair.cc:547] Connection closed by peer [127.0.0.1]:1234"))
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from orchestrator.comparison import snapshot
 from orchestrator.comparison.compare import Comparison, compare
+from orchestrator.comparison.difference_tables import result_row
 from orchestrator.comparison.differences import Labels, differences
 from orchestrator.comparison.snapshot import Snapshot, flat_environment
 from orchestrator.records import build_name
@@ -40,18 +41,8 @@ def build(results: SweepResults) -> Tables:
 def _rows(found: Sequence[Comparison]) -> Iterator[Row]:
     for comparison in found:
         for line in differences(comparison, Labels.of_comparison(comparison), everything=True):
-            yield {
-                **{column: line.names.get(column) for column in IDENTITY},
-                **({} if line.change is None else line.change.row()),
-                "build": comparison.after.name,
-                "build_before": comparison.before.name,
-                "metric": line.metric,
-                "before": line.before,
-                "after": line.after,
-                "change": line.word,
-                "disturbed": line.disturbed,
-                "reason": line.reason,
-            }
+            own = {"build": comparison.after.name, "build_before": comparison.before.name}
+            yield result_row(line) | own
 
 
 def _sides(results: SweepResults) -> list[Snapshot]:

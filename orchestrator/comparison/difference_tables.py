@@ -29,7 +29,7 @@ def tables(comparison: Comparison, changes: Sequence[KeyChange], everything: boo
         "totals": totals([("B", comparison)]),
         "configuration": configuration(changes),
         "environment": changed(comparison.environment),
-        "results": Table.of((*IDENTITY, "keys", *CHANGE), map(_result, differences(comparison, labels, everything))),
+        "results": Table.of((*IDENTITY, "keys", *CHANGE), map(result_row, differences(comparison, labels, everything))),
         "geometric_means": Table.of(
             ("compiler", "before", "after", "ratio", "ratio_low", "ratio_high", "rows_compared"),
             (
@@ -141,7 +141,8 @@ def value_text(value: Any) -> str:
     return value if isinstance(value, str) and value else literal(value)
 
 
-def _result(line: Difference) -> dict[str, Any]:
+def result_row(line: Difference) -> dict[str, Any]:
+    """Return what differs between two sides of a row: its names, the values, and what is known of the change."""
     return {
         **{column: line.names.get(column) for column in IDENTITY},
         **({} if line.change is None else line.change.row()),
