@@ -63,6 +63,9 @@ def wheel(folder: Path, version: str, code: str = "") -> Path:
         ("builds.new.requirements=[a==1,b>=2,<3]", "++builds.new.requirements=['a==1','b>=2,<3']"),
         ("builds.new.requirements=['a==1']", "++builds.new.requirements=['a==1']"),
         ("builds.new.python=/env/bin/python", "++builds.new.python=/env/bin/python"),
+        ("builds.new.setup=pip install a==1, b", "++builds.new.setup='pip install a==1, b'"),
+        ("builds.new.setup=null", "++builds.new.setup=null"),
+        ("builds.new.requirments=[a==1]", "++builds.new.requirments=['a==1']"),
     ],
 )
 def test_requirements_need_no_quotes_on_the_command_line(written: str, taken: str) -> None:

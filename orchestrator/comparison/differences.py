@@ -13,7 +13,7 @@ from orchestrator.comparison.compare import BETTER, CHANGED, NOISE, WORSE, Compa
 from orchestrator.comparison.matching import Keys
 from orchestrator.comparison.snapshot import Row
 from orchestrator.comparison.thresholds import STATUS
-from orchestrator.records import FAIL_ACCURACY, HARMLESS
+from orchestrator.records import FAIL_ACCURACY, HARMLESS, NOT_RUN
 from orchestrator.results.naming import IDENTITY, telling, unique
 from orchestrator.statistics import geometric_mean
 
@@ -178,7 +178,12 @@ def regressed(comparison: Comparison) -> bool:
 
 def still_failing(comparison: Comparison) -> int:
     """Return how many rows failed before and fail now, with the same status."""
-    return sum(pair.before.status == pair.after.status not in HARMLESS for pair in comparison.matched)
+    return sum(pair.before.status == pair.after.status not in {*HARMLESS, NOT_RUN} for pair in comparison.matched)
+
+
+def run_in_neither(comparison: Comparison) -> int:
+    """Return how many rows have not been run, before and now: nothing is known of them."""
+    return sum(pair.before.status == pair.after.status == NOT_RUN for pair in comparison.matched)
 
 
 def means(comparison: Comparison) -> list[Mean]:

@@ -43,8 +43,9 @@ def build_of(name: str, builds: Mapping[str, Json]) -> Build | None:
         if "," in name:
             raise UsageError(f"build: {name}: in a file several are a list: build: [{', '.join(name.split(','))}]")
         raise UsageError(
-            f"build={name}: {did_you_mean(name, [BASE, *builds])}. Describe it as builds.NAME.requirements=[...] or "
-            "builds.NAME.python=PATH, or write one requirement of pip's, as in build=base,transformers==5.20.0"
+            f"unknown build '{name}': {did_you_mean(name, [BASE, *builds])}. Describe it as "
+            "builds.NAME.requirements=[...] or builds.NAME.python=PATH, or write one requirement of pip's, as in "
+            "build=base,transformers==5.20.0"
         )
     return Build(name=name, requirements=(_pinned(name, f"build={name}"),))
 

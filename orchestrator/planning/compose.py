@@ -41,7 +41,8 @@ def explained() -> Iterator[None]:
         problem = error.message.partition("\nSee http")[0].replace(f"Error parsing override '{error.override}'", "")
         problem = _first_paragraph(problem).partition(" expecting {")[0]
         if "==" in error.override:
-            raise UsageError(f"{error.override}: write {error.override.replace('==', '=', 1)}, with one '='") from error
+            written = error.override.removeprefix("++")  # which `normalise` puts in front of keys that may be new
+            raise UsageError(f"{written}: write {written.replace('==', '=', 1)}, with one '='") from error
         raise UsageError(
             f"cannot read the override '{error.override}': {problem} (quote special characters)"
         ) from error

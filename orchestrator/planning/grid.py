@@ -20,11 +20,14 @@ from orchestrator.planning.compose import explained
 from orchestrator.planning.keys import Keys
 from orchestrator.planning.overrides import literal, quoted
 from orchestrator.planning.overrides import override as written
+from orchestrator.planning.overrides import value as as_value
 
 OPEN_MAPS = re.compile(
     r"(suite\.(catalog|common)|(compiler|quantization|mode|measure)\.options|execution\.env|builds)(\.|$)"
 )
-REQUIREMENTS = re.compile(r"\+*(build|builds\.[^.]+\.requirements)")
+REQUIREMENTS = re.compile(r"\+*(build|builds\.[^.]+\.(?!python$|setup$)\w+)")
+"""Keys whose values are requirements of pip; a misspelt one's are taken so, too, until the key is refused."""
+TEXT_OF_A_BUILD = re.compile(r"\+*builds\.[^.]+\.(python|setup)")
 FREE_TEXT = ("resume", "compare_outputs", "suite.filter", "suite.exclude")
 OF_THE_SWEEP = (
     *("zip", "grids", "shard", "dry_run", "resume", "online", "tag", "shard_job", "execution.shards", "builds"),
@@ -51,11 +54,14 @@ def normalise(override: str) -> str:
         return f"experiment={value}"
     if REQUIREMENTS.fullmatch(key):
         override = f"{key}={quoted_requirements(value)}"
+    is_text = value and value != "null" and value[0] not in "'\""
+    if is_text and TEXT_OF_A_BUILD.fullmatch(key):
+        override = f"{key}={as_value(value)}"
     if OPEN_MAPS.match(key):
         return f"++{override}"
     if key == "parallel" and value.isdecimal():  # an option's name: what was meant is said of one that is not there
         return f"{key}='{value}'"
-    if key in FREE_TEXT and value and value != "null" and value[0] not in "'\"":
+    if is_text and key in FREE_TEXT:
         return f"{key}={quoted(value)}"
     return override
 

@@ -30,6 +30,8 @@ NAMED = 4
 """So many compilers or models are named in a list."""
 LONGEST_NAME = 60
 """Characters of a name in a sentence."""
+LEAST_S = 0.01
+"""What a compile latency is shown as, at least."""
 VAGUE = 2.0
 """A pay-off whose interval's ends differ by more than this factor is said as the interval."""
 
@@ -199,7 +201,10 @@ def change(relative: float) -> str:
 
 
 def seconds(value: float) -> str:
-    return duration(value) if value >= 100 else f"{_text('first_call_s', max(value, 0.0))} s"
+    """Return "22.7 s". Of less than 10 ms, or below 0, only noise is known: the difference of two first calls."""
+    if value < LEAST_S:
+        return f"under {LEAST_S} s"
+    return duration(value) if value >= 100 else f"{_text('first_call_s', value)} s"
 
 
 def pays_off(found: Payoff, each: bool = False) -> str:

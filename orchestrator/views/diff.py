@@ -19,6 +19,7 @@ from orchestrator.comparison.differences import (
     Labels,
     differences,
     means,
+    run_in_neither,
     still_failing,
     tally,
 )
@@ -229,6 +230,10 @@ def _notes(comparison: Comparison, found: Sequence[Difference]) -> list[str]:
     failing = still_failing(comparison)
     if failing:
         said.append(f"{plural(failing, 'row')} failed before and still {'fails' if failing == 1 else 'fail'}")
+    if unknown := run_in_neither(comparison):
+        said.append(
+            f"{plural(unknown, 'row')} {'has' if unknown == 1 else 'have'} been run in neither: nothing is known"
+        )
     return said
 
 
