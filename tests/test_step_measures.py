@@ -354,8 +354,9 @@ def test_modules_that_do_not_run_are_an_error_that_names_the_option(tmp_path: Pa
 def test_the_levels_see_a_tensor() -> None:
     level = level_of(CPU)
     resident = _resident_level()
+    first = torch.ones(MIB, dtype=torch.uint8)  # the code that fills a tensor becomes resident with the first one
     before = level.read(), resident()
-    block = torch.ones(32 * MIB, dtype=torch.uint8)
+    block = torch.ones(32 * first.nbytes, dtype=torch.uint8)
     after = level.read(), resident()
     assert after[0] - before[0] == pytest.approx(block.nbytes, abs=64 * 1024)
     assert after[1] - before[1] == pytest.approx(block.nbytes, abs=MIB)
