@@ -6,6 +6,7 @@ where they are used: a verb's --help needs none of them. torch is never imported
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib
 import os
@@ -14,11 +15,17 @@ import signal
 import sys
 import tempfile
 import textwrap
+import threading
 import traceback
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
+
+if __name__ == "__main__":  # until `command` is there, nothing has been begun that would have to be ended well
+    for _signal in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(_signal) != signal.SIG_IGN:
+            signal.signal(_signal, lambda *_: os._exit(130))
 
 import orchestrator
 from orchestrator.cli import VERBS
@@ -78,6 +85,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     except Exception as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):  # Python 3.11 has a RuntimeError around it, of __set_name__
+            print("Interrupted.", file=sys.stderr)
+            return INTERRUPTED
         if IN_PROCESS in arguments:  # it may be the job's own, and somebody looks at it with a debugger
             raise
         if refused := machine_refuses(error):
@@ -109,19 +119,53 @@ def _defect(error: Exception) -> str:
 
 def command() -> int:
     """Run this process's command line: what `python -m orchestrator` and the script `orchestrator` do."""
-    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
+    _hear(_interrupt)
+    sys.unraisablehook = _tell_again
+    words = sys.argv[1:]
+    try:
+        if words and (words[0].isidentifier() or any(word.startswith("resume=") for word in words)):
+            _leave_working_directory()
+        code = main()
+        _hear(_end)
+    except KeyboardInterrupt:  # while `main` came to its end
+        code = INTERRUPTED
+    if code == INTERRUPTED:
+        _end()
+    return code
+
+
+def _hear(handler: Callable[..., None] | signal.Handlers) -> None:
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # not after nohup
-            signal.signal(number, _interrupt)
-    words = sys.argv[1:]
-    if words and (words[0].isidentifier() or any(word.startswith("resume=") for word in words)):
-        _leave_working_directory()
-    return main()
+            signal.signal(number, handler)
 
 
 def _interrupt(*_: object) -> None:
     """End as Ctrl-C does; while jobs run, `execution.interrupts` hears the signals."""
     raise KeyboardInterrupt
+
+
+def _tell_again(lost: sys.UnraisableHookArgs) -> None:
+    """Interrupt again after an interrupt that was lost: within `__del__` or a callback of a weak reference."""
+    if lost.exc_type is KeyboardInterrupt:
+        threading.Timer(0.01, signal.raise_signal, (signal.SIGTERM,)).start()
+    else:
+        sys.__unraisablehook__(lost)
+
+
+def _end(*_: object) -> None:
+    """End the process as interrupted.
+
+    Python would end it by SIGINT where an `eval` or `exec` of a text was interrupted, as imports have them, even if the
+    exception was caught (`run_eval_code_obj` in CPython's pythonrun.c).
+    """
+    _hear(signal.SIG_IGN)
+    with contextlib.suppress(Exception):  # whoever was to read has gone
+        sys.stdout.flush()
+        sys.stderr.flush()
+    atexit._run_exitfuncs()
+    os._exit(INTERRUPTED)
 
 
 def _leave_working_directory() -> None:

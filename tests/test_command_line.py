@@ -307,6 +307,26 @@ def test_ctrl_c_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert capsys.readouterr().err == "Interrupted.\n"
 
 
+@pytest.mark.parametrize(
+    "interrupted",
+    [
+        "exec('raise KeyboardInterrupt')",  # as dataclasses do: CPython remembers it, caught or not, where `-m` began
+        "type('Folded', (), {'key': type('Key', (), {'__set_name__': lambda *_: exec('raise KeyboardInterrupt')})()})",
+    ],
+)
+def test_ctrl_c_within_an_import_ends_with_130(tmp_path: Path, interrupted: str) -> None:
+    (tmp_path / "imports.py").write_text(f"main = lambda _: {interrupted}")
+    (tmp_path / "begins.py").write_text(
+        "import sys; import orchestrator.__main__ as it; import imports\n"
+        "it.VERBS['ls'] = ('imports', '')\n"
+        "sys.exit(it.command())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "begins", "ls"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (130, "Interrupted.\n")
+
+
 # -- what is refused
 
 

@@ -14,11 +14,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import psutil
 from support.golden_sweeps import CREATED, finished, small
 
 from orchestrator.cli import VERBS
 
-CPU_S, WALL_S, MEMORY_MIB = 10, 600, 1024
+CPU_S, WALL_S, MEMORY_MIB = 10, 600, 1024 - 128
+"""Limits of a case. Memory is what it adds to the process that it is forked from: that has some 120 MiB by itself."""
 MESSAGE = 8_000
 """Characters of a message about bad input, at most."""
 CODES = (0, 1, 2, 4)
@@ -44,7 +46,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a case ended. `code`: of the process, negative for a signal; `memory_mib`: its highest resident set."""
+    """How a case ended. `code`: of the process, negative for a signal; `memory_mib`: what memory it added."""
 
     code: int
     said: str
@@ -88,7 +90,7 @@ class Runner:
             for name, text in case.files.items():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_bytes(text.encode("utf-8", "surrogatepass"))
-            before = _names(folder)
+            before, resident = _names(folder), psutil.Process().memory_info().rss / 2**20
             said = Path(temporary, "said")
             pid = os.fork()
             if pid == 0:
@@ -98,7 +100,7 @@ class Runner:
                 os.waitstatus_to_exitcode(status),
                 said.read_text(errors="replace"),
                 used.ru_utime + used.ru_stime,
-                used.ru_maxrss / 1024,
+                used.ru_maxrss / 1024 - resident,  # a fork begins with what its parent has
                 sorted(_names(folder) - before),
             )
 
