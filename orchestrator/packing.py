@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from sys import intern
 from typing import Any
 
-from orchestrator.records import JobSpec, Need, PluginSpec, Verdict, Workload, fingerprint, from_json, to_json
+from orchestrator.records import JobSpec, Need, PluginSpec, Verdict, Workload, fingerprint
+from orchestrator.typed_json import from_json, to_json
 from orchestrator.validity import check_job, check_order, check_plugin, check_sizes, check_workload
 
 NO_ENV: Mapping[str, str] = {}
