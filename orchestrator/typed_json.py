@@ -49,7 +49,7 @@ def to_json(record: Any) -> Any:
 
 
 def from_json(kind: type[Record], value: Any) -> Record:
-    """Build a record of `kind` from its JSON value.
+    """Build a record of `kind` from its JSON value. What is in it a record already stays what it is.
 
     Raises ValueError that names the field when a key is missing, unknown or of another type.
     """
@@ -125,6 +125,8 @@ def _record(kind: type) -> Parser:
     needed = {f.name for f in dataclasses.fields(kind) if f.default is missing and f.default_factory is missing}
 
     def parsed(value: Any, where: str) -> Any:
+        if isinstance(value, kind):
+            return value
         _expect(type(value) is dict, where, "an object", value)
         if not (needed <= value.keys() <= parsers.keys()):
             unknown = value.keys() - parsers.keys()
