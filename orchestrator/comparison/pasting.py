@@ -16,6 +16,7 @@ from pathlib import Path
 from orchestrator.comparison.configuration_changes import KeyChange, paste_lines
 from orchestrator.comparison.sides import NamedSide, find
 from orchestrator.errors import UsageError
+from orchestrator.planning.overrides import key_of
 from orchestrator.store import Sweep, SweepFolder
 from orchestrator.words import plural
 
@@ -101,15 +102,11 @@ def _additions(here: Sweep, there: Sweep, of_keys: Sequence[str]) -> list[list[s
     """Return candidates to append, the best first. What only the one command sets is set to what the keys say."""
     own = [word for word in there.overrides if word not in here.overrides]
     keys = [shlex.split(line) for line in of_keys]
-    named = {_key(word) for word in there.overrides}
-    gone = {_key(word) for word in here.overrides if word not in there.overrides} - named
-    undone = [word for words in keys for word in words if _key(word) in gone]
+    named = {key_of(word) for word in there.overrides}
+    gone = {key_of(word) for word in here.overrides if word not in there.overrides} - named
+    undone = [word for words in keys for word in words if key_of(word) in gone]
     found = [[*own, *undone], *([keys[0]] if len(keys) == 1 else [])]
     return [words for n, words in enumerate(found) if words and words not in found[:n]]
-
-
-def _key(word: str) -> str:
-    return word.partition("=")[0].lstrip("+~")
 
 
 def _hydra(sweep: Sweep) -> list[str]:

@@ -222,16 +222,11 @@ def accuracy(row: Joined) -> dict[str, Any] | None:
     status = row.row["accuracy"]
     padding = None if status == PASS else "0"  # their rows of failures are filled up with zeros
     measured = {
-        "accuracy": word_of(row.judged, status),
+        "accuracy": dynamobench.word_of(status, row.judged.phase),
         **dict.fromkeys((*COUNTERS, "compilation_latency"), padding),
         **counters(row.judged),
     }
     return _identity(row, batch_size) | (imported(row.judged) or measured)
-
-
-def word_of(family: Family, status: str) -> str:
-    """Return their word for the status of an accuracy row."""
-    return dynamobench.word_of(status, family.phase)
 
 
 def _left_out(rows: Sequence[Joined]) -> list[str]:
