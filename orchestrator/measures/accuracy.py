@@ -28,10 +28,10 @@ from orchestrator.measures.reference import (
     NOT_DETERMINISTIC,
     Found,
     Reference,
-    Tensorfiles,
     load,
     make_deterministic,
 )
+from orchestrator.measures.tensorfiles import Tensorfiles
 from orchestrator.measures.timed_series import timed_series
 from orchestrator.plugin_classes import at_least_1
 from orchestrator.plugins import Outcome, facts_of
