@@ -354,10 +354,10 @@ def _sweep(hydra: Hydra, asked: Namespace, arguments: Sequence[str]) -> int:
     from orchestrator.execution.sweeper import as_written
     from orchestrator.results.row_commands import run_commands
     from orchestrator.system import need_linux
+    from orchestrator.views import plan
     from orchestrator.views.commands import shown
     from orchestrator.views.document import show
     from orchestrator.views.layout import LISTED
-    from orchestrator.views.terminal import plan
     from orchestrator.words import more
 
     sweeper = _sweeper(hydra, asked)
@@ -369,7 +369,7 @@ def _sweep(hydra: Hydra, asked: Namespace, arguments: Sequence[str]) -> int:
         alone = alone[:LISTED] + more(len(alone), LISTED)
     builds = [in_words(build) for build in dict.fromkeys(job.workload.build for job in planned.own.jobs) if build]
     where = shown(planned.folder)
-    show(plan(planned.own, where, planned.dry_run, planned.cautions, planned.slots, alone, builds))
+    show(plan.document(planned.own, where, planned.dry_run, planned.cautions, planned.slots, alone, builds))
     if planned.header.shard:
         which, of = planned.header.shard
         print(f"  shard         {which} of {of}: {len(planned.own.jobs)} of {len(planned.graph.jobs)} jobs")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from sys import intern
 from typing import Any
 
-from orchestrator.records import JobSpec, Need, PluginSpec, Verdict, Workload, fingerprint, from_json, to_json
+from orchestrator.records import JobSpec, Need, PluginSpec, Workload, fingerprint
+from orchestrator.typed_json import from_json, to_json
 from orchestrator.validity import check_job, check_order, check_plugin, check_sizes, check_workload
 
-NO_ENV: Mapping[str, str] = {}
-"""Of most of 100,000 jobs; their words are interned, too."""
+PARTS = ("workload", "compiler", "measure")
+"""Fields of a job that are named by their fingerprints. Words that 100,000 jobs share are interned."""
+LATER = ("keep_outputs", "compare_outputs")
+"""Fields that are left out where there is nothing in them."""
 
 
 def pack(jobs: Sequence[JobSpec]) -> dict[str, Any]:
@@ -26,25 +29,12 @@ def pack(jobs: Sequence[JobSpec]) -> dict[str, Any]:
         return keys[id(record)]
 
     packed = [
-        {
-            "id": job.id,
-            "workload": refer(job.workload),
-            "compiler": refer(job.compiler),
-            "measure": refer(job.measure),
-            "round": job.round,
-            "launcher": job.launcher,
+        {name: value for name, value in vars(job).items() if value or name not in LATER}
+        | {part: refer(getattr(job, part)) for part in PARTS}
+        | {
             "env": dict(job.env),
             "needs": [[need.job, need.kind] for need in job.needs],
-            "timeout_s": job.timeout_s,
-            "cost_s": job.cost_s,
             "verdict": to_json(job.verdict),
-            "point": job.point,
-            "kind": job.kind,
-            "disk_bytes": job.disk_bytes,
-            "memory_bytes": job.memory_bytes,
-            "training": job.training,
-            **({"keep_outputs": True} if job.keep_outputs else {}),
-            **({"compare_outputs": job.compare_outputs} if job.compare_outputs else {}),
         }
         for job in jobs
     ]
@@ -66,32 +56,14 @@ def unpack(data: Any) -> tuple[JobSpec, ...]:
             plugins[key] = from_json(PluginSpec, value)
             check_plugin(plugins[key], "plug-in")
     sizes = {key: len(json.dumps(value)) for key, value in data["records"].items()}
-    check_sizes(sizes, (job[part] for job in data["jobs"] for part in ("workload", "compiler", "measure")))
+    check_sizes(sizes, (job[part] for job in data["jobs"] for part in PARTS))
     jobs = tuple(_job(job, workloads, plugins) for job in data["jobs"])
     check_order(jobs)
     return jobs
 
 
 def _job(job: Any, workloads: dict[str, Workload], plugins: dict[str, PluginSpec]) -> JobSpec:
-    return check_job(
-        JobSpec(
-            id=intern(str(job["id"])),
-            workload=workloads[job["workload"]],
-            compiler=plugins[job["compiler"]],
-            measure=plugins[job["measure"]],
-            round=int(job["round"]),
-            launcher=intern(str(job["launcher"])),
-            env={str(key): str(value) for key, value in job["env"].items()} or NO_ENV,
-            needs=tuple(Need(job=intern(str(need)), kind=intern(str(kind))) for need, kind in job["needs"]),
-            timeout_s=float(job["timeout_s"]),
-            cost_s=float(job["cost_s"]),
-            verdict=None if job["verdict"] is None else from_json(Verdict, job["verdict"]),
-            point=None if job.get("point") is None else int(job["point"]),
-            kind=None if job.get("kind") is None else intern(str(job["kind"])),
-            disk_bytes=float(job.get("disk_bytes", 0.0)),
-            memory_bytes=float(job.get("memory_bytes", 0.0)),
-            training=None if job.get("training") is None else bool(job["training"]),
-            keep_outputs=bool(job.get("keep_outputs", False)),
-            compare_outputs=None if job.get("compare_outputs") is None else str(job["compare_outputs"]),
-        )
-    )
+    parts = {part: (workloads if part == "workload" else plugins)[job[part]] for part in PARTS}
+    words = {name: intern(job[name]) for name in ("id", "launcher", "kind") if job.get(name) is not None}
+    needs = [Need(job=intern(need), kind=intern(kind)) for need, kind in job["needs"]]
+    return check_job(from_json(JobSpec, {**job, **parts, **words, "needs": needs}))

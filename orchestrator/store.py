@@ -40,9 +40,8 @@ from orchestrator.records import (
     SCHEMA_VERSION,
     JobResult,
     JobSpec,
-    from_json,
-    to_json,
 )
+from orchestrator.typed_json import from_json, to_json
 from orchestrator.validity import (
     check_header,
     check_id,

@@ -1,6 +1,6 @@
 """What a plan, a header or a result must be before anything uses it: whoever wrote it, and whatever for.
 
-The types of fields are checked where records are made of JSON (`orchestrator.records.from_json`). Here stands what
+The types of fields are checked where records are made of JSON (`orchestrator.typed_json.from_json`). Here stands what
 types do not say, and what would otherwise become a path that leaves the sweep folder, a loop without end, gigabytes,
 escape sequences in a terminal, or a traceback. Everything raises ValueError, for its reader to name the file.
 """

@@ -22,9 +22,9 @@ from orchestrator.results.recommendation import Candidate, Recommendation, recom
 from orchestrator.results.tables import Tables
 from orchestrator.statistics import FASTER, NOISE, SLOWER, Estimate, verdict
 from orchestrator.views import answer as view
+from orchestrator.views import summary
 from orchestrator.views.document import Document, show, to_markdown
 from orchestrator.views.summary import compiler_cells, geomean_cells
-from orchestrator.views.terminal import final
 
 MIB = 2**20
 BUSY = "other processes used 0.62 cores (over 0.1)"
@@ -443,7 +443,7 @@ def test_what_waits_has_one_line_and_no_sentence(
     for i in range(6):
         sweep.add(synthetic.job(f"M{i}", "inductor"))
     sweep.add(synthetic.job(synthetic.workload("T", dtype="float32"), "inductor"))
-    show(final(built(sweep), "outputs/1/2"))
+    show(summary.document(built(sweep), "outputs/1/2"))
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("inductor is 1.25x faster than eager")
     assert [line for line in lines if line.startswith("not run") or "no result" in line] == [

@@ -30,10 +30,11 @@ from orchestrator.planning.plan import plan
 from orchestrator.planning.replay import with_rounds
 from orchestrator.planning.shards import cut
 from orchestrator.planning.trust import would_run
-from orchestrator.records import Build, fingerprint, to_json
+from orchestrator.records import Build, fingerprint
 from orchestrator.results import load
 from orchestrator.results.environments import mixed
 from orchestrator.store import JobGraph
+from orchestrator.typed_json import to_json
 from orchestrator.views.document import to_markdown
 
 NEW = Build(name="new", requirements=("toy-pack==2.0",))

@@ -15,8 +15,8 @@ from orchestrator.planning.machine import Machine
 from orchestrator.planning.provenance import environment
 from orchestrator.records import JUDGED, OBSERVED, REFERENCE_KIND, TIMED, PluginSpec
 from orchestrator.store import JobGraph
+from orchestrator.views import plan
 from orchestrator.views.document import show
-from orchestrator.views.terminal import plan
 
 SHELL = {
     "TORCHINDUCTOR_MAX_AUTOTUNE": "1",
@@ -75,10 +75,10 @@ def test_the_plan_says_what_jobs_do_not_get(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    show(plan(JobGraph(()), "folder", dry_run=True))
+    show(plan.document(JobGraph(()), "folder", dry_run=True))
     assert "execution.env" not in capsys.readouterr().out
     monkeypatch.setenv("TORCH_LOGS", "+dynamo")
-    show(plan(JobGraph(()), "folder", dry_run=True))
+    show(plan.document(JobGraph(()), "folder", dry_run=True))
     assert "TORCH_LOGS (jobs do not get it; execution.env={NAME:VALUE} sets variables)" in capsys.readouterr().out
 
 

@@ -20,7 +20,8 @@ from orchestrator.compilers.eager import Eager
 from orchestrator.measures import performance
 from orchestrator.measures.accuracy import Accuracy
 from orchestrator.measures.group import Group
-from orchestrator.measures.performance import Performance, _block, relative_half_width
+from orchestrator.measures.pairs import _block, relative_half_width
+from orchestrator.measures.performance import Performance
 from orchestrator.measures.reference import Reference
 from orchestrator.modes.inference import Inference
 from orchestrator.modes.training import Training

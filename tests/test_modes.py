@@ -38,8 +38,8 @@ from orchestrator.results.performance import GENERATION
 from orchestrator.store import SweepFolder
 from orchestrator.suites.caches import argument_of
 from orchestrator.suites.huggingface import HuggingFaceModel
+from orchestrator.views import summary
 from orchestrator.views.document import show
-from orchestrator.views.terminal import final
 from orchestrator.worker.run import run_job
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -613,7 +613,7 @@ def test_the_terminal_says_them_under_the_row_in_80_columns(
     sweep: SweepResults, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    show(final(tables.build(sweep), "outputs/x"))
+    show(summary.document(tables.build(sweep), "outputs/x"))
     lines = capsys.readouterr().out.splitlines()
     assert "   first token after 50.0 ms · then 10.0 ms a token · 160 tokens/s" in lines
     assert sum("tokens/s" in line for line in lines) == 1

@@ -17,14 +17,16 @@ from orchestrator.errors import UsageError
 from orchestrator.modes.inference import Inference
 from orchestrator.plugins import Unsupported
 from orchestrator.precision import SETTINGS, use
-from orchestrator.records import PluginSpec, Workload, to_json
+from orchestrator.records import PluginSpec, Workload
 from orchestrator.results.load import load
 from orchestrator.results.tables import build
+from orchestrator.typed_json import to_json
 
 SET = """
 import json, os, sys, torch
 from orchestrator.precision import use
-from orchestrator.records import Workload, from_json
+from orchestrator.records import Workload
+from orchestrator.typed_json import from_json
 b = torch.backends
 for workload, judged, before in json.load(sys.stdin):
     if os.fork():

@@ -37,11 +37,12 @@ from orchestrator.planning.compose import compose
 from orchestrator.planning.composer import Composer
 from orchestrator.planning.points import PointReader
 from orchestrator.planning.suites import read_suite
-from orchestrator.records import JobResult, JobSpec, PluginSpec, Workload, from_json, to_json
+from orchestrator.records import JobResult, JobSpec, PluginSpec, Workload
 from orchestrator.results import configuration, details, exports
 from orchestrator.results import row_commands as reproduce
 from orchestrator.results.tables import Table
 from orchestrator.store import Sweep, SweepFolder
+from orchestrator.typed_json import from_json, to_json
 
 EXAMPLES = int(os.environ.get("PROPERTIES", "0"))
 quick = settings(

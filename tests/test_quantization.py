@@ -28,8 +28,9 @@ from orchestrator.planning.plan import plan
 from orchestrator.planning.points import PointReader
 from orchestrator.planning.quantized import combined, parts
 from orchestrator.plugins import Program, Unsupported, instantiate
-from orchestrator.records import FAIL_ACCURACY, PASS, PluginSpec, to_json
+from orchestrator.records import FAIL_ACCURACY, PASS, PluginSpec
 from orchestrator.results import configuration
+from orchestrator.typed_json import to_json
 
 TINY = ("suite=tiny", "suite.models=[bert_tiny]", "rounds=1")
 NONE = {"name": "none", "target": None, "options": {}, "cosine_limit": None, "norm_tolerance": None}

@@ -37,11 +37,10 @@ from orchestrator.records import (
     JobResult,
     JobSpec,
     PluginSpec,
-    from_json,
-    to_json,
 )
 from orchestrator.results.load import load
 from orchestrator.store import SweepFolder
+from orchestrator.typed_json import from_json, to_json
 from orchestrator.worker.ranks import Crew, of_rank
 
 DDP = ("mode=training", "parallel=ddp")

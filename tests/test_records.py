@@ -15,10 +15,9 @@ from orchestrator.records import (
     PluginSpec,
     Workload,
     fingerprint,
-    from_json,
     job_id,
-    to_json,
 )
+from orchestrator.typed_json import from_json, to_json
 
 
 @pytest.mark.parametrize("record", [WORKLOAD, JOB, RESULT, JOB.needs[0], RESULT.failure, RESULT.samples[0]])

@@ -28,7 +28,7 @@ def finish(folder: SweepFolder) -> int:
     repeated, also while the sweep still runs. Raises UsageError when the folder is not a sweep.
     """
     from orchestrator.views.document import show
-    from orchestrator.views.terminal import whereabouts
+    from orchestrator.views.summary import whereabouts
 
     results, tables, written = collect(folder)
     quiet = bool(os.environ.get(NO_SUMMARY))
@@ -46,10 +46,10 @@ def document(results: SweepResults, tables: Tables) -> Document:
     """Return the summary of a sweep, as it is shown at its end."""
     from orchestrator.comparison.builds import comparisons
     from orchestrator.results import listing
-    from orchestrator.views.terminal import final
+    from orchestrator.views import summary
 
     found = comparisons(results) if tables.builds is not None else ()
-    return final(tables, shown(results.folder), results.sweep.imported, listing.tag(results.sweep), found)
+    return summary.document(tables, shown(results.folder), results.sweep.imported, listing.tag(results.sweep), found)
 
 
 def collect(folder: SweepFolder) -> tuple[SweepResults, Tables, bool]:

@@ -143,10 +143,10 @@ def _rerun(asked: argparse.Namespace, replay: _Replay, argv: Sequence[str]) -> t
     from orchestrator.execution.settings import Settings
     from orchestrator.execution.slots import slots_of
     from orchestrator.planning.trust import would_run
+    from orchestrator.views import plan
     from orchestrator.views import rerun as reproduced
     from orchestrator.views.commands import shown
     from orchestrator.views.document import show
-    from orchestrator.views.terminal import plan
 
     known = {outcome.job.id for outcome in replay.old.outcomes}
     new = sum(job.id not in known for job in replay.graph.jobs)
@@ -163,7 +163,7 @@ def _rerun(asked: argparse.Namespace, replay: _Replay, argv: Sequence[str]) -> t
     if not asked.dry_run:
         words = ("rerun", *argv)
         folder = again(replay.old, replay.graph, Path(asked.root), words, replay.points, replay.environment)
-    show(plan(replay.graph, shown(folder) if folder else "", dry_run=folder is None, slots=slots))
+    show(plan.document(replay.graph, shown(folder) if folder else "", dry_run=folder is None, slots=slots))
     if folder is None:
         tell(replay.old.folder, theirs)
         return OK, _planned(replay)

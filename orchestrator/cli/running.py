@@ -32,12 +32,12 @@ from orchestrator.records import NOT_NEEDED, NOT_RUN
 from orchestrator.results.load import SweepResults, figure, load
 from orchestrator.store import JobGraph, Sweep, SweepFolder, check_size, new_folder, own_jobs
 from orchestrator.system import need_linux
+from orchestrator.views import plan
 from orchestrator.views.commands import shown
 from orchestrator.views.document import show
 from orchestrator.views.layout import console, plain
 from orchestrator.views.progress import Progress
 from orchestrator.views.rerun import then_and_now
-from orchestrator.views.terminal import plan
 from orchestrator.words import more
 
 INTERRUPTED = 130
@@ -191,7 +191,7 @@ def resume(folder: SweepFolder, asked: Asked, trusted: bool) -> int:
     sweep, graph = with_execution(results.sweep, graph, asked.execution, asked.settings)
     own, settings = own_jobs(graph, sweep), Settings.of(sweep.points)
     slots = slots_of(settings.devices, settings.cpu_sets)
-    show(plan(own, shown(folder), asked.dry_run, slots=len(slots)))
+    show(plan.document(own, shown(folder), asked.dry_run, slots=len(slots)))
     standing = standing_results(folder, own.jobs)
     pending = JobGraph(tuple(job for job in own.jobs if job.id not in standing))
     known = {outcome.job.id for outcome in results.outcomes if outcome.status == NOT_NEEDED}

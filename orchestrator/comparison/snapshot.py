@@ -16,19 +16,19 @@ from typing import Any
 from orchestrator.columns import Column
 from orchestrator.comparison.changes import Figure
 from orchestrator.comparison.thresholds import METRICS
-from orchestrator.records import PASS, RAN_EAGER, REFERENCE_MEASURE
+from orchestrator.records import RAN_EAGER, REFERENCE_MEASURE
 from orchestrator.results import compile_phases
 from orchestrator.results.configuration import JobConfigs, settings
 from orchestrator.results.declared import compared
 from orchestrator.results.environments import flat_environment as flat_environment
 from orchestrator.results.environments import of_workers
 from orchestrator.results.listing import tag
-from orchestrator.results.load import JobOutcome, SweepResults, fact, figure, is_figure, worst
+from orchestrator.results.load import JobOutcome, SweepResults, fact, figure, is_figure, latency_of, worst
 from orchestrator.results.memory import memory_of
 from orchestrator.results.metrics import COLUMNS, MIB, MS
 from orchestrator.results.naming import measure_kind, named
-from orchestrator.results.performance import COUNTERS, NOT_ITS_FAULT, disturbances, measured
-from orchestrator.results.rounds import compile_latency_of, latency_of, measured_of, round_speedup
+from orchestrator.results.performance import COUNTERS, disturbances, measured, sound
+from orchestrator.results.rounds import compile_latency_of, measured_of, round_speedup
 from orchestrator.store import Sweep, was_imported
 
 NOT_ENVIRONMENT = ("conf",)
@@ -106,10 +106,9 @@ def of_results(results: SweepResults, name: str | None = None) -> Snapshot:
     counts: dict[str, int] = defaultdict(int)
     for outcome in results.outcomes:
         counts[outcome.status] += 1
-    root = results.folder.root
     point = sweep.points[0] if sweep.points else {}
     return Snapshot(
-        name=name or f"{root.parent.name}/{root.name}",
+        name=name or results.folder.name,
         created=sweep.created,
         argv=sweep.argv,
         settings={key: list(values) for key, values in settings(sweep.points).items()},
@@ -175,13 +174,9 @@ def figures(rounds: Sequence[JobOutcome]) -> dict[str, Figure]:
     Units are those of the tables. A metric that a round lacks is left out of that round; values that are not positive
     (a compile latency below the noise of a step) are no figures, nor are latencies of a compiler that ran in eager.
     """
-    if not _sound(rounds):
-        return {}
     values: dict[str, list[float]] = defaultdict(list)
     halves: dict[str, list[float]] = defaultdict(list)
-    for outcome in rounds:
-        if outcome.status != PASS or outcome.result is None:
-            continue
+    for outcome in sound(rounds):
         numbers = [(column.name, value) for column, value in compared(outcome) if column.kind == "number"]
         for metric, value in (*_of_round(outcome), *numbers):
             if value is not None and is_figure(value):
@@ -212,16 +207,14 @@ def _of_round(outcome: JobOutcome) -> list[tuple[str, float | None]]:
 
 def counts(rounds: Sequence[JobOutcome]) -> dict[str, int]:
     """Return metric -> its median over the rounds that passed; nothing when a round failed by itself."""
-    if not _sound(rounds):
-        return {}
     seen: dict[str, list[float]] = defaultdict(list)
-    for outcome in rounds:
-        counters = fact(outcome.facts, "counters") if outcome.status == PASS else None
+    for outcome in sound(rounds):
+        counters = fact(outcome.facts, "counters")
         for name in COUNTERS if isinstance(counters, dict) else ():
             value = figure(counters, name)
             if value is not None:
                 seen[name].append(value)
-        for column, value in compared(outcome) if outcome.status == PASS else ():
+        for column, value in compared(outcome):
             if column.kind == "count" and column.name not in (counters or ()):
                 seen[column.name].append(value)
     return {name: round(statistics.median(values)) for name, values in seen.items()}
@@ -229,8 +222,7 @@ def counts(rounds: Sequence[JobOutcome]) -> dict[str, int]:
 
 def phases(rounds: Sequence[JobOutcome]) -> dict[str, dict[str, float]]:
     """Return cache -> phase -> seconds; nothing when a round failed by itself."""
-    found = compile_phases.means(rounds) if _sound(rounds) else {}
-    return {cache: mean for cache, (_, mean) in found.items()}
+    return {cache: mean for cache, (_, mean) in compile_phases.means(sound(rounds)).items()}
 
 
 def load_of(rounds: Sequence[JobOutcome]) -> float | None:
@@ -253,7 +245,3 @@ def load_of(rounds: Sequence[JobOutcome]) -> float | None:
 def declared_columns(rounds: Sequence[JobOutcome]) -> dict[str, Column]:
     """Return what the figures are that are not built in."""
     return {column.name: column for outcome in rounds for column, _ in compared(outcome) if column.name not in METRICS}
-
-
-def _sound(rounds: Sequence[JobOutcome]) -> bool:
-    return all(outcome.status in NOT_ITS_FAULT for outcome in rounds)

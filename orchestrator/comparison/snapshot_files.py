@@ -25,13 +25,14 @@ from orchestrator.comparison.snapshot import Row, Snapshot
 from orchestrator.comparison.thresholds import METRICS
 from orchestrator.errors import UsageError
 from orchestrator.files import checked, read_bytes, read_json, write_json
-from orchestrator.records import SCHEMA_VERSION, STATUSES, from_json, to_json
+from orchestrator.records import SCHEMA_VERSION, STATUSES
 from orchestrator.results.exports import FORMULA
 from orchestrator.results.load import is_figure
 from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.performance import COUNTERS
 from orchestrator.statistics import IN_PROCESS, median_variance, student
+from orchestrator.typed_json import from_json, to_json
 from orchestrator.validity import check_name, check_time, without_schema
 
 KIND = "orchestrator snapshot"

@@ -18,7 +18,8 @@ from orchestrator.plugins import (
     toolchain_of,
     wants_cuda_graphs,
 )
-from orchestrator.records import PluginSpec, Workload, from_json
+from orchestrator.records import PluginSpec, Workload
+from orchestrator.typed_json import from_json
 
 
 class Quantization(Protocol):

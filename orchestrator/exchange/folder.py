@@ -11,8 +11,9 @@ from pathlib import Path
 
 from orchestrator.errors import UsageError
 from orchestrator.files import remove_tree
-from orchestrator.records import SCHEMA_VERSION, JobResult, JobSpec, to_json
+from orchestrator.records import SCHEMA_VERSION, JobResult, JobSpec
 from orchestrator.store import JobGraph, Sweep, SweepFolder
+from orchestrator.typed_json import to_json
 from orchestrator.words import plural
 
 

@@ -17,7 +17,8 @@ from typing import Any
 
 from orchestrator import system
 from orchestrator.errors import UsageError
-from orchestrator.records import JobSpec, Json
+from orchestrator.records import JobSpec
+from orchestrator.typed_json import Json
 from orchestrator.words import plural, some
 
 ALL = "all"

@@ -8,44 +8,39 @@ and cancels. What was timed then makes the calls by which it is judged. docs/mea
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from orchestrator.errors import is_out_of_memory
 from orchestrator.measures.context import Context
 from orchestrator.measures.eager import Inside, really_eager
 from orchestrator.measures.flops import work_of
 from orchestrator.measures.fresh import draws
-from orchestrator.measures.group import OWN_LATENCY, Group
+from orchestrator.measures.group import OWN_LATENCY
+from orchestrator.measures.pairs import Enough, Step, Timed, note_inside, relative_half_width, repeat, time_pairs
 from orchestrator.measures.timed import (
     Dynamo,
     Inputs,
     Last,
     NotFinite,
-    beside_eager,
     finite,
-    parameters,
     tell_drift,
     threads_as_asked,
 )
 from orchestrator.measures.timed_series import keep_first_call, make_series
 from orchestrator.plugins import Forward, Outcome, Preparing, Program, Recording, facts_of, wants_cuda_graphs
 from orchestrator.probes import compile_phases, counters
-from orchestrator.probes.clock import make_ready, no_garbage_collection, overhead, synchroniser
+from orchestrator.probes.clock import no_garbage_collection, overhead, synchroniser
 from orchestrator.probes.energy import EnergyProbe
 from orchestrator.probes.noise import NoiseProbe, wait_for_quiet
-from orchestrator.records import COMPILES_ITSELF, FAIL_ACCURACY, LAUNCH_BOUND, PASS, TIMED
+from orchestrator.records import FAIL_ACCURACY, LAUNCH_BOUND, PASS, TIMED
 
-Timed = Callable[[Callable[[], Any]], float]
-Step = Callable[[], Any]
-Sample = TypeVar("Sample")
 QUEUED_STEPS, QUEUED_S, QUEUED_TIMES = 100, 0.1, 5
 """Steps that are enqueued before the device is waited for, at most; for how long, about; how often."""
 FEW = 5
@@ -98,7 +93,7 @@ class Performance:
                 unequal = self._run(context)
             except NotFinite as found:
                 return Outcome(found.status, str(found))
-        _note_inside(context, inside)
+        note_inside(context, inside)
         return Outcome(FAIL_ACCURACY, unequal) if unequal else Outcome(PASS)
 
     def _run(self, context: Context) -> str:
@@ -201,9 +196,8 @@ class Performance:
         with context.phase("steady", keep_cache=True), no_garbage_collection():
             energy = EnergyProbe()
             count = self.iterations if context.is_eager else min(self.iterations, FEW)
-            latencies = self._repeat(
-                context.group, count, self.seconds, lambda: clock(step), relative_half_width, extra=0.0
-            )
+            enough = Enough(count, self.seconds, self.target_rel_ci, 0.0, self.max_seconds)
+            latencies = repeat(context.group, enough, lambda: clock(step), relative_half_width)
             context.facts |= energy.facts(len(latencies))
         context.add("latency", "s", "lower", latencies)
         if own:
@@ -245,155 +239,14 @@ class Performance:
 
     def _pairs_if_they_fit(self, context: Context, timed: Timed, program: Program, bare: Step, inputs: Inputs) -> None:
         """Time the pairs; where eager does not fit beside the compiled model, say so and keep the rest."""
+        count = math.ceil(self.pairs / 2)
+        enough = Enough(count, self.pair_seconds, self.target_rel_ci, self.extra_seconds, self.max_seconds)
         try:
-            self._pairs(context, timed, program, bare, inputs)
+            time_pairs(context, timed, program, bare, inputs, enough, self.block_seconds)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error) or context.group.size > 1:  # the others are in the midst of them
                 raise
             context.facts["pair"] = {"method": "none", "reason": f"eager does not fit beside it: {error}"}
-
-    def _pairs(self, context: Context, timed: Timed, program: Program, bare: Step, inputs: Inputs) -> None:
-        """Time eager and compiled blocks next to each other, in the order E C C E E C C E ..."""
-        with context.phase("pairs"):
-            own_model = context.compiler.changes_model or context.group.wraps
-            twin = context.build(dropout=context.mode.training) if own_model else program
-            threads_as_asked(context, mark=False)
-            inside = Inside()
-
-            def as_eager(work: Callable[[], Sample]) -> Sample:
-                with really_eager() as seen:
-                    done = work()
-                inside.compiled |= seen.compiled
-                return done
-
-            eager = as_eager(lambda: context.mode.step(twin, context.group.eager(twin), context.workload))
-            inputs.set_to_first()
-            # anew: compiled code may have lost that the model writes into its inputs, or do so alone
-            eagers = Inputs(twin, inputs.draws)
-            as_eager(lambda: timed(eager))
-            if twin is program:
-                inputs = eagers
-                timed(bare)
-            eagers.look()
-            eager, step = eagers.around(context, eager), inputs.around(context, bare)
-            fastest = min(self._fastest(lambda: as_eager(lambda: timed(eager))), self._fastest(lambda: timed(step)))
-            block = max(1, round(self.block_seconds / fastest))
-            trained = parameters(context, [program] if twin is program else [program, twin])
-            noise = NoiseProbe(context.device, context.group.children)
-
-            def own_block(step: Step) -> float:
-                for kept in trained:
-                    kept.set_back()
-                return _block(timed, step, block)
-
-            def eager_block() -> float:
-                return as_eager(lambda: own_block(eager))
-
-            turns = itertools.count()
-
-            def same_inputs() -> None:
-                turn = next(turns)
-                for side in (eagers, inputs):
-                    side.hold(turn)
-
-            def two_pairs() -> list[tuple[float, float]]:
-                """One pair with eager first, one with the compiler first: whatever the order costs cancels."""
-                same_inputs()
-                eager_first = (eager_block(), own_block(step))
-                same_inputs()
-                compiled = own_block(step)
-                return [eager_first, (eager_block(), compiled)]
-
-            with no_garbage_collection():
-                count = math.ceil(self.pairs / 2)
-                twos = self._repeat(
-                    context.group, count, self.pair_seconds, two_pairs, _half_width_of_ratios, extra=self.extra_seconds
-                )
-            if not context.mode.training:
-                make_ready(eager)
-                beside_eager(context, as_eager(eager))
-        _note_inside(context, inside)
-        pairs = [pair for two in twos for pair in two]
-        context.add("pair_eager_latency", "s", "lower", [eager_s for eager_s, _ in pairs])
-        context.add("pair_latency", "s", "lower", [compiled_s for _, compiled_s in pairs])
-        context.facts["pair"] = {"block": block, "pairs": len(pairs), "method": "interleaved"}
-        if trained:
-            context.facts["pair"]["set_back"] = True
-        calls = 2 * len(pairs) * (block + (block > 1))
-        seen = noise.facts(calls, [compiled_s for _, compiled_s in pairs])
-        context.facts["pair_noise"] = seen["noise"]
-        context.facts["disturbed"] += [f"pairs: {reason}" for reason in seen["disturbed"]]
-
-    def _fastest(self, sample: Callable[[], float]) -> float:
-        """Return the seconds of the fastest of three calls; of one, where it is far from several to a block."""
-        seconds = sample()
-        return seconds if seconds > 2 * self.block_seconds else min(seconds, sample(), sample())
-
-    def _repeat(
-        self,
-        group: Group,
-        count: int,
-        seconds: float,
-        sample: Callable[[], Sample],
-        half_width: Callable[[Sequence[Sample]], float],
-        extra: float,
-    ) -> list[Sample]:
-        """Call `sample` until there is enough, and it is certain enough, or the time for that (`extra`) is spent."""
-        values: list[Sample] = []
-        start = time.perf_counter()
-        checked_at = 0
-        counted: float | None = None  # when count and time were reached
-        spent = 0.0
-        while True:
-            before = spent
-            values.append(sample())
-            spent = group.elapsed(start)
-            if len(values) >= 3 and spent >= self.max_seconds:
-                return values
-            if spent < seconds:
-                continue
-            if len(values) >= count:
-                counted = spent if counted is None else counted
-                if 2 * spent - before >= counted + extra:  # another one would end after that
-                    return values
-            if len(values) >= 1.1 * checked_at:  # an interval costs a sort: not after every sample
-                checked_at = len(values)
-                if half_width(values) <= self.target_rel_ci:
-                    return values
-
-
-def relative_half_width(values: Sequence[float]) -> float:
-    """Return half the width of the 95 % interval of the median, relative to the median; infinity for too few values.
-
-    The interval is the one between order statistics that the sign test gives (Conover, Practical Nonparametric
-    Statistics, 3.2), in the normal approximation: ranks n/2 +- 1.96 sqrt(n)/2. It only decides when to stop; what is
-    reported is computed from the samples (`orchestrator.statistics`).
-    """
-    ordered = sorted(values)
-    count = len(ordered)
-    rank = math.floor(count / 2 - 0.98 * math.sqrt(count))
-    if rank < 1:
-        return math.inf
-    return (ordered[count - rank] - ordered[rank - 1]) / 2 / statistics.median(ordered)
-
-
-def _half_width_of_ratios(twos: Sequence[list[tuple[float, float]]]) -> float:
-    return relative_half_width([eager / compiled for two in twos for eager, compiled in two])
-
-
-def _block(timed: Timed, step: Step, length: int) -> float:
-    """Return the lower quartile of the seconds of `length` calls; of several, one call before them is not counted.
-
-    What disturbs a call only ever makes it longer, and a model that needs more memory longer than another: a mean or
-    a median of the calls carries that into the ratio. A low quantile does not, as long as a quarter of the block was
-    quiet (Chen and Revels, Robust benchmarking in noisy environments, 2016, who take the minimum). Beside a neighbour
-    the standard deviation of the speed-up over 12 processes was 1.9 % with means, 1.5 % with medians, 0.6 % so.
-    """
-    if length == 1:
-        return timed(step)
-    make_ready(step)
-    step()
-    return statistics.quantiles([timed(step) for _ in range(length)], n=4, method="inclusive")[0]
 
 
 def _calls(context: Context) -> int:
@@ -403,11 +256,6 @@ def _calls(context: Context) -> int:
     pair: Mapping[str, Any] = context.facts.get("pair", {})
     block: int = pair.get("block", 0)
     return single + (1 if pair.get("set_back") else 2 * samples.get("pair_latency", 0)) * (block + (block > 1))
-
-
-def _note_inside(context: Context, inside: Inside) -> None:
-    if inside.compiled:
-        context.measured[COMPILES_ITSELF] = "the model calls torch.compile itself: eager ran that as plain Python"
 
 
 def _tell_graphs(context: Context) -> None:

@@ -15,7 +15,8 @@ from orchestrator.measures.eager import really_eager
 from orchestrator.measures.reference import make_deterministic
 from orchestrator.plugins import instantiate
 from orchestrator.precision import computed_in
-from orchestrator.records import JobSpec, Json, from_json, to_json
+from orchestrator.records import JobSpec
+from orchestrator.typed_json import Json, from_json, to_json
 
 if TYPE_CHECKING:
     import torch

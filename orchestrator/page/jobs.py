@@ -19,11 +19,10 @@ from orchestrator.page.columnar import rounded
 from orchestrator.records import HARMLESS, NOT_RUN, PASS, Samples
 from orchestrator.results.accuracy import badness
 from orchestrator.results.configuration import compiler_config, plugin_config, workload_config
-from orchestrator.results.load import JobOutcome, SweepResults, fact, figure, items, lines, once
+from orchestrator.results.load import JobOutcome, SweepResults, fact, figure, items, lines, once, seconds
 from orchestrator.results.memory import cuda_peak
 from orchestrator.results.metrics import MIB, MS
 from orchestrator.results.naming import IDENTITY, key_of
-from orchestrator.results.rounds import seconds
 from orchestrator.results.table import Wider
 from orchestrator.results.tables import Tables
 from orchestrator.statistics import quantile

@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from orchestrator.errors import UsageError, did_you_mean
-from orchestrator.records import BASE, Build, Json
+from orchestrator.records import BASE, Build
+from orchestrator.typed_json import Json
 from orchestrator.validity import check_name
 
 REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[^]]*\])?\s*([=<>!~]=|<|>|@)\s*\S|git\+|.*\.whl$")

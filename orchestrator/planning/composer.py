@@ -27,7 +27,8 @@ from omegaconf import DictConfig, OmegaConf
 from orchestrator.errors import UsageError, did_you_mean
 from orchestrator.planning.compose import explained
 from orchestrator.planning.pieces import HYDRA, Choices, NotPlain, Pieces
-from orchestrator.records import Json, fingerprint
+from orchestrator.records import fingerprint
+from orchestrator.typed_json import Json
 
 LARGE = ("catalog", "common")
 """Keys of a suite that are composed apart."""

@@ -18,7 +18,7 @@ from typing import Any
 from orchestrator.files import write_text
 from orchestrator.planning import schema
 from orchestrator.planning.keys import INTERNAL, Keys
-from orchestrator.records import Json
+from orchestrator.typed_json import Json
 
 DIALECT = "http://json-schema.org/draft-07/schema#"
 EXPERIMENT = "experiment"

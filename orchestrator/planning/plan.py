@@ -49,7 +49,6 @@ from orchestrator.records import (
     REFERENCE_MEASURE,
     TIMED,
     JobSpec,
-    Json,
     Need,
     PluginSpec,
     Verdict,
@@ -58,6 +57,7 @@ from orchestrator.records import (
     job_id,
 )
 from orchestrator.store import JobGraph
+from orchestrator.typed_json import Json
 
 REFERENCE = PluginSpec(name=REFERENCE_MEASURE, target="orchestrator.measures.reference.Reference")
 ACCURACY = PluginSpec(name="accuracy", target="orchestrator.measures.accuracy.Accuracy")

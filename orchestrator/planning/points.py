@@ -17,7 +17,8 @@ from orchestrator.planning.ranks import check_mode, check_ranks, with_ranks
 from orchestrator.planning.selection import check_exclude
 from orchestrator.planning.suites import Suite, read_suite
 from orchestrator.plugins import instantiate
-from orchestrator.records import BASE, DTYPES, EAGER, Build, Json, PluginSpec, fingerprint
+from orchestrator.records import BASE, DTYPES, EAGER, Build, PluginSpec, fingerprint
+from orchestrator.typed_json import Json
 from orchestrator.validity import LAUNCHERS, check_name
 from orchestrator.words import seconds_of
 

@@ -6,7 +6,8 @@ itself stand beside each other. The command line has two groups; whoever writes 
 
 from __future__ import annotations
 
-from orchestrator.records import Json, PluginSpec, to_json
+from orchestrator.records import PluginSpec
+from orchestrator.typed_json import Json, to_json
 
 TARGET = "orchestrator.compilers.quantized.Quantized"
 NONE = "none"

@@ -9,7 +9,8 @@ from orchestrator.errors import UsageError
 from orchestrator.planning.machine import Machine
 from orchestrator.planning.quantized import parts
 from orchestrator.plugins import instantiate, resolve
-from orchestrator.records import JobSpec, Json, PluginSpec
+from orchestrator.records import JobSpec, PluginSpec
+from orchestrator.typed_json import Json
 from orchestrator.words import plural
 
 MOST_RANKS = 64

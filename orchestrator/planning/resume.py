@@ -13,8 +13,9 @@ from orchestrator.planning.compose import explained
 from orchestrator.planning.grid import parse
 from orchestrator.planning.points import check_execution, check_rounds
 from orchestrator.planning.schema import Config, ExecutionConf
-from orchestrator.records import JobSpec, to_json
+from orchestrator.records import JobSpec
 from orchestrator.store import JobGraph, Sweep, SweepFolder
+from orchestrator.typed_json import to_json
 from orchestrator.words import plural
 
 LISTED = 3

@@ -11,7 +11,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from orchestrator.errors import UsageError, did_you_mean
-from orchestrator.records import Json, PluginSpec, Workload, build_name
+from orchestrator.records import PluginSpec, Workload, build_name
+from orchestrator.typed_json import Json
 
 KEYS = ("suite", "model", "compiler", "measure", "mode", "dtype", "device", "batch_size", "sequence_length", "build")
 

@@ -16,7 +16,8 @@ from orchestrator.errors import UsageError, did_you_mean
 from orchestrator.planning.model_lists import Listed, expand
 from orchestrator.planning.selection import Names, check_keys, matches
 from orchestrator.plugins import resolve
-from orchestrator.records import OWN_BATCH, STATUSES, UNSUPPORTED, Json, PluginSpec, Verdict, from_json
+from orchestrator.records import OWN_BATCH, STATUSES, UNSUPPORTED, PluginSpec, Verdict
+from orchestrator.typed_json import Json, from_json
 
 TOLERANCE_KEYS = tuple(f"{mode}{device}" for mode in ("inference", "training") for device in ("", "_cpu", "_cuda"))
 SKIP_KEYS = ("reason", "status", "measure", "mode", "device", "dtype", "compiler")

@@ -12,10 +12,9 @@ from typing import Any
 
 from orchestrator.records import COMPILE_PHASES as PHASES
 from orchestrator.records import PASS
-from orchestrator.results.load import LARGEST, JobOutcome, fact, figure
+from orchestrator.results.load import LARGEST, JobOutcome, fact, figure, seconds
 from orchestrator.results.naming import IDENTITY, grouped
 from orchestrator.results.overview import SECTION
-from orchestrator.results.rounds import seconds
 
 Row = dict[str, Any]
 CACHES = ("cold", "warm")

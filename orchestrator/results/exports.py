@@ -19,10 +19,11 @@ from orchestrator.columns import Column
 from orchestrator.files import write_text
 from orchestrator.records import SCHEMA_VERSION
 from orchestrator.results.accuracy import JUDGEMENT
+from orchestrator.results.device import DEVICE
 from orchestrator.results.metrics import COLUMNS, MISSING, is_missing
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.percentiles import PERCENTILES
-from orchestrator.results.performance import COUNTERS, DEVICE
+from orchestrator.results.performance import COUNTERS
 from orchestrator.results.table import TableRow
 from orchestrator.results.tables import Table, Tables
 from orchestrator.store import SweepFolder

@@ -10,13 +10,14 @@ import contextlib
 import functools
 import gc
 import itertools
+import statistics
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from orchestrator.errors import ESCAPES, UsageError, printable
-from orchestrator.records import NOT_RUN, OWN_BATCH, STATUSES, JobResult, JobSpec
+from orchestrator.records import NOT_RUN, OWN_BATCH, PASS, STATUSES, JobResult, JobSpec
 from orchestrator.store import JobGraph, Sweep, SweepFolder, Unreadable
 
 Derived = TypeVar("Derived")
@@ -255,3 +256,18 @@ def items(facts: Any, *path: str) -> list[Any]:
 def is_figure(value: float) -> bool:
     """Tell whether a time, a size or a ratio can be one: positive, and no ratio of two of them is 0 or infinite."""
     return SMALLEST < value < LARGEST
+
+
+def seconds(outcome: JobOutcome, metric: str) -> Sequence[float]:
+    """Return the samples of a time of a round that passed; none if one of them is no figure (`is_figure`)."""
+    samples = outcome.result.sample(metric) if outcome.result is not None and outcome.status == PASS else None
+    if samples is None or not samples.values or not (is_figure(min(samples.values)) and is_figure(max(samples.values))):
+        return ()
+    return samples.values
+
+
+@once
+def latency_of(outcome: JobOutcome) -> float | None:
+    """Return the median latency of a round that passed, in seconds."""
+    values = seconds(outcome, "latency")
+    return statistics.median(values) if values else None

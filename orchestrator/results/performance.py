@@ -7,22 +7,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.records import INFRASTRUCTURE, LAUNCH_BOUND, MARKED, MEASURED, NOT_NEEDED, NOT_RUN, PASS, RAN_EAGER
+from orchestrator.records import INFRASTRUCTURE, MARKED, MEASURED, NOT_NEEDED, NOT_RUN, PASS, RAN_EAGER
 from orchestrator.results import metrics
-from orchestrator.results.load import LARGEST, JobOutcome, fact, figure, items, worst
+from orchestrator.results.device import device_row, over_rounds_ms
+from orchestrator.results.load import LARGEST, JobOutcome, fact, figure, items, latency_of, seconds, worst
 from orchestrator.results.memory import grown_note, hidden_note, memory_row
 from orchestrator.results.percentiles import percentiles
 from orchestrator.results.rounds import (
     clock_overhead_of,
     compile_latency_of,
-    latency_of,
     measured_of,
     median,
     other_cores_of,
     paired_latency_of,
     present,
     round_speedup,
-    seconds,
 )
 from orchestrator.statistics import (
     FASTER,
@@ -51,17 +50,6 @@ COUNTERS = (
 )
 GENERATION = ("time_to_first_token_ms", "inter_token_latency_ms", "tokens_per_second")
 """Columns of language models' generation; none of other modes."""
-DEVICE = (
-    *("enqueue_ms", "launch_bound", "back_to_back_ms", "back_to_back_speedup", "samples_per_second"),
-    *("energy_per_step_j", "mean_power_w"),
-    *("step_gflop", "achieved_gflop_per_s", "mfu_percent", "peak_source"),
-    *("step_mib", "achieved_gb_per_s", "of_bandwidth_percent"),
-)
-"""Columns of what the device had to do with it; on the CPU only some have a value."""
-SHORTEST_S = 0.2
-"""Counters of energy are brought up to date every 10 to 100 ms: of less time than this nothing is said."""
-GIGA = 1e9
-QUEUED = "back_to_back"
 CLOCK_SHARE = 0.02
 """Of a step: the row says from here on that the clock itself is in its times."""
 POWER_CAPPED = 0.05
@@ -71,7 +59,7 @@ MEASURED_EAGER = "measured: eager"
 NOT_ITS_FAULT = frozenset({PASS, NOT_RUN, INFRASTRUCTURE, NOT_NEEDED})
 
 
-def _sound(rounds: Sequence[JobOutcome]) -> list[JobOutcome]:
+def sound(rounds: Sequence[JobOutcome]) -> list[JobOutcome]:
     """Return the rounds that passed; none where one failed by itself: half of a crash is no speed-up."""
     if not all(outcome.status in NOT_ITS_FAULT for outcome in rounds):
         return []
@@ -106,7 +94,7 @@ def timed_row(rounds: Sequence[JobOutcome], baselines: Mapping[str, JobOutcome])
     (a round that has not been run, or that the infrastructure lost, only makes them fewer): half of a crash is
     no speed-up.
     """
-    blame, passed = worst(rounds), _sound(rounds)
+    blame, passed = worst(rounds), sound(rounds)
     eager = [baselines[o.job.id] for o in passed if o.job.id in baselines and baselines[o.job.id].status == PASS]
     row: Row = {
         "status": blame.status,
@@ -121,11 +109,9 @@ def timed_row(rounds: Sequence[JobOutcome], baselines: Mapping[str, JobOutcome])
     }
     timed = _timed(rounds, passed, eager)
     row |= _latencies(passed, timed) | memory_row(passed, baselines) | _compilation(passed, timed.cold)
-    row |= _generation(passed, row["latency_ms"]) | _device(passed, row["latency_ms"])
+    row |= _generation(passed, row["latency_ms"])
     row |= percentiles(_pooled(passed, "latency"), _pooled(passed, "inter_token_interval"))
-    row["back_to_back_speedup"] = _queued_speedup(passed, eager)
-    row |= _utilisation([*passed, *eager], row["latency_ms"])
-    return row, timed
+    return row | device_row(passed, eager, row["latency_ms"]), timed
 
 
 def _timed(rounds: Sequence[JobOutcome], passed: Sequence[JobOutcome], eager: Sequence[JobOutcome]) -> Timed:
@@ -201,74 +187,10 @@ def _speedup(timed: Timed, threshold: float, others: Others | None) -> Row:
 def _generation(passed: Sequence[JobOutcome], latency_ms: float | None) -> Row:
     tokens = next(iter(present(lambda outcome: figure(outcome.facts, "tokens", "per_step"), passed)), None)
     return {
-        "time_to_first_token_ms": _over_rounds_ms(passed, "time_to_first_token"),
-        "inter_token_latency_ms": _over_rounds_ms(passed, "inter_token_latency"),
+        "time_to_first_token_ms": over_rounds_ms(passed, "time_to_first_token"),
+        "inter_token_latency_ms": over_rounds_ms(passed, "inter_token_latency"),
         "tokens_per_second": tokens / (latency_ms / metrics.MS) if tokens and latency_ms else None,
     }
-
-
-def _device(passed: Sequence[JobOutcome], latency_ms: float | None) -> Row:
-    """What the device had to do with it: enqueue time, steps back to back, energy."""
-    enqueue, queued = _over_rounds_ms(passed, "enqueue"), _over_rounds_ms(passed, QUEUED)
-    step_ms, batch = queued or latency_ms, passed[0].batch_size if passed else 0
-    energy = [found for outcome in passed if (found := _energy(outcome)) is not None]
-    return {
-        "enqueue_ms": enqueue,
-        "launch_bound": "yes" if enqueue and latency_ms and enqueue / latency_ms > LAUNCH_BOUND else None,
-        "back_to_back_ms": queued,
-        "samples_per_second": batch / step_ms * metrics.MS if batch and step_ms else None,
-        "energy_per_step_j": median([joules / steps for joules, _, steps in energy]),
-        "mean_power_w": median([joules / time_s for joules, time_s, _ in energy]),
-    }
-
-
-def _queued_speedup(passed: Sequence[JobOutcome], eager: Sequence[JobOutcome]) -> float | None:
-    """Return eager's time of a step back to back / the compiler's: the clock is in neither, other processes are."""
-    if not passed or passed[0].job.is_eager or any(RAN_EAGER in measured_of(one) for one in passed):
-        return None
-    theirs, own = _over_rounds_ms(eager, QUEUED), _over_rounds_ms(passed, QUEUED)
-    return theirs / own if theirs and own else None
-
-
-def _utilisation(counted: Sequence[JobOutcome], latency_ms: float | None) -> Row:
-    """How fast the eager step's work gets done, and which share of the device's peaks that is.
-
-    `counted`: jobs of which some say what the work is: eager's, one a round. A CPU's peaks are measured in each: the
-    highest count, for what disturbs them makes them lower.
-    """
-    works = [found for one in counted if figure(found := fact(one.facts, "work"), "bytes") is not None]
-    work = works[0] if works else None
-    flops, least = figure(work, "flops"), figure(work, "bytes")
-    peak, bandwidth = (
-        max((value for one in works if (value := figure(one, key)) is not None), default=None)
-        for key in ("peak_flop_per_s", "peak_bytes_per_s")
-    )
-    seconds_of_step = latency_ms / metrics.MS if latency_ms else None
-    speed, moved = (amount / seconds_of_step if amount and seconds_of_step else None for amount in (flops, least))
-    source = fact(work, "peak_source")
-    return {
-        "step_gflop": flops / GIGA if flops else None,
-        "achieved_gflop_per_s": speed / GIGA if speed else None,
-        "mfu_percent": 100 * speed / peak if speed and peak else None,
-        "peak_source": source if isinstance(source, str) else None,
-        "step_mib": least * metrics.MIB if least else None,
-        "achieved_gb_per_s": moved / GIGA if moved else None,
-        "of_bandwidth_percent": 100 * moved / bandwidth if moved and bandwidth else None,
-    }
-
-
-def _energy(outcome: JobOutcome) -> tuple[float, float, float] | None:
-    """Return joules, seconds and steps of a steady state: of the GPU's board where it is one, else of the CPU."""
-    noise = fact(outcome.facts, "noise")
-    if outcome.job.workload.device != "cpu":
-        found = (figure(noise, "gpu", "energy_j"), figure(noise, "wall_s"), figure(noise, "iterations"))
-    else:
-        energy = fact(outcome.facts, "energy")
-        found = (figure(energy, "joules"), figure(energy, "seconds"), figure(energy, "steps"))
-    joules, time_s, steps = found
-    if joules is None or not time_s or not steps or time_s < SHORTEST_S:
-        return None
-    return joules, time_s, steps
 
 
 def _compilation(passed: Sequence[JobOutcome], cold: Sequence[float]) -> Row:
@@ -330,11 +252,6 @@ def notes(rounds: Sequence[JobOutcome]) -> list[str]:
             f"the clock's own {clock * metrics.US:.0f} us are {clock / latency:.0%} of a step: ratios are nearer to 1"
         )
     return list(dict.fromkeys(found))
-
-
-def _over_rounds_ms(rounds: Sequence[JobOutcome], metric: str) -> float | None:
-    """Return the median over rounds of the medians of a time."""
-    return median([statistics.median(v) for outcome in rounds if (v := seconds(outcome, metric))], metrics.MS)
 
 
 def _pooled(rounds: Sequence[JobOutcome], metric: str) -> list[float]:

@@ -1,4 +1,4 @@
-"""What one round says: what was timed, how long its steps and its first calls took, its speed-up."""
+"""What one round says besides its latency: what was timed, how long its first calls took, its speed-up."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 
 from orchestrator.records import MEASURED, PASS, RAN_EAGER
-from orchestrator.results.load import GIVEN, JobOutcome, fact, figure, is_figure, once
+from orchestrator.results.load import GIVEN, JobOutcome, fact, figure, is_figure, latency_of, once, seconds
 from orchestrator.statistics import IN_PROCESS, Estimate, calm_pair_logs, calm_pairs, one_round
 
 FIRST_CALLS, LIKE_LATER = 5, 1.5
@@ -44,21 +44,6 @@ def paired_latency_of(outcome: JobOutcome) -> float | None:
     if not eager or len(eager) != len(compiled):
         return None
     return statistics.median(compiled[i] for i in calm_pairs(eager, compiled))
-
-
-def seconds(outcome: JobOutcome, metric: str) -> Sequence[float]:
-    """Return the samples of a time of a round that passed; none if one of them is no figure (`is_figure`)."""
-    samples = outcome.result.sample(metric) if outcome.result is not None and outcome.status == PASS else None
-    if samples is None or not samples.values or not (is_figure(min(samples.values)) and is_figure(max(samples.values))):
-        return ()
-    return samples.values
-
-
-@once
-def latency_of(outcome: JobOutcome) -> float | None:
-    """Return the median latency of a round that passed, in seconds."""
-    values = seconds(outcome, "latency")
-    return statistics.median(values) if values else None
 
 
 def compile_latency_of(outcome: JobOutcome) -> float | None:

@@ -31,16 +31,17 @@ from orchestrator.results.acceptance import gpu as gpu_acceptance
 from orchestrator.results.acceptance import self_test
 from orchestrator.results.accuracy import JUDGEMENT, accuracy_row
 from orchestrator.results.declared import declared
+from orchestrator.results.device import DEVICE
 from orchestrator.results.environments import environment_of, mixed, of_workers
 from orchestrator.results.findings import findings
-from orchestrator.results.load import JobOutcome, SweepResults, fact, figure, is_handed_down, items
+from orchestrator.results.load import JobOutcome, SweepResults, fact, figure, is_handed_down, items, latency_of
 from orchestrator.results.memory import memory_of
 from orchestrator.results.metrics import MS
 from orchestrator.results.naming import IDENTITY, Key, measure_kind, named, row_order
 from orchestrator.results.overview import OVERVIEW, overview_rows
 from orchestrator.results.percentiles import PERCENTILES
-from orchestrator.results.performance import COUNTERS, DEVICE, GENERATION, Timed, measured, speed_of, timed_row
-from orchestrator.results.rounds import compile_latency_of, latency_of, round_speedup
+from orchestrator.results.performance import COUNTERS, GENERATION, Timed, measured, speed_of, timed_row
+from orchestrator.results.rounds import compile_latency_of, round_speedup
 from orchestrator.results.row_commands import Commands
 from orchestrator.results.table import Shape, TableRow
 from orchestrator.results.table import Table as Table

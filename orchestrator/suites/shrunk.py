@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from orchestrator.records import Json
+from orchestrator.typed_json import Json
 
 WIDTH, MOST_HEADS, FEWEST_LAYERS, VOCABULARY = 128, 4, 2, 1032
 """The widest hidden state, at most; heads of attention; layers of a stack; tokens (BERT's stops are 1012 and 1029)."""

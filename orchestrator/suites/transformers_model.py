@@ -17,12 +17,13 @@ from typing import Any
 
 from orchestrator.errors import UsageError
 from orchestrator.plugins import Unsupported
-from orchestrator.records import Json, Workload
+from orchestrator.records import Workload
 from orchestrator.suites import transformers_source, user_files
 from orchestrator.suites.configured import configure
 from orchestrator.suites.huggingface import HuggingFaceModel, find_class
 from orchestrator.suites.inputs import ClassFamily
 from orchestrator.suites.shrunk import shrunk
+from orchestrator.typed_json import Json
 
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 CONFIG_FILE = "config.json"

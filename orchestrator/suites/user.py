@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator.errors import UsageError
 from orchestrator.plugins import Program
-from orchestrator.records import Json, Workload
+from orchestrator.records import Workload
 from orchestrator.suites import user_files, user_source
 from orchestrator.suites.dropout import silence
 from orchestrator.suites.example_inputs import by_name
@@ -27,6 +27,7 @@ from orchestrator.suites.rules import EXAMPLE, KEY, check
 from orchestrator.suites.user_inputs import from_code, from_rules
 from orchestrator.suites.user_loss import loss_of
 from orchestrator.suites.user_source import INPUTS
+from orchestrator.typed_json import Json
 
 if TYPE_CHECKING:
     import torch

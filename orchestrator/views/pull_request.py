@@ -33,8 +33,8 @@ from orchestrator.views.commands import shown
 from orchestrator.views.document import Document, Folded, Heading, Item, Paragraph, Piece, to_markdown
 from orchestrator.views.grid import Cell, Grid
 from orchestrator.views.layout import PAGE, cut
+from orchestrator.views.notes import self_test
 from orchestrator.views.summary import geomean_interval, said
-from orchestrator.views.terminal import self_test
 from orchestrator.words import more, plural, some
 
 LIMIT = 65_536

@@ -1,11 +1,15 @@
-"""The sections of the final table: what each cell of a model and compiler says."""
+"""What a person sees after a sweep: the answer, the table by section and what each of its cells says, and its notes.
+
+Colour is an addition: every mark is a character too, so that a pipe, a log file and a colour-blind reader see the
+same.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.records import EAGER, FAIL_ACCURACY, NOT_RUN, PASS, SUCCESSES
 from orchestrator.results.answer import RowAnswer, of_row
@@ -15,16 +19,20 @@ from orchestrator.results.naming import grouped, is_eager
 from orchestrator.results.overview import OF_A_SECTION, SECTION, workload_of
 from orchestrator.results.performance import MEASURED_EAGER
 from orchestrator.statistics import FASTER, IN_PROCESS, SLOWER, Estimate, verdict
+from orchestrator.views import answer, diff, findings, notes
 from orchestrator.views.answer import change, interval, latencies, memory, pays_off, seconds
-from orchestrator.views.grid import Cell, Spanning
+from orchestrator.views.document import Document, Heading, Item, Paragraph, Piece
+from orchestrator.views.grid import Cell, Grid, Spanning
 from orchestrator.words import more, plural, some
+
+if TYPE_CHECKING:
+    from orchestrator.comparison.compare import Comparison
+    from orchestrator.results.tables import Tables
 
 Row = Mapping[str, Any]
 
 FLAG = "!"
 DISTURBED = "*"
-WEAKER = "~"
-"""Behind an accuracy that was judged by weaker rules, in part: without float64, or not all of the outputs."""
 MAYBE = "?"
 """Behind a verdict that one process alone gives, beside other work."""
 TITLES = ("compiler", "speed-up [95 %]", "latency", "memory", "accuracy")
@@ -42,6 +50,39 @@ MOST_SPREAD = 100.0
 PASS_RATE = ("pass_rate_percent", "pass_rate_low_percent", "pass_rate_high_percent")
 COLOURS = {FASTER: "green", SLOWER: "red"}
 REDUCED = ("bfloat16", "float16", "amp_bfloat16", "amp_float16")
+
+
+def document(
+    tables: Tables, folder: str, imported: bool = False, tag: str = "", builds: Sequence[Comparison] = ()
+) -> Document:
+    """Return the answer, the table by section, its notes, and the failures with their logs.
+
+    builds: of a sweep with several, each against the first.
+    """
+    summary, overview = tables.summary.rows, tables.overview.rows
+    several_seeds = len({row["seed"] for row in summary}) > 1
+    pieces: list[Piece] = [*answer.pieces(tables, folder, imported)]
+    for section in sections(summary, overview):
+        pieces.append(Heading(section.title(several_seeds), style="bold reverse"))
+        pieces.append(Grid(TITLES, section.table(), most=None, stacked=True))
+        pieces.append(Paragraph(section.waiting(), "dim"))
+    for comparison in builds:
+        pieces += diff.builds(comparison)
+    for name, found in tables.findings.items():
+        pieces += findings.pieces(name, found)
+    if not summary and not tables.findings:
+        pieces.append(Paragraph("Nothing was planned that is measured or judged.", above=True))
+    pieces.append(Paragraph("", above=True))
+    told = (*notes.notes(summary, overview), *notes.rounds_left_out(summary, tables.jobs.rows), *tables.environments)
+    pieces += [Paragraph(note) for note in told]
+    pieces += [*notes.failures(summary, tables.jobs.rows), *notes.self_test(tables.self_test.rows)]
+    return Document("Summary", [*pieces, *([Item("tag", tag)] if tag else [])])
+
+
+def whereabouts(folder: str, written: Sequence[str], next_command: str) -> Document:
+    """Return where a sweep's results are (`written`: what there is in the folder), and what to run next."""
+    place = Item("results", f"{folder}  ({', '.join(written)})", wrap=False)
+    return Document("Results", [place, Item("next", next_command, command=True)])
 
 
 @dataclass(frozen=True)
@@ -235,7 +276,7 @@ def _accuracy(row: Row) -> Cell:
     status = row["accuracy"]
     if status is None:
         return Cell()
-    mark = WEAKER if row["weaker"] else ""
+    mark = notes.WEAKER if row["weaker"] else ""
     return Cell(status + mark) if status in SUCCESSES else Cell(status + FLAG + mark, style="red")
 
 

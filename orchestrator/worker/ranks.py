@@ -27,9 +27,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from orchestrator.exits import cause
 from orchestrator.files import write_json
 from orchestrator.plugins import Unsupported
-from orchestrator.records import UNSUPPORTED, Failure, JobSpec, from_json, to_json
+from orchestrator.records import UNSUPPORTED, Failure, JobSpec
 from orchestrator.store import SweepFolder
 from orchestrator.system import oom_kills
+from orchestrator.typed_json import from_json, to_json
 from orchestrator.worker.process import die_with_parent
 
 if TYPE_CHECKING:

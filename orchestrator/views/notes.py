@@ -1,121 +1,28 @@
-"""What a person sees before and after a sweep: the plan, and the table with its notes.
+"""What stands below the table of a sweep: what its marks mean, what has no good result and why, a self-test's checks.
 
-Colour is an addition: every mark is a character too, so that a pipe, a log file and a colour-blind reader see the
-same. Reasons are never cut off.
+Reasons are never cut off.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from orchestrator import system
-from orchestrator.planning.shards import wall_s
-from orchestrator.records import HARMLESS, NOT_NEEDED, NOT_RUN, PASS, TWIN, JobSpec, build_name
+from orchestrator.records import HARMLESS, NOT_NEEDED, NOT_RUN, PASS, TWIN
 from orchestrator.results.flags import marks_of
 from orchestrator.results.load import NO_RESULT
 from orchestrator.results.naming import is_eager
-from orchestrator.store import JobGraph
-from orchestrator.views import answer, diff, findings
-from orchestrator.views.document import Document, Heading, Item, Listing, Paragraph, Piece, Verbatim
+from orchestrator.views.document import Heading, Listing, Paragraph, Piece
 from orchestrator.views.grid import Cell, Grid
-from orchestrator.views.layout import LISTED, by_cause, duration
-from orchestrator.views.summary import TITLES, WEAKER, sections
+from orchestrator.views.layout import LISTED, by_cause
 from orchestrator.words import more, plural, some
 
-if TYPE_CHECKING:
-    from orchestrator.comparison.compare import Comparison
-    from orchestrator.results.tables import Tables
+WEAKER = "~"
+"""Behind an accuracy that was judged by weaker rules, in part: without float64, or not all of the outputs."""
 
 
-def plan(
-    graph: JobGraph,
-    folder: str,
-    dry_run: bool,
-    cautions: Sequence[str] = (),
-    slots: int = 1,
-    commands: Sequence[str] = (),
-    builds: Sequence[str] = (),
-) -> Document:
-    """Return how many jobs of which kinds will run, how long that may take, and where the results will be.
-
-    commands: of a dry run, those that run one row each; builds: what each of its builds is, in words.
-    """
-    estimate = sum(job.cost_s for job in graph.jobs if job.verdict is None)
-    title = f"Plan: {plural(len(graph.jobs), 'job')}, about {duration(estimate)} one after the other"
-    if slots > 1:
-        title += f", {duration(wall_s(graph.jobs, slots))} on {slots} slots"
-    pieces: list[Piece] = [Heading(title, above=False)]
-    axes: tuple[tuple[str, Callable[[JobSpec], str]], ...] = (
-        ("suite", lambda job: job.workload.suite),
-        ("model", lambda job: job.workload.model),
-        ("mode", lambda job: job.workload.mode.name),
-        ("dtype", lambda job: job.workload.dtype),
-        ("device", lambda job: job.workload.device),
-        ("compiler", lambda job: job.compiler.name),
-        ("measure", lambda job: job.measure.name),
-    )
-    pieces += [_counts(name, Counter(of(job) for job in graph.jobs)) for name, of in axes]
-    shared = _shared(graph)
-    if shared:
-        pieces.append(Item("shared", shared))
-    verdicts = Counter(job.verdict.status for job in graph.jobs if job.verdict is not None)
-    if verdicts:
-        known = ", ".join(f"{status} {count}" for status, count in sorted(verdicts.items()))
-        pieces.append(Item("not started", f"{known} (known beforehand; the reasons will be in the table)"))
-    if any(job.workload.build for job in graph.jobs):
-        pieces.append(_counts("build", Counter(build_name(job.workload.build) for job in graph.jobs)))
-    pieces += [Item("build", told) for told in builds]
-    left_out = system.left_out()
-    if left_out:
-        them = "it" if len(left_out) == 1 else "them"
-        words = f"(jobs do not get {them}; execution.env={{NAME:VALUE}} sets variables)"
-        pieces.append(Item("left out", f"{', '.join(left_out)} {words}"))
-    pieces += [Item("caution", caution) for caution in cautions]
-    if dry_run:
-        titles = [job.title for job in graph.jobs]
-        pieces += [Verbatim(titles[:LISTED], short=True), Verbatim(more(len(titles), LISTED))]
-        if commands:
-            pieces += [Heading("Each row alone, with what it needs:"), Verbatim(list(commands))]
-        return Document("Plan", pieces, [Paragraph("Dry run: nothing was started.")])
-    return Document("Plan", [*pieces, Item("folder", folder, wrap=False)])
-
-
-def final(
-    tables: Tables, folder: str, imported: bool = False, tag: str = "", builds: Sequence[Comparison] = ()
-) -> Document:
-    """Return the answer, the table by section, its notes, and the failures with their logs.
-
-    builds: of a sweep with several, each against the first.
-    """
-    summary, overview = tables.summary.rows, tables.overview.rows
-    several_seeds = len({row["seed"] for row in summary}) > 1
-    pieces: list[Piece] = [*answer.pieces(tables, folder, imported)]
-    for section in sections(summary, overview):
-        pieces.append(Heading(section.title(several_seeds), style="bold reverse"))
-        pieces.append(Grid(TITLES, section.table(), most=None, stacked=True))
-        pieces.append(Paragraph(section.waiting(), "dim"))
-    for comparison in builds:
-        pieces += diff.builds(comparison)
-    for name, found in tables.findings.items():
-        pieces += findings.pieces(name, found)
-    if not summary and not tables.findings:
-        pieces.append(Paragraph("Nothing was planned that is measured or judged.", above=True))
-    pieces.append(Paragraph("", above=True))
-    notes = (*_notes(summary, overview), *_rounds(summary, tables.jobs.rows), *tables.environments)
-    pieces += [Paragraph(note) for note in notes]
-    pieces += [*_failures(summary, tables.jobs.rows), *self_test(tables.self_test.rows)]
-    return Document("Summary", [*pieces, *([Item("tag", tag)] if tag else [])])
-
-
-def whereabouts(folder: str, written: Sequence[str], next_command: str) -> Document:
-    """Return where a sweep's results are (`written`: what there is in the folder), and what to run next."""
-    place = Item("results", f"{folder}  ({', '.join(written)})", wrap=False)
-    return Document("Results", [place, Item("next", next_command, command=True)])
-
-
-def _rounds(summary: Sequence[Mapping[str, Any]], jobs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def rounds_left_out(summary: Sequence[Mapping[str, Any]], jobs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Say which rounds were left out because their row was decided before, and which rows are still open."""
     left_out = [job for job in jobs if job["status"] == NOT_NEEDED and not is_eager(job["compiler"])]
     if left_out:
@@ -131,7 +38,7 @@ def _rounds(summary: Sequence[Mapping[str, Any]], jobs: Sequence[Mapping[str, An
         )
 
 
-def _notes(summary: Sequence[Mapping[str, Any]], overview: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def notes(summary: Sequence[Mapping[str, Any]], overview: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Say what the marks mean, and what is behind the intervals; only what occurs."""
     if any(row["flags"] for row in summary):
         rules = "speed-up < 0.95x, cold compile > 120 s, memory over +11 %, accuracy not passed"
@@ -190,7 +97,7 @@ def _notes(summary: Sequence[Mapping[str, Any]], overview: Sequence[Mapping[str,
         yield line
 
 
-def _failures(summary: Sequence[Mapping[str, Any]], jobs: Sequence[Mapping[str, Any]]) -> list[Piece]:
+def failures(summary: Sequence[Mapping[str, Any]], jobs: Sequence[Mapping[str, Any]]) -> list[Piece]:
     """Return what has no good result, by cause: failures with a log, and what cannot be done here."""
     rows = [
         (row, measure, row[measure], row[f"{measure}_reason"] or "", row[log])
@@ -231,24 +138,6 @@ def self_test(checks: Sequence[Mapping[str, Any]]) -> list[Piece]:
         Grid(("check", "", "expected", "found"), rows, most=None),
         Paragraph(checks[-1]["found"], style, strong=True),
     ]
-
-
-def _shared(graph: JobGraph) -> str:
-    """Return how many baselines and references serve how many jobs, "" if none."""
-    words = []
-    for kind, name in (("baseline", "baseline"), ("reference", "reference")):
-        needed = [need.job for job in graph.jobs for need in job.needs if need.kind == kind]
-        if needed:
-            words.append(f"{plural(len(set(needed)), name)} for {plural(len(needed), 'job')}")
-    return ", ".join(words)
-
-
-def _counts(name: str, counts: Counter[str]) -> Item:
-    """Return an axis: its one value, or each value with its number of jobs, the most frequent first."""
-    if len(counts) == 1:
-        return Item(name, next(iter(counts)))
-    words = [f"{value} {count}" for value, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
-    return Item(f"{len(counts)} {name}s", some(words, 8))
 
 
 def _row_name(row: Mapping[str, Any]) -> str:
