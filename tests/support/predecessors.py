@@ -1,9 +1,9 @@
-"""The options that the predecessors have, by the sections of docs/coming_from.md, read in their source.
+"""The options that the predecessors have, by the sections of docs/coming_from.md, as their source has them.
 
-PyTorch: `benchmarks/dynamo/common.py` (of 00391a7e1220, with what 55be6cf92fca and the copy of 2024 had besides) and
-`runner.py` (00a5a9f67b08 and of 2024). transformers: `benchmark/benchmark_args_utils.py` (00c1ec83bc90), with PyTorch's and
-TensorFlow's arguments; `benchmark_v2/run_benchmarks.py` (020a37d2264e). optimum-benchmark: the `config.py` of benchmark,
-scenarios, back-ends (pytorch, onnxruntime, openvino) and launchers (0139699d04ba to 6ab242d5a4d6).
+PyTorch: benchmarks/dynamo's common.py (commit 00391a7e1220, and what 55be6cf92fca, its README and the copy of 2024 have
+besides) and runner.py. transformers: benchmark/benchmark_args_utils.py (00c1ec83bc90), with PyTorch's arguments and
+TensorFlow's; benchmark_v2/run_benchmarks.py (020a37d2264e) and its BenchmarkConfig. optimum-benchmark: the config.py of
+benchmark, scenarios, launchers and the back-ends pytorch, onnxruntime and openvino, of several versions.
 Spellings with "_" for "-" are the same option.
 """
 
@@ -17,8 +17,8 @@ OPTIONS: Mapping[str, str] = {
         --repeat -n --iterations-per-run --randomize-input --threads -t --nopython --no-skip --prims-nvfuser
         --dump-raw-metrics --log-operator-inputs --channels-last --batch-size --iterations --batch-size-file --cosine
         --freezing --deterministic --batch-invariant --inductor-config -c --ci --dashboard --skip-fp64-check --fast -f
-        --only --multiprocess --ddp --fsdp --optimize-ddp-mode --no-optimize-ddp --distributed-master-port --dynamic-shapes
-        --propagate-real-tensors --dynamic-batch-only --unbacked-batch-only --compare-backed-unbacked
+        --only --multiprocess --ddp --fsdp --optimize-ddp-mode --no-optimize-ddp --distributed-master-port
+        --dynamic-shapes --propagate-real-tensors --dynamic-batch-only --unbacked-batch-only --compare-backed-unbacked
         --_print-latency-ms --specialize-int --use-eval-mode --skip-accuracy-check --generate-aot-autograd-stats
         --inductor-settings --suppress-errors --output --output-directory --disable-output --baseline --part
         --export-profiler-trace --profiler-trace-name --profile-details --export-perfdoctor --diff-branch --tag
@@ -63,8 +63,9 @@ OPTIONS: Mapping[str, str] = {
         seed inter_op_num_threads intra_op_num_threads continuous_isolation isolation_check_interval delete_cache
         model processor task library model_type device device_ids model_kwargs processor_kwargs hub_kwargs
         no_weights device_map torch_dtype disable_grad eval_mode amp_autocast amp_dtype torch_compile
-        torch_compile_config bettertransformer quantization_strategy quantization_config use_ddp ddp_config
-        peft_strategy peft_config attn_implementation cache_implementation allow_tf32 deepspeed_inference
+        torch_compile_config bettertransformer to_bettertransformer quantization_strategy quantization_scheme
+        quantization_config use_ddp ddp_config peft_strategy peft_type peft_config
+        attn_implementation cache_implementation allow_tf32 deepspeed_inference
         deepspeed_inference_config tp_plan low_cpu_mem_usage autocast_enabled autocast_dtype torch_compile_target
         export use_cache use_merged provider device_id provider_options use_io_binding enable_profiling
         session_options optimization optimization_config quantization calibration calibration_config
