@@ -56,6 +56,8 @@ HALF = re.compile(r"\.half-|\.tmp$|\.removed$|\.traceback$")
 GONE_S = 10.0
 OURS = f"{os.sep}orchestrator{os.sep}"
 """Stands in each traceback that is not of Python alone, which has not found the command yet."""
+SITE = "Fatal Python error: init_import_site"
+"""What Python says of Ctrl-C while it begins."""
 EDGE_S = 0.15
 """How long a command that a signal ends by itself may still have lived: Python is not there yet, or no longer."""
 OVER_S = 120.0
@@ -70,15 +72,15 @@ class Ended:
     said: str
     left: Sequence[str]
 
-    def wrong(self, number: signal.Signals) -> str:
-        """Return what must not be, or ""."""
-        if "Traceback (most recent call last)" in self.said and OURS in self.said or "Exception ignored" in self.said:
+    def wrong(self, number: signal.Signals, quiet: int) -> str:
+        """Return what must not be, or "". `quiet`: how it ends when nothing comes."""
+        if ("Traceback (most recent call last)" in self.said and OURS in self.said) or "Exception ignored" in self.said:
             return "a traceback"
         if self.left:
             return f"left: {', '.join(self.left)}"
         if self.code == -number:
             return "" if self.late < EDGE_S else f"ended by the signal, {self.late:.2f} s later"
-        return "" if self.code in (0, 1, 130) else f"exit code {self.code}"
+        return "" if self.code in (quiet, 130) or SITE in self.said else f"exit code {self.code}"
 
 
 class Moments:
@@ -182,7 +184,7 @@ def main() -> int:
                 ended = moments.run(name, number, after)
                 codes[ended.code] += 1
                 count += 1
-                if why := ended.wrong(number):
+                if why := ended.wrong(number, quiet.code):
                     wrong += 1
                     print(f"{name}, {number.name} after {after:.3f} s: {why}\n{ended.said[-2000:]}", flush=True)
             ends = ", ".join(f"{code}: {number}" for code, number in sorted(codes.items()))
