@@ -6,13 +6,20 @@ where they are used: a verb's --help needs none of them. torch is never imported
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+
+if __name__ == "__main__" or os.path.basename(sys.argv[0]) == "orchestrator":  # the script that pip makes
+    # until `command` is there, nothing has been begun that would have to be ended well
+    for _signal in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        if signal.getsignal(_signal) != signal.SIG_IGN:  # not after nohup
+            signal.signal(_signal, lambda *_: os._exit(130))
+
 import atexit
 import contextlib
 import importlib
-import os
 import re
-import signal
-import sys
 import tempfile
 import textwrap
 import threading
@@ -21,11 +28,6 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
-
-if __name__ == "__main__":  # until `command` is there, nothing has been begun that would have to be ended well
-    for _signal in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(_signal) != signal.SIG_IGN:
-            signal.signal(_signal, lambda *_: os._exit(130))
 
 import orchestrator
 from orchestrator.cli import VERBS
@@ -137,7 +139,7 @@ def command() -> int:
 def _hear(handler: Callable[..., None] | signal.Handlers) -> None:
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
         number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # not after nohup
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, handler)
 
 

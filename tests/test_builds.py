@@ -237,6 +237,16 @@ def test_one_that_was_not_made_to_its_end_is_made_anew(shelf: Path) -> None:
     assert (folder / "setup.txt").read_text() == "made\n"
 
 
+def test_one_whose_interpreter_was_removed_is_made_anew(shelf: Path) -> None:
+    said: list[str] = []
+    build = Build(name="set up", setup="true")
+    first = builds.interpreter(build, said.append)
+    Path(first.python).unlink()
+    assert "made when the sweep starts" in builds.in_words(build)
+    assert builds.interpreter(build, said.append) == first
+    assert len(said) == 2
+
+
 def test_what_cannot_be_made_is_said_with_its_last_words_and_never_used(shelf: Path) -> None:
     failing = Build(name="failing", setup="touch half; echo so >&2; exit 3")
     job = synthetic.job(synthetic.workload(build=failing), "inductor")
