@@ -354,6 +354,7 @@ def _sweep(hydra: Hydra, asked: Namespace, arguments: Sequence[str]) -> int:
     from orchestrator.cli.running import make_builds, run_and_finish, run_watched
     from orchestrator.execution.builds import in_words
     from orchestrator.execution.sweeper import as_written
+    from orchestrator.planning.shards import cost
     from orchestrator.results.row_commands import run_commands
     from orchestrator.system import need_linux
     from orchestrator.views import plan
@@ -371,7 +372,11 @@ def _sweep(hydra: Hydra, asked: Namespace, arguments: Sequence[str]) -> int:
         alone = alone[:LISTED] + more(len(alone), LISTED)
     builds = [in_words(build) for build in dict.fromkeys(job.workload.build for job in planned.own.jobs) if build]
     where = shown(planned.folder)
-    show(plan.document(planned.own, where, planned.dry_run, planned.cautions, planned.slots, alone, builds))
+    document = plan.document(
+        *(planned.own, where, planned.dry_run, planned.cautions, planned.slots, alone, builds),
+        shards=[cost(shard) for shard in planned.shards],
+    )
+    show(document)
     if planned.header.shard:
         which, of = planned.header.shard
         print(f"  shard         {which} of {of}: {len(planned.own.jobs)} of {len(planned.graph.jobs)} jobs")
@@ -383,11 +388,11 @@ def _sweep(hydra: Hydra, asked: Namespace, arguments: Sequence[str]) -> int:
     planned.write()
     if planned.resumed:
         print(f"  to run        {len(planned.pending().jobs)} of these; the others have a result")
-    here = sweeper.runs_here  # else the shards write a line for each job to their own standard error
     return run_and_finish(
         planned.folder,
         lambda: run_watched(
-            planned.folder, planned.pending(), lambda observer: sweeper.launch(planned, observer), shown=here
+            *(planned.folder, planned.pending(), lambda observer: sweeper.launch(planned, observer)),
+            shards=len(planned.shards),
         ),
     )
 
