@@ -59,7 +59,7 @@ support: $(VENV)/installed  ## docs/support.md, again: what works where (an hour
 	$(BIN)/python -m orchestrator experiment=support || true  # failures are what the table is about
 	$(BIN)/python docs/support.py
 
-zoo: $(VENV)/installed  ## docs/zoo.md, again: which models compile (an hour and a half)
+zoo: $(VENV)/installed  ## docs/zoo.md, again: which models compile (an hour)
 	$(BIN)/python -m orchestrator experiment=zoo || true  # failures are what the tables are about
 	$(BIN)/python docs/zoo.py --anew
 
