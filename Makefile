@@ -27,7 +27,7 @@ test-slow: $(VENV)/installed  ## the long end-to-end cases, which CI runs as wel
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "slow and not alone"
 	$(BIN)/python -m pytest -m "slow and alone"
 
-test-long: $(VENV)/installed  ## what CI leaves out: twins of language models, a real bisect, builds, ranks, two slots at once
+test-long: $(VENV)/installed  ## what CI leaves out: twins of language models, a real bisect, builds, ranks, slots, a dozen faults
 	$(BIN)/python -m pytest -m long
 
 lint: $(VENV)/installed
@@ -59,7 +59,7 @@ support: $(VENV)/installed  ## docs/support.md, again: what works where (an hour
 	$(BIN)/python -m orchestrator experiment=support || true  # failures are what the table is about
 	$(BIN)/python docs/support.py
 
-zoo: $(VENV)/installed  ## docs/zoo.md, again: which models compile (an hour and a half)
+zoo: $(VENV)/installed  ## docs/zoo.md, again: which models compile (an hour)
 	$(BIN)/python -m orchestrator experiment=zoo || true  # failures are what the tables are about
 	$(BIN)/python docs/zoo.py --anew
 

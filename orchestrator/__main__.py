@@ -6,13 +6,20 @@ where they are used: a verb's --help needs none of them. torch is never imported
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+
+if __name__ == "__main__" or os.path.basename(sys.argv[0]) == "orchestrator":  # the script that pip makes
+    # until `command` is there, nothing has been begun that would have to be ended well
+    for _signal in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        if signal.getsignal(_signal) != signal.SIG_IGN:  # not after nohup
+            signal.signal(_signal, lambda *_: os._exit(130))
+
 import atexit
 import contextlib
 import importlib
-import os
 import re
-import signal
-import sys
 import tempfile
 import textwrap
 import threading
@@ -21,11 +28,6 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
-
-if __name__ == "__main__":  # until `command` is there, nothing has been begun that would have to be ended well
-    for _signal in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(_signal) != signal.SIG_IGN:
-            signal.signal(_signal, lambda *_: os._exit(130))
 
 import orchestrator
 from orchestrator.cli import VERBS
@@ -137,7 +139,7 @@ def command() -> int:
 def _hear(handler: Callable[..., None] | signal.Handlers) -> None:
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
         number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # not after nohup
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, handler)
 
 
@@ -352,6 +354,7 @@ def _sweep(hydra: Hydra, asked: Namespace, arguments: Sequence[str]) -> int:
     from orchestrator.cli.running import make_builds, run_and_finish, run_watched
     from orchestrator.execution.builds import in_words
     from orchestrator.execution.sweeper import as_written
+    from orchestrator.planning.shards import cost
     from orchestrator.results.row_commands import run_commands
     from orchestrator.system import need_linux
     from orchestrator.views import plan
@@ -369,7 +372,11 @@ def _sweep(hydra: Hydra, asked: Namespace, arguments: Sequence[str]) -> int:
         alone = alone[:LISTED] + more(len(alone), LISTED)
     builds = [in_words(build) for build in dict.fromkeys(job.workload.build for job in planned.own.jobs) if build]
     where = shown(planned.folder)
-    show(plan.document(planned.own, where, planned.dry_run, planned.cautions, planned.slots, alone, builds))
+    document = plan.document(
+        *(planned.own, where, planned.dry_run, planned.cautions, planned.slots, alone, builds),
+        shards=[cost(shard) for shard in planned.shards],
+    )
+    show(document)
     if planned.header.shard:
         which, of = planned.header.shard
         print(f"  shard         {which} of {of}: {len(planned.own.jobs)} of {len(planned.graph.jobs)} jobs")
@@ -381,11 +388,11 @@ def _sweep(hydra: Hydra, asked: Namespace, arguments: Sequence[str]) -> int:
     planned.write()
     if planned.resumed:
         print(f"  to run        {len(planned.pending().jobs)} of these; the others have a result")
-    here = sweeper.runs_here  # else the shards write a line for each job to their own standard error
     return run_and_finish(
         planned.folder,
         lambda: run_watched(
-            planned.folder, planned.pending(), lambda observer: sweeper.launch(planned, observer), shown=here
+            *(planned.folder, planned.pending(), lambda observer: sweeper.launch(planned, observer)),
+            shards=len(planned.shards),
         ),
     )
 

@@ -10,11 +10,12 @@ that fit no machine word, lists a thousand deep, texts that move a terminal's cu
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import math
 import os
 import shutil
-import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,6 +24,8 @@ from orchestrator import limits
 from orchestrator.errors import without_escapes
 
 NUMBERS = frozenset({int, float})
+LEFT_S = 3600.0
+"""A temporary file that is older is no one's: none is written for so long."""
 SHORT, LARGE = 1000, 1e300
 """A text of fewer characters, a number nearer to 0: of most one need not look closer."""
 
@@ -38,19 +41,22 @@ def write_json(path: Path, value: Any, indent: int | None = 1) -> None:
 
 def write_text(path: Path, text: str | Iterable[str]) -> None:
     """Write a text file atomically, as `write_json` does; of pieces, one after the other. OSError leaves the old file
-    as it was."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    as it was. What a process that was killed has left of the same file goes."""
+    name = path.with_name(f".{path.name}.{os.urandom(6).hex()}.tmp")  # known before it is there, whenever Ctrl-C comes
     try:
-        with open(handle, "w", encoding="utf-8", newline="") as file:
+        with open(name, "x", encoding="utf-8", newline="") as file:
             file.writelines((text,) if isinstance(text, str) else text)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(name, 0o644)
         os.replace(name, path)
     except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
+        name.unlink(missing_ok=True)
         raise
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        with contextlib.suppress(OSError):  # somebody else has removed it
+            if time.time() - left.stat().st_mtime > LEFT_S:
+                left.unlink()
 
 
 def read_bytes(path: Path | str, most: int = limits.FILE) -> bytes:

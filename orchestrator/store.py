@@ -4,6 +4,8 @@
       sweep.json            what was asked, where, with what: argv, overrides, points, environment, git state
       owner                 signature of plan and header, by which a user knows a sweep of their own
       lock                  held while the sweep runs, and by whom (lock.<n>: a shard)
+      stop                  whoever makes this file asks all that run the sweep to end (`execution.interrupts`)
+      shards/               of a sweep that a launcher runs: <n>.log is what a shard printed, <n>.json how it ended
       plan.json             the job graph, each record stored once and referred to by its fingerprint
       conf/                 copy of the configuration folders that were composed
       models/               what `orchestrator.api` saved of a notebook's model: files of the user's, which jobs load
@@ -62,7 +64,9 @@ SERIES = "series.json"
 """What a timed job says of the calls that it made to be judged, beside what they left."""
 _TAIL = b"\n}\n"
 _ROOM = 64 << 10  # bytes for what is added when it is written
-_OWN = re.compile(r"(sweep\.json|plan\.json|owner|report\.html|lock(\.\d+)?|conf|jobs|tables|references|caches)")
+_OWN = re.compile(
+    r"(sweep\.json|plan\.json|owner|report\.html|lock(\.\d+)?|stop|conf|shards|jobs|tables|references|caches)"
+)
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,8 @@ class SweepFolder:
         self.plan_file = self.root / "plan.json"
         self.owner = self.root / "owner"
         self.lock = self.root / "lock"
+        self.stop = self.root / "stop"
+        self.shards = self.root / "shards"
         self.conf = self.root / "conf"
         self.jobs = self.root / "jobs"
         self.tables = self.root / "tables"

@@ -468,7 +468,10 @@ def test_nothing_could_be_timed(tmp_path: Path) -> None:
         (Payoff(581, 59.0, 300, 1250), "pays off after 300 to 1,200 calls"),
         (Payoff(581, 59.0, 300, None), "pays off after 300 calls or more"),
         (Payoff(7, 0.8, None, None), "pays off after about 7 calls (0.8 s)"),
-        (Payoff(0, 0.0, 0, 0), "pays off after about 0 calls (0.1 s)"),
+        (Payoff(0, 0.0, 0, 0), "pays off after the first call"),
+        (Payoff(1, 0.02, 1, 1), "pays off after the first call"),
+        (Payoff(0, 0.0, 0, None), "pays off after the first call or more"),
+        (Payoff(2, 0.02, 0, 4), "pays off after 1 to 4 calls"),
         (Payoff(9_999_999, 2e6, 9_999_000, 9_999_999), "pays off after about 10,000,000 calls (23 d)"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -30,6 +31,7 @@ from orchestrator.planning.plan import plan
 from orchestrator.planning.replay import with_rounds
 from orchestrator.planning.shards import cut
 from orchestrator.planning.trust import would_run
+from orchestrator.probes.environment import installed
 from orchestrator.records import Build, fingerprint
 from orchestrator.results import load
 from orchestrator.results.environments import mixed
@@ -235,6 +237,16 @@ def test_one_that_was_not_made_to_its_end_is_made_anew(shelf: Path) -> None:
     assert (folder / "setup.txt").read_text() == "made\n"
 
 
+def test_one_whose_interpreter_was_removed_is_made_anew(shelf: Path) -> None:
+    said: list[str] = []
+    build = Build(name="set up", setup="true")
+    first = builds.interpreter(build, said.append)
+    Path(first.python).unlink()
+    assert "made when the sweep starts" in builds.in_words(build)
+    assert builds.interpreter(build, said.append) == first
+    assert len(said) == 2
+
+
 def test_what_cannot_be_made_is_said_with_its_last_words_and_never_used(shelf: Path) -> None:
     failing = Build(name="failing", setup="touch half; echo so >&2; exit 3")
     job = synthetic.job(synthetic.workload(build=failing), "inductor")
@@ -304,9 +316,45 @@ def test_builds_that_did_not_run_in_one_place_or_are_the_same_are_marked(tmp_pat
     first = results.outcomes[0].result
     assert first is not None
     same = [replace(one, result=replace(first, job_id=one.job.id)) for one in results.outcomes]
-    assert list(mixed(same)) == [
-        "! The builds base and new have the same Python, torch and other packages that are looked at."
-    ]
+    assert list(mixed(same)) == ["! The builds base and new have the same Python, torch and other packages."]
+
+
+def test_builds_that_differ_in_any_installed_package_are_not_the_same(tmp_path: Path) -> None:
+    """Not only in those that compilers are made of, nor in versions alone: a wheel made anew has another hash."""
+    results = sweep(tmp_path)
+    known = "kernels==2.0@0123456789ab torch==2.13.0 tqdm==4.66"
+    new = known.replace("@0123456789ab", "@ba9876543210").replace(" tqdm==4.66", "") + " zstd==1.5"
+
+    def told(one: load.JobOutcome) -> load.JobOutcome:
+        assert one.result is not None
+        installed = new if one.job.workload.build else known
+        environment = {"host": "a", "packages": {"torch": "2.13.0"}, "installed": installed}
+        return replace(one, result=replace(one.result, environment=environment))
+
+    outcomes = tuple(map(told, results.outcomes))
+    (said,) = mixed(outcomes)
+    assert said == (
+        "The build new beside base: kernels 2.0@0123456789ab -> 2.0@ba9876543210, tqdm 4.66 -> none, zstd none -> 1.5."
+    )
+    (found,) = compared.comparisons(replace(results, outcomes=outcomes))
+    assert set(found.environment) == {"packages.kernels", "packages.tqdm", "packages.zstd"}
+
+
+def test_what_is_installed_is_seen_by_the_folders_of_distributions(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in ("My_Kernels-2.0.dist-info", "plain-1.0.dist-info", "old-0.1-py3.11.egg-info", "no_distribution"):
+        (first / folder).mkdir(parents=True)
+    (first / "My_Kernels-2.0.dist-info" / "direct_url.json").write_text(
+        '{"url": "file:///k.whl", "archive_info": {"hash": "sha256=0123456789abcdef"}}'
+    )
+    (second / "my.kernels-1.0.dist-info").mkdir(parents=True)
+    (second / "branch-3.dist-info").mkdir()
+    (second / "branch-3.dist-info" / "direct_url.json").write_text('{"vcs_info": {"commit_id": "fedcba98765432100"}}')
+    places = [str(tmp_path / "is_not_there"), str(first), str(second)]
+    assert installed(places) == ("branch==3@fedcba987654 my-kernels==2.0@0123456789ab old==0.1 plain==1.0")
+    ours = dict(one.split("==") for one in installed().split())
+    assert {"torch", "numpy", "hydra-core"} <= set(ours)
+    assert ours["numpy"].partition("@")[0] == importlib.metadata.version("numpy")
 
 
 MODEL = """import time

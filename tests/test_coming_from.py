@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from support.command import ROOT, answer, latest, orchestrator, run, table
+from support.predecessors import OPTIONS
 
 import orchestrator as python_api
 from orchestrator import measures
@@ -38,6 +39,22 @@ def rows() -> Iterator[list[str]]:
     for line in PAGE.read_text().splitlines():
         if line.startswith("|") and not line.startswith("|---"):
             yield [html.unescape(cell.strip()) for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+
+
+def options_of(section: str) -> set[str]:
+    """Return every word in the code spans of the first columns of a section and of those below it.
+
+    Of "`--repeat`/`-n`" that is both, of "`--only path:/a/file.py`" the option and its value.
+    """
+    found, depth = set(), 0
+    for line in PAGE.read_text().splitlines():
+        if title := re.match(r"(#+) (.*)", line):
+            level = len(title[1])
+            depth = level if title[2] == section else depth if depth and level > depth else 0
+        elif depth and line.startswith("|"):
+            first = re.split(r"(?<!\\)\|", line)[1]
+            found |= {word for span in re.findall(r"`([^`]*)`", first) for word in re.split(r"[ =]", span)}
+    return found
 
 
 def named() -> list[str]:
@@ -113,6 +130,13 @@ def test_what_the_page_names_exists() -> None:
     spans = [span for span in named() if not span.startswith(COMMAND) and not is_file(span)]
     assert len(spans) > 200
     assert {span: found for span in spans if (found := wrong(span))} == {}
+
+
+@pytest.mark.parametrize("section", OPTIONS)
+def test_every_option_of_theirs_has_a_line(section: str) -> None:
+    there = options_of(section)
+    assert len(there) > 10
+    assert [option for option in OPTIONS[section].split() if option not in there] == []
 
 
 def test_what_is_left_out_has_a_reason() -> None:

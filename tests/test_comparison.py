@@ -403,10 +403,13 @@ def test_one_changed_row_shares_nothing() -> None:
 
 
 def test_rows_are_counted_once_by_the_worst_that_happened() -> None:
-    before = sweep(row("A"), row("B", figures={"speedup": figure(1, 1.001)}, counts={"graph_breaks": 1}), row("C"))
-    after = sweep(row("A"), row("B", figures={"speedup": figure(2, 2.001)}, counts={"graph_breaks": 2}), row("D"))
+    same = [
+        row(f"is {status}", status=status) for status in ("pass", "fail_to_run", "timeout", "not_run", "unsupported")
+    ]
+    before = sweep(*same, row("B", figures={"speedup": figure(1, 1.001)}, counts={"graph_breaks": 1}), row("C"))
+    after = sweep(*same, row("B", figures={"speedup": figure(2, 2.001)}, counts={"graph_breaks": 2}), row("D"))
     assert tally(compare(before, after)) == {
-        WORSE: 1, BETTER: 0, CHANGED: 0, NOISE: 1, "missing": 1, "new": 1
+        WORSE: 1, BETTER: 0, CHANGED: 0, NOISE: 1, "failing in both": 2, "run in neither": 2, "missing": 1, "new": 1
     }  # fmt: skip
 
 

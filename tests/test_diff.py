@@ -598,7 +598,7 @@ def test_forms(here: Path, said: Said) -> None:
     assert document["columns"]["ratio"]["doc"]
     assert document["tables"]["totals"] == [
         {"side": "B", "rows_compared": 6, "rows_worse": 1, "rows_better": 0, "rows_changed": 0,
-         "rows_within_noise": 5, "rows_missing": 0, "rows_new": 0}
+         "rows_within_noise": 5, "rows_failing": 0, "rows_run_in_neither": 0, "rows_missing": 0, "rows_new": 0}
     ]  # fmt: skip
     rows = list(csv.DictReader(io.StringIO(said("latest~1", "latest", "--csv")[1])))
     assert [(row["model"], row["metric"], row["change"]) for row in rows] == [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from fakes.sweeps import make_job
 from orchestrator import system
 from orchestrator.execution.environment import job_environment, worker_environment
 from orchestrator.planning.machine import Machine
-from orchestrator.planning.provenance import environment
+from orchestrator.planning.provenance import environment, git_state
 from orchestrator.records import JUDGED, OBSERVED, REFERENCE_KIND, TIMED, PluginSpec
 from orchestrator.store import JobGraph
 from orchestrator.views import plan
@@ -118,3 +119,35 @@ def test_the_machines_memory_architecture_and_affinity_are_known() -> None:
     assert 0.1 < found["memory_gib"] < 1e5
     allowed = Path("/proc/self/status").read_text().partition("Cpus_allowed_list:")[2].split()[0]
     assert found["affinity"] == allowed
+
+
+# -- the commit
+
+
+def git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), "-c", "user.name=t", "-c", "user.email=t@t", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_the_commit_is_what_git_says_wherever_it_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a file of its own, packed, detached, of a worktree; in a hook, where variables name another repository."""
+    home, other, tree = tmp_path / "home", tmp_path / "other", tmp_path / "tree"
+    for folder in (home, other):
+        git(tmp_path, "init", "-q", str(folder))
+        (folder / "package").mkdir()
+        (folder / "package" / "a.py").write_text(folder.name)
+        git(folder, "add", ".")
+        git(folder, "commit", "-q", "-m", "first")
+    first = git(home, "rev-parse", "HEAD")
+    assert git_state(home / "package") == {"commit": first, "changed": []}
+    git(home, "pack-refs", "--all")
+    assert git_state(home) == {"commit": first, "changed": []}
+    git(home, "worktree", "add", "-q", str(tree))
+    git(tree, "commit", "-q", "--allow-empty", "-m", "second")
+    (tree / "package" / "a.py").write_text("changed")
+    assert git_state(tree / "package") == {"commit": git(tree, "rev-parse", "HEAD"), "changed": ["package/a.py"]}
+    git(tree, "checkout", "-q", "--detach", first)
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(other))
+    assert git_state(tree) == {"commit": first, "changed": ["package/a.py"]}
+    assert git_state(tmp_path) is None

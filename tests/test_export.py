@@ -19,7 +19,7 @@ from support.dynamobench import COUNTERS, GOLDEN, load_of, timed
 
 from orchestrator.exchange import dynamobench
 from orchestrator.exchange.dynamobench import FileName, parse_name
-from orchestrator.records import Need
+from orchestrator.records import TIMED_CODE, TWIN, Need
 from orchestrator.results.load import load
 from orchestrator.results.tables import build
 from orchestrator.store import SweepFolder
@@ -110,6 +110,24 @@ def test_units_and_zeros(files: Path) -> None:
     assert (bert["calls_captured"], bert["unique_graphs"], bert["cudagraph_skips"]) == (310, 2, 3)
     assert list(table.loc["Crash"])[1:] == [16] + [0] * 14
     assert (table["speedup"] == 0).sum() == 10
+
+
+@pytest.mark.parametrize("status", ["pass", "fail_accuracy"])
+def test_an_accuracy_file_has_the_counters_of_whatever_was_judged(tmp_path: Path, status: str) -> None:
+    """The accuracy job of timed code compiles nothing. check_graph_breaks.py stops at a count that is empty."""
+    sweep = synthetic.SyntheticSweep(tmp_path / "outputs" / "2026-11-21" / "10-00-00")
+    twin = COUNTERS | {"graph_breaks": 7}
+    for model, judged, own in (("Timed", TIMED_CODE, {}), ("Twin", TWIN, {"counters": twin})):
+        timed(sweep, load_of(model), "inductor", 0.1, 1.25)
+        spec = synthetic.job(load_of(model), "inductor", "accuracy")
+        result = synthetic.accuracy_result(spec, status=status)
+        facts = {"accuracy": {**result.facts["accuracy"], "judged": judged}, **own}
+        sweep.add(spec, dataclasses.replace(result, facts=facts))
+    sweep.write()
+    orchestrator(tmp_path, "export", "dynamobench", "csv")
+    table = pd.read_csv(tmp_path / "csv" / "inductor_huggingface_amp_training_cuda_accuracy.csv").set_index("name")
+    assert list(table["unique_graphs"]) == [2, 2]
+    assert dict(table["graph_breaks"]) == {"Timed": 1, "Twin": 7}
 
 
 def test_text_that_is_a_formula_is_quoted_and_negative_numbers_stay_numbers(files: Path) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.command import FAKES, orchestrator, run
 
+from orchestrator.exchange.folder import whole
+from orchestrator.execution import lock
 from orchestrator.records import Failure, JobResult
 from orchestrator.store import SweepFolder
 
@@ -113,3 +117,34 @@ def _jobs(tmp_path: Path, name: str) -> list[dict[str, str]]:
         "jobs"
     ]
     return rows
+
+
+HALF_MADE = """
+import sys, time
+from pathlib import Path
+from orchestrator.exchange.folder import whole
+with whole(Path(sys.argv[1])) as folder:
+    folder.root.mkdir()
+    print(folder.root.parent, flush=True)
+    time.sleep(1000)
+"""
+
+
+def test_what_a_merge_that_was_killed_has_left_is_removed_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "JUST_MADE_S", 0.0)
+    with subprocess.Popen(
+        [sys.executable, "-c", HALF_MADE, tmp_path / "joined"], stdout=subprocess.PIPE, text=True
+    ) as at:
+        assert at.stdout is not None
+        half = Path(at.stdout.readline().strip())
+        with whole(tmp_path / "another") as folder:
+            folder.root.mkdir()
+        assert half.exists()  # whoever makes it lives
+        at.kill()
+    (tmp_path / ".half-link").symlink_to(tmp_path)
+    assert half.exists()
+    with whole(tmp_path / "third") as folder:
+        folder.root.mkdir()
+    assert {path.name for path in tmp_path.iterdir()} == {".half-link", "another", "third"}

@@ -22,7 +22,7 @@ from orchestrator.cli import report
 from orchestrator.errors import UsageError
 from orchestrator.records import PASS, Failure, JobResult, Verdict
 from orchestrator.store import JobGraph, SweepFolder
-from orchestrator.views import document, terminal
+from orchestrator.views import document, plan
 from orchestrator.views.grid import Cell, Spanning, fold, grid
 from orchestrator.views.layout import duration, span
 from orchestrator.views.progress import Progress
@@ -228,7 +228,7 @@ def test_plan_counts_jobs_and_lists_a_dry_run(
     need = synthetic.Need(job=eager.id, kind="baseline")
     jobs = [eager, synthetic.job("Bert", "inductor", needs=[need]), synthetic.job("Bert", "aot_eager", needs=[need])]
     jobs.append(synthetic.job("Gone", "inductor", verdict=Verdict(status="unsupported", reason="gone")))
-    document.show(terminal.plan(JobGraph(tuple(jobs)), "outputs/1/2", dry_run=True))
+    document.show(plan.document(JobGraph(tuple(jobs)), "outputs/1/2", dry_run=True))
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "Plan: 4 jobs, about 30 s one after the other"
     assert "  3 compilers   inductor 2, aot_eager 1, eager 1" in lines
@@ -243,7 +243,7 @@ def test_plan_counts_jobs_and_lists_a_dry_run(
 def test_a_huge_plan_is_summarised(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     jobs = [synthetic.job(f"Model{n:04}ForSequenceClassification", "eager") for n in range(1000)]
-    document.show(terminal.plan(JobGraph(tuple(jobs)), "/" + "x" * 100, dry_run=False))
+    document.show(plan.document(JobGraph(tuple(jobs)), "/" + "x" * 100, dry_run=False))
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) < 20
     assert lines[0] == "Plan: 1,000 jobs, about 2 h 47 min one after the other"

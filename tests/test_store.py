@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,17 @@ def test_writing_leaves_the_old_file_when_it_fails(tmp_path: Path) -> None:
         write_text(file, "\udc80")
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_what_a_killed_process_has_left_of_a_file_goes_when_it_is_written_again(tmp_path: Path) -> None:
+    names = (".a[1].csv.00ff.tmp", ".a[1].csv.11ff.tmp", ".b.csv.00ff.tmp")
+    old, new, other = (tmp_path / name for name in names)
+    for left in (old, new, other):
+        left.touch()
+    for left in (old, other):
+        os.utime(left, (1, 1))
+    write_text(tmp_path / "a[1].csv", "text")
+    assert sorted(tmp_path.iterdir()) == [new, other, tmp_path / "a[1].csv"]
 
 
 def test_a_folder_that_is_no_sweep_is_named(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from orchestrator.comparison.sides import find
 from orchestrator.errors import UsageError
 from orchestrator.execution.builds import interpreters
 from orchestrator.execution.lock import InUse
-from orchestrator.execution.observer import Observer
+from orchestrator.execution.observer import Onlooker
 from orchestrator.execution.ownership import claim, is_own
 from orchestrator.execution.settings import Settings
 from orchestrator.execution.shard import run_shard
@@ -123,21 +123,18 @@ def again(
 
 
 def run_watched(
-    folder: SweepFolder, pending: JobGraph, launch: Callable[[Observer | None], object], *, shown: bool = True
+    folder: SweepFolder, pending: JobGraph, launch: Callable[[Onlooker], object], *, shards: int = 0
 ) -> bool:
-    """Launch what runs the jobs `pending`; return whether it was interrupted.
+    """Launch what runs the jobs `pending`, elsewhere in so many shards; return whether it was interrupted.
 
-    `launch` gets the observer that draws the progress; None when what it starts reports for itself (`shown` False).
+    `launch` gets the observer that draws the progress.
     """
     settings = Settings.of(folder.read_sweep().points)
-    slots = len(slots_of(settings.devices, settings.cpu_sets)) if shown else 1  # else they are another machine's
+    slots = shards or len(slots_of(settings.devices, settings.cpu_sets))
     progress = Progress(pending, folder, settings=settings, slots=slots)
     try:
-        if shown:
-            with progress:
-                launch(progress)
-        else:
-            launch(None)
+        with progress:
+            launch(progress)
     except KeyboardInterrupt:
         progress.interrupted(at_once=True)
     return progress.was_interrupted

@@ -13,10 +13,10 @@ from orchestrator.comparison import snapshot
 from orchestrator.comparison.compare import Comparison, compare
 from orchestrator.comparison.difference_tables import result_row
 from orchestrator.comparison.differences import Labels, differences
-from orchestrator.comparison.snapshot import Snapshot, flat_environment
+from orchestrator.comparison.snapshot import Snapshot
 from orchestrator.records import build_name
 from orchestrator.results import tables
-from orchestrator.results.environments import OF_A_BUILD
+from orchestrator.results.environments import OF_A_BUILD, of_a_build
 from orchestrator.results.load import JobOutcome, SweepResults
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.tables import Row, Table, Tables
@@ -58,7 +58,6 @@ def _sides(results: SweepResults) -> list[Snapshot]:
 def _side(results: SweepResults, name: str) -> Snapshot:
     made = snapshot.of_results(results, name)
     seen = next((one.result.environment for one in results.outcomes if one.result and one.result.environment), {})
-    own = flat_environment({key: seen[key] for key in OF_A_BUILD if key in seen})
     known = {key: value for key, value in made.environment.items() if key.partition(".")[0] not in OF_A_BUILD}
     rows = tuple(replace(row, names={**row.names, "build": name}) for row in made.rows)
-    return replace(made, environment={**known, **own}, rows=rows)
+    return replace(made, environment={**known, **of_a_build(seen)}, rows=rows)

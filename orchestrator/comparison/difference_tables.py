@@ -9,7 +9,17 @@ from typing import Any
 from orchestrator.comparison.attribution import Attribution, circumstances, shared
 from orchestrator.comparison.compare import BETTER, CHANGED, NOISE, WORSE, Comparison, Matched
 from orchestrator.comparison.configuration_changes import KeyChange, Values
-from orchestrator.comparison.differences import MISSING, NEW, Difference, Labels, differences, means, tally
+from orchestrator.comparison.differences import (
+    FAILING,
+    MISSING,
+    NEITHER,
+    NEW,
+    Difference,
+    Labels,
+    differences,
+    means,
+    tally,
+)
 from orchestrator.comparison.matching import Keys
 from orchestrator.comparison.pasting import Pasted
 from orchestrator.comparison.phase_changes import phase_changes
@@ -20,6 +30,7 @@ from orchestrator.results.tables import Table
 CHANGE = ("metric", "before", "after", "ratio", "ratio_low", "ratio_high", "p", "change", "disturbed", "reason")
 PHASES = ("cache", "compile_phase", "before", "after", "compile_phase_change_s", "share_percent", "rows_compared")
 WORDS = {"rows_worse": WORSE, "rows_better": BETTER, "rows_changed": CHANGED, "rows_within_noise": NOISE}
+OTHERS = {"rows_failing": FAILING, "rows_run_in_neither": NEITHER, "rows_missing": MISSING, "rows_new": NEW}
 
 
 def tables(comparison: Comparison, changes: Sequence[KeyChange], everything: bool) -> dict[str, Table]:
@@ -56,11 +67,10 @@ def totals(comparisons: Iterable[tuple[str, Comparison]]) -> Table:
     """Return how many rows became what, a line for each side that was compared with A."""
     counted = [(side, comparison, tally(comparison)) for side, comparison in comparisons]
     return Table.of(
-        ("side", "rows_compared", *WORDS, "rows_missing", "rows_new"),
+        ("side", "rows_compared", *WORDS, *OTHERS),
         (
             {"side": side, "rows_compared": len(comparison.matched)}
-            | {column: words[word] for column, word in WORDS.items()}
-            | {"rows_missing": words[MISSING], "rows_new": words[NEW]}
+            | {column: words[word] for column, word in (WORDS | OTHERS).items()}
             for side, comparison, words in counted
         ),
     )

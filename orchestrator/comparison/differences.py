@@ -13,16 +13,19 @@ from orchestrator.comparison.compare import BETTER, CHANGED, NOISE, WORSE, Compa
 from orchestrator.comparison.matching import Keys
 from orchestrator.comparison.snapshot import Row
 from orchestrator.comparison.thresholds import STATUS
-from orchestrator.records import FAIL_ACCURACY, HARMLESS, NOT_RUN
+from orchestrator.records import FAIL_ACCURACY, HARMLESS, NOT_NEEDED, NOT_RUN, UNSUPPORTED
 from orchestrator.results.naming import IDENTITY, telling, unique
 from orchestrator.statistics import geometric_mean
 
 Names = Mapping[str, Any]
 """The columns that say what was run."""
 
+NOTHING_RAN = frozenset({NOT_RUN, NOT_NEEDED, UNSUPPORTED})
 MISSING, NEW = "missing", "new"
 ORDER = (WORSE, MISSING, CHANGED, BETTER, NEW, NOISE)
 """Of lines: what a person must look at first."""
+FAILING, NEITHER = "failing in both", "run in neither"
+"""Of rows without a change that are not within noise: there is nothing that could be."""
 ALWAYS, OFTEN = ("model", "compiler"), ("mode", "dtype", "device")
 """Columns that name a row: always, and where rows differ in them; others only where nothing else tells rows apart."""
 
@@ -163,27 +166,24 @@ def _severity(block: Sequence[Difference]) -> tuple[Any, ...]:
 
 def tally(comparison: Comparison) -> dict[str, int]:
     """Return word -> how many rows: each row once, by the worst that happened to it."""
-    counts = dict.fromkeys(ORDER, 0)
+    counts = dict.fromkeys((*ORDER[:-1], FAILING, NEITHER, NOISE), 0)
     for pair in comparison.matched:
-        words = {metric.word for metric in pair.metrics} | {pair.status_change or NOISE}
-        counts[next(word for word in ORDER if word in words)] += 1
+        words = {metric.word for metric in pair.metrics} | {pair.status_change or _unchanged(pair.after.status)}
+        counts[next(word for word in counts if word in words)] += 1
     return counts | {MISSING: len(comparison.missing), NEW: len(comparison.new)}
+
+
+def _unchanged(status: str) -> str:
+    """Return what a row is that has the same status on both sides, and no figure that changed."""
+    if status in NOTHING_RAN:
+        return NEITHER
+    return NOISE if status in HARMLESS else FAILING
 
 
 def regressed(comparison: Comparison) -> bool:
     """Tell whether a row is worse, or missing."""
     counts = tally(comparison)
     return bool(counts[WORSE] or counts[MISSING])
-
-
-def still_failing(comparison: Comparison) -> int:
-    """Return how many rows failed before and fail now, with the same status."""
-    return sum(pair.before.status == pair.after.status not in {*HARMLESS, NOT_RUN} for pair in comparison.matched)
-
-
-def run_in_neither(comparison: Comparison) -> int:
-    """Return how many rows have not been run, before and now: nothing is known of them."""
-    return sum(pair.before.status == pair.after.status == NOT_RUN for pair in comparison.matched)
 
 
 def means(comparison: Comparison) -> list[Mean]:

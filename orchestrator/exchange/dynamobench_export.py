@@ -18,7 +18,7 @@ from typing import Any
 from orchestrator.exchange import dynamobench
 from orchestrator.exchange.dynamobench import COMPILERS, COUNTERS, FIGURES, GB, MODES, TESTINGS, TOKENS, FileName, word
 from orchestrator.exchange.rows import Family, Joined
-from orchestrator.records import COMPARISON_ERROR, CRASH, NOT_RUN, PASS, PASS_DUE_TO_SKIP, UNSUPPORTED
+from orchestrator.records import COMPARISON_ERROR, CRASH, NOT_RUN, PASS, PASS_DUE_TO_SKIP, TIMED_CODE, UNSUPPORTED
 from orchestrator.results.exports import FORMULA
 from orchestrator.results.load import fact
 from orchestrator.results.metrics import MIB, is_number
@@ -224,9 +224,14 @@ def accuracy(row: Joined) -> dict[str, Any] | None:
     measured = {
         "accuracy": dynamobench.word_of(status, row.judged.phase),
         **dict.fromkeys((*COUNTERS, "compilation_latency"), padding),
-        **counters(row.judged),
+        **counters(_compiled(row, row.judged)),
     }
     return _identity(row, batch_size) | (imported(row.judged) or measured)
+
+
+def _compiled(row: Joined, judged: Family) -> Family:
+    """Return the jobs that compiled what was judged: of timed code those that timed it."""
+    return row.timed if row.row["judged"] == TIMED_CODE and row.timed is not None else judged
 
 
 def _left_out(rows: Sequence[Joined]) -> list[str]:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import json
-import tempfile
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import UsageError
+from orchestrator.execution.lock import held, is_left
 from orchestrator.files import remove_tree
 from orchestrator.records import SCHEMA_VERSION, JobResult, JobSpec
 from orchestrator.store import JobGraph, Sweep, SweepFolder
 from orchestrator.typed_json import to_json
 from orchestrator.words import plural
+
+HALF = ".half-"
+"""What the name of a folder begins with that is being made."""
 
 
 @dataclass(frozen=True)
@@ -30,22 +34,25 @@ class Imported:
 def whole(into: Path) -> Iterator[SweepFolder]:
     """Make the sweep folder `into`, all of it or nothing: what is yielded stands beside it, and is renamed at the end.
 
-    Raises UsageError when `into` exists, or cannot be written.
+    What one that was killed has left there is removed. Raises UsageError when `into` exists, or cannot be written.
     """
     if into.exists():
         raise UsageError(f"{into} exists: name another folder with --into")
-    half = None
+    half = into.with_name(f"{HALF}{os.urandom(6).hex()}")
     try:
         into.parent.mkdir(parents=True, exist_ok=True)
-        half = Path(tempfile.mkdtemp(prefix=".half-", dir=into.parent))
-        folder = SweepFolder(half / into.name)
-        yield folder
-        folder.root.rename(into)
+        for left in into.parent.glob(f"{HALF}*"):
+            if is_left(left):
+                remove_tree(left)
+        half.mkdir(mode=0o700)
+        with held(half):
+            folder = SweepFolder(half / into.name)
+            yield folder
+            folder.root.rename(into)
     except OSError as error:
         raise UsageError(f"{into} cannot be written: {error}") from error
     finally:
-        if half is not None:
-            remove_tree(half)
+        remove_tree(half)
 
 
 def write(imported: Imported, into: Path, argv: Sequence[str], files: Sequence[Path], created: float) -> SweepFolder:

@@ -65,6 +65,8 @@ def records(row: Joined, name: FileName, benchmark: str) -> Iterator[dict[str, A
                         "seed": workload.seed,
                         "threads": workload.threads,
                         "build": row.row["build"],
+                        "parallel": workload.parallel,
+                        "ranks": workload.ranks if workload.parallel else None,
                         "output": output,
                         **{key: value for key, value in family.record.config.items() if key.startswith(OPTIONS)},
                     }

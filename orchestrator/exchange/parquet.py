@@ -38,6 +38,8 @@ def export(results: SweepResults, tables: Tables, folder: Path) -> list[str]:
             unfinished.replace(path)
         except OSError as error:
             raise UsageError(f"{path} cannot be written: {error}") from error
+        finally:
+            unfinished.unlink(missing_ok=True)
         lines.append(f"{path}  {table.num_rows} rows")
     return lines
 

@@ -33,6 +33,7 @@ with contextlib.suppress(ImportError):  # Windows has none, and runs no jobs (`s
 
 MADE = ".orchestrator-made"
 """In a build that was made to its end."""
+BIN_PYTHON = "bin/python"
 LONGEST, LAST_LINES = 60, 6
 PYTHON, STATE = "ORCHESTRATOR_PYTHON", "ORCHESTRATOR_PYTHON_STATE"
 """What stands in the variables of a build for its interpreter, and for all packages that it has."""
@@ -87,8 +88,8 @@ def interpreter(build: Build, tell: Tell = lambda _: None) -> Interpreter:
     if not (build.requirements or build.setup):
         return _checked(below, build.python or sys.executable, {"PYTHONPATH": _with_us()})
     folder, _ = _place(build, below)
-    made_once(folder, lambda lock: _make(build, below, folder, lock, tell), tell)
-    python = str(folder / "bin" / "python")
+    made_once(folder, lambda lock: _make(build, below, folder, lock, tell), tell, BIN_PYTHON)
+    python = str(folder / BIN_PYTHON)
     return _checked(_described(python), python, {})
 
 
@@ -119,22 +120,26 @@ def cache(*what: Any) -> Path:
     return base / "orchestrator" / "builds" / hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
 
 
-def made_once(folder: Path, make: Callable[[int], None], tell: Tell = lambda _: None) -> None:
+def made_once(folder: Path, make: Callable[[int], None], tell: Tell = lambda _: None, has: str = "") -> None:
     """Let `make` fill a folder unless that was done to its end. It is given the lock, for processes that it starts.
 
-    Raises CannotBuild, and what `make` raises.
+    has: what lies in it; when somebody has removed that, it is made anew. Raises CannotBuild, and what `make` raises.
     """
-    if (folder / MADE).exists():
+    if _is_made(folder, has):
         return
     try:
         folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with _locked(folder.with_suffix(".lock"), tell) as lock:
-            if not (folder / MADE).exists():
+            if not _is_made(folder, has):
                 remove_tree(folder)
                 make(lock)
                 (folder / MADE).touch()
     except OSError as error:
         raise CannotBuild(in_one_line(error)) from error
+
+
+def _is_made(folder: Path, has: str) -> bool:
+    return (folder / MADE).exists() and (folder / has).exists()
 
 
 def run(
@@ -172,7 +177,7 @@ def _make(build: Build, below: Mapping[str, Any], folder: Path, lock: int, tell:
     has_pip = importlib.util.find_spec("pip") is not None
     without = ["--without-pip"] if has_pip or not build.requirements else []
     run([build.python or sys.executable, "-m", "venv", *without, str(folder)], lock=lock)
-    python = str(folder / "bin" / "python")
+    python = str(folder / BIN_PYTHON)
     (packages,) = folder.glob("lib/python*/site-packages")
     lines = [str(_us()), f"import site; list(map(site.addsitedir, {below['sites']!r}))"]
     (packages / "orchestrator_build.pth").write_text("\n".join(lines) + "\n")
@@ -192,7 +197,7 @@ def _place(build: Build, below: Mapping[str, Any]) -> tuple[Path, bool]:
     """
     what = [build.python or sys.executable, below["version"], below["sites"], sorted(below["packages"].items())]
     folder = cache(*what, build.requirements, build.setup)
-    return folder, (folder / MADE).exists()
+    return folder, _is_made(folder, BIN_PYTHON)
 
 
 def _described(python: str) -> dict[str, Any]:

@@ -28,6 +28,9 @@ WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
 PATIENCE_S = 0.2
 """How long a lock is tried for: a reader that asks who has it (`holder`) has it for some microseconds."""
 
+JUST_MADE_S = 2.0
+"""A folder that is younger may not be held yet by whoever has made it."""
+
 
 class InUse(UsageError):
     """Someone else runs the sweep: its folder, its progress and its tables are theirs."""
@@ -64,6 +67,35 @@ def holder(store: SweepFolder) -> str | None:
         except OSError:  # no lock file, or a file system without locks
             continue
     return None
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a folder that this process makes: to others it is not left (`is_left`)."""
+    if not HAS_LOCKS:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_left(folder: Path) -> bool:
+    """Return whether whoever made a folder is gone, as a kill leaves it. False where there are no locks to tell."""
+    if not HAS_LOCKS:
+        return False
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return time.time() - os.fstat(descriptor).st_mtime > JUST_MADE_S
+        finally:
+            os.close(descriptor)
+    return False
 
 
 def _holder(path: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Sequence
 from typing import Protocol
 
 from orchestrator.errors import printable
@@ -32,6 +33,13 @@ class Observer(Protocol):
 
     def interrupted(self, *, at_once: bool) -> None:
         """No other job is started; running ones are finished, or killed `at_once` (SIGTERM, Ctrl-C again)."""
+
+
+class Onlooker(Observer, Protocol):
+    """Told of shards that run elsewhere, too."""
+
+    def of_shard(self, message: str, lost: Sequence[JobSpec]) -> None:
+        """Something is to be said of a shard that runs elsewhere; it will not run the jobs `lost` any more."""
 
 
 class PlainObserver:
@@ -63,3 +71,6 @@ class PlainObserver:
     def interrupted(self, *, at_once: bool) -> None:
         when = "at once" if at_once else "when the running jobs have ended; Ctrl-C again to kill them"
         print(f"stopping {when}", file=sys.stderr)
+
+    def of_shard(self, message: str, lost: Sequence[JobSpec]) -> None:
+        print(" ".join(printable(message)), file=sys.stderr)

@@ -5,8 +5,8 @@ of the process. Jobs with a valid result are not run again, so running a folder 
 
 Which job starts next, and beside which others, is the policy's to say (`orchestrator.execution.policy`). A job that
 times something has its slot to itself (`orchestrator.execution.slots`: the machine, or a part of it), and its device
-even if others run a sweep on this machine (`orchestrator.execution.devices`). The scheduler blocks while jobs run: it
-costs them nothing.
+even if others run a sweep on this machine (`orchestrator.execution.devices`). The scheduler blocks while jobs run, but
+for a look once a second whether it shall stop: it costs them nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from orchestrator.execution.death import (
 from orchestrator.execution.devices import Devices, Turn
 from orchestrator.execution.environment import job_environment, worker_environment
 from orchestrator.execution.evidence import Evidence
-from orchestrator.execution.interrupts import Interrupts
+from orchestrator.execution.interrupts import LOOK_S, Interrupts
 from orchestrator.execution.lanes import Lane, Lanes
 from orchestrator.execution.observer import Observer
 from orchestrator.execution.processes import Event, Launch, Processes
@@ -120,22 +120,23 @@ class Scheduler:
 
         Raises UsageError when results cannot be written, or when the disk is nearly full.
         """
-        with Interrupts(self._processes.alarm) as interrupts, contextlib.ExitStack() as leaving:
+        with Interrupts(self._processes.alarm, self._store) as interrupts, contextlib.ExitStack() as leaving:
             leaving.callback(self._leave)
             self._tell_open()
             while True:
+                told = interrupts.count
+                if told > 1:
+                    self._observer.interrupted(at_once=True)
+                    return
+                if told == 1 and not self._stopping:
+                    self._stopping = True
+                    self._observer.interrupted(at_once=False)
                 self._start_ready()
                 if not self._attempts and not self._lanes.wait:
                     break
                 for event in self._processes.wait(self._time_left()):
                     self._handle(event)
                 self._expire()
-                if interrupts.count > 1:
-                    self._observer.interrupted(at_once=True)
-                    return
-                if interrupts.count == 1 and not self._stopping:
-                    self._stopping = True
-                    self._observer.interrupted(at_once=False)
         if self._shortage is not None:
             raise UsageError(self._shortage)
 
@@ -260,12 +261,10 @@ class Scheduler:
 
     # -- while they run
 
-    def _time_left(self) -> float | None:
+    def _time_left(self) -> float:
         deadlines = [attempt.deadline for attempt in self._attempts.values()]
         left = max(0.0, min(deadlines, default=math.inf) - time.monotonic())
-        if self._lanes.wait:
-            return min(left, POLL_S)
-        return None if math.isinf(left) else left
+        return min(left, POLL_S if self._lanes.wait else LOOK_S)
 
     def _handle(self, event: Event) -> None:
         attempt = self._attempts[event.job]

@@ -23,9 +23,10 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, ListConfig, OmegaConf, read_write
 
 from orchestrator.errors import UsageError
+from orchestrator.execution import launched, space
 from orchestrator.execution import shard as shards
-from orchestrator.execution import space
-from orchestrator.execution.observer import Observer
+from orchestrator.execution.follow import follow
+from orchestrator.execution.observer import Observer, Onlooker, PlainObserver
 from orchestrator.execution.ownership import claim, is_own
 from orchestrator.execution.settings import Settings
 from orchestrator.execution.slots import Slot, cautions, check_jobs, slots_of
@@ -38,8 +39,8 @@ from orchestrator.planning.plan import plan
 from orchestrator.planning.points import RANDOMIZE, Point, PointReader
 from orchestrator.planning.resume import expect_same
 from orchestrator.planning.selection import check_values
-from orchestrator.planning.shards import by_hand
-from orchestrator.records import INFRASTRUCTURE, NOT_RUN, JobResult
+from orchestrator.planning.shards import by_hand, cost, cut
+from orchestrator.records import INFRASTRUCTURE, NOT_RUN, JobResult, JobSpec
 from orchestrator.store import MODELS, JobGraph, Sweep, SweepFolder, check_size, find_sweep, own_jobs
 from orchestrator.system import cores
 
@@ -47,6 +48,8 @@ OUTPUTS = Path("outputs")
 SILENT_POINTS = 2000
 """More grid points take long enough to compose that it is said."""
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+SLURM = "SlurmLauncher"
+"""What the class of a launcher is called that submits to Slurm by submitit."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class PlannedSweep:
     resumed: bool
     cautions: Sequence[str] = ()  # what the machine that it was planned on lacks
     slots: int = 1  # of the machine that it is run on
+    shards: Sequence[Sequence[JobSpec]] = ()  # that a launcher runs elsewhere; (): all is run in this process
 
     def pending(self) -> JobGraph:
         """Return the jobs that have no valid result yet: all of them, unless the sweep is resumed."""
@@ -179,30 +183,48 @@ class GraphSweeper(Sweeper):
                 raise UsageError(f"{folder} is another part of this plan: say shard= as then, or not at all")
             # execution.* may be new: it changes no figure
             header = replace(old, points=header.points, grid=header.grid)
-        warned = [*here.cautions(graph.jobs), *cautions(slots)] if self.runs_here else []
-        dry_run = bool(self._config.dry_run)
-        return PlannedSweep(folder, graph, header, self._conf_folders(), dry_run, old is not None, warned, len(slots))
+        elsewhere: Sequence[Sequence[JobSpec]] = ()
+        if self.runs_here:
+            warned = [*here.cautions(graph.jobs), *cautions(slots)]
+        else:
+            if old is None:
+                self._ask_for_machine(points)
+            elsewhere = cut(own_jobs(graph, header), self._config.execution.shards, empty=False)
+            warned = self._too_short(elsewhere)
+        dry_run, conf = bool(self._config.dry_run), self._conf_folders()
+        return PlannedSweep(folder, graph, header, conf, dry_run, old is not None, warned, len(slots), elsewhere)
 
-    def launch(self, planned: PlannedSweep, observer: Observer | None = None) -> Sequence[JobReturn]:
-        """Run the shards of a written plan and return when all have ended; raises what a shard raised.
+    def launch(self, planned: PlannedSweep, observer: Onlooker | None = None) -> Sequence[JobReturn]:
+        """Run the shards of a written plan and return when all have ended. Raises UsageError, and what a job of this
+        process raised; what became of shards that ran elsewhere is told.
 
-        `observer` is told of every job that runs in this process; launchers that start others have none.
+        `observer` is told of every job, and of shards that failed.
         """
-        here, count = self.runs_here, int(self._config.execution.shards)
+        here, count = self.runs_here, max(len(planned.shards), 1)
         with read_write(self._config.hydra.sweep):
             self._config.hydra.sweep.dir = str(planned.folder)
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=self._context,
-            task_function=functools.partial(run_shard, observer=observer) if here else run_shard,
+            task_function=functools.partial(run_shard, observer=observer) if here else run_elsewhere,
             config=self._config,
         )
         folder = quoted(str(planned.folder))
         place = f"hydra.sweep.dir={folder}"  # Hydra composes anew for each: it would make up another folder
         batch = [[place, f"shard_job={{folder:{folder},index:{index},of:{count}}}"] for index in range(count)]
-        returns = launcher.launch(batch, initial_job_idx=0)
-        for done in returns:
-            if done.status == JobStatus.FAILED:
-                raise done._return_value  # `.return_value` would print to stderr and raise as well
+        returns: list[JobReturn] = []
+
+        def launch() -> None:
+            returns.extend(launcher.launch(batch, initial_job_idx=0))
+            for done in returns:
+                if done.status == JobStatus.FAILED:
+                    raise done._return_value  # `.return_value` would print to stderr and raise as well
+
+        if here:
+            launch()
+        else:
+            slurm = self._config.hydra.launcher._target_.endswith(f".{SLURM}")
+            pending = planned.pending().jobs
+            follow(planned.folder, pending, planned.shards, launch, observer or PlainObserver(), slurm=slurm)
         return returns
 
     @property
@@ -255,6 +277,30 @@ class GraphSweeper(Sweeper):
                 "by hand, run the same command with shard=1/2 and shard=2/2 on two machines"
             )
 
+    def _ask_for_machine(self, points: Sequence[Point]) -> None:
+        """Raise UsageError where a shard's device or threads would be those of this machine, which does not run it."""
+        unsaid = ["device=cuda" for point in points if point.device == "auto"][:1]
+        unsaid += ["threads=8" for point in points if point.threads is None][:1]
+        if unsaid:
+            raise UsageError(
+                f"hydra/launcher={self._launcher}: jobs will run in other places than this, and what is not said would "
+                f"be as it is here; say what they have there, as in {' '.join(unsaid)} (docs/cluster.md)"
+            )
+
+    def _too_short(self, elsewhere: Sequence[Sequence[JobSpec]]) -> list[str]:
+        """Say where a launcher's limit of time (submitit's, an hour by default) is shorter than the longest shard."""
+        limit, longest = self._config.hydra.launcher.get("timeout_min"), max(map(cost, elsewhere)) / 60
+        if not isinstance(limit, (int, float)) or longest <= limit:
+            return []
+        return [
+            f"the longest shard takes about {longest:.0f} min, and hydra.launcher.timeout_min={limit} ends it: ask for "
+            "more, or for more shards"
+        ]
+
+    @property
+    def _launcher(self) -> str:
+        return str(self._config.hydra.runtime.choices["hydra/launcher"])
+
     def _grid(self, arguments: Sequence[str]) -> Sequence[tuple[str, ...]]:
         """Return the distinct points; `experiment=a,b` is one sweep after the other, each with its own axes."""
         names = grid.swept_values(arguments, "experiment", self._loader)
@@ -299,6 +345,12 @@ def run_shard(config: DictConfig, observer: Observer | None = None) -> None:
     job = config.shard_job
     settings = Settings.of(SweepFolder(job.folder).read_sweep().points)
     shards.run_shard(job.folder, job.index, job.of, settings, observer)
+
+
+def run_elsewhere(config: DictConfig) -> None:
+    """The Hydra task of launchers that start other processes: run one shard, however it ends."""
+    job = config.shard_job
+    launched.run(SweepFolder(job.folder), job.index, job.of)
 
 
 def as_written(overrides: ListConfig) -> list[str]:

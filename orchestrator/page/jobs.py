@@ -19,6 +19,7 @@ from orchestrator.page.columnar import rounded
 from orchestrator.records import HARMLESS, NOT_RUN, PASS, Samples
 from orchestrator.results.accuracy import badness
 from orchestrator.results.configuration import compiler_config, plugin_config, workload_config
+from orchestrator.results.environments import INSTALLED
 from orchestrator.results.load import JobOutcome, SweepResults, fact, figure, items, lines, once, seconds
 from orchestrator.results.memory import cuda_peak
 from orchestrator.results.metrics import MIB, MS
@@ -229,10 +230,14 @@ def tail(folder: SweepFolder, job_id: str) -> list[str] | None:
 
 
 def without_cache_folders(environment: Mapping[str, Any]) -> dict[str, Any]:
-    """Every job family has a compile cache of its own, named in two variables: but for them environments are alike."""
+    """Return an environment as the page has it: as it is of all jobs alike.
+
+    Every job family has a compile cache of its own, named in two variables. What is installed is a long text.
+    """
+    environment = {key: value for key, value in environment.items() if key != INSTALLED}
     variables = environment.get("variables")
     if not isinstance(variables, Mapping):
-        return dict(environment)
+        return environment
     shorter = {name: CACHE_FOLDER.sub("<cache of the job>", str(value)) for name, value in variables.items()}
     return {**environment, "variables": shorter}
 

@@ -19,9 +19,17 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from orchestrator.errors import UsageError, did_you_mean
+from orchestrator.errors import UsageError, did_you_mean, near, suggestion
 from orchestrator.planning import meant
 from orchestrator.planning.keys import INTERNAL, Keys
+
+LAUNCHERS = {
+    "joblib": "hydra-joblib-launcher",
+    "submitit_local": "hydra-submitit-launcher",
+    "submitit_slurm": "hydra-submitit-launcher",
+    "ray": "hydra-ray-launcher",
+}
+"""Launchers of Hydra's that run shards, and the packages that they are in."""
 
 
 def compose(loader: ConfigLoader, config_name: str, overrides: Sequence[str]) -> DictConfig:
@@ -64,10 +72,20 @@ def _missing_config(error: MissingConfigException) -> str:
     if not error.missing_cfg_file or error.options is None:
         return _first_paragraph(str(error))
     group, _, option = str(error.missing_cfg_file).rpartition("/")
+    if group == "hydra/launcher":
+        return _missing_launcher(option, error.options)
     if group.startswith("hydra"):
-        plugin = f". Others are plug-ins of Hydra: pip install hydra-{option}-launcher" if "launcher" in group else ""
-        return f"unknown {group} '{option}': {did_you_mean(option, error.options)}{plugin}"
+        return f"unknown {group} '{option}': {did_you_mean(option, error.options)}"
     return f"unknown {group or 'configuration'} '{option}': {meant.option(group, option, _keys(), error.options)}"
+
+
+def _missing_launcher(option: str, installed: Sequence[str]) -> str:
+    """Launchers are plug-ins of Hydra's, and their packages are not called as they are."""
+    if option in LAUNCHERS:
+        return f"hydra/launcher={option} is not installed: pip install {LAUNCHERS[option]}"
+    others = [f"{name} (pip install {package})" for name, package in LAUNCHERS.items() if name not in installed]
+    meant_by = suggestion(near(option, sorted({*installed, *LAUNCHERS})))
+    return f"unknown hydra/launcher '{option}': {meant_by}Available: {', '.join([*sorted(installed), *others])}"
 
 
 def _keys() -> Keys:

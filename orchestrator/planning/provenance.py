@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
@@ -15,6 +16,8 @@ from orchestrator.files import files_below
 from orchestrator.planning.machine import Machine
 
 GIT_SECONDS = 10
+OF_A_HOOK = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY"})
+"""Variables that name a repository, whatever the folder: git sets them for its hooks, and there it is another one."""
 DEPTHS = ("*.yaml", "*/*.yaml", "*/*/*.yaml")
 """What is copied of a configuration folder: no deeper, for `--config-dir .` would copy every sweep in ./outputs."""
 
@@ -109,8 +112,9 @@ def copy_stored_conf(stored: Path, target: Path) -> None:
 
 def _git(folder: Path, *arguments: str) -> str | None:
     command = ["git", "-C", str(folder), *arguments]
+    own = {name: value for name, value in os.environ.items() if name not in OF_A_HOOK}
     try:
-        done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=GIT_SECONDS, check=True)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", env=own, timeout=GIT_SECONDS, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout

@@ -40,8 +40,9 @@ def anywhere(workload: Workload) -> Unit:
     return tuple(map(str, (w.suite, w.model, w.mode.name, w.dtype, w.sequence_length, w.seed)))
 
 
-def cut(graph: JobGraph, of: int) -> list[tuple[JobSpec, ...]]:
-    """Return `of` shards, each in plan order; every job is in exactly one. Shards may be empty.
+def cut(graph: JobGraph, of: int, *, empty: bool = True) -> list[tuple[JobSpec, ...]]:
+    """Return `of` shards, each in plan order; every job is in exactly one. Without `empty` ones there are fewer shards
+    where there are fewer units.
 
     Balanced by cost: the dearest unit first, always to the shard with the least so far (longest processing time).
     """
@@ -50,6 +51,7 @@ def cut(graph: JobGraph, of: int) -> list[tuple[JobSpec, ...]]:
     for job in graph.jobs:
         key = keys.setdefault(id(job.workload), comparison(job.workload))
         units.setdefault(key, []).append(job)
+    of = of if empty else min(of, len(units))
     loads = [0.0] * of
     shard_of: dict[str, int] = {}
     for jobs in sorted(units.values(), key=cost, reverse=True):  # stable: equal costs stay in plan order

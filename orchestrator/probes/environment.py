@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import system
@@ -9,6 +16,9 @@ from orchestrator.probes import gpu
 
 if TYPE_CHECKING:
     import torch
+
+ORIGIN = 12
+"""Characters of a commit or a hash: as many as tell two builds of one version apart."""
 
 
 def environment() -> dict[str, Any]:
@@ -24,8 +34,38 @@ def environment() -> dict[str, Any]:
         "torch_git": torch.version.git_version,
         "torch_cuda": torch.version.cuda,
         "packages": system.packages(),
+        "installed": installed(),
         "variables": system.variables(),
     }
+
+
+def installed(places: Sequence[str] | None = None) -> str:
+    """Return all distributions that can be imported, as "torch==2.13.0 ...": of two of a name the first in sys.path.
+
+    By the names of their folders (PyPA, Recording installed projects): to read the metadata of all takes longer than
+    many a job. What pip took from elsewhere than an index has the beginning of its commit or hash: "a==1.0@1a2b3c4d".
+    """
+    found: dict[str, str] = {}
+    for place in sys.path if places is None else places:
+        with contextlib.suppress(OSError):  # an entry that is no folder, or is not there
+            for entry in sorted(os.listdir(place)):
+                stem, _, kind = entry.rpartition(".")
+                if kind in ("dist-info", "egg-info"):
+                    name, _, version = stem.partition("-")
+                    name, version = re.sub(r"[-_.]+", "-", name).lower(), version.partition("-py")[0]
+                    found.setdefault(name, f"{name}=={version}{_origin(Path(place, entry))}")
+    return " ".join(found[name] for name in sorted(found))
+
+
+def _origin(folder: Path) -> str:
+    """Return "@" and the beginning of a commit or a hash, "" for what came from an index (PEP 610)."""
+    try:
+        told = json.loads((folder / "direct_url.json").read_text())
+        told = told.get("vcs_info", {}).get("commit_id") or told.get("archive_info", {}).get("hash", "")
+    except (OSError, ValueError, AttributeError):  # of an index, or nothing that pip wrote
+        return ""
+    told = str(told).rpartition("=")[2][:ORIGIN]
+    return f"@{told}" * bool(told)
 
 
 def gpu_environment(device: torch.device) -> dict[str, Any]:

@@ -15,7 +15,9 @@ from orchestrator.words import plural, some
 
 OF_A_JOB = frozenset({"threads", "interop_threads", "variables", "gpu", "toolchain"})
 """What a job's environment has that jobs of one machine differ in."""
-OF_A_BUILD = frozenset({"python", "packages", "torch", "torch_git", "torch_cuda"})
+INSTALLED = "installed"
+"""All distributions of a job's environment, as one text (`probes.environment.installed`)."""
+OF_A_BUILD = frozenset({"python", "packages", INSTALLED, "torch", "torch_git", "torch_cuda"})
 """What it has that builds differ in."""
 OF_WORKERS = ("host", "cpu", "cpu_capability", "gpu", "toolchain")
 """What a job's environment has that its worker knows better than who planned the sweep, or alone."""
@@ -30,8 +32,7 @@ def environment_of(outcome: JobOutcome) -> tuple[Flat, str] | None:
         return None
     slot = outcome.result.facts.get("slot")
     left_out = OF_A_JOB | ({"affinity"} if slot else frozenset())
-    flat = _flat({key: value for key, value in outcome.result.environment.items() if key not in left_out})
-    return _one((tuple(sorted(flat)), str(slot)))
+    return _one((tuple(sorted(_told(outcome.result.environment, left_out).items())), str(slot)))
 
 
 @once
@@ -52,14 +53,29 @@ def _first_equal(value: Hashable) -> Hashable:
 
 
 def flat_environment(header: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an environment as flat keys; lists become one text, so that they are compared as a whole."""
+    """Return an environment as flat keys; lists become one text, so that they are compared as a whole.
+
+    Without `INSTALLED`: packages that compilers are made of are compared everywhere, all others between builds.
+    """
     flat = {}
-    for key, value in flatten(header):
+    for key, value in flatten({key: value for key, value in header.items() if key != INSTALLED}):
         if isinstance(value, (list, tuple)):
             value = ", ".join(" ".join(map(str, v.values())) if isinstance(v, Mapping) else str(v) for v in value)
         if value not in (None, "", {}):
             flat[key] = value
     return flat
+
+
+def of_a_build(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what builds differ in, flat, every installed package included, as "packages.NAME"."""
+    own = flat_environment({key: environment[key] for key in OF_A_BUILD if key in environment})
+    return {**dict(_installed(str(environment.get(INSTALLED, "")))), **own}
+
+
+@functools.lru_cache(maxsize=64)
+def _installed(text: str) -> Flat:
+    pairs = (one.partition("==") for one in text.split())
+    return tuple((f"packages.{name}", version) for name, _, version in pairs)
 
 
 def mixed(outcomes: Sequence[JobOutcome]) -> Iterator[str]:
@@ -81,7 +97,12 @@ def mixed(outcomes: Sequence[JobOutcome]) -> Iterator[str]:
 
 def _seen(outcomes: Sequence[JobOutcome]) -> dict[str, str]:
     found = (one.result.environment for one in outcomes if one.result is not None and one.result.environment)
-    return dict(_flat({key: value for key, value in next(found, {}).items() if key not in OF_A_JOB}))
+    return _told(next(found, {}), OF_A_JOB)
+
+
+def _told(environment: Mapping[str, Any], left_out: frozenset[str]) -> dict[str, str]:
+    flat = _flat({key: value for key, value in environment.items() if key not in left_out | {INSTALLED}})
+    return {**dict(_installed(str(environment.get(INSTALLED, "")))), **dict(flat)}
 
 
 def _beside(first: str, known: Mapping[str, str], name: str, own: Mapping[str, str]) -> str:
@@ -94,7 +115,7 @@ def _beside(first: str, known: Mapping[str, str], name: str, own: Mapping[str, s
     if machines:
         return f"! The builds {first} and {name} were not run in the same place: {some(told, 6)}."
     if not told:
-        return f"! The builds {first} and {name} have the same Python, torch and other packages that are looked at."
+        return f"! The builds {first} and {name} have the same Python, torch and other packages."
     return f"The build {name} beside {first}: {some(told, 6)}."
 
 

@@ -35,6 +35,8 @@ OF_VERBS = (
     count("rows_worse", "rows that became worse"),
     count("rows_changed", "rows that changed in what has no direction"),
     count("rows_within_noise", "rows that are as they were, within noise"),
+    count("rows_failing", "rows that failed in both sweeps, with the same status"),
+    count("rows_run_in_neither", "rows that ran in neither sweep: not yet, or not possible there"),
     count("rows_missing", "rows that only the earlier sweep has"),
     count("rows_with_it", "rows that have the value"),
     # reruns

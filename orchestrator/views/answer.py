@@ -213,12 +213,14 @@ def pays_off(found: Payoff, each: bool = False) -> str:
 
 
 def pays_off_after(found: Payoff, each: bool = False) -> str:
-    calls = "calls each" if each else "calls"
-    if found.low is not None and found.high is None:
-        return f"{_about(found.low)} {calls} or more"
-    if found.low is not None and found.high is not None and found.high > VAGUE * max(found.low, 1):
-        return f"{_about(found.low)} to {_about(found.high)} {calls}"
-    return f"about {_about(found.calls)} {calls} ({_time(found.seconds)})"
+    """Return "about 8,500 calls (2 min)", "300 to 1,200 calls", or "the first call": before it nothing is gained."""
+    calls, first = ("calls each", "the first call of each") if each else ("calls", "the first call")
+    low = None if found.low is None else max(found.low, 1)
+    if low is not None and found.high is None:
+        return f"{first if low == 1 else f'{_about(low)} {calls}'} or more"
+    if low is not None and found.high is not None and found.high > VAGUE * low:
+        return f"{_about(low)} to {_about(found.high)} {calls}"
+    return first if found.calls <= 1 else f"about {_about(found.calls)} {calls} ({_time(found.seconds)})"
 
 
 def _about(count: int) -> str:

@@ -13,14 +13,14 @@ from orchestrator.comparison.compare import BETTER, CHANGED, NOISE, WORSE, Compa
 from orchestrator.comparison.configuration_changes import KeyChange
 from orchestrator.comparison.difference_tables import value_text
 from orchestrator.comparison.differences import (
+    FAILING,
     MISSING,
+    NEITHER,
     NEW,
     Difference,
     Labels,
     differences,
     means,
-    run_in_neither,
-    still_failing,
     tally,
 )
 from orchestrator.comparison.matching import Keys
@@ -35,6 +35,8 @@ from orchestrator.views.grid import Cell, Grid, Spanning
 from orchestrator.views.keys import configuration_pieces, cut, environment_pieces, facts_pieces
 from orchestrator.words import plural
 
+TOLD = (WORSE, BETTER, CHANGED, NOISE, FAILING, NEITHER)
+"""What became of rows of both sides."""
 PASTED = 1000
 """No line of overrides is longer."""
 DISTURBED = "*"
@@ -191,7 +193,7 @@ def _shown(lines: Sequence[str]) -> list[str]:
 def _totals(comparison: Comparison) -> str:
     """Say how many rows became what."""
     counts = tally(comparison)
-    parts = ", ".join(f"{counts[what]:,} {what}" for what in (WORSE, BETTER, CHANGED, NOISE) if counts[what])
+    parts = ", ".join(f"{counts[what]:,} {what}" for what in TOLD if counts[what])
     others = ", ".join(f"{counts[what]:,} {what} in B" for what in (MISSING, NEW) if counts[what])
     both = f"{plural(len(comparison.matched), 'row')} in both" + (f": {parts}" if parts else "")
     return "; ".join(filter(None, (both, others)))
@@ -226,13 +228,6 @@ def _notes(comparison: Comparison, found: Sequence[Difference]) -> list[str]:
         said.append(
             "Intervals are from the pairs of one process only: another process may differ by more. "
             "rounds=3 gives intervals over fresh processes."
-        )
-    failing = still_failing(comparison)
-    if failing:
-        said.append(f"{plural(failing, 'row')} failed before and still {'fails' if failing == 1 else 'fail'}")
-    if unknown := run_in_neither(comparison):
-        said.append(
-            f"{plural(unknown, 'row')} {'has' if unknown == 1 else 'have'} been run in neither: nothing is known"
         )
     return said
 

@@ -22,15 +22,19 @@ def document(
     slots: int = 1,
     commands: Sequence[str] = (),
     builds: Sequence[str] = (),
+    shards: Sequence[float] = (),
 ) -> Document:
     """Return how many jobs of which kinds will run, how long that may take, and where the results will be.
 
-    commands: of a dry run, those that run one row each; builds: what each of its builds is, in words.
+    commands: of a dry run, those that run one row each; builds: what each of its builds is, in words; shards: the
+    seconds that each takes elsewhere.
     """
     estimate = sum(job.cost_s for job in graph.jobs if job.verdict is None)
     title = f"Plan: {plural(len(graph.jobs), 'job')}, about {duration(estimate)} one after the other"
     if slots > 1:
         title += f", {duration(wall_s(graph.jobs, slots))} on {slots} slots"
+    if shards:
+        title += f"; in {plural(len(shards), 'shard')}, the longest {duration(max(shards))}"
     pieces: list[Piece] = [Heading(title, above=False)]
     axes: tuple[tuple[str, Callable[[JobSpec], str]], ...] = (
         ("suite", lambda job: job.workload.suite),

@@ -166,6 +166,14 @@ class Progress:
         self._left = (-math.inf, self._left[1])
         self._say(f"Interrupted: {what}. Resume later with resume=latest.", "yellow")
 
+    def of_shard(self, message: str, lost: Sequence[JobSpec]) -> None:
+        """Something is to be said of a shard that runs elsewhere; it will not run the jobs `lost` any more."""
+        for job in lost:
+            self._running.pop(job.id, None)
+            self._forecast.dropped(job.id)
+        self._say(one_line(message), "yellow")
+        self._draw()
+
     def left(self) -> Left:
         """Return the seconds that are left, as they were estimated a moment ago."""
         now = time.monotonic()

@@ -12,18 +12,16 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import psutil
 
+from chaos import builds
+from chaos.hits import ENDED_S, PATIENCE_S, Hit, awaited
 from chaos.schedule import KINDS, SIGNALS
 from chaos.sweeps import ChaosSweep
 from orchestrator.execution.lock import holder
 
-PATIENCE_S = 30.0  # for a process of the wanted kind to be there
-ENDED_S = 30.0  # for an orchestrator that is told to end: it still makes its tables
 STOPPED_S = 2.0  # until a person who has stopped an orchestrator lets it go on
 HELD_S = (0.3, 2.0)  # how long a disk is full, or a folder read-only
 CGROUPS = Path("/sys/fs/cgroup/memory")
@@ -36,21 +34,7 @@ EVERY = (2, 12)  # of so many calls one fails
 DISK_ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT)
 LOCK_ERRORS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 BACK_S = -7200.0
-T = TypeVar("T")
-Injector = Callable[[ChaosSweep, random.Random], "Hit | None"]
-
-
-@dataclass(frozen=True)
-class Hit:
-    """jobs: those whose row may show it, or that run again; corrupted: those whose result file it has damaged.
-
-    signals: what was sent to commands, which may end of it.
-    """
-
-    jobs: tuple[str, ...] = ()
-    corrupted: tuple[str, ...] = ()
-    words: str = ""
-    signals: tuple[int, ...] = ()
+Injector = Callable[[ChaosSweep, random.Random], Hit | None]
 
 
 def possible(mounts: bool, library: bool) -> list[str]:
@@ -58,7 +42,7 @@ def possible(mounts: bool, library: bool) -> list[str]:
 
     mounts: in a mount namespace of our own; library: with a flaky disk (`chaos.disk`).
     """
-    absent = set() if mounts else {"disk full", "folder read-only"}
+    absent = set() if mounts else {"disk full", "disk full, making a build", "folder read-only"}
     absent |= set() if library else {"every n-th call fails", "no locks"}
     if not os.access(CGROUPS, os.W_OK):
         absent.add("memory starved (cgroup)")
@@ -101,6 +85,10 @@ def _merges(sweep: ChaosSweep) -> Found:
     return {name: runner for name, runner in _runners(sweep).items() if "merge" in _words_of(runner)}
 
 
+def _making(sweep: ChaosSweep) -> Found:
+    return _runners(sweep) if builds.half_made(sweep) else {}
+
+
 def _words_of(process: psutil.Process) -> list[str]:
     try:
         return process.cmdline()
@@ -116,8 +104,11 @@ TARGETS: dict[str, Callable[[ChaosSweep], Found]] = {
     "the orchestrator": _runners,
     "a part's orchestrator": _runners,
     "a merge": _merges,
+    "what makes a build": builds.makers,
+    "the orchestrator, making a build": _making,
+    "a build's server": builds.servers,
 }
-COMMANDS = (_runners, _merges)
+COMMANDS = (_runners, _merges, _making)
 
 
 def _signal(
@@ -143,7 +134,9 @@ def _signal(
 
     if find is _merges:
         _await_merge(sweep)
-    return _awaited(sweep, hit)
+    if find in (_making, builds.makers):
+        builds.make_anew(sweep)
+    return awaited(sweep, hit)
 
 
 def _await_merge(sweep: ChaosSweep) -> None:
@@ -155,20 +148,6 @@ def _await_merge(sweep: ChaosSweep) -> None:
         sweep.start()
         if _merges(sweep):
             return
-
-
-def _awaited(sweep: ChaosSweep, find: Callable[[], T]) -> T | None:
-    """Return what `find` finds as soon as that is anything; None when the run has ended, or nothing came in time.
-
-    By looking again and again: a process, a file and a lock of somebody else's tell nobody when they come.
-    """
-    end = time.monotonic() + PATIENCE_S
-    while sweep.run.alive and time.monotonic() < end:
-        found = find()
-        if found:
-            return found
-        time.sleep(0.01)
-    return None
 
 
 # -- the disk
@@ -187,10 +166,15 @@ def _disk_full(sweep: ChaosSweep, chance: random.Random) -> Hit | None:
     return Hit(tuple(sweep.workers()))
 
 
+def _disk_full_making(sweep: ChaosSweep, chance: random.Random) -> Hit | None:
+    builds.make_anew(sweep)
+    return _disk_full(sweep, chance) if awaited(sweep, lambda: builds.half_made(sweep)) else None
+
+
 def _flaky(sweep: ChaosSweep, chance: random.Random) -> Hit | None:
     """Let the disk fail every n-th call for a moment while something runs."""
     assert sweep.disk is not None
-    if not _awaited(sweep, sweep.runners):
+    if not awaited(sweep, sweep.runners):
         return None
     sweep.disk.tell(chance.randint(*EVERY), chance.choice(DISK_ERRORS))
     _hold(sweep, chance)
@@ -201,7 +185,7 @@ def _flaky(sweep: ChaosSweep, chance: random.Random) -> Hit | None:
 def _no_locks(sweep: ChaosSweep, chance: random.Random) -> Hit | None:
     """Kill the orchestrator, and take the file system's locks away from the next one, which resumes."""
     assert sweep.disk is not None
-    running = _awaited(sweep, lambda: tuple(sweep.workers()))
+    running = awaited(sweep, lambda: tuple(sweep.workers()))
     if running is None or not sweep.disk.has_locks:
         return None
     sweep.disk.without_locks(chance.choice(LOCK_ERRORS))
@@ -213,7 +197,7 @@ def _no_locks(sweep: ChaosSweep, chance: random.Random) -> Hit | None:
 
 def _read_only(sweep: ChaosSweep, chance: random.Random) -> Hit | None:
     """Lay a read-only view of the folder over it: what is opened from now on is opened there."""
-    if not _awaited(sweep, sweep.folder.root.is_dir):
+    if not awaited(sweep, sweep.folder.root.is_dir):
         return None
     root = str(sweep.folder.root)
     subprocess.run(["mount", "--bind", root, root], check=True)
@@ -238,7 +222,7 @@ def _hold(sweep: ChaosSweep, chance: random.Random) -> None:
 
 
 def _cache_removed(sweep: ChaosSweep, chance: random.Random) -> Hit | None:
-    if not _awaited(sweep, lambda: sweep.workers() and sweep.folder.caches.is_dir()):
+    if not awaited(sweep, lambda: sweep.workers() and sweep.folder.caches.is_dir()):
         return None
     time.sleep(chance.uniform(0.0, 3.0))
     hit = Hit(tuple(sweep.workers()))
@@ -262,7 +246,7 @@ def _overwritten(sweep: ChaosSweep, chance: random.Random) -> Hit | None:
 
 
 def _damage(sweep: ChaosSweep, chance: random.Random, change: Callable[[bytes], bytes]) -> Hit | None:
-    _awaited(sweep, sweep.finished)
+    awaited(sweep, sweep.finished)
     victims = sorted(sweep.finished())
     if not victims:
         return None
@@ -282,7 +266,7 @@ def _clock_back(sweep: ChaosSweep, chance: random.Random) -> Hit | None:
 
 def _second(sweep: ChaosSweep, chance: random.Random) -> Hit | None:
     """Start a second one while the first holds the folder: stopped, or a quick sweep ends before the second looks."""
-    if _awaited(sweep, lambda: holder(sweep.folder)) is None:
+    if awaited(sweep, lambda: holder(sweep.folder)) is None:
         return None
     with _stopped(sweep.runners()):
         if holder(sweep.folder) is None:
@@ -337,7 +321,7 @@ def _limited(which: int, size: Callable[[psutil.Process], int], *, worker: bool)
     """Return what sets a limit of a process, for good: of a new worker, or of the orchestrator."""
 
     def inject(sweep: ChaosSweep, chance: random.Random) -> Hit | None:
-        found = _new_worker(sweep) if worker else _awaited(sweep, lambda: next(iter(_runners(sweep).items()), None))
+        found = _new_worker(sweep) if worker else awaited(sweep, lambda: next(iter(_runners(sweep).items()), None))
         if found is None:
             return None
         try:
@@ -369,7 +353,7 @@ def _slowed(sweep: ChaosSweep, chance: random.Random) -> Hit | None:
 def _new_worker(sweep: ChaosSweep) -> tuple[str, psutil.Process] | None:
     """Return a worker that has just been started: it still needs memory."""
     before = {process.pid for process in sweep.workers().values()}
-    return _awaited(sweep, lambda: next((new for new in sweep.workers().items() if new[1].pid not in before), None))
+    return awaited(sweep, lambda: next((new for new in sweep.workers().items() if new[1].pid not in before), None))
 
 
 def _open_files(process: psutil.Process) -> int:
@@ -382,6 +366,8 @@ def _small(process: psutil.Process) -> int:
 
 OTHERS: dict[str, Injector] = {
     "disk full": _disk_full,
+    "disk full, making a build": _disk_full_making,
+    "a build's python removed": builds.python_removed,
     "every n-th call fails": _flaky,
     "no locks": _no_locks,
     "no descriptors left to a worker": _limited(resource.RLIMIT_NOFILE, _open_files, worker=True),

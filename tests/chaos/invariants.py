@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from chaos import builds
 from chaos.sweeps import ChaosSweep
 from orchestrator.records import REFERENCE_MEASURE
 from orchestrator.results.load import load
@@ -132,7 +133,7 @@ def leftovers(sweep: ChaosSweep) -> Iterator[str]:
     for folder in (place for one in sweep.folders for place in (one.caches, one.references)):
         if folder.is_dir():
             yield f"{folder.name}/ is left: {[path.name for path in folder.iterdir()]}"
-    for path in sweep.outputs.glob("*/jobs/*/.*.tmp"):
+    for path in (*sweep.outputs.glob("*/jobs/*/.*.tmp"), *builds.half_made(sweep)):
         yield f"{path} is left"
 
 

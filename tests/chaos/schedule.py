@@ -17,8 +17,8 @@ from orchestrator.records import (
 
 SIGNALS = ("SIGTERM", "SIGKILL", "SIGSEGV", "SIGSTOP")
 QUICK, COMPILED, SHARDED, SMALL = "quick", "compiled", "sharded", "small"
-TIMED, BUDGETED, PARTED = "timed", "budgeted", "parted"
-"""Sweeps of real performance jobs, with a budget, and of two parts (shard=) that are merged."""
+TIMED, BUDGETED, PARTED, BUILT = "timed", "budgeted", "parted", "built"
+"""Sweeps of real performance jobs, with a budget, of two parts (shard=) that are merged, and of two builds."""
 MEMORY_ROWS = (OUT_OF_MEMORY, FAIL_TO_RUN, EAGER_FAIL_TO_RUN, MODEL_FAIL_TO_LOAD, CRASH)
 FAULTS_A_SWEEP = 5
 
@@ -46,7 +46,10 @@ def _signals(target: str, sweeps: tuple[str, ...], rows: dict[str, tuple[str, ..
 KINDS: tuple[Kind, ...] = (
     # a second SIGKILL on the second attempt is believed; SIGSEGV is the compiler's own way to die
     *_signals(
-        "a worker", (QUICK, SMALL, SHARDED, TIMED, BUDGETED, PARTED), {"SIGKILL": (CRASH,), "SIGSEGV": (CRASH,)}, 0.6
+        "a worker",
+        (QUICK, SMALL, SHARDED, TIMED, BUDGETED, PARTED, BUILT),
+        {"SIGKILL": (CRASH,), "SIGSEGV": (CRASH,)},
+        0.6,
     ),
     # the compiler reports what became of its process, and that is a row
     *_signals(
@@ -55,14 +58,21 @@ KINDS: tuple[Kind, ...] = (
         dict.fromkeys(SIGNALS, (FAIL_TO_RUN, CRASH, TIMEOUT)),
         0.5,
     ),
-    *_signals("the fork server", (QUICK, SMALL, SHARDED, TIMED, BUDGETED, PARTED), {}, 0.6),
+    *_signals("the fork server", (QUICK, SMALL, SHARDED, TIMED, BUDGETED, PARTED, BUILT), {}, 0.6),
     *_signals("a shard runner", (SHARDED,), {}, 1.0),
     *_signals("the orchestrator", (QUICK, SMALL, TIMED, BUDGETED), {}, 1.0),
     *_signals("a part's orchestrator", (PARTED,), {}, 0.5),
     Kind("SIGKILL to a merge", (PARTED,), (), 0.5),
     Kind("SIGTERM to a merge", (PARTED,), (), 0.5),
+    Kind("SIGKILL to what makes a build", (BUILT,), (), 0.5),
+    Kind("SIGTERM to what makes a build", (BUILT,), (), 0.5),
+    Kind("SIGKILL to the orchestrator, making a build", (BUILT,), (), 0.5),
+    Kind("SIGTERM to the orchestrator, making a build", (BUILT,), (), 0.5),
+    Kind("SIGKILL to a build's server", (BUILT,), (), 0.5),
+    Kind("disk full, making a build", (BUILT,), (), 0.5),
+    Kind("a build's python removed", (BUILT,)),
     Kind("disk full", (QUICK, COMPILED, SMALL, TIMED, BUDGETED, PARTED)),
-    Kind("every n-th call fails", (QUICK, SMALL, SHARDED, TIMED, BUDGETED, PARTED), (), 2.0),
+    Kind("every n-th call fails", (QUICK, SMALL, SHARDED, TIMED, BUDGETED, PARTED, BUILT), (), 2.0),
     Kind("no locks", (QUICK, SMALL, TIMED, BUDGETED)),
     Kind("folder read-only"),
     Kind("result truncated, running"),

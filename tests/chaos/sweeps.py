@@ -19,7 +19,7 @@ import psutil
 from fakes.leftovers import MARK
 
 from chaos.disk import FlakyDisk
-from chaos.schedule import BUDGETED, COMPILED, PARTED, QUICK, SHARDED, SMALL, TIMED
+from chaos.schedule import BUDGETED, BUILT, COMPILED, PARTED, QUICK, SHARDED, SMALL, TIMED
 from orchestrator.records import INFRASTRUCTURE, JobResult
 from orchestrator.store import JobGraph, SweepFolder, own_jobs
 
@@ -40,6 +40,10 @@ COMMANDS = {
     ),
     SMALL: (*FAKES, "suite=perceptrons", "compiler=eager,identity", "execution.timeout_s=15", *COMMON),
     PARTED: (*TINY, *COMMON),
+    BUILT: (
+        *(*FAKES, "suite=perceptrons", "suite.models=[one]", "compiler=eager,identity", "execution.timeout_s=15"),
+        *("build=base,made", "builds.made.setup=sleep 0.5; echo made > said.txt", *COMMON),
+    ),
     BUDGETED: (*TINY, *COMMON, "budget=1h"),
     TIMED: (
         *(*FAKES, "suite=perceptrons", "suite.models=[one]", "compiler=eager,identity", "execution.timeout_s=120"),
@@ -83,6 +87,7 @@ class ChaosSweep:
         self.parts = (
             [SweepFolder(self.outputs / f"part{n}") for n in range(1, PARTS + 1)] if self.kind == PARTED else []
         )
+        self.cache = self.outputs / "cache"  # of a user who has builds
         self.clock = self.cwd / "clock.txt"
         self.clock.write_text("0")
         self.disk = None if self.library is None else FlakyDisk(self.library, self.cwd / "disk.bin", self.outputs)
@@ -125,7 +130,12 @@ class ChaosSweep:
         self.start()
         while self.run.alive and not self.folder.sweep_file.exists():
             self.wait(0.02)
-        self.run.processes[0].kill()
+        self.kill()
+
+    def kill(self) -> None:
+        """Kill the run as if it had never been."""
+        for process in self.run.processes:
+            process.kill()
         self.wait()
         self.run = Run([])
 
@@ -169,6 +179,7 @@ class ChaosSweep:
             "HF_HUB_OFFLINE": "1",
             "ORCHESTRATOR_PLUGIN_PACKAGES": "fakes",
             "ORCHESTRATOR_LOCKS": str(self.locks),
+            **({"XDG_CACHE_HOME": str(self.cache)} if self.kind == BUILT else {}),
             "CHAOS_CLOCK": str(self.clock),
             "PYTHONPATH": os.pathsep.join(map(str, (TESTS / "chaos" / "clock", TESTS.parent, TESTS))),
             **({} if self.disk is None else self.disk.environment()),
@@ -235,6 +246,11 @@ class ChaosSweep:
         return [
             one for runner in self.runners() for one in _children(runner) if "orchestrator.worker.server" in _line(one)
         ]
+
+    def helpers(self) -> list[psutil.Process]:
+        """Return the other processes that the orchestrator has started."""
+        started = [one for runner in self.runners() for one in _children(runner)]
+        return [one for one in started if one not in self.servers()]
 
     def workers(self) -> dict[str, psutil.Process]:
         """Return the workers that run a job now, by the job: their output goes into its log."""
