@@ -22,6 +22,8 @@ CONTROLS = re.compile(
 )
 """Besides, all controls but tab and newline, and what turns the direction of writing."""
 
+TRACEBACK_VARIABLE = "ORCHESTRATOR_TRACEBACK"
+"""Environment variable: if set, errors come with their traceback."""
 
 LONGEST_LINE = 1000
 """Characters of a line of a message (`shortened`)."""

@@ -14,7 +14,7 @@ import pytest
 from hydra._internal.utils import get_args_parser
 from support.command import FAKES, answer, command, orchestrator
 
-from orchestrator import __main__ as command_line
+from orchestrator.cli import sweep as command_line
 from orchestrator.execution.hydra_plugin import planned, search_path
 from orchestrator.execution.ownership import claim
 from orchestrator.execution.sweeper import PlannedSweep

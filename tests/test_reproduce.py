@@ -12,7 +12,7 @@ from hydra._internal.hydra import Hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 
-from orchestrator import __main__ as command_line
+from orchestrator.cli import sweep as command_line
 from orchestrator.execution.hydra_plugin import register, search_path
 from orchestrator.execution.sweeper import PlannedSweep
 from orchestrator.planning.replay import closed, with_rounds
