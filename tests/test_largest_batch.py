@@ -18,6 +18,7 @@ from support.command import orchestrator
 from support.plans import loader
 
 from orchestrator import precision
+from orchestrator.capacity import available_memory
 from orchestrator.compilers.eager import Eager
 from orchestrator.exchange.batch_sizes import export
 from orchestrator.measures import largest_batch
@@ -35,7 +36,6 @@ from orchestrator.records import CRASH, EAGER_FAIL_TO_RUN, OUT_OF_MEMORY, PASS, 
 from orchestrator.results.findings import findings
 from orchestrator.results.load import load
 from orchestrator.store import SweepFolder
-from orchestrator.system import available_memory
 from orchestrator.worker.run import run_job
 
 MIB = 2**20

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from fakes.sweeps import make_job
 
-from orchestrator import system
+from orchestrator import capacity
 from orchestrator.errors import UsageError
 from orchestrator.execution.agenda import Agenda, gist, is_shareable
 from orchestrator.execution.policy import BATCH_S, COMPILER_BYTES, Policy, Room
@@ -238,7 +238,7 @@ def machine(root: Path, monkeypatch: pytest.MonkeyPatch, own: str, files: dict[s
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
     for name, place in {"OWN_GROUPS": "self", "GROUPS": "groups", "CPUS": "cpus"}.items():
-        monkeypatch.setattr(system, name, root / place)
+        monkeypatch.setattr(capacity, name, root / place)
 
 
 SIBLINGS = {f"cpus/cpu{cpu}/topology/thread_siblings_list": f"{cpu % 4},{cpu % 4 + 4}\n" for cpu in range(8)}
@@ -278,7 +278,7 @@ def test_cores_are_physical_and_those_that_affinity_and_quota_leave(
 ) -> None:
     machine(tmp_path, monkeypatch, own, {**SIBLINGS, **files})
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(allowed))
-    assert system.cores() == expected
+    assert capacity.cores() == expected
 
 
 @pytest.mark.parametrize(
@@ -294,13 +294,13 @@ def test_what_a_quota_took_is_read_from_the_control_group(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str, files: dict[str, str], expected: float | None
 ) -> None:
     machine(tmp_path, monkeypatch, own, files)
-    assert system.throttled_s() == expected
+    assert capacity.throttled_s() == expected
 
 
 def test_memory_is_what_the_control_group_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    everything = system.available_memory()
+    everything = capacity.available_memory()
     group = {"memory.max": "1000", "memory.current": "700", "memory.stat": "anon 1\ninactive_file 200\n"}
     machine(tmp_path, monkeypatch, "0::/a/b\n", {f"groups/a/{name}": text for name, text in group.items()})
-    assert system.available_memory() == 500
+    assert capacity.available_memory() == 500
     (tmp_path / "groups/a/memory.max").write_text("max\n")
-    assert system.available_memory() > everything / 2
+    assert capacity.available_memory() > everything / 2

@@ -14,7 +14,7 @@ from fakes import sweeps
 from fakes.sweeps import make_job, results
 from support import command
 
-from orchestrator import system
+from orchestrator import capacity, system
 from orchestrator.errors import UsageError
 from orchestrator.execution.agenda import Agenda
 from orchestrator.execution.devices import VARIABLE, Devices, Turn
@@ -140,7 +140,7 @@ def test_jobs_do_not_name_gpus_themselves(gpus: None) -> None:
 
 
 def test_two_threads_of_a_core_in_two_sets_are_a_caution(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(system, "core_of", lambda cpu: str(cpu % 2))
+    monkeypatch.setattr(capacity, "core_of", lambda cpu: str(cpu % 2))
     assert cautions([Slot(0, (0, 2)), Slot(1, (1, 3))]) == []
     (caution,) = cautions([Slot(0, (0, 1)), Slot(1, (2, 3))])
     assert caution.startswith("CPUs 0 and 2 are two threads of one core")

@@ -15,7 +15,7 @@ import pytest
 import torch
 from support.measuring import QUICK, Broken, NetBuilder, context
 
-from orchestrator import system
+from orchestrator import capacity
 from orchestrator.compilers.dynamo import TorchCompile
 from orchestrator.compilers.eager import Eager
 from orchestrator.measures import flops
@@ -622,11 +622,11 @@ def test_each_thread_may_have_a_last_level_cache_of_its_own(
             for name, value in (("level", level), ("size", size), ("shared_cpu_list", shared)):
                 if value is not None:
                     (folder / name).write_text(f"{value}\n".format(cpu=cpu, pair=pair, third=third * 1024))
-    monkeypatch.setattr(system, "CPUS", tmp_path)
-    monkeypatch.setattr(system.os, "sched_getaffinity", lambda process: {0, 1, 2, 3})
-    assert system.last_level_cache(threads) == expected * 2**20
-    monkeypatch.setattr(system, "CPUS", tmp_path / "nothing")
-    assert system.last_level_cache(threads) is None
+    monkeypatch.setattr(capacity, "CPUS", tmp_path)
+    monkeypatch.setattr(capacity.os, "sched_getaffinity", lambda process: {0, 1, 2, 3})
+    assert capacity.last_level_cache(threads) == expected * 2**20
+    monkeypatch.setattr(capacity, "CPUS", tmp_path / "nothing")
+    assert capacity.last_level_cache(threads) is None
 
 
 def test_the_fastest_of_calls_is_not_the_one_that_was_disturbed(monkeypatch: pytest.MonkeyPatch) -> None:

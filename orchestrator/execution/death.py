@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.capacity import oom_kills
 from orchestrator.execution.devices import CPU, Turn
 from orchestrator.exits import cause
 from orchestrator.records import (
@@ -22,7 +23,6 @@ from orchestrator.records import (
     JobSpec,
 )
 from orchestrator.store import SweepFolder, Unreadable
-from orchestrator.system import oom_kills
 
 LOG_TAIL_BYTES = 4000
 

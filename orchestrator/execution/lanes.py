@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from orchestrator import system
+from orchestrator import capacity
 from orchestrator.execution.agenda import Agenda
 from orchestrator.execution.death import Attempt
 from orchestrator.execution.devices import Turn
@@ -49,7 +49,7 @@ class Lanes:
         self._whole: Lane | None = None  # whose next job has the machine to itself
         self.all = []
         for slot in slots:
-            cores = system.cores(slot.cpus) // (1 if slot.cpus else len(slots))
+            cores = capacity.cores(slot.cpus) // (1 if slot.cpus else len(slots))
             room = Room(parallel, held, cores=max(1, cores), is_part=slot.is_part)
             self.all.append(Lane(slot, Policy(room, urgency=urgency, slot=slot.number)))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from orchestrator import system
+from orchestrator import capacity
 from orchestrator.execution.agenda import PEAK, Agenda, is_shareable
 from orchestrator.records import JobResult, JobSpec, fingerprint
 
@@ -37,12 +37,12 @@ class Room:
         self,
         parallel: int | str,
         held: Held,
-        available: Bytes = system.available_memory,
+        available: Bytes = capacity.available_memory,
         cores: int | None = None,
         is_part: bool = False,
     ) -> None:
         self._parallel, self._held, self._available = parallel, held, available
-        self._cores = system.cores() if cores is None else cores
+        self._cores = capacity.cores() if cores is None else cores
         self._is_part = is_part
         self._seen: dict[str, int] = {}  # workload -> the most that a job of it was seen to take, in bytes
 

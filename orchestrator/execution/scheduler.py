@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
-from orchestrator import system
+from orchestrator import capacity, system
 from orchestrator.errors import UsageError
 from orchestrator.execution import space
 from orchestrator.execution.agenda import Agenda, gist
@@ -215,7 +215,7 @@ class Scheduler:
             clock=now,
             deadline=now + self._settings.hang_s,
             log_start=0,
-            oom_kills=system.oom_kills(),
+            oom_kills=capacity.oom_kills(),
             slot=slot,
         )
         for other in self._attempts.values():

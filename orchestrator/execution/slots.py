@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator import system
+from orchestrator import capacity, system
 from orchestrator.errors import UsageError
 from orchestrator.records import JobSpec
 from orchestrator.typed_json import Json
@@ -91,7 +91,7 @@ def cautions(slots: Sequence[Slot]) -> list[str]:
     owner: dict[str, tuple[int, int]] = {}
     for slot in slots:
         for cpu in slot.cpus:
-            number, other = owner.setdefault(system.core_of(cpu), (slot.number, cpu))
+            number, other = owner.setdefault(capacity.core_of(cpu), (slot.number, cpu))
             if number != slot.number:
                 return [
                     f"CPUs {other} and {cpu} are two threads of one core, in different sets of execution.cpu_sets: "

@@ -22,6 +22,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, ListConfig, OmegaConf, read_write
 
+from orchestrator.capacity import cores
 from orchestrator.errors import UsageError
 from orchestrator.execution import launched, space
 from orchestrator.execution import shard as shards
@@ -42,7 +43,6 @@ from orchestrator.planning.selection import check_values
 from orchestrator.planning.shards import by_hand, cost, cut
 from orchestrator.records import INFRASTRUCTURE, NOT_RUN, JobResult, JobSpec
 from orchestrator.store import MODELS, JobGraph, Sweep, SweepFolder, check_size, find_sweep, own_jobs
-from orchestrator.system import cores
 
 OUTPUTS = Path("outputs")
 SILENT_POINTS = 2000

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from orchestrator import columns, precision
+from orchestrator.capacity import available_memory
 from orchestrator.columns import TableSpec
 from orchestrator.measures.context import Context
 from orchestrator.measures.eager import ARTIFACTS
@@ -22,7 +23,6 @@ from orchestrator.plugins import Outcome, Unsupported
 from orchestrator.probes.gpu import free_memory
 from orchestrator.records import OBSERVED, OUT_OF_MEMORY, PASS, JobSpec, PluginSpec
 from orchestrator.store import SweepFolder
-from orchestrator.system import available_memory
 
 with contextlib.suppress(ImportError):  # Windows has none, and runs no jobs (`system.need_linux`)
     import resource

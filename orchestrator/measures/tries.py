@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestrator.capacity import oom_kills
 from orchestrator.exits import cause
 from orchestrator.records import TIMEOUT, JobResult, JobSpec
 from orchestrator.store import SweepFolder
-from orchestrator.system import oom_kills
 
 CLOSING_S = 10.0
 STARTING_S = 180.0  # for a process to begin: the server's imports on a busy machine

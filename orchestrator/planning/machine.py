@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestrator import system
+from orchestrator import capacity, system
 from orchestrator.records import JobSpec
 from orchestrator.words import plural
 
@@ -71,7 +71,7 @@ class Machine:
 def detect() -> Machine:
     """Look at this machine."""
     devices = _nvidia_devices() if system.torch_build()["cuda"] else 0
-    return Machine(cores=system.cores(), cuda_devices=devices, xpu_build=system.torch_has_xpu())
+    return Machine(cores=capacity.cores(), cuda_devices=devices, xpu_build=system.torch_has_xpu())
 
 
 def _nvidia_devices() -> int:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.capacity import throttled_s
 from orchestrator.probes import gpu
-from orchestrator.system import cpus_of, slot, throttled_s
+from orchestrator.system import cpus_of, slot
 
 with contextlib.suppress(ImportError):  # Windows has none, and runs no jobs (`system.need_linux`)
     import resource

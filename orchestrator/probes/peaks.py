@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.system import available_memory, last_level_cache
+from orchestrator.capacity import available_memory, last_level_cache
 
 if TYPE_CHECKING:
     import torch

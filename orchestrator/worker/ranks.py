@@ -24,12 +24,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from orchestrator.capacity import oom_kills
 from orchestrator.exits import cause
 from orchestrator.files import write_json
 from orchestrator.plugins import Unsupported
 from orchestrator.records import UNSUPPORTED, Failure, JobSpec
 from orchestrator.store import SweepFolder
-from orchestrator.system import oom_kills
 from orchestrator.typed_json import from_json, to_json
 from orchestrator.worker.process import die_with_parent
 
