@@ -19,7 +19,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orchestrator.errors import UsageError, did_you_mean
+from orchestrator.errors import UsageError, did_you_mean, near, suggestion
 from orchestrator.records import PluginSpec
 
 ALLOWED_PACKAGES = (
@@ -83,7 +83,8 @@ def check_options(spec: PluginSpec, where: str) -> None:
             raise UsageError(f"{where}: unknown option '{key}' of {spec.target}: {did_you_mean(key, fields)}")
         kind = hints.get(key, Any)
         if not fits(value, kind):
-            raise UsageError(f"{where}: {key}={value!r} of {spec.target}: it must be {words(kind)}")
+            meant = suggestion(near(str(value), _legal(kind)))
+            raise UsageError(f"{where}: {key}={value!r} of {spec.target}: {meant}it must be {words(kind)}")
     for name, f in fields.items():
         required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
         if required and name not in spec.options:
@@ -115,6 +116,14 @@ def fits(value: Any, kind: Any) -> bool:
     return type(value) is kind if kind in WORDS else True
 
 
+def at_least_1(plugin: object, *names: str) -> None:
+    """Raise ValueError for an option of a plug-in that is less than 1, or has an item that is; None is no number."""
+    for name in names:
+        value = getattr(plugin, name)
+        if any(item < 1 for item in (value if isinstance(value, (list, tuple)) else [value]) if item is not None):
+            raise ValueError(f"{name}={value}: it must be at least 1")
+
+
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "null"}
 
 
@@ -127,6 +136,12 @@ def words(kind: Any) -> str:
     if origin is Mapping:
         return "a map" if arguments[1] is Any else f"a map of names, each to {words(arguments[1])}"
     return f"a list, each of it {words(arguments[0])}" if origin is Sequence else WORDS.get(kind, str(kind))
+
+
+def _legal(kind: Any) -> list[str]:
+    """Return the words that a value may be, where an annotation names them."""
+    arms = typing.get_args(kind) if typing.get_origin(kind) in (types.UnionType, typing.Union) else (kind,)
+    return [str(word) for arm in arms if typing.get_origin(arm) is typing.Literal for word in typing.get_args(arm)]
 
 
 def instantiate(spec: PluginSpec, where: str = "") -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator.errors import DEVICE_WORDS, DeviceFailure, is_out_of_memory
 from orchestrator.plugins import Program, Unsupported
@@ -27,6 +27,7 @@ CAST_TO: Mapping[str, str] = {
 AUTOCAST_TO: Mapping[str, str] = {"amp_bfloat16": "bfloat16", "amp_float16": "float16"}
 
 
+Precision = Literal["default", "ieee", "tf32", "fp16_accumulation", "cudnn_benchmark"]
 SETTINGS: Mapping[str, Mapping[str, bool]] = {
     DEFAULT_PRECISION: {},
     "ieee": {"cuda.matmul.allow_tf32": False, "cudnn.allow_tf32": False},
@@ -37,12 +38,6 @@ SETTINGS: Mapping[str, Mapping[str, bool]] = {
 """Precision of a mode -> what is set in `torch.backends`, for eager and every compiler alike."""
 OF_TIMES = frozenset({"cudnn_benchmark"})
 """Those that only choose among algorithms: not where results are judged, which must be the same twice."""
-
-
-def check_name(precision: str) -> None:
-    """Raise ValueError for a precision that there is not."""
-    if precision not in SETTINGS:
-        raise ValueError(f"unknown precision '{precision}'; available: {', '.join(SETTINGS)}")
 
 
 def use(workload: Workload, *, judged: bool = False) -> None:

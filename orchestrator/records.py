@@ -13,7 +13,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from orchestrator.typed_json import OMITTED, Json, to_json
 
@@ -172,7 +172,7 @@ class Workload:
         return int(self.mode.options.get("ranks", 1)) if self.parallel else 1
 
 
-DEFAULT_PRECISION = "default"
+DEFAULT_PRECISION: Final = "default"
 """Of products, where a mode has no option `precision`: what torch does by itself (`orchestrator.precision`)."""
 Parallel = Literal["ddp", "ddp_outside"]
 """How ranks work together: DistributedDataParallel inside of what is compiled, or around it. Option of a mode."""

@@ -102,7 +102,7 @@ OF_VERBS = {
     "ls": ("ls",),
     "show": ("show", "latest"),
     "history": ("history",),
-    "export": ("export", "dynamobench", "csv"),
+    "export": ("export", "dynamobench", "-o", "csv"),
     "merge": ("merge", "latest", "latest~1", "--into", "outputs/1/{}"),
     "import": ("import", "dynamobench", str(GOLDEN), "--into", "outputs/1/{}"),
     "completion": ("completion", "zsh"),

@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which a sweep was run, and exported as CSV files to import."""
     cwd = tmp_path_factory.mktemp("docs")
     run(cwd, *FAKES, "suite=perceptrons", "compiler=identity", "measure=glance", "rounds=1")
-    orchestrator(cwd, "export", "dynamobench", "benchmark_logs")
+    orchestrator(cwd, "export", "dynamobench", "-o", "benchmark_logs")
     _write_files(cwd)
     return cwd
 
@@ -54,7 +54,7 @@ def batches(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cwd = tmp_path_factory.mktemp("batches")
     model = ["suite=quick", "suite.models=[bert_small]", "compiler=eager"]
     run(cwd, *model, "measure=largest_batch", "measure.options.upper=2")
-    orchestrator(cwd, "export", "batch_sizes", "my_conf")
+    orchestrator(cwd, "export", "batch_sizes", "-o", "my_conf")
     return cwd
 
 

@@ -80,7 +80,7 @@ def sweep(tmp_path: Path) -> synthetic.SyntheticSweep:
 def files(sweep: synthetic.SyntheticSweep, tmp_path: Path) -> Path:
     """The folder into which the sweep was exported."""
     sweep.write()
-    orchestrator(tmp_path, "export", "dynamobench", "csv")
+    orchestrator(tmp_path, "export", "dynamobench", "-o", "csv")
     return tmp_path / "csv"
 
 
@@ -217,14 +217,14 @@ def test_runner_reads_compilers_together_though_runs_failed(tmp_path: Path) -> N
                 timed(sweep, load_of(model, batch_size=4 + i), compiler, 0.1, 2.0)
             judged(sweep, load_of(model, batch_size=1), compiler)
     sweep.write()
-    orchestrator(tmp_path, "export", "dynamobench", "csv")
+    orchestrator(tmp_path, "export", "dynamobench", "-o", "csv")
     runner = Runner(tmp_path / "csv", ["aot_eager", "inductor"], "huggingface", "amp", "training", "cuda")
     assert (runner.passrate("aot_eager"), runner.passrate("inductor")) == ("67%, 2/3", "100%, 3/3")
 
 
 def test_what_the_files_do_not_say_is_said(sweep: synthetic.SyntheticSweep, tmp_path: Path) -> None:
     sweep.write()
-    printed = orchestrator(tmp_path, "export", "dynamobench", "csv")
+    printed = orchestrator(tmp_path, "export", "dynamobench", "-o", "csv")
     assert "note: 1 x crash: 'fail_to_run' for accuracy" in printed
     assert "note: 1 x crash: a speed-up of 0 for performance" in printed
     assert "the compilers' files have different models" in printed
@@ -256,7 +256,7 @@ def test_two_batch_sizes_do_not_overwrite_each_other(tmp_path: Path) -> None:
     for model in ("A", "B"):
         judged(sweep, load_of(model, batch_size=1), "inductor")
     sweep.write()
-    orchestrator(tmp_path, "export", "dynamobench", "csv")
+    orchestrator(tmp_path, "export", "dynamobench", "-o", "csv")
     for size, speedup in ((4, 1.5), (8, 2.5)):
         compiler = f"inductor-batch_size-{size}"
         table = pd.read_csv(tmp_path / "csv" / f"{compiler}_huggingface_amp_training_cuda_performance.csv")
@@ -273,7 +273,7 @@ def test_sizes_of_their_own_do_not_split_a_file(tmp_path: Path) -> None:
     timed(sweep, load_of("A", batch_size=4), "inductor", 0.1, 2.0)
     timed(sweep, load_of("B", batch_size=8), "inductor", 0.1, 2.0)
     sweep.write()
-    output = orchestrator(tmp_path, "export", "dynamobench", "csv")
+    output = orchestrator(tmp_path, "export", "dynamobench", "-o", "csv")
     assert "has no accuracy file beside it" in output
     assert [path.name for path in (tmp_path / "csv").iterdir()] == [
         "inductor_huggingface_amp_training_cuda_performance.csv"
@@ -290,7 +290,7 @@ def test_options_precisions_and_modes_that_share_a_name_are_told_apart(tmp_path:
     adamw = dataclasses.replace(synthetic.workload("A", mode="training").mode, name="training_adamw")
     timed(sweep, load_of("A", mode=adamw), "cudagraphs", 0.1, 2.0)
     sweep.write()
-    orchestrator(tmp_path, "export", "dynamobench", "csv")
+    orchestrator(tmp_path, "export", "dynamobench", "-o", "csv")
     assert sorted(
         path.name.removesuffix("_huggingface_amp_training_cuda_performance.csv")
         for path in (tmp_path / "csv").iterdir()
@@ -307,13 +307,13 @@ def test_what_has_no_results_has_no_file_and_eager_alone_is_an_error(tmp_path: P
     sweep = synthetic.SyntheticSweep(tmp_path / "outputs" / "1" / "2")
     sweep.performance("A", "eager")
     sweep.write()
-    output = orchestrator(tmp_path, "export", "dynamobench", "csv", code=2)
+    output = orchestrator(tmp_path, "export", "dynamobench", "-o", "csv", code=2)
     assert "plain eager has no file there" in output
     assert not (tmp_path / "csv").exists()
     failed(sweep, synthetic.job("A", "openvino"), "unsupported")
     timed(sweep, load_of("A"), "inductor", 0.1, 2.0)
     sweep.write()
-    orchestrator(tmp_path, "export", "dynamobench", "csv")
+    orchestrator(tmp_path, "export", "dynamobench", "-o", "csv")
     assert not list((tmp_path / "csv").glob("openvino*"))
 
 
@@ -355,7 +355,7 @@ def test_a_suite_with_underscores_has_to_be_named() -> None:
 
 def test_hud_records_have_the_fields_of_the_schema(sweep: synthetic.SyntheticSweep, tmp_path: Path) -> None:
     sweep.write()
-    assert orchestrator(tmp_path, "export", "hud", "records.json").startswith("records.json  ")
+    assert orchestrator(tmp_path, "export", "hud", "-o", "records.json").startswith("records.json  ")
     records = [json.loads(line) for line in (tmp_path / "records.json").read_text().splitlines()]
     assert orchestrator(tmp_path, "export", "hud").splitlines() == (tmp_path / "records.json").read_text().splitlines()
     for record in records:
@@ -389,7 +389,7 @@ def test_hud_records_have_the_fields_of_the_schema(sweep: synthetic.SyntheticSwe
 
 def test_hud_values_are_those_of_the_rounds(tmp_path: Path) -> None:
     folder = synthetic.quick_sweep(tmp_path / "outputs" / "1" / "2").write()
-    lines = orchestrator(tmp_path, "export", "hud", "-", str(folder), "--benchmark", "mine").splitlines()
+    lines = orchestrator(tmp_path, "export", "hud", "-o", "-", str(folder), "--benchmark", "mine").splitlines()
     records = {(r["model"]["name"], r["metric"]["name"]): r for r in map(json.loads, lines)}
     bert = records["DistilBertForMaskedLM", "speedup"]
     expected = [1.11 / (1 + 0.004 * (round - 2)) for round in range(5)]
@@ -410,7 +410,7 @@ def test_hud_takes_no_other_gpu_memory_than_whole_bytes(tmp_path: Path) -> None:
     folder = made.write()
     gpus = [{"name": "H200", "memory_bytes": size} for size in (3 * 2**30, "4", {"a": 1}, 1.7e308, 1.7e308, None)]
     folder.write_plan(dataclasses.replace(folder.read_sweep(), environment={"gpus": gpus}), made.graph())
-    records = orchestrator(tmp_path, "export", "hud", "-", str(folder)).splitlines()
+    records = orchestrator(tmp_path, "export", "hud", "-o", "-", str(folder)).splitlines()
     assert {json.loads(record)["runners"][0]["avail_gpu_mem_in_gb"] for record in records} == {3}
 
 
@@ -420,15 +420,15 @@ def test_a_counter_that_is_no_count_is_an_empty_cell(tmp_path: Path, count: Any)
     made = synthetic.SyntheticSweep(tmp_path / "outputs" / "1" / "2")
     made.performance("Bert", "inductor", pairs=[(0.2, 0.1)] * 20, counters={"graphs": count, "graph_breaks": 2})
     made.write()
-    orchestrator(tmp_path, "export", "parquet", "tables")
+    orchestrator(tmp_path, "export", "parquet", "-o", "tables")
     (row,) = pd.read_parquet(tmp_path / "tables" / "summary.parquet").to_dict("records")
     assert (pd.isna(row["graphs"]), row["graph_breaks"]) == (True, 2)
-    records = map(json.loads, orchestrator(tmp_path, "export", "hud", "-").splitlines())
+    records = map(json.loads, orchestrator(tmp_path, "export", "hud", "-o", "-").splitlines())
     assert "graph_breaks" in {record["metric"]["name"] for record in records}
 
 
 def test_a_sweep_in_the_place_of_the_file_is_noticed(files: Path, tmp_path: Path) -> None:
-    assert orchestrator(tmp_path, "export", "hud", "latest") == orchestrator(tmp_path, "export", "hud", "-")
+    assert orchestrator(tmp_path, "export", "hud", "latest") == orchestrator(tmp_path, "export", "hud", "-o", "-")
     assert not (tmp_path / "latest").exists()
 
 
@@ -438,7 +438,7 @@ def test_a_sweep_in_the_place_of_the_file_is_noticed(files: Path, tmp_path: Path
 def test_parquet_tables_have_types_and_units(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow (extra parquet) is not installed")
     folder = synthetic.quick_sweep(tmp_path / "outputs" / "1" / "2").write()
-    orchestrator(tmp_path, "export", "parquet", "pq")
+    orchestrator(tmp_path, "export", "parquet", "-o", "pq")
     made = build(load(SweepFolder(folder.root)))
     for name, table in made.named().items():
         read = parquet.read_table(tmp_path / "pq" / f"{name}.parquet")
@@ -457,7 +457,7 @@ def test_a_figure_that_is_none_is_not_null(tmp_path: Path) -> None:
     sweep = synthetic.SyntheticSweep(tmp_path / "outputs" / "1" / "2")
     sweep.accuracy("Bert", "inductor", status="fail_accuracy", error="nan")
     sweep.write()
-    orchestrator(tmp_path, "export", "parquet", "pq")
+    orchestrator(tmp_path, "export", "parquet", "-o", "pq")
     (row,) = parquet.read_table(tmp_path / "pq" / "accuracy.parquet").to_pylist()
     assert math.isnan(row["max_abs_error"])
     assert row["cosine"] == 0.99999
@@ -558,9 +558,6 @@ def test_runs_of_wandb_are_written_offline(tmp_path: Path) -> None:
         (["latest", "-o", "there"], "there"),
         (["-o", "there"], "there"),
         (["-o", "there", "outputs/1/2"], "there"),
-        (["there"], "there"),  # the old order
-        (["there", "latest"], "there"),
-        (["there", "outputs/1/2"], "there"),
     ],
     ids=" ".join,
 )
@@ -575,14 +572,13 @@ def test_sweep_and_target(tmp_path: Path, words: list[str], target: str) -> None
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["latest"], "export csv latest -o exported"),
+        (["latest"], "export csv -o exported"),
         (["lastest"], "export csv lastest -o exported"),
         (["latest~1"], "export csv latest~1 -o exported"),
         (["2026-11-21/10-31-07"], "export csv 2026-11-21/10-31-07 -o exported"),
         ([], "export csv -o exported"),
-        (["latest", "there"], "export csv latest -o there"),
-        (["latest", "latest~1"], "export csv latest -o latest~1"),
-        (["there", "latest", "-o", "here"], "export csv there -o here"),
+        (["latest", "there"], "unrecognized arguments: there"),
+        (["there", "-o", "here"], "'there' names no sweep"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -609,7 +605,7 @@ def test_what_is_not_installed_is_named(
     synthetic.quick_sweep(tmp_path / "outputs" / "1" / "2").write()
     for name in [module, *(name for name in sys.modules if name.startswith(f"{module}."))]:
         monkeypatch.setitem(sys.modules, name, None)
-    code, _, err = answer(tmp_path, "export", form, "there")
+    code, _, err = answer(tmp_path, "export", form, "-o", "there")
     assert code == 2
     assert f"pip install 'compiler-verdict[{extra}]'" in err
     assert len(err.strip().splitlines()) == 1
@@ -619,9 +615,9 @@ def test_what_is_not_installed_is_named(
 def test_a_target_that_is_a_file_is_an_error(tmp_path: Path, form: str) -> None:
     synthetic.quick_sweep(tmp_path / "outputs" / "1" / "2").write()
     (tmp_path / "taken").write_text("mine")
-    assert "taken cannot be a folder" in orchestrator(tmp_path, "export", form, "taken", code=2)
+    assert "taken cannot be a folder" in orchestrator(tmp_path, "export", form, "-o", "taken", code=2)
     assert (tmp_path / "taken").read_text() == "mine"
 
 
 def test_no_such_sweep(tmp_path: Path) -> None:
-    assert "there are 0 sweeps" in orchestrator(tmp_path, "export", "dynamobench", "csv", code=2)
+    assert "there are 0 sweeps" in orchestrator(tmp_path, "export", "dynamobench", "-o", "csv", code=2)

@@ -63,7 +63,7 @@ def test_a_store_read_back_shows_the_rows(
     sweep: synthetic.SyntheticSweep, nowhere: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = nowhere
-    printed = run(tmp_path, "export", "mlflow", uri)
+    printed = run(tmp_path, "export", "mlflow", "-o", uri)
     assert printed == f"{uri}  experiment '2026-11-21/10-31-07': 8 added, 0 replaced, 0 unchanged\n"
     client, runs = read(uri, monkeypatch)
     assert len(runs) == 8
@@ -91,7 +91,7 @@ def test_a_store_read_back_shows_the_rows(
 def test_artifacts_are_the_jobs_files_and_the_end_of_the_log(
     sweep: synthetic.SyntheticSweep, uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    orchestrator(tmp_path, "export", "mlflow", uri)
+    orchestrator(tmp_path, "export", "mlflow", "-o", uri)
     client, runs = read(uri, monkeypatch)
     job = sweep.jobs[-1].id
     run = next(r for r in runs if r.info.run_name == "ElectraForCausalLM inference float16 cpu inductor")
@@ -106,11 +106,11 @@ def test_artifacts_are_the_jobs_files_and_the_end_of_the_log(
 def test_exporting_again_adds_nothing_and_replaces_what_changed(
     sweep: synthetic.SyntheticSweep, uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    orchestrator(tmp_path, "export", "mlflow", uri)
-    assert "0 added, 0 replaced, 8 unchanged" in orchestrator(tmp_path, "export", "mlflow", uri)
+    orchestrator(tmp_path, "export", "mlflow", "-o", uri)
+    assert "0 added, 0 replaced, 8 unchanged" in orchestrator(tmp_path, "export", "mlflow", "-o", uri)
     electra = next(job for job in sweep.jobs if job.workload.model == "ElectraForCausalLM" and job.needs)
     sweep.folder.write_result(synthetic.performance_result(electra, pairs=[(0.3, 0.1)] * 20))
-    assert "0 added, 1 replaced, 7 unchanged" in orchestrator(tmp_path, "export", "mlflow", uri)
+    assert "0 added, 1 replaced, 7 unchanged" in orchestrator(tmp_path, "export", "mlflow", "-o", uri)
     _, runs = read(uri, monkeypatch)
     assert len(runs) == 8
     run = next(r for r in runs if r.info.run_name == "ElectraForCausalLM inference float16 cpu inductor")
@@ -120,7 +120,7 @@ def test_exporting_again_adds_nothing_and_replaces_what_changed(
 def test_an_experiment_may_have_another_name(
     sweep: synthetic.SyntheticSweep, uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    orchestrator(tmp_path, "export", "mlflow", uri, "latest", "--experiment", "nightly")
+    orchestrator(tmp_path, "export", "mlflow", "-o", uri, "latest", "--experiment", "nightly")
     assert len(read(uri, monkeypatch, "nightly")[1]) == 8
 
 
@@ -130,7 +130,7 @@ def test_names_and_texts_that_mlflow_would_refuse(uri: str, tmp_path: Path, monk
     spec = synthetic.job(name, synthetic.compiler("inductor", **{"odd key!?": "v" * 9000, "nothing": None}))
     made.add(spec, synthetic.failed_result(spec, "crash", "r" * 9000))
     made.write()
-    orchestrator(tmp_path, "export", "mlflow", uri)
+    orchestrator(tmp_path, "export", "mlflow", "-o", uri)
     (run,) = read(uri, monkeypatch)[1]
     assert run.data.params["suite.models"] == name
     assert run.data.params["compiler.options.odd key--"] == "v" * 4999 + "…"
@@ -140,5 +140,5 @@ def test_names_and_texts_that_mlflow_would_refuse(uri: str, tmp_path: Path, monk
 @pytest.mark.parametrize("uri", ["sqlite:///taken", "sqlite:///taken/flow.db", "taken", "nonsense://there"])
 def test_a_store_that_cannot_be_used(sweep: synthetic.SyntheticSweep, tmp_path: Path, uri: str) -> None:
     (tmp_path / "taken").write_text("a text, no database\n" * 100)
-    printed = orchestrator(tmp_path, "export", "mlflow", uri, code=2)
+    printed = orchestrator(tmp_path, "export", "mlflow", "-o", uri, code=2)
     assert f"the MLflow store {uri} cannot be used" in printed.splitlines()[-1]

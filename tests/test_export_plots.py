@@ -23,7 +23,7 @@ def texts(svg: str) -> list[str]:
 
 def test_every_chart_is_drawn_with_its_models(tmp_path: Path) -> None:
     synthetic.quick_sweep(tmp_path / "outputs" / "1" / "2").write()
-    printed = orchestrator(tmp_path, "export", "plots", "pictures")
+    printed = orchestrator(tmp_path, "export", "plots", "-o", "pictures")
     found = {path.name for path in (tmp_path / "pictures").iterdir()}
     assert found == {f"{name}_quick_inference_float16_cpu.svg" for name in NAMES}
     assert len(printed.splitlines()) == len(NAMES)
@@ -42,7 +42,7 @@ def test_every_chart_is_drawn_with_its_models(tmp_path: Path) -> None:
 
 def test_png_is_a_picture_of_200_dots_per_inch(tmp_path: Path) -> None:
     synthetic.quick_sweep(tmp_path / "outputs" / "1" / "2").write()
-    orchestrator(tmp_path, "export", "plots", "pictures", "--format", "png")
+    orchestrator(tmp_path, "export", "plots", "-o", "pictures", "--format", "png")
     for name in NAMES:
         content = (tmp_path / "pictures" / f"{name}_quick_inference_float16_cpu.png").read_bytes()
         assert content.startswith(b"\x89PNG\r\n\x1a\n")
@@ -53,7 +53,7 @@ def test_markup_in_a_name_is_text(tmp_path: Path) -> None:
     sweep = synthetic.SyntheticSweep(tmp_path / "outputs" / "1" / "2")
     sweep.performance("<script>alert(1)</script>", "inductor", pairs=[(0.2, 0.1)] * 20)
     sweep.write()
-    orchestrator(tmp_path, "export", "plots", "pictures")
+    orchestrator(tmp_path, "export", "plots", "-o", "pictures")
     svg = (tmp_path / "pictures" / "speedup_quick_inference_float16_cpu.svg").read_text()
     assert "<script" not in svg
     assert "&lt;script&gt;" in svg
@@ -64,7 +64,7 @@ def test_of_too_many_models_some_are_drawn_and_the_rest_is_said(tmp_path: Path) 
     for i in range(103):
         sweep.performance(f"Model{i}", "inductor", pairs=[(1.0 + i / 100, 1.0)] * 20)
     sweep.write()
-    printed = orchestrator(tmp_path, "export", "plots", "pictures")
+    printed = orchestrator(tmp_path, "export", "plots", "-o", "pictures")
     assert "speedup_quick_inference_float16_cpu.svg  the first 100 of 103 workloads" in printed
     svg = (tmp_path / "pictures" / "speedup_quick_inference_float16_cpu.svg").read_text()
     drawn = {text for text in texts(svg) if text.startswith("Model")}
@@ -77,7 +77,7 @@ def test_batch_sizes_tell_workloads_apart_and_sections_have_files(tmp_path: Path
         sweep.performance(synthetic.workload("Bert", batch_size=size), "inductor", pairs=[(0.2, 0.1)] * 20)
     sweep.performance(synthetic.workload("Bert", mode="training", seed=7), "inductor", pairs=[(0.2, 0.1)] * 20)
     sweep.write()
-    orchestrator(tmp_path, "export", "plots", "pictures")
+    orchestrator(tmp_path, "export", "plots", "-o", "pictures")
     names = {path.stem for path in (tmp_path / "pictures").glob("speedup_*")}
     assert names == {"speedup_quick_inference_float16_cpu_seed-0", "speedup_quick_training_float16_cpu_seed-7"}
     svg = (tmp_path / "pictures" / "speedup_quick_inference_float16_cpu_seed-0.svg").read_text()
@@ -111,7 +111,7 @@ def test_the_losses_of_a_training_are_drawn(tmp_path: Path) -> None:
     facts = {"findings": {"loss_curves": curves}}
     sweep.add(spec, JobResult(job_id=spec.id, status=PASS, facts=facts, started=0.0, ended=1.0))
     sweep.write()
-    orchestrator(tmp_path, "export", "plots", "pictures")
+    orchestrator(tmp_path, "export", "plots", "-o", "pictures")
     drawn = texts((tmp_path / "pictures" / "loss_curves_Bert_inductor.svg").read_text())
     assert {"Training loss", "Bert · inductor", "optimizer steps", "compiled"} <= set(drawn)
 
@@ -120,4 +120,4 @@ def test_nothing_to_draw(tmp_path: Path) -> None:
     sweep = synthetic.SyntheticSweep(tmp_path / "outputs" / "1" / "2")
     sweep.add(synthetic.job("Bert", "eager"))
     sweep.write()
-    assert "there is nothing to draw" in orchestrator(tmp_path, "export", "plots", "pictures", code=2)
+    assert "there is nothing to draw" in orchestrator(tmp_path, "export", "plots", "-o", "pictures", code=2)

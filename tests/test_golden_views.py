@@ -115,9 +115,9 @@ def more_of_sweep(sweep: str) -> Iterator[View]:
     for form in ("md", "json"):
         yield View(sweep, "show", ("show", folder, f"--{form}"), form)
         yield View(sweep, "rerun", ("rerun", folder, "--dry-run", f"--{form}"), form)
-    yield View(sweep, "export_dynamobench", ("export", "dynamobench", "csv", folder), writes="csv")
-    yield View(sweep, "export_batch_sizes", ("export", "batch_sizes", "suites", folder), writes="suites")
-    yield View(sweep, "export_hud", ("export", "hud", "-", folder))
+    yield View(sweep, "export_dynamobench", ("export", "dynamobench", "-o", "csv", folder), writes="csv")
+    yield View(sweep, "export_batch_sizes", ("export", "batch_sizes", "-o", "suites", folder), writes="suites")
+    yield View(sweep, "export_hud", ("export", "hud", "-o", "-", folder))
     if not sweep.startswith("imported"):  # nothing that is not in its tables
         yield View(sweep, "page", ("report", folder, "--html", "page.html"), writes="page.html")
 

@@ -57,7 +57,7 @@ def rejected(folder: Path, *arguments: str) -> str:
 
 def test_imported_and_exported_again_the_files_are_the_same(tmp_path: Path) -> None:
     orchestrator(tmp_path, "import", "dynamobench", str(GOLDEN), "--into", "outputs/1/2")
-    orchestrator(tmp_path, "export", "dynamobench", "again", "outputs/1/2")
+    orchestrator(tmp_path, "export", "dynamobench", "-o", "again", "outputs/1/2")
     assert sorted(path.name for path in GOLDEN.iterdir()) == sorted(
         path.name for path in (tmp_path / "again").iterdir()
     )
@@ -71,7 +71,7 @@ def test_figures_are_those_of_the_file(tmp_path: Path) -> None:
     timed(sweep, load_of("Bert"), "inductor", 0.1, 1.25, first_call=40.0)
     timed(sweep, load_of("Gpt"), "inductor", 0.25, 0.8, first_call=30.0)
     before = build(load(sweep.write())).summary.rows
-    orchestrator(tmp_path, "export", "dynamobench", "csv", "outputs/1/1")
+    orchestrator(tmp_path, "export", "dynamobench", "-o", "csv", "outputs/1/1")
     after = import_(tmp_path / "csv")[0].summary.rows
     assert [(r["model"], r["compiler"]) for r in before] == [(r["model"], r["compiler"]) for r in after]
     names = ("speedup", "latency_ms", "compile_latency_cold_s", "compression_ratio", "eager_latency_ms", "graph_breaks")
@@ -157,7 +157,7 @@ def test_old_files_lack_columns(folder: Path) -> None:
     (row,) = made.summary.rows
     assert (row["speedup"], row["compile_latency_cold_s"], row["compression_ratio"]) == (1.25, -0.5, 0.875)
     assert (row["latency_ms"], row["eager_latency_ms"], row["own_memory_mib"], row["graphs"]) == (None,) * 4
-    orchestrator(folder.parent, "export", "dynamobench", "again", "outputs/1/2")
+    orchestrator(folder.parent, "export", "dynamobench", "-o", "again", "outputs/1/2")
     assert (folder.parent / "again" / PERFORMANCE).read_text() == (folder / PERFORMANCE).read_text()
 
 
@@ -233,7 +233,7 @@ def test_formulas_markup_and_paths_in_names_do_no_harm(folder: Path) -> None:
         writer.writerows([["cuda", name, 1, "pass"] for name in names])
     made, _ = import_(folder)
     assert {row["model"] for row in made.accuracy.rows} == set(names)
-    orchestrator(folder.parent, "export", "dynamobench", "again", "outputs/1/2")
+    orchestrator(folder.parent, "export", "dynamobench", "-o", "again", "outputs/1/2")
     text = (folder.parent / "again" / ACCURACY).read_text()
     assert "cuda,'=cmd(),1,pass" in text
     source, _ = read(folder.parent / "again" / ACCURACY, Given())

@@ -10,8 +10,10 @@ import torch
 from support.example_records import KNOWN
 
 from orchestrator.compilers.planted import DeviceSlowdown, NeedsTwin, OutsideAllocator, Slowdown, StaleGraph
+from orchestrator.errors import UsageError
 from orchestrator.measures.gpu_checks import GpuChecks
-from orchestrator.plugins import Program, Unsupported
+from orchestrator.plugins import Program, Unsupported, instantiate
+from orchestrator.records import PluginSpec
 from orchestrator.suites.known import KnownModel
 
 
@@ -56,8 +58,8 @@ def test_fail_fails() -> None:
 
 
 def test_unknown_kind_is_named() -> None:
-    with pytest.raises(ValueError, match="unknown kind 'alocate'"):
-        build(kind="alocate")
+    with pytest.raises(UsageError, match=r"kind='alocate' of .*: did you mean 'allocate'"):
+        instantiate(PluginSpec(name="x", target="orchestrator.suites.known.KnownModel", options={"kind": "alocate"}))
 
 
 @pytest.mark.alone

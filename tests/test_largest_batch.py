@@ -252,7 +252,7 @@ def planned_batches(user: Path, *overrides: str) -> dict[str, int]:
 
 
 def test_the_exported_suite_plans_the_sizes_that_fitted(sweep: SweepFolder, tmp_path: Path) -> None:
-    printed = orchestrator(tmp_path, "export", "batch_sizes", "mine")
+    printed = orchestrator(tmp_path, "export", "batch_sizes", "-o", "mine")
     assert "mine/suite/tiny_largest.yaml  2 models" in printed
     assert "t5_tiny inference float16 cpu length 128 eager: no batch size, fail_to_run: why" in printed
     assert "37, the smallest; also found: 100 (bert_tiny inference" in printed
@@ -296,7 +296,9 @@ def test_a_sweep_without_sizes_says_what_to_run(tmp_path: Path) -> None:
     made = synthetic.SyntheticSweep(tmp_path / "outputs" / "2026-11-21" / "10-00-00")
     made.performance("Bert", "eager")
     made.write()
-    assert "run one with measure=largest_batch first" in orchestrator(tmp_path, "export", "batch_sizes", "x", code=2)
+    assert "run one with measure=largest_batch first" in orchestrator(
+        tmp_path, "export", "batch_sizes", "-o", "x", code=2
+    )
 
 
 def test_the_table_has_mib_and_a_line_for_what_failed(sweep: SweepFolder) -> None:

@@ -70,8 +70,8 @@ def verbs(folder: SweepFolder, away: Path) -> list[list[str]]:
     ]
     for name in ("dynamobench", "parquet", "plots"):
         lines.append(["export", name, str(away / name), place])
-    lines.append(["export", "hud", str(away / "hud.json"), place])
-    lines.append(["export", "mlflow", f"sqlite:///{away}/mlflow.db", place])
+    lines.append(["export", "hud", "-o", str(away / "hud.json"), place])
+    lines.append(["export", "mlflow", "-o", f"sqlite:///{away}/mlflow.db", place])
     lines.append(["import", "dynamobench", str(away / "dynamobench"), "--into", str(away / "imported")])
     return lines
 
@@ -203,7 +203,7 @@ def test_exported_batch_sizes_stay_in_their_folder_and_are_no_other_configuratio
         made.add(spec, JobResult(job_id=spec.id, status="pass", facts=facts, started=1000.0, ended=1001.0))
     (tmp_path / "outside").mkdir()
     place = tmp_path / "my_conf"
-    assert main(["export", "batch_sizes", str(place), str(made.write())]) == 0
+    assert main(["export", "batch_sizes", "-o", str(place), str(made.write())]) == 0
     assert list((tmp_path / "outside").iterdir()) == []
     assert list(tmp_path.glob("*.yaml")) == []
     files = sorted((place / "suite").iterdir())
@@ -293,7 +293,7 @@ def test_nothing_is_read_or_written_through_a_link(
         ["diff", name, name],
         ["gate", name, "--against", name],
         ["rerun", name, "--trust"],
-        ["export", "mlflow", str(tmp_path / "runs"), name],
+        ["export", "mlflow", "-o", str(tmp_path / "runs"), name],
         [f"resume={name}", "--trust"],
     ):
         assert main(arguments) == 2, arguments
@@ -408,7 +408,7 @@ def test_large_files_are_not_read_whole(tmp_path: Path) -> None:
     for folder, job, file in found.values():
         sparse(file)
         lines += [["report", str(folder)], ["show", f"{folder}:{job}"], ["show", f"{folder}:{job}", "--json"]]
-        lines += [["export", "mlflow", str(tmp_path / "runs"), str(folder)]]
+        lines += [["export", "mlflow", "-o", str(tmp_path / "runs"), str(folder)]]
     done = subprocess.run(
         [sys.executable, "-m", "fakes.verbs", json.dumps(lines)],
         cwd=tmp_path,

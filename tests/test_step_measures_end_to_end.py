@@ -36,7 +36,7 @@ def test_largest_batch_makes_a_suite_that_plans(tmp_path: Path) -> None:
     )  # fmt: skip
     sizes = dict(table(tmp_path, "largest_batch")[["model", "largest_batch_size"]].itertuples(index=False))
     assert all(2 <= size <= 512 for size in sizes.values())
-    assert "mine/suite/tiny_largest.yaml" in run(tmp_path, "export", "batch_sizes", "mine")
+    assert "mine/suite/tiny_largest.yaml" in run(tmp_path, "export", "batch_sizes", "-o", "mine")
     planned = run(tmp_path, "--config-dir=mine", "suite=tiny_largest", "compiler=eager", "measure=performance",
                   "rounds=1", "dry_run=true")  # fmt: skip
     assert "tiny_largest" in planned

@@ -133,7 +133,7 @@ def _of_sweep(before: Sequence[str], current: str) -> Iterable[str]:
         return asked
     if current.startswith("-"):
         return FLAGS
-    folders = [Path(after) for flag, after in _pairs(before) if flag in ("--config-dir", "-cd")]
+    folders = [Path(after) for flag, after in itertools.pairwise(before) if flag in ("--config-dir", "-cd")]
     known = options([*folders, packaged("conf")], [Path("experiments"), packaged("experiments")])
     key, equals, value = current.partition("=")
     sign = key[: len(key) - len(key.lstrip("+"))]
@@ -176,7 +176,7 @@ def _of_verb(verb: str, before: Sequence[str], current: str) -> Iterable[str]:
         return ()
     if verb == "options":
         return {option.group for option in options([packaged("conf")], [packaged("experiments")])}
-    roots = [Path(after) for flag, after in _pairs(before) if flag == "--root"]
+    roots = [Path(after) for flag, after in itertools.pairwise(before) if flag == "--root"]
     return _sweeps(roots[-1] if roots else Path("outputs")) if verb in TAKE_SWEEPS else ()
 
 
@@ -191,7 +191,3 @@ def _help(verb: str, *more: str) -> str:
 def _sweeps(root: Path) -> Iterator[str]:
     yield from ("latest", "latest~1")
     yield from (sweep.name for sweep in itertools.islice(find_sweeps(root), MOST_SWEEPS))
-
-
-def _pairs(words: Sequence[str]) -> Iterator[tuple[str, str]]:
-    return itertools.pairwise(words)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.cli import output
 from orchestrator.errors import UsageError, printable
-from orchestrator.store import SweepFolder, find_sweep
+from orchestrator.store import SweepFolder
 from orchestrator.words import plural
 
 if TYPE_CHECKING:
@@ -22,8 +20,6 @@ if TYPE_CHECKING:
 
 SWEEP = "path, latest, latest~1, or <date>/<time> (latest)"
 PLOT_FORMATS = ("svg", "png")
-NAME = re.compile(r"latest(~.*)?|\d{4}-\d\d-\d\d/[\d-]+(:\w+)?|latest(~\d+)?:\w+")
-"""What is meant as the name of a sweep, or of a job, whether or not there is one."""
 EXAMPLES = {"batch_sizes": "my_conf", "dynamobench": "benchmark_logs", "plots": "pictures"}
 
 
@@ -39,7 +35,9 @@ class Loaded:
 def main(argv: Sequence[str]) -> int:
     """Run `python -m orchestrator export`. Raises UsageError for bad input and for what is not installed."""
     asked = _parser().parse_args(argv)
-    asked.sweep, asked.target = _sweep_and_target(asked)
+    if asked.target is None:
+        words = " ".join(["export", asked.format, *([asked.sweep] if asked.sweep != "latest" else [])])
+        raise UsageError(f"say where to with -o {asked.what}: {words} -o {EXAMPLES.get(asked.format, 'exported')}")
     from orchestrator.comparison.builds import build
     from orchestrator.comparison.sides import find
     from orchestrator.results.load import load
@@ -76,10 +74,11 @@ def _parser() -> argparse.ArgumentParser:
     ) -> argparse.ArgumentParser:
         made = formats.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
         made.usage = f"python -m orchestrator export {name} [SWEEP] -o {metavar}"
-        made.add_argument("words", metavar="SWEEP", nargs="*", help=SWEEP)
-        made.add_argument("--output", "-o", metavar=metavar, help=where + (f" ({default})" if default else ""))
+        made.add_argument("sweep", metavar="SWEEP", nargs="?", default="latest", help=SWEEP)
+        help = where + (f" ({default})" if default else "")
+        made.add_argument("--output", "-o", dest="target", metavar=metavar, default=default, help=help)
         output.add_root(made)
-        made.set_defaults(to=to, format=name, default=default, what=metavar, of_a_job=of_a_job)
+        made.set_defaults(to=to, format=name, what=metavar, of_a_job=of_a_job)
         return made
 
     add("batch_sizes", "suites with the batch sizes that measure=largest_batch found", _batch_sizes)
@@ -105,48 +104,6 @@ def _parser() -> argparse.ArgumentParser:
     bias = add("wandb", what, _wandb)
     bias.add_argument("--project", default="orchestrator", metavar="NAME", help="the project (orchestrator)")
     return parser
-
-
-def _sweep_and_target(asked: argparse.Namespace) -> tuple[str, str]:
-    """Return the sweep's name and the target, in whichever order they stand. Raises UsageError where that is not clear.
-
-    The old order, `export FORMAT DIR [SWEEP]`, is taken where the first word names no sweep: no folder is called as
-    a sweep is.
-    """
-    words: list[str] = asked.words
-    command = f"export {asked.format}"
-    if asked.output is not None:
-        if len(words) > 1:
-            raise UsageError(
-                f"{' '.join(words)}: one sweep is exported at a time: {command} {words[0]} -o {asked.output}"
-            )
-        return (words or ["latest"])[0], asked.output
-    sweeps = [word for word in words if _is_sweep(word, asked.root)]
-    others = [word for word in words if word not in sweeps]
-    if (
-        len(words) == 2 and words[0] in others and words == [*others, *sweeps]
-    ):  # with no sweep among them: the second is said to be none
-        return words[1], words[0]
-    if len(words) == 1 and others:
-        return "latest", words[0]
-    if len(words) > 1:
-        line = " -o ".join([*sweeps, *others][:2])
-        raise UsageError(f"{' '.join(words)}: write the sweep, then -o and where to: {command} {line}")
-    if asked.default is None:
-        example = EXAMPLES.get(asked.format, "exported")
-        raise UsageError(f"say where to with -o {asked.what}, as in: {' '.join([command, *words])} -o {example}")
-    return (words or ["latest"])[0], asked.default
-
-
-def _is_sweep(word: str, root: str) -> bool:
-    """Tell whether a word names a sweep, or a job of one, or is meant to: what is nearly "latest" is no folder."""
-    if NAME.fullmatch(word) or get_close_matches(word.partition("~")[0], ["latest"], cutoff=0.8):
-        return True
-    try:
-        find_sweep(word, Path(root))
-    except UsageError:
-        return False
-    return True
 
 
 def folder(target: str) -> Path:

@@ -22,48 +22,35 @@ def main(argv: Sequence[str]) -> int:
     for file in files:
         if not os.path.isfile(file):
             raise UsageError(f"{file} is no file: sweeps are found below --root, files are baselines of `gate`")
-    if asked.metric in MEANS or asked.metric == ALL_MEANS:
-        return _means(asked, files)
-    from orchestrator.comparison.history import Wanted, build, read
-    from orchestrator.results.listing import folders
-    from orchestrator.results.load import uncollected
-    from orchestrator.views import history as view
-    from orchestrator.views.history_svg import svg
-
-    wanted = Wanted(asked.metric, asked.model, asked.compiler)
-    with uncollected():
-        found = read(folders(output.roots(asked.root))[: asked.last], files, wanted)
-        wanted.check()
-        series = build(found.snapshots, asked.metric)
-    if asked.svg:
-        output.save("--svg", Path(asked.svg), svg({asked.metric: series}))
-    output.present(
-        asked.form,
-        lambda: view.document(series, found, asked.metric, asked.root),
-        lambda: view.tables({asked.metric: series}, found, asked.form),
-    )
-    return 0
-
-
-def _means(asked: argparse.Namespace, files: Sequence[Path]) -> int:
-    """Show means over models: of sections and compilers."""
-    if asked.model != "*" or files:
+    of_means = asked.metric in MEANS or asked.metric == ALL_MEANS
+    if of_means and (asked.model != "*" or files):
         raise UsageError(f"--metric {asked.metric}: a mean is over all models of a sweep; --model and files have none")
-    from orchestrator.comparison import means
+    from orchestrator.comparison import history, means
     from orchestrator.results.listing import folders
     from orchestrator.results.load import uncollected
     from orchestrator.views import history as view
     from orchestrator.views.history_svg import svg
 
     with uncollected():
-        found, series = means.read(folders(output.roots(asked.root))[: asked.last], asked.compiler)
-    wanted = series if asked.metric == ALL_MEANS else {asked.metric: series[asked.metric]}
+        places = folders(output.roots(asked.root))[: asked.last]
+        if of_means:
+            found, every = means.read(places, asked.compiler)
+            series = every if asked.metric == ALL_MEANS else {asked.metric: every[asked.metric]}
+        else:
+            wanted = history.Wanted(asked.metric, asked.model, asked.compiler)
+            found = history.read(places, files, wanted)
+            wanted.check()
+            series = {asked.metric: history.build(found.snapshots, asked.metric)}
     if asked.svg:
-        output.save("--svg", Path(asked.svg), svg(wanted))
+        output.save("--svg", Path(asked.svg), svg(series))
     output.present(
         asked.form,
-        lambda: view.means(wanted, found, asked.root),
-        lambda: view.tables(wanted, found, asked.form),
+        lambda: (
+            view.means(series, found, asked.root)
+            if of_means
+            else view.document(series[asked.metric], found, asked.metric, asked.root)
+        ),
+        lambda: view.tables(series, found, asked.form),
     )
     return 0
 

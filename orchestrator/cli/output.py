@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from orchestrator.results.tables import Table
     from orchestrator.views.document import Document
 
-FORMS = ("json", "md", "csv")
-
 
 def parser(
     verb: str,

@@ -13,7 +13,7 @@ from orchestrator.comparison.compare import Comparison, Matched, compare
 from orchestrator.comparison.difference_tables import keys_text
 from orchestrator.comparison.matching import named_keys
 from orchestrator.comparison.reproduction import NOT_COMPARED
-from orchestrator.comparison.snapshot import Row, Snapshot, of_results
+from orchestrator.comparison.snapshot import Snapshot, of_results
 from orchestrator.execution.sweeper import PlannedSweep
 from orchestrator.results.load import SweepResults, outcome
 from orchestrator.results.naming import IDENTITY
@@ -54,12 +54,8 @@ def rows_ahead(comparison: Comparison) -> list[RowAhead]:
 
 
 def _matched(pair: Matched) -> RowAhead:
-    old, new = set(_jobs(pair.before)), set(_jobs(pair.after))
+    old, new = set(pair.before.jobs), set(pair.after.jobs)
     return RowAhead(pair.after.names, SAME if old == new else CHANGED, len(new - old), len(old - new), pair)
-
-
-def _jobs(row: Row) -> Iterable[str]:
-    return row.jobs
 
 
 def table(rows: Iterable[RowAhead]) -> Table:

@@ -129,7 +129,8 @@ class _Gate:
         found |= {id(pair.before): [self.elsewhere(pair)] for pair in self.matched if pair.keys}
         rows = {id(pair.before): pair.after for pair in self.matched}
         for pair in self.judged():
-            found[id(pair.before)] = self.excused(pair.before, [*self.status(pair), *self.figures(pair)])
+            said = (*self.status(pair), *self.figures(pair))
+            found[id(pair.before)] = [self.excuse(pair.before, finding) for finding in said]
         expected = [self.case(row, rows.get(id(row), row), found[id(row)], True) for row in self.before.rows]
         new = [self.case(row, row, self.newcomer(row), False) for row in self.new]
         return GateResult(
@@ -170,9 +171,8 @@ class _Gate:
             known = GateFinding(level=KNOWN, kind="accepted failure", text=f"accepted failure: {new}{because}")
             return [] if new in SUCCESSES else [known]
         if word == WORSE:
-            return [
-                GateFinding(level=FAIL, kind=STATUS, text=f"status {old} -> {new}{because}", command=self.look(pair))
-            ]
+            text = f"status {old} -> {new}{because}"
+            return [GateFinding(level=FAIL, kind=STATUS, text=text, command=self.of_job("show", pair))]
         if old == PASS:  # now skipped: there is nothing left to compare, and the skip would let everything pass
             return [GateFinding(level=FAIL, kind=STATUS, text=f"no longer judged: {old} -> {new}{because}")]
         if new in SUCCESSES:
@@ -207,7 +207,7 @@ class _Gate:
             level=FAIL if worse else NOTICE,
             kind=change.metric if worse else change.word,
             text=_figure(change, allowed) + (_disturbance(pair) if doubtful else ""),
-            command=self.repeat(pair) if doubtful else "",
+            command=self.of_job("rerun", pair) if doubtful and pair.after.disturbed else "",
             change=change,
             allowed=allowed,
             unsure=doubtful,
@@ -219,13 +219,10 @@ class _Gate:
         text = f"new row that failed: {row.status}{_because(row)}"
         if self.rules.new_rows == written.IGNORE:
             return [GateFinding(level=NEW, kind="new row", text=f"{text}. Not judged (new_rows: ignore)")]
-        return self.excused(row, [GateFinding(level=FAIL, kind=STATUS, text=text)])
-
-    def excused(self, row: Row, findings: list[GateFinding]) -> list[GateFinding]:
-        """Return the findings, those that an entry of the rules expects as flaky."""
-        return [self.excuse(row, finding) for finding in findings]
+        return [self.excuse(row, GateFinding(level=FAIL, kind=STATUS, text=text))]
 
     def excuse(self, row: Row, finding: GateFinding) -> GateFinding:
+        """Return the finding; one that an entry of the rules expects as flaky."""
         if finding.level != FAIL or finding.kind in UNMEASURED:
             return finding
         names = self.names[id(row)]
@@ -269,14 +266,8 @@ class _Gate:
     def covers(self, entry: Entry, row: Row) -> bool:
         return matches(entry.rule, self.names[id(row)])
 
-    def repeat(self, pair: Matched) -> str:
-        """Return the command that repeats the job of a disturbed row; "" where it is not this sweep's fault."""
-        return self._of_job("rerun", pair) if pair.after.disturbed else ""
-
-    def look(self, pair: Matched) -> str:
-        return self._of_job("show", pair)
-
-    def _of_job(self, verb: str, pair: Matched) -> str:
+    def of_job(self, verb: str, pair: Matched) -> str:
+        """Return the command of a verb on the job of a row; "" where it is not of a sweep."""
         if self.sweep is None or not pair.after.jobs:
             return ""
         return f"python -m orchestrator {verb} {shlex.quote(f'{self.sweep}:{pair.after.jobs[0]}')}"

@@ -16,6 +16,7 @@ from pathlib import Path
 from orchestrator.comparison.configuration_changes import KeyChange, paste_lines
 from orchestrator.comparison.sides import NamedSide, find
 from orchestrator.errors import UsageError
+from orchestrator.planning.overrides import key_of
 from orchestrator.store import Sweep, SweepFolder
 from orchestrator.words import plural
 
@@ -36,6 +37,8 @@ def pasted(base: SweepFolder | None, wanted: SweepFolder | None, of_keys: Sequen
 
     of_keys: the lines that follow from the keys that differ; they are returned untried where nothing can be planned.
     """
+    from orchestrator.execution.hydra_plugin import stored_search_path
+
     if base is None or wanted is None:
         return Pasted(tuple(of_keys), "not planned: both sides have to be sweeps" if of_keys else "")
     ids = {job.id for job in wanted.read_graph().jobs}
@@ -45,20 +48,20 @@ def pasted(base: SweepFolder | None, wanted: SweepFolder | None, of_keys: Sequen
     try:
         if not (here.grid and there.grid):
             raise ValueError("the overrides of its grid points are not stored")
-        planner = _Planner(wanted, there)
+        stored_search_path(wanted, there)
     except (OSError, ValueError, KeyError, TypeError) as error:  # its header may hold anything
         return Pasted(tuple(of_keys), f"not planned: {error}" if of_keys else "")
     mine = [*_hydra(here), *here.overrides]
     additions = _additions(here, there, of_keys)
     counts = []
     for words in additions:
-        planned = planner.ids([*mine, *words])
+        planned = _ids([*mine, *words], wanted, there)
         if planned == ids:
             return Pasted((shlex.join(_flags(here, there) + words),), tried=True)
         counts.append(planned)
     everything = [*_hydra(there), *there.overrides]
     whole = shlex.join(["python", "-m", "orchestrator", *_flags(None, there), *everything])
-    again = planner.ids(everything)
+    again = _ids(everything, wanted, there)
     if again == ids:
         return Pasted((whole,), WHOLE, tried=True)
     came = f"{plural(len(again), 'job')} instead of {len(ids):,}" if isinstance(again, set) else again
@@ -84,39 +87,26 @@ def both_ways(
     ]
 
 
-class _Planner:
-    """Plans overrides with a sweep's copy of its configuration. Raises ValueError where that cannot be used."""
+def _ids(overrides: Sequence[str], folder: SweepFolder, header: Sweep) -> set[str] | str:
+    """Return the ids of the jobs that are planned with a sweep's copy of its configuration, or why none are."""
+    from orchestrator.execution.hydra_plugin import planned, stored_search_path
 
-    def __init__(self, folder: SweepFolder, header: Sweep) -> None:
-        from orchestrator.execution.hydra_plugin import stored_search_path
-
-        stored_search_path(folder, header)
-        self._sweep = folder, header
-
-    def ids(self, overrides: Sequence[str]) -> set[str] | str:
-        """Return the ids of the jobs that are planned, or why none are."""
-        from orchestrator.execution.hydra_plugin import planned, stored_search_path
-
-        try:
-            graph = planned(overrides, stored_search_path(*self._sweep)).graph
-        except UsageError as error:
-            return f"nothing here ({error})"
-        return {job.id for job in graph.jobs}
+    try:
+        graph = planned(overrides, stored_search_path(folder, header)).graph
+    except UsageError as error:
+        return f"nothing here ({error})"
+    return {job.id for job in graph.jobs}
 
 
 def _additions(here: Sweep, there: Sweep, of_keys: Sequence[str]) -> list[list[str]]:
     """Return candidates to append, the best first. What only the one command sets is set to what the keys say."""
     own = [word for word in there.overrides if word not in here.overrides]
     keys = [shlex.split(line) for line in of_keys]
-    named = {_key(word) for word in there.overrides}
-    gone = {_key(word) for word in here.overrides if word not in there.overrides} - named
-    undone = [word for words in keys for word in words if _key(word) in gone]
+    named = {key_of(word) for word in there.overrides}
+    gone = {key_of(word) for word in here.overrides if word not in there.overrides} - named
+    undone = [word for words in keys for word in words if key_of(word) in gone]
     found = [[*own, *undone], *([keys[0]] if len(keys) == 1 else [])]
     return [words for n, words in enumerate(found) if words and words not in found[:n]]
-
-
-def _key(word: str) -> str:
-    return word.partition("=")[0].lstrip("+~")
 
 
 def _hydra(sweep: Sweep) -> list[str]:

@@ -9,11 +9,10 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from orchestrator.compilers.captured import as_in_a_step, cpu_or_cuda, for_these_inputs, inference_only, refuse_scripted
 from orchestrator.compilers.packages import present, require
-from orchestrator.errors import did_you_mean
 from orchestrator.plugins import Compiled, Forward, Program, Unsupported
 from orchestrator.probes.peaks import uses_tf32
 from orchestrator.records import Workload
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
     from orchestrator.compilers.flat_outputs import FlatOutputs, Structure
 
-EXPORTERS = ("dynamo", "torchscript")
 ELEMENT_TYPES: Mapping[str, int] = {
     "float32": 1,
     "uint8": 2,
@@ -54,13 +52,9 @@ class OnnxRuntime:
     cost_factor: ClassVar[float] = 0.3
     fixed_inputs: ClassVar[bool] = True
 
-    exporter: str = "dynamo"
+    exporter: Literal["dynamo", "torchscript"] = "dynamo"
     optimize: bool = True
     opset: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.exporter not in EXPORTERS:
-            raise ValueError(f"unknown exporter '{self.exporter}': {did_you_mean(self.exporter, EXPORTERS)}")
 
     @property
     def _modules(self) -> tuple[str, ...]:

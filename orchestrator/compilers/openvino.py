@@ -7,12 +7,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from orchestrator.compilers.captured import as_in_a_step, for_these_inputs, inference_only, refuse_scripted
 from orchestrator.compilers.packages import require
 from orchestrator.compilers.torchscript import traced
-from orchestrator.errors import did_you_mean
 from orchestrator.plugins import Compiled, Forward, Program, Unsupported
 from orchestrator.precision import AUTOCAST_TO, CAST_TO
 from orchestrator.records import Workload
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     import torch
 
     from orchestrator.compilers.flat_outputs import Structure
-
-CAPTURES = ("export", "trace")
 
 
 @dataclass(frozen=True)
@@ -84,12 +81,8 @@ class OpenVINOConvert:
     cost_factor: ClassVar[float] = 0.2
     fixed_inputs: ClassVar[bool] = True
 
-    capture: str = "export"
+    capture: Literal["export", "trace"] = "export"
     config: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.capture not in CAPTURES:
-            raise ValueError(f"unknown capture '{self.capture}': {did_you_mean(self.capture, CAPTURES)}")
 
     def check(self, workload: Workload) -> None:
         inference_only(workload, "OpenVINO's runtime has no backward pass")

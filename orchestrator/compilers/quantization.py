@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from orchestrator.compilers.packages import present, require
-from orchestrator.errors import did_you_mean
 from orchestrator.plugins import Program, Unsupported
 from orchestrator.records import Workload
 
 if TYPE_CHECKING:
     import torch
-
-METHODS = ("int8_dynamic", "int8_weight_only", "int4_weight_only")
 
 
 @dataclass(frozen=True)
@@ -29,12 +26,8 @@ class TorchAO:
     weight torch's own kernel takes as it is (torch's class for it is NonDynamicallyQuantizableLinear).
     """
 
-    method: str
+    method: Literal["int8_dynamic", "int8_weight_only", "int4_weight_only"]
     group_size: int = 32
-
-    def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise ValueError(f"unknown method '{self.method}': {did_you_mean(self.method, METHODS)}")
 
     def preload_modules(self, workload: Workload) -> tuple[str, ...]:
         return ("torchao.quantization", "torch._inductor.config") if present("torchao") else ()

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from orchestrator.compilers.captured import as_in_a_step, for_these_inputs, inference_only
-from orchestrator.errors import did_you_mean
 from orchestrator.plugins import Forward, Program
 from orchestrator.records import Workload
 
 if TYPE_CHECKING:
     from orchestrator.compilers.flat_outputs import Structure
-
-OPTIMIZATIONS = ("none", "freeze", "optimize_for_inference")
 
 
 @dataclass(frozen=True)
@@ -28,13 +25,7 @@ class JitTrace:
     cost_factor: ClassVar[float] = 0.06
     fixed_inputs: ClassVar[bool] = True
 
-    optimization: str = "none"
-
-    def __post_init__(self) -> None:
-        if self.optimization not in OPTIMIZATIONS:
-            raise ValueError(
-                f"unknown optimization '{self.optimization}': {did_you_mean(self.optimization, OPTIMIZATIONS)}"
-            )
+    optimization: Literal["none", "freeze", "optimize_for_inference"] = "none"
 
     def check(self, workload: Workload) -> None:
         if self.optimization != "none":

@@ -222,7 +222,7 @@ def accuracy(row: Joined) -> dict[str, Any] | None:
     status = row.row["accuracy"]
     padding = None if status == PASS else "0"  # their rows of failures are filled up with zeros
     measured = {
-        "accuracy": word_of(row.judged, status),
+        "accuracy": dynamobench.word_of(status, row.judged.phase),
         **dict.fromkeys((*COUNTERS, "compilation_latency"), padding),
         **counters(_compiled(row, row.judged)),
     }
@@ -232,11 +232,6 @@ def accuracy(row: Joined) -> dict[str, Any] | None:
 def _compiled(row: Joined, judged: Family) -> Family:
     """Return the jobs that compiled what was judged: of timed code those that timed it."""
     return row.timed if row.row["judged"] == TIMED_CODE and row.timed is not None else judged
-
-
-def word_of(family: Family, status: str) -> str:
-    """Return their word for the status of an accuracy row."""
-    return dynamobench.word_of(status, family.phase)
 
 
 def _left_out(rows: Sequence[Joined]) -> list[str]:

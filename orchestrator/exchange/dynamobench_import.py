@@ -106,9 +106,8 @@ class _Reader:
         elif testing == "accuracy":
             facts |= _counters(line)
         job = self._job(source, workload, compiler, measure, needs=needs)
-        self._result(
-            source, job, status, samples, facts, _failure(status, word, f"{source.path.name}, line {line.number}")
-        )
+        failure = _failure(status, word, f"{source.path.name}, line {line.number}")
+        self._result(source, job, status, samples=samples, facts=facts, failure=failure)
 
     def _eager(self, source: Source, line: CsvLine, workload: Printed, measure: Printed) -> str | None:
         """Add what this row says of eager as one more round of it; return its job, None when it says nothing."""
@@ -119,7 +118,7 @@ class _Reader:
         round = self.rounds[workload[1]]
         self.rounds[workload[1]] += 1
         job = self._job(source, workload, self._plugin(EAGER, "Eager"), measure, round)
-        self._result(source, job, PASS, _samples("latency", latency), {"cache": "none", **memory}, None)
+        self._result(source, job, PASS, samples=_samples("latency", latency), facts={"cache": "none", **memory})
         return job
 
     def _job(
@@ -151,26 +150,8 @@ class _Reader:
         )
         return number
 
-    def _result(
-        self,
-        source: Source,
-        job: str,
-        status: str,
-        samples: tuple[Samples, ...],
-        facts: dict[str, Any],
-        failure: Failure | None,
-    ) -> None:
-        self.results.append(
-            JobResult(
-                job_id=job,
-                status=status,
-                samples=samples,
-                facts=facts,
-                failure=failure,
-                started=source.seen,
-                ended=source.seen,
-            )
-        )
+    def _result(self, source: Source, job: str, status: str, **seen: Any) -> None:
+        self.results.append(JobResult(job_id=job, status=status, started=source.seen, ended=source.seen, **seen))
 
     def _workload(self, source: Source, line: CsvLine) -> Printed:
         name = source.name

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from orchestrator.exchange import dynamobench_export
-from orchestrator.exchange.dynamobench import GB, FileName
+from orchestrator.exchange.dynamobench import GB, FileName, word_of
 from orchestrator.exchange.rows import Family, Joined, joined
 from orchestrator.results.load import SweepResults, fact
 from orchestrator.results.metrics import MIB
@@ -116,7 +116,7 @@ def _performance(row: Joined, family: Family) -> Iterator[dict[str, Any]]:
 
 def _accuracy(row: Joined, family: Family) -> Iterator[dict[str, Any]]:
     """The database's values are numbers: a word stands in the metric's extra_info, as benchmarks/dynamo puts it."""
-    word = dynamobench_export.word_of(family, row.row["accuracy"])
+    word = word_of(row.row["accuracy"], family.phase)
     yield {
         "name": "accuracy",
         "extra_info": {

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from orchestrator import precision
-from orchestrator.errors import did_you_mean, is_out_of_memory
+from orchestrator.errors import is_out_of_memory
 from orchestrator.measures import outputs
 from orchestrator.measures.calls import Watch, drawn_so_far, fresh_inputs, inputs_of
-from orchestrator.measures.compare import DYNAMO, RULES, SCALED, Record, Rule, Strictness, compare
+from orchestrator.measures.compare import DYNAMO, SCALED, Record, Rule, Rules, Strictness, compare
 from orchestrator.measures.context import Context
 from orchestrator.measures.eager import really_eager
 from orchestrator.measures.reference import (
@@ -28,11 +28,12 @@ from orchestrator.measures.reference import (
     NOT_DETERMINISTIC,
     Found,
     Reference,
-    Tensorfiles,
     load,
     make_deterministic,
 )
+from orchestrator.measures.tensorfiles import Tensorfiles
 from orchestrator.measures.timed_series import timed_series
+from orchestrator.plugin_classes import at_least_1
 from orchestrator.plugins import Outcome, facts_of
 from orchestrator.probes import counters
 from orchestrator.records import COMPARISON_ERROR, FAIL_ACCURACY, INFRASTRUCTURE, JUDGED, PASS, RANDOM, TIMED_CODE, TWIN
@@ -57,15 +58,12 @@ class Accuracy(Strictness):
     several_ranks: ClassVar[bool] = True
     PRELOAD: ClassVar[tuple[str, ...]] = Reference.PRELOAD
 
-    rules: str = SCALED
+    rules: Rules = SCALED
     calls: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.rules not in RULES:
-            raise ValueError(f"unknown rules '{self.rules}': {did_you_mean(self.rules, RULES)}")
-        if self.calls is not None and self.calls < 1:
-            raise ValueError(f"calls={self.calls}: it must be at least 1")
+        at_least_1(self, "calls")
 
     def run(self, context: Context) -> Outcome:
         rule = self.rule(context.workload, self.rules)

@@ -16,7 +16,7 @@ from orchestrator import columns
 from orchestrator.columns import TableSpec
 from orchestrator.measures.compiled import compiled_step
 from orchestrator.measures.context import Context
-from orchestrator.measures.shapes import positive
+from orchestrator.plugin_classes import at_least_1
 from orchestrator.plugins import Outcome, Unsupported
 from orchestrator.probes import compilations
 from orchestrator.records import OBSERVED, PASS
@@ -48,8 +48,7 @@ class CacheLookup:
     warm_up: int = 3
 
     def __post_init__(self) -> None:
-        positive("calls", [self.calls])
-        positive("warm_up", [self.warm_up])
+        at_least_1(self, "calls", "warm_up")
 
     def run(self, context: Context) -> Outcome:
         import torch

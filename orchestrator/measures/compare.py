@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator.measures import same, scaled
 from orchestrator.measures.calls import unchanged
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 Tensors = Mapping[str, "torch.Tensor"]
 Record = dict[str, Any]
 
-SCALED, DYNAMO = "scaled", "dynamo"
-RULES = (SCALED, DYNAMO)
+Rules = Literal["scaled", "dynamo"]
+SCALED: Rules = "scaled"
+DYNAMO: Rules = "dynamo"
 COSINE_LIMIT = 0.99
 
 

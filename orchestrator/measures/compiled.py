@@ -7,18 +7,27 @@ from typing import Any
 
 from orchestrator.measures.context import Context
 from orchestrator.plugins import DynamoCompiler, Program, Unsupported
+from orchestrator.probes.clock import make_ready
 
 Step = Callable[[], Any]
 
 
-def compiled_step(context: Context) -> tuple[Program, Step]:
-    """Build the program and compile its step without calling it: most compilers compile at the first call."""
-    with context.phase("build"):
-        program = context.build(dropout=context.mode.training)
+def compiled_step(context: Context, program: Program | None = None, calls: int = 0) -> tuple[Program, Step]:
+    """Build the program, if none is given, compile its step and call that: most compilers compile at the first call.
+
+    Each of the `calls` is made ready (`plugins.Preparing`), and in the phase of compiling.
+    """
+    if program is None:
+        with context.phase("build"):
+            program = context.build(dropout=context.mode.training)
     context.seed()
     with context.phase("compile", children=not context.is_eager):
         forward = context.compiler.compile(program, context.workload)
-        return program, context.mode.step(program, forward, context.workload)
+        step = context.mode.step(program, forward, context.workload)
+        for _ in range(calls):
+            make_ready(step)
+            step()
+        return program, step
 
 
 def dynamo_compiler(context: Context, why: str) -> DynamoCompiler:

@@ -18,8 +18,9 @@ from orchestrator import columns
 from orchestrator.columns import TableSpec
 from orchestrator.measures.compare import Strictness
 from orchestrator.measures.context import Context
-from orchestrator.measures.shapes import Shape, build_inputs, positive
+from orchestrator.measures.shapes import Shape, build_inputs
 from orchestrator.measures.side_by_side import NOT_COMPARED, SideBySide
+from orchestrator.plugin_classes import at_least_1
 from orchestrator.plugins import Forward, Outcome, Program, Unsupported
 from orchestrator.probes import compilations, counters
 from orchestrator.probes.clock import stopwatch
@@ -83,9 +84,7 @@ class DynamicShapes(Strictness):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        positive("batch_sizes", self.batch_sizes)
-        positive("sequence_lengths", self.sequence_lengths)
-        positive("calls", [self.calls])
+        at_least_1(self, "batch_sizes", "sequence_lengths", "calls")
         if max(len(self.batch_sizes), len(self.sequence_lengths)) < 2:
             raise ValueError("nothing varies: give batch_sizes=[1,2,4], or sequence_lengths, or both")
 

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from orchestrator import columns
 from orchestrator.columns import TableSpec
 from orchestrator.errors import in_one_line
+from orchestrator.measures.compiled import compiled_step
 from orchestrator.measures.context import Context
 from orchestrator.measures.eager import eager_step
 from orchestrator.measures.timed import tensors
+from orchestrator.plugin_classes import at_least_1
 from orchestrator.plugins import Outcome, Program
 from orchestrator.precision import autocast
 from orchestrator.probes.clock import make_ready, stopwatch
@@ -90,9 +92,7 @@ class Flops:
     depth: int = 3
 
     def __post_init__(self) -> None:
-        for name in ("calls", "warmup", "depth"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: it must be at least 1")
+        at_least_1(self, "calls", "warmup", "depth")
 
     def run(self, context: Context) -> Outcome:
         """Leave one row of figures, and a row for each module down to `depth` that does arithmetic."""
@@ -105,7 +105,8 @@ class Flops:
         marks: list[str] = []
         seconds = {"eager_": self._time(context, "eager_2nd_run", eager, marks)}
         if not context.is_eager:
-            seconds[""] = self._time(context, "steady", self._compiled(context, program), marks)
+            _, step = compiled_step(context, None if context.compiler.changes_model else program, calls=1)
+            seconds[""] = self._time(context, "steady", step, marks)
         else:
             seconds = {"": seconds["eager_"]}
         context.find(
@@ -120,16 +121,6 @@ class Flops:
         )
         self._by_module(context, parts)
         return Outcome(PASS)
-
-    def _compiled(self, context: Context, program: Program) -> Callable[[], Any]:
-        if context.compiler.changes_model:
-            program = context.build(dropout=context.mode.training)
-        context.seed()
-        with context.phase("compile", children=True):
-            forward = context.compiler.compile(program, context.workload)
-            step = context.mode.step(program, forward, context.workload)
-            step()
-        return step
 
     def _time(self, context: Context, phase: str, step: Callable[[], Any], marks: list[str]) -> list[float]:
         """Return the seconds of the calls. `marks` gets what disturbed them: them alone, for a compilation is at work

@@ -17,6 +17,7 @@ from orchestrator.columns import TableSpec
 from orchestrator.measures.context import Context
 from orchestrator.measures.eager import ARTIFACTS
 from orchestrator.measures.tries import Seen, Tries
+from orchestrator.plugin_classes import at_least_1
 from orchestrator.plugins import Outcome, Unsupported
 from orchestrator.probes.gpu import free_memory
 from orchestrator.records import OBSERVED, OUT_OF_MEMORY, PASS, JobSpec, PluginSpec
@@ -79,10 +80,7 @@ class LargestBatch:
     try_timeout_s: float = 600.0
 
     def __post_init__(self) -> None:
-        for name in ("start", "upper", "steps"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name}={value}: it must be at least 1")
+        at_least_1(self, "start", "upper", "steps")
         for name in ("memory_gib", "try_timeout_s"):
             value = getattr(self, name)
             if value is not None and not value > 0:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from orchestrator import columns
 from orchestrator.columns import TableSpec
 from orchestrator.files import write_text
+from orchestrator.measures.compiled import compiled_step
 from orchestrator.measures.context import Context
 from orchestrator.measures.eager import artifact, eager_only, eager_step
 from orchestrator.plugins import Outcome
@@ -194,15 +195,7 @@ def _short(file: str) -> str:
 
 def _of_compiled(context: Context) -> Outcome:
     """Leave the history of one step of compiled code, after those that compile, record graphs and fill caches."""
-    with context.phase("build"):
-        program = context.build(dropout=context.mode.training)
-    context.seed()
-    with context.phase("compile", children=True):
-        forward = context.compiler.compile(program, context.workload)
-        step = context.mode.step(program, forward, context.workload)
-        for _ in range(SETTLED):
-            make_ready(step)
-            step()
+    _, step = compiled_step(context, calls=SETTLED)
     make_ready(step)
     context.find("memory_by_line_totals", snapshot=_snapshot(context, step))
     return Outcome(PASS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from orchestrator.measures.compiled import compiled_step
 from orchestrator.measures.context import Context
 from orchestrator.plugins import Outcome
 from orchestrator.records import OBSERVED, PASS
@@ -29,13 +30,7 @@ class OneStep:
 
             total = torch.cuda.get_device_properties(context.device).total_memory
             torch.cuda.set_per_process_memory_fraction(min(self.device_bytes / total, 1.0), context.device)
-        with context.phase("build"):
-            program = context.build(dropout=context.mode.training)
-        context.seed()
-        with context.phase("compile", children=not context.is_eager):
-            forward = context.compiler.compile(program, context.workload)
-            step = context.mode.step(program, forward, context.workload)
-            step()
+        _, step = compiled_step(context, calls=1)
         with context.phase("steady"):
             for _ in range(self.steps - 1):
                 step()

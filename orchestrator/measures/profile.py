@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from orchestrator import columns
 from orchestrator.columns import TableSpec
+from orchestrator.measures.compiled import compiled_step
 from orchestrator.measures.context import Context
 from orchestrator.measures.eager import artifact
+from orchestrator.plugin_classes import at_least_1
 from orchestrator.plugins import Outcome, Unsupported
 from orchestrator.probes.clock import synchroniser
 from orchestrator.records import OBSERVED, PASS
@@ -57,18 +59,11 @@ class Profile:
     profile_memory: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("steps", "warmup", "operators"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: it must be at least 1")
+        at_least_1(self, "steps", "warmup", "operators")
 
     def run(self, context: Context) -> Outcome:
         """Leave artifacts/trace.json, a row for each of the operators with the most self time, and one of totals."""
-        with context.phase("build"):
-            program = context.build(dropout=context.mode.training)
-        context.seed()
-        with context.phase("compile", children=not context.is_eager):
-            step = context.mode.step(program, context.compiler.compile(program, context.workload), context.workload)
-            step()
+        _, step = compiled_step(context, calls=1)
         synchronise = synchroniser(context.device)
         with context.phase("warmup"):
             for _ in range(self.warmup - 1):

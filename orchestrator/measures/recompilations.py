@@ -15,7 +15,8 @@ from typing import ClassVar
 from orchestrator import columns
 from orchestrator.columns import TableSpec
 from orchestrator.measures.context import Context
-from orchestrator.measures.shapes import Shape, build_inputs, positive
+from orchestrator.measures.shapes import Shape, build_inputs
+from orchestrator.plugin_classes import at_least_1
 from orchestrator.plugins import Outcome, Unsupported
 from orchestrator.probes import compilations
 from orchestrator.records import OBSERVED, PASS
@@ -43,8 +44,7 @@ class Recompilations:
     batch_sizes: Sequence[int] = ()
 
     def __post_init__(self) -> None:
-        positive("calls", [self.calls])
-        positive("batch_sizes", self.batch_sizes)
+        at_least_1(self, "calls", "batch_sizes")
 
     def run(self, context: Context) -> Outcome:
         if context.is_eager:

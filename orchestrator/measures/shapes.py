@@ -49,10 +49,3 @@ def build_inputs(
             f"{some(list(like), 6)}: each sample is an input of its own, so that no batch varies"
         )
     return inputs
-
-
-def positive(name: str, sizes: Iterable[object]) -> None:
-    """Raise ValueError for what is not an integer of at least 1."""
-    for size in sizes:
-        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-            raise ValueError(f"{name} has {size!r}: each must be an integer of at least 1")

@@ -58,7 +58,8 @@ class Inputs:
         import torch
 
         self.draws, self._turn, self._held = draws, 0, False
-        self._drawn = [(name, program.inputs[name], program.inputs[name].detach().clone()) for name in _names(draws)]
+        drawn = draws[0] if draws else ()
+        self._drawn = [(name, program.inputs[name], program.inputs[name].detach().clone()) for name in drawn]
         self._kept = [
             (name, tensor, tensor.detach().clone())
             for name, tensor in program.inputs.items()
@@ -98,10 +99,6 @@ class Inputs:
         """Set all inputs to what they were built as."""
         _fill(self._drawn)
         self.set_back()
-
-
-def _names(draws: Sequence[Mapping[str, torch.Tensor]]) -> Iterable[str]:
-    return draws[0] if draws else ()
 
 
 def _fill(inputs: Iterable[tuple[str, torch.Tensor, torch.Tensor]]) -> None:

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.errors import in_one_line
 from orchestrator.measures.calls import Watch, drawn_so_far, fresh_inputs, inputs_of
 from orchestrator.measures.context import Context
-from orchestrator.measures.reference import Found, Tensorfiles, load
+from orchestrator.measures.reference import Found, load
+from orchestrator.measures.tensorfiles import Tensorfiles
 from orchestrator.plugins import Forward, Program
 from orchestrator.precision import computed_in
 from orchestrator.probes.compilations import compilations

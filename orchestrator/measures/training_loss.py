@@ -16,8 +16,8 @@ from orchestrator import columns
 from orchestrator.columns import TableSpec
 from orchestrator.measures.context import Context
 from orchestrator.measures.convergence import LIKE, OPEN, UNLIKE, Difference, difference, fall, progress
-from orchestrator.measures.shapes import positive
 from orchestrator.measures.trainings import Seeds
+from orchestrator.plugin_classes import at_least_1
 from orchestrator.plugins import Outcome, Unsupported, through_dynamo
 from orchestrator.probes import compilations, counters
 from orchestrator.records import COMPARISON_ERROR, FAIL_ACCURACY, OBSERVED, PASS
@@ -90,7 +90,7 @@ class TrainingLoss:
     parameter_margin_percent: float = 2.0
 
     def __post_init__(self) -> None:
-        positive("batches", [self.batches])
+        at_least_1(self, "batches")
         if self.seeds < 3:
             raise ValueError(f"seeds={self.seeds}: an interval over seeds needs 3 of them or more")
         if self.steps < 2 * self.batches:

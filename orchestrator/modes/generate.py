@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from orchestrator.modes.token_by_token import Step, TokenClock, TokenLoop
+from orchestrator.plugin_classes import at_least_1
 from orchestrator.plugins import Forward, Program
-from orchestrator.precision import check_name
+from orchestrator.precision import Precision
 from orchestrator.probes.observed import named_outputs
 from orchestrator.records import DEFAULT_PRECISION, Workload
 
 if TYPE_CHECKING:
     import torch
 
-CACHES = ("static", "dynamic")
 NEW_TOKENS = 32
 Observer = Callable[[Program, Workload], dict[str, "torch.Tensor"]]
 """See `orchestrator.plugins.Observing`: all calls go through one cache, so that what one leaves there is seen."""
@@ -36,20 +36,14 @@ class _Phase:
     """
 
     new_tokens: int | None = None
-    cache: str = "static"
+    cache: Literal["static", "dynamic"] = "static"
     judged_tokens: int | None = None
-    precision: str = DEFAULT_PRECISION
+    precision: Precision = DEFAULT_PRECISION
     training: ClassVar[bool] = False
     other_inputs: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_name(self.precision)
-        if self.cache not in CACHES:
-            raise ValueError(f"unknown cache '{self.cache}'; available: {', '.join(CACHES)}")
-        for name in ("new_tokens", "judged_tokens"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name}={value}: it must be at least 1")
+        at_least_1(self, "new_tokens", "judged_tokens")
 
     @property
     def count(self) -> int:
@@ -159,8 +153,7 @@ class Generate(_Phase):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.beams < 1:
-            raise ValueError(f"beams={self.beams}: it must be at least 1")
+        at_least_1(self, "beams")
 
     def step_size(self, workload: Workload) -> tuple[int, int]:
         prompt = self.beams * workload.batch_size * (workload.sequence_length or 1)

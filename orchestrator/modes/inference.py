@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from orchestrator.modes.adaptations import channels_last
 from orchestrator.plugins import Forward, Program
-from orchestrator.precision import autocast, check_name
+from orchestrator.precision import Precision, autocast
 from orchestrator.probes.observed import named_outputs
 from orchestrator.records import DEFAULT_PRECISION, Parallel, Workload
 
@@ -27,14 +27,11 @@ class Inference:
 
     labels: bool = True
     channels_last: bool = False
-    precision: str = DEFAULT_PRECISION
+    precision: Precision = DEFAULT_PRECISION
     parallel: Parallel | None = None
     ranks: int = 1
     training: ClassVar[bool] = False
     observes_step: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        check_name(self.precision)
 
     def adapt(self, program: Program) -> None:
         """Change the memory format. Raises Unsupported for a program without images."""

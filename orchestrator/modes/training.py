@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from orchestrator.modes.adaptations import channels_last, checkpoint_activations
 from orchestrator.plugins import Forward, Program, Unsupported, around_backward
-from orchestrator.precision import autocast, check_name
+from orchestrator.precision import Precision, autocast
 from orchestrator.probes.observed import copied, named_outputs
 from orchestrator.records import DEFAULT_PRECISION, Parallel, Workload
 
@@ -42,22 +42,19 @@ class Training:
     gradient (find_unused_parameters).
     """
 
-    optimizer: str = "sgd"
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     learning_rate: float = 0.01
     labels: bool = True
     optimizer_backend: str | None = None
     activation_checkpointing: bool = False
     channels_last: bool = False
-    precision: str = DEFAULT_PRECISION
+    precision: Precision = DEFAULT_PRECISION
     parallel: Parallel | None = None
     ranks: int = 1
     find_unused_parameters: bool = False
     training: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_name(self.precision)
-        if self.optimizer not in OPTIMIZERS:
-            raise ValueError(f"unknown optimizer '{self.optimizer}'; available: {', '.join(OPTIMIZERS)}")
         if not self.labels:
             raise ValueError("training needs a loss, and so labels: leave mode.options.labels true")
         if self.parallel and self.optimizer_backend:

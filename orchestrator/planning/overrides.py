@@ -43,6 +43,11 @@ def value(text: str) -> str:
     return text if plain and not OTHER_TYPE.fullmatch(text) else quoted(text)
 
 
+def key_of(override: str) -> str:
+    """Return the key that an override sets, adds or takes away."""
+    return override.partition("=")[0].lstrip("+~")
+
+
 def check_written(overrides: Iterable[str]) -> None:
     """Refuse, by UsageError, what would have no effect, another one than is meant, or than the same text in a file."""
     overrides = list(overrides)

@@ -100,8 +100,7 @@ class PointReader:
         self._check_values(conf)
         execution = conf["execution"]
         check_execution(execution)
-        if conf["effect_threshold"] < 0:
-            raise UsageError(f"effect_threshold={conf['effect_threshold']}: it must be at least 0")
+        _at_least(0, "effect_threshold", conf["effect_threshold"])
         check_rounds(conf["rounds_min"], conf["budget"])
         tag = conf.get("tag")
         if tag is not None and not (tag.isprintable() and 0 < len(tag) <= LONGEST_TAG):
@@ -232,10 +231,8 @@ def check_execution(execution: Json) -> None:
     fraction = execution.get("memory_fraction")
     if fraction is not None and not 0 < fraction <= 1:
         raise UsageError(f"execution.memory_fraction={fraction}: it must be more than 0, and at most 1")
-    if execution["disk_reserve_mib"] < 0:
-        raise UsageError(f"execution.disk_reserve_mib={execution['disk_reserve_mib']}: it must be at least 0")
-    if execution["retries"] < 0:
-        raise UsageError(f"execution.retries={execution['retries']}: it must be at least 0")
+    for key in ("disk_reserve_mib", "retries"):
+        _at_least(0, f"execution.{key}", execution[key])
 
 
 def _parallel(value: Any) -> None:
@@ -284,27 +281,17 @@ def _check_value(key: str, value: Any) -> None:
         checked(value)
     except ValueError as error:
         raise UsageError(f"{key}: {error}") from error
-    if key in ("suite", "compiler", "mode", "measure"):
-        _check_name(str(value["name"]), key)
-    if key == "suite":
-        for model in value.get("catalog", ()):
-            _check_name(str(model), "model")
-    if key == "execution":
-        _check_environment(value["env"])
-
-
-def _check_environment(variables: Json) -> None:
-    for name, value in variables.items():
-        _check_name(f"{name}={value}", "variable")
-        if not name or "=" in name:
-            raise UsageError(f"execution.env: {name!r} is no name of an environment variable")
-
-
-def _check_name(name: str, what: str) -> None:
+    named = [(str(value["name"]), key)] if key in ("suite", "compiler", "mode", "measure") else []
+    named += [(str(model), "model") for model in value.get("catalog", ())] if key == "suite" else []
+    variables = value["env"] if key == "execution" else {}
     try:
-        check_name(name, what)
+        for text, what in (*named, *((f"{name}={text}", "variable") for name, text in variables.items())):
+            check_name(text, what)
     except ValueError as error:
         raise UsageError(str(error)) from error
+    for name in variables:
+        if not name or "=" in name:
+            raise UsageError(f"execution.env: {name!r} is no name of an environment variable")
 
 
 def _one_of(key: str, value: str, known: tuple[str, ...]) -> str:
@@ -341,9 +328,7 @@ def _device(conf: Json) -> str:
         if conf["index"] is not None:
             raise UsageError(f"device.index={conf['index']}: only device=cuda and device=xpu have an index")
         return kind
-    if (conf["index"] or 0) < 0:
-        raise UsageError(f"device.index={conf['index']}: it must be at least 0")
-    return f"{kind}:{conf['index'] or 0}"
+    return f"{kind}:{_at_least(0, 'device.index', conf['index'] or 0)}"
 
 
 def _launcher(execution: Json) -> str:

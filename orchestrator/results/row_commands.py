@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from orchestrator.planning.model_lists import is_file
-from orchestrator.planning.overrides import path_in, value
+from orchestrator.planning.overrides import key_of, path_in, value
 from orchestrator.planning.quantized import NONE, parts
 from orchestrator.records import OWN_BATCH, REFERENCE_MEASURE, JobSpec, PluginSpec, Workload
 from orchestrator.results.load import fact
@@ -88,7 +88,7 @@ class Commands:
         job = max(jobs, key=lambda job: job.round)
         assert job.point is not None
         conf, overrides = self._points[job.point]
-        given = {_key(override): override for override in overrides}
+        given = {key_of(override): override for override in overrides}
         if path := path_in(self._sweep.argv, given.get("experiment", "").partition("=")[2]):
             given["experiment"] = f"experiment={value(path)}"
         fixed = "experiment" in given or "--config-name" in self._flags
@@ -192,10 +192,6 @@ def _merged(lines: Sequence[Words]) -> Sequence[Words]:
     if len(sizes) > 1:  # each takes the suite's
         merged.pop("batch_size", None)
     return [merged]
-
-
-def _key(override: str) -> str:
-    return override.partition("=")[0].lstrip("+~")
 
 
 def command(

@@ -182,6 +182,7 @@ class _Builder:
         self.threshold = THRESHOLD if threshold is None else max(threshold, 0.0)
         self.naming = named(results)
         self.commands = Commands(results.sweep)
+        self.log_path = results.folder.log_name
         self.rounds: dict[str, list[JobSpec]] = {}  # id of a row's first job -> all its jobs
         self.by_id = {outcome.job.id: outcome for outcome in results.outcomes}
         self.baselines = {  # job id -> the eager job of the same workload and round
@@ -203,7 +204,8 @@ class _Builder:
         for outcomes in workloads.values():
             for outcome in outcomes:
                 self.jobs[outcome.job.id] = JOBS_SHAPE.row(self.job(outcome))
-                _remember(outcome)
+                for read in REMEMBERED:
+                    read(outcome)
             for first, rounds in self.families("performance", outcomes):
                 row, timed = timed_row(rounds, self.baselines)
                 self.timed.append(((first, self.made(PERFORMANCE_SHAPE, first, row)), timed))
@@ -325,20 +327,12 @@ class _Builder:
                 return self.log_path(job_id)
             job_id = same[0]
 
-    def log_path(self, job_id: str) -> str:
-        return self.results.folder.log_name(job_id)
-
     def command(self, measured: Sequence[JobOutcome]) -> str:
         return self.commands.of([self.rounds[outcome.job.id] for outcome in measured])
 
 
 REMEMBERED = (is_handed_down, declared, environment_of, of_workers)
 """What is asked of outcomes once all results have been looked at."""
-
-
-def _remember(outcome: JobOutcome) -> None:
-    for read in REMEMBERED:
-        read(outcome)
 
 
 def _forget(outcome: JobOutcome) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator.plugins import Program
 from orchestrator.records import Workload
@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     import torch
 
 AWAKE_S = 0.005  # the end of a known wait, spent looking at the clock
-KINDS = ("matmul", "allocate", "sleep", "fail", "cuda_sleep", "copy", "temp", "hold", "mutate", "stateful", "full")
+Kind = Literal[
+    "matmul", "allocate", "sleep", "fail", "cuda_sleep", "copy", "temp", "hold", "mutate", "stateful", "full"
+]
 OF_CUDA = frozenset({"cuda_sleep", "hold", "full"})
 """Kinds that there are on CUDA only."""
 
@@ -35,7 +37,7 @@ class KnownModel:
     allocate nothing on its device from before the first tensor.
     """
 
-    kind: str
+    kind: Kind
     width: int = 1024
     layers: int = 4
     bytes: int = 0
@@ -47,8 +49,6 @@ class KnownModel:
     share: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"unknown kind '{self.kind}'; available: {', '.join(KINDS)}")
         if not 0 <= self.share <= 1:
             raise ValueError(f"share={self.share}: it must be from 0 to 1")
 

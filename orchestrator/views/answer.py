@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.records import EAGER, NOT_RUN, PASS
 from orchestrator.results.answer import CompilerAnswer, Payoff, RowAnswer, SectionAnswer, of
@@ -116,7 +116,7 @@ def _speed(one: CompilerAnswer) -> str:
         if any(row.speedup is not None for row in one.rows):
             return "was timed on no model that all compilers ran with right results: see its rows"
         return "has no speed-up"
-    ratio = f"{_text('speedup', found.value)}x"
+    ratio = f"{text('speedup', found.value)}x"
     where = "" if len(one.rows) == 1 or found.count == len(one.rows) else f" on {_of(one, found.count, len(one.rows))}"
     if one.verdict == FASTER:
         return f"{'looks' if one.doubtful else 'is'} {ratio} faster than eager {interval(found.low, found.high)}{where}"
@@ -133,7 +133,7 @@ def interval(low: float | None, high: float | None) -> str:
     """Return "[1.11, 1.36]", or "" where there is none."""
     if low is None or high is None:
         return ""
-    ends = ("<0.01" if low < 0.01 else _text("speedup", low), ">100" if high > 100 else _text("speedup", high))
+    ends = ("<0.01" if low < 0.01 else text("speedup", low), ">100" if high > 100 else text("speedup", high))
     return f"[{', '.join(ends)}]"
 
 
@@ -204,7 +204,7 @@ def seconds(value: float) -> str:
     """Return "22.7 s". Of less than 10 ms, or below 0, only noise is known: the difference of two first calls."""
     if value < LEAST_S:
         return f"under {LEAST_S} s"
-    return duration(value) if value >= 100 else f"{_text('first_call_s', value)} s"
+    return duration(value) if value >= 100 else f"{text('first_call_s', value)} s"
 
 
 def pays_off(found: Payoff, each: bool = False) -> str:
@@ -295,7 +295,7 @@ def _ratio(one: CompilerAnswer, with_interval: bool = False) -> str:
     if one.speedup is None:
         return ""
     ends = interval(one.speedup.low, one.speedup.high) if with_interval else ""
-    return f"{_text('speedup', one.speedup.value)}x {ends}".rstrip()
+    return f"{text('speedup', one.speedup.value)}x {ends}".rstrip()
 
 
 def _why_left_out(one: CompilerAnswer) -> str:
@@ -316,15 +316,16 @@ def memory(one: RowAnswer) -> tuple[str, str]:
 
 
 def _mib(value: float) -> str:
-    return _text("own_memory_mib", value * MIB)
+    return text("own_memory_mib", value * MIB)
 
 
 def latencies(one: RowAnswer) -> str:
     """Return "12.8 -> 11.5 ms", both of the pairs."""
     if one.latency_s is None or one.eager_latency_s is None:
         return ""
-    return f"{_text('latency_ms', one.eager_latency_s * MS)} -> {_text('latency_ms', one.latency_s * MS)} ms"
+    return f"{text('latency_ms', one.eager_latency_s * MS)} -> {text('latency_ms', one.latency_s * MS)} ms"
 
 
-def _text(column: str, value: float) -> str:
+def text(column: str, value: Any) -> str:
+    """Return a value as its column prints it."""
     return COLUMNS[column].text(value)

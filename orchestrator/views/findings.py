@@ -11,6 +11,7 @@ from rich.text import Text
 from orchestrator import markdown
 from orchestrator.columns import Column
 from orchestrator.records import SUCCESSES
+from orchestrator.results.declared import ABOUT
 from orchestrator.results.exports import NOT_FOR_READING
 from orchestrator.results.metrics import MISSING
 from orchestrator.results.naming import IDENTITY
@@ -107,8 +108,7 @@ def _columns(table: Table, rows: Sequence[Row]) -> tuple[list[str], list[str]]:
 
 
 def _has_figures(table: Table, row: Row) -> bool:
-    about = {*IDENTITY, "status", "reason", "job", "log", "command"}
-    return any(row[name] is not None for name in table.columns if name not in about)
+    return any(row[name] is not None for name in table.columns if name not in (*IDENTITY, *ABOUT))
 
 
 def _title(column: Column) -> str:

@@ -322,7 +322,7 @@ def _newly_flagged(before: Collected, after: Collected, most: int) -> Piece:
     lines = []
     for was, row, mark in found:
         texts = [_figure(one, MARKS[mark].column) for one in (was, row)]
-        lines.append([MARKS[mark].rule, row["model"], *(_text(row[name]) for name in own), row["compiler"], *texts])
+        lines.append([MARKS[mark].rule, row["model"], *(row[name] for name in own), row["compiler"], *texts])
     titles = ("rule", "model", *(name.replace("_", " ") for name in own), "compiler", "before", "now")
     return Folded(told, [_grid(titles, lines, (len(titles) - 2, len(titles) - 1), most)])
 
@@ -330,10 +330,6 @@ def _newly_flagged(before: Collected, after: Collected, most: int) -> Piece:
 def _telling(rows: Sequence[Row]) -> set[str]:
     """Return those of `TELLING` that tell rows of one sweep apart which have the same `SAME_ROW`."""
     return {name for group in grouped(rows, SAME_ROW).values() for name in telling(group, TELLING)}
-
-
-def _text(value: Any) -> str:
-    return MISSING if value is None else str(value)
 
 
 def _by(names: Sequence[str], rows: Sequence[Row]) -> dict[tuple[Any, ...], Row]:

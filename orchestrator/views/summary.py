@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.records import EAGER, FAIL_ACCURACY, NOT_RUN, PASS, SUCCESSES
 from orchestrator.results.answer import RowAnswer, of_row
 from orchestrator.results.flags import marks_of
-from orchestrator.results.metrics import COLUMNS, is_missing
+from orchestrator.results.metrics import is_missing
 from orchestrator.results.naming import grouped, is_eager
 from orchestrator.results.overview import OF_A_SECTION, SECTION, workload_of
 from orchestrator.results.performance import MEASURED_EAGER
 from orchestrator.statistics import FASTER, IN_PROCESS, SLOWER, Estimate, verdict
 from orchestrator.views import answer, diff, findings, notes
-from orchestrator.views.answer import change, interval, latencies, memory, pays_off, seconds
+from orchestrator.views.answer import change, interval, latencies, memory, pays_off, seconds, text
 from orchestrator.views.document import Document, Heading, Item, Paragraph, Piece
 from orchestrator.views.grid import Cell, Grid, Spanning
 from orchestrator.words import more, plural, some
@@ -175,7 +175,7 @@ def cost_lines(row: Row) -> list[Spanning]:
     parts = [f"compiles in {seconds(cold)}{flag}"] if cold is not None else []
     parts += [f"{'warm' if parts else 'compiles warm in'} {seconds(warm)}"] if warm is not None else []
     if row["later_compilations"]:
-        parts.append(f"+ {_text('later_compile_s', row['later_compile_s'])} s later ({row['later_compilations']})")
+        parts.append(f"+ {text('later_compile_s', row['later_compile_s'])} s later ({row['later_compilations']})")
     payoff = of_row(0, row).payoff
     told = [", ".join(parts)] * bool(parts) + ([pays_off(payoff)] if payoff is not None else [])
     return [Spanning(f"   {' · '.join(told)}", style="yellow" if flag else "dim")] if told else []
@@ -184,7 +184,7 @@ def cost_lines(row: Row) -> list[Spanning]:
 def generation_lines(row: Row) -> list[Spanning]:
     """Return the line under a compiler's row that has the figures of generation; none where there are none."""
     parts = [
-        f"{words[0]}{_text(name, row[name])}{words[1]}"
+        f"{words[0]}{text(name, row[name])}{words[1]}"
         for name, words in GENERATION_WORDS.items()
         if not is_missing(row.get(name))
     ]
@@ -209,7 +209,7 @@ def geomean_cells(row: Row, right: int) -> list[Cell]:
     """Return the cells of one compiler's means; right: on how many it is."""
     ratio = row["geomean_compression_ratio"]
     passed = f"{right} of {row['accuracy_planned']}" if row["accuracy_planned"] else ""
-    mean = f"{_text('speedup', row['geomean_speedup'])}x {geomean_interval(row, 'speedup')}".rstrip()
+    mean = f"{text('speedup', row['geomean_speedup'])}x {geomean_interval(row, 'speedup')}".rstrip()
     return [
         Cell(f" {row['compiler']}"),
         Cell(mean + DISTURBED * bool(row["geomean_disturbed"]), style=_colour_of(row)),
@@ -222,7 +222,7 @@ def geomean_cells(row: Row, right: int) -> list[Cell]:
 def beyond_line(row: Row) -> Spanning:
     """Return the line under a compiler's means: the interval for models like these, and the pass rate with its own."""
     others = geomean_interval(row, "over_models")
-    rate, low, high = (_text(name, row[name]) for name in PASS_RATE)
+    rate, low, high = (text(name, row[name]) for name in PASS_RATE)
     rates = f"pass rate {row['passed']}/{row['planned']}, {rate} % [{low}, {high}]"
     return Spanning(f"   models like these {others} · {rates}" if others else f"   {rates}", style="dim")
 
@@ -245,7 +245,7 @@ def _speedup(row: Row, found: RowAnswer, flags: Collection[str]) -> Cell:
     words = said(found)
     style = COLOURS.get(words, "")  # none where it is not certain
     words = ", ".join(filter(None, (words, partly if incomplete else "")))
-    return Cell(f"{_text('speedup', row['speedup'])}x {ends}".rstrip() + marks, words, style=style)
+    return Cell(f"{text('speedup', row['speedup'])}x {ends}".rstrip() + marks, words, style=style)
 
 
 def said(found: RowAnswer) -> str:
@@ -264,7 +264,7 @@ def _latency(row: Row, found: RowAnswer) -> Cell:
     spread = row["latency_spread_percent"]
     certain = spread is not None and spread <= MOST_SPREAD and not row["disturbed"]
     mark += DISTURBED if row["disturbed"] else ""
-    return Cell(f"{_text('latency_ms', row['latency_ms'])} ms{mark}", f"± {spread:.1f} %" if certain else "")
+    return Cell(f"{text('latency_ms', row['latency_ms'])} ms{mark}", f"± {spread:.1f} %" if certain else "")
 
 
 def _memory(found: RowAnswer, flagged: bool) -> Cell:
@@ -283,10 +283,6 @@ def _accuracy(row: Row) -> Cell:
 def _model_line(row: Row) -> str:
     length = "" if is_missing(row["sequence_length"]) else f", length {row['sequence_length']}"
     return f"{row['model']}  batch {row['batch_size']}{length}"
-
-
-def _text(column: str, value: Any) -> str:
-    return COLUMNS[column].text(value)
 
 
 def _colour_of(row: Row) -> str:

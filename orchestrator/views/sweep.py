@@ -15,7 +15,7 @@ from orchestrator.records import HARMLESS, NOT_RUN, JobSpec
 from orchestrator.results import configuration, listing
 from orchestrator.results.configuration import literal
 from orchestrator.results.listing import RUNNING, Listed
-from orchestrator.results.load import JobOutcome, SweepResults, items, outcome, outcomes
+from orchestrator.results.load import JobOutcome, SweepResults, is_handed_down, items, outcome, outcomes
 from orchestrator.results.performance import measured
 from orchestrator.results.tables import Table
 from orchestrator.store import JobGraph, Sweep, SweepFolder
@@ -65,11 +65,7 @@ def disk(folder: SweepFolder) -> int:
 def failures(outcomes: Iterable[JobOutcome]) -> list[JobOutcome]:
     """Return the jobs that failed by themselves, not for a job that they need."""
     failed = [found for found in outcomes if found.status not in HARMLESS | {NOT_RUN}]
-    return [found for found in failed if not _depends(found)]
-
-
-def _depends(found: JobOutcome) -> bool:
-    return found.result is not None and found.result.failure is not None and found.result.failure.kind == "dependency"
+    return [found for found in failed if not is_handed_down(found)]
 
 
 def document(results: SweepResults, listed: Listed) -> Document:
@@ -143,7 +139,7 @@ def _failures(results: SweepResults) -> list[Piece]:
         for found, log in zip(failed, logs, strict=True)
     )
     pieces = _counted(len(failed), "failure", "", "red", texts, LISTED)
-    others = sum(map(_depends, results.outcomes))
+    others = sum(map(is_handed_down, results.outcomes))
     told = f"{plural(others, 'job')} could not run for a failure of a job that they need" if others else ""
     return [*pieces, Paragraph(told, indent="  ", wrap=False)]
 
