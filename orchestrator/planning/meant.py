@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from orchestrator.errors import did_you_mean, near, suggestion
+from orchestrator.planning import foreign_flags
 from orchestrator.planning.keys import Keys
 
 MODELS = "suite.models"
@@ -318,6 +319,8 @@ def word(before: str, text: str, rest: Sequence[str], verbs: Sequence[str], keys
 def flag(text: str, value: str | None, keys: Keys) -> str:
     """Return what to say of a flag that there is not: keys are written without dashes."""
     name, equals, own = text.lstrip("-").partition("=")
+    if told := foreign_flags.meaning(name):
+        return told
     written = next(_as_override(name, own if equals else value, keys), None)
     written = written or _elsewhere("", name, keys)
     if written is None:
