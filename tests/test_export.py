@@ -429,6 +429,22 @@ def test_hud_records_have_the_fields_of_the_schema(sweep: synthetic.SyntheticSwe
     assert outputs == {path.name for path in GOLDEN.iterdir()}
 
 
+def test_hud_says_how_many_ranks(tmp_path: Path) -> None:
+    """Two ranks and four are other work: their records are not one series."""
+    sweep = synthetic.SyntheticSweep(tmp_path / "outputs" / "2026-11-21" / "10-00-00")
+    alone = load_of("A")
+    several = [
+        dataclasses.replace(alone, mode=dataclasses.replace(alone.mode, options={"parallel": "ddp", "ranks": ranks}))
+        for ranks in (2, 4)
+    ]
+    for workload in (alone, *several):
+        timed(sweep, workload, "inductor", 0.1, 1.25)
+    sweep.write()
+    records = map(json.loads, orchestrator(tmp_path, "export", "hud").splitlines())
+    told = {(info.get("parallel"), info.get("ranks")) for info in (one["benchmark"]["extra_info"] for one in records)}
+    assert told == {(None, None), ("ddp", "2"), ("ddp", "4")}
+
+
 def test_hud_values_are_those_of_the_rounds(tmp_path: Path) -> None:
     folder = synthetic.quick_sweep(tmp_path / "outputs" / "1" / "2").write()
     lines = orchestrator(tmp_path, "export", "hud", "-", str(folder), "--benchmark", "mine").splitlines()
