@@ -10,11 +10,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
+from chaos import invariants
 from hydra.errors import MissingConfigException
 from support import slurm
 from support.command import ENVIRONMENT, FAKES, ROOT, latest, orchestrator, run, table
@@ -25,7 +28,7 @@ from orchestrator.execution import launched
 from orchestrator.execution.interrupts import ask, asked, withdraw
 from orchestrator.execution.launched import State
 from orchestrator.planning.compose import explained
-from orchestrator.planning.shards import comparison, cut
+from orchestrator.planning.shards import comparison, cost, cut
 from orchestrator.store import SweepFolder
 
 PLUGINS = {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit", "ray": "ray"}
@@ -141,6 +144,16 @@ def test_there_are_no_more_shards_than_comparisons() -> None:
     assert all(found)
     assert sorted(job.id for shard in found for job in shard) == sorted(job.id for job in graph.jobs)
     assert cut(graph, 2, empty=False) == cut(graph, 2)
+
+
+def test_all_of_the_main_suite_is_in_eight_shards_that_are_alike_in_size() -> None:
+    graph = planned("suite=huggingface", "compiler=inductor", "device=cpu", "threads=1")
+    found = cut(graph, 8, empty=False)
+    assert Counter(job.id for shard in found for job in shard) == Counter(job.id for job in graph.jobs)
+    of = [{comparison(job.workload) for job in shard} for shard in found]
+    assert sum(map(len, of)) == len(set().union(*of)) > 40
+    costs = [cost(shard) for shard in found]
+    assert max(costs) < 1.1 * sum(costs) / len(costs)
 
 
 def test_the_file_stop_asks_for_one_end_or_the_other(tmp_path: Path) -> None:
@@ -276,3 +289,27 @@ def test_a_shard_that_slurm_ends_is_named_and_the_other_goes_on(started: Callabl
     assert "shard 2/2" not in sweep.said
     found = statuses(sweep.cwd)
     assert {found[job.id] for job in cut(sweep.folder.read_graph(), 2)[1]} == {"pass"}
+
+
+@pytest.mark.long
+def test_parts_on_slurm_one_shard_killed_merged_and_resumed_are_the_sweep_of_one_machine(
+    started: Callable[..., Launched], tmp_path: Path
+) -> None:
+    words = [*FAKES, "suite=tiny", "compiler=eager,identity", "measure=glance,accuracy", "mode=inference,training"]
+    words += ["rounds=1", *PLACE]
+    for part in (1, 2):
+        place = f"hydra.sweep.dir=outputs/1/part{part}"
+        sweep = started(*words, *shards("submitit_slurm", 3), f"shard={part}/2", place)
+        if part == 2:
+            sweep.under_way(3)
+            os.kill(sweep.states()[1].process, signal.SIGKILL)
+        assert sweep.ends() == part - 1, sweep.said
+    orchestrator(tmp_path, "merge", "outputs/1/part1", "outputs/1/part2", "--into", "outputs/2/merged", code=1)
+    rest = started("resume=outputs/2/merged")
+    assert rest.ends() == 0, rest.said
+    assert rest.folder.root == tmp_path / "outputs/2/merged"
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    run(alone, *words)
+    quiet, now = (invariants.tables(SimpleNamespace(folder=folder)) for folder in (latest(alone), rest.folder))
+    assert not list(invariants.differences(quiet, now))
