@@ -31,7 +31,9 @@ SPEC = TableSpec(
         columns.text("rank_device", "the GPU that it ran on"),
         columns.text("rank_status", "its own verdict, where that is no pass; the row has the worst of all ranks"),
         columns.duration("own_step_ms", "median of its steady steps by its own clock, waiting for the others included"),
-        columns.memory("own_parameters_mib", "parameters that it holds: with fsdp2 and tensor its parts", "lower"),
+        columns.memory(
+            "own_parameters_mib", "parameters that it holds: with fsdp2 and tensor its parts", "lower", exact=True
+        ),
         columns.memory("own_peak_mib", "its steady-state peak over the level before the model existed", "lower"),
     )
 )
