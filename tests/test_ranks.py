@@ -393,14 +393,6 @@ def test_a_gradient_that_is_wrong_in_the_part_of_one_rank_is_found(tmp_path: Pat
 
 
 @pytest.mark.long
-def test_gradients_that_are_summed_instead_of_averaged_are_found(tmp_path: Path, ours: str) -> None:
-    run(tmp_path, *STACK, "mode=training", "parallel=fsdp2", "compiler=summed", "measure=accuracy", code=1)
-    row = table(tmp_path, "accuracy").set_index("compiler").loc["summed"]
-    assert row["status"] == FAIL_ACCURACY
-    assert "tensors are wrong, first grad." in row["reason"]
-
-
-@pytest.mark.long
 def test_what_cannot_be_cut_is_an_unsupported_row_with_the_reason(tmp_path: Path, ours: str) -> None:
     run(tmp_path, *FAKES, "suite=stacks", "suite.models=[odd,scalar]", "parallel=fsdp2,tensor", "compiler=eager",
         "measure=performance", "rounds=1", "threads=1", *QUICK)  # fmt: skip

@@ -194,16 +194,6 @@ class Unaveraged(Misbehaving):
 
 
 @dataclass(frozen=True)
-class Summed(Misbehaving):
-    """With parallel=fsdp2: gradients are summed over the ranks instead of averaged."""
-
-    def compile(self, program: Program, workload: Workload) -> Forward:
-        model: Any = program.model
-        model.set_gradient_divide_factor(1.0)
-        return program.model
-
-
-@dataclass(frozen=True)
 class TracedOnly(Misbehaving):
     """As compilers whose code takes only inputs like those that it was made with."""
 
