@@ -134,7 +134,12 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
         }
     ),
     "parallel": _words(
-        {"ddp": "distributeddataparallel dataparallel dp distributed dist", "none": "off no null false"}
+        {
+            "ddp": "distributeddataparallel dataparallel dp distributed dist",
+            "fsdp2": "fsdp fsdp1 fullyshard fullysharded fullyshardeddataparallel zero zero3 deepspeed",
+            "tensor": "tp tensorparallel tensorparallelism megatron",
+            "none": "off no null false",
+        }
     ),
     "precision": _words({"tf32": "high medium allowtf32", "ieee": "highest strict", "fp16_accumulation": "fp16acc"}),
 }
@@ -144,8 +149,6 @@ NOT_THERE: Mapping[str, str] = {
     "float64": "float64 is what references are computed in, not what is timed",
     "mps": "Apple's GPUs are not measured, for sweeps run on Linux: device=cpu",
     "tpu": "on a TPU take compiler=xla",
-    "fsdp": "fully sharded data parallel is not offered: parallel=ddp is the nearest",
-    "fsdp2": "fully sharded data parallel is not offered: parallel=ddp is the nearest",
     "hpu": "Intel's Gaudi is not measured: device=cpu, device=cuda or device=xpu",
     "torchao": "quantisation is a group of its own, over any compiler: compiler=inductor quantization=int8_dynamic",
     "optimus": "its passes are options of inductor: compiler.options.options={pre_grad_fusion_options:{}}",
