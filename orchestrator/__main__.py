@@ -27,7 +27,15 @@ from pathlib import Path
 
 import orchestrator
 from orchestrator.cli import VERBS
-from orchestrator.errors import TRACEBACK_VARIABLE, UsageError, in_one_line, machine_refuses, printable, shortened
+from orchestrator.errors import (
+    TRACEBACK_VARIABLE,
+    UsageError,
+    came_of_interrupt,
+    in_one_line,
+    machine_refuses,
+    printable,
+    shortened,
+)
 
 OK, USAGE, DEFECT, INTERRUPTED = 0, 2, 3, 130
 IN_PROCESS = "--in-process"
@@ -38,11 +46,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         return _dispatch(arguments)
-    except UsageError as error:
-        if os.environ.get(TRACEBACK_VARIABLE):
-            traceback.print_exc()
-        print(shortened("\n".join(printable(f"orchestrator: {error}"))), file=sys.stderr)
-        return USAGE
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return INTERRUPTED
@@ -50,9 +53,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     except Exception as error:
-        if isinstance(error.__cause__, KeyboardInterrupt):  # Python 3.11 has a RuntimeError around it, of __set_name__
+        if came_of_interrupt(error):
             print("Interrupted.", file=sys.stderr)
             return INTERRUPTED
+        if isinstance(error, UsageError):
+            if os.environ.get(TRACEBACK_VARIABLE):
+                traceback.print_exc()
+            print(shortened("\n".join(printable(f"orchestrator: {error}"))), file=sys.stderr)
+            return USAGE
         if IN_PROCESS in arguments:  # it may be the job's own, and somebody looks at it with a debugger
             raise
         if refused := machine_refuses(error):

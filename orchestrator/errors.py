@@ -253,6 +253,12 @@ def remedy(error: BaseException, *, training: bool) -> str:
     )
 
 
+def came_of_interrupt(error: BaseException) -> bool:
+    """Return whether an exception came of Ctrl-C: a library's `finally` may fail where nothing was opened yet, and
+    Python 3.11 has a RuntimeError around what is raised in `__set_name__`."""
+    return any(isinstance(one, KeyboardInterrupt) for one in _chain(error))
+
+
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """Yield an exception, and what caused it, each once: one that is raised again may be among its own causes."""
     one: BaseException | None = error

@@ -161,9 +161,9 @@ class Workload:
         return self.builder.name
 
     @property
-    def parallel(self) -> str | None:
+    def parallel(self) -> Parallel | None:
         """How the processes of a job work together, one of `Parallel`; None: it is one process."""
-        found: str | None = self.mode.options.get("parallel")
+        found: Parallel | None = self.mode.options.get("parallel")
         return found
 
     @property
@@ -174,8 +174,9 @@ class Workload:
 
 DEFAULT_PRECISION: Final = "default"
 """Of products, where a mode has no option `precision`: what torch does by itself (`orchestrator.precision`)."""
-Parallel = Literal["ddp", "ddp_outside"]
-"""How ranks work together: DistributedDataParallel inside of what is compiled, or around it. Option of a mode."""
+Parallel = Literal["ddp", "ddp_outside", "fsdp2", "fsdp2_outside", "tensor"]
+"""How ranks share a model (`orchestrator.measures.parallelism`): DistributedDataParallel or fully_shard inside of what
+is compiled or around it, or tensor parallelism. Option of a mode."""
 DTYPES = ("float32", "bfloat16", "float16", "amp_bfloat16", "amp_float16", "float64")
 
 

@@ -60,6 +60,13 @@ def check_name(text: str, what: str, longest: int = limits.NAME) -> None:
         raise ValueError(f"the name of a {what}, {text[:80]!r}, holds characters that cannot be printed")
 
 
+def _check_called(text: str, what: str) -> None:
+    """As `check_name`, of what must have a name: its rows would have none."""
+    if not text:
+        raise ValueError(f"the name of a {what} is empty")
+    check_name(text, what)
+
+
 def check_device(text: str) -> None:
     if not DEVICE.fullmatch(text):
         raise ValueError(f"{text[:40]!r} is no device, such as cpu or cuda:0")
@@ -67,7 +74,7 @@ def check_device(text: str) -> None:
 
 def check_workload(workload: Workload) -> None:
     for what in ("suite", "dtype"):
-        check_name(getattr(workload, what), what)
+        _check_called(getattr(workload, what), what)
     check_device(workload.device)
     check_plugin(workload.builder, "model")
     check_plugin(workload.mode, "mode")
@@ -81,7 +88,7 @@ def check_workload(workload: Workload) -> None:
 
 
 def check_plugin(spec: PluginSpec, what: str) -> None:
-    check_name(spec.name, what)
+    _check_called(spec.name, what)
     check_name(spec.target, "class")
 
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from chaos import disk, invariants
+from chaos import disk, invariants, moments
 from chaos.schedule import FAULTS_A_SWEEP, KINDS, SHORT, schedule, short
 from chaos.sweeps import ChaosSweep
 from fakes import sweeps
 from fakes.leftovers import MARK
 from fakes.sweeps import make_job, write_sweep
+from support.synthetic import SyntheticSweep
 
 TESTS = Path(__file__).parent
 NAMES = [kind.name for kind in KINDS]
@@ -33,6 +37,27 @@ def test_a_dozen_faults_cost_nothing(tmp_path: Path) -> None:
     counts = {name: count for name, count, *_ in cells}
     possible = [name for name, _, *outcome in cells if name in SHORT and outcome != ["cannot be done on this machine"]]
     assert {name: counts[name] for name in possible} == dict.fromkeys(possible, "1")
+
+
+@pytest.mark.long
+def test_commands_that_are_told_to_end_at_any_moment_leave_nothing(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": f"{TESTS.parent}{os.pathsep}{TESTS}", "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-m", "chaos.moments", "--tries", "1"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "48 signals, 0 wrong" in done.stdout
+
+
+def test_how_a_command_ended_that_was_told_to_is_looked_at() -> None:
+    def wrong(code: int, said: str = "", left: tuple[str, ...] = (), late: float = 0.1) -> str:
+        return moments.Ended(code, late, said, left).wrong(signal.SIGINT, 1)
+
+    assert [wrong(130), wrong(1), wrong(-2)] == [""] * 3
+    assert wrong(0) == "exit code 0"
+    assert wrong(-2, late=3.0) == "ended by the signal, 3.00 s later"
+    assert wrong(-2, "Interrupted.") == "ended by the signal, 0.10 s later"
+    assert wrong(130, left=("a.tmp",)) == "left: a.tmp"
+    assert wrong(130, "Traceback (most recent call last)\n/x/orchestrator/store.py") == "a traceback"
 
 
 def test_a_schedule_is_what_its_seed_says() -> None:
@@ -93,6 +118,22 @@ def test_what_was_done_to_a_sweep_is_seen(finished: ChaosSweep) -> None:
     assert len(list(invariants.rows(finished, {changed: {"crash"}}))) == 1
     seen = list(invariants.differences(quiet, invariants.tables(finished)))
     assert any("status is 'crash', not 'pass'" in one for one in seen)
+    assert not any("status is" in one for one in invariants.differences(quiet, invariants.tables(finished), ["status"]))
+
+
+def test_notes_are_compared_but_for_those_that_are_measured(tmp_path: Path) -> None:
+    def noted(name: str, *notes: str) -> dict[str, Any]:
+        sweep = ChaosSweep("small", tmp_path / name, tmp_path)
+        made = SyntheticSweep(sweep.folder.root)
+        made.performance("Bert", "eager")
+        made.results = [replace(one, facts={**one.facts, "notes": list(notes)}) for one in made.results]
+        made.write()
+        return invariants.tables(sweep)
+
+    quiet = noted("quiet", "a fallback")
+    clock = "the clock's own 20 us are 7% of a step: ratios are nearer to 1"
+    assert list(invariants.differences(quiet, noted("busy", clock, "a fallback"))) == []
+    assert any("notes is []" in one for one in invariants.differences(quiet, noted("other", clock)))
 
 
 def test_what_a_damaged_result_had_handed_down_may_change_and_nothing_else(tmp_path: Path, mark: str) -> None:

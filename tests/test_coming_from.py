@@ -20,6 +20,7 @@ from support.predecessors import OPTIONS
 import orchestrator as python_api
 from orchestrator import measures
 from orchestrator.cli import VERBS
+from orchestrator.planning import foreign_flags, meant
 from orchestrator.planning.keys import Keys
 from orchestrator.records import STATUSES
 from orchestrator.results.metrics import COLUMNS
@@ -32,6 +33,8 @@ HYDRA = {"hydra.sweep.dir"}
 FLAGS = {"--config-dir", "--json"}
 NO_RUN = {"environment", "graph_break_reasons"}
 """Tables that stand in no class: of the whole sweep."""
+WORDS = {foreign_flags.ALWAYS: "always|every|in the sweep|_ms", foreign_flags.LEFT_OUT: "–"}  # noqa: RUF001
+"""Of a flag that is always on, or left out: what the page has of it."""
 
 
 def rows() -> Iterator[list[str]]:
@@ -137,6 +140,31 @@ def test_every_option_of_theirs_has_a_line(section: str) -> None:
     there = options_of(section)
     assert len(there) > 10
     assert [option for option in OPTIONS[section].split() if option not in there] == []
+
+
+def test_whoever_types_a_flag_of_theirs_is_told_what_the_page_says() -> None:
+    """Every flag of theirs has an answer with what there is, and of those of the table the page has the same."""
+    flags = [option for names in OPTIONS.values() for option in names.split() if option.startswith("--")]
+    ours = {"--config-dir", "--config-name", "--multirun", "--run"}  # which Hydra has, too
+    cells = {flag: [row[-1] for row in rows() if flag in re.findall(r"--[\w-]+", " ".join(row[:-1]))] for flag in flags}
+    for flag in dict.fromkeys(flags):
+        told = meant.flag(f"{flag}=8", None, KEYS)
+        assert flag in ours or "no such key" not in told, flag
+        if meaning := foreign_flags.FLAGS.get(flag[2:]):
+            kept = WORDS.get(meaning, re.escape(meaning))
+            assert any(re.search(kept, cell) for cell in cells[flag]), (flag, meaning, cells[flag])
+
+
+def test_a_flag_that_another_benchmark_has_is_explained(tmp_path: Path) -> None:
+    for flag, told in (
+        ("--speedup-ts", "left out: docs/coming_from.md says why"),
+        ("--quick", "here it is suite=quick"),
+        ("--cold_start_latency", "always on here"),
+        ("--print-fx", "measure=explain measure.options.graphs=true"),
+    ):
+        code, _, err = answer(tmp_path, flag)
+        assert code == 2
+        assert told in err
 
 
 def test_what_is_left_out_has_a_reason() -> None:

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from support.command import FAKES, answer, command, orchestrator, run, said, sta
 from support.dynamobench import GOLDEN
 
 from orchestrator.__main__ import VERBS, main
+from orchestrator.errors import UsageError
 from orchestrator.store import SweepFolder, find_sweep
 
 REPOSITORY = Path(__file__).parent.parent
@@ -298,10 +300,28 @@ def test_what_the_machine_refuses_is_no_defect_of_ours(
     assert "defect" not in said
 
 
-def test_ctrl_c_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def stopped(argv: object) -> int:
-        raise KeyboardInterrupt
+def _stopped(argv: object) -> int:
+    raise KeyboardInterrupt
 
+
+def _stopped_in_an_import(argv: object) -> int:
+    try:
+        raise KeyboardInterrupt
+    finally:
+        file.close()  # type: ignore[name-defined]  # noqa: F821 - as a library does that was stopped before it opened it
+
+
+def _stopped_in_what_explains(argv: object) -> int:
+    try:
+        return _stopped_in_an_import(argv)
+    except NameError as error:
+        raise UsageError("a target that cannot be imported") from error
+
+
+@pytest.mark.parametrize("stopped", [_stopped, _stopped_in_an_import, _stopped_in_what_explains])
+def test_ctrl_c_ends_with_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], stopped: Callable[[object], int]
+) -> None:
     monkeypatch.setattr("orchestrator.cli.ls.main", stopped)
     assert main(["ls"]) == 130
     assert capsys.readouterr().err == "Interrupted.\n"

@@ -84,6 +84,48 @@ def files(sweep: synthetic.SyntheticSweep, tmp_path: Path) -> Path:
     return tmp_path / "csv"
 
 
+# -- transformers.benchmark
+
+
+def test_transformers_files_are_what_its_plots_read(tmp_path: Path) -> None:
+    """Its reader takes whole batch sizes and lengths, and results that are numbers, or anything else for none."""
+    sweep = synthetic.SyntheticSweep(tmp_path / "outputs" / "2026-11-21" / "10-00-00")
+    for batch, length in ((1, 8), (1, 32), (8, 8)):
+        load_ = synthetic.workload("BertForMaskedLM", batch_size=batch, sequence_length=length)
+        eager = sweep.performance(load_, "eager", latency=batch * length / 1e4)
+        sweep.performance(load_, "inductor", baseline=eager, latency=batch * length / 2e4)
+    failed(sweep, synthetic.job(synthetic.workload("=Gpt", batch_size=8, sequence_length=8), "eager"), "out_of_memory")
+    training = synthetic.workload("BertForMaskedLM", mode="training", batch_size=1, sequence_length=8)
+    sweep.performance(training, "eager", latency=0.5)
+    sweep.performance(synthetic.workload("resnet", sequence_length=None), "eager", latency=0.1)
+    sweep.write()
+    said = orchestrator(tmp_path, "export", "transformers", "-o", "csv")
+    assert "note: 1 row of models without a sequence length left out" in said
+    files = {path.name: list(csv.DictReader(path.open())) for path in (tmp_path / "csv").iterdir()}
+    figures = [f"{kind}_{what}" for kind in ("inference", "train") for what in ("time", "memory")]
+    assert set(files) == {f"{name}_eager.csv" for name in figures} | {f"{name}_inductor.csv" for name in figures[:2]}
+    assert all(
+        list(row) == ["model", "batch_size", "sequence_length", "result"] for rows in files.values() for row in rows
+    )
+    assert [(row["model"], int(row["batch_size"]), int(row["sequence_length"]), row["result"])
+            for row in files["inference_time_eager.csv"]] == [
+        ("'=Gpt", 8, 8, "N/A"), ("BertForMaskedLM", 1, 8, "0.000800"), ("BertForMaskedLM", 1, 32, "0.003200"),
+        ("BertForMaskedLM", 8, 8, "0.006400"),
+    ]  # fmt: skip
+    assert [row["result"] for row in files["train_time_eager.csv"]] == ["0.500000"]
+    assert all(row["result"].isdecimal() for row in files["inference_memory_inductor.csv"])
+
+
+def test_transformers_files_say_what_differs_besides(tmp_path: Path) -> None:
+    sweep = synthetic.SyntheticSweep(tmp_path / "outputs" / "2026-11-21" / "10-00-00")
+    for dtype in ("float32", "float16"):
+        sweep.performance(synthetic.workload("A", dtype=dtype, sequence_length=8), "eager", latency=0.1)
+    sweep.write()
+    orchestrator(tmp_path, "export", "transformers", "-o", "csv")
+    names = {f"inference_{what}_eager_{dtype}.csv" for what in ("time", "memory") for dtype in ("float32", "float16")}
+    assert {path.name for path in (tmp_path / "csv").iterdir()} == names
+
+
 # -- benchmarks/dynamo
 
 
@@ -385,6 +427,22 @@ def test_hud_records_have_the_fields_of_the_schema(sweep: synthetic.SyntheticSwe
     # the dashboard reads the compiler out of this name
     outputs = {record["benchmark"]["extra_info"]["output"] for record in records}
     assert outputs == {path.name for path in GOLDEN.iterdir()}
+
+
+def test_hud_says_how_many_ranks(tmp_path: Path) -> None:
+    """Two ranks and four are other work: their records are not one series."""
+    sweep = synthetic.SyntheticSweep(tmp_path / "outputs" / "2026-11-21" / "10-00-00")
+    alone = load_of("A")
+    several = [
+        dataclasses.replace(alone, mode=dataclasses.replace(alone.mode, options={"parallel": "ddp", "ranks": ranks}))
+        for ranks in (2, 4)
+    ]
+    for workload in (alone, *several):
+        timed(sweep, workload, "inductor", 0.1, 1.25)
+    sweep.write()
+    records = map(json.loads, orchestrator(tmp_path, "export", "hud").splitlines())
+    told = {(info.get("parallel"), info.get("ranks")) for info in (one["benchmark"]["extra_info"] for one in records)}
+    assert told == {(None, None), ("ddp", "2"), ("ddp", "4")}
 
 
 def test_hud_values_are_those_of_the_rounds(tmp_path: Path) -> None:

@@ -10,11 +10,14 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd
 import psutil
 import pytest
 from fakes.leftovers import MARK, marked
+from fakes.plugins import Stack
 from support import synthetic
 from support.command import ENVIRONMENT, FAKES, answer, latest, run, start, table
 from support.plans import planned
@@ -22,17 +25,21 @@ from support.plans import planned
 from orchestrator.errors import UsageError
 from orchestrator.execution.death import Attempt, result_of_death
 from orchestrator.execution.devices import Turn
+from orchestrator.measures.parallelism import _plan as expanded
+from orchestrator.measures.parallelism import layers
 from orchestrator.modes.training import Training
 from orchestrator.planning.machine import Machine
 from orchestrator.planning.points import EAGER_COMPILER
 from orchestrator.planning.quantized import combined
 from orchestrator.planning.ranks import check_devices, check_ranks
+from orchestrator.plugins import Unsupported
 from orchestrator.records import (
     CRASH,
     FAIL_ACCURACY,
     FAIL_TO_RUN,
     PASS,
     TIMEOUT,
+    UNSUPPORTED,
     Failure,
     JobResult,
     JobSpec,
@@ -76,6 +83,10 @@ MODE = PluginSpec(
 )
 EXPORT = PluginSpec(name="export", target="orchestrator.compilers.export.Export")
 TIMED = PluginSpec(name="performance", target="orchestrator.measures.performance.Performance")
+FREEZING = PluginSpec(
+    name="freezing", target="orchestrator.compilers.dynamo.TorchCompile", options={"options": {"freezing": True}}
+)
+FSDP2 = replace(MODE, options={"parallel": "fsdp2", "ranks": 2})
 EXPLAIN = PluginSpec(name="explain", target="orchestrator.measures.explain.Explain")
 ALONE = {"devices": None}
 
@@ -94,6 +105,7 @@ ALONE = {"devices": None}
             "parallel=ddp with execution.devices=[0, 1]: each of its jobs has one GPU",
         ),
         ({"mode": replace(MODE, options={"parallel": "ddp", "ranks": 0})}, "ranks=0: it must be at least 1"),
+        ({"mode": FSDP2, "compiler": FREEZING}, "parallel=fsdp2 with compiler=freezing: it changes the parameters"),
     ],
 )
 def test_what_cannot_be_done_in_ranks_is_refused_when_planning(changes: dict[str, Any], said: str) -> None:
@@ -131,13 +143,72 @@ def test_each_rank_has_its_device_and_rank_0_keeps_the_outputs() -> None:
 def test_words_that_people_know_from_elsewhere_lead_to_ranks(tmp_path: Path) -> None:
     for word, said in (
         ("parallel=4", "execution.parallel=4 for jobs side by side, parallel=ddp ranks=4"),
-        ("parallel=fsdp", "fully sharded data parallel is not offered"),
+        ("parallel=fsdp", "did you mean 'fsdp2'?"),
+        ("parallel=tp", "did you mean 'tensor'?"),
         ("parallel=distributed", "did you mean 'ddp'?"),
         ("world_size=2", "did you mean 'ranks'?"),
     ):
         code, out, err = answer(tmp_path, "dry_run=true", word)
         assert code == 2
         assert said in out + err
+
+
+def test_layers_are_what_stands_in_the_outermost_lists_of_modules_and_shares_no_parameter() -> None:
+    torch = pytest.importorskip("torch")
+
+    def listed(*modules: Any) -> Any:
+        return torch.nn.ModuleList(modules)
+
+    inner, shared = torch.nn.Sequential(torch.nn.Linear(2, 2)), torch.nn.Linear(2, 2)
+    inner.experts = listed(torch.nn.Linear(2, 2))
+    stages = torch.nn.ModuleDict({"one": listed(inner, torch.nn.ReLU())})
+    nested = listed(listed(torch.nn.Linear(2, 2)))
+    model = torch.nn.Module()
+    model.stages, model.nested = stages, nested
+    assert layers(model) == [inner, nested[0][0]]
+    twice = listed(shared, shared, torch.nn.Linear(2, 2))
+    assert layers(twice) == [shared, twice[2]]
+    twice[2].weight = shared.weight
+    assert layers(twice) == []
+    tied = torch.nn.Module()
+    tied.layers, tied.head = listed(torch.nn.Linear(2, 2)), torch.nn.Linear(2, 2)
+    tied.head.weight = tied.layers[0].weight
+    assert layers(tied) == []
+    assert layers(shared) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"tp_plan": {}}, "the model has no plan for tensor parallelism"),
+        ({"tp_plan": {"layers.*.up": "packed_colwise"}}, "cuts model.layers.0.up (Linear) by 'packed_colwise'"),
+        ({"tp_plan": {"layers.*.norm": "colwise"}}, "cuts model.layers.0.norm (LayerNorm) by 'colwise'"),
+        ({"tp_plan": {"layers.*.up.weight": "colwise"}}, "cuts a parameter, model.layers.0.up.weight"),
+        ({"config": SimpleNamespace(num_key_value_heads=3)}, "num_key_value_heads=3 cannot be divided among 2 ranks"),
+    ],
+)
+def test_what_tensor_parallelism_cannot_cut_is_unsupported_and_told(change: dict[str, Any], said: str) -> None:
+    torch = pytest.importorskip("torch")
+
+    def planned_for(width: int, **change: Any) -> dict[str, str]:
+        around = torch.nn.Module()
+        around.model = Stack(width).build(synthetic.workload("A"), dropout=False).model
+        for name, value in change.items():
+            setattr(around.model, name, value)
+        return expanded(around, dict(around.named_modules()), 2)
+
+    assert planned_for(8) == {
+        "model.last": "colwise_rep",
+        **{
+            f"model.layers.{n}.{one}": style
+            for n in range(3)
+            for one, style in (("up", "colwise"), ("down", "rowwise"))
+        },
+    }
+    with pytest.raises(Unsupported, match=re.escape(said)):
+        planned_for(8, **change)
+    with pytest.raises(Unsupported, match=r"33 columns of model\.last cannot be divided among 2 ranks"):
+        planned_for(33)
 
 
 def crew_result(store: SweepFolder, ranks: int, play: Callable[[Crew], None]) -> JobResult:
@@ -283,6 +354,57 @@ def test_two_ranks_infer(tmp_path: Path, ours: str) -> None:
     assert set(table(tmp_path, "performance")["status"]) == set(table(tmp_path, "accuracy")["status"]) == {PASS}
 
 
+STACK = (*FAKES, "suite=stacks", "suite.models=[small]", "device=cpu", "threads=1", "rounds=1")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("mode", ["inference", "training"])
+@pytest.mark.parametrize("parallel", ["fsdp2", "fsdp2_outside", "tensor"])
+def test_a_model_that_is_cut_is_judged_as_a_whole_and_each_rank_holds_a_part(
+    tmp_path: Path, ours: str, parallel: str, mode: str
+) -> None:
+    run(tmp_path, *STACK, f"mode={mode}", f"parallel={parallel}", "compiler=aot_eager")
+    for name in ("performance", "accuracy"):
+        rows = table(tmp_path, name)
+        assert set(rows["status"]) == {PASS}, rows.to_string()
+        assert not rows.get("measured", pd.Series()).notna().any(), rows.to_string()
+    whole = 8 * (32 * 32 + 32) + 3 * 2 * 32
+    # of tensor parallelism norms, the first product and what is added behind a row's product are whole
+    part = whole / 2 if parallel != "tensor" else (whole + (32 * 32 + 32) + 3 * (2 * 32 + 32)) / 2
+    held = table(tmp_path, "ranks")["own_parameters_mib"] * 2**18
+    assert held.tolist() == pytest.approx([part] * 4)
+    judged = next(
+        one for one in load(latest(tmp_path)).outcomes if one.job.measure.name == "accuracy" and not one.job.is_eager
+    )
+    assert judged.result is not None
+    seen = {record["name"] for record in judged.result.facts["accuracy"]["tensors"]}
+    assert ("grad.layers.2.up.weight" in seen, "output" in seen) == (mode == "training", True)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("parallel", ["fsdp2", "tensor"])
+def test_a_gradient_that_is_wrong_in_the_part_of_one_rank_is_found(tmp_path: Path, ours: str, parallel: str) -> None:
+    run(tmp_path, *STACK, "mode=training", f"parallel={parallel}", "compiler=on_one_rank",
+        "compiler.options.does=wrong gradient", "measure=accuracy", code=1)  # fmt: skip
+    row = table(tmp_path, "accuracy").set_index("compiler").loc["on_one_rank"]
+    assert row["status"] == FAIL_ACCURACY
+    assert re.match(r"rank [01]: \d+ of \d+ tensors are wrong, first grad\.", row["reason"])
+
+
+@pytest.mark.long
+def test_what_cannot_be_cut_is_an_unsupported_row_with_the_reason(tmp_path: Path, ours: str) -> None:
+    run(tmp_path, *FAKES, "suite=stacks", "suite.models=[odd,scalar]", "parallel=fsdp2,tensor", "compiler=eager",
+        "measure=performance", "rounds=1", "threads=1", *QUICK)  # fmt: skip
+    rows = table(tmp_path, "performance").set_index(["model", "mode"])
+    assert rows.loc[("odd", "inference(parallel=fsdp2, ranks=2)"), "status"] == PASS
+    refused = rows.loc[("scalar", "inference(parallel=fsdp2, ranks=2)")]
+    assert refused["status"] == UNSUPPORTED
+    assert "no parameter without a dimension, as scale" in refused["reason"]
+    refused = rows.loc[("odd", "inference(parallel=tensor, ranks=2)")]
+    assert refused["status"] == UNSUPPORTED
+    assert "33 columns of last cannot be divided among 2 ranks" in refused["reason"]
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("compiler", "words"),
@@ -306,18 +428,23 @@ def test_gradients_that_are_wrong_in_one_rank_or_not_averaged_are_found(
     ("does", "status", "said"),
     [("sigkill", CRASH, "rank 1: killed by SIGKILL"), ("raise", FAIL_TO_RUN, "rank 1: ValueError")],
 )
-def test_a_rank_that_fails_is_named(tmp_path: Path, ours: str, does: str, status: str, said: str) -> None:
-    run(tmp_path, *ONE, *DDP, "compiler=on_one_rank", f"compiler.options.does={does}", "compiler.options.call=4",
-        "measure=performance", *QUICK, code=1)  # fmt: skip
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp2"])
+def test_a_rank_that_fails_is_named(
+    tmp_path: Path, ours: str, parallel: str, does: str, status: str, said: str
+) -> None:
+    run(tmp_path, *ONE, "mode=training", f"parallel={parallel}", "compiler=on_one_rank",
+        f"compiler.options.does={does}", "compiler.options.call=4", "measure=performance", *QUICK, code=1)  # fmt: skip
     row = table(tmp_path, "performance").set_index("compiler").loc["on_one_rank"]
     assert row["status"] == status
     assert said in row["reason"]
 
 
 @pytest.mark.long
-def test_a_rank_that_hangs_is_named_when_the_time_is_up(tmp_path: Path, ours: str) -> None:
-    run(tmp_path, *ONE, *DDP, "compiler=on_one_rank", "compiler.options.does=hang", "compiler.options.call=4",
-        "measure=performance", "measure.timeout_s=30", *QUICK, code=1)  # fmt: skip
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp2"])
+def test_a_rank_that_hangs_is_named_when_the_time_is_up(tmp_path: Path, ours: str, parallel: str) -> None:
+    run(tmp_path, *ONE, "mode=training", f"parallel={parallel}", "compiler=on_one_rank",
+        "compiler.options.does=hang", "compiler.options.call=4", "measure=performance", "measure.timeout_s=30", *QUICK,
+        code=1)  # fmt: skip
     row = table(tmp_path, "performance").set_index("compiler").loc["on_one_rank"]
     assert row["status"] == TIMEOUT
     assert "rank 1 in behave (behaviour.py:" in row["reason"]

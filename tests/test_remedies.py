@@ -135,7 +135,7 @@ PLANNED = {
     "mode=training": f"mode=training compiler=inductor_compiled_autograd {PLAN}",
     "online=true": f"suite=transformers suite.models=[Qwen/Qwen3-0.6B] online=true {PLAN}",
     "parallel=ddp": f"parallel=ddp ranks=2 mode=training {PLAN}",
-    "parallel=ddp_outside": f"parallel=ddp_outside ranks=2 mode=training {PLAN}",
+    "parallel=fsdp2": f"parallel=fsdp2 ranks=2 mode=training {PLAN}",
     "parallel=none": f"parallel=none {PLAN}",
     "quantization=none": f"quantization=none {PLAN}",
     "shard=1/2": f"shard=1/2 {PLAN}",

@@ -230,6 +230,7 @@ FREE = dataclasses.replace(JOB, needs=(), verdict=None)
         ({"env": {"A": "two\nlines"}}, "cannot be printed"),
         ({"compiler": PluginSpec(name="a\nb", target="x")}, "cannot be printed"),
         ({"workload": dataclasses.replace(WORKLOAD, suite="\u200bquick")}, "cannot be printed"),
+        ({"workload": dataclasses.replace(WORKLOAD, builder=PluginSpec(name="", target="x"))}, "a model is empty"),
         ({"workload": dataclasses.replace(WORKLOAD, device="../x")}, "no device"),
         ({"workload": dataclasses.replace(WORKLOAD, batch_size=-1)}, "not negative"),
     ],

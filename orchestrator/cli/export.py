@@ -100,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     plots.add_argument("--format", dest="picture", choices=PLOT_FORMATS, default="svg", help="svg, or png (svg)")
     what = "also the means of its suites over so many sweeps, up to this one"
     plots.add_argument("--over-time", type=output.at_least_1, metavar="N", help=what)
+    add("transformers", "CSV files as the old transformers.benchmark wrote them", _transformers)
     what = "runs of Weights & Biases, one per row, written offline"
     bias = add("wandb", what, _wandb)
     bias.add_argument("--project", default="orchestrator", metavar="NAME", help="the project (orchestrator)")
@@ -127,6 +128,20 @@ def _dynamobench(sweep: Loaded, asked: argparse.Namespace) -> list[str]:
     for file in files:
         output.save("export", target / str(file.name), file.text())
     return [f"{target / str(file.name)}  {len(file.rows)} rows" for file in files] + [f"note: {note}" for note in notes]
+
+
+def _transformers(sweep: Loaded, asked: argparse.Namespace) -> list[str]:
+    from orchestrator.exchange.rows import joined
+    from orchestrator.exchange.transformers_benchmark import export
+
+    files, notes = export(joined(sweep.results, sweep.tables))
+    if not files:
+        why = "; ".join(notes) or "nothing was timed: run one with measure=performance"
+        raise UsageError(f"{sweep.folder} has nothing for its files: {why}")
+    target = folder(asked.target)
+    for name, text in files.items():
+        output.save("export", target / name, text)
+    return [f"{target / name}" for name in files] + [f"note: {note}" for note in notes]
 
 
 def _batch_sizes(sweep: Loaded, asked: argparse.Namespace) -> list[str]:

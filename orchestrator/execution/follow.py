@@ -183,7 +183,7 @@ class _Following:
 
 
 def _words(error: BaseException) -> str:
-    return first_sentence(str(error)) or type(error).__name__
+    return first_sentence(str(error)).rstrip(".") or type(error).__name__
 
 
 class _Results:

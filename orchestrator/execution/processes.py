@@ -28,7 +28,9 @@ from orchestrator.execution.environment import NOTHING
 from orchestrator.exits import exit_words
 
 CLOSING_S = 10.0  # for a server to kill its workers and to end
-MESSAGE_LENGTH = 2000
+LAST_LINES, MESSAGE_LENGTH = 3, 500
+SENT = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
+"""Signals that somebody sends: what a server has printed before has nothing to do with it."""
 LONGEST_WAIT_S = 86400.0  # at once: the kernel counts milliseconds in 31 bits
 
 
@@ -149,9 +151,11 @@ class _Server:
         orphans.kill(self.mark)
         os.close(self.replies)
         self.output.seek(0)
-        printed = self.output.read().decode(errors="replace").strip()[-MESSAGE_LENGTH:]
+        printed = self.output.read().decode(errors="replace").strip()
         self.output.close()
-        return f"the worker server ended with {exit_words(self.process.returncode)}. {printed}".strip()
+        code = self.process.returncode
+        last = "" if -code in SENT else " | ".join(printed.splitlines()[-LAST_LINES:])[-MESSAGE_LENGTH:]
+        return f"the worker server ended with {exit_words(code)}" + (f": {last}" if last else "")
 
 
 class Processes:

@@ -33,6 +33,7 @@ class Group:
 
     rank, size = 0, 1
     wraps: ClassVar[bool] = False  # whether the model is wrapped: eager then gets one of its own in the pairs
+    replicas = True  # whether each rank has the whole model
     children: Sequence[int] = ()
 
     def stopwatch(

@@ -136,7 +136,7 @@ class Performance:
             finite(context, "the pairs", dynamo.look(step), _calls(context))
             dynamo.after("pairs")
             threads_as_asked(context)
-        else:
+        elif context.group.replicas:  # of a part of a model torch has no count
             context.facts["work"] = work_of(context, program, step)
         tell_drift(context)
         inputs.set_to_first()

@@ -1,4 +1,4 @@
-"""Several ranks by torch.distributed and DDP: `orchestrator.measures.group` for more than one process."""
+"""Several ranks by torch.distributed: `orchestrator.measures.group` for more than one process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from orchestrator.columns import TableSpec
 from orchestrator.measures.calls import Call, inputs_of
 from orchestrator.measures.group import OWN_LATENCY, Group, Tensors, Timed, Value
 from orchestrator.measures.outputs import digest
-from orchestrator.plugins import Compiled, Compiler, Forward, Outcome, Program
+from orchestrator.measures.parallelism import Parallelism
+from orchestrator.plugins import Compiler, Forward, Outcome, Program
 from orchestrator.probes.clock import stopwatch
 from orchestrator.records import PASS, STATUSES, Workload
 
@@ -30,6 +31,9 @@ SPEC = TableSpec(
         columns.text("rank_device", "the GPU that it ran on"),
         columns.text("rank_status", "its own verdict, where that is no pass; the row has the worst of all ranks"),
         columns.duration("own_step_ms", "median of its steady steps by its own clock, waiting for the others included"),
+        columns.memory(
+            "own_parameters_mib", "parameters that it holds: with fsdp2 and tensor its parts", "lower", exact=True
+        ),
         columns.memory("own_peak_mib", "its steady-state peak over the level before the model existed", "lower"),
     )
 )
@@ -42,21 +46,22 @@ class Elsewhere(RuntimeError):
 class Ranks(Group):
     """Several processes by torch.distributed: gloo, and on CUDA NCCL for what is on the device.
 
-    What is agreed on goes by gloo through a group of its own, so that it never mixes with what is measured. kind: how
-    they work together; meeting: a file at which they find each other; timeout_s: for any of them to answer.
+    What is agreed on goes by gloo through a group of its own, so that it never mixes with what is measured. how: how
+    they share the model; meeting: a file at which they find each other; timeout_s: for any of them to answer.
     Raises RuntimeError where they do not find each other.
     """
 
     wraps: ClassVar[bool] = True
 
     def __init__(
-        self, rank: int, size: int, kind: str | None, device: torch.device, meeting: str, timeout_s: float, unused: bool
+        self, rank: int, size: int, how: Parallelism, device: torch.device, meeting: str, timeout_s: float
     ) -> None:
         import torch
         import torch.distributed as dist
         from torch.distributed import FileStore  # type: ignore[attr-defined]
 
-        self.rank, self.size, self._kind, self._unused = rank, size, kind, unused
+        self.rank, self.size, self._how, self.replicas = rank, size, how, how.replicas
+        self._parameter_bytes = 0
         timeout = timedelta(seconds=timeout_s)
         if device.type == "cuda":
             torch.cuda.set_device(device)
@@ -121,38 +126,29 @@ class Ranks(Group):
         return next((f"rank {rank}: {one}" for rank, one in enumerate(found) if one), "")
 
     def eager(self, program: Program) -> Forward:
-        return self._wrapped(program.model)
+        return self._how.shared(program.model)
 
     def compile(self, compiler: Compiler, program: Program, workload: Workload) -> Forward:
-        if self._kind == "ddp":
-            return compiler.compile(replace(program, model=self._wrapped(program.model)), workload)
-        compiled = compiler.compile(program, workload)
-        if compiled is program.model:
-            return self._wrapped(program.model)
-        wrapped = self._wrapped(_module_of(program.model, compiled))
-        if isinstance(compiled, Compiled):
-            return Compiled(wrapped, compiled.facts, compiled.around_backward)
-        return wrapped
-
-    def _wrapped(self, model: torch.nn.Module) -> torch.nn.Module:
-        from torch.nn.parallel import DistributedDataParallel
-
-        return DistributedDataParallel(model, find_unused_parameters=self._unused)
+        compiled = self._how.compile(compiler, program, workload)
+        self._parameter_bytes = sum(held_bytes(parameter) for parameter in program.model.parameters())
+        return compiled
 
     def own_inputs(self, inputs: dict[str, torch.Tensor], draw: Callable[[int], Tensors]) -> dict[str, torch.Tensor]:
-        if not self.rank:
+        if not self.rank or not self._how.own_inputs:
             return inputs
         call = Call(f"fresh {self.rank}", self.rank)
         return dict(inputs_of(inputs, [call], {call.inputs: draw(self.rank)})[call.inputs])
 
     def averaged(self, model: torch.nn.Module, training: bool, call: Callable[[], Tensors]) -> Tensors:
-        """Gradients are the mean over the ranks, in float64 and rounded once; buffers begin as rank 0's, in training.
+        """Gradients are the mean over the ranks, in float64 and rounded once; with DDP buffers begin as rank 0's, in
+        training.
 
-        That is what DDP makes of them, by other means. What one rank raises is raised in all.
+        That is what DDP and FSDP2 make of them, by other means; with tensor parallelism the ranks' are the same. What
+        one rank raises is raised in all.
         """
         import torch.distributed as dist
 
-        if training:
+        if training and self.replicas:
             for buffer in model.buffers():
                 dist.broadcast(buffer, src=0)
         left: dict[str, torch.Tensor] = {}
@@ -182,6 +178,8 @@ class Ranks(Group):
         return (total / self.size).to(dtype)
 
     def unequal_parameters(self, model: torch.nn.Module) -> str:
+        if not self.replicas:  # each has a part, or rounds for itself
+            return ""
         own = {name: digest(parameter.detach().cpu()) for name, parameter in model.named_parameters()}
         found = self.gather("parameters", own)
         for rank, theirs in enumerate(found):
@@ -196,9 +194,9 @@ class Ranks(Group):
         """
         own = next((sample.values for sample in context.samples if sample.metric == OWN_LATENCY), ())
         facts = {key: context.facts[key] for key in ("accuracy", "measured", "memory") if key in context.facts}
-        found = self.gather("end", (outcome, own, facts, str(context.device)))
-        peaks = [_own_peak(facts.get("memory", {})) for _, _, facts, _ in found]
-        for rank, (theirs, latencies, seen, device) in enumerate(found):
+        found = self.gather("end", (outcome, own, facts, str(context.device), self._parameter_bytes))
+        peaks = [_own_peak(facts.get("memory", {})) for _, _, facts, *_ in found]
+        for rank, (theirs, latencies, seen, device, held) in enumerate(found):
             for kind, why in seen.get("measured", {}).items():
                 context.measured.setdefault(kind, f"rank {rank}: {why}")
             if latencies and rank:
@@ -211,6 +209,7 @@ class Ranks(Group):
                     rank_device=None if context.device.type == "cpu" else device,
                     rank_status=None if theirs.status == PASS else theirs.status,
                     own_step_s=statistics.median(latencies) if latencies else None,
+                    own_parameters_bytes=held or None,
                     own_peak_bytes=peaks[rank],
                 )
         if highest := max(peak or 0 for peak in peaks):
@@ -222,19 +221,10 @@ class Ranks(Group):
         return replace(verdict, reason=f"rank {worst}: {verdict.reason}") if verdict.reason else verdict
 
 
-def _module_of(model: torch.nn.Module, forward: Forward) -> torch.nn.Module:
-    """Return a module with the parameters of `model`, whose call is `forward`: what DDP can wrap."""
-    import torch
-
-    class Around(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = model
-
-        def forward(self, **inputs: Any) -> Any:
-            return forward(**inputs)
-
-    return Around()
+def held_bytes(parameter: torch.Tensor) -> int:
+    """Return the bytes of a parameter in this rank: of one that is cut (`DTensor`) those of its part."""
+    local = getattr(parameter, "to_local", lambda: parameter)()
+    return int(local.numel() * local.element_size())
 
 
 def _own_peak(memory: Mapping[str, Any]) -> int | None:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from orchestrator.errors import did_you_mean, near, suggestion
+from orchestrator.planning import foreign_flags
 from orchestrator.planning.keys import Keys
 
 MODELS = "suite.models"
@@ -25,6 +26,7 @@ KEYS = _words(
         "compiler": "backend backends compile engine framework runtime comp torchcompile dynamobackend",
         "quantization": "quantize quantise quantisation quant quantized",
         "dtype": "type datatype torchdtype floattype amp autocast",
+        "mode": "scenario",
         "measure": "measurement metric metrics task what check benchmark",
         "batch_size": "batch bs batches minibatch",
         "sequence_length": "seqlen seq length maxlength seqlength maxlen context contextlength tokens",
@@ -62,11 +64,14 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
         {
             "inductor": "torchcompile compile compiled dynamo torchinductor default triton",
             "eager": "none baseline pytorch torch nocompile reference",
-            "jit_trace": "torchscript jit trace torchjittrace script torchjit",
-            "onnx_dynamo": "onnx ort onnxruntime onnxrt",
+            "jit_trace": "torchscript jit trace torchjittrace torchscriptjittrace script torchjit",
+            "onnx_dynamo": "onnx ort onnxruntime onnxrt dynamoonnx dynamoonnxaotinline dynamoonnxaotoptimize",
+            "onnx_torchscript": "torchscriptonnx",
+            "dynamo_eager": "overhead",
+            "identity": "nothing null noop",
             "tensorrt": "trt torchtensorrt",
-            "aot_inductor": "aoti aotinductor aot",
-            "cudagraphs": "cudagraph graphs",
+            "aot_inductor": "aoti aotinductor aot exportaotinductor",
+            "cudagraphs": "cudagraph graphs aotcudagraphs cudagraphsts",
             "openvino": "ov",
             "export": "torchexport",
             "xla": "torchxla tpu",
@@ -113,7 +118,7 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
     "suite": _words(
         {
             "huggingface": "hf huggingfaces hub",
-            "timm": "vision images imagemodels",
+            "timm": "timmmodels vision images imagemodels",
             "torchbench": "torchbenchmark tb benchmark",
             "transformers": "anytransformers",
             "user": "own mine custom my local file",
@@ -125,11 +130,16 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
             "int8_dynamic": "dynamic ptq dynamicint8 w8a8",
             "int8_weight_only": "weightonly w8a16 int8wo",
             "int4_weight_only": "w4a16 int4wo 4bit",
-            "none": "off no null false",
+            "none": "off no null false noquant",
         }
     ),
     "parallel": _words(
-        {"ddp": "distributeddataparallel dataparallel dp distributed dist", "none": "off no null false"}
+        {
+            "ddp": "distributeddataparallel dataparallel dp distributed dist",
+            "fsdp2": "fsdp fsdp1 fullyshard fullysharded fullyshardeddataparallel zero zero3 deepspeed",
+            "tensor": "tp tensorparallel tensorparallelism megatron",
+            "none": "off no null false",
+        }
     ),
     "precision": _words({"tf32": "high medium allowtf32", "ieee": "highest strict", "fp16_accumulation": "fp16acc"}),
 }
@@ -139,11 +149,26 @@ NOT_THERE: Mapping[str, str] = {
     "float64": "float64 is what references are computed in, not what is timed",
     "mps": "Apple's GPUs are not measured, for sweeps run on Linux: device=cpu",
     "tpu": "on a TPU take compiler=xla",
-    "fsdp": "fully sharded data parallel is not offered: parallel=ddp is the nearest",
-    "fsdp2": "fully sharded data parallel is not offered: parallel=ddp is the nearest",
+    "hpu": "Intel's Gaudi is not measured: device=cpu, device=cuda or device=xpu",
+    "torchao": "quantisation is a group of its own, over any compiler: compiler=inductor quantization=int8_dynamic",
+    "optimus": "its passes are options of inductor: compiler.options.options={pre_grad_fusion_options:{}}",
+    **dict.fromkeys(
+        ("nnc", "nvfuser", "tsnnc", "tsnvfuser", "tsnvfusercudagraphs", "aotnvfuser", "nvprimsnvfuser", "primsnvfuser"),
+        "torch has removed it: TorchScript behind dynamo is compiler=dynamo_ts, traced compiler=jit_trace",
+    ),
+    **dict.fromkeys(
+        ("nativert", "exportnativert", "aotprecompile", "cachingprecompile"),
+        "that is a private interface of torch, not offered: compiler=aot_inductor is the nearest",
+    ),
+    **dict.fromkeys(
+        ("compilephases", "phases", "compiletime", "compilationmetrics"),
+        "all compiled code tells where its compile time goes: measure=performance, tables/compile_phases.csv",
+    ),
     "fp8": "float8 is not offered: quantization=int8_dynamic is the nearest",
 }
-"""What people ask for that nothing here is."""
+"""What people ask for that nothing here is, in small letters without signs."""
+HAVING = ("dtype", "device", "parallel", "precision", "compiler", "measure")
+"""The groups in which they ask for it."""
 ALIASES = {"double": "float64", "fp64": "float64", "f64": "float64", "64": "float64", "float8": "fp8"}
 INDEXED = re.compile(r"(cuda|gpu)[:_]?(\d+)")
 
@@ -209,7 +234,7 @@ def option(group: str, name: str, keys: Keys, known: Sequence[str]) -> str:
     """Return what to say of an option that a group has not."""
     word = plain(name)
     word = ALIASES.get(word, word)
-    if word in NOT_THERE and group in ("dtype", "device", "parallel", "precision"):
+    if word in NOT_THERE and group in HAVING:
         return f"{NOT_THERE[word]}. {did_you_mean('', known)}"
     if group == "device" and (found := INDEXED.fullmatch(name.lower())):
         return f"write device=cuda device.index={found[2]}"
@@ -297,6 +322,8 @@ def word(before: str, text: str, rest: Sequence[str], verbs: Sequence[str], keys
 def flag(text: str, value: str | None, keys: Keys) -> str:
     """Return what to say of a flag that there is not: keys are written without dashes."""
     name, equals, own = text.lstrip("-").partition("=")
+    if told := foreign_flags.meaning(name):
+        return told
     written = next(_as_override(name, own if equals else value, keys), None)
     written = written or _elsewhere("", name, keys)
     if written is None:

@@ -30,7 +30,7 @@ def with_ranks(mode: PluginSpec, ranks: int | None) -> PluginSpec:
     if ranks is None:
         return mode
     if not mode.options.get("parallel"):
-        raise UsageError(f"ranks={ranks}: say how they work together: parallel=ddp, or parallel=ddp_outside")
+        raise UsageError(f"ranks={ranks}: say how they work together: parallel=ddp, fsdp2 or tensor")
     return dataclasses.replace(mode, options={**mode.options, "ranks": ranks})
 
 
@@ -49,10 +49,15 @@ def check_ranks(mode: PluginSpec, compiler: PluginSpec, measure: PluginSpec, exe
     _, quantization = parts(compiler)
     if quantization is not None:
         raise UsageError(f"{said} with quantization={quantization.name}: it is not asked of a quantised model")
-    if getattr(instantiate(compiler), "fixed_inputs", False):
+    plugin = instantiate(compiler)
+    if getattr(plugin, "fixed_inputs", False):
         raise UsageError(
-            f"{said} with compiler={compiler.name}: it traces the model ahead of time, and DDP is no part of a trace; "
-            "compilers that go through torch.compile can do it"
+            f"{said} with compiler={compiler.name}: it traces the model ahead of time, and what ranks send each other "
+            "is no part of a trace; compilers that go through torch.compile can do it"
+        )
+    if plugin.changes_model and not how.startswith("ddp"):
+        raise UsageError(
+            f"{said} with compiler={compiler.name}: it changes the parameters, which the ranks have in parts"
         )
     if ranks > 1 and execution["devices"] is not None:
         raise UsageError(

@@ -87,13 +87,16 @@ def _tensor(value: Any) -> torch.Tensor | None:
 def copied(path: str, tensor: torch.Tensor) -> dict[str, torch.Tensor]:
     """Return name -> copy on the CPU, without gradient, strided and of real numbers.
 
-    Of a complex tensor these are its real and imaginary parts in a last dimension of 2; a sparse one is made dense, a
-    quantised one and one of 8-bit floats become float32, of a nested one there is a copy of each part, "<path>.<part>".
+    One that several ranks hold in parts (`DTensor`) is gathered: all have to ask for it. Of a complex tensor these are
+    its real and imaginary parts in a last dimension of 2; a sparse one is made dense, a quantised one and one of 8-bit
+    floats become float32, of a nested one there is a copy of each part, "<path>.<part>".
     All that compares tensors by tolerances compares real numbers.
     """
     import torch
 
     values = tensor.detach()
+    if hasattr(values, "full_tensor"):
+        values = values.full_tensor()
     if values.is_nested:
         parts = enumerate(values.unbind())
         return {name: copy for number, part in parts for name, copy in copied(f"{path}.{number}", part).items()}

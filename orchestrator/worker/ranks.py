@@ -204,9 +204,10 @@ def joined(crew: Crew | None, mode: Any, device: torch.device) -> Group:
     import torch.distributed as dist
 
     from orchestrator.measures.group import Group
+    from orchestrator.measures.parallelism import parallelism
     from orchestrator.measures.ranks import Ranks
 
-    if crew is None:
+    if crew is None or (kind := crew.job.workload.parallel) is None:
         return Group()
     if not (dist.is_available() and dist.is_gloo_available()):
         raise Unsupported("this torch was built without gloo, by which ranks find each other: parallel=none")
@@ -214,9 +215,9 @@ def joined(crew: Crew | None, mode: Any, device: torch.device) -> Group:
         raise Unsupported("this torch was built without NCCL: parallel=none, or device=cpu")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise Unsupported(f"there is no {device}, which rank {crew.rank} of {crew.size} runs on: fewer ranks")
-    workload = crew.job.workload
     unused = bool(getattr(mode, "find_unused_parameters", False))
-    return Ranks(crew.rank, crew.size, workload.parallel, device, crew.meeting, crew.job.timeout_s, unused)
+    how = parallelism(kind, training=mode.training, unused=unused)
+    return Ranks(crew.rank, crew.size, how, device, crew.meeting, crew.job.timeout_s)
 
 
 def _kill(pid: int) -> None:

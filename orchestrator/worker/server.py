@@ -323,9 +323,11 @@ def _preload_base(modules: list[str]) -> None:
 
     An operator that ran on several threads before a fork leaves the children a pool whose threads do not exist: they
     hang. With one thread there is no pool. The NVML check keeps `torch.cuda.is_available()` from initialising CUDA,
-    which does not survive a fork. torch before 2.7 starts inductor's compile workers when it is imported.
+    which does not survive a fork. torch before 2.7 starts inductor's compile workers when it is imported. Dynamo makes
+    the folder of inductor's cache when it is imported; no job uses this one, so it is a folder that is there.
     """
     os.environ.update(PYTORCH_NVML_BASED_CUDA_CHECK="1", TORCH_WARM_POOL="0")
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", tempfile.gettempdir())
     for module in modules:
         for note in _import(module):
             print(note, file=sys.stderr)

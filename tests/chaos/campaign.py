@@ -18,7 +18,7 @@ from typing import Any
 
 from chaos import invariants
 from chaos.injectors import Hit, inject
-from chaos.schedule import FAULTS_A_SWEEP, KINDS, SHARDED, Fault, Plan, sooner
+from chaos.schedule import FAILING_DISKS, FAULTS_A_SWEEP, KINDS, SHARDED, Fault, Plan, sooner
 from chaos.sweeps import ChaosSweep, Hangs
 from orchestrator.records import JobResult
 
@@ -173,9 +173,11 @@ class Campaign:
         found = [*ledger.broken, *invariants.rows(sweep, hit), *invariants.endings(sweep, sent)]
         for one in done:
             one.outcome = self._outcome(sweep, one)
-        self._ask_again(sweep, {job for job, rows in hit.items() if rows})
+        asked = self._ask_again(sweep, {job for job, rows in hit.items() if rows})
+        twins = asked or any(one.fault.kind.name in FAILING_DISKS for one in done)
+        without = (invariants.JUDGED,) if twins else ()
         found += [
-            *islice(invariants.differences(quiet, invariants.tables(sweep)), LISTED),
+            *islice(invariants.differences(quiet, invariants.tables(sweep), without), LISTED),
             *invariants.leftovers(sweep),
         ]
         self.violations += [f"{sweep.cwd}: {what}" for what in found]
@@ -197,21 +199,25 @@ class Campaign:
             return f"its row: {failed[0]}"
         return "the job was run again at once" if any(result.attempt > 1 for result in known) else "the job passed"
 
-    def _ask_again(self, sweep: ChaosSweep, jobs: set[str]) -> None:
-        """Do what a person does who knows that a failure was not the job's: remove the results, and resume."""
+    def _ask_again(self, sweep: ChaosSweep, jobs: set[str]) -> bool:
+        """Do what a person does who knows that a failure was not the job's: remove the results, and resume.
+
+        Return whether there were any.
+        """
         graph = sweep.graph().jobs
         for job in graph:  # needs come first
             if any(need.job in jobs for need in job.needs if need.kind != "baseline"):
                 jobs = jobs | {job.id}
         jobs = {job for job in jobs if sweep.folder.result_file(job).exists()}
         if not jobs:
-            return
+            return False
         self.asked_again += len(jobs)
         for job in jobs:
             sweep.folder.result_file(job).unlink()
         for _ in range(2):
             sweep.start()
             sweep.wait()
+        return True
 
     # -- surroundings
 

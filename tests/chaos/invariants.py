@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -23,10 +24,12 @@ MEASURED = frozenset(
         *("rows_faster", "rows_slower", "rows_undecided", "inter_token_count"),
         *("samples", "outliers", "pairs", "break_even_iterations"),  # counts of samples: they stop when it is steady
         "attempt",  # how often it was started: more often than on a quiet day
-        "notes",  # sentences with figures in them
-        "judged",  # a twin, where the disk failed while the calls of the timed code were saved
     }
 )
+MEASURED_NOTES = re.compile(r"the clock's own .* of a step|the GPU's power limit .* of the time|\d+ MiB (lie|were) ")
+"""Sentences of the column `notes` that are there or not as figures are over a limit or under it."""
+JUDGED = "judged"
+"""What was judged is a twin where the calls of the timed code could not be kept, or are gone."""
 FINE = (0, 1, 2, 130)
 """Exit codes: fine, a job failed, usage or not written, interrupted. 3 is a defect of ours."""
 TRACEBACK = "Traceback (most recent call last)"
@@ -87,17 +90,23 @@ def tables(sweep: ChaosSweep) -> dict[str, list[dict[str, Any]]]:
 def _unmeasured(table: Table) -> Iterator[dict[str, Any]]:
     kept = [name for name in table.columns if table.column(name).unit not in MEASURED_UNITS and name not in MEASURED]
     for row in table.rows:
-        yield {name: row[name] for name in kept}
+        found = {name: row[name] for name in kept}
+        if "notes" in found:
+            notes = (found["notes"] or "").split("; ")
+            found["notes"] = [note for note in notes if note and not MEASURED_NOTES.match(note)]
+        yield found
 
 
-def differences(quiet: dict[str, list[dict[str, Any]]], now: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
-    """Yield what differs between the tables of two sweeps."""
+def differences(
+    quiet: dict[str, list[dict[str, Any]]], now: dict[str, list[dict[str, Any]]], without: Collection[str] = ()
+) -> Iterator[str]:
+    """Yield what differs between the tables of two sweeps, in columns other than `without`."""
     for name in quiet.keys() | now.keys():
         old, new = quiet.get(name, []), now.get(name, [])
         if len(old) != len(new):
             yield f"table {name} has {len(new)} rows, on a quiet day {len(old)}"
         for before, after in zip(old, new, strict=False):
-            for column in before:
+            for column in before.keys() - without:
                 if before[column] != after[column]:
                     yield f"table {name}, {before.get('job')}: {column} is {after[column]!r}, not {before[column]!r}"
 

@@ -31,6 +31,55 @@ class Perceptron:
         return Program(model=model, inputs=inputs, loss=lambda outputs: outputs.square().mean())
 
 
+@dataclass(frozen=True)
+class Stack:
+    """`depth` layers of two products of `width` features and a norm, between two more; with a plan for tensor
+    parallelism, as transformers' models have one. scalar: with a parameter that has no dimension."""
+
+    width: int = 32
+    depth: int = 3
+    scalar: bool = False
+
+    def build(self, workload: Workload, *, dropout: bool) -> Program:
+        import torch
+
+        width, depth, scalar = self.width, self.depth, self.scalar
+
+        class Layer(torch.nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.norm = torch.nn.LayerNorm(width)
+                self.up, self.down = torch.nn.Linear(width, width), torch.nn.Linear(width, width)
+
+            def forward(self, x: torch.Tensor, *, scale: float) -> torch.Tensor:
+                changed: torch.Tensor = self.down(torch.relu(self.up(self.norm(x))))
+                return x + scale * changed
+
+        class Model(torch.nn.Module):
+            tp_plan: ClassVar[dict[str, str]] = {
+                "layers.*.up": "colwise",
+                "layers.*.down": "rowwise",
+                "last": "colwise_rep",
+            }
+
+            def __init__(self) -> None:
+                super().__init__()
+                self.first, self.last = torch.nn.Linear(width, width), torch.nn.Linear(width, width)
+                self.layers = torch.nn.ModuleList(Layer() for _ in range(depth))
+                self.scale = torch.nn.Parameter(torch.tensor(1.0)) if scalar else 1.0
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                x = self.first(x)
+                for layer in self.layers:
+                    x = layer(x, scale=0.5)
+                outputs: torch.Tensor = self.last(x) * self.scale
+                return outputs
+
+        torch.manual_seed(workload.seed)
+        inputs = {"x": torch.randn(workload.batch_size, width)}
+        return Program(model=Model(), inputs=inputs, loss=lambda outputs: outputs.square().mean())
+
+
 SLOW = "FAKES_SLOW"
 """Environment variable: the names of the models (separated by commas) of `Paced` that take twice as long."""
 
@@ -129,7 +178,7 @@ class OnOneRank(Misbehaving):
         def scaled() -> Iterator[None]:
             yield
             for parameter in program.model.parameters() if here and self.does == "wrong gradient" else ():
-                parameter.grad *= 1.01
+                parameter.grad *= 1.01  # of one that is cut, in its part
 
         return Compiled(forward, {}, scaled)
 

@@ -1,4 +1,4 @@
-"""A Slurm of one machine, for tests: sbatch, srun, sacct, squeue, scancel that do what submitit asks of them.
+"""A Slurm of one machine, for tests: sbatch, srun, sacct, squeue and scancel, as submitit's launcher needs them.
 
 `install` writes the commands into a folder for PATH. Each task of an array is a detached process, as a node's would be:
 it is no child of who submitted it, and in no process group of theirs. What is known of a task lies in a file that is
@@ -23,16 +23,20 @@ FOLDER = "FAKE_SLURM"
 GOES_ON = ("PENDING", "RUNNING")
 
 
-def install(folder: Path) -> dict[str, str]:
-    """Write the commands below `folder`; return the environment in which they are Slurm."""
+def install(folder: Path) -> None:
+    """Write the commands below `folder`, where they are not there yet."""
     places = folder / "bin", folder / "tasks"
     for place in places:
-        place.mkdir(parents=True)
+        place.mkdir(parents=True, exist_ok=True)
     for command in COMMANDS:
         file = places[0] / command
         file.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {shlex.quote(__file__)} {command} "$@"\n')
         file.chmod(0o755)
-    return {"PATH": f"{places[0]}{os.pathsep}{os.environ['PATH']}", FOLDER: str(places[1])}
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Return the variables with which the commands that are there are Slurm."""
+    return {"PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}", FOLDER: str(folder / "tasks")}
 
 
 def submitted(folder: Path) -> str:
