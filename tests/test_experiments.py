@@ -7,7 +7,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from support.command import said
+from support.command import answer, said
 
 from orchestrator.planning.experiments import natural
 from orchestrator.planning.keys import Keys
@@ -115,3 +115,13 @@ def test_what_is_wrong_in_a_file_is_said_with_its_line(
     assert (code, out) == (2, "")
     assert message in err
     assert len(err.splitlines()) == 1
+
+
+def test_defaults_that_come_back_to_their_file_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "own.yaml").write_text("defaults: [own]\n")
+    code, _, told = answer(tmp_path, "experiment=own", "dry_run=true")
+    assert (code, told) == (
+        2,
+        "orchestrator: experiment/own: it is nested too deeply, or its defaults come back to it\n",
+    )

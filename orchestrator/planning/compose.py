@@ -59,8 +59,9 @@ def explained() -> Iterator[None]:
     except (HydraException, OmegaConfBaseException) as error:
         raise UsageError(_message(error)) from error
     except RecursionError as error:
-        frames = [frame.f_locals.get("config_path") for frame, _ in traceback.walk_tb(error.__traceback__)]
-        file = next((name for name in reversed(frames) if isinstance(name, str)), "a configuration file")
+        frames = [frame.f_locals for frame, _ in traceback.walk_tb(error.__traceback__)][::-1]
+        names = (local.get(name) for name in ("config_path", "path") for local in frames)
+        file = next((name for name in names if isinstance(name, str)), "a configuration file")
         raise UsageError(f"{file}: it is nested too deeply, or its defaults come back to it") from error
     except (OSError, ValueError, AssertionError, TypeError, AttributeError) as error:
         hint = "; values of all models of a suite go under 'common'" if "defaults list" in str(error) else ""

@@ -174,7 +174,7 @@ class Campaign:
         for one in done:
             one.outcome = self._outcome(sweep, one)
         asked = self._ask_again(sweep, {job for job, rows in hit.items() if rows})
-        twins = asked or any(one.fault.kind.name in FAILING_DISKS for one in done)
+        twins = asked or any(one.hit.corrupted or one.fault.kind.name in FAILING_DISKS for one in done)
         without = (invariants.JUDGED,) if twins else ()
         found += [
             *islice(invariants.differences(quiet, invariants.tables(sweep), without), LISTED),
