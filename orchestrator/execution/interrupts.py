@@ -40,10 +40,18 @@ class Interrupts:
 
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
-            heard = [number for number in WEIGHTS if signal.getsignal(number) != signal.SIG_IGN]  # not after nohup
-            self._previous = {number: signal.signal(number, self._handle) for number in heard}
+            heard = {number: signal.getsignal(number) for number in WEIGHTS}
+            self._previous = {
+                number: what for number, what in heard.items() if what != signal.SIG_IGN
+            }  # not after nohup
+            self.hear()
             self._previous_alarm = signal.set_wakeup_fd(self._alarm, warn_on_full_buffer=False)
         return self
+
+    def hear(self) -> None:
+        """Handle the signals, again where something else in this process has taken them since."""
+        for number in self._previous:
+            signal.signal(number, self._handle)
 
     def __exit__(self, *_: object) -> None:
         if self._previous:
