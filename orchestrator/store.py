@@ -304,7 +304,7 @@ class SweepFolder:
         samples. Any other is read in full.
         """
         try:
-            with open(self._result_name(job_id), "rb") as file:
+            with open(self._result_name(job_id), "rb", buffering=0) as file:  # a buffer costs as much again
                 head = file.read(_HEAD_BYTES)
                 file.seek(-len(_TAIL), os.SEEK_END)
                 tail = file.read()

@@ -154,8 +154,8 @@ def of(folder: SweepFolder, sweep: Sweep, graph: JobGraph, statuses: Counter[str
         holder=one_line(running) if running else None,
         sweep=sweep,
         statuses=statuses,
-        suites=tuple(dict.fromkeys(one_line(job.workload.suite) for job in asked)),
-        compilers=tuple(dict.fromkeys(one_line(job.compiler.name) for job in asked)),
+        suites=tuple(map(one_line, dict.fromkeys(job.workload.suite for job in asked))),
+        compilers=tuple(map(one_line, dict.fromkeys(job.compiler.name for job in asked))),
     )
 
 
