@@ -412,7 +412,7 @@ def test_ctrl_c_within_an_import_ends_with_130(tmp_path: Path, interrupted: str)
         (["zip=[[compiler,{a:1}]]", "compiler=eager,inductor"], "zip: '{'a': 1}' is not an axis of this sweep"),
         (
             ["compiler=jit_trace", "compiler.options.optimization=[1]"],
-            "JitTrace: it must be a text",
+            "JitTrace: it must be one of none, freeze, optimize_for_inference",
         ),
         (["resume=latest"], "there are 0 sweeps under outputs"),
         (["resume=/nowhere"], "'/nowhere' names no sweep"),

@@ -148,7 +148,7 @@ def test_a_users_broken_file_is_one_message(file: str, text: str, override: str,
         (["compiler.options.dynamik=true"], r"compiler\.options: unknown option 'dynamik'.*did you mean 'dynamic'"),
         (
             ["mode=training", "mode.options.optimizer=sdg"],
-            "'training': optimizer='sdg' of .*: did you mean 'sgd'",
+            r"optimizer='sdg' of .*Training: did you mean 'sgd'\?",
         ),
         (["measure=performance", "measure.options.pairs=x"], "pairs='x' of .*: it must be a whole number"),
         (["measure=performance", "measure.options.max_seconds=-1"], "max_seconds=-1: it must be at least 0"),

@@ -166,7 +166,7 @@ def test_an_accuracy_file_has_the_counters_of_whatever_was_judged(tmp_path: Path
         facts = {"accuracy": {**result.facts["accuracy"], "judged": judged}, **own}
         sweep.add(spec, dataclasses.replace(result, facts=facts))
     sweep.write()
-    orchestrator(tmp_path, "export", "dynamobench", "csv")
+    orchestrator(tmp_path, "export", "dynamobench", "-o", "csv")
     table = pd.read_csv(tmp_path / "csv" / "inductor_huggingface_amp_training_cuda_accuracy.csv").set_index("name")
     assert list(table["unique_graphs"]) == [2, 2]
     assert dict(table["graph_breaks"]) == {"Timed": 1, "Twin": 7}

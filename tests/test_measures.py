@@ -20,8 +20,7 @@ from orchestrator.compilers.eager import Eager
 from orchestrator.measures import performance
 from orchestrator.measures.accuracy import Accuracy
 from orchestrator.measures.group import Group
-from orchestrator.measures.pairs import _block, relative_half_width
-from orchestrator.measures.performance import Performance
+from orchestrator.measures.pairs import Enough, _block, relative_half_width, repeat
 from orchestrator.measures.reference import Reference
 from orchestrator.modes.inference import Inference
 from orchestrator.modes.training import Training
@@ -195,17 +194,15 @@ def test_half_width_of_known_values() -> None:
 @pytest.mark.parametrize(("target", "least"), [(1.0, 8), (0.0, 20)])
 def test_sampling_goes_on_until_the_interval_is_narrow_enough(target: float, least: int) -> None:
     noise = iter(range(1_000_000))
-    measure = Performance(target_rel_ci=target, extra_seconds=0.05)
-    values = measure._repeat(
-        Group(), 20, 0.0, lambda: 1.0 + next(noise) % 7 / 10, relative_half_width, extra=measure.extra_seconds
-    )
+    enough = Enough(20, 0.0, target, extra_s=0.05, most_s=60.0)
+    values = repeat(Group(), enough, lambda: 1.0 + next(noise) % 7 / 10, relative_half_width)
     assert len(values) >= least
     assert (len(values) == least) == (target == 1.0)
 
 
 def test_sampling_never_goes_beyond_the_budget() -> None:
-    measure = Performance(max_seconds=0.0)
-    assert measure._repeat(Group(), 20, 60.0, lambda: 1.0, relative_half_width, extra=0.0) == [1.0, 1.0, 1.0]
+    enough = Enough(20, 60.0, 0.01, extra_s=0.0, most_s=0.0)
+    assert repeat(Group(), enough, lambda: 1.0, relative_half_width) == [1.0, 1.0, 1.0]
 
 
 def test_where_eager_does_not_fit_beside_it_the_row_says_so_and_keeps_the_rest(tmp_path: Path) -> None:

@@ -312,10 +312,9 @@ def test_what_does_not_generate_is_unsupported_and_says_what_does() -> None:
             mode.step(made, made.model, workload("bert_tiny"))
 
 
-@pytest.mark.parametrize(("options", "message"), [({"new_tokens": 0}, "new_tokens=0"), ({"cache": "statik"}, "statik")])
-def test_wrong_options_are_named(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        Generate(**options)
+def test_a_wrong_option_is_named() -> None:
+    with pytest.raises(ValueError, match="new_tokens=0"):
+        Generate(new_tokens=0)
 
 
 def test_times_of_tokens() -> None:

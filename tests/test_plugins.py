@@ -156,10 +156,9 @@ def test_cast_leaves_in_float64_what_a_model_has_in_float64(dtype: str) -> None:
     assert {name: x.dtype for name, x in usual.inputs.items()} == {"x": kind, "d": kind, "z": of_complex}
 
 
-@pytest.mark.parametrize("options", [{"optimizer": "lion"}, {"labels": False}])
-def test_training_refuses_what_it_cannot_do(options: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"optimizer|labels"):
-        Training(**options)
+def test_training_refuses_what_it_cannot_do() -> None:
+    with pytest.raises(ValueError, match="labels"):
+        Training(labels=False)
 
 
 def test_outputs_are_named_by_path_and_copied() -> None:

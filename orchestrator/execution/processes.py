@@ -29,7 +29,7 @@ from orchestrator.exits import exit_words
 
 CLOSING_S = 10.0  # for a server to kill its workers and to end
 LAST_LINES, MESSAGE_LENGTH = 3, 500
-SENT = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
+SENT = tuple(number for number in signal.Signals if number.name in ("SIGKILL", "SIGTERM", "SIGHUP"))
 """Signals that somebody sends: what a server has printed before has nothing to do with it."""
 LONGEST_WAIT_S = 86400.0  # at once: the kernel counts milliseconds in 31 bits
 

@@ -36,6 +36,7 @@ FLAGS = _flags(
         "measure=profile": "num-tokens-to-profile",
         "measure=tolerance": "tolerance",
         "mode=training parallel=ddp ranks=2": "multiprocess ddp",
+        "mode=training parallel=fsdp2 ranks=2": "fsdp",
         "+compiler.options.dynamo={optimize_ddp:python_reducer}": "optimize-ddp-mode no-optimize-ddp",
         "mode=inference": "use-eval-mode",
         "mode=inference_channels_last": "channels-last",
@@ -90,7 +91,7 @@ FLAGS = _flags(
             "print-compilation-time print-dataframe-summary include-slowdowns base-sha flag-compilers _print-latency-ms"
         ),
         LEFT_OUT: (
-            "no-skip fast part ci dashboard deterministic skip-accuracy-check skip-fp64-check collect-outputs fsdp "
+            "no-skip fast part ci dashboard deterministic skip-accuracy-check skip-fp64-check collect-outputs "
             "distributed-master-port iterations-per-run no-translation-validation inductor-settings log-conv-args "
             "export-perfdoctor nvfuser nnc prims-nvfuser torch-onnx-patch speedup-ts speedup-trt speedup-fx2trt "
             "speedup-fx2trt-fp16 aot-precompile export-nativert caching-precompile extra-args no-cold-start-latency "
