@@ -154,7 +154,7 @@ def torch_has_xpu() -> bool:
 def _version_of_torch() -> str:
     spec = importlib.util.find_spec("torch")
     file = Path(spec.origin).with_name("version.py") if spec is not None and spec.origin is not None else None
-    return file.read_text() if file is not None and file.is_file() else ""
+    return file.read_text(encoding="utf-8") if file is not None and file.is_file() else ""
 
 
 def gpus() -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ READING = {
     "ls": ("--json",),
     "show": (AFTER,),
     "history": ("--md",),
-    "export": ("dynamobench", "exported", AFTER),
+    "export": ("dynamobench", AFTER, "-o", "exported"),
     "import": ("dynamobench", "--help"),
     "rerun": (AFTER, "--dry-run", "--json"),
     "merge": ("--help",),

@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = output.parser(
         "export",
         "Write a sweep for other tools: export FORMAT [SWEEP] -o DIR.",
-        "`export FORMAT --help` says more. Exit code: 0 written, 2 no such sweep or package.",
+        "Exit code: 0 written, 2 no such sweep or package. More: export FORMAT --help",
         forms=False,
         roots=None,
     )

@@ -36,6 +36,6 @@ if __name__ == "__main__":
         delattr(signal, name)
     for name in NAMES:
         delattr(os, name)
-    # `system` reads files of Linux's kernel, where there are any
-    warnings.filterwarnings("error", category=EncodingWarning, module=r"orchestrator\.(?!system$)")
+    # `system` and `capacity` read files of Linux's kernel, where there are any
+    warnings.filterwarnings("error", category=EncodingWarning, module=r"orchestrator\.(?!(?:system|capacity)$)")
     runpy.run_module("orchestrator", run_name="__main__", alter_sys=True)
