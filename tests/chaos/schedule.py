@@ -17,8 +17,8 @@ from orchestrator.records import (
 
 SIGNALS = ("SIGTERM", "SIGKILL", "SIGSEGV", "SIGSTOP")
 QUICK, COMPILED, SHARDED, SMALL = "quick", "compiled", "sharded", "small"
-TIMED, BUDGETED, PARTED = "timed", "budgeted", "parted"
-"""Sweeps of real performance jobs, with a budget, and of two parts (shard=) that are merged."""
+TIMED, BUDGETED, PARTED, LAUNCHED = "timed", "budgeted", "parted", "launched"
+"""Sweeps of real performance jobs, with a budget, of two parts (shard=) that are merged, and of shards by joblib."""
 MEMORY_ROWS = (OUT_OF_MEMORY, FAIL_TO_RUN, EAGER_FAIL_TO_RUN, MODEL_FAIL_TO_LOAD, CRASH)
 FAULTS_A_SWEEP = 5
 
@@ -59,6 +59,8 @@ KINDS: tuple[Kind, ...] = (
     *_signals("a shard runner", (SHARDED,), {}, 1.0),
     *_signals("the orchestrator", (QUICK, SMALL, TIMED, BUDGETED), {}, 1.0),
     *_signals("a part's orchestrator", (PARTED,), {}, 0.5),
+    *_signals("a launched shard", (LAUNCHED,), {}, 0.5),
+    *_signals("the launching orchestrator", (LAUNCHED,), {}, 0.5),
     Kind("SIGKILL to a merge", (PARTED,), (), 0.5),
     Kind("SIGTERM to a merge", (PARTED,), (), 0.5),
     Kind("disk full", (QUICK, COMPILED, SMALL, TIMED, BUDGETED, PARTED)),
