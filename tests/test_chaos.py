@@ -61,11 +61,11 @@ def test_how_a_command_ended_that_was_told_to_is_looked_at() -> None:
 
 
 def test_a_schedule_is_what_its_seed_says() -> None:
-    plans = schedule(7, 200, NAMES)
-    assert plans == schedule(7, 200, NAMES)
-    assert plans != schedule(8, 200, NAMES)
+    plans = schedule(7, 300, NAMES)
+    assert plans == schedule(7, 300, NAMES)
+    assert plans != schedule(8, 300, NAMES)
     faults = [fault for plan in plans for fault in plan.faults]
-    assert len(faults) == 200
+    assert len(faults) == 300
     counts = Counter(fault.kind.name for fault in faults)
     assert set(counts) == set(NAMES)
     assert min(counts.values()) >= 2

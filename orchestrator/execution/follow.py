@@ -7,6 +7,7 @@ asked goes through the folder: results, `shards/<n>.json` and `stop` (`orchestra
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import select
 import shutil
@@ -106,6 +107,8 @@ class _Following:
                     os.read(wake, 4096)
         for end in (wake, alarm):
             os.close(end)
+        for process in multiprocessing.active_children():  # joblib keeps its, and the end of this one waits for them
+            process.terminate()
         self._results.look(last=True)
         self._tell_of_shards(last=True)
 

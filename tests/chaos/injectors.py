@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib.util
 import os
 import random
 import resource
@@ -18,7 +19,7 @@ import psutil
 
 from chaos import builds
 from chaos.hits import ENDED_S, PATIENCE_S, Hit, awaited
-from chaos.schedule import KINDS, SIGNALS
+from chaos.schedule import KINDS, LAUNCHED, SIGNALS
 from chaos.sweeps import ChaosSweep
 from orchestrator.execution.lock import holder
 
@@ -44,11 +45,20 @@ def possible(mounts: bool, library: bool) -> list[str]:
     """
     absent = set() if mounts else {"disk full", "disk full, making a build", "folder read-only"}
     absent |= set() if library else {"every n-th call fails", "no locks"}
+    if not _has_joblib():
+        absent |= {kind.name for kind in KINDS if kind.sweeps == (LAUNCHED,)}
     if not os.access(CGROUPS, os.W_OK):
         absent.add("memory starved (cgroup)")
     if not os.access(CPU_CGROUPS, os.W_OK):
         absent.add("a fifth of a CPU (cgroup)")
     return [kind.name for kind in KINDS if kind.name not in absent]
+
+
+def _has_joblib() -> bool:
+    try:
+        return importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher") is not None
+    except ModuleNotFoundError:  # Hydra has no plug-in at all
+        return False
 
 
 def inject(name: str, sweep: ChaosSweep, chance: random.Random) -> Hit | None:
@@ -81,6 +91,10 @@ def _runners(sweep: ChaosSweep) -> Found:
     return {f"runner {runner.pid}": runner for runner in sweep.runners()}
 
 
+def _shards(sweep: ChaosSweep) -> Found:
+    return {f"shard {shard.pid}": shard for shard in sweep.shards()}
+
+
 def _merges(sweep: ChaosSweep) -> Found:
     return {name: runner for name, runner in _runners(sweep).items() if "merge" in _words_of(runner)}
 
@@ -107,8 +121,10 @@ TARGETS: dict[str, Callable[[ChaosSweep], Found]] = {
     "what makes a build": builds.makers,
     "the orchestrator, making a build": _making,
     "a build's server": builds.servers,
+    "a launched shard": _shards,
+    "the launching orchestrator": _runners,
 }
-COMMANDS = (_runners, _merges, _making)
+COMMANDS = (_runners, _merges, _making, _shards)
 
 
 def _signal(

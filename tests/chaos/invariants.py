@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import psutil
+
 from chaos import builds
 from chaos.sweeps import ChaosSweep
 from orchestrator.records import REFERENCE_MEASURE
@@ -135,7 +137,7 @@ def rows(sweep: ChaosSweep, hit: dict[str, set[str]]) -> Iterator[str]:
 def leftovers(sweep: ChaosSweep) -> Iterator[str]:
     """Yield what a complete sweep has left: processes, temporary files, shared folders."""
     end = time.monotonic() + ENDED_S
-    while (alive := sweep.marked()) and time.monotonic() < end:
+    while (alive := [one for one in sweep.marked() if not _is_joblibs(one)]) and time.monotonic() < end:
         time.sleep(0.05)
     for process in alive:
         yield f"process {process.pid} is left: {' '.join(process.cmdline())}"
@@ -144,6 +146,15 @@ def leftovers(sweep: ChaosSweep) -> Iterator[str]:
             yield f"{folder.name}/ is left: {[path.name for path in folder.iterdir()]}"
     for path in (*sweep.outputs.glob("*/jobs/*/.*.tmp"), *builds.half_made(sweep)):
         yield f"{path} is left"
+
+
+def _is_joblibs(process: psutil.Process) -> bool:
+    """Return whether it is of joblib's pool, which waits five minutes for another call when its command was killed."""
+    try:
+        line = " ".join(process.cmdline())
+    except psutil.Error:
+        return False
+    return "joblib.externals" in line or "multiprocessing.resource_tracker" in line
 
 
 def endings(sweep: ChaosSweep, signals: Collection[int]) -> Iterator[str]:

@@ -17,8 +17,8 @@ from orchestrator.records import (
 
 SIGNALS = ("SIGTERM", "SIGKILL", "SIGSEGV", "SIGSTOP")
 QUICK, COMPILED, SHARDED, SMALL = "quick", "compiled", "sharded", "small"
-TIMED, BUDGETED, PARTED, BUILT = "timed", "budgeted", "parted", "built"
-"""Sweeps of real performance jobs, with a budget, of two parts (shard=) that are merged, and of two builds."""
+TIMED, BUDGETED, PARTED, BUILT, LAUNCHED = "timed", "budgeted", "parted", "built", "launched"
+"""Sweeps of real performance jobs, with a budget, of two parts (shard=) that are merged, of two builds, by joblib."""
 MEMORY_ROWS = (OUT_OF_MEMORY, FAIL_TO_RUN, EAGER_FAIL_TO_RUN, MODEL_FAIL_TO_LOAD, CRASH)
 FAULTS_A_SWEEP = 5
 FAILING_DISKS = ("disk full", "every n-th call fails", "folder read-only", "files of 1 kB at most, a worker")
@@ -64,6 +64,8 @@ KINDS: tuple[Kind, ...] = (
     *_signals("a shard runner", (SHARDED,), {}, 1.0),
     *_signals("the orchestrator", (QUICK, SMALL, TIMED, BUDGETED), {}, 1.0),
     *_signals("a part's orchestrator", (PARTED,), {}, 0.5),
+    *_signals("a launched shard", (LAUNCHED,), {}, 0.5),
+    *_signals("the launching orchestrator", (LAUNCHED,), {}, 0.5),
     Kind("SIGKILL to a merge", (PARTED,), (), 0.5),
     Kind("SIGTERM to a merge", (PARTED,), (), 0.5),
     Kind("SIGKILL to what makes a build", (BUILT,), (), 0.5),

@@ -19,7 +19,7 @@ import psutil
 from fakes.leftovers import MARK
 
 from chaos.disk import FlakyDisk
-from chaos.schedule import BUDGETED, BUILT, COMPILED, PARTED, QUICK, SHARDED, SMALL, TIMED
+from chaos.schedule import BUDGETED, BUILT, COMPILED, LAUNCHED, PARTED, QUICK, SHARDED, SMALL, TIMED
 from orchestrator.records import INFRASTRUCTURE, JobResult
 from orchestrator.store import JobGraph, SweepFolder, own_jobs
 
@@ -45,6 +45,7 @@ COMMANDS = {
         *("build=base,made", "builds.made.setup=sleep 0.5; echo made > said.txt", *COMMON),
     ),
     BUDGETED: (*TINY, *COMMON, "budget=1h"),
+    LAUNCHED: (*TINY, *COMMON, "hydra/launcher=joblib", "execution.shards=2", "device=cpu", "threads=1"),
     TIMED: (
         *(*FAKES, "suite=perceptrons", "suite.models=[one]", "compiler=eager,identity", "execution.timeout_s=120"),
         *("rounds=2", "measure=performance,accuracy", *COMMON[2:]),
@@ -98,6 +99,7 @@ class ChaosSweep:
 
     def start(self) -> None:
         """Start the command, or resume what is there; a folder that was not planned to its end is begun again."""
+        psutil.wait_procs(self.shards(), OVER_S)  # which go on when the command that launched them is killed
         self.runs += 1
         self.codes += [process.returncode for process in self.run.processes]
         if self.parts and not self.folder.sweep_file.exists():
@@ -242,9 +244,16 @@ class ChaosSweep:
         """Return the orchestrator, or the shard runners, that live."""
         return [psutil.Process(one.pid) for one in self.run.processes if one.poll() is None]
 
+    def shards(self) -> list[psutil.Process]:
+        """Return the processes of shards that a launcher runs."""
+        return [one for one in self.marked() if "orchestrator.execution.launched" in _line(one)]
+
     def servers(self) -> list[psutil.Process]:
         return [
-            one for runner in self.runners() for one in _children(runner) if "orchestrator.worker.server" in _line(one)
+            one
+            for runner in (*self.runners(), *self.shards())
+            for one in _children(runner)
+            if "orchestrator.worker.server" in _line(one)
         ]
 
     def helpers(self) -> list[psutil.Process]:
