@@ -185,7 +185,10 @@ def test_layers_are_what_stands_in_the_outermost_lists_of_modules_and_shares_no_
         ({"tp_plan": {"layers.*.up": "packed_colwise"}}, "cuts model.layers.0.up (Linear) by 'packed_colwise'"),
         ({"tp_plan": {"layers.*.norm": "colwise"}}, "cuts model.layers.0.norm (LayerNorm) by 'colwise'"),
         ({"tp_plan": {"layers.*.up.weight": "colwise"}}, "cuts a parameter, model.layers.0.up.weight"),
-        ({"config": SimpleNamespace(num_key_value_heads=3)}, "num_key_value_heads=3 cannot be divided among 2 ranks"),
+        (
+            {"config": SimpleNamespace(num_key_value_heads=3)},
+            "num_key_value_heads=3 of model.last cannot be divided",
+        ),
     ],
 )
 def test_what_tensor_parallelism_cannot_cut_is_unsupported_and_told(change: dict[str, Any], said: str) -> None:

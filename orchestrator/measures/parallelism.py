@@ -271,16 +271,15 @@ def _plan(model: torch.nn.Module, modules: Mapping[str, torch.nn.Module], size: 
         )
     inside = f"{owner}." if owner else ""
     asked: Mapping[str, str] = {f"{inside}{name}": style for name, style in modules[owner].tp_plan.items()}  # type: ignore[union-attr,operator]
-    config = getattr(modules[owner], "config", None)
-    for key in HEADS:
-        if isinstance(heads := getattr(config, key, None), int) and heads % size:
-            raise Unsupported(f"{key}={heads} cannot be divided among {size} ranks")
     for name, _ in model.named_parameters():
         if (style := asked.get(_numberless(name))) is not None:
             raise Unsupported(f"the model's tp_plan cuts a parameter, {name}, by '{style}': torch has no such style")
     plan = {name: asked[_numberless(name)] for name in modules if _numberless(name) in asked}
     for name, style in plan.items():
         module = modules[name]
+        for key, heads in _heads(modules, name).items():
+            if heads % size:
+                raise Unsupported(f"{key}={heads} of {name} cannot be divided among {size} ranks")
         if style == REPLICATED:
             continue
         if style not in STYLES or not isinstance(module, (torch.nn.Linear, torch.nn.Embedding)):
@@ -289,6 +288,17 @@ def _plan(model: torch.nn.Module, modules: Mapping[str, torch.nn.Module], size: 
         if (length := module.weight.shape[_cut(module, style) or 0]) % size:
             raise Unsupported(f"{length} {STYLES[style]} of {name} cannot be divided among {size} ranks")
     return plan
+
+
+def _heads(modules: Mapping[str, torch.nn.Module], name: str) -> dict[str, int]:
+    """Return the numbers of heads, by name, in the configuration of the nearest module around this one that has any."""
+    while name:
+        name = name.rpartition(".")[0]
+        config = getattr(modules[name], "config", None)
+        found = {key: heads for key in HEADS if isinstance(heads := getattr(config, key, None), int)}
+        if found:
+            return found
+    return {}
 
 
 def _numberless(name: str) -> str:
