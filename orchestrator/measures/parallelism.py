@@ -7,6 +7,7 @@ the model is shared around what the compiler made.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -211,10 +212,15 @@ def _listed(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
 
 def _bare(layer: torch.nn.Module) -> torch.nn.Module:
     """Return a module that does what `layer` does now, without its hooks, to be compiled in its place."""
+    return _bare_class()(layer)
+
+
+@functools.cache  # one class: then dynamo has one graph for layers that are alike, and not one for each up to its limit
+def _bare_class() -> Callable[[torch.nn.Module], torch.nn.Module]:
     import torch
 
     class Bare(torch.nn.Module):
-        def __init__(self) -> None:
+        def __init__(self, layer: torch.nn.Module) -> None:
             super().__init__()
             self.layer = layer
             self.own = layer.forward
@@ -222,7 +228,7 @@ def _bare(layer: torch.nn.Module) -> torch.nn.Module:
         def forward(self, *args: Any, **kwargs: Any) -> Any:
             return self.own(*args, **kwargs)
 
-    return Bare()
+    return Bare
 
 
 def _as_forward(layer: torch.nn.Module, compiled: Forward) -> Callable[..., Any]:
