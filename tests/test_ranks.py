@@ -205,7 +205,7 @@ def test_what_tensor_parallelism_cannot_cut_is_unsupported_and_told(change: dict
         "model.last": "colwise_rep",
         **{
             f"model.layers.{n}.{one}": style
-            for n in range(3)
+            for n in range(10)
             for one, style in (("up", "colwise"), ("down", "rowwise"))
         },
     }
