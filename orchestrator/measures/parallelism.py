@@ -7,6 +7,7 @@ the model is shared around what the compiler made.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -211,10 +212,15 @@ def _listed(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
 
 def _bare(layer: torch.nn.Module) -> torch.nn.Module:
     """Return a module that does what `layer` does now, without its hooks, to be compiled in its place."""
+    return _bare_class()(layer)
+
+
+@functools.cache  # one class: then dynamo has one graph for layers that are alike, and not one for each up to its limit
+def _bare_class() -> Callable[[torch.nn.Module], torch.nn.Module]:
     import torch
 
     class Bare(torch.nn.Module):
-        def __init__(self) -> None:
+        def __init__(self, layer: torch.nn.Module) -> None:
             super().__init__()
             self.layer = layer
             self.own = layer.forward
@@ -222,7 +228,7 @@ def _bare(layer: torch.nn.Module) -> torch.nn.Module:
         def forward(self, *args: Any, **kwargs: Any) -> Any:
             return self.own(*args, **kwargs)
 
-    return Bare()
+    return Bare
 
 
 def _as_forward(layer: torch.nn.Module, compiled: Forward) -> Callable[..., Any]:
@@ -271,16 +277,15 @@ def _plan(model: torch.nn.Module, modules: Mapping[str, torch.nn.Module], size: 
         )
     inside = f"{owner}." if owner else ""
     asked: Mapping[str, str] = {f"{inside}{name}": style for name, style in modules[owner].tp_plan.items()}  # type: ignore[union-attr,operator]
-    config = getattr(modules[owner], "config", None)
-    for key in HEADS:
-        if isinstance(heads := getattr(config, key, None), int) and heads % size:
-            raise Unsupported(f"{key}={heads} cannot be divided among {size} ranks")
     for name, _ in model.named_parameters():
         if (style := asked.get(_numberless(name))) is not None:
             raise Unsupported(f"the model's tp_plan cuts a parameter, {name}, by '{style}': torch has no such style")
     plan = {name: asked[_numberless(name)] for name in modules if _numberless(name) in asked}
     for name, style in plan.items():
         module = modules[name]
+        for key, heads in _heads(modules, name).items():
+            if heads % size:
+                raise Unsupported(f"{key}={heads} of {name} cannot be divided among {size} ranks")
         if style == REPLICATED:
             continue
         if style not in STYLES or not isinstance(module, (torch.nn.Linear, torch.nn.Embedding)):
@@ -289,6 +294,17 @@ def _plan(model: torch.nn.Module, modules: Mapping[str, torch.nn.Module], size: 
         if (length := module.weight.shape[_cut(module, style) or 0]) % size:
             raise Unsupported(f"{length} {STYLES[style]} of {name} cannot be divided among {size} ranks")
     return plan
+
+
+def _heads(modules: Mapping[str, torch.nn.Module], name: str) -> dict[str, int]:
+    """Return the numbers of heads, by name, in the configuration of the nearest module around this one that has any."""
+    while name:
+        name = name.rpartition(".")[0]
+        config = getattr(modules[name], "config", None)
+        found = {key: heads for key in HEADS if isinstance(heads := getattr(config, key, None), int)}
+        if found:
+            return found
+    return {}
 
 
 def _numberless(name: str) -> str:

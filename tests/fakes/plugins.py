@@ -37,7 +37,7 @@ class Stack:
     parallelism, as transformers' models have one. scalar: with a parameter that has no dimension."""
 
     width: int = 32
-    depth: int = 3
+    depth: int = 10
     scalar: bool = False
 
     def build(self, workload: Workload, *, dropout: bool) -> Program:
