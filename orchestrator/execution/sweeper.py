@@ -30,7 +30,7 @@ from orchestrator.execution.ownership import claim, is_own
 from orchestrator.execution.settings import Settings
 from orchestrator.execution.slots import Slot, cautions, check_jobs, slots_of
 from orchestrator.planning import grid, machine, provenance
-from orchestrator.planning.compose import compose
+from orchestrator.planning.compose import compose, explained_values
 from orchestrator.planning.composer import Composer
 from orchestrator.planning.outputs import as_stored, with_outputs
 from orchestrator.planning.overrides import quoted
@@ -123,6 +123,7 @@ class GraphSweeper(Sweeper):
         planned.write()
         return self.launch(planned)
 
+    @explained_values()
     def plan(self, arguments: Sequence[str]) -> PlannedSweep:
         """Return what the overrides ask for. Writes nothing; raises UsageError for anything that is not right."""
         here = machine.detect()
