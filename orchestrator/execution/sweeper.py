@@ -273,7 +273,7 @@ class GraphSweeper(Sweeper):
 
     @staticmethod
     def _shape(config: DictConfig) -> tuple[Any, Any]:
-        return OmegaConf.to_container(config.grids), OmegaConf.to_container(config.zip)
+        return _list_of(config, "grids"), _list_of(config, "zip")
 
     def _folder(self) -> tuple[SweepFolder, Sweep | None]:
         """Return the folder of this sweep, and the header that it has when it is resumed."""
@@ -310,6 +310,14 @@ def as_written(overrides: ListConfig) -> list[str]:
 def _is_free(path: Path) -> bool:
     """Return whether a sweep can have this folder: there is none, or one that was made for it, with `models/` alone."""
     return not path.exists() or (path.is_dir() and [entry.name for entry in path.iterdir()] == [MODELS])
+
+
+def _list_of(config: DictConfig, key: str) -> Any:
+    """Return the list that a key has. Raises UsageError where an interpolation has made it something else."""
+    value = config[key]
+    if not isinstance(value, ListConfig):
+        raise UsageError(f"{key} is {value!r}: it must be a list")
+    return OmegaConf.to_container(value)
 
 
 def _plain(params: DictConfig) -> dict[str, Any]:
