@@ -32,7 +32,7 @@ from orchestrator.execution.ownership import claim, is_own
 from orchestrator.execution.settings import Settings
 from orchestrator.execution.slots import Slot, cautions, check_jobs, slots_of
 from orchestrator.planning import grid, machine, provenance
-from orchestrator.planning.compose import compose
+from orchestrator.planning.compose import compose, explained_values
 from orchestrator.planning.composer import Composer
 from orchestrator.planning.outputs import as_stored, with_outputs
 from orchestrator.planning.overrides import quoted
@@ -127,6 +127,7 @@ class GraphSweeper(Sweeper):
         planned.write()
         return self.launch(planned)
 
+    @explained_values()
     def plan(self, arguments: Sequence[str]) -> PlannedSweep:
         """Return what the overrides ask for. Writes nothing; raises UsageError for anything that is not right."""
         here = machine.detect()
@@ -318,7 +319,7 @@ class GraphSweeper(Sweeper):
 
     @staticmethod
     def _shape(config: DictConfig) -> tuple[Any, Any]:
-        return OmegaConf.to_container(config.grids), OmegaConf.to_container(config.zip)
+        return _list_of(config, "grids"), _list_of(config, "zip")
 
     def _folder(self) -> tuple[SweepFolder, Sweep | None]:
         """Return the folder of this sweep, and the header that it has when it is resumed."""
@@ -361,6 +362,14 @@ def as_written(overrides: ListConfig) -> list[str]:
 def _is_free(path: Path) -> bool:
     """Return whether a sweep can have this folder: there is none, or one that was made for it, with `models/` alone."""
     return not path.exists() or (path.is_dir() and [entry.name for entry in path.iterdir()] == [MODELS])
+
+
+def _list_of(config: DictConfig, key: str) -> Any:
+    """Return the list that a key has. Raises UsageError where an interpolation has made it something else."""
+    value = config[key]
+    if not isinstance(value, ListConfig):
+        raise UsageError(f"{key} is {value!r}: it must be a list")
+    return OmegaConf.to_container(value)
 
 
 def _plain(params: DictConfig) -> dict[str, Any]:

@@ -68,6 +68,15 @@ def explained() -> Iterator[None]:
         raise UsageError(f"the configuration cannot be composed: {error or type(error).__name__}{hint}") from error
 
 
+@contextmanager
+def explained_values() -> Iterator[None]:
+    """Turn what is wrong with a value that is read later, an interpolation of what is not there, into a UsageError."""
+    try:
+        yield
+    except OmegaConfBaseException as error:
+        raise UsageError(_message(error)) from error
+
+
 def _missing_config(error: MissingConfigException) -> str:
     """ "Could not find 'compiler/inducter'": a group's option, or a file that a defaults list names."""
     if not error.missing_cfg_file or error.options is None:

@@ -43,20 +43,18 @@ def main() -> int:
     if asked.only:
         here = [name for name in here if name.startswith(tuple(asked.only))]
     plans = short(here) if asked.short else schedule(asked.seed, asked.faults, here)
-    campaign = Campaign(base, asked.seed, mounts, library, asked.seconds)
-    return _run(campaign, plans, here, asked.record, asked.keep)
+    campaign = Campaign(base, asked.seed, mounts, library, asked.seconds, asked.record)
+    return _run(campaign, plans, here, asked.keep)
 
 
-def _run(campaign: Campaign, plans: list[Plan], here: list[str], record: Path | None, keep: bool) -> int:
+def _run(campaign: Campaign, plans: list[Plan], here: list[str], keep: bool) -> int:
     base, seed = campaign.base, campaign.seed
     began = time.monotonic()
     campaign.run(plans)
     planned = sum(len(plan.faults) for plan in plans)
     done = [(one.fault.kind.name, one.outcome) for one in campaign.done]
-    if record is not None:
-        with record.open("a") as file:
-            file.writelines(json.dumps([seed, *pair]) + "\n" for pair in done)
-        done = [(name, outcome) for _, name, outcome in map(json.loads, record.read_text().splitlines())]
+    if campaign.record is not None and campaign.record.exists():
+        done = [(name, outcome) for _, name, outcome in map(json.loads, campaign.record.read_text().splitlines())]
     print()
     print(table(done, here))
     print()

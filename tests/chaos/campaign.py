@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import shutil
@@ -43,7 +44,8 @@ class Done:
 class Campaign:
     """`base` is an empty folder; `mounts`: whether this process may mount (it is in a namespace of its own).
 
-    library: of the flaky disk, if there is one; seconds: no sweep is begun later than this.
+    library: of the flaky disk, if there is one; seconds: no sweep is begun later than this; record: a file to which is
+    added, after each sweep, what became of its faults.
     """
 
     base: Path
@@ -51,6 +53,7 @@ class Campaign:
     mounts: bool
     library: Path | None = None
     seconds: float = math.inf
+    record: Path | None = None
     done: list[Done] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     resumes: int = 0
@@ -82,7 +85,12 @@ class Campaign:
         """Run a sweep with its faults to its end; return the faults that could not be done."""
         self.sweeps += 1
         number, began, before = self.sweeps, time.monotonic(), len(self.violations)
-        quiet = self._quiet_tables(plan.sweep)
+        try:
+            quiet = self._quiet_tables(plan.sweep)
+        except (Hangs, AssertionError) as error:
+            self.violations.append(f"to which nothing was done: {error}")
+            print(f"sweep {number} ({plan.sweep}) was not begun: {error}", flush=True)
+            return []
         with self._place(f"{number:03}-{plan.sweep}") as sweep:
             ledger = invariants.Ledger(sweep)
             done: list[Done] = []
@@ -96,6 +104,9 @@ class Campaign:
             finally:
                 sweep.end()
             self.done += done
+            if self.record is not None:
+                with self.record.open("a") as file:
+                    file.writelines(json.dumps([self.seed, one.fault.kind.name, one.outcome]) + "\n" for one in done)
             self.resumes += sweep.runs - 1
             new = len(self.violations) - before
             names = ", ".join(one.fault.kind.name for one in done)

@@ -20,7 +20,7 @@ from support.golden_sweeps import CREATED, finished, small
 from orchestrator.cli import VERBS
 
 CPU_S, WALL_S, MEMORY_MIB = 10, 600, 1024 - 128
-"""Limits of a case. Memory is what it adds to the process that it is forked from: that has some 120 MiB by itself."""
+"""Limits of a case. Memory is what it adds to that with which it begins, as a fork: some 120 MiB."""
 MESSAGE = 8_000
 """Characters of a message about bad input, at most."""
 CODES = (0, 1, 2, 4)
@@ -90,17 +90,18 @@ class Runner:
             for name, text in case.files.items():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_bytes(text.encode("utf-8", "surrogatepass"))
-            before, resident = _names(folder), psutil.Process().memory_info().rss / 2**20
-            said = Path(temporary, "said")
+            before = _names(folder)
+            said, resident = Path(temporary, "said"), Path(temporary, "resident")
             pid = os.fork()
             if pid == 0:
+                resident.write_text(str(psutil.Process().memory_info().rss))  # less than its parent has
                 _become(folder, said, case.words)
             _, status, used = os.wait4(pid, 0)
             return Ended(
                 os.waitstatus_to_exitcode(status),
                 said.read_text(errors="replace"),
                 used.ru_utime + used.ru_stime,
-                used.ru_maxrss / 1024 - resident,  # a fork begins with what its parent has
+                used.ru_maxrss / 1024 - int(resident.read_text()) / 2**20,
                 sorted(_names(folder) - before),
             )
 
