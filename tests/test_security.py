@@ -69,7 +69,7 @@ def verbs(folder: SweepFolder, away: Path) -> list[list[str]]:
         ["history", baseline],
     ]
     for name in ("dynamobench", "parquet", "plots"):
-        lines.append(["export", name, str(away / name), place])
+        lines.append(["export", name, "-o", str(away / name), place])
     lines.append(["export", "hud", "-o", str(away / "hud.json"), place])
     lines.append(["export", "mlflow", "-o", f"sqlite:///{away}/mlflow.db", place])
     lines.append(["import", "dynamobench", str(away / "dynamobench"), "--into", str(away / "imported")])
