@@ -10,6 +10,7 @@ are real, from the start of the interpreter to their exit. Prints the median of 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import random
 import statistics
@@ -23,6 +24,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 from support import synthetic  # noqa: E402 - it lies beside the tests
+
+from orchestrator.probes.environment import environment  # noqa: E402
 
 LIMITS = {200: 1.0, 10_000: 5.0}
 COMPILERS, ROUNDS, SAMPLES, PAIRS = 4, 2, 30, 30
@@ -78,6 +81,8 @@ def write(root: Path, number: int, jobs: int) -> Path:
                     latency=latencies(0.08, SAMPLES),
                     pairs=pairs,
                 )
+    told = environment()
+    sweep.results = [dataclasses.replace(result, environment=told) for result in sweep.results]
     return sweep.write().root
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import typing
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from orchestrator.records import build_name
@@ -32,7 +32,7 @@ def environment_of(outcome: JobOutcome) -> tuple[Flat, str] | None:
         return None
     slot = outcome.result.facts.get("slot")
     left_out = OF_A_JOB | ({"affinity"} if slot else frozenset())
-    return _one((tuple(sorted(_told(outcome.result.environment, left_out).items())), str(slot)))
+    return _one((tuple(sorted(_flat(_without(outcome.result.environment, left_out)))), str(slot)))
 
 
 @once
@@ -97,12 +97,17 @@ def mixed(outcomes: Sequence[JobOutcome]) -> Iterator[str]:
 
 def _seen(outcomes: Sequence[JobOutcome]) -> dict[str, str]:
     found = (one.result.environment for one in outcomes if one.result is not None and one.result.environment)
-    return _told(next(found, {}), OF_A_JOB)
+    return _whole(_flat(_without(next(found, {}), OF_A_JOB)))
 
 
-def _told(environment: Mapping[str, Any], left_out: frozenset[str]) -> dict[str, str]:
-    flat = _flat({key: value for key, value in environment.items() if key not in left_out | {INSTALLED}})
-    return {**dict(_installed(str(environment.get(INSTALLED, "")))), **dict(flat)}
+def _without(environment: Mapping[str, Any], left_out: frozenset[str]) -> dict[str, Any]:
+    return {key: value for key, value in environment.items() if key not in left_out}
+
+
+def _whole(flat: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return a flat environment in which each package that is installed has a key of its own."""
+    told = dict(flat)
+    return {**dict(_installed(told.pop(INSTALLED, ""))), **told}
 
 
 def _beside(first: str, known: Mapping[str, str], name: str, own: Mapping[str, str]) -> str:
@@ -138,8 +143,9 @@ def _of_one_build(outcomes: Sequence[JobOutcome]) -> Iterator[str]:
         return
     (first, count), *others = found.most_common()
     yield f"Results come from {len(found)} environments, {plural(count, 'job')} from the first."
+    known = _whole(first)
     for other, jobs in others[:3]:
-        differs = [f"{key} {value}" for key, value in other if (key, value) not in first]
+        differs = [f"{key} {value}" for key, value in sorted(_whole(other).items()) if known.get(key) != value]
         yield f"  {plural(jobs, 'job')} from another: {some(differs, 4)}"
     across = [name for name, keys in rows.items() if len(keys) > 1]
     if across:
