@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 
 from chaos import builds
+from chaos.schedule import LAUNCHED
 from chaos.sweeps import ChaosSweep
 from orchestrator.records import REFERENCE_MEASURE
 from orchestrator.results.load import load
@@ -137,7 +138,9 @@ def rows(sweep: ChaosSweep, hit: dict[str, set[str]]) -> Iterator[str]:
 def leftovers(sweep: ChaosSweep) -> Iterator[str]:
     """Yield what a complete sweep has left: processes, temporary files, shared folders."""
     end = time.monotonic() + ENDED_S
-    while (alive := [one for one in sweep.marked() if not _is_joblibs(one)]) and time.monotonic() < end:
+    while (alive := [one for one in sweep.marked() if not (sweep.kind == LAUNCHED and _is_joblibs(one))]) and (
+        time.monotonic() < end
+    ):
         time.sleep(0.05)
     for process in alive:
         yield f"process {process.pid} is left: {' '.join(process.cmdline())}"
