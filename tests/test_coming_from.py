@@ -177,6 +177,7 @@ def test_links_lead_somewhere() -> None:
     assert [link for link in links if not (PAGE.parent / link).is_file()] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", commands())
 def test_command_is_planned(tmp_path: Path, line: str) -> None:
     """A machine without CUDA or a package plans it all the same: what lacks is a row that says so."""
