@@ -86,7 +86,8 @@ def test_a_row_has_the_latencies_of_its_pairs_and_what_it_costs(tmp_path: Path) 
     sweep = SyntheticSweep(tmp_path)
     timed(sweep, "Bert", "inductor", 0.100, 1.25, peak_mib=675.0)  # 300 MiB of which are there before the model
     sweep.accuracy("Bert", "inductor")
-    (row,) = only(found(sweep)).rows
+    whole = only(found(sweep))
+    (row,) = whole.rows
     assert row.speedup is not None
     assert row.speedup.value == pytest.approx(1.25, rel=1e-3)
     assert row.latency_s == pytest.approx(0.080, rel=1e-3)  # not the 0.120 of the steady phase
@@ -102,6 +103,7 @@ def test_a_row_has_the_latencies_of_its_pairs_and_what_it_costs(tmp_path: Path) 
     assert row.payoff.low is not None
     assert row.payoff.high is not None
     assert row.payoff.low < row.payoff.calls < row.payoff.high
+    assert whole.payoff == row.payoff  # of one model the sentence and the row say the same
 
 
 def test_means_and_intervals_are_those_of_the_overview(tmp_path: Path) -> None:

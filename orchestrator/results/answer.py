@@ -299,7 +299,8 @@ def _workload(one: RowAnswer) -> tuple[Any, ...]:
 def _payoff(rows: Sequence[RowAnswer]) -> Payoff | None:
     """Return after how many calls of each workload compiling all of them has paid: sum of compile / sum of gains.
 
-    The half-width of the sum of gains is that of the workloads' in quadrature: each has processes of its own.
+    Its ends lie as far from the sum of gains as the ends of the speed-ups do, in quadrature: each workload has processes
+    of its own. Those of one workload are its row's.
     """
     known = [
         (one.compile_cold_s, one.eager_latency_s, one.latency_s, one.speedup)
@@ -312,11 +313,14 @@ def _payoff(rows: Sequence[RowAnswer]) -> Payoff | None:
     gain, eager_s = sum(e - c for _, e, c, _ in known), sum(e for _, e, _, _ in known)
     if gain <= 0:
         return None
-    halves = [c * (s.high - s.low) / 2 for _, _, c, s in known if s is not None and s.low and s.high]
-    half = math.hypot(*halves) if len(halves) == len(known) else None
     calls = math.ceil(compile_s / gain)
-    low = None if half is None else math.ceil(compile_s / (gain + half))
-    high = None if half is None or half >= gain else math.ceil(compile_s / (gain - half))
+    low = high = None
+    ends = [(c, s.value, s.low, s.high) for _, _, c, s in known if s is not None and s.low and s.high]
+    if len(ends) == len(known):
+        middle = sum(c * (value - 1) for c, value, _, _ in ends)
+        most = middle + math.hypot(*(c * (upper - value) for c, value, _, upper in ends))
+        least = middle - math.hypot(*(c * (value - lower) for c, value, lower, _ in ends))
+        low, high = (math.ceil(compile_s / end) if end > 0 else None for end in (most, least))
     return Payoff(calls, calls * eager_s / len(known), low, high)
 
 
