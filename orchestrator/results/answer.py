@@ -299,8 +299,8 @@ def _workload(one: RowAnswer) -> tuple[Any, ...]:
 def _payoff(rows: Sequence[RowAnswer]) -> Payoff | None:
     """Return after how many calls of each workload compiling all of them has paid: sum of compile / sum of gains.
 
-    Its ends lie as far from the sum of gains as the ends of the speed-ups do, in quadrature: each workload has processes
-    of its own. Those of one workload are its row's.
+    Its ends lie as far from the sum of gains as the ends of the speed-ups do, in quadrature: each workload has
+    processes of its own. Those of one workload are its row's.
     """
     known = [
         (one.compile_cold_s, one.eager_latency_s, one.latency_s, one.speedup)
