@@ -590,23 +590,33 @@ def test_a_cpus_peak_is_the_fastest_of_products_that_grow_until_one_would_take_l
     assert made == [(64, 4096, 64), (256, 256, 256), (512, 512, 512)]
 
 
-@pytest.mark.parametrize(("cache", "size"), [(2**20, 4 * 2**20), (None, 2**28)])
-def test_a_cpus_bandwidth_is_that_of_arrays_its_caches_cannot_hold(
+@pytest.mark.parametrize(("cache", "size"), [(2**20, 2**21), (None, 2**27)])
+def test_a_cpus_bandwidth_is_that_of_memory_its_caches_cannot_hold(
     cache: int | None, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is counted: an array of `size` read; one read and one written; one read and written."""
+    """What is counted: a piece read; one read and one written; one read and written. Whose turn comes is the oldest."""
     took = iter((1.0, 4.0, 1.6))
-    sizes: list[int] = []
+    turns: list[int] = []
+    ones = torch.ones
 
-    def ones(count: int, **_: Any) -> torch.Tensor:
-        sizes.append(4 * count)
-        return torch.zeros(1)
+    def seconds(call: Callable[[], Any]) -> float:
+        with Turns():
+            call()
+        return next(took)
 
-    monkeypatch.setattr(torch, "ones", ones)
+    class Turns(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            assert all(len(one) == size / 4 / peaks.PIECES for one in args if isinstance(one, torch.Tensor))
+            turns.extend(one.storage_offset() for one in args if isinstance(one, torch.Tensor))
+            return function(*args, **(kwargs or {}))
+
+    made: list[int] = []
+    monkeypatch.setattr(torch, "ones", lambda count, **kept: made.append(4 * count) or ones(count, **kept))
     monkeypatch.setattr(peaks, "last_level_cache", lambda threads: cache)
-    monkeypatch.setattr(peaks, "_fastest", lambda call: next(took))
-    assert bandwidth(CPU) == pytest.approx(2 * size / 1.6)
-    assert sizes == [size, size]
+    monkeypatch.setattr(peaks, "_fastest", seconds)
+    assert bandwidth(CPU) == pytest.approx(2 * size / peaks.PIECES / 1.6)
+    assert made == [size]
+    assert sorted(turns) == [number * size // 4 // peaks.PIECES for number in range(4)]
 
 
 @pytest.mark.parametrize(("threads", "expected"), [(1, 96), (2, 128), (16, 128)])
@@ -649,7 +659,7 @@ def test_a_cpu_without_room_for_the_arrays_has_no_bandwidth_and_says_why(
     assert seen.facts["work"]["peak_bytes_per_s"] is None
     (why,) = seen.facts["notes"]
     assert why == (
-        "what the CPU does at best could not be measured: MemoryError: two arrays of 64 MiB, larger than its caches, "
+        "what the CPU does at best could not be measured: MemoryError: an array of 32 MiB, larger than its caches, "
         "of 100 MiB that are left"
     )
 

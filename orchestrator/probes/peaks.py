@@ -5,13 +5,14 @@ tensor cores', with sums in float32. Where a sheet gives tensor-core figures wit
 they are halved here. Memory is in GB/s, of the same sheets (T4: of its product brief). What is in no sheet is not here.
 
 Of a CPU no sheet says it for this number of threads, these clocks and this dtype: it is measured, by `peak` and
-`bandwidth`, when they are called, with the threads that torch has then. It takes half a second and two arrays of four
-times the last-level cache, so a job calls them once all else is measured. Nothing is kept between jobs: a ceiling that
+`bandwidth`, when they are called, with the threads that torch has then. It takes half a second and an array of twice
+the last-level cache, so a job calls them once all else is measured. Nothing is kept between jobs: a ceiling that
 was measured on another day, under other clocks or beside other neighbours, is not the one under which the job ran.
 """
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -29,8 +30,10 @@ in the first."""
 LONG_S, ENOUGH_S = 0.05, 0.06
 """A product that would take longer, at the best speed so far, is not tried; each product and each way to move bytes is
 repeated for so long."""
-CACHES, UNTOLD = 4, 2**26
-"""An array has the size of so many last-level caches, as STREAM asks (McCalpin); bytes of one that is not told."""
+CACHES, PIECES, UNTOLD = 2, 16, 2**26
+"""The memory that is moved has the size of so many last-level caches, and is moved in so many pieces; bytes of a cache
+that is not told. Virtual machines tell their host's: 480 MiB for two cores, which STREAM's arrays, four times as large
+(McCalpin), would take four seconds and 4 GB to go through."""
 SHARE_OF_MEMORY = 0.25
 AMPERE = {"float32": 19.5 * T, "tf32": 156 * T, "half": 312 * T}
 HOPPER = {"float32": 67 * T, "tf32": 989 / 2 * T, "half": 1979 / 2 * T}
@@ -177,19 +180,24 @@ def _multiplied_at_best(kind: str) -> float:
 
 
 def _moved_at_best() -> float:
-    """Return the bytes a second of the fastest of three ways: an array summed, copied, or scaled where it stands.
+    """Return the bytes a second of the fastest of three ways: memory summed, copied, or scaled where it stands.
 
-    What is counted is read once, or read and written once, as in STREAM: of a copy, not that the caches read what is
-    overwritten. Which is the fastest depends on the CPU.
+    They take one piece of it after the other, round and round: when a piece's turn comes again, all others have been
+    through the caches since. What is counted is read once, or read and written once, as in STREAM: of a copy, not that
+    the caches read what is overwritten. Which is the fastest depends on the CPU.
     """
     import torch
 
     size = CACHES * (last_level_cache(torch.get_num_threads()) or UNTOLD)
-    if 2 * size > SHARE_OF_MEMORY * (left := available_memory()):
-        raise MemoryError(f"two arrays of {size >> 20} MiB, larger than its caches, of {left >> 20} MiB that are left")
-    one, other = (torch.ones(size // 4, dtype=torch.float32, device="cpu") for _ in range(2))
-    ways = ((size, one.sum), (2 * size, lambda: other.copy_(one)), (2 * size, lambda: one.mul_(1.0)))
-    return max(moved / _fastest(way) for moved, way in ways)
+    if size > SHARE_OF_MEMORY * (left := available_memory()):
+        raise MemoryError(f"an array of {size >> 20} MiB, larger than its caches, of {left >> 20} MiB that are left")
+    pieces = itertools.cycle(torch.ones(size // 4, dtype=torch.float32, device="cpu").chunk(PIECES))
+    ways = (
+        (1, lambda: next(pieces).sum()),
+        (2, lambda: next(pieces).copy_(next(pieces))),
+        (2, lambda: next(pieces).mul_(1.0)),
+    )
+    return max(moved * (size // PIECES) / _fastest(way) for moved, way in ways)
 
 
 def _fastest(call: Callable[[], Any]) -> float:

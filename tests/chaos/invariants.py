@@ -29,8 +29,11 @@ MEASURED = frozenset(
         "attempt",  # how often it was started: more often than on a quiet day
     }
 )
-MEASURED_NOTES = re.compile(r"the clock's own .* of a step|the GPU's power limit .* of the time|\d+ MiB (lie|were) ")
-"""Sentences of the column `notes` that are there or not as figures are over a limit or under it."""
+MEASURED_NOTES = re.compile(
+    r"the clock's own .* of a step|the GPU's power limit .* of the time|\d+ MiB (lie|were) |"
+    r"what the CPU does at best could not be measured: MemoryError: an array of"
+)
+"""Sentences of the column `notes` that are there or not as figures, or the memory that is left, are over a limit."""
 JUDGED = "judged"
 """What was judged is a twin where the calls of the timed code could not be kept, or are gone."""
 FINE = (0, 1, 2, 130)
