@@ -23,7 +23,7 @@ MEASURED_UNITS = frozenset({"s", "ms", "MiB", "%", "x", "1/s", "J", "W", "GFLOP/
 MEASURED = frozenset(
     {
         *("verdict", "interval", "flags", "disturbed", "other_cores"),  # words for figures that were measured
-        *("choice", "beaten_by", "break_even_low", "break_even_high"),  # what follows from them
+        *("choice", "beaten_by", "break_even_low", "break_even_high", "geomean_disturbed"),  # what follows from them
         *("rows_faster", "rows_slower", "rows_undecided", "inter_token_count"),
         *("samples", "outliers", "pairs", "break_even_iterations"),  # counts of samples: they stop when it is steady
         "attempt",  # how often it was started: more often than on a quiet day
