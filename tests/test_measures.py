@@ -20,7 +20,7 @@ from orchestrator.compilers.eager import Eager
 from orchestrator.measures import performance
 from orchestrator.measures.accuracy import Accuracy
 from orchestrator.measures.group import Group
-from orchestrator.measures.pairs import Enough, _block, relative_half_width, repeat
+from orchestrator.measures.pairs import Enough, _block, half_width_of_pairs, relative_half_width, repeat
 from orchestrator.measures.reference import Reference
 from orchestrator.modes.inference import Inference
 from orchestrator.modes.training import Training
@@ -198,6 +198,14 @@ def test_sampling_goes_on_until_the_interval_is_narrow_enough(target: float, lea
     values = repeat(Group(), enough, lambda: 1.0 + next(noise) % 7 / 10, relative_half_width)
     assert len(values) >= least
     assert (len(values) == least) == (target == 1.0)
+
+
+@pytest.mark.parametrize(("ratio", "share"), [(1.0, 1.0), (1.09, 1.0), (1.5, 0.247), (1 / 1.5, 0.247)])
+def test_a_large_effect_is_known_well_enough_by_a_wider_interval(ratio: float, share: float) -> None:
+    """ln 1.5 = 0.405: the interval may be 4.05 times as wide."""
+    ratios = [ratio * (1 + (number % 7 - 3) / 1000) for number in range(100)]
+    twos = [[(one, 1.0), (other, 1.0)] for one, other in zip(ratios[::2], ratios[1::2], strict=True)]
+    assert half_width_of_pairs(twos) == pytest.approx(share * relative_half_width(ratios), rel=0.01)
 
 
 def test_sampling_never_goes_beyond_the_budget() -> None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -87,6 +88,22 @@ def test_a_busy_neighbour_is_noticed() -> None:
     assert seen["noise"]["foreign_cores"] > 0.5
     assert any("other processes" in reason for reason in seen["disturbed"])
     assert waited >= 0.6
+
+
+@pytest.mark.parametrize(("over", "expected"), [(0.0, 5.0), (0.1, 1.0)])
+def test_a_machine_that_was_overloaded_for_a_minute_is_waited_for_a_second(
+    over: float, expected: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(now=0.0)
+
+    def sleep(seconds: float) -> None:
+        clock.now += seconds
+
+    reading = noise._read()
+    monkeypatch.setattr(noise, "time", SimpleNamespace(monotonic=lambda: clock.now, sleep=sleep))
+    monkeypatch.setattr(noise, "_read", lambda children: replace(reading, wall=clock.now, busy=2 * clock.now, own=0.0))
+    monkeypatch.setattr(noise.os, "getloadavg", lambda: ((os.cpu_count() or 1) + over, 0.0, 0.0))
+    assert noise.wait_for_quiet(5.0) == expected
 
 
 def _burn(seconds: float) -> None:

@@ -55,9 +55,10 @@ class Performance:
     within `warmup_spread` of each other, or after `max_seconds`. The steady state lasts `seconds`, and for eager
     `iterations`: a compiled row's speed-up comes from its pairs, so it needs `FEW` calls only, which is what its memory
     needs. Pairs go on until their time has passed *and* the 95 % interval of their median is within +- `target_rel_ci`
-    (relative; 0 never is). For the sake of the interval they go on, once their count is reached too, no longer than
-    `extra_seconds`. Where an interval is that narrow before, fewer do, so a step of seconds that is steady needs no
-    ten samples. Nothing goes on beyond `max_seconds`, but to three samples. A block of a pair lasts at least
+    (relative, and of a large effect in proportion to it: `half_width_of_pairs`; 0 never is). For the sake of the
+    interval they go on, once their count is reached too, no longer than `extra_seconds`. Where an interval is that
+    narrow before, fewer do, so a step of seconds that is steady needs no ten samples. Nothing goes on beyond
+    `max_seconds`, but to three samples. A block of a pair lasts at least
     `block_seconds`; its first iteration is dropped when it has more than one. Before the warm-up it waits for a quiet
     machine, at most `quiet_seconds`. With `randomize_input` each repeat has other inputs
     (`orchestrator.measures.fresh`), both sides of a pair the same.

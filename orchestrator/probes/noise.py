@@ -32,6 +32,7 @@ RELATIVE_IQR = 0.10  # spread of the steady-state samples; pyperf calls a benchm
 
 STAT = Path("/proc/stat")
 QUIET_S = 0.25  # /proc/stat counts in 10 ms: a quarter of a second tells 0.04 cores
+OVERLOADED_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -145,9 +146,12 @@ def wait_for_quiet(limit: float, device: torch.device | None = None, children: S
     """Wait until others use less than `FOREIGN_CORES` for a quarter of a second, at most `limit` seconds.
 
     Of a CUDA `device`, until other processes have let it be. Returns the seconds waited. A neighbour's burst is waited
-    out; one that stays is found by `NoiseProbe`.
+    out; one that stays is found by `NoiseProbe`: at most `OVERLOADED_S` where the last minute's load (getloadavg(3)) is
+    over the number of CPUs.
     """
     begin = time.monotonic()
+    if os.getloadavg()[0] > (os.cpu_count() or 1):
+        limit = min(limit, OVERLOADED_S)
     on_gpu = gpu.find(device) if device is not None and device.type == "cuda" else None
     while time.monotonic() - begin < limit:
         if on_gpu is not None:
