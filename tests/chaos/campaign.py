@@ -19,7 +19,7 @@ from typing import Any
 
 from chaos import invariants
 from chaos.injectors import Hit, inject
-from chaos.schedule import FAILING_DISKS, FAULTS_A_SWEEP, KINDS, SHARDED, Fault, Plan, sooner
+from chaos.schedule import UNWRITABLE, FAULTS_A_SWEEP, KINDS, SHARDED, Fault, Plan, sooner
 from chaos.sweeps import ChaosSweep, Hangs
 from orchestrator.records import JobResult
 
@@ -185,7 +185,7 @@ class Campaign:
         for one in done:
             one.outcome = self._outcome(sweep, one)
         asked = self._ask_again(sweep, {job for job, rows in hit.items() if rows})
-        twins = asked or any(one.hit.corrupted or one.fault.kind.name in FAILING_DISKS for one in done)
+        twins = asked or any(one.hit.corrupted or one.fault.kind.name in UNWRITABLE for one in done)
         without = (invariants.JUDGED,) if twins else ()
         found += [
             *islice(invariants.differences(quiet, invariants.tables(sweep), without), LISTED),

@@ -21,7 +21,10 @@ TIMED, BUDGETED, PARTED, BUILT, LAUNCHED = "timed", "budgeted", "parted", "built
 """Sweeps of real performance jobs, with a budget, of two parts (shard=) that are merged, of two builds, by joblib."""
 MEMORY_ROWS = (OUT_OF_MEMORY, FAIL_TO_RUN, EAGER_FAIL_TO_RUN, MODEL_FAIL_TO_LOAD, CRASH)
 FAULTS_A_SWEEP = 5
-FAILING_DISKS = ("disk full", "every n-th call fails", "folder read-only", "files of 1 kB at most, a worker")
+UNWRITABLE = (
+    *("disk full", "every n-th call fails", "folder read-only", "files of 1 kB at most, a worker"),
+    "no descriptors left to a worker",
+)
 """Kinds after which the calls of timed code may not have been kept for the judge."""
 
 
