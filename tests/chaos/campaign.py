@@ -19,7 +19,7 @@ from typing import Any
 
 from chaos import invariants
 from chaos.injectors import Hit, inject
-from chaos.schedule import UNWRITABLE, FAULTS_A_SWEEP, KINDS, SHARDED, Fault, Plan, sooner
+from chaos.schedule import FAULTS_A_SWEEP, KINDS, SHARDED, UNWRITABLE, Fault, Plan, sooner
 from chaos.sweeps import ChaosSweep, Hangs
 from orchestrator.records import JobResult
 
