@@ -626,6 +626,12 @@ def test_sweep_and_target(tmp_path: Path, words: list[str], target: str) -> None
     assert (tmp_path / target / "summary.csv").is_file()
 
 
+def test_a_format_that_there_is_not_is_answered_with_what_may_be_meant(tmp_path: Path) -> None:
+    code, out, said = answer(tmp_path, "export", "cvs", "latest", "-o", "exported")
+    assert (code, out) == (2, "")
+    assert "'cvs': did you mean 'csv'? Available: batch_sizes, csv, " in said
+
+
 @pytest.mark.parametrize("sweeps", [True, False])
 @pytest.mark.parametrize(
     ("words", "line"),

@@ -6,7 +6,6 @@ conf/, experiments/ or outputs/ is among them at once. Names of files are read, 
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import importlib
 import io
@@ -15,7 +14,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from orchestrator.cli import VERBS
+from orchestrator.cli import VERBS, output
 from orchestrator.planning.options import Option, options, packaged
 from orchestrator.store import find_sweeps
 
@@ -107,7 +106,7 @@ def main(argv: Sequence[str]) -> int:
     if argv[:1] == ["candidates"]:
         print("".join(f"{word}\n" for word in candidates(argv[1:])), end="")
         return 0
-    parser = argparse.ArgumentParser(
+    parser = output.Parser(
         prog="python -m orchestrator completion",
         description="Print the script that makes a shell complete verbs, groups, options, keys and sweeps.",
         epilog='bash, zsh: eval "$(orchestrator completion bash)"; fish: orchestrator completion fish | source',

@@ -8,14 +8,24 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from orchestrator.errors import UsageError
+from orchestrator.errors import UsageError, did_you_mean
 from orchestrator.files import write_text
 
 if TYPE_CHECKING:
     from orchestrator.results.tables import Table
     from orchestrator.views.document import Document
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse's, which says what may be meant by a word that is no choice."""
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError:
+            raise argparse.ArgumentError(action, f"'{value}': {did_you_mean(value, action.choices or ())}") from None
 
 
 def parser(
@@ -33,7 +43,7 @@ def parser(
     `roots` --root may be given several times: `.root` is then a list, None when it is not given; with None a verb that
     reads no sweep has no such flag.
     """
-    made = argparse.ArgumentParser(prog=f"python -m orchestrator {verb}", description=description, epilog=epilog)
+    made = Parser(prog=f"python -m orchestrator {verb}", description=description, epilog=epilog)
     if usage is not None:
         made.usage = f"{made.prog} {usage}"
     if forms:
