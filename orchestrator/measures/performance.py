@@ -43,8 +43,6 @@ from orchestrator.records import FAIL_ACCURACY, LAUNCH_BOUND, PASS, TIMED
 
 QUEUED_STEPS, QUEUED_S, QUEUED_TIMES = 100, 0.1, 5
 """Steps that are enqueued before the device is waited for, at most; for how long, about; how often."""
-FEW = 5
-"""Calls of a compiled row's steady state: what its memory needs, and a median."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +50,13 @@ class Performance:
     """All times in seconds.
 
     Warm-up ends when at least `warmup_calls` calls and `warmup_seconds` have passed and the last three calls lie
-    within `warmup_spread` of each other, or after `max_seconds`. The steady state lasts `seconds`, and for eager
-    `iterations`: a compiled row's speed-up comes from its pairs, so it needs `FEW` calls only, which is what its memory
-    needs. Pairs go on until their time has passed *and* the 95 % interval of their median is within +- `target_rel_ci`
-    (relative, and of a large effect in proportion to it: `half_width_of_pairs`; 0 never is). For the sake of the
-    interval they go on, once their count is reached too, no longer than `extra_seconds`. Where an interval is that
-    narrow before, fewer do, so a step of seconds that is steady needs no ten samples. Nothing goes on beyond
-    `max_seconds`, but to three samples. A block of a pair lasts at least
-    `block_seconds`; its first iteration is dropped when it has more than one. Before the warm-up it waits for a quiet
+    within `warmup_spread` of each other, or after `max_seconds`. The steady state lasts `seconds` and `iterations`, so
+    few because a speed-up comes from pairs: it is for memory, and a median. Pairs go on until their time has passed
+    *and* the 95 % interval of their median is within +- `target_rel_ci` (relative, and of a large effect in proportion
+    to it: `half_width_of_pairs`; 0 never is). For the sake of the interval they go on, once their count is reached too,
+    no longer than `extra_seconds`. Where an interval is that narrow before, fewer do. Nothing goes on beyond
+    `max_seconds`, but to three samples. A block of a pair lasts at least `block_seconds`; its first iteration is
+    dropped when it has more than one. Before the warm-up it waits for a quiet
     machine, at most `quiet_seconds`. With `randomize_input` each repeat has other inputs
     (`orchestrator.measures.fresh`), both sides of a pair the same.
     """
@@ -69,9 +66,9 @@ class Performance:
     several_ranks: ClassVar[bool] = True
     PRELOAD: ClassVar[tuple[str, ...]] = ("torch._dynamo",)  # which `really_eager` asks: not in the memory of a model
 
-    iterations: int = 10
+    iterations: int = 5
     seconds: float = 1.0
-    pairs: int = 12
+    pairs: int = 8
     pair_seconds: float = 2.0
     block_seconds: float = 0.05
     warmup_calls: int = 3
@@ -196,8 +193,7 @@ class Performance:
         clock = context.group.stopwatch(context.device, enqueued, own)
         with context.phase("steady", keep_cache=True), no_garbage_collection():
             energy = EnergyProbe()
-            count = self.iterations if context.is_eager else min(self.iterations, FEW)
-            enough = Enough(count, self.seconds, self.target_rel_ci, 0.0, self.max_seconds)
+            enough = Enough(self.iterations, self.seconds, self.target_rel_ci, 0.0, self.max_seconds)
             latencies = repeat(context.group, enough, lambda: clock(step), relative_half_width)
             context.facts |= energy.facts(len(latencies))
         context.add("latency", "s", "lower", latencies)
