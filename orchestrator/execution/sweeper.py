@@ -6,100 +6,42 @@ between them, and the layer that shows things stands above this one: `plan`, `wr
 
 from __future__ import annotations
 
-import functools
 import itertools
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.utils import JobReturn
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, ListConfig, OmegaConf, read_write
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from orchestrator.capacity import cores
 from orchestrator.errors import UsageError
-from orchestrator.execution import launched, space
-from orchestrator.execution import shard as shards
-from orchestrator.execution.follow import follow
-from orchestrator.execution.observer import Observer, Onlooker, PlainObserver
-from orchestrator.execution.ownership import claim, is_own
+from orchestrator.execution.launching import Launching
+from orchestrator.execution.observer import Onlooker
+from orchestrator.execution.planned import PlannedSweep
 from orchestrator.execution.settings import Settings
 from orchestrator.execution.slots import Slot, cautions, check_jobs, slots_of
 from orchestrator.planning import grid, machine, provenance
 from orchestrator.planning.compose import compose, explained_values
 from orchestrator.planning.composer import Composer
 from orchestrator.planning.outputs import as_stored, with_outputs
-from orchestrator.planning.overrides import quoted
 from orchestrator.planning.plan import plan
 from orchestrator.planning.points import RANDOMIZE, Point, PointReader
 from orchestrator.planning.resume import expect_same
 from orchestrator.planning.selection import check_values
-from orchestrator.planning.shards import by_hand, cost, cut
-from orchestrator.records import INFRASTRUCTURE, NOT_RUN, JobResult, JobSpec
-from orchestrator.store import MODELS, JobGraph, Sweep, SweepFolder, check_size, find_sweep, own_jobs
+from orchestrator.planning.shards import by_hand
+from orchestrator.records import JobSpec
+from orchestrator.store import MODELS, Sweep, SweepFolder, check_size, find_sweep, own_jobs
 
 OUTPUTS = Path("outputs")
 SILENT_POINTS = 2000
 """More grid points take long enough to compose that it is said."""
-BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
-SLURM = "SlurmLauncher"
-"""What the class of a launcher is called that submits to Slurm by submitit."""
-
-
-@dataclass(frozen=True)
-class PlannedSweep:
-    """A plan and the folder that is, or will be, its home. Nothing is written yet."""
-
-    folder: SweepFolder
-    graph: JobGraph
-    header: Sweep
-    conf: Sequence[tuple[str, Path]]  # provider and folder of the configuration that was composed
-    dry_run: bool
-    resumed: bool
-    cautions: Sequence[str] = ()  # what the machine that it was planned on lacks
-    slots: int = 1  # of the machine that it is run on
-    shards: Sequence[Sequence[JobSpec]] = ()  # that a launcher runs elsewhere; (): all is run in this process
-
-    def pending(self) -> JobGraph:
-        """Return the jobs that have no valid result yet: all of them, unless the sweep is resumed."""
-        return JobGraph(tuple(job for job in self.own.jobs if not self._has_result(job.id)))
-
-    @property
-    def own(self) -> JobGraph:
-        """The jobs that are run here: with shard= those of its part."""
-        return own_jobs(self.graph, self.header)
-
-    def _has_result(self, job_id: str) -> bool:
-        result = self.folder.read_result(job_id)
-        return isinstance(result, JobResult) and result.status not in (INFRASTRUCTURE, NOT_RUN)
-
-    def write(self) -> None:
-        """Write plan, header and a copy of the configuration.
-
-        Raises UsageError when that is not possible, or when the disk has surely too little room for the sweep.
-        """
-        own = not self.resumed or is_own(self.folder)
-        settings = Settings.of(self.header.points)
-        space.check(
-            self.folder, self.pending().jobs, settings.disk_reserve_mib, keep_references=settings.keep_references
-        )
-        try:
-            self.folder.root.mkdir(parents=True, exist_ok=True)
-            header = self.header
-            if not self.resumed:
-                copied = provenance.copy_conf(self.conf, self.folder.conf)
-                header = replace(header, environment={**header.environment, "conf": copied})
-            self.folder.write_plan(header, self.graph)
-        except OSError as error:
-            raise UsageError(f"the sweep folder {self.folder} cannot be written: {error}") from error
-        if own:
-            claim(self.folder)
 
 
 class GraphSweeper(Sweeper):
@@ -131,7 +73,7 @@ class GraphSweeper(Sweeper):
     def plan(self, arguments: Sequence[str]) -> PlannedSweep:
         """Return what the overrides ask for. Writes nothing; raises UsageError for anything that is not right."""
         here = machine.detect()
-        self._check_shards()
+        launching = Launching(self._config)
         self._check_search_path()
         reader = PointReader()
         composer = Composer(self._loader, self._config)
@@ -141,7 +83,7 @@ class GraphSweeper(Sweeper):
         confs = [composer.point(own) for own in overrides]
         points = [reader.read(conf) for conf in confs]
         settings = Settings.of(confs[:1])
-        slots = slots_of(settings.devices, settings.cpu_sets) if self.runs_here else (Slot(),)
+        slots = slots_of(settings.devices, settings.cpu_sets) if launching.is_here else (Slot(),)
         here = replace(here, cores=min([here.cores, *(cores(slot.cpus) for slot in slots if slot.cpus)]))
         known = self._known_names(confs, points)
         for rules in {id(point.exclude): point.exclude for point in points}.values():
@@ -185,53 +127,18 @@ class GraphSweeper(Sweeper):
             # execution.* may be new: it changes no figure
             header = replace(old, points=header.points, grid=header.grid)
         elsewhere: Sequence[Sequence[JobSpec]] = ()
-        if self.runs_here:
+        if launching.is_here:
             warned = [*here.cautions(graph.jobs), *cautions(slots)]
         else:
             if old is None:
-                self._ask_for_machine(points)
-            elsewhere = cut(own_jobs(graph, header), self._config.execution.shards, empty=False)
-            warned = self._too_short(elsewhere)
+                launching.ask_for_machine(points)
+            elsewhere, warned = launching.shards(own_jobs(graph, header))
         dry_run, conf = bool(self._config.dry_run), self._conf_folders()
         return PlannedSweep(folder, graph, header, conf, dry_run, old is not None, warned, len(slots), elsewhere)
 
     def launch(self, planned: PlannedSweep, observer: Onlooker | None = None) -> Sequence[JobReturn]:
-        """Run the shards of a written plan and return when all have ended. Raises UsageError, and what a job of this
-        process raised; what became of shards that ran elsewhere is told.
-
-        `observer` is told of every job, and of shards that failed.
-        """
-        here, count = self.runs_here, max(len(planned.shards), 1)
-        with read_write(self._config.hydra.sweep):
-            self._config.hydra.sweep.dir = str(planned.folder)
-        launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=self._context,
-            task_function=functools.partial(run_shard, observer=observer) if here else run_elsewhere,
-            config=self._config,
-        )
-        folder = quoted(str(planned.folder))
-        place = f"hydra.sweep.dir={folder}"  # Hydra composes anew for each: it would make up another folder
-        batch = [[place, f"shard_job={{folder:{folder},index:{index},of:{count}}}"] for index in range(count)]
-        returns: list[JobReturn] = []
-
-        def launch() -> None:
-            returns.extend(launcher.launch(batch, initial_job_idx=0))
-            for done in returns:
-                if done.status == JobStatus.FAILED:
-                    raise done._return_value  # `.return_value` would print to stderr and raise as well
-
-        if here:
-            launch()
-        else:
-            slurm = self._config.hydra.launcher._target_.endswith(f".{SLURM}")
-            pending = planned.pending().jobs
-            follow(planned.folder, pending, planned.shards, launch, observer or PlainObserver(), slurm=slurm)
-        return returns
-
-    @property
-    def runs_here(self) -> bool:
-        """True when the launcher runs its one shard in this process."""
-        return bool(self._config.hydra.launcher._target_ == BASIC_LAUNCHER)
+        """Run the shards of a written plan (`orchestrator.execution.launching.Launching.launch`)."""
+        return Launching(self._config).launch(planned, self._context, observer)
 
     @property
     def _config(self) -> DictConfig:
@@ -267,40 +174,6 @@ class GraphSweeper(Sweeper):
             scheme, _, folder = str(place).rpartition("://")
             if scheme in ("", "file") and not Path(folder).is_dir():
                 raise UsageError(f"hydra.searchpath: there is no folder {folder}")
-
-    def _check_shards(self) -> None:
-        count = self._config.execution.shards
-        if count < 1:
-            raise UsageError(f"execution.shards={count}: it must be at least 1")
-        if count > 1 and self.runs_here:
-            raise UsageError(
-                f"execution.shards={count} needs a launcher that runs shards elsewhere, as hydra/launcher=joblib does; "
-                "by hand, run the same command with shard=1/2 and shard=2/2 on two machines"
-            )
-
-    def _ask_for_machine(self, points: Sequence[Point]) -> None:
-        """Raise UsageError where a shard's device or threads would be those of this machine, which does not run it."""
-        unsaid = ["device=cuda" for point in points if point.device == "auto"][:1]
-        unsaid += ["threads=8" for point in points if point.threads is None][:1]
-        if unsaid:
-            raise UsageError(
-                f"hydra/launcher={self._launcher}: jobs will run in other places than this, and what is not said would "
-                f"be as it is here; say what they have there, as in {' '.join(unsaid)} (docs/cluster.md)"
-            )
-
-    def _too_short(self, elsewhere: Sequence[Sequence[JobSpec]]) -> list[str]:
-        """Say where a launcher's limit of time (submitit's, an hour by default) is shorter than the longest shard."""
-        limit, longest = self._config.hydra.launcher.get("timeout_min"), max(map(cost, elsewhere)) / 60
-        if not isinstance(limit, (int, float)) or longest <= limit:
-            return []
-        return [
-            f"the longest shard takes about {longest:.0f} min, and hydra.launcher.timeout_min={limit} ends it: ask for "
-            "more, or for more shards"
-        ]
-
-    @property
-    def _launcher(self) -> str:
-        return str(self._config.hydra.runtime.choices["hydra/launcher"])
 
     def _grid(self, arguments: Sequence[str]) -> Sequence[tuple[str, ...]]:
         """Return the distinct points; `experiment=a,b` is one sweep after the other, each with its own axes."""
@@ -339,19 +212,6 @@ class GraphSweeper(Sweeper):
             if source.path.startswith(("file://", "experiments://"))
         ]
         return sorted(found, key=lambda source: source[1].is_file())
-
-
-def run_shard(config: DictConfig, observer: Observer | None = None) -> None:
-    """The Hydra task: run one shard of a sweep folder, with the settings that its sweep.json has."""
-    job = config.shard_job
-    settings = Settings.of(SweepFolder(job.folder).read_sweep().points)
-    shards.run_shard(job.folder, job.index, job.of, settings, observer)
-
-
-def run_elsewhere(config: DictConfig) -> None:
-    """The Hydra task of launchers that start other processes: run one shard, however it ends."""
-    job = config.shard_job
-    launched.run(SweepFolder(job.folder), job.index, job.of)
 
 
 def as_written(overrides: ListConfig) -> list[str]:
