@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
@@ -94,6 +95,7 @@ def register() -> None:
     under the name of a module that can be imported there.
     """
     schema.register()
+    warnings.filterwarnings("ignore", r"provider=.* is not available", UserWarning)  # the sweeper says it
     plugins = Plugins.instance()
     plugins.register(ExperimentsSource)
     home = GraphSweeper.__module__

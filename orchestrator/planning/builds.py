@@ -12,6 +12,7 @@ import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from orchestrator.errors import UsageError, did_you_mean
 from orchestrator.records import BASE, Build
@@ -34,8 +35,10 @@ LIST = re.compile(r"(?:[^,\[\]]|\[[^\]]*\]|,(?=\s*[<>=!~]))+")
 def build_of(name: str, builds: Mapping[str, Json]) -> Build | None:
     """Return the build that `build=name` asks for, None for the command's own environment.
 
-    builds: those that the configuration describes, by name. Raises UsageError.
+    builds: those that the configuration describes, by name; all are looked at. Raises UsageError.
     """
+    for described, conf in builds.items():
+        _check(described, conf)
     if name in builds:
         return _described(name, builds[name])
     if name == BASE:
@@ -60,7 +63,7 @@ def quoted_requirements(text: str, quote: str = "'{}'") -> str:
     return f"[{','.join(items)}]" if is_list else ",".join(items)
 
 
-def _described(name: str, conf: Json) -> Build:
+def _check(name: str, conf: Json) -> None:
     where = f"builds.{name}"
     try:
         check_name(name, "build")
@@ -74,15 +77,17 @@ def _described(name: str, conf: Json) -> Build:
         texts = [value] if key != "requirements" else value if isinstance(value, list) else [None]
         if value is not None and not all(isinstance(text, str) for text in texts):
             raise UsageError(f"{where}.{key} is {value!r}: it must be {KEYS[key]}")
-    python, setup = conf.get("python"), conf.get("setup")
-    requirements = conf.get("requirements") or ()
-    if python is None and not requirements and setup is None:
+    if not any(conf.values()):
         raise UsageError(f"{where}: it is the command's own environment: give it python, requirements or setup")
+
+
+def _described(name: str, conf: Mapping[str, Any]) -> Build:
+    python = conf.get("python")
     return Build(
         name=name,
         python=None if python is None else os.path.abspath(os.path.expanduser(python)),
-        requirements=tuple(_pinned(str(one), f"{where}.requirements") for one in requirements),
-        setup=setup,
+        requirements=tuple(_pinned(str(one), f"builds.{name}.requirements") for one in conf.get("requirements") or ()),
+        setup=conf.get("setup"),
     )
 
 

@@ -143,6 +143,7 @@ WRONG = [
     ("compiler==eager", "write compiler=eager, with one '='"),
     ("=eager", "'=eager' has no key"),
     ("compiler=eager report", "a verb stands first"),
+    ("builds={a:{foo:1}}", "unknown key 'builds.a.foo'"),  # though build=base
     # values
     ("rounds=abc", "rounds=abc: Value 'abc'"),
     ("batch_size=0", "batch_size=0: it must be at least 1"),
