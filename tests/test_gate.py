@@ -313,9 +313,9 @@ def test_sweeps_that_have_no_model_in_common_are_judged_at_once(base: Snapshot) 
         return dataclasses.replace(base, rows=tuple(rows))
 
     before, after = models("A"), models("B")
-    start = time.perf_counter()
+    start = time.process_time()
     judgement = judged(before, after)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
     assert [case.result for case in judgement.expected] == [FAIL] * 750
 
 
