@@ -22,8 +22,8 @@ TIMED, BUDGETED, PARTED, BUILT, LAUNCHED = "timed", "budgeted", "parted", "built
 MEMORY_ROWS = (OUT_OF_MEMORY, FAIL_TO_RUN, EAGER_FAIL_TO_RUN, MODEL_FAIL_TO_LOAD, CRASH)
 FAULTS_A_SWEEP = 5
 UNWRITABLE = (
-    *("disk full", "every n-th call fails", "folder read-only", "files of 1 kB at most, a worker"),
-    "no descriptors left to a worker",
+    *("disk full", "every n-th call fails", "folder read-only", "no descriptors left to a worker"),
+    *("files of 1 kB at most, a worker", "files of 1 kB at most, the orchestrator"),
 )
 """Kinds after which the calls of timed code may not have been kept for the judge."""
 
