@@ -223,6 +223,14 @@ def test_an_environment_is_made_once_over_that_of_the_command(shelf: Path) -> No
     assert f"made, in {folder}" in builds.in_words(build)
 
 
+def test_one_that_takes_long_is_heard_of(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(builds, "STILL_S", 0.01)
+    said: list[str] = []
+    builds.interpreter(Build(name="toy-pack==2.0", requirements=("toy-pack==2.0",)), said.append)
+    assert said[0] == "making the build toy-pack==2.0"
+    assert said[-1].startswith("still making toy-pack==2.0, ")
+
+
 def test_one_that_was_not_made_to_its_end_is_made_anew(shelf: Path) -> None:
     said: list[str] = []
     build = Build(name="set up", setup="echo made >> setup.txt")
@@ -317,6 +325,13 @@ def test_builds_that_did_not_run_in_one_place_or_are_the_same_are_marked(tmp_pat
     assert first is not None
     same = [replace(one, result=replace(first, job_id=one.job.id)) for one in results.outcomes]
     assert list(mixed(same)) == ["! The builds base and new have the same Python, torch and other packages."]
+
+
+def test_a_build_of_which_nothing_has_been_run_is_named_where_another_has_run(tmp_path: Path) -> None:
+    outcomes = sweep(tmp_path).outcomes
+    left = [replace(one, result=one.result if one.job.workload.build else None) for one in outcomes]
+    assert list(mixed(left)) == ["Of the build base nothing has been run."]
+    assert not list(mixed([replace(one, result=None) for one in outcomes]))
 
 
 def test_builds_that_differ_in_any_installed_package_are_not_the_same(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -36,7 +36,7 @@ PLUGINS = {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "
 LAUNCHERS = list(PLUGINS)
 SWEEP = (*FAKES, "suite=perceptrons", "suite.models=[one,two]", "compiler=eager,identity", "measure=glance")
 PLACE = ("device=cpu", "threads=1")
-LATEST_S = 300.0
+LATEST_S = 1800.0
 
 
 def shards(launcher: str, count: int = 2) -> list[str]:
@@ -293,17 +293,25 @@ def test_a_shard_that_slurm_ends_is_named_and_the_other_goes_on(started: Callabl
     assert {found[job.id] for job in cut(sweep.folder.read_graph(), 2)[1]} == {"pass"}
 
 
+TINY = (*FAKES, "suite=tiny", "compiler=eager,identity", "measure=glance,accuracy", "mode=inference,training")
+HUGGINGFACE = (
+    *(*FAKES, "suite=huggingface", "++suite.common.build.shrunk=true", "batch_size=1", "sequence_length=64"),
+    *("compiler=eager,aot_eager", "measure=accuracy"),
+)
+"""All 52 models of the main suite, small."""
+
+
 @pytest.mark.long
+@pytest.mark.parametrize(("words", "at_once"), [(TINY, 3), (HUGGINGFACE, 4)], ids=["tiny", "huggingface"])
 def test_parts_on_slurm_one_shard_killed_merged_and_resumed_are_the_sweep_of_one_machine(
-    started: Callable[..., Launched], tmp_path: Path
+    words: Sequence[str], at_once: int, started: Callable[..., Launched], tmp_path: Path
 ) -> None:
-    words = [*FAKES, "suite=tiny", "compiler=eager,identity", "measure=glance,accuracy", "mode=inference,training"]
-    words += ["rounds=1", *PLACE]
+    words = [*words, "rounds=1", *PLACE]
     for part in (1, 2):
         place = f"hydra.sweep.dir=outputs/1/part{part}"
-        sweep = started(*words, *shards("submitit_slurm", 3), f"shard={part}/2", place)
+        sweep = started(*words, *shards("submitit_slurm", at_once), f"shard={part}/2", place)
         if part == 2:
-            sweep.under_way(3)
+            sweep.under_way(at_once)
             os.kill(sweep.states()[1].process, signal.SIGKILL)
         assert sweep.ends() == part - 1, sweep.said
     orchestrator(tmp_path, "merge", "outputs/1/part1", "outputs/1/part2", "--into", "outputs/2/merged", code=1)

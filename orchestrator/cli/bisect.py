@@ -151,7 +151,7 @@ def _search(
     from orchestrator.execution.builds import CannotBuild
 
     try:
-        good, last = builds.build(steps[0]), builds.build(steps[-1])
+        good, last = builds.build(steps[0], _tell), builds.build(steps[-1], _tell)
     except CannotBuild as error:
         raise UsageError(f"an end cannot be built: {error}") from error
     _tell(f"{len(steps)} steps from {steps[0].short} to {steps[-1].short}; first, do these differ?")
@@ -183,7 +183,7 @@ def _judged(bench: _Bench, builds: Builds, good: Code, step: Step, asks: Questio
     from orchestrator.execution.builds import CannotBuild
 
     try:
-        build = builds.build(step)
+        build = builds.build(step, _tell)
     except CannotBuild as error:
         return bisection.Answer(bisection.CANNOT_TELL, why=f"it cannot be built: {error}")
     goods: list[Row] = []

@@ -17,6 +17,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +37,8 @@ MADE = ".orchestrator-made"
 """In a build that was made to its end."""
 BIN_PYTHON = "bin/python"
 LONGEST, LAST_LINES = 60, 6
+STILL_S = 30.0
+"""So often it is said that an environment is still being made: pip may load gigabytes, and says nothing of them."""
 PYTHON, STATE = "ORCHESTRATOR_PYTHON", "ORCHESTRATOR_PYTHON_STATE"
 """What stands in the variables of a build for its interpreter, and for all packages that it has."""
 OLDEST = (3, 11)
@@ -173,21 +177,41 @@ def run(
 
 def _make(build: Build, below: Mapping[str, Any], folder: Path, lock: int, tell: Tell) -> None:
     """Make a virtual environment that has what its interpreter has, and install what was asked for in front of it."""
-    tell(f"making the build {build.name}: {' '.join(build.requirements) or build.setup}")
     has_pip = importlib.util.find_spec("pip") is not None
     without = ["--without-pip"] if has_pip or not build.requirements else []
-    run([build.python or sys.executable, "-m", "venv", *without, str(folder)], lock=lock)
-    python = str(folder / BIN_PYTHON)
-    (packages,) = folder.glob("lib/python*/site-packages")
-    lines = [str(_us()), f"import site; list(map(site.addsitedir, {below['sites']!r}))"]
-    (packages / "orchestrator_build.pth").write_text("\n".join(lines) + "\n")
-    if build.requirements:
-        pip = [sys.executable, "-m", "pip", "--python", python] if has_pip else [python, "-m", "pip"]
-        quiet = ["--disable-pip-version-check", "--quiet", "--no-input"]
-        run([*pip, *quiet, "install", *build.requirements], lock=lock, more={"PYTHONPATH": ""})
-    if build.setup:
-        path = os.pathsep.join([str(folder / "bin"), os.environ.get("PATH", os.defpath)])
-        run(["sh", "-c", build.setup], folder, lock, {"PATH": path, "VIRTUAL_ENV": str(folder)})
+    with _heard(build, tell):
+        run([build.python or sys.executable, "-m", "venv", *without, str(folder)], lock=lock)
+        python = str(folder / BIN_PYTHON)
+        (packages,) = folder.glob("lib/python*/site-packages")
+        lines = [str(_us()), f"import site; list(map(site.addsitedir, {below['sites']!r}))"]
+        (packages / "orchestrator_build.pth").write_text("\n".join(lines) + "\n")
+        if build.requirements:
+            pip = [sys.executable, "-m", "pip", "--python", python] if has_pip else [python, "-m", "pip"]
+            quiet = ["--disable-pip-version-check", "--quiet", "--no-input"]
+            run([*pip, *quiet, "install", *build.requirements], lock=lock, more={"PYTHONPATH": ""})
+        if build.setup:
+            path = os.pathsep.join([str(folder / "bin"), os.environ.get("PATH", os.defpath)])
+            run(["sh", "-c", build.setup], folder, lock, {"PATH": path, "VIRTUAL_ENV": str(folder)})
+
+
+@contextlib.contextmanager
+def _heard(build: Build, tell: Tell) -> Iterator[None]:
+    """Tell that a build is being made, and again and again that it still is."""
+    start, ended = time.monotonic(), threading.Event()
+
+    def still() -> None:
+        while not ended.wait(STILL_S):
+            tell(f"still making {build.name}, {time.monotonic() - start:.0f} s so far")
+
+    what = " ".join(build.requirements) or str(build.setup)
+    tell(f"making the build {build.name}" + f": {what}" * (what != build.name))
+    thread = threading.Thread(target=still, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _place(build: Build, below: Mapping[str, Any]) -> tuple[Path, bool]:
