@@ -15,6 +15,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -39,6 +40,8 @@ BIN_PYTHON = "bin/python"
 LONGEST, LAST_LINES = 60, 6
 STILL_S = 30.0
 """So often it is said that an environment is still being made: pip may load gigabytes, and says nothing of them."""
+DOES_NOT_FIT = re.compile(r"\S+ \S+ requires .*, but you have .*")
+"""What pip says, and installs all the same: of a package below, which needs another version than is now in front."""
 PYTHON, STATE = "ORCHESTRATOR_PYTHON", "ORCHESTRATOR_PYTHON_STATE"
 """What stands in the variables of a build for its interpreter, and for all packages that it has."""
 OLDEST = (3, 11)
@@ -148,8 +151,8 @@ def _is_made(folder: Path, has: str) -> bool:
 
 def run(
     command: Sequence[str], folder: Path | None = None, lock: int | None = None, more: Mapping[str, str] | None = None
-) -> str:
-    """Run a command that makes something; return what it said on stdout. Raises CannotBuild with its last lines.
+) -> subprocess.CompletedProcess[str]:
+    """Run a command that makes something; return what it said. Raises CannotBuild with its last lines.
 
     lock: a descriptor that the command keeps open too; more: variables on top of this process's.
     """
@@ -172,7 +175,7 @@ def run(
         said = "\n  ".join(lines[-LAST_LINES:]) or f"it ended with {done.returncode}"
         short = " ".join(command)
         raise CannotBuild(f"{short if len(short) <= LONGEST else f'{short[:LONGEST]}...'}: {said}")
-    return done.stdout
+    return done
 
 
 def _make(build: Build, below: Mapping[str, Any], folder: Path, lock: int, tell: Tell) -> None:
@@ -188,7 +191,9 @@ def _make(build: Build, below: Mapping[str, Any], folder: Path, lock: int, tell:
         if build.requirements:
             pip = [sys.executable, "-m", "pip", "--python", python] if has_pip else [python, "-m", "pip"]
             quiet = ["--disable-pip-version-check", "--quiet", "--no-input"]
-            run([*pip, *quiet, "install", *build.requirements], lock=lock, more={"PYTHONPATH": ""})
+            done = run([*pip, *quiet, "install", *build.requirements], lock=lock, more={"PYTHONPATH": ""})
+            for line in filter(DOES_NOT_FIT.match, done.stderr.splitlines()):
+                tell(line)
         if build.setup:
             path = os.pathsep.join([str(folder / "bin"), os.environ.get("PATH", os.defpath)])
             run(["sh", "-c", build.setup], folder, lock, {"PATH": path, "VIRTUAL_ENV": str(folder)})
@@ -228,7 +233,7 @@ def _described(python: str) -> dict[str, Any]:
     """Return what an interpreter says of itself (`DESCRIBE`). Raises CannotBuild."""
     if not os.access(python, os.X_OK) or os.path.isdir(python):
         raise CannotBuild(f"{python} is no interpreter: there is no such program")
-    text = run([python, "-c", DESCRIBE, *NEEDED], more={"PYTHONPATH": ""})
+    text = run([python, "-c", DESCRIBE, *NEEDED], more={"PYTHONPATH": ""}).stdout
     try:
         found: dict[str, Any] = json.loads(text.splitlines()[-1])
     except (ValueError, IndexError) as error:

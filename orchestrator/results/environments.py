@@ -116,7 +116,8 @@ def _beside(first: str, known: Mapping[str, str], name: str, own: Mapping[str, s
     """Say in what two builds differ, by the environment of a job of each."""
     keys = [key for key in {**known, **own} if known.get(key) != own.get(key)]
     machines = [key for key in keys if key.partition(".")[0] not in OF_A_BUILD]
-    told = [f"{key.removeprefix('packages.')} {known.get(key, 'none')} -> {own.get(key, 'none')}" for key in keys]
+    changed = {key.removeprefix("packages."): (known.get(key, "none"), own.get(key, "none")) for key in keys}
+    told = [f"{what} {before} -> {after}" for what, (before, after) in changed.items()]  # torch once, as it says itself
     if machines:
         return f"! The builds {first} and {name} were not run in the same place: {some(told, 6)}."
     if not told:
@@ -156,5 +157,5 @@ def _flat(environment: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[st
     for key, value in environment.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")
-        else:
+        elif value is not None:
             yield f"{prefix}{key}", str(value)

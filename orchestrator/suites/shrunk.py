@@ -126,6 +126,11 @@ def _counts(value: Any) -> bool:
     return type(value) is int and value > 0
 
 
+def _add_up(value: Any, widths: _Widths) -> bool:
+    """Return whether these are parts of a hidden state, as of axial positions."""
+    return isinstance(value, (list, tuple)) and all(map(_counts, value)) and sum(value) in widths.hidden
+
+
 def _smaller(part: Json, config: Any, widths: _Widths, tokens: dict[int, int]) -> dict[str, Any]:
     """Return a part of the config. tokens: id -> new id, of the whole config's tokens beyond the new vocabulary."""
     new = dict(part)
@@ -137,6 +142,8 @@ def _smaller(part: Json, config: Any, widths: _Widths, tokens: dict[int, int]) -
         elif _counts(value):
             own = _Widths(1) if _staged(part) and not JOINS.search(key) else widths
             new[key] = _limited(key, value, own)
+        elif WIDTHS.search(key) and _add_up(value, widths):
+            new[key] = [_width(one, widths.divisor) for one in value]
         elif SHARED.search(key) and isinstance(value, (list, tuple)) and all(one in [*widths.hidden] for one in value):
             new[key] = [_width(one, widths.divisor) for one in value]
     _fewer_layers(part, new)
