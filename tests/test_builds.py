@@ -43,13 +43,14 @@ from orchestrator.views.document import to_markdown
 NEW = Build(name="new", requirements=("toy-pack==2.0",))
 
 
-def wheel(folder: Path, version: str, code: str = "", name: str = "toy_pack") -> Path:
+def wheel(folder: Path, version: str, code: str = "", name: str = "toy-pack") -> Path:
     """Write a wheel of the package toy-pack, or of another."""
-    file = folder / f"{name}-{version}-py3-none-any.whl"
+    module = name.replace("-", "_")
+    file = folder / f"{module}-{version}-py3-none-any.whl"
     with zipfile.ZipFile(file, "w") as made:
-        place = f"{name}-{version}.dist-info"
-        made.writestr(f"{name}.py", code or f"version = '{version}'\n")
-        made.writestr(f"{place}/METADATA", f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: {version}\n")
+        place = f"{module}-{version}.dist-info"
+        made.writestr(f"{module}.py", code or f"version = '{version}'\n")
+        made.writestr(f"{place}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
         made.writestr(f"{place}/WHEEL", "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         made.writestr(f"{place}/RECORD", "")
     return file

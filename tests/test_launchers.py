@@ -53,6 +53,7 @@ class Launched:
 
     def __init__(self, cwd: Path, *arguments: str) -> None:
         self.cwd, self.output = cwd, cwd / "output.txt"
+        self._before = self._results()
         slurm.install(cwd / "slurm")
         environment = {**ENVIRONMENT, **slurm.environment(cwd / "slurm")}
         with open(self.output, "ab") as output:
@@ -78,9 +79,12 @@ class Launched:
             assert self.process.poll() is None, self.said
             time.sleep(0.1)
 
+    def _results(self) -> set[Path]:
+        return set(self.cwd.glob("outputs/*/*/jobs/*/result.json"))
+
     def under_way(self, count: int = 2) -> None:
         """Wait until so many shards run, and a job has ended."""
-        self.until(lambda: bool(list(self.cwd.glob("outputs/*/*/jobs/*/result.json"))))
+        self.until(lambda: self._results() > self._before)
         self.until(lambda: sum(state.is_alive for state in self.states().values()) >= count)
 
     def states(self) -> dict[int, State]:

@@ -159,6 +159,7 @@ def _search(
     bads: list[Row] = []
     question: Question | Answer = bisection.Answer(bisection.CANNOT_TELL)
     while isinstance(question, bisection.Answer) and len(goods) < TRIES:
+        _tell_again(len(goods))
         both = bench.measure(good, last)
         goods.append(both[0])
         bads.append(both[1])
@@ -190,6 +191,7 @@ def _judged(bench: _Bench, builds: Builds, good: Code, step: Step, asks: Questio
     rows: list[Row] = []
     answer = bisection.Answer(bisection.CANNOT_TELL)
     while answer.word == bisection.CANNOT_TELL and len(goods) < TRIES:
+        _tell_again(len(goods))
         both = bench.measure(good, build)
         goods.append(both[0])
         rows.append(both[1])
@@ -198,6 +200,11 @@ def _judged(bench: _Bench, builds: Builds, good: Code, step: Step, asks: Questio
             break
     bench.noise += [logs for logs in [bisection.logs_of(goods, rows, asks.metric)] if logs and len(logs) > 1]
     return answer
+
+
+def _tell_again(measured: int) -> None:
+    if measured:
+        _tell(f"cannot tell yet: measured again, {measured + 1} of at most {TRIES} times")
 
 
 def _tell(text: str) -> None:
