@@ -7,6 +7,7 @@ import importlib.metadata
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -42,13 +43,14 @@ from orchestrator.views.document import to_markdown
 NEW = Build(name="new", requirements=("toy-pack==2.0",))
 
 
-def wheel(folder: Path, version: str, code: str = "") -> Path:
-    """Write a wheel of the package toy-pack."""
-    file = folder / f"toy_pack-{version}-py3-none-any.whl"
+def wheel(folder: Path, version: str, code: str = "", name: str = "toy-pack") -> Path:
+    """Write a wheel of the package toy-pack, or of another."""
+    module = name.replace("-", "_")
+    file = folder / f"{module}-{version}-py3-none-any.whl"
     with zipfile.ZipFile(file, "w") as made:
-        place = f"toy_pack-{version}.dist-info"
-        made.writestr("toy_pack.py", code or f"version = '{version}'\n")
-        made.writestr(f"{place}/METADATA", f"Metadata-Version: 2.1\nName: toy-pack\nVersion: {version}\n")
+        place = f"{module}-{version}.dist-info"
+        made.writestr(f"{module}.py", code or f"version = '{version}'\n")
+        made.writestr(f"{place}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
         made.writestr(f"{place}/WHEEL", "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         made.writestr(f"{place}/RECORD", "")
     return file
@@ -223,6 +225,18 @@ def test_an_environment_is_made_once_over_that_of_the_command(shelf: Path) -> No
     assert f"made, in {folder}" in builds.in_words(build)
 
 
+def test_one_that_takes_long_and_does_not_fit_what_lies_below_is_heard_of(
+    shelf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(builds, "STILL_S", 0.1)
+    wheel(shelf, "0.1", name="sympy")
+    said: list[str] = []
+    builds.interpreter(Build(name="sympy==0.1", requirements=("sympy==0.1",)), said.append)
+    assert said[0] == "making the build sympy==0.1"
+    assert said[1].startswith("still making sympy==0.1, ")
+    assert re.search(r"^torch \S+ requires sympy.*, but you have sympy 0.1", "\n".join(said), re.MULTILINE)
+
+
 def test_one_that_was_not_made_to_its_end_is_made_anew(shelf: Path) -> None:
     said: list[str] = []
     build = Build(name="set up", setup="echo made >> setup.txt")
@@ -319,6 +333,13 @@ def test_builds_that_did_not_run_in_one_place_or_are_the_same_are_marked(tmp_pat
     assert list(mixed(same)) == ["! The builds base and new have the same Python, torch and other packages."]
 
 
+def test_a_build_of_which_nothing_has_been_run_is_named_where_another_has_run(tmp_path: Path) -> None:
+    outcomes = sweep(tmp_path).outcomes
+    left = [replace(one, result=one.result if one.job.workload.build else None) for one in outcomes]
+    assert list(mixed(left)) == ["Of the build base nothing has been run."]
+    assert not list(mixed([replace(one, result=None) for one in outcomes]))
+
+
 def test_builds_that_differ_in_any_installed_package_are_not_the_same(tmp_path: Path) -> None:
     """Not only in those that compilers are made of, nor in versions alone: a wheel made anew has another hash."""
     results = sweep(tmp_path)
@@ -338,6 +359,21 @@ def test_builds_that_differ_in_any_installed_package_are_not_the_same(tmp_path: 
     )
     (found,) = compared.comparisons(replace(results, outcomes=outcomes))
     assert set(found.environment) == {"packages.kernels", "packages.tqdm", "packages.zstd"}
+
+
+def test_two_builds_of_torch_are_told_as_torch_says_it_once(tmp_path: Path) -> None:
+    """pip knows a wheel's version without the CUDA that it was made with."""
+    results = sweep(tmp_path)
+    base = {"packages": {"torch": "2.13.0+cpu"}, "installed": "torch==2.13.0+cpu", "torch": "2.13.0+cpu"}
+    new = {"packages": {"torch": "2.14.1"}, "installed": "torch==2.14.1", "torch": "2.14.1+cu130"}
+
+    def told(one: load.JobOutcome) -> load.JobOutcome:
+        assert one.result is not None
+        own = {**new, "torch_cuda": "13.0"} if one.job.workload.build else {**base, "torch_cuda": None}
+        return replace(one, result=replace(one.result, environment=own))
+
+    (said,) = mixed(tuple(map(told, results.outcomes)))
+    assert said == "The build new beside base: torch 2.13.0+cpu -> 2.14.1+cu130, torch_cuda none -> 13.0."
 
 
 def test_what_is_installed_is_seen_by_the_folders_of_distributions(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from orchestrator.compilers.eager import Eager
 from orchestrator.measures.accuracy import Accuracy
-from orchestrator.measures.calls import series
+from orchestrator.measures.calls import inputs_of, series
 from orchestrator.measures.context import Context
 from orchestrator.measures.reference import Reference
 from orchestrator.plugins import Outcome, Program, instantiate
@@ -191,6 +191,12 @@ def test_inputs_of_which_there_are_no_others_are_told(tmp_path: Path) -> None:
     outcome, facts = judged(tmp_path, tokens, compiler("eager"))
     assert outcome.status == PASS
     assert "every call had the same inputs" in facts["accuracy"]["weaker"][0]
+
+
+def test_inputs_that_are_all_ones_are_halved_having_no_other_order() -> None:
+    ones, calls = {"x": torch.ones(2, 4)}, series({"x": torch.ones(2, 4)}, 4, 5)
+    made = inputs_of(ones, calls, {"fresh 1": ones, "fresh 2": ones})
+    assert [made[kind]["x"].unique().tolist() for kind in ("first", "fresh 1", "fresh 2")] == [[1.0], [0.5], [0.25]]
 
 
 def test_a_layer_that_is_lazy_changes_nothing_by_becoming_one(tmp_path: Path) -> None:

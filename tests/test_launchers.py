@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -36,7 +36,7 @@ PLUGINS = {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "
 LAUNCHERS = list(PLUGINS)
 SWEEP = (*FAKES, "suite=perceptrons", "suite.models=[one,two]", "compiler=eager,identity", "measure=glance")
 PLACE = ("device=cpu", "threads=1")
-LATEST_S = 300.0
+LATEST_S = 1800.0
 
 
 def shards(launcher: str, count: int = 2) -> list[str]:
@@ -53,6 +53,7 @@ class Launched:
 
     def __init__(self, cwd: Path, *arguments: str) -> None:
         self.cwd, self.output = cwd, cwd / "output.txt"
+        self._before = self._results()
         slurm.install(cwd / "slurm")
         environment = {**ENVIRONMENT, **slurm.environment(cwd / "slurm")}
         with open(self.output, "ab") as output:
@@ -78,9 +79,12 @@ class Launched:
             assert self.process.poll() is None, self.said
             time.sleep(0.1)
 
+    def _results(self) -> set[Path]:
+        return set(self.cwd.glob("outputs/*/*/jobs/*/result.json"))
+
     def under_way(self, count: int = 2) -> None:
         """Wait until so many shards run, and a job has ended."""
-        self.until(lambda: bool(list(self.cwd.glob("outputs/*/*/jobs/*/result.json"))))
+        self.until(lambda: self._results() > self._before)
         self.until(lambda: sum(state.is_alive for state in self.states().values()) >= count)
 
     def states(self) -> dict[int, State]:
@@ -101,8 +105,8 @@ def started(tmp_path: Path) -> Iterator[Callable[..., Launched]]:
     """Starts sweeps; what a failing test leaves of them is killed."""
     found: list[Launched] = []
 
-    def start(*arguments: str) -> Launched:
-        found.append(Launched(tmp_path, *arguments))
+    def start(*arguments: str, cwd: Path = tmp_path) -> Launched:
+        found.append(Launched(cwd, *arguments))
         return found[-1]
 
     yield start
@@ -293,17 +297,25 @@ def test_a_shard_that_slurm_ends_is_named_and_the_other_goes_on(started: Callabl
     assert {found[job.id] for job in cut(sweep.folder.read_graph(), 2)[1]} == {"pass"}
 
 
+TINY = (*FAKES, "suite=tiny", "compiler=eager,identity", "measure=glance,accuracy", "mode=inference,training")
+HUGGINGFACE = (
+    *(*FAKES, "suite=huggingface", "++suite.common.build.shrunk=true", "batch_size=1", "sequence_length=64"),
+    *("compiler=eager,identity", "measure=accuracy"),
+)
+"""All 52 models of the main suite, small."""
+
+
 @pytest.mark.long
+@pytest.mark.parametrize(("words", "at_once"), [(TINY, 3), (HUGGINGFACE, 4)], ids=["tiny", "huggingface"])
 def test_parts_on_slurm_one_shard_killed_merged_and_resumed_are_the_sweep_of_one_machine(
-    started: Callable[..., Launched], tmp_path: Path
+    words: Sequence[str], at_once: int, started: Callable[..., Launched], tmp_path: Path
 ) -> None:
-    words = [*FAKES, "suite=tiny", "compiler=eager,identity", "measure=glance,accuracy", "mode=inference,training"]
-    words += ["rounds=1", *PLACE]
+    words = [*words, "rounds=1", *PLACE]
     for part in (1, 2):
         place = f"hydra.sweep.dir=outputs/1/part{part}"
-        sweep = started(*words, *shards("submitit_slurm", 3), f"shard={part}/2", place)
+        sweep = started(*words, *shards("submitit_slurm", at_once), f"shard={part}/2", place)
         if part == 2:
-            sweep.under_way(3)
+            sweep.under_way(at_once)
             os.kill(sweep.states()[1].process, signal.SIGKILL)
         assert sweep.ends() == part - 1, sweep.said
     orchestrator(tmp_path, "merge", "outputs/1/part1", "outputs/1/part2", "--into", "outputs/2/merged", code=1)
@@ -312,6 +324,6 @@ def test_parts_on_slurm_one_shard_killed_merged_and_resumed_are_the_sweep_of_one
     assert rest.folder.root == tmp_path / "outputs/2/merged"
     alone = tmp_path / "alone"
     alone.mkdir()
-    run(alone, *words)
+    assert started(*words, cwd=alone).ends() == 0
     quiet, now = (invariants.tables(SimpleNamespace(folder=folder)) for folder in (latest(alone), rest.folder))
     assert not list(invariants.differences(quiet, now))

@@ -133,6 +133,7 @@ def test_stages_have_fewer_layers_and_the_same_widths() -> None:
         "CsmForConditionalGeneration",  # a codec inside, convolutions in as many groups as it is wide
         "Deimv2ForObjectDetection",  # widths in lists, and of stages that stay
         "VipLlavaForConditionalGeneration",  # layers of another part, by their numbers
+        "ReformerForMaskedLM",  # widths that add up to that of the hidden state
         "HunYuanDenseV1ForCausalLM",  # what a config leaves open, and its class needs
     ],
 )

@@ -151,7 +151,7 @@ def _search(
     from orchestrator.execution.builds import CannotBuild
 
     try:
-        good, last = builds.build(steps[0]), builds.build(steps[-1])
+        good, last = builds.build(steps[0], _tell), builds.build(steps[-1], _tell)
     except CannotBuild as error:
         raise UsageError(f"an end cannot be built: {error}") from error
     _tell(f"{len(steps)} steps from {steps[0].short} to {steps[-1].short}; first, do these differ?")
@@ -159,6 +159,7 @@ def _search(
     bads: list[Row] = []
     question: Question | Answer = bisection.Answer(bisection.CANNOT_TELL)
     while isinstance(question, bisection.Answer) and len(goods) < TRIES:
+        _tell_again(len(goods))
         both = bench.measure(good, last)
         goods.append(both[0])
         bads.append(both[1])
@@ -183,13 +184,14 @@ def _judged(bench: _Bench, builds: Builds, good: Code, step: Step, asks: Questio
     from orchestrator.execution.builds import CannotBuild
 
     try:
-        build = builds.build(step)
+        build = builds.build(step, _tell)
     except CannotBuild as error:
         return bisection.Answer(bisection.CANNOT_TELL, why=f"it cannot be built: {error}")
     goods: list[Row] = []
     rows: list[Row] = []
     answer = bisection.Answer(bisection.CANNOT_TELL)
     while answer.word == bisection.CANNOT_TELL and len(goods) < TRIES:
+        _tell_again(len(goods))
         both = bench.measure(good, build)
         goods.append(both[0])
         rows.append(both[1])
@@ -198,6 +200,11 @@ def _judged(bench: _Bench, builds: Builds, good: Code, step: Step, asks: Questio
             break
     bench.noise += [logs for logs in [bisection.logs_of(goods, rows, asks.metric)] if logs and len(logs) > 1]
     return answer
+
+
+def _tell_again(measured: int) -> None:
+    if measured:
+        _tell(f"cannot tell yet: measured again, {measured + 1} of at most {TRIES} times")
 
 
 def _tell(text: str) -> None:

@@ -15,8 +15,11 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +38,10 @@ MADE = ".orchestrator-made"
 """In a build that was made to its end."""
 BIN_PYTHON = "bin/python"
 LONGEST, LAST_LINES = 60, 6
+STILL_S = 30.0
+"""So often it is said that an environment is still being made: pip may load gigabytes, and says nothing of them."""
+DOES_NOT_FIT = re.compile(r"\S+ \S+ requires .*, but you have .*")
+"""What pip says, and installs all the same: of a package below, which needs another version than is now in front."""
 PYTHON, STATE = "ORCHESTRATOR_PYTHON", "ORCHESTRATOR_PYTHON_STATE"
 """What stands in the variables of a build for its interpreter, and for all packages that it has."""
 OLDEST = (3, 11)
@@ -144,8 +151,8 @@ def _is_made(folder: Path, has: str) -> bool:
 
 def run(
     command: Sequence[str], folder: Path | None = None, lock: int | None = None, more: Mapping[str, str] | None = None
-) -> str:
-    """Run a command that makes something; return what it said on stdout. Raises CannotBuild with its last lines.
+) -> subprocess.CompletedProcess[str]:
+    """Run a command that makes something; return what it said. Raises CannotBuild with its last lines.
 
     lock: a descriptor that the command keeps open too; more: variables on top of this process's.
     """
@@ -168,26 +175,48 @@ def run(
         said = "\n  ".join(lines[-LAST_LINES:]) or f"it ended with {done.returncode}"
         short = " ".join(command)
         raise CannotBuild(f"{short if len(short) <= LONGEST else f'{short[:LONGEST]}...'}: {said}")
-    return done.stdout
+    return done
 
 
 def _make(build: Build, below: Mapping[str, Any], folder: Path, lock: int, tell: Tell) -> None:
     """Make a virtual environment that has what its interpreter has, and install what was asked for in front of it."""
-    tell(f"making the build {build.name}: {' '.join(build.requirements) or build.setup}")
     has_pip = importlib.util.find_spec("pip") is not None
     without = ["--without-pip"] if has_pip or not build.requirements else []
-    run([build.python or sys.executable, "-m", "venv", *without, str(folder)], lock=lock)
-    python = str(folder / BIN_PYTHON)
-    (packages,) = folder.glob("lib/python*/site-packages")
-    lines = [str(_us()), f"import site; list(map(site.addsitedir, {below['sites']!r}))"]
-    (packages / "orchestrator_build.pth").write_text("\n".join(lines) + "\n")
-    if build.requirements:
-        pip = [sys.executable, "-m", "pip", "--python", python] if has_pip else [python, "-m", "pip"]
-        quiet = ["--disable-pip-version-check", "--quiet", "--no-input"]
-        run([*pip, *quiet, "install", *build.requirements], lock=lock, more={"PYTHONPATH": ""})
-    if build.setup:
-        path = os.pathsep.join([str(folder / "bin"), os.environ.get("PATH", os.defpath)])
-        run(["sh", "-c", build.setup], folder, lock, {"PATH": path, "VIRTUAL_ENV": str(folder)})
+    with _heard(build, tell):
+        run([build.python or sys.executable, "-m", "venv", *without, str(folder)], lock=lock)
+        python = str(folder / BIN_PYTHON)
+        (packages,) = folder.glob("lib/python*/site-packages")
+        lines = [str(_us()), f"import site; list(map(site.addsitedir, {below['sites']!r}))"]
+        (packages / "orchestrator_build.pth").write_text("\n".join(lines) + "\n")
+        if build.requirements:
+            pip = [sys.executable, "-m", "pip", "--python", python] if has_pip else [python, "-m", "pip"]
+            quiet = ["--disable-pip-version-check", "--quiet", "--no-input"]
+            done = run([*pip, *quiet, "install", *build.requirements], lock=lock, more={"PYTHONPATH": ""})
+            for line in filter(DOES_NOT_FIT.match, done.stderr.splitlines()):
+                tell(line)
+        if build.setup:
+            path = os.pathsep.join([str(folder / "bin"), os.environ.get("PATH", os.defpath)])
+            run(["sh", "-c", build.setup], folder, lock, {"PATH": path, "VIRTUAL_ENV": str(folder)})
+
+
+@contextlib.contextmanager
+def _heard(build: Build, tell: Tell) -> Iterator[None]:
+    """Tell that a build is being made, and again and again that it still is."""
+    start, ended = time.monotonic(), threading.Event()
+
+    def still() -> None:
+        while not ended.wait(STILL_S):
+            tell(f"still making {build.name}, {time.monotonic() - start:.0f} s so far")
+
+    what = " ".join(build.requirements) or str(build.setup)
+    tell(f"making the build {build.name}" + f": {what}" * (what != build.name))
+    thread = threading.Thread(target=still, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _place(build: Build, below: Mapping[str, Any]) -> tuple[Path, bool]:
@@ -204,7 +233,7 @@ def _described(python: str) -> dict[str, Any]:
     """Return what an interpreter says of itself (`DESCRIBE`). Raises CannotBuild."""
     if not os.access(python, os.X_OK) or os.path.isdir(python):
         raise CannotBuild(f"{python} is no interpreter: there is no such program")
-    text = run([python, "-c", DESCRIBE, *NEEDED], more={"PYTHONPATH": ""})
+    text = run([python, "-c", DESCRIBE, *NEEDED], more={"PYTHONPATH": ""}).stdout
     try:
         found: dict[str, Any] = json.loads(text.splitlines()[-1])
     except (ValueError, IndexError) as error:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import UsageError, did_you_mean
-from orchestrator.execution.builds import cache, interpreter, made_once, run
+from orchestrator.execution.builds import Tell, cache, interpreter, made_once, run
 from orchestrator.records import Build
 
 
@@ -63,7 +63,7 @@ class Commits:
             raise UsageError(f"--good {good} --bad {bad}: the first is no ancestor of the second in {self._top}")
         return [Step(first, self._git("log", "-1", "--format=%s", first)), *found]
 
-    def build(self, step: Step) -> Code:
+    def build(self, step: Step, tell: Tell = lambda _: None) -> Code:
         """Make a commit, if it is not there. Raises CannotBuild."""
         folder = cache(str(self._top.resolve()), step.name, self._setup or "")
 
@@ -73,7 +73,7 @@ class Commits:
             if self._setup:
                 run(["sh", "-c", self._setup], folder, lock)
 
-        made_once(folder, make)
+        made_once(folder, make, tell)
         paths = [folder / "src"] if (folder / "src").is_dir() else []
         return Code(step, (*paths, folder), (str(self._top), str(folder)))
 
@@ -105,10 +105,10 @@ class Versions:
             raise UsageError(f"--good {good} --bad {bad}: the first must be the older version")
         return [Step(version, self._package) for version in known[known.index(good) : known.index(bad) + 1]]
 
-    def build(self, step: Step) -> Code:
-        """Install a version over this environment, if it is not there. Raises CannotBuild."""
+    def build(self, step: Step, tell: Tell = lambda _: None) -> Code:
+        """Install a version over this environment, if it is not there. tell: hears of it. Raises CannotBuild."""
         build = Build(name=step.name, requirements=(f"{self._package}=={step.name}",), setup=self._setup)
-        interpreter(build)
+        interpreter(build, tell)
         return Code(step, build=build)
 
 

@@ -206,7 +206,9 @@ class Judgement:
         if found.fp64.startswith(IN_FLOAT32):
             words.append(f"float32 stands in for float64 ({found.fp64.removeprefix(IN_FLOAT32)})")
         if found.same_inputs:
-            words.append("every call had the same inputs: they do not depend on the seed, and none are floating")
+            words.append(
+                "every call had the same inputs: they do not depend on the seed, and no floating one can be changed"
+            )
         words += [f"not compared: {some(found.not_compared, 3)}"] if found.not_compared else []
         if self._owns_state and any(name.startswith("buffer.") for names in found.names for name in names):
             words.append("buffers: the compiled code keeps its own, which cannot be read")

@@ -99,10 +99,15 @@ def _is_signed(tensor: torch.Tensor) -> bool:
 
 
 def _other(tensor: torch.Tensor, number: int) -> torch.Tensor:
-    """Return floating values as good as these where none can be drawn: in the other order, then halved."""
+    """Return floating values as good as these where none can be drawn: in the other order, then halved.
+
+    Those that are all the same have no other order, and are halved at once.
+    """
     if not tensor.is_floating_point() or tensor.ndim == 0:
         return tensor
-    return tensor.flip(-1) if number == 1 else tensor * 0.5 ** (number - 1)
+    turned = tensor.flip(-1)
+    orders = 0 if unchanged(tensor, turned) else 1
+    return turned if number <= orders else tensor * 0.5 ** (number - orders)
 
 
 class Watch:

@@ -90,9 +90,11 @@ def mixed(outcomes: Sequence[JobOutcome]) -> Iterator[str]:
         builds[build_name(outcome.job.workload.build)].append(outcome)
     for name, own in builds.items():
         yield from (f"build {name}: {line}" if len(builds) > 1 else line for line in _of_one_build(own))
-    for name in list(builds)[1:]:
-        first = next(iter(builds))
-        yield _beside(first, _seen(builds[first]), name, _seen(builds[name]))
+    seen = {name: found for name, own in builds.items() if (found := _seen(own))}
+    if seen:
+        yield from (f"Of the build {name} nothing has been run." for name in builds if name not in seen)
+        first, *others = seen
+        yield from (_beside(first, seen[first], name, seen[name]) for name in others)
 
 
 def _seen(outcomes: Sequence[JobOutcome]) -> dict[str, str]:
@@ -112,11 +114,10 @@ def _whole(flat: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 def _beside(first: str, known: Mapping[str, str], name: str, own: Mapping[str, str]) -> str:
     """Say in what two builds differ, by the environment of a job of each."""
-    if not known or not own:
-        return f"Of the build {name if known else first} nothing has been run."
     keys = [key for key in {**known, **own} if known.get(key) != own.get(key)]
     machines = [key for key in keys if key.partition(".")[0] not in OF_A_BUILD]
-    told = [f"{key.removeprefix('packages.')} {known.get(key, 'none')} -> {own.get(key, 'none')}" for key in keys]
+    changed = {key.removeprefix("packages."): (known.get(key, "none"), own.get(key, "none")) for key in keys}
+    told = [f"{what} {before} -> {after}" for what, (before, after) in changed.items()]  # torch once, as it says itself
     if machines:
         return f"! The builds {first} and {name} were not run in the same place: {some(told, 6)}."
     if not told:
@@ -156,5 +157,5 @@ def _flat(environment: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[st
     for key, value in environment.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")
-        else:
+        elif value is not None:
             yield f"{prefix}{key}", str(value)

@@ -126,6 +126,15 @@ def _counts(value: Any) -> bool:
     return type(value) is int and value > 0
 
 
+def _of_hidden(key: str, value: Any, widths: _Widths) -> bool:
+    """Return whether these are widths of hidden states, or of parts of one, as axial positions have."""
+    if not isinstance(value, (list, tuple)):
+        return False
+    if SHARED.search(key) and all(one in [*widths.hidden] for one in value):
+        return True
+    return bool(WIDTHS.search(key)) and all(map(_counts, value)) and sum(value) in widths.hidden
+
+
 def _smaller(part: Json, config: Any, widths: _Widths, tokens: dict[int, int]) -> dict[str, Any]:
     """Return a part of the config. tokens: id -> new id, of the whole config's tokens beyond the new vocabulary."""
     new = dict(part)
@@ -137,7 +146,7 @@ def _smaller(part: Json, config: Any, widths: _Widths, tokens: dict[int, int]) -
         elif _counts(value):
             own = _Widths(1) if _staged(part) and not JOINS.search(key) else widths
             new[key] = _limited(key, value, own)
-        elif SHARED.search(key) and isinstance(value, (list, tuple)) and all(one in [*widths.hidden] for one in value):
+        elif _of_hidden(key, value, widths):
             new[key] = [_width(one, widths.divisor) for one in value]
     _fewer_layers(part, new)
     for end, most in EVERY.items():
