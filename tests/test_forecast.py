@@ -111,6 +111,19 @@ def test_jobs_that_run_beside_each_other_share_the_time_but_for_the_longest() ->
     assert two.left(50.0).middle > 8.0  # the last one runs alone
 
 
+def test_where_two_run_side_by_side_three_take_two_turns_as_four_do() -> None:
+    def after_two(names: str) -> float:
+        forecast = Forecast({name: task("accuracy", row=name, beside=True) for name in names})
+        for name in "ab":
+            forecast.started(name, 0.0)
+        for name in "ab":
+            forecast.finished(name, 10.0, 10.0, well=True)
+        return forecast.left(10.0).middle
+
+    assert after_two("abc") == pytest.approx(after_two("abcd"))
+    assert after_two("abcde") == pytest.approx(after_two("abcdef")) == pytest.approx(2 * after_two("abcd"))
+
+
 def test_rounds_that_may_not_be_needed_widen_the_lower_end() -> None:
     needed = {f"{n}": task("performance", row="a") for n in range(4)}
     optional = {**needed, **{f"{n}": task("performance", row="a", optional=True) for n in (2, 3)}}

@@ -86,17 +86,13 @@ class Forecast:
         self._has_server = False
         self._gap, self._idle, self._quiet, self._needed = _Mean(*GAP), _Mean(*IDLE), _Mean(*QUIET), _Mean(*NEEDED)
         self._waits: dict[str, _Mean] = {}  # as _quiet, of kinds of work that are not timed alone (flops), where seen
-        self._beside_s = self._beside_wall_s = (
-            0.0  # seconds of tasks that may run beside others; of the clock meanwhile
-        )
-        self._looked: float | None = None
+        self._places = 1  # so many tasks were seen to run side by side on a slot
         self._free_since: float | None = None  # nothing has run since then
 
     def started(self, name: str, now: float) -> None:
         """A process is being started for a task; again when it is retried."""
         if name not in self._tasks:
             return
-        self._pass(now)
         if name in self._pending and not self._tasks[name].beside:
             self._idle.add(max(now - self._free_since, 0.0) if self._free_since is not None else 0.0)
         self._free_since = None
@@ -104,6 +100,9 @@ class Forecast:
         self._expected[name] = self.expected_s(name)
         self._running[name] = now
         self._opened[self._tasks[name].unit] = None
+        beside = [self._tasks[other].unit for other in self._running if self._tasks[other].beside]
+        if beside:
+            self._places = max(self._places, math.ceil(len(beside) / min(len(set(beside)), self._slots)))
 
     def finished(
         self,
@@ -118,7 +117,6 @@ class Forecast:
         """A task has its result. `worked_s`: what its worker took, None where there was none; `waited_s`: how much of
         that it waited for a quiet machine, None where it did not look.
         """
-        self._pass(now)
         self._pending.pop(name, None)
         began = self._running.pop(name, None)
         self._expected.pop(name, None)
@@ -171,7 +169,6 @@ class Forecast:
 
     def left(self, now: float) -> Left:
         """Return the seconds that are left."""
-        self._pass(now)
         elapsed = {name: max(now - began, 0.0) for name, began in self._running.items()}
         late = {name: spent * (1 + LATE) for name, spent in elapsed.items() if spent >= self._expected[name]}
         with self._factors.supposing():
@@ -196,11 +193,11 @@ class Forecast:
         idle = max(self._idle.value, self._idle.supposing(waited))  # who waits now has not waited to the end
         seconds = {name: self.expected_s(name) for name in self._pending}
         seconds |= {name: late.get(name, self._expected[name]) - spent for name, spent in elapsed.items()}
-        beside = [spent for name, spent in seconds.items() if self._tasks[name].beside]
-        overlap = min(self._overlap(), sum(beside) / max(beside)) if any(beside) else 1.0
+        beside = {name: seconds[name] for name in (*elapsed, *self._pending) if self._tasks[name].beside}
+        wall_s = sum(beside[name] for name in busiest(beside, self._places))
         for name in seconds:
             if self._tasks[name].beside:
-                seconds[name] /= overlap
+                seconds[name] *= wall_s / sum(beside.values())
             elif name in self._pending:
                 seconds[name] += idle
         open_ = {name for name in self._pending if self._tasks[name].optional}
@@ -235,15 +232,3 @@ class Forecast:
             if dependent in self._pending:
                 del self._pending[dependent]
                 self._give_up(dependent)
-
-    def _pass(self, now: float) -> None:
-        """Note how many tasks that may run beside others did since the last look, and on how many slots."""
-        beside = [self._tasks[name].unit for name in self._running if self._tasks[name].beside]
-        if self._looked is not None and beside:
-            self._beside_wall_s += min(len(set(beside)), self._slots) * max(now - self._looked, 0.0)
-            self._beside_s += len(beside) * max(now - self._looked, 0.0)
-        self._looked = now
-
-    def _overlap(self) -> float:
-        """Return how many tasks run beside each other on a slot, where they may: as they have until now."""
-        return (self._beside_s + 1.0) / (self._beside_wall_s + 1.0)
