@@ -8,9 +8,9 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from orchestrator.errors import UsageError, did_you_mean
+from orchestrator.errors import UsageError, did_you_mean, shortened
 from orchestrator.files import write_text
 
 if TYPE_CHECKING:
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse's, which says what may be meant by a word that is no choice."""
+    """argparse's, which says what may be meant by a word that is no choice, and no word of any length."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(shortened(message))
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         try:
