@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import ConfigRepository, IConfigRepository
+from hydra._internal.config_repository import ConfigRepository
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.default_element import ResultDefault
 from hydra.core.object_type import ObjectType
@@ -121,7 +121,7 @@ def _plain(value: Any) -> Any:
 class _Hydra:
     """Hydra's loader over a repository: the source of points and of their pieces."""
 
-    def __init__(self, loader: ConfigLoaderImpl, master: DictConfig, repository: IConfigRepository) -> None:
+    def __init__(self, loader: ConfigLoaderImpl, master: DictConfig, repository: ConfigRepository) -> None:
         self._loader = loader
         self._master = master
         self._repository = repository
