@@ -17,7 +17,7 @@ from support.command import FAKES, answer, command, orchestrator
 from orchestrator.cli import sweep as command_line
 from orchestrator.execution.hydra_plugin import planned, search_path
 from orchestrator.execution.ownership import claim
-from orchestrator.execution.sweeper import PlannedSweep
+from orchestrator.execution.planned import PlannedSweep
 from orchestrator.store import JobGraph, SweepFolder
 
 TINY = ("suite=tiny", "suite.models=[bert_tiny]", "rounds=1")

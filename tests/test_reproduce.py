@@ -13,7 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from orchestrator.cli import sweep as command_line
 from orchestrator.execution.hydra_plugin import register, search_path, started
-from orchestrator.execution.sweeper import PlannedSweep
+from orchestrator.execution.planned import PlannedSweep
 from orchestrator.planning.replay import closed, with_rounds
 from orchestrator.records import REFERENCE_MEASURE, JobSpec
 from orchestrator.results.load import SweepResults, outcome

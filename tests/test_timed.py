@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import torch
 from support.measuring import QUICK, context
-from torch._inductor import config as inductor_config
 
 from orchestrator.compilers.dynamo import TorchCompile
 from orchestrator.compilers.eager import Eager
@@ -41,10 +40,8 @@ INDUCTOR = TorchCompile(backend="inductor")
 
 @pytest.fixture(autouse=True)
 def _fresh_dynamo() -> Iterator[None]:
-    """A header that all kernels include is compiled ahead of them: for the few of this file that takes longer."""
     torch._dynamo.reset()
-    with inductor_config.patch(cpp_cache_precompile_headers=False):
-        yield
+    yield
     torch._dynamo.reset()
     torch.set_num_threads(1)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from orchestrator.comparison.sides import NamedSide
     from orchestrator.comparison.snapshot import Snapshot
     from orchestrator.comparison.thresholds import Limit
-    from orchestrator.execution.sweeper import PlannedSweep
+    from orchestrator.execution.planned import PlannedSweep
     from orchestrator.results.tables import Table
     from orchestrator.store import SweepFolder
 

@@ -14,7 +14,7 @@ from orchestrator.comparison.difference_tables import keys_text
 from orchestrator.comparison.matching import named_keys
 from orchestrator.comparison.reproduction import NOT_COMPARED
 from orchestrator.comparison.snapshot import Snapshot, of_results
-from orchestrator.execution.sweeper import PlannedSweep
+from orchestrator.execution.planned import PlannedSweep
 from orchestrator.results.load import SweepResults, outcome
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.tables import Table

@@ -24,7 +24,8 @@ from omegaconf import OmegaConf
 
 from orchestrator.errors import UsageError
 from orchestrator.execution.ownership import is_own
-from orchestrator.execution.sweeper import GraphSweeper, PlannedSweep, as_written, run_shard
+from orchestrator.execution.planned import PlannedSweep
+from orchestrator.execution.sweeper import GraphSweeper, as_written, run_shard
 from orchestrator.planning import provenance, schema
 from orchestrator.planning.compose import compose, explained
 from orchestrator.planning.composer import Repository

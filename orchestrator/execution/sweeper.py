@@ -11,7 +11,7 @@ import itertools
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,11 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, read_write
 
 from orchestrator.capacity import cores
 from orchestrator.errors import UsageError
-from orchestrator.execution import launched, space
+from orchestrator.execution import launched
 from orchestrator.execution import shard as shards
 from orchestrator.execution.follow import follow
 from orchestrator.execution.observer import Observer, Onlooker, PlainObserver
-from orchestrator.execution.ownership import claim, is_own
+from orchestrator.execution.planned import PlannedSweep
 from orchestrator.execution.settings import Settings
 from orchestrator.execution.slots import Slot, cautions, check_jobs, slots_of
 from orchestrator.planning import grid, machine, provenance
@@ -41,8 +41,8 @@ from orchestrator.planning.points import RANDOMIZE, Point, PointReader
 from orchestrator.planning.resume import expect_same
 from orchestrator.planning.selection import check_values
 from orchestrator.planning.shards import by_hand, cost, cut
-from orchestrator.records import INFRASTRUCTURE, NOT_RUN, JobResult, JobSpec
-from orchestrator.store import MODELS, JobGraph, Sweep, SweepFolder, check_size, find_sweep, own_jobs
+from orchestrator.records import JobSpec
+from orchestrator.store import MODELS, Sweep, SweepFolder, check_size, find_sweep, own_jobs
 
 OUTPUTS = Path("outputs")
 SILENT_POINTS = 2000
@@ -50,56 +50,6 @@ SILENT_POINTS = 2000
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 SLURM = "SlurmLauncher"
 """What the class of a launcher is called that submits to Slurm by submitit."""
-
-
-@dataclass(frozen=True)
-class PlannedSweep:
-    """A plan and the folder that is, or will be, its home. Nothing is written yet."""
-
-    folder: SweepFolder
-    graph: JobGraph
-    header: Sweep
-    conf: Sequence[tuple[str, Path]]  # provider and folder of the configuration that was composed
-    dry_run: bool
-    resumed: bool
-    cautions: Sequence[str] = ()  # what the machine that it was planned on lacks
-    slots: int = 1  # of the machine that it is run on
-    shards: Sequence[Sequence[JobSpec]] = ()  # that a launcher runs elsewhere; (): all is run in this process
-
-    def pending(self) -> JobGraph:
-        """Return the jobs that have no valid result yet: all of them, unless the sweep is resumed."""
-        return JobGraph(tuple(job for job in self.own.jobs if not self._has_result(job.id)))
-
-    @property
-    def own(self) -> JobGraph:
-        """The jobs that are run here: with shard= those of its part."""
-        return own_jobs(self.graph, self.header)
-
-    def _has_result(self, job_id: str) -> bool:
-        result = self.folder.read_result(job_id)
-        return isinstance(result, JobResult) and result.status not in (INFRASTRUCTURE, NOT_RUN)
-
-    def write(self) -> None:
-        """Write plan, header and a copy of the configuration.
-
-        Raises UsageError when that is not possible, or when the disk has surely too little room for the sweep.
-        """
-        own = not self.resumed or is_own(self.folder)
-        settings = Settings.of(self.header.points)
-        space.check(
-            self.folder, self.pending().jobs, settings.disk_reserve_mib, keep_references=settings.keep_references
-        )
-        try:
-            self.folder.root.mkdir(parents=True, exist_ok=True)
-            header = self.header
-            if not self.resumed:
-                copied = provenance.copy_conf(self.conf, self.folder.conf)
-                header = replace(header, environment={**header.environment, "conf": copied})
-            self.folder.write_plan(header, self.graph)
-        except OSError as error:
-            raise UsageError(f"the sweep folder {self.folder} cannot be written: {error}") from error
-        if own:
-            claim(self.folder)
 
 
 class GraphSweeper(Sweeper):

@@ -34,8 +34,8 @@ LARGE = ("catalog", "common")
 """Keys of a suite that are composed apart."""
 
 CHANGED_MODEL = re.compile(r"\+\+suite\.catalog\.(?P<model>[^.=]+)")
-FEW = 2
-"""So many points are sooner composed whole than in pieces."""
+FEW = 4
+"""So many points or fewer are sooner composed whole than in pieces."""
 
 
 class Composer:
