@@ -97,7 +97,7 @@ def test_a_result_that_is_to_be_had_anew_gives_way_to_one_that_stands(tmp_path: 
 @pytest.mark.slow
 def test_folders_of_other_plans_are_refused_with_what_differs(tmp_path: Path) -> None:
     run(tmp_path, *SKIPPED, "shard=1/2", "hydra.sweep.dir=outputs/1/1")
-    run(tmp_path, *SKIPPED, "threads=2", "shard=2/2", "hydra.sweep.dir=outputs/1/2")
+    run(tmp_path, *SKIPPED, "threads=2", "shard=1/2", "hydra.sweep.dir=outputs/1/2")
     said = orchestrator(tmp_path, "merge", "outputs/1/1", "outputs/1/2", "--into", "outputs/1/3", code=2)
     assert "workload.threads 1 -> 2" in said
     assert not (tmp_path / "outputs/1/3").exists()
