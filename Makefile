@@ -7,6 +7,8 @@ BIN    := $(VENV)/bin
 # or one of https://download.pytorch.org/whl/cpu, .../cu130, ...
 TORCH_INDEX ?=
 export HF_HUB_OFFLINE ?= 1
+# some images set it: each of the many processes of the tests would compile the package anew
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help sweep test test-slow test-long lint bench trust chaos fuzz readme schema support zoo vendor clean

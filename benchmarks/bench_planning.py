@@ -21,10 +21,9 @@ from typing import TypeVar
 
 from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.hydra import Hydra
 from hydra.core.hydra_config import HydraConfig
 
-from orchestrator.execution.hydra_plugin import register, search_path
+from orchestrator.execution.hydra_plugin import register, search_path, started
 from orchestrator.execution.ownership import STATE_VARIABLE, claim
 from orchestrator.planning.compose import compose
 from orchestrator.planning.composer import Composer
@@ -86,7 +85,7 @@ def steps(user: Path) -> float:
     """Print the seconds of each step, in this process; return the cost of a point, in points that Hydra composes."""
     version.setbase("1.3")
     register()
-    loader = Hydra.create_main_hydra2(task_name="bench", config_search_path=search_path(str(user))).config_loader
+    loader = started(search_path(str(user))).config_loader
     assert isinstance(loader, ConfigLoaderImpl)  # Hydra declares less than it makes
     arguments = ["suite=hundred", *AXES, "measure=performance", "rounds=1"]
     master = compose(loader, "config", arguments)

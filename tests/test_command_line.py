@@ -11,16 +11,18 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support import synthetic
-from support.command import FAKES, answer, command, orchestrator, run, said, start
+from support.command import FAKES, answer, command, orchestrator, run, said, start, table
 from support.dynamobench import GOLDEN
 
 from orchestrator.__main__ import VERBS, main
 from orchestrator.errors import UsageError
+from orchestrator.records import UNSUPPORTED
 from orchestrator.store import SweepFolder, find_sweep
 
 REPOSITORY = Path(__file__).parent.parent
@@ -503,6 +505,9 @@ def test_a_sweep_that_is_told_to_end_shows_its_table_and_ends_with_130(tmp_path:
     folder = find_sweep("latest", tmp_path / "outputs")
     results = [folder.read_result(job.id) for job in folder.read_graph().jobs]
     assert 1 <= sum(result is not None for result in results) < len(results)
+    assert Counter(table(tmp_path, "jobs")["status"]) == Counter(
+        "not_run" if result is None else "pass" for result in results
+    )
     assert any("resume=" in line for line in lines)
 
 
@@ -510,9 +515,11 @@ def test_two_sweeps_of_the_same_second_have_two_folders(tmp_path: Path) -> None:
     taken = SweepFolder(tmp_path / "fixed" / "name")
     taken.root.mkdir(parents=True)
     run(tmp_path, *FAKES, "suite=perceptrons", "suite.models=[one]", "compiler=eager", "measure=glance", "rounds=1",
-        f"hydra.sweep.dir={taken.root}")  # fmt: skip
+        "++suite.catalog.one.skip=[{reason:known,compiler:eager}]", f"hydra.sweep.dir={taken.root}")  # fmt: skip
     assert list(taken.root.iterdir()) == []
-    assert (taken.root.with_name("name-1") / "sweep.json").is_file()
+    made = SweepFolder(taken.root.with_name("name-1"))
+    (job,) = made.read_graph().jobs
+    assert made.read_status(job.id) == UNSUPPORTED
     assert not (tmp_path / "outputs").exists()
 
 

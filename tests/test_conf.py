@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 from omegaconf import OmegaConf
-from support.plans import LOADER, composed, planned
+from support.plans import LOADER, composed, graph_of, planned, points
 
 from orchestrator.errors import UsageError
 from orchestrator.planning.compose import compose
@@ -30,8 +30,8 @@ NAMED = {"suite=transformers": "suite.models=[BertForMaskedLM]", "suite=user": f
 def test_every_option_plans_under_its_own_name(option: str) -> None:
     group, _, name = option.partition("=")
     words = [option, *filter(None, [NAMED.get(option)])]
-    conf = composed(*words)
-    graph = planned(*words)
+    conf, *others = points(*words)
+    graph = graph_of([conf, *others])
     assert graph.jobs
     if group == "device":
         assert conf["device"]["type"] == name

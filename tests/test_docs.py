@@ -50,10 +50,11 @@ def _write_files(cwd: Path) -> None:
 
 @pytest.fixture(scope="module")
 def batches(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a sweep that found a largest batch size, exported."""
+    """A folder with a synthetic sweep that found a largest batch size, exported."""
     cwd = tmp_path_factory.mktemp("batches")
-    model = ["suite=quick", "suite.models=[bert_small]", "compiler=eager"]
-    run(cwd, *model, "measure=largest_batch", "measure.options.upper=2")
+    sweep = synthetic.SyntheticSweep(cwd / "outputs" / "2026-11-21" / "10-00-00")
+    sweep.largest_batch("bert_small", 2, suite="quick")
+    sweep.write()
     orchestrator(cwd, "export", "batch_sizes", "-o", "my_conf")
     return cwd
 

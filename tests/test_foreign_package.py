@@ -15,10 +15,12 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.command import answer, command
 
 from orchestrator.records import JobSpec
 from orchestrator.store import SweepFolder, find_sweep
@@ -35,23 +37,22 @@ class Place:
 
     def run(self, *arguments: str, code: int = 0, installed: bool = False, joules: float = 2.5) -> str:
         """Run the command, and return what it printed. Where the package is not installed nothing of it is there."""
-        environment = {name: value for name, value in os.environ.items() if name != "ORCHESTRATOR_PLUGIN_PACKAGES"}
-        environment |= {"HF_HUB_OFFLINE": "1", "COLUMNS": "120", "PYTHONPATH": str(HERE.parent)}
         if installed:
-            environment |= {"ORCHESTRATOR_PLUGIN_PACKAGES": "watt", "WATT_JOULES": str(joules)}
-            environment["PYTHONPATH"] += os.pathsep + str(self.site)
-        done = subprocess.run(
-            [sys.executable, "-m", "orchestrator", *arguments],
-            cwd=self.work,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-        )
-        assert done.returncode == code, done.stdout
-        assert "Traceback" not in done.stdout
-        return done.stdout
+            done = command(
+                *arguments,
+                cwd=self.work,
+                ORCHESTRATOR_PLUGIN_PACKAGES="watt",
+                WATT_JOULES=str(joules),
+                PYTHONPATH=os.pathsep.join([str(HERE.parent), str(self.site)]),
+            )
+            found, said = done.returncode, done.stdout + done.stderr
+        else:
+            assert find_spec("watt") is None
+            found, out, err = answer(self.work, *arguments, ORCHESTRATOR_PLUGIN_PACKAGES="")
+            said = out + err
+        assert found == code, said
+        assert "Traceback" not in said
+        return said
 
     def tables(self, *arguments: str, code: int = 0) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.run(*arguments, "--json", code=code))

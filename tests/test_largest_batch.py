@@ -214,32 +214,14 @@ def test_another_error_is_not_called_too_large(
 # -- the suite made of it
 
 
-def found(
-    sweep: synthetic.SyntheticSweep, model: str, size: int | None, bounded_by: str = "memory", **changes: Any
-) -> None:
-    """Add a job of the suite `tiny` that found `size`; None: one that failed."""
-    load_ = synthetic.workload(model, **{"suite": "tiny", **changes})
-    spec = dataclasses.replace(
-        synthetic.job(load_, "eager", "largest_batch"),
-        measure=PluginSpec(name="largest_batch", target="orchestrator.measures.largest_batch.LargestBatch"),
-    )
-    if size is None:
-        sweep.add(spec, synthetic.failed_result(spec, "fail_to_run", "why"))
-        return
-    row = {"largest_batch_size": size, "bounded_by": bounded_by, "memory_budget_bytes": 2 * 2**30,
-           "memory_budget_source": "measure.options.memory_gib", "memory_at_largest_bytes": 3 * MIB}  # fmt: skip
-    result = dataclasses.replace(synthetic.failed_result(spec, PASS, ""), failure=None)
-    sweep.add(spec, dataclasses.replace(result, facts={"findings": {"largest_batch": [row]}}))
-
-
 @pytest.fixture
 def sweep(tmp_path: Path) -> SweepFolder:
     made = synthetic.SyntheticSweep(tmp_path / "outputs" / "2026-11-21" / "10-00-00")
-    found(made, "bert_tiny", 100)
-    found(made, "bert_tiny", 37, mode="training")
-    found(made, "bert_tiny", 900, device="cuda:1")
-    found(made, "gpt2_tiny", 64, bounded_by="measure.options.upper")
-    found(made, "t5_tiny", None)
+    made.largest_batch("bert_tiny", 100)
+    made.largest_batch("bert_tiny", 37, mode="training")
+    made.largest_batch("bert_tiny", 900, device="cuda:1")
+    made.largest_batch("gpt2_tiny", 64, bounded_by="measure.options.upper")
+    made.largest_batch("t5_tiny", None)
     return made.write()
 
 
@@ -286,7 +268,7 @@ def test_sizes_stand_before_the_division(sweep: SweepFolder) -> None:
 def test_suites_whose_names_come_to_the_same_word_have_a_file_each(tmp_path: Path) -> None:
     made = synthetic.SyntheticSweep(tmp_path / "s")
     for suite in ("a/b", "a b"):
-        found(made, "bert_tiny", 8, suite=suite)
+        made.largest_batch("bert_tiny", 8, suite=suite)
     files, _ = export(load(made.write()))
     assert [file.suite for file in files] == ["a-b_largest", "a-b_largest_2"]
     assert [yaml.safe_load(file.text)["defaults"] for file in files] == [["a/b"], ["a b"]]

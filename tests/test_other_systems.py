@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from argparse import Action, ArgumentParser
@@ -34,7 +35,14 @@ READING = {
     "merge": ("--help",),
     "bisect": ("--help",),
 }
-PLANNING = ("--help", *FAKES), (*FAKES, "suite=perceptrons", "compiler=eager", "measure=glance", "dry_run=true")
+SWEEP = (*FAKES, "suite=perceptrons", "compiler=eager", "measure=glance")
+Words = tuple[str, ...]
+READS: list[Words] = [
+    *((verb, *more) for verb, more in READING.items()),
+    ("--help", *FAKES),
+    (*SWEEP, "dry_run=true"),
+]
+RUNS: list[Words] = [SWEEP, ("rerun", AFTER), ("resume=" + AFTER,)]
 
 
 @pytest.fixture(scope="module")
@@ -45,24 +53,30 @@ def sweeps(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def elsewhere(cwd: Path, *arguments: str) -> tuple[int, str, str]:
+@pytest.fixture(scope="module")
+def elsewhere(sweeps: Path) -> dict[Words, tuple[int, str, str]]:
+    """What each command line comes to without Unix: exit code, stdout, stderr. No sweep may be added."""
+    folders = sorted((sweeps / "outputs").glob("*/*"))
     script = Path(__file__).parent / "support" / "without_unix.py"
+    asked = [*READS, *RUNS]
     done = subprocess.run(
-        [sys.executable, "-X", "warn_default_encoding", str(script), *arguments],
-        cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=300,
+        [sys.executable, "-X", "warn_default_encoding", str(script), json.dumps(asked)],
+        cwd=sweeps, env=ENVIRONMENT, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
-    return done.returncode, done.stdout, done.stderr
+    assert done.returncode == 0, done.stderr
+    assert sorted((sweeps / "outputs").glob("*/*")) == folders
+    return {words: tuple(told) for words, told in zip(asked, json.loads(done.stdout), strict=True)}
 
 
 def test_every_verb_is_asked() -> None:
     assert set(READING) == set(VERBS)
 
 
-@pytest.mark.parametrize(
-    "words", [*((verb, *more) for verb, more in READING.items()), *PLANNING], ids=lambda words: words[0]
-)
-def test_what_reads_says_the_same_without_unix(sweeps: Path, words: tuple[str, ...]) -> None:
-    code, said, told = elsewhere(sweeps, *words)
+@pytest.mark.parametrize("words", READS, ids=lambda words: words[0])
+def test_what_reads_says_the_same_without_unix(
+    sweeps: Path, elsewhere: dict[Words, tuple[int, str, str]], words: Words
+) -> None:
+    code, said, told = elsewhere[words]
     here, expected, _ = answer(sweeps, *words)
     assert (code, _anywhere(said)) == (here, _anywhere(expected)), told
     assert "Traceback" not in told
@@ -74,17 +88,13 @@ def _anywhere(said: str) -> list[str]:
     return [line for line in said.splitlines() if '"affinity"' not in line]
 
 
-@pytest.mark.parametrize(
-    "words", [PLANNING[1][:-1], ("rerun", AFTER), ("resume=" + AFTER,)], ids=["sweep", "rerun", "resume"]
-)
-def test_what_runs_jobs_says_what_is_not_there(sweeps: Path, words: tuple[str, ...]) -> None:
-    folders = sorted((sweeps / "outputs").glob("*/*"))
-    code, _, told = elsewhere(sweeps, *words)
+@pytest.mark.parametrize("words", RUNS, ids=["sweep", "rerun", "resume"])
+def test_what_runs_jobs_says_what_is_not_there(elsewhere: dict[Words, tuple[int, str, str]], words: Words) -> None:
+    code, _, told = elsewhere[words]
     assert code == 2
     assert "jobs run on Linux only" in told
     assert "no file locks (fcntl), no limits of a process (resource), no fork" in told
     assert "WSL2" in told
-    assert sorted((sweeps / "outputs").glob("*/*")) == folders
 
 
 def test_macos_has_locks_and_no_proc(monkeypatch: pytest.MonkeyPatch) -> None:

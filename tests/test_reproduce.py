@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hydra._internal.hydra import Hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 
 from orchestrator.cli import sweep as command_line
-from orchestrator.execution.hydra_plugin import register, search_path
+from orchestrator.execution.hydra_plugin import register, search_path, started
 from orchestrator.execution.planned import PlannedSweep
 from orchestrator.planning.replay import closed, with_rounds
 from orchestrator.records import REFERENCE_MEASURE, JobSpec
@@ -125,7 +124,7 @@ def planned(arguments: Sequence[str]) -> PlannedSweep:
     parser = get_args_parser()
     asked = command_line._parse(parser, arguments)
     register()
-    hydra = Hydra.create_main_hydra2(task_name="test", config_search_path=search_path(asked.config_dir))
+    hydra = started(search_path(asked.config_dir))
     try:
         sweeper = command_line._sweeper(hydra, asked)
         sweeper.argv = arguments

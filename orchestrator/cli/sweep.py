@@ -53,7 +53,6 @@ Exit code: 0 fine, 1 failed jobs, 2 usage, 3 a defect of orchestrator, 130 after
 def main(arguments: list[str]) -> int:
     """Do what Hydra's command line would, by its parts: its own `main` prints tracebacks and ends the process."""
     from hydra import version
-    from hydra._internal.hydra import Hydra
     from hydra.core.global_hydra import GlobalHydra
 
     from orchestrator.execution import hydra_plugin
@@ -71,8 +70,7 @@ def main(arguments: list[str]) -> int:
     version.setbase("1.3")
     hydra_plugin.register()
     asked.overrides, files = by_path(asked.overrides)
-    places = hydra_plugin.search_path(asked.config_dir, files)
-    hydra = Hydra.create_main_hydra2(task_name="orchestrator", config_search_path=places)
+    hydra = hydra_plugin.started(hydra_plugin.search_path(asked.config_dir, files))
     try:
         if asked.help:
             print(_help(hydra))

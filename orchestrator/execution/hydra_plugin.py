@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from hydra import version
 from hydra._internal.callbacks import Callbacks
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path, get_args_parser
@@ -29,6 +30,7 @@ from orchestrator.execution.planned import PlannedSweep
 from orchestrator.execution.sweeper import GraphSweeper, as_written
 from orchestrator.planning import provenance, schema
 from orchestrator.planning.compose import compose, explained
+from orchestrator.planning.composer import Repository
 from orchestrator.planning.experiments import natural
 from orchestrator.planning.grid import as_axes, normalise
 from orchestrator.planning.keys import Keys
@@ -157,6 +159,15 @@ def stored_search_path(folder: SweepFolder, header: Sweep) -> ConfigSearchPath:
     return path
 
 
+def started(path: ConfigSearchPath) -> Hydra:
+    """Return Hydra with its configuration in `path`, of which it reads each file once."""
+    hydra = Hydra.create_main_hydra2(task_name="orchestrator", config_search_path=path)
+    loader = hydra.config_loader
+    assert isinstance(loader, ConfigLoaderImpl)  # Hydra declares less than it makes
+    loader.repository = Repository(path)
+    return hydra
+
+
 def sweeper(hydra: Hydra, config_name: str, overrides: Sequence[str]) -> GraphSweeper:
     """Compose the configuration of a sweep, and build the sweeper that it names, as Hydra's multirun does."""
     config = compose(hydra.config_loader, config_name, overrides)
@@ -172,7 +183,7 @@ def planned(overrides: Sequence[str], path: ConfigSearchPath) -> PlannedSweep:
     """Return what overrides plan with the configuration in `path`; nothing is written. Raises UsageError."""
     version.setbase("1.3")
     register()
-    hydra = Hydra.create_main_hydra2(task_name="orchestrator", config_search_path=path)
+    hydra = started(path)
     try:
         words = as_axes([normalise(override) for override in overrides], hydra.config_loader)
         found = sweeper(hydra, "config", words)

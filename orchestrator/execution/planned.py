@@ -1,4 +1,4 @@
-"""A sweep between its plan and its run: what is shown before anything is written, written, and then launched."""
+"""A sweep between planning and running: what is known of it, and how its folder is written."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from orchestrator.execution.settings import Settings
 from orchestrator.execution.slots import Slot, cautions, check_jobs, slots_of
 from orchestrator.planning import grid, machine, provenance
 from orchestrator.planning.compose import compose, explained_values
-from orchestrator.planning.composer import Composer
+from orchestrator.planning.composer import FEW, Composer
 from orchestrator.planning.outputs import as_stored, with_outputs
 from orchestrator.planning.plan import plan
 from orchestrator.planning.points import RANDOMIZE, Point, PointReader
@@ -76,8 +76,8 @@ class GraphSweeper(Sweeper):
         launching = Launching(self._config)
         self._check_search_path()
         reader = PointReader()
-        composer = Composer(self._loader, self._config)
         overrides = self._grid(arguments)
+        composer = Composer(self._loader, self._config, in_pieces=len(overrides) > FEW)
         if len(overrides) > SILENT_POINTS:
             print(f"Composing {len(overrides):,} grid points, at about 1,000 a second", file=sys.stderr)
         confs = [composer.point(own) for own in overrides]

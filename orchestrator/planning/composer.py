@@ -3,7 +3,7 @@
 Hydra needs 50 ms for a point, and a quarter of a second where its suite has a hundred models: nearly all of that goes
 into parsing and merging what is the same in other points. So a point is put together from pieces of points where that
 is provably the same (`orchestrator.planning.pieces`); and suites are composed without their catalogs, each distinct
-one of which is composed once.
+one of which is composed once. A few points (`FEW`) are sooner composed whole.
 """
 
 from __future__ import annotations
@@ -34,27 +34,33 @@ LARGE = ("catalog", "common")
 """Keys of a suite that are composed apart."""
 
 CHANGED_MODEL = re.compile(r"\+\+suite\.catalog\.(?P<model>[^.=]+)")
+FEW = 4
+"""So many points, or fewer, are sooner composed whole than in pieces."""
 
 
 class Composer:
     """Composes the points of one sweep; `master` is its configuration as a whole.
 
-    in_pieces: False composes every point by itself. What comes out is the same.
+    in_pieces: False composes every point by itself and whole. What comes out is the same.
     """
 
     def __init__(self, loader: ConfigLoaderImpl, master: DictConfig, *, in_pieces: bool = True) -> None:
-        self._light = _Hydra(loader, master, light=True)
-        self._full = _Hydra(loader, master, light=False)
+        self._full = _Hydra(loader, master, loader.repository)
+        self._light = _Hydra(loader, master, _LightRepository(loader.config_search_path)) if in_pieces else None
         self._catalogs: dict[str, Json] = {}
         self._suites: dict[tuple[str, str], Json] = {}
         # hydra.searchpath: a point may find other files than the master did
-        self._pieces = Pieces(self._light) if in_pieces and not master.hydra.searchpath else None
+        self._pieces = Pieces(self._light) if self._light is not None and not master.hydra.searchpath else None
 
     def point(self, overrides: Sequence[str]) -> dict[str, Any]:
         """Return a composed point without Hydra's own part, as plain dicts and lists. Raises UsageError.
 
         Dicts and lists are shared with other points: nobody changes them.
         """
+        if self._light is None:
+            point, _ = self._whole(self._full, overrides)
+            self._check_models(overrides)
+            return point
         point, choices = self._in_pieces(overrides) or self._whole(self._light, overrides)
         if isinstance(point.get("suite"), dict):  # what else a user's files make of it is for the schema to refuse
             point["suite"] = self._with_catalog(point["suite"], choices.get("suite"), overrides)
@@ -78,10 +84,15 @@ class Composer:
             return None  # the whole composition has the better message, or none
 
     def _catalog(self, overrides: Sequence[str]) -> Json:
-        """Return the large keys of the point's suite.
+        """Return the large keys of the point's suite."""
+        self._check_models(overrides)
+        suite = self._whole(self._full, overrides)[0]["suite"]
+        return {key: suite[key] for key in LARGE}
 
-        Raises UsageError when an override changes a model that the suite does not have: the catalog is an open map,
-        so that the model would quietly be added. `+suite.catalog.new...` says that on purpose.
+    def _check_models(self, overrides: Sequence[str]) -> None:
+        """Raise UsageError when an override changes a model that the suite does not have.
+
+        The catalog is an open map: the model would quietly be added. `+suite.catalog.new...` says that on purpose.
         """
         changes = [match for override in overrides if (match := CHANGED_MODEL.match(override))]
         if changes:
@@ -91,8 +102,6 @@ class Composer:
                 if change["model"] not in catalog:
                     known = did_you_mean(change["model"], catalog)
                     raise UsageError(f"{change.string[2:]}: the suite has no model '{change['model']}': {known}")
-        suite = self._whole(self._full, overrides)[0]["suite"]
-        return {key: suite[key] for key in LARGE}
 
     @staticmethod
     def _whole(hydra: _Hydra, overrides: Sequence[str]) -> tuple[dict[str, Any], Choices]:
@@ -110,12 +119,12 @@ def _plain(value: Any) -> Any:
 
 
 class _Hydra:
-    """Hydra's loader, with a repository of ours: the source of points and of their pieces."""
+    """Hydra's loader over a repository: the source of points and of their pieces."""
 
-    def __init__(self, loader: ConfigLoaderImpl, master: DictConfig, *, light: bool) -> None:
+    def __init__(self, loader: ConfigLoaderImpl, master: DictConfig, repository: ConfigRepository) -> None:
         self._loader = loader
         self._master = master
-        self._repository = _Repository(loader.config_search_path, light=light)
+        self._repository = repository
 
     def is_group(self, key: str) -> bool:
         return self._repository.group_exists(key)
@@ -148,15 +157,11 @@ class _Hydra:
             self._loader.repository = before
 
 
-class _Repository(ConfigRepository):
-    """Hydra's repository, with what it has read kept; `light`: suites come without their large keys."""
+class Repository(ConfigRepository):
+    """Hydra's repository, with what it has read kept."""
 
-    def __init__(self, path: ConfigSearchPath, *, light: bool) -> None:
-        self._light = light
-        super().__init__(path)
-
-    def __deepcopy__(self, memo: Any) -> _Repository:
-        """Hydra copies its repository for every point, because `hydra.searchpath` may give it other sources."""
+    def __deepcopy__(self, memo: Any) -> Repository:
+        """Hydra copies its repository for every composition, because `hydra.searchpath` may give it other sources."""
         return copy.copy(self)
 
     def initialize_sources(self, config_search_path: ConfigSearchPath) -> None:
@@ -170,16 +175,23 @@ class _Repository(ConfigRepository):
         return copy.deepcopy(self._results[config_path])  # composing changes what it is given
 
     def _load(self, config_path: str) -> ConfigResult | None:
-        result = super().load_config(config_path)
-        if self._light and result is not None and config_path.startswith("suite/"):
-            suite = result.config
-            if isinstance(suite, DictConfig) and "${" not in OmegaConf.to_yaml(suite):  # else it depends on the point
-                for key in LARGE:
-                    suite.pop(key, None)
-        return result
+        return super().load_config(config_path)
 
     def _find_object_source(self, config_path: str, object_type: ObjectType | None) -> ConfigSource | None:
         key = (config_path, object_type)
         if key not in self._found:
             self._found[key] = super()._find_object_source(config_path, object_type)
         return self._found[key]
+
+
+class _LightRepository(Repository):
+    """One whose suites come without their large keys."""
+
+    def _load(self, config_path: str) -> ConfigResult | None:
+        result = super()._load(config_path)
+        if result is not None and config_path.startswith("suite/"):
+            suite = result.config
+            if isinstance(suite, DictConfig) and "${" not in OmegaConf.to_yaml(suite):  # else it depends on the point
+                for key in LARGE:
+                    suite.pop(key, None)
+        return result

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from orchestrator.execution.hydra_plugin import register, search_path
 from orchestrator.planning.compose import compose
-from orchestrator.planning.composer import Composer
+from orchestrator.planning.composer import FEW, Composer, Repository
 from orchestrator.planning.grid import expand, normalise
 from orchestrator.planning.machine import Machine
 from orchestrator.planning.plan import plan
@@ -25,7 +25,9 @@ def loader(user: str | None = None) -> ConfigLoaderImpl:
     setup_globals()
     JobRuntime().set("name", "test")
     register()
-    return ConfigLoaderImpl(config_search_path=search_path(user))
+    found = ConfigLoaderImpl(config_search_path=search_path(user))
+    found.repository = Repository(found.config_search_path)  # as `hydra_plugin.started` has it
+    return found
 
 
 MACHINE = Machine(cores=2, cuda_devices=0)
@@ -35,13 +37,22 @@ LOADER = loader()
 def composed(*overrides: str, user: str | None = None) -> dict[str, Any]:
     source = LOADER if user is None else loader(user)
     normal = [normalise(override) for override in overrides]
-    return Composer(source, compose(source, "config", normal)).point(normal)
+    return Composer(source, compose(source, "config", normal), in_pieces=False).point(normal)
+
+
+def points(*overrides: str) -> list[dict[str, Any]]:
+    """Return the points that the command would have: with the axes that configuration and experiments set."""
+    master = compose(LOADER, "config", list(overrides))
+    shape = [OmegaConf.to_container(master[key]) for key in ("grids", "zip")]
+    grid = expand(overrides, dict(master.hydra.sweeper.params), *shape, LOADER)
+    composer = Composer(LOADER, master, in_pieces=len(grid) > FEW)
+    return [composer.point(point) for point in grid]
 
 
 def planned(*overrides: str) -> JobGraph:
-    """Plan what the command would: with the axes that configuration and experiments set."""
-    master = compose(LOADER, "config", list(overrides))
-    shape = [OmegaConf.to_container(master[key]) for key in ("grids", "zip")]
-    points = expand(overrides, dict(master.hydra.sweeper.params), *shape, LOADER)
-    composer, reader = Composer(LOADER, master), PointReader()
-    return plan([reader.read(composer.point(point)) for point in points], MACHINE)
+    return graph_of(points(*overrides))
+
+
+def graph_of(confs: list[dict[str, Any]]) -> JobGraph:
+    reader = PointReader()
+    return plan([reader.read(conf) for conf in confs], MACHINE)

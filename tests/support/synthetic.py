@@ -234,6 +234,18 @@ class SyntheticSweep:
         spec = job(model, compiler_, "accuracy")
         return self.add(spec, accuracy_result(spec, **figures))
 
+    def largest_batch(self, model: str, size: int | None, bounded_by: str = "memory", **changes: Any) -> JobSpec:
+        """Add a job of the suite `tiny`, but for `changes`, that found `size`; None: one that failed."""
+        target = "orchestrator.measures.largest_batch.LargestBatch"
+        spec = job(workload(model, **{"suite": "tiny", **changes}), "eager", "largest_batch")
+        spec = dataclasses.replace(spec, measure=PluginSpec(name="largest_batch", target=target))
+        if size is None:
+            return self.add(spec, failed_result(spec, "fail_to_run", "why"))
+        row = {"largest_batch_size": size, "bounded_by": bounded_by, "memory_budget_bytes": 2 * 2**30,
+               "memory_budget_source": "measure.options.memory_gib", "memory_at_largest_bytes": 3 * 2**20}  # fmt: skip
+        facts = {"findings": {"largest_batch": [row]}}
+        return self.add(spec, JobResult(job_id=spec.id, status=PASS, facts=facts, started=1000.0, ended=1003.0))
+
     def graph(self) -> JobGraph:
         return JobGraph(tuple(self.jobs))
 

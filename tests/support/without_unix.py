@@ -1,10 +1,14 @@
-"""The command where Python has only what it has on every system: `python without_unix.py VERB ...`.
+"""The command where Python has only what it has on every system: `python without_unix.py '[["ls"], ["show", "x"]]'`.
 
+Runs one command line after the other, and prints [exit code, stdout, stderr] of each as JSON.
 Windows cannot be had in a test. What of Python is not there is taken away, and a text of ours that is read or written
 in the system's own encoding, which is not UTF-8 there, is an error. The libraries are imported before: their builds
 for Linux use what their builds for Windows do without.
 """
 
+import contextlib
+import io
+import json
 import multiprocessing  # noqa: F401
 import os
 import runpy
@@ -29,6 +33,21 @@ NAMES = (
     *("sched_setaffinity", "setsid", "statvfs", "sysconf", "uname", "waitid"),
 )
 
+
+def told(arguments: list[str]) -> tuple[int, str, str]:
+    """Run a command line as `python -m orchestrator` does."""
+    sys.argv[1:] = arguments
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+    code = 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            runpy.run_module("orchestrator", run_name="__main__", alter_sys=True)
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+    said, complained = (stream.buffer.getvalue().decode() for stream in (out, err))
+    return code, said, complained
+
+
 if __name__ == "__main__":
     for module in MODULES:
         sys.modules[module] = None  # type: ignore[assignment]  # so that its import fails
@@ -38,4 +57,4 @@ if __name__ == "__main__":
         delattr(os, name)
     # `system` and `capacity` read files of Linux's kernel, where there are any
     warnings.filterwarnings("error", category=EncodingWarning, module=r"orchestrator\.(?!(?:system|capacity)$)")
-    runpy.run_module("orchestrator", run_name="__main__", alter_sys=True)
+    print(json.dumps([told(words) for words in json.loads(sys.argv[1])]))
