@@ -29,7 +29,10 @@ MEASURED = frozenset(
         "attempt",  # how often it was started: more often than on a quiet day
     }
 )
-MEASURED_NOTES = re.compile(r"the clock's own .* of a step|the GPU's power limit .* of the time|\d+ MiB (lie|were) ")
+MEASURED_NOTES = re.compile(
+    r"the clock's own .* of a step|the GPU's power limit .* of the time|\d+ MiB (lie|were) "
+    r"|it was trained while it was timed|what the CPU does at best could not be measured: MemoryError"
+)
 """Sentences of the column `notes` that are there or not as figures are over a limit or under it."""
 JUDGED = "judged"
 """What was judged is a twin where the calls of the timed code could not be kept, or are gone."""
