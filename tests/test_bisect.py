@@ -37,6 +37,8 @@ from orchestrator.execution.steps import Code, Commits, Step, Versions, builds_o
 from orchestrator.planning.replay import with_code_of
 from orchestrator.records import MODEL_FAIL_TO_LOAD, PASS
 from orchestrator.store import JobGraph
+from orchestrator.views.bisect import document
+from orchestrator.views.document import to_text
 
 COMMITS = 32
 
@@ -417,3 +419,13 @@ def test_a_planted_slowdown_is_found_in_a_real_repository(tmp_path: Path) -> Non
     said = command.run(tmp_path, "bisect", f"latest:{job}", "--good", "c0", "--bad", "c4", "--over", f"git:{folder}",
                        "--rounds", "2")  # fmt: skip
     assert said.splitlines()[-1] == f"The first bad one is {git(folder, 'rev-parse', 'c3')} step 3"
+
+
+def test_a_long_reason_leaves_steps_and_titles_whole() -> None:
+    steps = [Step("2.13.0+cpu", "torch"), Step("2.14.0", "torch")]
+    why = "eager_fail_to_run: needs 'Planted inference float32 cpu 2.14.0 eager reference #0', which ended with that"
+    said = {0: Answer(GOOD), 1: Answer(BAD, why=why)}
+    text = to_text(document(steps, said, Question("status", status="eager_fail_to_run"), Found(0, 1)), 80)
+    good, bad = (line for line in text.splitlines() if line.endswith(" torch") and "first" not in line)
+    assert good.startswith("2.13.0+cpu  good ")
+    assert bad.startswith("2.14.0      bad: eager_fail_to_run: needs ")

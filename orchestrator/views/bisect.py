@@ -10,8 +10,11 @@ from orchestrator.comparison.bisection import BAD, CANNOT_TELL, GOOD, Answer, Fo
 from orchestrator.results.tables import Table
 from orchestrator.views.document import Document, Heading, Paragraph, Piece
 from orchestrator.views.grid import Cell, Grid
+from orchestrator.views.layout import cut
 from orchestrator.words import plural
 
+LONGEST = 60
+"""Characters of an answer: a reason may be an error's message, and was said in full when the step was judged."""
 STYLES = {GOOD: "", BAD: "red", CANNOT_TELL: "yellow"}
 COLUMNS = (
     Column("step", "commit or version", format="text"),
@@ -44,10 +47,14 @@ def document(
         return Document("Bisect", [], [Paragraph(f"Cannot tell: {why}", "bold yellow", strong=True, wrap=False)])
     pieces: list[Piece] = [Heading(f"bisect · {asked.metric}", style="bold reverse")]
     rows = [
-        [Cell(steps[number].short), Cell(in_words(asked, answer), style=STYLES[answer.word]), Cell(steps[number].title)]
+        [
+            Cell(steps[number].short),
+            Cell(cut(in_words(asked, answer), LONGEST), style=STYLES[answer.word]),
+            Cell(steps[number].title),
+        ]
         for number, answer in sorted(said.items())
     ]
-    pieces.append(Grid(("step", "", "title"), rows))
+    pieces.append(Grid(("step", "", "title"), rows, cut_last=True))
     bad, good = steps[found.bad], steps[found.good]
     if found.is_one:
         text = f"The first bad one is {bad.name} {bad.title}".rstrip()

@@ -31,7 +31,7 @@ MEASURED = frozenset(
 )
 MEASURED_NOTES = re.compile(
     r"the clock's own .* of a step|the GPU's power limit .* of the time|\d+ MiB (lie|were) |"
-    r"what the CPU does at best could not be measured: MemoryError: an array of"
+    r"it was trained while it was timed|what the CPU does at best could not be measured: MemoryError: an array of"
 )
 """Sentences of the column `notes` that are there or not as figures, or the memory that is left, are over a limit."""
 JUDGED = "judged"
