@@ -195,9 +195,10 @@ class Forecast:
         seconds |= {name: late.get(name, self._expected[name]) - spent for name, spent in elapsed.items()}
         beside = {name: seconds[name] for name in (*elapsed, *self._pending) if self._tasks[name].beside}
         wall_s = sum(beside[name] for name in busiest(beside, self._places))
+        overlap = sum(beside.values()) / wall_s if beside else 1.0
         for name in seconds:
             if self._tasks[name].beside:
-                seconds[name] *= wall_s / sum(beside.values())
+                seconds[name] /= overlap
             elif name in self._pending:
                 seconds[name] += idle
         open_ = {name for name in self._pending if self._tasks[name].optional}
