@@ -195,7 +195,7 @@ class Forecast:
         seconds |= {name: late.get(name, self._expected[name]) - spent for name, spent in elapsed.items()}
         beside = {name: seconds[name] for name in (*elapsed, *self._pending) if self._tasks[name].beside}
         wall_s = sum(beside[name] for name in busiest(beside, self._places))
-        overlap = sum(beside.values()) / wall_s if beside else 1.0
+        overlap = sum(beside.values()) / wall_s if wall_s else 1.0  # skipped jobs take no time
         for name in seconds:
             if self._tasks[name].beside:
                 seconds[name] /= overlap
