@@ -100,7 +100,7 @@ def performance_s(step: float, compiling: float, round: int, settings: Mapping[s
     """Return the seconds of a performance job: compile, warm-up, steady state and, with a compiler, pairs.
 
     `settings` are all fields of the measure (`orchestrator.measures.performance.Performance`). Half of the time that
-    may be added for a narrower interval is counted.
+    may be added for a narrower interval of the pairs is counted.
     """
 
     def part(seconds: str, calls: str, each: float, extra: float = 0.0) -> float:
@@ -109,7 +109,7 @@ def performance_s(step: float, compiling: float, round: int, settings: Mapping[s
 
     extra = float(settings.get("extra_seconds", 0)) / 2
     total = compiling * (WARM_COMPILE if round else 1.0) + step
-    total += part("warmup_seconds", "warmup_calls", step) + part("seconds", "iterations", step, extra)
+    total += part("warmup_seconds", "warmup_calls", step) + part("seconds", "iterations", step)
     return total + (part("pair_seconds", "pairs", 2 * step, extra) if compiling else 0.0)
 
 
