@@ -90,7 +90,8 @@ def mixed(outcomes: Sequence[JobOutcome]) -> Iterator[str]:
         builds[build_name(outcome.job.workload.build)].append(outcome)
     for name, own in builds.items():
         yield from (f"build {name}: {line}" if len(builds) > 1 else line for line in _of_one_build(own))
-    seen = {name: found for name, own in builds.items() if (found := _seen(own))}
+    several = builds if len(builds) > 1 else {}  # results are read for it
+    seen = {name: found for name, own in several.items() if (found := _seen(own))}
     if seen:
         yield from (f"Of the build {name} nothing has been run." for name in builds if name not in seen)
         first, *others = seen
