@@ -56,9 +56,8 @@ class Performance:
     to it: `half_width_of_pairs`; 0 never is). For the sake of the interval they go on, once their count is reached too,
     no longer than `extra_seconds`. Where an interval is that narrow before, fewer do. Nothing goes on beyond
     `max_seconds`, but to three samples. A block of a pair lasts at least `block_seconds`; its first iteration is
-    dropped when it has more than one. Before the warm-up it waits for a quiet
-    machine, at most `quiet_seconds`. With `randomize_input` each repeat has other inputs
-    (`orchestrator.measures.fresh`), both sides of a pair the same.
+    dropped when it has more than one. Before the warm-up it waits for a quiet machine, at most `quiet_seconds`. With
+    `randomize_input` each repeat has other inputs (`orchestrator.measures.fresh`), both sides of a pair the same.
     """
 
     kind: ClassVar[str] = TIMED

@@ -146,13 +146,13 @@ def wait_for_quiet(limit: float, device: torch.device | None = None, children: S
     """Wait until others use less than `FOREIGN_CORES` for a quarter of a second, at most `limit` seconds.
 
     Of a CUDA `device`, until other processes have let it be. Returns the seconds waited. A neighbour's burst is waited
-    out; one that stays is found by `NoiseProbe`: at most `OVERLOADED_S` where the last minute's load (getloadavg(3)) is
-    over the number of CPUs.
+    out; one that stays is found by `NoiseProbe`: where the last minute's load (getloadavg(3)) is over the number of
+    CPUs, these are waited for `OVERLOADED_S` at most.
     """
     begin = time.monotonic()
-    if os.getloadavg()[0] > (os.cpu_count() or 1):
-        limit = min(limit, OVERLOADED_S)
     on_gpu = gpu.find(device) if device is not None and device.type == "cuda" else None
+    if on_gpu is None and os.getloadavg()[0] > (os.cpu_count() or 1):
+        limit = min(limit, OVERLOADED_S)
     while time.monotonic() - begin < limit:
         if on_gpu is not None:
             since = time.time()
