@@ -20,13 +20,14 @@ SHORTEST = {
     "trust_repeatability.py --quick --rounds 1": "intervals that cover the mean of the other sweeps:",
 }
 """Command -> what its last lines say. Not here are those that take minutes, or a browser."""
+LONG = ("trust", "bench_wall")
 LIMIT_NOT_KEPT = 1
 
 
 @pytest.mark.parametrize(
     "command",
     [
-        pytest.param(command, marks=pytest.mark.long if command.startswith("trust") else pytest.mark.slow)
+        pytest.param(command, marks=pytest.mark.long if command.startswith(LONG) else pytest.mark.slow)
         for command in SHORTEST
     ],
 )
