@@ -36,7 +36,7 @@ PLUGINS = {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "
 LAUNCHERS = list(PLUGINS)
 SWEEP = (*FAKES, "suite=perceptrons", "suite.models=[one,two]", "compiler=eager,identity", "measure=glance")
 PLACE = ("device=cpu", "threads=1")
-LATEST_S = 1800.0
+LATEST_S, LONG_S = 300.0, 1800.0
 
 
 def shards(launcher: str, count: int = 2) -> list[str]:
@@ -51,8 +51,8 @@ def shards(launcher: str, count: int = 2) -> list[str]:
 class Launched:
     """A sweep that a launcher runs in the folder `cwd`, as a command of a terminal of its own."""
 
-    def __init__(self, cwd: Path, *arguments: str) -> None:
-        self.cwd, self.output = cwd, cwd / "output.txt"
+    def __init__(self, cwd: Path, *arguments: str, latest_s: float = LATEST_S) -> None:
+        self.cwd, self.output, self.latest_s = cwd, cwd / "output.txt", latest_s
         self._before = self._results()
         slurm.install(cwd / "slurm")
         environment = {**ENVIRONMENT, **slurm.environment(cwd / "slurm")}
@@ -73,7 +73,7 @@ class Launched:
         return latest(self.cwd)
 
     def until(self, come: Callable[[], bool]) -> None:
-        end = time.monotonic() + LATEST_S
+        end = time.monotonic() + self.latest_s
         while not come():
             assert time.monotonic() < end, self.said
             assert self.process.poll() is None, self.said
@@ -93,7 +93,7 @@ class Launched:
 
     def ends(self) -> int:
         """Wait for the command; return its exit code. No shard is left, and nothing was said as a traceback."""
-        code = self.process.wait(LATEST_S)
+        code = self.process.wait(self.latest_s)
         alive = [state for state in self.states().values() if state.is_alive]
         assert not alive, self.said
         assert "Traceback" not in self.said
@@ -105,8 +105,8 @@ def started(tmp_path: Path) -> Iterator[Callable[..., Launched]]:
     """Starts sweeps; what a failing test leaves of them is killed."""
     found: list[Launched] = []
 
-    def start(*arguments: str, cwd: Path = tmp_path) -> Launched:
-        found.append(Launched(cwd, *arguments))
+    def start(*arguments: str, cwd: Path = tmp_path, latest_s: float = LATEST_S) -> Launched:
+        found.append(Launched(cwd, *arguments, latest_s=latest_s))
         return found[-1]
 
     yield start
@@ -313,17 +313,17 @@ def test_parts_on_slurm_one_shard_killed_merged_and_resumed_are_the_sweep_of_one
     words = [*words, "rounds=1", *PLACE]
     for part in (1, 2):
         place = f"hydra.sweep.dir=outputs/1/part{part}"
-        sweep = started(*words, *shards("submitit_slurm", at_once), f"shard={part}/2", place)
+        sweep = started(*words, *shards("submitit_slurm", at_once), f"shard={part}/2", place, latest_s=LONG_S)
         if part == 2:
             sweep.under_way(at_once)
             os.kill(sweep.states()[1].process, signal.SIGKILL)
         assert sweep.ends() == part - 1, sweep.said
     orchestrator(tmp_path, "merge", "outputs/1/part1", "outputs/1/part2", "--into", "outputs/2/merged", code=1)
-    rest = started("resume=outputs/2/merged")
+    rest = started("resume=outputs/2/merged", latest_s=LONG_S)
     assert rest.ends() == 0, rest.said
     assert rest.folder.root == tmp_path / "outputs/2/merged"
     alone = tmp_path / "alone"
     alone.mkdir()
-    assert started(*words, cwd=alone).ends() == 0
+    assert started(*words, cwd=alone, latest_s=LONG_S).ends() == 0
     quiet, now = (invariants.tables(SimpleNamespace(folder=folder)) for folder in (latest(alone), rest.folder))
     assert not list(invariants.differences(quiet, now))

@@ -101,7 +101,7 @@ def test_first_call_contains_the_compilation(tmp_path: Path) -> None:
     seen = context(tmp_path, Slow(), "slow")
     QUICK.run(seen)
     assert samples(seen)["first_call"][0] > 0.05
-    assert min(samples(seen)["latency"]) < 0.05
+    assert statistics.median(samples(seen)["latency"]) < 0.05
 
 
 @pytest.mark.parametrize("mode", [Inference(), Training()])
