@@ -180,13 +180,16 @@ is compiled or around it, or tensor parallelism. Option of a mode."""
 DTYPES = ("float32", "bfloat16", "float16", "amp_bfloat16", "amp_float16", "float64")
 
 
+IN_TURNS = "in_turns"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Need:
-    """An edge of the job graph: the job that has it starts after `job` has finished.
+    """An edge of the job graph: the job that has it starts after `job` has finished, and of kind "in_turns" with it.
 
     kind "reference" and "gate" and "round" also ask that it finished well (`NEED_REQUIRES_SUCCESS`); the others only
     order: "baseline"; "series", from a timed job to the reference whose calls it makes after its timing; "timed", from
-    a judged job to the one whose code it judges.
+    a judged job to the one whose code it judges. "in_turns": while the one runs the other waits (`batons`).
     """
 
     job: str
@@ -195,7 +198,7 @@ class Need:
 
 NEED_REQUIRES_SUCCESS: Mapping[str, bool] = {
     **dict.fromkeys(("reference", "round", "gate"), True),
-    **dict.fromkeys(("baseline", "series", "timed"), False),
+    **dict.fromkeys(("baseline", "series", "timed", IN_TURNS), False),
 }
 
 

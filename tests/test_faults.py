@@ -408,10 +408,10 @@ def test_each_job_has_a_folder_for_temporary_files_that_goes_with_it(
     monkeypatch.setattr("tempfile.tempdir", str(place))
     jobs = [make_job("a"), make_job("b")]
     temporary = Temporary(store, jobs)
-    first, second = (temporary.fresh(job) for job in jobs)
+    first, second = (temporary.fresh(job.id) for job in jobs)
     assert first != second
     (first / "left").write_text("x")
-    temporary.finished(jobs[0])
+    temporary.finished(jobs[0].id)
     assert not first.exists()
     assert second.exists()
     # killed here: the next run of the folder removes what is left, and finds the same name
@@ -431,7 +431,7 @@ def test_a_folder_that_somebody_else_has_prepared_is_not_used(
     place.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(place))
     jobs = [make_job("a")]
-    expected = Temporary(store, jobs).fresh(jobs[0]).parent
+    expected = Temporary(store, jobs).fresh(jobs[0].id).parent
     expected.joinpath(jobs[0].id).rmdir()
     expected.rmdir()
     precious = tmp_path / "precious"
@@ -443,7 +443,7 @@ def test_a_folder_that_somebody_else_has_prepared_is_not_used(
         expected.mkdir()
         expected.chmod(0o777)
         (expected / "file").write_text("x")
-    folder = Temporary(store, jobs).fresh(jobs[0])
+    folder = Temporary(store, jobs).fresh(jobs[0].id)
     assert folder.parent != expected
     assert (expected / "file").read_text() == "x"
 

@@ -220,6 +220,37 @@ def test_jobs_that_time_run_alone_and_others_side_by_side(store: SweepFolder) ->
     assert together == {(1, 3), (1, 5), (3, 5)}
 
 
+def test_two_in_turns_run_at_the_same_time_and_never_at_once(store: SweepFolder) -> None:
+    """Each to its end, whatever becomes of the other. What hangs is tried again alone; what follows waits for both."""
+    jobs: list[JobSpec] = []
+    for seconds, does in ((0.5, "pass"), (0.3, "segfault"), (0.1, "hang")):
+        most = 2.0 if does == "hang" else 60.0
+        first = make_job(f"first {does}", "turns 0.5 pass", timeout_s=most)
+        second = make_job(f"second {does}", f"turns {seconds} {does}", needs=((first, "in_turns"),), timeout_s=most)
+        jobs += [first, second]
+    sweeps.run(store, jobs)
+    found = results(store, jobs)
+    expected = [(PASS, 1), (PASS, 1), (PASS, 1), (CRASH, 1), (PASS, 2), (TIMEOUT, 2)]
+    assert [(one.status, one.attempt) for one in found] == expected
+    one, other = (result.facts["steps"] for result in found[:2])
+    for (start, end), (begin, last) in itertools.product(one, other):
+        assert end <= begin or last <= start
+    order = [side for _, side in sorted([(start, 1) for start, _ in one] + [(start, 2) for start, _ in other])]
+    assert sum(before != after for before, after in itertools.pairwise(order)) >= 6
+    assert found[1].ended < found[2].started
+
+
+def test_who_takes_turns_starts_alone_where_the_other_cannot_start(store: SweepFolder) -> None:
+    verdict = Verdict(status=UNSUPPORTED, reason="not here")
+    first, other = make_job("a", "turns 0.2 pass"), make_job("b", "turns 0.2 pass")
+    never = make_job("c", "turns 0.2 pass", needs=((first, "in_turns"),), verdict=verdict)
+    again = make_job("d", "infrastructure_once", needs=((other, "in_turns"),))
+    jobs = [first, never, other, again]
+    sweeps.run(store, jobs)
+    found = [(one.status, one.attempt) for one in results(store, jobs)]
+    assert found == [(PASS, 1), (UNSUPPORTED, 1), (PASS, 1), (PASS, 2)]
+
+
 def test_what_failed_beside_others_is_run_again_alone(store: SweepFolder) -> None:
     """Memory or time that a neighbour took, a server that died because of another: not the job's own fault."""
     behaviours = ("once out_of_memory", "hang_beside", "once SIGKILL", "sleep 0.5", "out_of_memory", "segfault")
@@ -707,6 +738,26 @@ def test_fork_and_subprocess_give_the_same_figures(store: SweepFolder, monkeypat
     for one in found:
         build = one.facts["memory"]["phases"]["build"]
         assert model < build["peak"] - build["start"] < model + (8 << 20)
+
+
+@pytest.mark.slow
+def test_in_turns_each_is_timed_for_as_long_as_alone(store: SweepFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PACKAGES_VARIABLE, "fakes")
+    eager = PluginSpec(name=EAGER, target="orchestrator.compilers.eager.Eager")
+    options = {**QUICK, "seconds": 0.5}
+    first = make_job("m", compiler=eager, measure_options=options)
+    second = make_job("m", compiler=eager, measure_options=options, env={"SIDE": "b"}, needs=((first, "in_turns"),))
+    with Processes(worker_environment()) as processes:
+        Scheduler(store, [first, second], Settings(), sweeps.Recorder(), processes).run()
+    found = results(store, [first, second])
+    for one, other in (found, found[::-1]):
+        assert one.status == PASS, one.failure
+        latency = one.sample("latency")
+        assert latency is not None
+        assert one.facts["turns"]["count"] >= 4
+        assert one.facts["noise"]["wall_s"] > 0.9  # its own half second, and that of the other
+        assert one.facts["turns"]["waited_s"] > 0.4
+        assert one.started < other.ended
 
 
 @pytest.mark.alone

@@ -90,19 +90,17 @@ class _Bench:
     noise: list[Sequence[float]] = field(default_factory=list)
 
     def measure(self, good: Code, step: Code) -> tuple[Row, Row]:
-        """Run the row's rounds of both, one round after the other; return both rows."""
+        """Run the row's rounds of both, each job in turns with that of the other; return both rows."""
         from orchestrator.cli.running import again, run_stored
         from orchestrator.execution.settings import Settings
-        from orchestrator.planning.replay import with_code_of
+        from orchestrator.planning import replay
         from orchestrator.results.load import load
         from orchestrator.store import JobGraph
 
-        sides = [with_code_of(self.graph, list(map(str, one.paths)), one.moved, one.build) for one in (good, step)]
-        jobs = []
-        for round in range(self.rounds):  # who goes first changes from round to round
-            for side in sides if round % 2 == 0 else sides[::-1]:
-                jobs += [job for job in side.values() if job.round == round]
-        graph = JobGraph(tuple({job.id: job for job in jobs}.values()))
+        sides = [
+            replay.with_code_of(self.graph, list(map(str, one.paths)), one.moved, one.build) for one in (good, step)
+        ]
+        graph = JobGraph(tuple(replay.in_turns(*sides)))
         points = tuple({**point, "rounds_min": self.rounds, "budget": None} for point in self.old.sweep.points)
         folder = again(self.old, graph, self.root, ("bisect", *self.argv), points)
         if run_stored(folder, graph, Settings.of(points)):

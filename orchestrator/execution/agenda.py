@@ -19,6 +19,7 @@ from orchestrator.errors import UsageError
 from orchestrator.planning.shards import Unit, comparison
 from orchestrator.plugins import resolve
 from orchestrator.records import (
+    IN_TURNS,
     INFRASTRUCTURE,
     JUDGED,
     NEED_REQUIRES_SUCCESS,
@@ -78,8 +79,10 @@ class Agenda:
         self._repeated: set[str] = set()  # jobs that have to be alone this time
         self._open = sum(is_shareable(job) for job in jobs if job.id not in results)  # shareable and not yet done
         self._following = Counter(need.job for job in jobs if is_shareable(job) for need in job.needs)
+        pairs = [(job.id, need.job) for job in jobs for need in job.needs if need.kind == IN_TURNS]
+        self._others = {one: other for pair in pairs for one, other in (pair, pair[::-1])}
         self._sorter = TopologicalSorter(
-            {job.id: [need.job for need in job.needs if need.job in self.jobs] for job in jobs}
+            {job.id: [n.job for n in job.needs if n.job in self.jobs and n.kind != IN_TURNS] for job in jobs}
         )
         self._sorter.prepare()
         self._collect()
@@ -121,6 +124,14 @@ class Agenda:
         else:
             heap.remove(place)
             heapq.heapify(heap)
+
+    def in_turns_with(self, job: JobSpec, slot: int = 0) -> JobSpec | None:
+        """Return the job that takes turns with one that was taken, where it is ready, and the slot's or nobody's."""
+        other = self._others.get(job.id)
+        if other is None or not self._repeated.isdisjoint((job.id, other)):
+            return None
+        place = self._place.get(other)
+        return self.jobs[other] if any(place in self._alone[of] for of in (slot, NOBODYS)) else None
 
     def open(self, job: JobSpec, slot: int) -> None:
         """Let a slot have all that is compared with a job, unless one has it."""

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.batons import Pipes
 from orchestrator.capacity import oom_kills
 from orchestrator.execution.devices import CPU, Turn
 from orchestrator.exits import cause
@@ -46,6 +47,7 @@ class Attempt:
     slot: int = 0  # number of the slot that it runs on
     running: bool = False  # it has executed its first instruction
     beside: bool = False  # others ran meanwhile that take of the same memory or time
+    pipes: Pipes | None = None  # of a job that takes turns with another
     killed: str = ""  # why the scheduler killed it: "timeout", "stopped", "hang" or ""
 
 

@@ -54,6 +54,7 @@ class Turn:
         self._folder, self._wanted, self._note = folder, list(wanted), note
         self._held: list[int] = []
         self._gate: int | None = None
+        self._shared_by = 1
         self.reason = ""  # whom it waits for, where `come` was False
 
     def come(self) -> bool:
@@ -73,8 +74,16 @@ class Turn:
             del self._wanted[0]
         return True
 
+    def shared(self) -> Turn:
+        """Return this way for another job that goes it too: the last of them gives all back."""
+        self._shared_by += 1
+        return self
+
     def leave(self) -> None:
-        """Give all back; again is harmless."""
+        """Give all back; again is harmless, to who does not share it."""
+        self._shared_by -= 1
+        if self._shared_by > 0:
+            return
         for descriptor in (*self._held, *([] if self._gate is None else [self._gate])):
             os.close(descriptor)
         self._held, self._gate = [], None

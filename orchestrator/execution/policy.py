@@ -67,7 +67,7 @@ class Room:
         """Return whether a job fits beside those that run, here and on other slots. Alone each does."""
         if running and not self._has_cores(job, running):
             return False
-        return not (running or elsewhere) or self._has_memory(job, [*running, *elsewhere])
+        return not (running or elsewhere) or self.has_memory(job, [*running, *elsewhere])
 
     def saw(self, job: JobSpec, result: JobResult) -> None:
         """Note the memory that a job took, by the gist of its result."""
@@ -83,8 +83,8 @@ class Room:
             return False
         return sum(one.workload.threads * one.workload.ranks for one in (job, *running)) <= self._cores
 
-    def _has_memory(self, job: JobSpec, running: Sequence[JobSpec]) -> bool:
-        """What those that run have not taken yet is not free."""
+    def has_memory(self, job: JobSpec, running: Sequence[JobSpec]) -> bool:
+        """Return whether there is memory for a job beside those that run: what they have not taken yet is not free."""
         to_come = sum(max(0.0, self._bytes(one) - self._held(one)) for one in running)
         return self._bytes(job) + to_come <= self._available()
 

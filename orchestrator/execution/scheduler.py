@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from orchestrator import capacity, system
+from orchestrator.batons import Pipes
 from orchestrator.errors import UsageError
 from orchestrator.execution import space
 from orchestrator.execution.agenda import Agenda, gist
@@ -171,9 +172,35 @@ class Scheduler:
         job, turn, preparation = lane.next
         if not (self._has_come(job, turn) and self._has_come(job, preparation)):
             return False
+        other = self._in_turns_with(job, lane)
+        if other is not None and not self._toolchains.has(other):
+            lane.next = job, turn, Preparation(self._toolchains, other)
+            return False
         lane.next = None
-        self._start(job, self._tried.get(job.id, 0) + 1, turn, lane.slot.number)
+        if other is None:
+            self._start(job, self._tried.get(job.id, 0) + 1, turn, lane.slot.number)
+        else:
+            self._start_in_turns((job, other), turn, lane.slot.number)
         return True
+
+    def _in_turns_with(self, job: JobSpec, lane: Lane) -> JobSpec | None:
+        """Return the job that takes turns with one that is to start, where it can start now, too."""
+        other = self._agenda.in_turns_with(job, lane.slot.number)
+        if other is None or self._known(other) is not None or not self._budget.fits(other):
+            return None
+        return other if lane.policy.room.has_memory(other, [job]) else None
+
+    def _start_in_turns(self, jobs: tuple[JobSpec, JobSpec], turn: Turn, slot: int) -> None:
+        """Start two jobs, of which one runs while the other waits; only the first where there can be no pipes."""
+        names = (jobs[0].id, jobs[1].id)
+        try:
+            pipes = Pipes(self._temporary.fresh("-".join(names)), names)
+        except OSError:
+            self._start(jobs[0], 1, turn, slot)
+            return
+        self._agenda.take(jobs[1], slot)
+        for job, way in zip(jobs, (turn, turn.shared()), strict=True):
+            self._start(job, 1, way, slot, pipes)
 
     def _known(self, job: JobSpec) -> JobResult | None:
         """Return the result of a job for which no process is started; None of one that has to run."""
@@ -199,10 +226,11 @@ class Scheduler:
         for lane in self._lanes.all:
             lane.leave()
 
-    def _start(self, job: JobSpec, number: int, turn: Turn, slot: int) -> None:
+    def _start(self, job: JobSpec, number: int, turn: Turn, slot: int, pipes: Pipes | None = None) -> None:
         self._shortage = space.shortage(self._store, self._settings.disk_reserve_mib)
         if self._shortage is not None:
             turn.leave()
+            self._pass_on(job, pipes)
             self._stopping = True
             return
         self._observer.started(job)
@@ -217,6 +245,7 @@ class Scheduler:
             log_start=0,
             oom_kills=capacity.oom_kills(),
             slot=slot,
+            pipes=pipes,
         )
         for other in self._attempts.values():
             attempt.beside |= may_starve(attempt, other)
@@ -254,8 +283,10 @@ class Scheduler:
         self._toolchains.seed(cache, job)
         lane = self._lanes.all[attempt.slot]
         threads, artifacts = lane.policy.room.compile_threads(job), self._store.artifacts(job.id)
-        temporary = self._temporary.fresh(job)
+        temporary = self._temporary.fresh(job.id)
         environment = job_environment(cache, temporary, job, threads, artifacts, lane.slot.environment())
+        if attempt.pipes is not None:
+            environment |= attempt.pipes.environment(job.id)
         fraction = self._settings.memory_fraction
         return environment if fraction is None else {**environment, system.MEMORY_FRACTION: str(fraction)}
 
@@ -270,7 +301,8 @@ class Scheduler:
         attempt = self._attempts[event.job]
         if event.kind == "running":
             attempt.running = True
-            attempt.deadline = min(time.monotonic() + attempt.job.timeout_s, self._budget.end or math.inf)
+            most = attempt.job.timeout_s * (1 if attempt.pipes is None else 2)  # of which it waits for half
+            attempt.deadline = min(time.monotonic() + most, self._budget.end or math.inf)
         elif event.kind in ("exited", "refused", "lost"):
             self._end(attempt, event.code, event.message)
 
@@ -301,12 +333,13 @@ class Scheduler:
         """
         job = attempt.job
         del self._attempts[job.id]
+        self._pass_on(job, attempt.pipes)
         found = self._store.read_result(job.id)
         if isinstance(found, JobResult):
             result, chance = found, found.status == INFRASTRUCTURE
         elif attempt.killed == OUT_OF_TIME:
             attempt.turn.leave()
-            self._temporary.finished(job)
+            self._temporary.finished(job.id)
             self._observer.out_of_time(job)
             return
         else:
@@ -319,7 +352,7 @@ class Scheduler:
                 return
             attempt.turn.leave()
             self._store.result_file(job.id).unlink(missing_ok=True)  # whoever stops the run now must not find it
-            self._temporary.finished(job)
+            self._temporary.finished(job.id)
             self._tried[job.id] = attempt.number
             self._agenda.again(job)
             return
@@ -338,7 +371,7 @@ class Scheduler:
         self._tell_open()
         with _writing(self._store, f"the shared folders of job {job.id} cannot be removed from"):
             self._scratch.finished(job)
-        self._temporary.finished(job)
+        self._temporary.finished(job.id)
         self._observer.finished(job, result)
         if self._settings.stop_on_failure and result.status not in HARMLESS:
             self._stopping = True
@@ -348,8 +381,14 @@ class Scheduler:
         for attempt in self._attempts.values():
             self._processes.kill(attempt.job.id)
             attempt.turn.leave()
-            self._temporary.finished(attempt.job)
+            self._pass_on(attempt.job, attempt.pipes)
+            self._temporary.finished(attempt.job.id)
         self._leave_next()
+
+    def _pass_on(self, job: JobSpec, pipes: Pipes | None) -> None:
+        """Leave the rest of the time to the job that took turns with one that is gone."""
+        if pipes is not None and pipes.ended(job.id):
+            self._temporary.finished(pipes.folder.name)
 
     def _write(self, result: JobResult) -> None:
         with _writing(self._store, f"the result of job {result.job_id} cannot be written into"):

@@ -29,19 +29,19 @@ class Temporary:
         if _is_ours(self._root):
             remove_tree(self._root)
 
-    def fresh(self, job: JobSpec) -> Path:
-        """Return the job's folder, empty. Raises OSError."""
+    def fresh(self, name: str) -> Path:
+        """Return the folder of a job (its id is the name), or of jobs that take turns, empty. Raises OSError."""
         with contextlib.suppress(FileExistsError):
             self._root.mkdir(mode=0o700)
         if not _is_ours(self._root):  # somebody has guessed the name, in a folder that all may write into
             self._root = Path(tempfile.mkdtemp(prefix="orchestrator-"))
-        folder = self._root / job.id
+        folder = self._root / name
         remove_tree(folder)
         folder.mkdir()
         return folder
 
-    def finished(self, job: JobSpec) -> None:
-        remove_tree(self._root / job.id)
+    def finished(self, name: str) -> None:
+        remove_tree(self._root / name)
         with contextlib.suppress(OSError):  # it has others in it, or never was
             self._root.rmdir()
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from orchestrator.batons import Baton
 from orchestrator.plugins import Compiler, Forward, Outcome, Program
 from orchestrator.probes.clock import stopwatch
 from orchestrator.records import Workload
@@ -84,3 +85,18 @@ class Group:
     def conclude(self, context: Context, outcome: Outcome) -> Outcome:
         """Bring together what the ranks saw; return the worst verdict."""
         return outcome
+
+
+class InTurns(Group):
+    """One process, alone, that takes turns with one of another job: what that uses of the CPU counts as its own."""
+
+    def __init__(self, baton: Baton) -> None:
+        self._baton, self.children = baton, baton.partners
+
+    def stopwatch(
+        self, device: torch.device, enqueued: list[float] | None = None, own: list[float] | None = None
+    ) -> Timed:
+        return stopwatch(device, enqueued, self._baton.take)
+
+    def elapsed(self, since: float) -> float:
+        return super().elapsed(since) - self._baton.waited(since)

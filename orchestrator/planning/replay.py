@@ -12,11 +12,11 @@ from typing import Any
 from orchestrator.errors import UsageError, did_you_mean
 from orchestrator.planning.rounds import JUDGED_TURN, build_turn, is_timed, turn, without_build
 from orchestrator.planning.selection import Names, matches, names, parse_only
-from orchestrator.records import REFERENCE_MEASURE, Build, JobSpec, Need, PluginSpec, fingerprint, job_id
+from orchestrator.records import IN_TURNS, REFERENCE_MEASURE, Build, JobSpec, Need, PluginSpec, fingerprint, job_id
 from orchestrator.store import JobGraph
 from orchestrator.suites import user_files
 
-IF_CHOSEN = ("round", "timed", "series")
+IF_CHOSEN = ("round", "timed", "series", IN_TURNS)
 """Kinds of needs whose job is no reason to run it again."""
 
 
@@ -142,6 +142,23 @@ def with_code_of(
     return found
 
 
+def in_turns(first: Mapping[str, JobSpec], second: Mapping[str, JobSpec]) -> Iterator[JobSpec]:
+    """Yield two sides' jobs for the same keys, round by round, those that time something in turns with each other.
+
+    Which side goes first changes from round to round. Ranks take no turns: they wait for each other.
+    """
+    for round in sorted({job.round for job in first.values()}):
+        for key in [key for key, job in first.items() if job.round == round]:
+            one, other = (first[key], second[key]) if round % 2 == 0 else (second[key], first[key])
+            yield one
+            if one.id == other.id:
+                continue
+            together = is_timed(one) and one.workload.ranks == 1
+            yield dataclasses.replace(
+                other, needs=(*other.needs, *([Need(job=one.id, kind=IN_TURNS)] if together else []))
+            )
+
+
 def _moved(spec: PluginSpec, moved: tuple[str, str] | None) -> PluginSpec:
     if moved is None:
         return spec
@@ -180,7 +197,7 @@ class _Rounds:
 
     def _next(self, job: JobSpec) -> JobSpec:
         """Return the round after that of `job`."""
-        needs = [self._next_need(job, need) for need in job.needs if need.kind != "series"]
+        needs = [self._next_need(job, need) for need in job.needs if need.kind not in ("series", IN_TURNS)]
         if job.round == 0:
             needs.insert(0, Need(job=job.id, kind="round"))
         return dataclasses.replace(job, id=self._id(job, job.round + 1), round=job.round + 1, needs=tuple(needs))

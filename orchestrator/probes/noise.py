@@ -63,6 +63,8 @@ class NoiseProbe:
         `launch_bound`: whether a step on the GPU waits for the CPU; None: judged by how busy the GPU was.
         """
         state = None if self._sampler is None else self._sampler.stop()
+        if state is not None and state.get("other_processes"):
+            state["other_processes"] = [one for one in state["other_processes"] if one["pid"] not in self._children]
         if state is not None and launch_bound is None and state.get("busy_percent") is not None:
             launch_bound = state["busy_percent"] < BUSY_PERCENT
         end = _read(self._children)

@@ -83,7 +83,12 @@ def _utilisation(counted: Sequence[JobOutcome], latency_ms: float | None) -> Row
 
 
 def _energy(outcome: JobOutcome) -> tuple[float, float, float] | None:
-    """Return joules, seconds and steps of a steady state: of the GPU's board where it is one, else of the CPU."""
+    """Return joules, seconds and steps of a steady state: of the GPU's board where it is one, else of the CPU.
+
+    None of a job that took turns: in its counters is what the other used.
+    """
+    if "turns" in outcome.facts:
+        return None
     noise = fact(outcome.facts, "noise")
     if outcome.job.workload.device != "cpu":
         found = (figure(noise, "gpu", "energy_j"), figure(noise, "wall_s"), figure(noise, "iterations"))

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import columns
+from orchestrator.batons import Baton
 from orchestrator.errors import first_sentence, is_device_failure, is_disk_failure, is_out_of_memory, remedy
 from orchestrator.plugins import Outcome, Unsupported, check_inputs, instantiate, trains
 from orchestrator.plugins import preloads as preloads_of
@@ -93,11 +94,14 @@ def run_job(folder: str, job_id: str, *, reraise: bool = False) -> None:
                 )
                 return
 
+    baton = Baton.of_environment()
+    if baton is not None:
+        baton.wait()
     crew = Crew(job, store, write) if job.workload.parallel else None
     if crew is not None:
         crew.start()
     try:
-        outcome = _run(job, store, seen, crew)
+        outcome = _run(job, store, seen, crew, baton)
         status = outcome.status
         if status not in HARMLESS or outcome.reason:
             kind = "wrong_result" if status == FAIL_ACCURACY else "error"
@@ -115,7 +119,11 @@ def run_job(folder: str, job_id: str, *, reraise: bool = False) -> None:
             crew.fail(status, failure)
     if crew is not None:
         crew.end()
+    if baton is not None:
+        seen.facts["turns"] = baton.facts()
     write(status, failure)
+    if baton is not None:
+        baton.leave()
     if raised is not None:
         raise raised
 
@@ -136,7 +144,7 @@ def _was_removed(folder: Path, descriptor: int) -> bool:
         return True
 
 
-def _run(job: JobSpec, store: SweepFolder, seen: _Seen, crew: Crew | None) -> Outcome:
+def _run(job: JobSpec, store: SweepFolder, seen: _Seen, crew: Crew | None, baton: Baton | None) -> Outcome:
     phase_file = store.phase_file(job.id) if crew is None else crew.phase_file
     own_folder = ""  # of one that is not the job's own process
     if crew is not None and crew.rank:
@@ -153,6 +161,7 @@ def _run(job: JobSpec, store: SweepFolder, seen: _Seen, crew: Crew | None) -> Ou
 
     from orchestrator import precision
     from orchestrator.measures.context import Context, seed_all
+    from orchestrator.measures.group import InTurns
     from orchestrator.probes.environment import environment, gpu_environment
     from orchestrator.probes.memory import MemoryProbe
 
@@ -174,7 +183,7 @@ def _run(job: JobSpec, store: SweepFolder, seen: _Seen, crew: Crew | None) -> Ou
         seen.environment.update(gpu_environment(device))
     for module in modules(job):
         importlib.import_module(module)
-    group = joined(crew, mode, device)
+    group = joined(crew, mode, device) if baton is None else InTurns(baton)
     if own_folder:
         group.meet()  # rank 0 enters first: what it loads is there then
     toolchain, seeded = enter(store.seed(job.family))

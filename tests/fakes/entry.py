@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fakes.behaviour import behave
+from orchestrator.batons import Baton
 from orchestrator.records import INFRASTRUCTURE, OUT_OF_MEMORY, PASS, JobResult, JobSpec, Samples
 from orchestrator.store import SweepFolder
 from orchestrator.system import slot
@@ -61,6 +62,12 @@ def run_job(folder: str, job_id: str) -> None:
         (store.job(job_id) / "tried").touch()
         os.kill(os.getpid(), signal.Signals[name])
         time.sleep(0.5)
+    baton = Baton.of_environment()
+    if baton is not None:
+        baton.wait()
+    if word == "turns":
+        facts["steps"] = _steps(baton, float(name.split()[0]))
+        behave(name.partition(" ")[2])
     if not does.startswith("result_then "):
         behave(does)
     samples = _pairs(float(job.compiler.options["speedup"]), job.round) if "speedup" in job.compiler.options else ()
@@ -69,6 +76,20 @@ def run_job(folder: str, job_id: str) -> None:
     store.write_result(result)
     if does.startswith("result_then "):
         behave(does.removeprefix("result_then "))
+    if baton is not None:
+        baton.leave()
+
+
+def _steps(baton: Baton | None, seconds: float) -> list[tuple[float, float]]:
+    """Return when steps of 5 ms began and ended, of so many seconds in all, each in this process's turn."""
+    found = []
+    while sum(end - start for start, end in found) < seconds:
+        if baton is not None:
+            baton.take()
+        start = time.monotonic()
+        time.sleep(0.005)
+        found.append((start, time.monotonic()))
+    return found
 
 
 def _pairs(speedup: float, round: int) -> tuple[Samples, ...]:
