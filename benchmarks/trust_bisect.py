@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from command import ROOT, SHORT, run
+from command import ROOT, run
 
 COMMITS, MOST, ENOUGH = 32, 7, 0.9
 PRODUCTS, SLOWER = 40, 42
@@ -62,7 +62,7 @@ def one_run(place: Path, culprit: int) -> bool:
     """Plant the slowdown in commit `culprit`, search it, and say whether it was found soon enough."""
     repository(place / "repository", culprit)
     run(place / "sweep", "suite=user", f"suite.models=[{place}/repository/model.py:Toy]", "compiler=eager",
-        "measure=performance", "rounds=1", "execution.device_lock=false", *SHORT)  # fmt: skip
+        "measure=performance", "rounds=1")  # fmt: skip
     job = json.loads((place / "sweep" / "plan.json").read_text())["jobs"][0]["id"]
     start, load = time.monotonic(), os.getloadavg()[0]
     command = [sys.executable, "-m", "orchestrator", "bisect", f"{place / 'sweep'}:{job}", "--good", "c0",

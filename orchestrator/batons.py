@@ -121,4 +121,5 @@ class Baton:
 
     def _give(self, line: str) -> None:
         assert self._other is not None
-        os.write(self._other, f"{line}\n".encode())
+        with contextlib.suppress(BrokenPipeError):  # it has died, and the scheduler says so
+            os.write(self._other, f"{line}\n".encode())

@@ -347,7 +347,7 @@ class Scheduler:
             chance = result.status == INFRASTRUCTURE or may_be_chance(attempt, code)
         again = chance and attempt.number <= self._settings.retries
         if (again or may_be_neighbours(attempt, result.status)) and not self._stopping:
-            if not attempt.beside:
+            if not attempt.beside and attempt.pipes is None:
                 self._start(job, attempt.number + 1, attempt.turn, attempt.slot)
                 return
             attempt.turn.leave()
