@@ -62,7 +62,8 @@ def one_run(place: Path, culprit: int) -> bool:
     """Plant the slowdown in commit `culprit`, search it, and say whether it was found soon enough."""
     repository(place / "repository", culprit)
     run(place / "sweep", "suite=user", f"suite.models=[{place}/repository/model.py:Toy]", "compiler=eager",
-        "measure=performance", "rounds=1")  # fmt: skip
+        "measure=performance", "rounds=1", "measure.options.warmup_seconds=0.2",
+        "measure.options.seconds=0.6")  # fmt: skip
     job = json.loads((place / "sweep" / "plan.json").read_text())["jobs"][0]["id"]
     start, load = time.monotonic(), os.getloadavg()[0]
     command = [sys.executable, "-m", "orchestrator", "bisect", f"{place / 'sweep'}:{job}", "--good", "c0",

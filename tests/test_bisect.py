@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import random
@@ -24,8 +25,8 @@ from orchestrator.comparison.bisection import (
     Answer,
     Found,
     Question,
-    logs_of,
     question,
+    rounds_for,
     search,
 )
 from orchestrator.comparison.bisection import answer as judged
@@ -103,41 +104,52 @@ def test_what_cannot_be_told_is_left_out_and_what_is_left_is_said() -> None:
     assert search(2, lambda _: GOOD) == Found(0, 1)
 
 
+class OnMachine(cli._Bench):
+    """Measures on a machine with known noise; steps from `culprit` on take `slower` times as long."""
+
+    def __init__(self, machine: Machine, culprit: int, slower: float) -> None:
+        super().__init__(*[None] * 3, Path(), ())  # type: ignore[arg-type]
+        self.machine, self.culprit, self.slower = machine, culprit, slower
+
+    def run(self, good: Code, step: Code, rounds: int) -> tuple[Row, Row]:
+        return self.machine.measure(self.slower if int(step.step.name) >= self.culprit else 1.0, rounds)
+
+
+class Made:
+    def build(self, step: Step, tell: Any) -> Code:
+        return Code(step)
+
+
 @pytest.mark.parametrize(
-    ("noise", "slower", "right", "soon"), [(0.005, 1.05, 99, 97), (0.01, 1.05, 95, 80), (0.02, 1.15, 95, 90)]
+    ("noise", "slower", "right", "soon"), [(0.005, 1.05, 100, 100), (0.01, 1.05, 98, 92), (0.02, 1.05, 95, 80)]
 )
 def test_a_planted_slowdown_among_32_is_found_in_seven_measurements(
     noise: float, slower: float, right: int, soon: int
 ) -> None:
     """Drift is ten times the noise and more. Measurements: the two ends once, then one a step, seldom a second."""
-    found, few = 0, 0
+    found, few, wrong = 0, 0, 0
+    steps = [Step(str(number)) for number in range(COMMITS)]
     for seed in range(100):
-        machine, culprit = Machine(seed, noise), 1 + seed % (COMMITS - 1)
-        ends = [[one] for one in machine.measure(slower)]
-        asked = question(*ends)
-        if isinstance(asked, Answer):
-            continue
-        known = [logs_of(*ends, asked.metric) or []]
-
-        def judge(
-            step: int, asked: Question = asked, machine: Machine = machine, culprit: int = culprit, known: Any = known
-        ) -> str:
-            goods, steps = [], []
-            for _ in range(cli.TRIES):
-                good, it = machine.measure(slower if step >= culprit else 1.0)
-                goods.append(good)
-                steps.append(it)
-                word = judged(asked, goods, steps, known).word
-                if word != CANNOT_TELL:
-                    break
-            known.append(logs_of(goods, steps, asked.metric))
-            return word
-
-        place = search(COMMITS, judge)
-        found += place.is_one and place.bad == culprit
-        few += machine.count <= 7
+        bench = OnMachine(Machine(seed, noise), 1 + seed % (COMMITS - 1), slower)
+        _, place = cli._search(argparse.Namespace(rounds=5, metric=None), bench, Made(), steps)  # type: ignore[arg-type]
+        if place is not None and place.is_one:
+            found += place.bad == bench.culprit
+            wrong += place.bad != bench.culprit
+            few += bench.machine.count <= 7
     assert found >= right
     assert few >= soon
+    assert wrong <= 1
+
+
+def test_a_step_has_as_many_rounds_as_the_noise_asks_for() -> None:
+    asked = Question("latency_ms", 1.05)
+    ten = [0.01, -0.01] * 5  # a standard deviation of 1.05 %
+    # pi / 2 * 0.0105**2 * (2 * 1.645 / 0.0244)**2 = 3.2
+    assert rounds_for(asked, [ten], 2) == 4
+    assert rounds_for(asked, [ten], 5) == 5
+    assert rounds_for(asked, [[3 * log for log in ten]], 5) == 29
+    assert rounds_for(asked, [[9 * log for log in ten]], 5) == 30
+    assert rounds_for(asked, [], 5) == rounds_for(Question("status", status="crash"), [ten], 5) == 5
 
 
 # -- the judgement
@@ -341,11 +353,11 @@ def on(monkeypatch: pytest.MonkeyPatch) -> Callable[[Machine, int, float], list[
     def put(machine: Machine, culprit: int, slower: float) -> list[str]:
         seen: list[str] = []
 
-        def measure(bench: Any, good: Code, step: Code) -> tuple[Row, Row]:
+        def measured(bench: Any, good: Code, step: Code, rounds: int) -> tuple[Row, Row]:
             seen.append(step.step.title)
-            return machine.measure(slower if int(step.step.title.split()[1]) >= culprit else 1.0)
+            return machine.measure(slower if int(step.step.title.split()[1]) >= culprit else 1.0, rounds)
 
-        monkeypatch.setattr(cli._Bench, "measure", measure)
+        monkeypatch.setattr(cli._Bench, "run", measured)
         return seen
 
     return put

@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--over", required=True, metavar="STEPS", help="where they are: git:DIR, or pip:PACKAGE")
     add("--setup", metavar="CMD", help="shell command that builds a step, run in its folder")
     add("--metric", metavar="NAME", help="the figure it is about (the first that differs)")
-    add("--rounds", type=int, default=ROUNDS, metavar="N", help=f"of each measurement ({ROUNDS})")
+    add("--rounds", type=int, default=ROUNDS, metavar="N", help=f"of each step, at least ({ROUNDS})")
     output.add_trust(parser)
     return parser
 
@@ -77,31 +77,42 @@ def _parser() -> argparse.ArgumentParser:
 class _Bench:
     """Measures two builds beside each other.
 
-    graph: the row's rounds; said: step -> what it was judged to be; noise: the log-ratios of each step's rounds.
+    graph: the row's jobs; said: step -> what it was judged to be; measured: step -> the rows of the good end, and its
+    own, of one measurement after the other.
     """
 
     old: SweepResults
     graph: JobGraph
     row: JobSpec
-    rounds: int
     root: Path
     argv: Sequence[str]
     said: dict[int, Answer] = field(default_factory=dict)
-    noise: list[Sequence[float]] = field(default_factory=list)
+    measured: dict[int, tuple[list[Row], list[Row]]] = field(default_factory=dict)
 
-    def measure(self, good: Code, step: Code) -> tuple[Row, Row]:
-        """Run the row's rounds of both, each job in turns with that of the other; return both rows."""
+    def times(self, number: int) -> int:
+        """Return how often a step was measured."""
+        return len(self.measured[number][0]) if number in self.measured else 0
+
+    def measure(self, good: Code, step: Code, number: int, rounds: int) -> None:
+        """Measure a step, which is one of a place among the others, in so many rounds."""
+        if self.times(number):
+            _tell(f"cannot tell yet: measured again, {self.times(number) + 1} of at most {TRIES} times")
+        both = self.measured.setdefault(number, ([], []))
+        for rows, row in zip(both, self.run(good, step, min(rounds, MOST_ROUNDS)), strict=True):
+            rows.append(row)
+
+    def run(self, good: Code, step: Code, rounds: int) -> tuple[Row, Row]:
+        """Run so many rounds of the row of both, each job in turns with that of the other; return both rows."""
         from orchestrator.cli.running import again, run_stored
         from orchestrator.execution.settings import Settings
         from orchestrator.planning import replay
         from orchestrator.results.load import load
         from orchestrator.store import JobGraph
 
-        sides = [
-            replay.with_code_of(self.graph, list(map(str, one.paths)), one.moved, one.build) for one in (good, step)
-        ]
+        graph = replay.with_rounds(self.graph, rounds)
+        sides = [replay.with_code_of(graph, list(map(str, one.paths)), one.moved, one.build) for one in (good, step)]
         graph = JobGraph(tuple(replay.in_turns(*sides)))
-        points = tuple({**point, "rounds_min": self.rounds, "budget": None} for point in self.old.sweep.points)
+        points = tuple({**point, "rounds_min": rounds, "budget": None} for point in self.old.sweep.points)
         folder = again(self.old, graph, self.root, ("bisect", *self.argv), points)
         if run_stored(folder, graph, Settings.of(points)):
             raise Interrupted
@@ -134,11 +145,10 @@ def _bench(asked: argparse.Namespace, argv: Sequence[str]) -> _Bench:
     job = replay.named(whole.jobs, name)
     if job.verdict is not None or job.measure.name == REFERENCE_MEASURE:
         raise UsageError(f"'{job.title}' is no row that can be measured: name another job")
-    graph = replay.with_rounds(replay.row_of(whole, job), asked.rounds)
+    graph = replay.with_rounds(replay.row_of(whole, job), 1)
     first = next(one for one in graph.jobs if one.family == job.family)
     allow(results.folder, would_run(graph.jobs, Settings.of(results.sweep.points).online), asked.trust)
-    rounds = max(one.round for one in graph.jobs) + 1
-    return _Bench(results, graph, first, rounds, Path(asked.root), argv)
+    return _Bench(results, graph, first, Path(asked.root), argv)
 
 
 def _search(
@@ -149,35 +159,36 @@ def _search(
     from orchestrator.execution.builds import CannotBuild
 
     try:
-        good, last = builds.build(steps[0], _tell), builds.build(steps[-1], _tell)
+        good, bad = builds.build(steps[0], _tell), builds.build(steps[-1], _tell)
     except CannotBuild as error:
         raise UsageError(f"an end cannot be built: {error}") from error
     _tell(f"{len(steps)} steps from {steps[0].short} to {steps[-1].short}; first, do these differ?")
-    goods: list[Row] = []
-    bads: list[Row] = []
+    last = len(steps) - 1
     question: Question | Answer = bisection.Answer(bisection.CANNOT_TELL)
-    while isinstance(question, bisection.Answer) and len(goods) < TRIES:
-        _tell_again(len(goods))
-        both = bench.measure(good, last)
-        goods.append(both[0])
-        bads.append(both[1])
-        question = bisection.question(goods, bads, asked.metric)
+    while isinstance(question, bisection.Answer) and bench.times(last) < TRIES:
+        bench.measure(good, bad, last, bisection.OF_THE_ENDS * asked.rounds)
+        question = bisection.question(*bench.measured[last], asked.metric)
     if isinstance(question, bisection.Answer):
         return question, None
     asks = question
-    bench.said[len(steps) - 1] = bisection.answer(asks, goods, bads)
-    bench.noise += [logs for logs in [bisection.logs_of(goods, bads, asks.metric)] if logs]
+    bench.said[last] = bisection.answer(asks, *bench.measured[last])
 
     def judge(number: int) -> str:
-        bench.said[number] = answer = _judged(bench, builds, good, steps[number], asks)
+        nonlocal asks
+        bench.said[number] = answer = _judged(bench, builds, good, steps[number], number, asks, asked.rounds)
         _tell(f"{steps[number].short} {steps[number].title}: {bisection.in_words(asks, answer)}")
+        asks = _better_known(bench, asks)
         return answer.word
 
-    return asks, bisection.search(len(steps), judge)
+    found = bisection.search(len(steps), judge)
+    return asks, found
 
 
-def _judged(bench: _Bench, builds: Builds, good: Code, step: Step, asks: Question) -> Answer:
-    """Measure a step beside the good end, more often where its interval holds both answers."""
+def _judged(bench: _Bench, builds: Builds, good: Code, step: Step, number: int, asks: Question, least: int) -> Answer:
+    """Measure a step beside the good end, in `least` rounds at least, and again where its interval holds both answers.
+
+    number: its place among the steps.
+    """
     from orchestrator.comparison import bisection
     from orchestrator.execution.builds import CannotBuild
 
@@ -185,24 +196,28 @@ def _judged(bench: _Bench, builds: Builds, good: Code, step: Step, asks: Questio
         build = builds.build(step, _tell)
     except CannotBuild as error:
         return bisection.Answer(bisection.CANNOT_TELL, why=f"it cannot be built: {error}")
-    goods: list[Row] = []
-    rows: list[Row] = []
+    noise = [found for rows in bench.measured.values() if (found := bisection.logs_of(*rows, asks.metric))]
+    rounds = bisection.rounds_for(asks, noise, least)
     answer = bisection.Answer(bisection.CANNOT_TELL)
-    while answer.word == bisection.CANNOT_TELL and len(goods) < TRIES:
-        _tell_again(len(goods))
-        both = bench.measure(good, build)
-        goods.append(both[0])
-        rows.append(both[1])
-        answer = bisection.answer(asks, goods, rows, bench.noise)
+    while answer.word == bisection.CANNOT_TELL and bench.times(number) < TRIES:
+        bench.measure(good, build, number, rounds)
+        answer = bisection.answer(asks, *bench.measured[number], noise)
         if answer.ratio is None:  # no noise in it: again it would be the same
             break
-    bench.noise += [logs for logs in [bisection.logs_of(goods, rows, asks.metric)] if logs and len(logs) > 1]
     return answer
 
 
-def _tell_again(measured: int) -> None:
-    if measured:
-        _tell(f"cannot tell yet: measured again, {measured + 1} of at most {TRIES} times")
+def _better_known(bench: _Bench, asks: Question) -> Question:
+    """Return the question with the change of all steps that are bad, the end among them: that is one change."""
+    from orchestrator.comparison import bisection
+    from orchestrator.comparison.thresholds import STATUS
+
+    if asks.metric == STATUS:
+        return asks
+    bad = [bench.measured[number] for number, answer in bench.said.items() if answer.word == bisection.BAD]
+    goods, bads = ([row for both in bad for row in both[side]] for side in (0, 1))
+    better = bisection.question(goods, bads, asks.metric)
+    return better if isinstance(better, bisection.Question) else asks
 
 
 def _tell(text: str) -> None:

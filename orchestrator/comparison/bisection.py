@@ -6,7 +6,7 @@ the good side of half of that (on logarithms) with 95 %, and bad where it is bey
 is taken, as git-bisect(1) skips one.
 
 How much rounds differ is known the better, the more of them there were: the spread of a step's is taken together with
-that of all before it in the search (`statistics.over_rounds`).
+that of all before it in the search (`statistics.over_rounds`), and so is how many rounds a step needs (`rounds_for`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from orchestrator.comparison.compare import own_limits
 from orchestrator.comparison.snapshot import Row
 from orchestrator.comparison.thresholds import STATUS
 from orchestrator.records import SUCCESSES
-from orchestrator.statistics import CONFIDENCE, ROUNDS, Estimate, Others, over_rounds
+from orchestrator.statistics import CONFIDENCE, ROUNDS, Estimate, Others, over_rounds, student
 
 Logs = Sequence[float]
 """Log-ratios of a measurement, one a round."""
@@ -32,6 +32,8 @@ ONE_SIDED = 0.90
 """Confidence of an interval that lies on one side of a limit with 95 %."""
 SMALLEST = 0.02
 """A smaller change of the ends, in logarithms, is none to search for."""
+OF_THE_ENDS, OF_A_STEP = 3, 6
+"""So many times the rounds that are asked for have the ends, against which all is held; and a step, at most."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,21 @@ def answer(asked: Question, good: Sequence[Row], step: Sequence[Row], earlier: S
     return Answer(BAD, ratio) if ends[0] > half else Answer(CANNOT_TELL, ratio, "its interval holds both")
 
 
+def rounds_for(asked: Question, earlier: Sequence[Logs], least: int) -> int:
+    """Return how many rounds tell a step in 95 of 100 measurements, by how much those of others differed.
+
+    Good and bad steps lie as far from half of the change as that is from none: h, in logarithms. The median of n rounds
+    of variance v has the standard error sqrt(pi v / 2n), and h must be twice 1.645 of these: once for the interval,
+    once for chance. `least` at least, and `OF_A_STEP` times that at most.
+    """
+    variance = _variance(earlier)
+    if variance is None or asked.metric == STATUS:
+        return least
+    half = abs(math.log(asked.ratio)) / 2
+    needed = math.pi / 2 * variance[0] * (2 * student(math.inf, ONE_SIDED) / half) ** 2
+    return min(max(least, math.ceil(needed)), OF_A_STEP * least)
+
+
 def ratio_of(
     good: Sequence[Row],
     step: Sequence[Row],
@@ -154,10 +171,16 @@ def ratio_of(
     logs = logs_of(good, step, metric)
     if logs is None or len(logs) < 2:
         return None
-    freedom = sum(len(one) - 1 for one in earlier)
-    squares = sum((len(one) - 1) * statistics.variance(one) for one in earlier)
-    others = Others(squares / freedom, freedom) if freedom and squares else None
+    variance = _variance(earlier)
+    others = None if variance is None else Others(*variance)
     return over_rounds([Estimate(math.exp(log), None, None, ROUNDS, 1) for log in logs], confidence, others)
+
+
+def _variance(measured: Sequence[Logs]) -> tuple[float, int] | None:
+    """Return the variance of rounds within measurements, and its degrees of freedom; None where nothing differs."""
+    freedom = sum(len(one) - 1 for one in measured)
+    squares = sum((len(one) - 1) * statistics.variance(one) for one in measured if len(one) > 1)
+    return (squares / freedom, freedom) if squares else None
 
 
 def logs_of(good: Sequence[Row], step: Sequence[Row], metric: str) -> Logs | None:

@@ -35,6 +35,7 @@ class Group:
     rank, size = 0, 1
     wraps: ClassVar[bool] = False  # whether the model is wrapped: eager then gets one of its own in the pairs
     replicas = True  # whether each rank has the whole model
+    in_turns = False  # with another job: what takes time and says nothing of which is the faster is left out
     children: Sequence[int] = ()
 
     def stopwatch(
@@ -89,6 +90,8 @@ class Group:
 
 class InTurns(Group):
     """One process, alone, that takes turns with one of another job: what that uses of the CPU counts as its own."""
+
+    in_turns = True
 
     def __init__(self, baton: Baton) -> None:
         self._baton, self.children = baton, baton.partners

@@ -133,7 +133,7 @@ class Performance:
             finite(context, "the pairs", dynamo.look(step), _calls(context))
             dynamo.after("pairs")
             threads_as_asked(context)
-        elif context.group.replicas:  # of a part of a model torch has no count
+        elif context.group.replicas and not context.group.in_turns:  # of a part of a model torch has no count
             context.facts["work"] = work_of(context, program, step)
         tell_drift(context)
         inputs.set_to_first()

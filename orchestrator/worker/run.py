@@ -95,8 +95,6 @@ def run_job(folder: str, job_id: str, *, reraise: bool = False) -> None:
                 return
 
     baton = Baton.of_environment()
-    if baton is not None:
-        baton.wait()
     crew = Crew(job, store, write) if job.workload.parallel else None
     if crew is not None:
         crew.start()
@@ -183,6 +181,8 @@ def _run(job: JobSpec, store: SweepFolder, seen: _Seen, crew: Crew | None, baton
         seen.environment.update(gpu_environment(device))
     for module in modules(job):
         importlib.import_module(module)
+    if baton is not None:
+        baton.begin()
     group = joined(crew, mode, device) if baton is None else InTurns(baton)
     if own_folder:
         group.meet()  # rank 0 enters first: what it loads is there then

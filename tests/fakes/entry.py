@@ -64,7 +64,7 @@ def run_job(folder: str, job_id: str) -> None:
         time.sleep(0.5)
     baton = Baton.of_environment()
     if baton is not None:
-        baton.wait()
+        baton.begin()
     if word == "turns":
         facts["steps"] = _steps(baton, float(name.split()[0]))
         behave(name.partition(" ")[2])
