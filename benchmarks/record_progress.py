@@ -113,7 +113,7 @@ def _table() -> int:
         "all": lambda one: True,
         "held out": lambda one: one.held_out,
         "others": lambda one: not one.held_out,
-        "on a quiet machine": _was_quiet,
+        "on a quiet machine": lambda one: one.was_quiet,
     }
     for what, chosen in groups.items():
         for part in (0.1, 1 / 3, 1 / 2, 2 / 3):
@@ -121,13 +121,6 @@ def _table() -> int:
             right, inside_ = sum(guess.is_right for guess in guesses), sum(guess.is_inside for guess in guesses)
             print(f"{what}, at {part:.2f}: within a factor of {FACTOR} {right} of {len(guesses)}, inside {inside_}")
     return 0
-
-
-def _was_quiet(one: Recording) -> bool:
-    """Return whether four of five timed jobs found the machine quiet within a second; not of a sweep without any."""
-    waits = [event[4] for event in one.events if event[1] == "finished" and one.tasks[str(event[2])].timed]
-    looked = [wait for wait in waits if wait is not None]
-    return bool(looked) and sum(wait < 1.0 for wait in looked) >= 0.8 * len(looked)
 
 
 def _lines(value: Any) -> str:

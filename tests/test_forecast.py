@@ -32,10 +32,12 @@ def run(forecast: Forecast, name: str, start: float, took: float, **result: obje
 
 def test_at_a_third_of_the_way_the_time_left_is_mostly_right_in_recorded_sweeps() -> None:
     """docs/sweep.md has the figures: nine of ten are the goal, reached on a quiet machine only."""
-    assert len(ALL) >= 20
-    assert sum(one.held_out for one in ALL) >= 8
+    quiet = [one for one in ALL if one.was_quiet]
+    assert len(quiet) > 20
+    assert sum(one.held_out for one in quiet) >= 8
     wrong = {one.name: round(one.at(THIRD).ratio, 2) for one in ALL if not one.at(THIRD).is_right}
-    assert len(wrong) <= 14, f"not within a factor of {FACTOR}: {wrong}"
+    assert len(wrong) <= 16, f"not within a factor of {FACTOR}: {wrong}"
+    assert sum(one.name in wrong for one in quiet) <= 0.1 * len(quiet)
 
 
 def test_the_truth_is_mostly_inside_the_range() -> None:

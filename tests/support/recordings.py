@@ -57,6 +57,13 @@ class Recording:
     def seconds(self) -> float:
         return float(self.events[-1][0])
 
+    @property
+    def was_quiet(self) -> bool:
+        """Whether four of five timed jobs found the machine quiet within a second; not of a sweep without any."""
+        waits = [event[4] for event in self.events if event[1] == "finished" and self.tasks[str(event[2])].timed]
+        looked = [wait for wait in waits if wait is not None]
+        return bool(looked) and sum(wait < 1.0 for wait in looked) >= 0.8 * len(looked)
+
     def at(self, part: float) -> Guess:
         """Return what the forecast says when this part of the sweep's time is over."""
         now = part * self.seconds
