@@ -418,8 +418,8 @@ def test_each_job_has_a_folder_for_temporary_files_that_goes_with_it(
     (second / "left").write_text("x")
     again = Temporary(store, jobs)
     assert list(place.iterdir()) == []
-    assert again.fresh(jobs[1]) == second
-    again.finished(jobs[1])
+    assert again.fresh(jobs[1].id) == second
+    again.finished(jobs[1].id)
     assert list(place.iterdir()) == []
 
 
