@@ -204,8 +204,10 @@ const sight = new IntersectionObserver(
   { rootMargin: "300px" },
 );
 
+/** Draw anew what is in sight, and the rest when there is time. */
 function refreshCharts() {
   for (const card of drawn) card.refresh();
+  drawWhenIdle();
 }
 
 /** Draw what is out of sight too, one card at a time, when nothing else is to be done: printing needs them. */
@@ -228,6 +230,7 @@ function chartSection() {
     const now = [...FILTERS, "order"].map((name) => state[name]).join("\n");
     if (now === key) return;
     key = now;
+    for (const card of drawn) card.dirty = true;
     clearTimeout(waiting);
     waiting = setTimeout(refreshCharts, 150);
   });
