@@ -19,10 +19,9 @@ WORKFLOW: dict[Any, Any] = yaml.safe_load((EXAMPLE / "compiler-gate.yml").read_t
 INPUTS = WORKFLOW[True]["workflow_call"]["inputs"]  # YAML 1.1 reads `on` as a truth value
 (JOB,) = WORKFLOW["jobs"].values()
 STEPS = {step["name"]: step for step in JOB["steps"] if "name" in step}
-SWEEP = " ".join([*FAKES, "suite=perceptrons", "compiler=identity", "measure=glance", "rounds=1"])
+SWEEP = " ".join([*FAKES, "suite=paced", "compiler=identity", "measure=glance", "rounds=1"])
+"""Steps that last 20 ms and more asleep: those of microseconds differ by half from run to run on a busy machine."""
 BASELINE = "ci/base line.json"
-RULES = "thresholds: {speedup: off, latency_ms: off, compile_latency_cold_s: off}\n"
-"""Steps of some microseconds on a machine that does other things: only what is exact is held against the baseline."""
 
 
 class Runner:
@@ -65,8 +64,7 @@ class Runner:
     def run(self) -> int:
         assert self.step("Sweep", sweep=SWEEP) == 0
         (self.folder / "output.txt").unlink(missing_ok=True)
-        (self.folder / "rules.yaml").write_text(RULES)
-        assert self.step("Gate", baseline=BASELINE, rules="rules.yaml") == 0
+        assert self.step("Gate", baseline=BASELINE) == 0
         assert self.step("Comment") == 0
         return self.step("Verdict")
 
@@ -81,7 +79,7 @@ def test_a_baseline_is_made_then_held_against_and_what_is_worse_fails(runner: Ru
     folder, comment = runner.folder, runner.folder / "comment.md"
     assert runner.run() == 0
     assert f"There was no baseline `{BASELINE}`" in comment.read_text()
-    assert "perceptrons" in comment.read_text()
+    assert "paced" in comment.read_text()
 
     assert runner.run() == 0
     assert comment.read_text().startswith((folder / "gate.md").read_text())
@@ -92,7 +90,7 @@ def test_a_baseline_is_made_then_held_against_and_what_is_worse_fails(runner: Ru
     assert "comment.md" in said
 
     baseline = json.loads((folder / BASELINE).read_text())
-    (folder / BASELINE).write_text(json.dumps(baseline).replace('"perceptrons"', '"another"'))
+    (folder / BASELINE).write_text(json.dumps(baseline).replace('"paced"', '"another"'))
     assert runner.run() == 1
     assert comment.read_text().startswith("## Gate: failed")
 
