@@ -35,9 +35,10 @@ from orchestrator.comparison.snapshot import Row
 from orchestrator.errors import UsageError
 from orchestrator.execution.builds import CannotBuild, interpreter
 from orchestrator.execution.steps import Code, Commits, Step, Versions, builds_of
-from orchestrator.planning.replay import with_code_of
-from orchestrator.records import MODEL_FAIL_TO_LOAD, PASS
+from orchestrator.planning.replay import in_turns, with_code_of
+from orchestrator.records import IN_TURNS, MODEL_FAIL_TO_LOAD, PASS, TIMED
 from orchestrator.store import JobGraph
+from orchestrator.validity import check_order
 from orchestrator.views.bisect import document
 from orchestrator.views.document import to_text
 
@@ -313,6 +314,18 @@ def test_jobs_of_a_build_find_its_code_and_are_others(tmp_path: Path, monkeypatc
     assert not ids[0] & ids[1]
     for side, known in zip((one, other), ids, strict=True):
         assert {need.job for job in side.values() for need in job.needs} <= known
+
+
+def test_what_is_timed_takes_turns_with_the_same_of_the_other_side_and_who_begins_changes(tmp_path: Path) -> None:
+    graph = JobGraph(tuple(synthetic.quick_sweep(tmp_path / "sweep").jobs))
+    one, other = (with_code_of(graph, [path], None) for path in ("/one", "/other"))
+    jobs = list(in_turns(one, other))
+    check_order(jobs)
+    assert {job.id for job in jobs} == {job.id for side in (one, other) for job in side.values()}
+    pairs = [(need.job, job.id) for job in jobs for need in job.needs if need.kind == IN_TURNS]
+    timed = [(key, job.round) for key, job in one.items() if job.kind == TIMED]
+    assert sorted(pairs) == sorted((one[k].id, other[k].id)[:: 1 if n % 2 == 0 else -1] for k, n in timed)
+    assert {n for _, n in timed} == {0, 1, 2, 3, 4}
 
 
 # -- the command

@@ -153,10 +153,9 @@ def in_turns(first: Mapping[str, JobSpec], second: Mapping[str, JobSpec]) -> Ite
             yield one
             if one.id == other.id:
                 continue
-            together = is_timed(one) and one.workload.ranks == 1
-            yield dataclasses.replace(
-                other, needs=(*other.needs, *([Need(job=one.id, kind=IN_TURNS)] if together else []))
-            )
+            together = is_timed(one) and one.workload.parallel is None
+            edge = (Need(job=one.id, kind=IN_TURNS),) if together else ()
+            yield dataclasses.replace(other, needs=(*other.needs, *edge))
 
 
 def _moved(spec: PluginSpec, moved: tuple[str, str] | None) -> PluginSpec:
