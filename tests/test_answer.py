@@ -23,6 +23,7 @@ from orchestrator.results.tables import Tables
 from orchestrator.statistics import FASTER, NOISE, SLOWER, Estimate, verdict
 from orchestrator.views import answer as view
 from orchestrator.views import summary
+from orchestrator.views.advice import advice
 from orchestrator.views.document import Document, show, to_markdown
 from orchestrator.views.summary import compiler_cells, geomean_cells
 
@@ -377,6 +378,18 @@ def test_the_command_that_mends_it(kind: str, words: list[str], imported: list[s
 
 
 # how it is said
+
+
+@pytest.mark.parametrize(
+    ("cores", "text"),
+    [
+        (1.56, "* 2 rows were measured beside other work (at most 1.6 cores); when it is quiet"),
+        (0.02, "* 2 rows were disturbed, though nothing else ran here; when it is quiet"),
+        (None, "* 2 rows were measured beside other work; when it is quiet"),
+    ],
+)
+def test_what_disturbed_is_no_other_work_where_there_was_none(cores: float | None, text: str) -> None:
+    assert advice(Caution("disturbed", 2, 3, cores=cores, rounds=5), "latest", imported=False).text == text
 
 
 @pytest.mark.parametrize(

@@ -18,14 +18,17 @@ def advice(caution: Caution, sweep: str, imported: bool) -> Advice:
     """Return the caution, and the command that mends it; `sweep` and `imported`: see `Caution.words`."""
     rows = plural(caution.rows, "row")
     have, were = ("has", "was") if caution.rows == 1 else ("have", "were")
-    beside = f" (at most {caution.cores:.1f} cores)" if caution.cores is not None else ""
+    beside = "measured beside other work"
+    if caution.cores is not None:
+        most = f"{caution.cores:.1f}"
+        beside = "disturbed, though nothing else ran here" if most == "0.0" else f"{beside} (at most {most} cores)"
     text = {
         "not_run": f"{caution.rows:,} of {plural(caution.of, 'job')} {have} not run",
         "shards": f"{caution.rows:,} of {plural(caution.of, 'job')} belong to other shards",
         "wrong": f"{rows} {have} wrong results",
         "failed": f"{caution.rows:,} of {plural(caution.of, 'row')} failed",
         "measured": f"{rows} {were} not timed as {'it says' if caution.rows == 1 else 'they say'}",
-        "disturbed": f"* {rows} {were} measured beside other work{beside}; when it is quiet",
+        "disturbed": f"* {rows} {were} {beside}; when it is quiet",
         "one_round": "no interval is known" if imported else "one process a row: another may differ by more",
         "unjudged": f"{rows} {were} not judged: add measure=performance,accuracy",
         "undecided": f"{caution.rows:,} of {plural(caution.of, 'row')} within noise: more rounds tell more",
