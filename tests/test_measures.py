@@ -33,6 +33,7 @@ from orchestrator.records import (
     PASS,
     Workload,
 )
+from orchestrator.statistics import calm_pair_logs, one_round
 
 
 @pytest.fixture(autouse=True)
@@ -201,11 +202,14 @@ def test_sampling_goes_on_until_the_interval_is_narrow_enough(target: float, lea
 
 
 @pytest.mark.parametrize(("ratio", "share"), [(1.0, 1.0), (1.09, 1.0), (1.5, 0.247), (1 / 1.5, 0.247)])
-def test_a_large_effect_is_known_well_enough_by_a_wider_interval(ratio: float, share: float) -> None:
+def test_timing_goes_on_by_the_interval_that_a_report_gives(ratio: float, share: float) -> None:
     """ln 1.5 = 0.405: the interval may be 4.05 times as wide."""
     ratios = [ratio * (1 + (number % 7 - 3) / 1000) for number in range(100)]
     twos = [[(one, 1.0), (other, 1.0)] for one, other in zip(ratios[::2], ratios[1::2], strict=True)]
-    assert half_width_of_pairs(twos) == pytest.approx(share * relative_half_width(ratios), rel=0.01)
+    reported = one_round(calm_pair_logs(ratios, [1.0] * 100)).half
+    assert reported is not None
+    assert half_width_of_pairs(twos) == pytest.approx(share * reported, rel=0.01)
+    assert half_width_of_pairs(twos[:2]) == math.inf
 
 
 def test_sampling_never_goes_beyond_the_budget() -> None:

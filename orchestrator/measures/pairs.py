@@ -22,6 +22,7 @@ from orchestrator.plugins import Program
 from orchestrator.probes.clock import make_ready, no_garbage_collection
 from orchestrator.probes.noise import NoiseProbe
 from orchestrator.records import COMPILES_ITSELF
+from orchestrator.statistics import calm_pair_logs, one_round
 
 Timed = Callable[[Callable[[], Any]], float]
 Step = Callable[[], Any]
@@ -95,7 +96,8 @@ def time_pairs(
     """Time eager and compiled blocks next to each other, in the order E C C E E C C E ..., and keep what was seen.
 
     program, bare, inputs: the model, its compiled step, and what that is called with. enough: of two pairs each.
-    block_s: seconds that a block lasts, at least; its first call is dropped when it has more than one.
+    block_s: seconds that a block lasts, about: two calls at least where one is no longer than that, and one before
+    them, which is dropped; else a single call.
     """
     with context.phase("pairs"):
         own_model = context.compiler.changes_model or context.group.wraps
@@ -120,7 +122,7 @@ def time_pairs(
         eagers.look()
         eager, step = eagers.around(context, eager), inputs.around(context, bare)
         fastest = min(_fastest(lambda: as_eager(lambda: timed(eager)), block_s), _fastest(lambda: timed(step), block_s))
-        block = max(1, round(block_s / fastest))
+        block = max(round(block_s / fastest), 2 if fastest <= block_s else 1)
         trained = parameters(context, [program] if twin is program else [program, twin])
         noise = NoiseProbe(context.device, context.group.children)
 
@@ -172,13 +174,14 @@ def _fastest(sample: Callable[[], float], block_s: float) -> float:
 
 
 def half_width_of_pairs(twos: Sequence[list[tuple[float, float]]]) -> float:
-    """Return the relative half-width of the interval of the ratios; over `LARGE`, in proportion to the effect.
+    """Return the half-width, in logarithms, of the interval that a report gives; over `LARGE`, in proportion to it.
 
     With a target of 1 % it is enough to know 1.02 within 1 %, and 1.5 within 4 %: that is as far from 1 as it can be
-    told, and how far another process would be from it no pairs tell.
+    told, and how far another process would be from it no pairs tell. Infinity for too few pairs.
     """
-    ratios = [eager / compiled for two in twos for eager, compiled in two]
-    return relative_half_width(ratios) / max(1.0, abs(math.log(statistics.median(ratios))) / LARGE)
+    eager, compiled = zip(*itertools.chain.from_iterable(twos), strict=True)
+    found = one_round(calm_pair_logs(eager, compiled))
+    return math.inf if found.half is None else found.half / max(1.0, abs(math.log(found.value)) / LARGE)
 
 
 def _block(timed: Timed, step: Step, length: int) -> float:

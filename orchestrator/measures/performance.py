@@ -55,7 +55,7 @@ class Performance:
     *and* the 95 % interval of their median is within +- `target_rel_ci` (relative, and of a large effect in proportion
     to it: `half_width_of_pairs`; 0 never is). For the sake of the interval they go on, once their count is reached too,
     no longer than `extra_seconds`. Where an interval is that narrow before, fewer do. Nothing goes on beyond
-    `max_seconds`, but to three samples. A block of a pair lasts at least `block_seconds`; its first iteration is
+    `max_seconds`, but to three samples. A block of a pair lasts about `block_seconds`; its first iteration is
     dropped when it has more than one. Before the warm-up it waits for a quiet machine, at most `quiet_seconds`. With
     `randomize_input` each repeat has other inputs (`orchestrator.measures.fresh`), both sides of a pair the same.
     """
@@ -69,7 +69,7 @@ class Performance:
     seconds: float = 1.0
     pairs: int = 8
     pair_seconds: float = 2.0
-    block_seconds: float = 0.05
+    block_seconds: float = 0.025
     warmup_calls: int = 3
     warmup_seconds: float = 1.0
     warmup_spread: float = 0.05
