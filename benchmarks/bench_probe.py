@@ -23,7 +23,7 @@ from command import SHORT, sweep
 
 from orchestrator.probes.memory import MemoryProbe
 from orchestrator.records import JobResult
-from orchestrator.statistics import Estimate, one_round, pair_logs
+from orchestrator.samples import Estimate, one_round, pair_logs
 from orchestrator.store import SweepFolder
 
 COST_LIMIT = 0.01

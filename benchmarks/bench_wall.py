@@ -43,7 +43,7 @@ from orchestrator.execution.budget import covered
 from orchestrator.execution.environment import job_environment, worker_environment
 from orchestrator.execution.toolchain import NOTE, Toolchains
 from orchestrator.records import EAGER, NOT_NEEDED, REFERENCE_KIND, JobResult, JobSpec, PluginSpec
-from orchestrator.statistics import one_round, pair_logs
+from orchestrator.samples import one_round, pair_logs
 from orchestrator.store import SweepFolder
 
 GOALS = {"ours, rounds=1": 0.40, "ours, default rounds": 0.85}

@@ -10,7 +10,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from orchestrator.statistics import FASTER, NOISE, SLOWER, Estimate, Others, over_rounds
+from orchestrator.samples import Estimate
+from orchestrator.statistics import FASTER, NOISE, SLOWER, Others, over_rounds
 
 EARLY = 0.999
 """Confidence that a verdict before the last planned round needs. The boundary of Haybittle (Br. J. Radiol. 44, 1971)

@@ -20,7 +20,8 @@ from orchestrator.results.answer import Answer, CompilerAnswer, Payoff, RowAnswe
 from orchestrator.results.caution import CAUTIONS, Caution
 from orchestrator.results.recommendation import Candidate, Recommendation, recommend
 from orchestrator.results.tables import Tables
-from orchestrator.statistics import FASTER, NOISE, SLOWER, Estimate, verdict
+from orchestrator.samples import Estimate
+from orchestrator.statistics import FASTER, NOISE, SLOWER, verdict
 from orchestrator.views import answer as view
 from orchestrator.views import summary
 from orchestrator.views.advice import advice

@@ -145,11 +145,11 @@ def test_a_planted_slowdown_among_32_is_found_in_seven_measurements(
 def test_a_step_has_as_many_rounds_as_the_noise_asks_for() -> None:
     asked = Question("latency_ms", 1.05)
     ten = [0.01, -0.01] * 5  # a standard deviation of 1.05 %
-    # pi / 2 * 0.0105**2 * (2 * 1.645 / 0.0244)**2 = 3.2
-    assert rounds_for(asked, [ten], 2) == 4
-    assert rounds_for(asked, [ten], 5) == 5
-    assert rounds_for(asked, [[3 * log for log in ten]], 5) == 29
-    assert rounds_for(asked, [[9 * log for log in ten]], 5) == 30
+    # pi / 2 * 0.0105**2 * ((1.645 + 2.326) / 0.0244)**2 = 4.6
+    assert rounds_for(asked, [ten], 2) == 5
+    assert rounds_for(asked, [ten], 7) == 7
+    assert rounds_for(asked, [[3 * log for log in ten]], 5) == 42
+    assert rounds_for(asked, [[9 * log for log in ten]], 5) == 60
     assert rounds_for(asked, [], 5) == rounds_for(Question("status", status="crash"), [ten], 5) == 5
 
 

@@ -17,7 +17,8 @@ from support.command import run as command
 from orchestrator.deciding import EARLY, MOST_FREEDOM, openness, others_of, verdict_so_far
 from orchestrator.execution.budget import RESERVE_S, Budget, covered
 from orchestrator.records import NOT_NEEDED, PASS, JobResult, JobSpec
-from orchestrator.statistics import FASTER, IN_PROCESS, NOISE, SLOWER, Estimate, Others, over_rounds, verdict
+from orchestrator.samples import IN_PROCESS, Estimate
+from orchestrator.statistics import FASTER, NOISE, SLOWER, Others, over_rounds, verdict
 from orchestrator.store import SweepFolder
 from orchestrator.words import seconds_of
 

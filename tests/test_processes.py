@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,9 +18,9 @@ from fakes.leftovers import left, marked
 from fakes.sweeps import ENTRY, LAUNCHERS, make_job
 
 from orchestrator.execution import orphans
-from orchestrator.execution.environment import job_environment, worker_environment
+from orchestrator.execution.environment import NOTHING, job_environment, worker_environment
 from orchestrator.execution.orphans import MARK
-from orchestrator.execution.processes import Event, Launch, Processes
+from orchestrator.execution.processes import KEPT, Event, Launch, Processes
 from orchestrator.exits import exit_words
 from orchestrator.records import JobResult, JobSpec, PluginSpec
 from orchestrator.store import SweepFolder
@@ -40,13 +40,19 @@ def temporary(store: SweepFolder, job: JobSpec) -> Path:
     return store.job(job.id) / "temporary"
 
 
-def start(processes: Processes, store: SweepFolder, job: JobSpec, memory_limit: int | None = None) -> None:
+def start(
+    processes: Processes,
+    store: SweepFolder,
+    job: JobSpec,
+    memory_limit: int | None = None,
+    own: Mapping[str, str] = NOTHING,
+) -> None:
     store.write_job(job)
     temporary(store, job).mkdir(exist_ok=True)
     env = job_environment(store.cache(job.family), temporary(store, job), job)
     log = str(store.log_file(job.id))
     launch = Launch(job=job.id, folder=str(store), env=env, log=log, memory_limit=memory_limit)
-    processes.start(job.launcher, launch)
+    processes.start(job.launcher, launch, own)
 
 
 def wait_for(processes: Processes, job: JobSpec, *kinds: str, within: float = 20.0) -> Event:
@@ -87,6 +93,29 @@ def test_a_worker_is_alone_and_finds_exactly_its_environment(
     assert second.facts["threads"] == 1
     log = str(store.log_file(job.id))
     assert [name for name in second.facts["descriptors"] if name != log] == [os.devnull]
+
+
+def test_each_environment_has_a_server_and_few_that_idle_stay(
+    processes: Processes, store: SweepFolder, tmp_path: Path
+) -> None:
+    def served(number: int) -> set[int]:
+        """Run a job in an environment of that number; return the servers that there are then."""
+        own = {"PYTHONPATH": os.pathsep.join([os.environ["PYTHONPATH"], str(tmp_path / str(number))])}
+        job = make_job(f"of_{number}", env=own)
+        start(processes, store, job, own=own)
+        assert wait_for(processes, job, "exited").code == 0, store.log_file(job.id).read_text()
+        children = psutil.Process().children()
+        return {child.pid for child in children if "orchestrator.worker.server" in child.cmdline()}
+
+    several = [served(number) for number in range(KEPT)]
+    assert [len(pids) for pids in several] == list(range(1, KEPT + 1))
+    assert served(0) == several[-1]
+    (first,) = several[0]
+    (second,) = several[1] - several[0]
+    more = served(KEPT)
+    assert len(more) == KEPT
+    assert first in more  # used again since
+    assert second not in more
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)

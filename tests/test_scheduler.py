@@ -366,6 +366,14 @@ def test_a_worker_that_never_begins_is_an_infrastructure_failure(
     assert "did not begin to run" in failure.message
 
 
+def test_code_of_its_own_that_kills_its_server_is_tried_again_without_one(store: SweepFolder, tmp_path: Path) -> None:
+    (tmp_path / "kills.py").write_text("import os; os.kill(os.getpid(), 9)")
+    own = {"PYTHONPATH": os.pathsep.join([os.environ["PYTHONPATH"], str(tmp_path)])}
+    jobs = [make_job("a", preload="kills", env=own), make_job("b")]
+    sweeps.run(store, jobs)
+    assert [(one.status, one.attempt) for one in results(store, jobs)] == [(PASS, 2), (PASS, 1)]
+
+
 def test_a_result_that_cannot_be_written_stops_the_run_with_a_reason(store: SweepFolder) -> None:
     job = make_job("a", verdict=Verdict(status=UNSUPPORTED, reason="gone"))
     store.root.mkdir(exist_ok=True)

@@ -9,24 +9,19 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from orchestrator.samples import IN_PROCESS, Estimate, calm_pair_logs, one_round, pair_logs, spread
 from orchestrator.statistics import (
     FASTER,
-    IN_PROCESS,
     NOISE,
     ROUNDS,
     SLOWER,
-    Estimate,
     break_even,
-    calm_pair_logs,
     deviation_percent,
     geometric_mean,
     median_variance,
-    one_round,
     over_models,
     over_rounds,
     over_workloads,
-    pair_logs,
-    spread,
     unpaired,
     verdict,
     wilson,

@@ -20,7 +20,8 @@ from orchestrator.comparison.compare import own_limits
 from orchestrator.comparison.snapshot import Row
 from orchestrator.comparison.thresholds import STATUS
 from orchestrator.records import SUCCESSES
-from orchestrator.statistics import CONFIDENCE, ROUNDS, Estimate, Others, over_rounds, student
+from orchestrator.samples import CONFIDENCE, Estimate
+from orchestrator.statistics import ROUNDS, Others, over_rounds, student
 
 Logs = Sequence[float]
 """Log-ratios of a measurement, one a round."""
@@ -32,7 +33,9 @@ ONE_SIDED = 0.90
 """Confidence of an interval that lies on one side of a limit with 95 %."""
 SMALLEST = 0.02
 """A smaller change of the ends, in logarithms, is none to search for."""
-OF_THE_ENDS, OF_A_STEP = 3, 6
+TOLD = 0.98
+"""Of measurements are to tell a step (two-sided, as student's quantile is: 99 of 100 that are on one side)."""
+OF_THE_ENDS, OF_A_STEP = 3, 12
 """So many times the rounds that are asked for have the ends, against which all is held; and a step, at most."""
 
 
@@ -143,17 +146,17 @@ def answer(asked: Question, good: Sequence[Row], step: Sequence[Row], earlier: S
 
 
 def rounds_for(asked: Question, earlier: Sequence[Logs], least: int) -> int:
-    """Return how many rounds tell a step in 95 of 100 measurements, by how much those of others differed.
+    """Return how many rounds tell a step in 99 of 100 measurements, by how much those of others differed.
 
     Good and bad steps lie as far from half of the change as that is from none: h, in logarithms. The median of n rounds
-    of variance v has the standard error sqrt(pi v / 2n), and h must be twice 1.645 of these: once for the interval,
-    once for chance. `least` at least, and `OF_A_STEP` times that at most.
+    of variance v has the standard error sqrt(pi v / 2n), and h must be 1.645 + 2.326 of these: for the interval, and
+    for chance. `least` at least, and `OF_A_STEP` times that at most.
     """
     variance = _variance(earlier)
     if variance is None or asked.metric == STATUS:
         return least
     half = abs(math.log(asked.ratio)) / 2
-    needed = math.pi / 2 * variance[0] * (2 * student(math.inf, ONE_SIDED) / half) ** 2
+    needed = math.pi / 2 * variance[0] * ((student(math.inf, ONE_SIDED) + student(math.inf, TOLD)) / half) ** 2
     return min(max(least, math.ceil(needed)), OF_A_STEP * least)
 
 

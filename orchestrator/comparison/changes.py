@@ -24,7 +24,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from orchestrator.statistics import CONFIDENCE, ROUNDS, Estimate, median_variance, over_workloads, student
+from orchestrator.samples import CONFIDENCE, Estimate
+from orchestrator.statistics import ROUNDS, median_variance, over_workloads, student
 
 PRIOR = 4.0
 NORMAL = 1.959963984540054  # quantile of the normal distribution at (1 + CONFIDENCE) / 2

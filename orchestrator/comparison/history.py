@@ -34,7 +34,8 @@ from orchestrator.results.configuration import ABSENT, compiler_name
 from orchestrator.results.load import load
 from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.naming import distinguish, measure_kind
-from orchestrator.statistics import IN_PROCESS, Estimate, Others, over_rounds
+from orchestrator.samples import IN_PROCESS, Estimate
+from orchestrator.statistics import Others, over_rounds
 from orchestrator.store import SweepFolder
 
 SPEEDUP = "speedup"

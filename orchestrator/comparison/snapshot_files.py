@@ -31,7 +31,8 @@ from orchestrator.results.load import is_figure
 from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.performance import COUNTERS
-from orchestrator.statistics import IN_PROCESS, median_variance, student
+from orchestrator.samples import IN_PROCESS
+from orchestrator.statistics import median_variance, student
 from orchestrator.typed_json import from_json, to_json
 from orchestrator.validity import check_name, check_time, without_schema
 

@@ -15,7 +15,8 @@ from collections.abc import Iterable
 from orchestrator import limits
 from orchestrator.deciding import openness, others_of, verdict_so_far
 from orchestrator.records import NOT_NEEDED, PASS, RAN_EAGER, TIMED, Failure, JobResult, JobSpec
-from orchestrator.statistics import Estimate, Others, calm_pair_logs, one_round
+from orchestrator.samples import Estimate, calm_pair_logs, one_round
+from orchestrator.statistics import Others
 
 
 class Evidence:

@@ -32,6 +32,8 @@ LAST_LINES, MESSAGE_LENGTH = 3, 500
 SENT = tuple(number for number in signal.Signals if number.name in ("SIGKILL", "SIGTERM", "SIGHUP"))
 """Signals that somebody sends: what a server has printed before has nothing to do with it."""
 LONGEST_WAIT_S = 86400.0  # at once: the kernel counts milliseconds in 31 bits
+KEPT = 4
+"""Servers with variables of their own that stay though none of their jobs runs: each holds some 300 MB."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,16 +200,20 @@ class Processes:
         server = self._servers.get(launcher)
         return None if server is None else server.process.pid
 
-    def start(self, launcher: str, launch: Launch, build: Mapping[str, str] = NOTHING) -> None:
+    def start(self, launcher: str, launch: Launch, own: Mapping[str, str] = NOTHING) -> None:
         """Start a process for a job; what becomes of it comes from `wait`. Raises OSError when no server starts.
 
-        build: the variables of the environment that it runs in (`builds.Interpreter`); each has a server of its own.
+        own: what an interpreter reads when it starts, such as where it finds code (of a build, `builds.Interpreter`);
+        the jobs of each such environment have a server of their own.
         """
-        name = f"{launcher} {build[PYTHON]}" if build else launcher
+        name = " ".join([launcher, *(f"{variable}={value}" for variable, value in sorted(own.items()))])
         if name not in self._servers:
-            environment = {**self._environment, **build}
-            self._servers[name] = server = _Server(launcher, self._options[launcher], environment)
+            idle = [other for other, server in self._servers.items() if other not in self._options and not server.jobs]
+            for other in idle[: max(0, len(idle) - KEPT + 1)]:
+                self._lost(other)
+            self._servers[name] = server = _Server(launcher, self._options[launcher], {**self._environment, **own})
             self._selector.register(server.replies, selectors.EVENT_READ, name)
+        self._servers[name] = self._servers.pop(name)  # the last that was used stands last
         self._servers[name].start(launch)
 
     def wait(self, timeout: float | None) -> list[Event]:
@@ -252,14 +258,14 @@ class Processes:
 
     def close(self) -> None:
         """End all servers and all their workers."""
-        for launcher in list(self._servers):
-            self._lost(launcher)
+        for name in list(self._servers):
+            self._lost(name)
         self._selector.close()
         for end in (self._wake, self._alarm):
             os.close(end)
 
-    def _lost(self, launcher: str) -> list[Event]:
-        server = self._servers.pop(launcher)
+    def _lost(self, name: str) -> list[Event]:
+        server = self._servers.pop(name)
         self._selector.unregister(server.replies)
         message = server.close()
         return [Event(kind="lost", job=job, message=message) for job in server.jobs]

@@ -56,6 +56,7 @@ from orchestrator.records import (
 )
 from orchestrator.store import SweepFolder
 
+CODE = {"PYTHONPATH"}  # with it alone, jobs are forks of a server that finds code there, too
 DUMP_S = 0.2  # for a process that is killed for its time-out to write its stacks into its log
 KILL_S = 30.0  # for a killed process group to be gone; then its server is killed too
 OUT_OF_TIME = "budget"  # why a process was killed: the sweep's budget was over
@@ -261,9 +262,13 @@ class Scheduler:
                 memory_limit=None if limit is None else int(limit * 2**30),
                 cpus=self._lanes.all[slot].slot.cpus,
             )
-            # What torch reads from its environment it has read when the fork server imported it.
-            variables = self._builds[job.workload.build] if job.workload.build else {}
-            self._processes.start("subprocess" if job.env else job.launcher, launch, variables)
+            variables = dict(self._builds[job.workload.build]) if job.workload.build else {}
+            launcher = job.launcher
+            if job.env.keys() <= CODE and number == 1:
+                variables |= job.env
+            elif job.env:  # what torch reads it has read in the fork server; code that kills its server does so again
+                launcher = "subprocess"
+            self._processes.start(launcher, launch, variables)
         except OSError as error:  # disk full, no process, ...
             self._end(attempt, None, f"could not be started: {error}")
 

@@ -68,7 +68,7 @@ class Performance:
     iterations: int = 5
     seconds: float = 1.0
     pairs: int = 8
-    pair_seconds: float = 2.0
+    pair_seconds: float = 1.5
     block_seconds: float = 0.025
     warmup_calls: int = 3
     warmup_seconds: float = 1.0

@@ -26,7 +26,7 @@ from orchestrator.results.metrics import MIB, MS
 from orchestrator.results.naming import IDENTITY, key_of
 from orchestrator.results.table import Wider
 from orchestrator.results.tables import Tables
-from orchestrator.statistics import quantile
+from orchestrator.samples import quantile
 from orchestrator.store import SweepFolder
 
 Row = Mapping[str, Any]

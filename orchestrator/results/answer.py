@@ -18,7 +18,8 @@ from orchestrator.results.metrics import MIB, MS
 from orchestrator.results.naming import is_eager, key_of
 from orchestrator.results.overview import SECTION, common, workload_of
 from orchestrator.results.recommendation import Candidate, Recommendation, recommend
-from orchestrator.statistics import FASTER, SLOWER, Estimate, break_even, verdict
+from orchestrator.samples import Estimate
+from orchestrator.statistics import FASTER, SLOWER, break_even, verdict
 
 if TYPE_CHECKING:
     from orchestrator.results.tables import Tables

@@ -10,7 +10,8 @@ from orchestrator.records import FAIL_ACCURACY, HARMLESS, NOT_NEEDED, NOT_RUN
 from orchestrator.results.flags import marks_of
 from orchestrator.results.load import IN_SHARD
 from orchestrator.results.naming import is_eager
-from orchestrator.statistics import IN_PROCESS, NOISE
+from orchestrator.samples import IN_PROCESS
+from orchestrator.statistics import NOISE
 
 if TYPE_CHECKING:
     from orchestrator.results.tables import Tables

@@ -17,7 +17,7 @@ from orchestrator.results.listing import status
 from orchestrator.results.load import JobOutcome, fact, figure, items, lines, outcome
 from orchestrator.results.metrics import MIB
 from orchestrator.results.row_commands import Commands
-from orchestrator.statistics import spread
+from orchestrator.samples import spread
 from orchestrator.store import JobGraph, Sweep, SweepFolder
 
 TAIL_BYTES = 64 * 1024

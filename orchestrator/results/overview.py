@@ -12,7 +12,8 @@ from typing import Any
 
 from orchestrator.records import FAIL_ACCURACY, NOT_RUN, SUCCESSES
 from orchestrator.results.naming import grouped, is_eager, key_of
-from orchestrator.statistics import Estimate, geometric_mean, over_models, over_workloads, wilson
+from orchestrator.samples import Estimate
+from orchestrator.statistics import geometric_mean, over_models, over_workloads, wilson
 
 Row = dict[str, Any]
 Seen = Mapping[str, Any]

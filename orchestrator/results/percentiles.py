@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from orchestrator.results.metrics import MS, PERCENTS
-from orchestrator.statistics import CONFIDENCE, quantile
+from orchestrator.samples import CONFIDENCE, quantile
 
 LATENCY = tuple(f"latency_p{percent}_ms" for percent in PERCENTS)
 INTER_TOKEN = (*(f"inter_token_p{percent}_ms" for percent in PERCENTS), "inter_token_count")

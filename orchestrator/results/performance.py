@@ -23,17 +23,16 @@ from orchestrator.results.rounds import (
     present,
     round_speedup,
 )
+from orchestrator.samples import Estimate, spread
 from orchestrator.statistics import (
     FASTER,
     ROUNDS,
     THRESHOLD,
     UNPAIRED,
-    Estimate,
     Others,
     break_even,
     deviation_percent,
     over_rounds,
-    spread,
     unpaired,
     verdict,
 )

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.records import EAGER
-from orchestrator.statistics import FASTER, NOISE, THRESHOLD, Estimate
+from orchestrator.samples import Estimate
+from orchestrator.statistics import FASTER, NOISE, THRESHOLD
 
 SAME_MEMORY = 0.02
 """Relative: memory that differs by less is not called smaller (as `diff`, docs/diff.md)."""

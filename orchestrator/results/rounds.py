@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from orchestrator.records import MEASURED, PASS, RAN_EAGER
 from orchestrator.results.load import GIVEN, JobOutcome, fact, figure, is_figure, latency_of, once, seconds
-from orchestrator.statistics import IN_PROCESS, Estimate, calm_pair_logs, calm_pairs, one_round
+from orchestrator.samples import IN_PROCESS, Estimate, calm_pair_logs, calm_pairs, one_round
 
 FIRST_CALLS, LIKE_LATER = 5, 1.5
 """So many calls may be part of compiling; one that lasts no longer than so many medians is not."""

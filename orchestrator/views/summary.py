@@ -18,7 +18,8 @@ from orchestrator.results.metrics import is_missing
 from orchestrator.results.naming import grouped, is_eager
 from orchestrator.results.overview import OF_A_SECTION, SECTION, workload_of
 from orchestrator.results.performance import MEASURED_EAGER
-from orchestrator.statistics import FASTER, IN_PROCESS, SLOWER, Estimate, verdict
+from orchestrator.samples import IN_PROCESS, Estimate
+from orchestrator.statistics import FASTER, SLOWER, verdict
 from orchestrator.views import answer, diff, findings, notes
 from orchestrator.views.answer import change, interval, latencies, memory, pays_off, seconds, text
 from orchestrator.views.document import Document, Heading, Item, Paragraph, Piece
