@@ -1,13 +1,15 @@
 """Two jobs that take turns: each runs a tenth of a second while the other waits, so what the machine does hits both.
 
-Each has a pipe (fifo(7)), from which it reads when it is its turn: a line with the process id of the other, or `ALONE`
-from the scheduler. Both import at the same time, while nothing is timed; the first begins when the second is ready. A
-turn ends only before a step that is timed, so no step is cut.
+Each has a pipe (fifo(7)), from which it reads when it is its turn: a line with the process id of the other and the CPU
+that it ran on, or `ALONE` from the scheduler. Both import at the same time, while nothing is timed; the first begins when the second is ready. A
+turn ends only before a step that is timed, so no step is cut. Once both are warm, the second goes on where the first has
+just run: CPUs are not alike, least of all virtual ones, whose cores others use, too.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import time
 from pathlib import Path
@@ -72,6 +74,7 @@ class Baton:
         self.partners: list[int] = []
         self.waits: list[tuple[float, float]] = []
         self._alone = self._other is None
+        self._follows = False
         self._until = 0.0
 
     @classmethod
@@ -92,6 +95,10 @@ class Baton:
         if not self._alone and time.perf_counter() >= self._until:
             self._give()
             self._wait()
+
+    def follow(self) -> None:
+        """Run from the next turn on where the first has run in its own, if this is the second; of one thread each."""
+        self._follows = not self._is_first
 
     def leave(self) -> None:
         """Let the other go on to its end, and stay until then: it counts what this process uses as its own."""
@@ -115,15 +122,27 @@ class Baton:
     def _give(self, how: str = "") -> None:
         assert self._other is not None
         with contextlib.suppress(BrokenPipeError):  # it has died, and the scheduler says so
-            os.write(self._other, f"{os.getpid()} {how}\n".encode())
+            os.write(self._other, f"{os.getpid()} {_cpu()} {how}\n".encode())
 
     def _wait(self) -> None:
         before = time.perf_counter()
         for line in os.read(self._pipe, 4096).decode().splitlines():
-            who, _, how = line.partition(" ")
-            self._alone |= who == ALONE or how == DONE
-            if who != ALONE and not self.partners:
+            if line == ALONE:
+                self._alone = True
+                continue
+            who, cpu, how = line.split(" ")
+            self._alone |= how == DONE
+            if not self.partners:
                 self.partners.append(int(who))
+            if self._follows and int(cpu) >= 0:
+                with contextlib.suppress(OSError):  # somebody has taken that CPU from this process meanwhile
+                    os.sched_setaffinity(0, {int(cpu)})
         now = time.perf_counter()
         self.waits.append((now, now - before))
         self._until = now + SLICE_S
+
+
+def _cpu() -> int:
+    """Return the number of the CPU that this thread runs on, -1 where the system does not tell."""
+    ask = getattr(ctypes.CDLL(None), "sched_getcpu", None)
+    return -1 if ask is None else int(ask())

@@ -44,6 +44,9 @@ class Group:
         """Return the clock of a step (`orchestrator.probes.clock`). `own`: gets what this one of several ranks saw."""
         return stopwatch(device, enqueued)
 
+    def warmed_up(self) -> None:
+        """Hear that what is called from now on is compiled and warm."""
+
     def meet(self) -> None:
         """Wait for all ranks."""
 
@@ -100,6 +103,12 @@ class InTurns(Group):
         self, device: torch.device, enqueued: list[float] | None = None, own: list[float] | None = None
     ) -> Timed:
         return stopwatch(device, enqueued, self._baton.take)
+
+    def warmed_up(self) -> None:
+        import torch
+
+        if torch.get_num_threads() == 1:
+            self._baton.follow()
 
     def elapsed(self, since: float) -> float:
         return super().elapsed(since) - self._baton.waited(since)

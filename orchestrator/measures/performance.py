@@ -121,6 +121,7 @@ class Performance:
         del last
         dynamo.after("warmup")
         threads_as_asked(context)
+        context.group.warmed_up()
         self._steady(context, timed, bare, step)
         if context.device.type == "cuda" and not context.is_eager:
             _tell_graphs(context)
