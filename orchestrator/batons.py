@@ -1,9 +1,9 @@
 """Two jobs that take turns: each runs a tenth of a second while the other waits, so what the machine does hits both.
 
 Each has a pipe (fifo(7)), from which it reads when it is its turn: a line with the process id of the other and the CPU
-that it ran on, or `ALONE` from the scheduler. Both import at the same time, while nothing is timed; the first begins when the second is ready. A
-turn ends only before a step that is timed, so no step is cut. Once both are warm, the second goes on where the first has
-just run: CPUs are not alike, least of all virtual ones, whose cores others use, too.
+that it ran on, or `ALONE` from the scheduler. Both import at the same time, while nothing is timed; the first begins
+when the second is ready. A turn ends only before a step that is timed, so no step is cut. Once both are warm, the
+second goes on where the first has just run: CPUs are not alike, least of all virtual ones, whose cores others use, too.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ DistilBertForMaskedLM  batch 4, length 128
     ]
     assert " inductor  0.93x [0.92, 0.94]!  80.1 -> 86.1 ms  300 -> 400 MiB  pass" in lines
     assert "[see the end of the log]" in " ".join(text.split())  # brackets are text, not markup
-    assert "* measured beside other work: what, is in the column 'disturbed', and in show." in lines
+    assert "* disturbed: by what, is in the column 'disturbed', and in show." in lines
     assert "  next          python -m orchestrator report outputs/1/2 --md" in lines
 
 

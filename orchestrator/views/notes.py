@@ -85,7 +85,7 @@ def notes(summary: Sequence[Mapping[str, Any]], overview: Sequence[Mapping[str, 
         yield f"Launch-bound, the device waits for Python: {some(bound, 3)} (docs/gpu.md)."
     compared = [row for row in summary if not is_eager(row["compiler"])]
     if any(row["disturbed"] for row in compared or summary):
-        yield "* measured beside other work: what, is in the column 'disturbed', and in show."
+        yield "* disturbed: by what, is in the column 'disturbed', and in show."
     noted: dict[str, list[str]] = {}
     for row in summary:
         for text in (row["notes"] or "").split("; "):
