@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from orchestrator.store import JobGraph
 
 OK, CANNOT_TELL = 0, 4
-ROUNDS, MOST_ROUNDS = 5, 1000
+ROUNDS, MOST_ROUNDS = 8, 1000
 TRIES = 3
 """How often a step is measured, at most, until it can be told: all its rounds count together."""
 

@@ -67,7 +67,7 @@ class Performance:
 
     iterations: int = 5
     seconds: float = 1.0
-    pairs: int = 8
+    pairs: int = 6
     pair_seconds: float = 1.5
     block_seconds: float = 0.025
     warmup_calls: int = 3
