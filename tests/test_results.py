@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import math
@@ -247,6 +248,17 @@ def test_a_ratio_of_steps_back_to_back_has_no_clock_in_it(
     made.add(other, queued(result, 5e-6))
     found = {row["compiler"]: row["back_to_back_speedup"] for row in rows(build(made.write()).performance)}
     assert found == {"eager": None, "inductor": None if expected is None else pytest.approx(expected)}
+
+
+def test_a_job_that_took_turns_has_the_lower_quartile_of_its_steps(sweep: synthetic.SyntheticSweep) -> None:
+    """Other programs took part of the CPU in most of them."""
+    job = synthetic.job("Bert", "eager")
+    alone = synthetic.performance_result(job, latency=[0.1, 0.1, 0.1, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3])
+    sweep.add(job, dataclasses.replace(alone, facts={**alone.facts, "turns": {"count": 3, "waited_s": 1.0}}))
+    other = synthetic.job("GPT", "eager")
+    sweep.add(other, dataclasses.replace(alone, job_id=other.id))
+    found = {row["model"]: row["latency_ms"] for row in rows(build(sweep.write()).performance)}
+    assert found == {"Bert": pytest.approx(100.0), "GPT": pytest.approx(300.0)}
 
 
 def test_one_round_is_labelled_in_process(sweep: synthetic.SyntheticSweep) -> None:
