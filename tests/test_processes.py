@@ -20,7 +20,7 @@ from fakes.sweeps import ENTRY, LAUNCHERS, make_job
 from orchestrator.execution import orphans
 from orchestrator.execution.environment import NOTHING, job_environment, worker_environment
 from orchestrator.execution.orphans import MARK
-from orchestrator.execution.processes import KEPT, Event, Launch, Processes
+from orchestrator.execution.processes import Event, Launch, Processes
 from orchestrator.exits import exit_words
 from orchestrator.records import JobResult, JobSpec, PluginSpec
 from orchestrator.store import SweepFolder
@@ -96,8 +96,10 @@ def test_a_worker_is_alone_and_finds_exactly_its_environment(
 
 
 def test_each_environment_has_a_server_and_few_that_idle_stay(
-    processes: Processes, store: SweepFolder, tmp_path: Path
+    processes: Processes, store: SweepFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("orchestrator.execution.processes.KEPT", 3)
+
     def served(number: int) -> set[int]:
         """Run a job in an environment of that number; return the servers that there are then."""
         own = {"PYTHONPATH": os.pathsep.join([os.environ["PYTHONPATH"], str(tmp_path / str(number))])}
@@ -107,13 +109,13 @@ def test_each_environment_has_a_server_and_few_that_idle_stay(
         children = psutil.Process().children()
         return {child.pid for child in children if "orchestrator.worker.server" in child.cmdline()}
 
-    several = [served(number) for number in range(KEPT)]
-    assert [len(pids) for pids in several] == list(range(1, KEPT + 1))
+    several = [served(number) for number in range(3)]
+    assert [len(pids) for pids in several] == [1, 2, 3]
     assert served(0) == several[-1]
     (first,) = several[0]
     (second,) = several[1] - several[0]
-    more = served(KEPT)
-    assert len(more) == KEPT
+    more = served(3)
+    assert len(more) == 3
     assert first in more  # used again since
     assert second not in more
 

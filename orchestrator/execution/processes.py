@@ -32,7 +32,7 @@ LAST_LINES, MESSAGE_LENGTH = 3, 500
 SENT = tuple(number for number in signal.Signals if number.name in ("SIGKILL", "SIGTERM", "SIGHUP"))
 """Signals that somebody sends: what a server has printed before has nothing to do with it."""
 LONGEST_WAIT_S = 86400.0  # at once: the kernel counts milliseconds in 31 bits
-KEPT = 4
+KEPT = 8
 """Servers with variables of their own that stay though none of their jobs runs: each holds some 300 MB."""
 
 

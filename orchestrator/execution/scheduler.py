@@ -266,7 +266,7 @@ class Scheduler:
             launcher = job.launcher
             if job.env.keys() <= CODE and number == 1:
                 variables |= job.env
-            elif job.env:  # what torch reads it has read in the fork server; code that kills its server does so again
+            elif job.env:  # torch has read its variables in the server; and what has killed a server would do so again
                 launcher = "subprocess"
             self._processes.start(launcher, launch, variables)
         except OSError as error:  # disk full, no process, ...
