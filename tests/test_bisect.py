@@ -62,11 +62,19 @@ def row(latencies: Sequence[float] = (), status: str = PASS, metric: str = "late
 
 
 class Machine:
-    """Measures with known noise: `noise` of each round of its own, `drift` that both builds of a round share."""
+    """Measures with known noise: `noise` of each round of its own, `drift` that both builds of a round share.
 
-    def __init__(self, seed: int, noise: float, drift: float = 0.2) -> None:
-        self.random, self.noise, self.drift = random.Random(seed), noise, drift
+    outlying: the share of processes that something slows from start to end, by some 40 %.
+    """
+
+    def __init__(self, seed: int, noise: float, drift: float = 0.2, outlying: float = 0.0) -> None:
+        self.random, self.noise, self.drift, self.outlying = random.Random(seed), noise, drift, outlying
         self.count = 0
+
+    def own(self) -> float:
+        """Return by how much one process is slower."""
+        slowed = abs(self.random.gauss(0, 0.4)) if self.random.random() < self.outlying else 0.0
+        return math.exp(slowed + self.random.gauss(0, self.noise))
 
     def measure(self, slower: float, rounds: int = 5) -> tuple[Row, Row]:
         """Return the good end, and what takes `slower` times as long."""
@@ -74,8 +82,8 @@ class Machine:
         good, step = [], []
         for _ in range(rounds):
             common = math.exp(self.random.gauss(0, self.drift))
-            good.append(common * math.exp(self.random.gauss(0, self.noise)))
-            step.append(common * slower * math.exp(self.random.gauss(0, self.noise)))
+            good.append(common * self.own())
+            step.append(common * slower * self.own())
         return row(good), row(step)
 
 
@@ -121,25 +129,21 @@ class Made:
         return Code(step)
 
 
-@pytest.mark.parametrize(
-    ("noise", "slower", "right", "soon"), [(0.005, 1.05, 100, 100), (0.01, 1.05, 100, 100), (0.03, 1.05, 100, 96)]
-)
-def test_a_planted_slowdown_among_32_is_found_in_seven_measurements(
-    noise: float, slower: float, right: int, soon: int
-) -> None:
+@pytest.mark.parametrize(("noise", "outlying", "soon"), [(0.005, 0.0, 99), (0.03, 0.0, 95), (0.02, 0.05, 95)])
+def test_a_planted_slowdown_among_32_is_found_in_seven_measurements(noise: float, outlying: float, soon: int) -> None:
     """Drift is ten times the noise and more. Measurements: the two ends once, then one a step, seldom a second."""
     found, few, wrong = 0, 0, 0
     steps = [Step(str(number)) for number in range(COMMITS)]
     for seed in range(100):
-        bench = OnMachine(Machine(seed, noise), 1 + seed % (COMMITS - 1), slower)
+        bench = OnMachine(Machine(seed, noise, outlying=outlying), 1 + seed % (COMMITS - 1), 1.05)
         _, place = cli._search(argparse.Namespace(rounds=cli.ROUNDS, metric=None), bench, Made(), steps)  # type: ignore[arg-type]
         if place is not None and place.is_one:
             found += place.bad == bench.culprit
             wrong += place.bad != bench.culprit
             few += bench.machine.count <= 7
-    assert found >= right
+    assert found == 100
     assert few >= soon
-    assert wrong <= 1
+    assert wrong == 0
 
 
 def test_a_step_has_as_many_rounds_as_the_noise_asks_for() -> None:

@@ -35,6 +35,10 @@ SMALLEST = 0.02
 """A smaller change of the ends, in logarithms, is none to search for."""
 TOLD = 0.98
 """Of measurements are to tell a step (two-sided, as student's quantile is: 99 of 100 that are on one side)."""
+OUTLYING = 3.0
+"""Standard deviations from the median, robust ones, at which a round's log-ratio counts as just so far away."""
+KNOWN_FROM = 8
+"""Rounds whose median absolute deviation tells their spread."""
 OF_THE_ENDS, OF_A_STEP = 3, 12
 """So many times the rounds that are asked for have the ends, against which all is held; and a step, at most."""
 
@@ -187,7 +191,7 @@ def _variance(measured: Sequence[Logs]) -> tuple[float, int] | None:
 
 
 def logs_of(good: Sequence[Row], step: Sequence[Row], metric: str) -> Logs | None:
-    """Return the log-ratios step / good of the rounds; None where a round has no such figure."""
+    """Return the log-ratios step / good of the rounds, outliers drawn in; None where a round has no such figure."""
     logs: list[float] = []
     for before, after in zip(good, step, strict=True):
         if metric not in before.figures or metric not in after.figures:
@@ -196,7 +200,21 @@ def logs_of(good: Sequence[Row], step: Sequence[Row], metric: str) -> Logs | Non
         if len(pair[0]) != len(pair[1]):
             return None
         logs += [math.log(new / old) for old, new in zip(*pair, strict=True)]
-    return logs
+    return _drawn_in(logs)
+
+
+def _drawn_in(logs: list[float]) -> Logs:
+    """Return log-ratios with those far from the median drawn in to `OUTLYING` robust standard deviations.
+
+    A process that a neighbour disturbed from its start to its end says nothing of the step. The median does not heed it
+    but the variance would, and with it the interval. The robust standard deviation is 1.4826 times the median absolute
+    deviation (Hampel, J. Am. Stat. Assoc. 69, 1974, 383).
+    """
+    middle = statistics.median(logs) if logs else 0.0
+    limit = OUTLYING * 1.4826 * statistics.median(abs(log - middle) for log in logs) if logs else 0.0
+    if len(logs) < KNOWN_FROM or not limit:
+        return logs
+    return [min(max(log, middle - limit), middle + limit) for log in logs]
 
 
 def _text(ratio: Estimate) -> str:

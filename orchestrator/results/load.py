@@ -269,13 +269,13 @@ def seconds(outcome: JobOutcome, metric: str) -> Sequence[float]:
 
 @once
 def latency_of(outcome: JobOutcome) -> float | None:
-    """Return the median latency of a round that passed, in seconds; the lower quartile of one that took turns.
+    """Return the median latency of a round that passed, in seconds; of one that took turns the 10th percentile.
 
     Whatever disturbs a call only makes it longer, and two processes that take turns are compared by whole processes:
-    with other programs on their CPU, the ratios of two builds that are alike had a standard deviation of 13 to 20 % by
-    their medians, and of 2 to 7 % by their lower quartiles (1.0 and 1.3 % on a quiet machine).
+    with three other programs on two CPUs, the ratios of two builds that are alike had a standard deviation of 20 % by
+    their medians, of 9 % by the lower quartiles, of 5 % by the 10th percentiles (on a quiet machine 1.2 % by each).
     """
     values = seconds(outcome, "latency")
     if not values:
         return None
-    return quantile(sorted(values), 0.25) if "turns" in outcome.facts else statistics.median(values)
+    return quantile(sorted(values), 0.1) if "turns" in outcome.facts else statistics.median(values)
