@@ -27,7 +27,7 @@ from orchestrator.samples import calm_pair_logs, one_round
 Timed = Callable[[Callable[[], Any]], float]
 Step = Callable[[], Any]
 Sample = TypeVar("Sample")
-LARGE = 0.07
+LARGE = 0.1
 """Logarithm of a ratio from which on its interval may be wider, in proportion."""
 
 
@@ -176,7 +176,7 @@ def _fastest(sample: Callable[[], float], block_s: float) -> float:
 def half_width_of_pairs(twos: Sequence[list[tuple[float, float]]]) -> float:
     """Return the half-width, in logarithms, of the interval that a report gives; over `LARGE`, in proportion to it.
 
-    With a target of 1 % it is enough to know 1.02 within 1 %, and 1.5 within 6 %: that is far enough from 1 for a
+    With a target of 1 % it is enough to know 1.02 within 1 %, and 1.5 within 4 %: that is far enough from 1 for a
     verdict, and how far another process would be from it no pairs tell. Infinity for too few pairs.
     """
     eager, compiled = zip(*itertools.chain.from_iterable(twos), strict=True)
