@@ -93,7 +93,7 @@ const COMPILER_COLUMNS = [
 function compilersSection() {
   if (!ANSWERS.length) return null;
   const heads = COMPILER_COLUMNS.map(({ title, doc }) => h("th", { scope: "col", class: "number" }, title, " ", tip(DATA.columns[doc].doc, title)));
-  const beside = COMPARED_ROWS.some((row) => rows.get(row, "disturbed") !== null) ? ", ○ one measured beside other work" : "";
+  const beside = COMPARED_ROWS.some((row) => rows.get(row, "disturbed") !== null) ? ", ○ one disturbed while it was measured" : "";
   const legend = { speedup: `speed-up over eager: ◆ geometric mean with 95 %, ● each model${beside}`, error: "● each model's error as a share of what is allowed (1)" }[LEAD];
   const head = h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "compiler"), LEAD ? h("th", { scope: "col", class: "plot" }, FOREST.axis()) : null, heads));
   return section("compilers", "Compilers", SEVERAL || !DATA.answers[0].said.length ? null : choiceList(DATA.answers[0].said[0].choices),

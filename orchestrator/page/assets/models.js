@@ -29,7 +29,7 @@ function modelsSection() {
     if (groups.length) show(first);
   });
   const disturbed = COMPARED_ROWS.some((row) => rows.get(row, "disturbed") !== null);
-  const note = `, one order and one scale in all charts${disturbed ? "; hollow and * = measured beside other work" : ""}`;
+  const note = `, one order and one scale in all charts${disturbed ? "; hollow and * = disturbed while it was measured" : ""}`;
   return section("models", ["Models ", h("small", { class: "faint" }, order, note)], h("div", { class: "scroll" }, place), more);
 }
 
@@ -79,7 +79,7 @@ function modelPlot(row) {
   const [value, low, high, verdict] = ["speedup", "speedup_low", "speedup_high", "verdict"].map((column) => rows.get(row, column));
   if (typeof value !== "number") return null;
   const tone = toneOf(verdict, isDoubtful(row));
-  const label = `${name}: ${figure("speedup", value)}x${low === null ? "" : `, 95 % from ${figure("speedup", low)} to ${figure("speedup", high)}`}, ${verdictWord(row)}${hollow ? ", measured beside other work" : ""}`;
+  const label = `${name}: ${figure("speedup", value)}x${low === null ? "" : `, 95 % from ${figure("speedup", low)} to ${figure("speedup", high)}`}, ${verdictWord(row)}${hollow ? ", disturbed while it was measured" : ""}`;
   return FOREST.plot(label, 24, FOREST.interval(low, high, 12, tone), FOREST.dot(value, 12, { tone, hollow }));
 }
 
