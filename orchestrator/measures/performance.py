@@ -134,8 +134,8 @@ class Performance:
             finite(context, "the pairs", dynamo.look(step), _calls(context))
             dynamo.after("pairs")
             threads_as_asked(context)
-        elif context.group.replicas and not context.group.in_turns:  # of a part of a model torch has no count
-            context.facts["work"] = work_of(context, program, step)
+        elif context.job.round == 0 and context.group.replicas and not context.group.in_turns:
+            context.facts["work"] = work_of(context, program, step)  # of a part of a model torch has no count
         tell_drift(context)
         inputs.set_to_first()
         make_series(context, program, forward, first)

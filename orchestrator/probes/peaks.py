@@ -6,8 +6,8 @@ they are halved here. Memory is in GB/s, of the same sheets (T4: of its product 
 
 Of a CPU no sheet says it for this number of threads, these clocks and this dtype: it is measured, by `peak` and
 `bandwidth`, when they are called, with the threads that torch has then. It takes half a second and an array of twice
-the last-level cache, so a job calls them once all else is measured. Nothing is kept between jobs: a ceiling that
-was measured on another day, under other clocks or beside other neighbours, is not the one under which the job ran.
+the last-level cache, so a job calls them once all else is measured. Nothing is kept between sweeps: a ceiling that
+was measured on another day, under other clocks or beside other neighbours, is not the one under which a job ran.
 """
 
 from __future__ import annotations

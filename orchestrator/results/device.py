@@ -58,8 +58,8 @@ def _queued_speedup(passed: Sequence[JobOutcome], eager: Sequence[JobOutcome]) -
 def _utilisation(counted: Sequence[JobOutcome], latency_ms: float | None) -> Row:
     """How fast the eager step's work gets done, and which share of the device's peaks that is.
 
-    `counted`: jobs of which some say what the work is: eager's, one a round. A CPU's peaks are measured in each: the
-    highest count, for what disturbs them makes them lower.
+    `counted`: jobs of which one says what the work is: eager's of the first round. Sweeps of before have it of each
+    round, with a CPU's peaks: the highest count, for what disturbs them makes them lower.
     """
     works = [found for one in counted if figure(found := fact(one.facts, "work"), "bytes") is not None]
     work = works[0] if works else None
