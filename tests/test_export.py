@@ -632,6 +632,18 @@ def test_a_format_that_there_is_not_is_answered_with_what_may_be_meant(tmp_path:
     assert "'cvs': did you mean 'csv'? Available: batch_sizes, csv, " in said
 
 
+@pytest.mark.parametrize(("words", "advice"), [
+    (["ls", "--jsn"], "--jsn: did you mean '--json'? Available: --"),
+    (["export", "csv", "latest", "--ouput=there"], "--ouput: did you mean '--output'? Available: --help, --output"),
+])  # fmt: skip
+def test_a_flag_that_there_is_not_is_answered_with_what_may_be_meant(
+    tmp_path: Path, words: list[str], advice: str
+) -> None:
+    code, out, said = answer(tmp_path, *words)
+    assert (code, out) == (2, "")
+    assert f"unknown flag {advice}" in said
+
+
 @pytest.mark.parametrize("sweeps", [True, False])
 @pytest.mark.parametrize(
     ("words", "line"),

@@ -19,10 +19,19 @@ if TYPE_CHECKING:
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse's, which says what may be meant by a word that is no choice, and no word of any length."""
+    """argparse's, which says what may be meant by a flag or choice that there is not, and no word of any length."""
 
     def error(self, message: str) -> NoReturn:
         super().error(shortened(message))
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """As argparse's, but that a flag that is not known is an error here: other words are left to the caller."""
+        found, unknown = super().parse_known_args(args, namespace)
+        flag = next((word.partition("=")[0] for word in unknown if word.startswith("-")), None)
+        if flag is not None:
+            flags = [name for name in self._option_string_actions if name.startswith("--")]
+            self.error(f"unknown flag {flag}: {did_you_mean(flag, flags)}")
+        return found, unknown
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         try:
