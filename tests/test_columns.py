@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from orchestrator import columns
 from orchestrator.columns import Column, TableSpec
 from orchestrator.comparison import rules, snapshot_files
 from orchestrator.comparison.compare import NOISE, compare
+from orchestrator.comparison.gate import gate
 from orchestrator.comparison.thresholds import limits_of
 from orchestrator.errors import UsageError
 from orchestrator.measures.coverage import Coverage
@@ -142,6 +144,24 @@ def test_a_limit_holds_for_single_values_of_what_is_exact(
     limits = rules.parse({"thresholds": thresholds}, "--threshold", known).limits({})
     assert [change.word for change in compare(*sides, limits).matched[0].metrics] == [word or NOISE]
     assert limits["energy_j"].alone == (0.3 if not exact else limit or 0.0)
+
+
+@pytest.mark.parametrize(("values", "exact", "words"), [
+    ((0.0, 1.0), True, ["worse"]), ((1.0, 0.0), True, ["better"]), ((0.0, 0.0), True, []), ((0.0, 1.0), False, []),
+])  # fmt: skip
+def test_what_is_exact_is_compared_where_it_is_0_too(
+    tmp_path: Path, values: tuple[float, float], exact: bool, words: list[str]
+) -> None:
+    column = replace(JOULES, exact=exact)
+    made = [sweep(tmp_path / name, ("a.Energy", energy(column, **{"energy_j": value}))).folder
+            for name, value in zip("ab", values, strict=True)]  # fmt: skip
+    file = tmp_path / "base.json"
+    snapshot_files.write(file, of_folder(made[0]))
+    before, after = snapshot_files.read(file), of_folder(made[1])
+    assert [change.word for change in compare(before, after).matched[0].metrics] == words
+    known = rules.parse({}, "rules", limits_of(before.columns))
+    (case,) = (case for case in gate(before, after, known, date(2026, 1, 1)).cases if case.row)
+    assert [finding.kind for finding in case.findings if finding.level == "fail"] == ["energy_j"] * ("worse" in words)
 
 
 def test_a_baseline_has_columns_only_of_what_is_not_built_in(tmp_path: Path) -> None:

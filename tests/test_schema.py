@@ -81,6 +81,7 @@ def test_what_may_be_written_is_allowed(content: dict[str, Any]) -> None:
         ("compiler", {"name": "a", "target": "b", "options": {"dynamicc": True}}),
         ("suite", {"catalog": {"a": {"batch_sizes": {"cpu": 1}}}}),
         ("measure", {"timeout_s": "long"}),
+        ("measure", {"options": {"kind": "timed"}}),
     ],
     ids=str,
 )

@@ -231,10 +231,15 @@ def looks_worse(change: MetricChange, limit: Limit) -> bool:
 
 
 def _counted(pair: Matched) -> list[MetricChange]:
-    """Return the counts that differ; those that do not are no news, and no figure with a spread."""
+    """Return the counts that differ, and the exact numbers that are 0 on one side and not on the other.
+
+    Those that do not differ are no news, and no figure with a spread.
+    """
     found = []
     for metric in (*COUNTED, *(name for name in pair.before.columns if name not in COUNTED)):
-        old, new = pair.before.counts.get(metric), pair.after.counts.get(metric)
+        old, new = _exactly(pair.before, metric), _exactly(pair.after, metric)
+        if metric in pair.before.figures and metric in pair.after.figures:
+            continue  # neither is 0: judged with the others
         if old is not None and new is not None and old != new and pair.has(metric):
             found.append(
                 MetricChange(
@@ -246,3 +251,10 @@ def _counted(pair: Matched) -> list[MetricChange]:
                 )
             )
     return found
+
+
+def _exactly(row: Row, metric: str) -> float | None:
+    """Return a count, or a number that is the same whenever it is measured; None of what has noise."""
+    if metric in row.figures and row.column(metric).exact:
+        return row.figures[metric].middle
+    return row.counts.get(metric)

@@ -200,9 +200,9 @@ class _Gate:
         ]
 
     def figure(self, pair: Matched, change: MetricChange, limit: Limit) -> GateFinding:
-        worse, exact = change.word == WORSE, change.column.kind == "count"
-        allowed = None if exact else limit.allowed(change.p, pair.disturbed)
-        doubtful = worse and pair.disturbed and not exact
+        worse, is_count = change.word == WORSE, change.column.kind == "count"
+        allowed = None if is_count else limit.allowed(change.p, pair.disturbed)
+        doubtful = worse and pair.disturbed and not (is_count or change.column.exact)
         return GateFinding(
             level=FAIL if worse else NOTICE,
             kind=change.metric if worse else change.word,

@@ -206,7 +206,10 @@ def _of_round(outcome: JobOutcome) -> list[tuple[str, float | None]]:
 
 
 def counts(rounds: Sequence[JobOutcome]) -> dict[str, int]:
-    """Return metric -> its median over the rounds that passed; nothing when a round failed by itself."""
+    """Return metric -> its median over the rounds that passed; nothing when a round failed by itself.
+
+    A number that a measure declares exact is among them where it is 0: figures are compared by their logarithms.
+    """
     seen: dict[str, list[float]] = defaultdict(list)
     for outcome in sound(rounds):
         counters = fact(outcome.facts, "counters")
@@ -215,7 +218,7 @@ def counts(rounds: Sequence[JobOutcome]) -> dict[str, int]:
             if value is not None:
                 seen[name].append(value)
         for column, value in compared(outcome):
-            if column.kind == "count" and column.name not in (counters or ()):
+            if column.name not in (counters or ()) and (column.kind == "count" or (column.exact and value == 0)):
                 seen[column.name].append(value)
     return {name: round(statistics.median(values)) for name, values in seen.items()}
 

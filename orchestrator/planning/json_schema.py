@@ -90,10 +90,9 @@ class _Writer:
         return _any_of(self._arm(arm, path) for arm in arms)
 
     def _object(self, kind: type, path: str) -> Json:
-        hints = typing.get_type_hints(kind)
         comments = dict(COMMENT.findall(inspect.getsource(kind)))
         properties = {}
-        for name in hints:
+        for name in (one.name for one in dataclasses.fields(kind)):
             below = f"{path}.{name}" if path else name
             told = {"description": comments[name]} if name in comments else {}
             properties[name] = {**self._key(below), **told}
