@@ -11,7 +11,7 @@ export HF_HUB_OFFLINE ?= 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test test-slow test-long lint bench trust chaos fuzz readme schema support zoo vendor clean
+.PHONY: help sweep test test-slow test-long lint bench trust chaos fuzz golden readme schema support zoo vendor clean
 
 help:  ## this list
 	@echo 'make TARGET [TORCH_INDEX=https://download.pytorch.org/whl/cpu] [VENV=.venv] [PYTHON=python3]'
@@ -50,6 +50,9 @@ fuzz: $(VENV)/installed  ## ten minutes: random command lines, YAML, CSV files a
 
 chaos: $(VENV)/installed  ## an hour: 300 faults against real sweeps, the table of docs/reliability.md
 	PYTHONPATH=.:tests $(BIN)/python -m chaos --faults 300 --seed $(or $(SEED),1)
+
+golden: $(VENV)/installed  ## the golden views of the tests, again; read `git diff tests/golden` then
+	UPDATE_GOLDEN=1 $(BIN)/python -m pytest -q -n 2 tests/test_golden_views.py
 
 readme: $(VENV)/installed  ## the README's table of options, again from conf/
 	$(BIN)/python docs/readme.py

@@ -33,8 +33,9 @@ def found(schema: Any, content: Any) -> list[str]:
 
 
 def referenced(file: Path) -> Path:
-    (line,) = [line for line in file.read_text().splitlines() if line.startswith("# yaml-language-server: $schema=")]
-    return (file.parent / line.partition("=")[2]).resolve()
+    lines = [line for line in file.read_text().splitlines() if line.startswith("# yaml-language-server: $schema=")]
+    assert len(lines) == 1, f"{file.name}: one line that names its schema, as its neighbours have"
+    return (file.parent / lines[0].partition("=")[2]).resolve()
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))

@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         "Write a sweep for other tools: export FORMAT [SWEEP] -o DIR.",
         "Exit code: 0 written, 2 no such sweep or package. More: export FORMAT --help",
         forms=False,
-        roots=None,
+        roots="none",
     )
     formats = parser.add_subparsers(metavar="FORMAT", required=True)
 

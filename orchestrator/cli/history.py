@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         "Show a metric of each workload and compiler over all sweeps; where it moved, what else changed.",
         "Another machine is another series. Exit code: 0, or 2 for usage.",
         usage="[file ...] [options]",
-        roots=True,
+        roots="several",
     )
     parser.add_argument("file", nargs="*", help="baseline files (.json), which are points too")
     parser.add_argument("--model", default="*", metavar="GLOB", help="only these models")

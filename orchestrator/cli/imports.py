@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         "Read results of other tools into a sweep folder. `import dynamobench --help` says more.",
         "Exit code: 0 imported, 2 a file that cannot be read; nothing is written then.",
         forms=False,
-        roots=None,
+        roots="none",
     )
     formats = parser.add_subparsers(metavar="FORMAT", required=True)
     what = "CSV files of PyTorch's benchmarks/dynamo, of performance and accuracy"

@@ -24,7 +24,7 @@ def main(argv: Sequence[str]) -> int:
         "ls",
         "List sweeps, the newest first: state, jobs, failures, age, suites and compilers.",
         "Running: its lock is held. Incomplete: jobs have no result, resume= runs them. Exit code: 0, or 2 for usage.",
-        roots=True,
+        roots="several",
     )
     parser.add_argument("--all", action="store_true", help=f"all of them, not the newest {NEWEST}; --json, --csv have")
     asked = parser.parse_args(argv)

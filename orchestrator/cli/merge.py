@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         "Join the folders of a sweep that was run in parts, with shard=1/3, shard=2/3, ...",
         "Exit code: 0 fine, 1 a job failed or has no result, 2 usage. More: docs/sweep.md",
         forms=False,
-        roots=None,
+        roots="none",
     )
     parser.add_argument("sweeps", nargs="+", metavar="SWEEP", help="path, latest, latest~1, <date>/<time>")
     parser.add_argument("--into", metavar="DIR", help="the new folder (<root>/<date>/<time>-merged)")

@@ -18,7 +18,7 @@ def main(argv: Sequence[str]) -> int:
         "options",
         "List the options of each group (compiler, mode, measure, suite, ...) with what their files say of themselves.",
         "What an option needs and this machine lacks gives an `unsupported` row with the reason. Exit code: 0, or 2.",
-        roots=None,
+        roots="none",
     )
     parser.add_argument("groups", nargs="*", metavar="GROUP", help="compiler, mode, ...; all of them by default")
     parser.add_argument("--config-dir", "-cd", metavar="DIR", help="a folder of your own, as in a sweep")

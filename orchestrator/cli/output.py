@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from orchestrator.errors import UsageError, did_you_mean, shortened
 from orchestrator.files import write_text
@@ -47,13 +47,12 @@ def parser(
     *,
     usage: str | None = None,
     forms: bool = True,
-    roots: bool | None = False,
+    roots: Literal["one", "several", "none"] = "one",
 ) -> argparse.ArgumentParser:
     """Return the parser of a verb with --json, --md, --csv (`.form`) and --root (`.root`), where sweeps lie.
 
-    usage: what follows the verb, where argparse would say it worse; forms: False for a verb without tables. With
-    `roots` --root may be given several times: `.root` is then a list, None when it is not given; with None a verb that
-    reads no sweep has no such flag.
+    usage: what follows the verb, where argparse would say it worse; forms: False for a verb without tables. roots: how
+    often --root may be given; of "several" `.root` is a list, None when it is not given.
     """
     made = Parser(prog=f"python -m orchestrator {verb}", description=description, epilog=epilog)
     if usage is not None:
@@ -63,9 +62,9 @@ def parser(
         form.add_argument("--json", dest="form", action="store_const", const="json", help="everything, with units")
         form.add_argument("--md", dest="form", action="store_const", const="md", help="for a pull request")
         form.add_argument("--csv", dest="form", action="store_const", const="csv", help="the main table")
-    if roots:
+    if roots == "several":
         made.add_argument("--root", action="append", metavar="DIR", help="where sweeps lie (outputs); may be repeated")
-    elif roots is not None:
+    elif roots == "one":
         add_root(made)
     return made
 

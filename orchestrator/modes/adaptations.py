@@ -24,7 +24,7 @@ def channels_last(program: Program) -> None:
             f"channels_last is a layout of images, and no input has four dimensions ({shapes}): leave "
             "mode.options.channels_last false"
         )
-    model: Any = program.model
+    model: Any = program.model  # torch's stubs know no `memory_format` of Module.to
     model.to(memory_format=torch.channels_last)
     for name in images:
         program.inputs[name] = program.inputs[name].contiguous(memory_format=torch.channels_last)
