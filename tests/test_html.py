@@ -313,6 +313,18 @@ def test_a_chart_of_a_column_that_the_summary_has_not_is_named(
         made(folder)
 
 
+def test_a_chart_of_data_that_the_page_has_not_is_named(folder: SweepFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    chart = Chart(id="energy", title="", note="", spec={}, data="joules", panels=True)
+    monkeypatch.setattr(html, "of_sweep", lambda series: [chart])
+    with pytest.raises(ValueError, match="chart 'energy': the page has no data 'joules'"):
+        made(folder)
+
+
+def test_a_chart_that_would_draw_its_first_panel_alone_is_refused() -> None:
+    with pytest.raises(ValueError, match="chart 'losses': of 'loss_curves' only the first would be drawn"):
+        Chart(id="losses", title="", note="", spec={}, data="loss_curves")
+
+
 def test_the_same_folder_makes_the_same_bytes(folder: SweepFolder) -> None:
     assert made(folder) == made(folder)
 

@@ -220,19 +220,28 @@ def test_where_compile_time_goes_is_drawn_where_torch_told(browser: Browser, tmp
     for number, phases in enumerate(({"dynamo": 2.0, "kernel_compilation": 3.0, "first_run": 0.1}, {"dynamo": 1.0})):
         eager = sweep.performance("A", "eager", number)
         sweep.performance("A", "inductor", number, baseline=eager, pairs=[(0.3, 0.1)] * 20, compile_phases=phases)
+    sweep.performance("B", "aot_eager", compile_phases={"dynamo": 1.0})
     folder = sweep.write()
     folder.page.write_text(made(folder))
     page = browser.open(folder.page)
     page.locator("#chart-compile_phases").scroll_into_view_if_needed()
     page.wait_for_selector("#chart-compile_phases svg.marks")
     assert page.texts("#chart-compile_phases h4") == ["quick · inference · float16 · cpu"]
-    assert page.locator("#chart-compile_phases g.mark-rect path").count() == 4
+    bars = "document.querySelectorAll('#chart-compile_phases g.mark-rect path').length"
+    assert page.evaluate(bars) == 5
+    page.select_option("#filter-compiler", "inductor")
+    page.until(f"{bars} === 4")
+    page.evaluate("update({ compiler: '', q: 'B' })")  # a row that passes stands for its compiler and section
+    page.until(f"{bars} === 1")
+    page.evaluate("update({ status: 'crash' })")
+    page.until(f"{bars} === 0")
+    assert page.text("#chart-compile_phases > .count") == "Nothing of what is filtered has these figures."
 
 
 def test_loss_curves_are_drawn_where_models_were_trained(browser: Browser, tmp_path: Path) -> None:
     """One picture a model and compiler, means over seeds; a page of nothing else has it, too."""
     sweep = synthetic.SyntheticSweep(tmp_path / "s")
-    for model in ("A", "B"):
+    for model in "ABCDEFGHIJKLMN":
         curves = [
             {"training_seed": seed, "training_step": step, "eager_loss": 4.0 - step + seed, "loss": 4.0 - step}
             for seed in (0, 1)
@@ -245,10 +254,18 @@ def test_loss_curves_are_drawn_where_models_were_trained(browser: Browser, tmp_p
     folder = sweep.write()
     folder.page.write_text(made(folder))
     page = browser.open(folder.page)
-    page.until("document.querySelectorAll('#chart-loss_curves svg.marks').length === 2")
-    assert page.texts("#chart-loss_curves h4") == ["A · inductor", "B · inductor"]
-    assert page.locator("#chart-loss_curves g.mark-line path").count() == 4
-    (first, _) = page.evaluate("DATA.loss_curves.map(({ points }) => points)")
+    pictures = "document.querySelectorAll('#chart-loss_curves svg.marks').length"
+    page.until(f"{pictures} === 12")
+    assert page.text("#chart-loss_curves > .count") == "12 of 14 trainings."  # no order: nothing sorts them
+    page.locator("#chart-loss_curves").get_by_label("At most").select_option("24")
+    page.until(f"{pictures} === 14")
+    page.evaluate("update({ q: 'm', compiler: 'inductor' })")
+    page.until(f"{pictures} === 1")
+    assert page.texts("#chart-loss_curves h4") == ["M · inductor"]
+    assert page.locator("#chart-loss_curves g.mark-line path").count() == 2
+    page.evaluate("update({ q: '', compiler: 'openvino' })")
+    page.until(f"{pictures} === 0")
+    first = page.evaluate("DATA.loss_curves[0].points")
     assert first == [[0, 4.5, 4.0], [1, 3.5, 3.0], [2, 2.5, 2.0]]
 
 
@@ -800,7 +817,7 @@ def test_charts_of_ten_thousand_rows_show_the_worst_and_say_so(browser: Browser,
     assert page.evaluate("location.hash") == "#order=-speedup"
     page.locator("#chart-compilation").scroll_into_view_if_needed()
     page.until("document.querySelector('#chart-compilation > .count').textContent.includes('fastest first')")
-    page.locator("#chart-compilation").get_by_label("Models at most").select_option("16")
+    page.locator("#chart-compilation").get_by_label("At most").select_option("16")
     assert page.text("#chart-compilation > .count") == "16 of 1,000 workloads, fastest first."
     page.locator("#chart-latency").scroll_into_view_if_needed()
     page.wait_for_selector("#chart-latency .marks")
@@ -852,6 +869,7 @@ def test_several_sweeps_stand_side_by_side_and_over_time(browser: Browser, tmp_p
     assert page.locator("#chart-over_time g.mark-symbol path").count() >= 3
     page.select_option("#filter-sweep", "2026-11-21/11-00-00")
     assert page.shown() == "4 of 12 rows"
+    page.until("document.querySelectorAll('#chart-over_time g.mark-symbol.role-mark path').length === 1")
     page.locator("#rows .rows a").first.click()
     assert re.fullmatch(
         r"#sweep=.*&job=1%3A[0-9a-f]{16}",

@@ -30,7 +30,7 @@ from orchestrator.results.configuration import settings
 from orchestrator.results.flags import MARKS, failures, flagged
 from orchestrator.results.load import SweepResults, fact
 from orchestrator.results.metrics import COLUMNS
-from orchestrator.results.naming import WORKLOAD, is_eager, telling
+from orchestrator.results.naming import WORKLOAD, Key, is_eager, key_of, telling
 from orchestrator.results.overview import OVERVIEW
 from orchestrator.results.table import Wider
 from orchestrator.results.tables import JOBS, SUMMARY, Table, Tables
@@ -38,7 +38,6 @@ from orchestrator.results.tables import JOBS, SUMMARY, Table, Tables
 Document = dict[str, Any]
 Entry = dict[str, Any]
 
-FORMAT_VERSION = 1
 DETAILS_BUDGET = 5_000_000
 """Bytes of samples, facts and logs, of all sweeps together: with the rest a page of 10,000 rows is under 15 MB."""
 LISTED = 300
@@ -82,7 +81,6 @@ def document(sweeps: Sequence[tuple[SweepResults, Tables]], place: Path, *, runn
     wider = Wider(sweeps[0][1].summary, ["sweep"])
     summary = [wider.row(row, i) for i, shown in enumerate(chosen) for row in shown.tables.summary.rows]
     return {
-        "format": FORMAT_VERSION,
         "running": running,
         "sweeps": [
             {**header(results, place), "rows": len(tables.summary.rows), "name": name, "short": short}
@@ -150,29 +148,31 @@ def listed(table: Table) -> dict[str, Any]:
 
 
 def loss_curves(tables: Tables) -> list[dict[str, Any]]:
-    """Return each training's curves, means over its seeds: a title, and (step, eager's loss, the compiler's) in order.
+    """Return each training's curves, means over its seeds: what ran, and (step, eager's loss, the compiler's) in order.
 
     Of the table of our own measure alone: another's of that name may have other columns.
     """
     table = tables.findings.get("loss_curves")
     if table is None or not {"training_step", "eager_loss", "loss"} <= set(table.columns):
         return []
-    parts = telling(table.rows, (*WORKLOAD, "compiler", "variant"))
-    curves: dict[str, dict[int, list[tuple[float, float]]]] = {}
+    names = (*WORKLOAD, "compiler", "variant")
+    titles = dict.fromkeys(("model", *telling(table.rows, names), "compiler"))
+    curves: dict[Key, dict[int, list[tuple[float, float]]]] = {}
     for row in table.rows:
         known = [row[name] for name in ("training_step", "eager_loss", "loss")]
         if all(isinstance(value, (int, float)) and math.isfinite(value) for value in known):
-            title = " · ".join(str(row[name]) for name in dict.fromkeys(("model", *parts, "compiler")) if row[name])
-            curves.setdefault(title, {}).setdefault(known[0], []).append((known[1], known[2]))
+            curves.setdefault(key_of(row, names), {}).setdefault(known[0], []).append((known[1], known[2]))
+    ran = {key: dict(zip(names, key, strict=True)) for key in curves}
     return [
         {
-            "title": title,
+            **ran[key],
+            "title": " · ".join(str(ran[key][name]) for name in titles if ran[key][name]),
             "points": [
                 [step, *(rounded(statistics.fmean(values)) for values in zip(*pairs, strict=True))]
                 for step, pairs in sorted(steps.items())
             ],
         }
-        for title, steps in curves.items()
+        for key, steps in curves.items()
     ]
 
 

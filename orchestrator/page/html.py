@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.errors import UsageError
 from orchestrator.files import write_text
 from orchestrator.page.charts import costs, panels, speedups
-from orchestrator.page.charts.chart import ON_DARK, ORDERS, Chart, series_scales
-from orchestrator.page.data import ROW_COLUMNS, compilers, document
+from orchestrator.page.charts.chart import OF_ROWS, ON_DARK, ORDERS, Chart, series_scales
+from orchestrator.page.data import ROW_COLUMNS, Document, compilers, document
 from orchestrator.store import SweepFolder
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def pieces(sweeps: Sequence[tuple[SweepResults, Tables]], place: Path, *, runnin
         "title": [html.escape(f"{', '.join(sweep['name'] for sweep in data['sweeps'])} · orchestrator")],
         "policy": [policy(scripts, style)],
         "style": [style],
-        "charts": [json_block(chart_data(data["series"], compilers(data["overview"])))],
+        "charts": [json_block(chart_data(data))],
         "data": _data_block(data),
         "scripts": ["\n".join(f"<script>{script}</script>" for script in scripts)],
     }
@@ -101,24 +101,32 @@ def of_sweep(series: Sequence[str]) -> list[Chart]:
     ]
 
 
-def chart_data(series: Sequence[str], compilers: Sequence[str]) -> dict[str, Any]:
+def chart_data(data: Document) -> dict[str, Any]:
     """Return the charts of a page as JSON, and colours and shapes for legends outside of them.
 
-    Raises ValueError for a chart of rows that asks for a column which the page's summary has not.
+    Raises ValueError for a chart that asks for data which the page has not, or a column which its summary has not.
     """
+    series = data["series"]
     colour, shape = series_scales(series)
-    shown = of_sweep(series)
-    for chart in shown:
+    shown, several = of_sweep(series), [panels.over_time(compilers(data["overview"]))]
+    for chart in (*shown, *several):
+        _check_data(chart, data)
         _check_columns(chart)
     return {
         "sweep": [asdict(chart) for chart in shown],
         "job": [asdict(panels.job_samples())],
-        "several": [asdict(panels.over_time(compilers))],
+        "several": [asdict(chart) for chart in several],
+        "of_rows": list(OF_ROWS),
         "on_dark": dict(ON_DARK),
         "orders": dict(ORDERS),
         "most_marks": costs.MOST_MARKS,
         "series": {"names": list(series), "colours": colour["scale"]["range"], "shapes": shape["scale"]["range"]},
     }
+
+
+def _check_data(chart: Chart, data: Document) -> None:
+    if chart.data not in OF_ROWS and chart.data not in data:
+        raise ValueError(f"chart '{chart.id}': the page has no data '{chart.data}' (page/data.py)")
 
 
 def _check_columns(chart: Chart) -> None:

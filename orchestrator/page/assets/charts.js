@@ -5,7 +5,6 @@ const SVG_LIMIT = 3000;
 const NARROW = 560;
 const LEGEND_WIDTH = 190;
 const LINES = 80;
-const OWN_GROUPS = { overview: overviewGroups, compile_phases: compilePhaseGroups, loss_curves: lossGroups }; // kinds of data that are not of rows
 const drawn = new Set();
 
 /** Return Vega's configuration in the page's own colours. */
@@ -64,11 +63,9 @@ class ChartCard {
     };
     const items = [];
     if (Object.keys(choices).length) items.push(select("Figure", Object.entries(choices), (value) => (this.choice = value)));
-    if (["rows", "samples", "phases"].includes(this.chart.data)) {
-      const sizes = [this.most, 2 * this.most, 4 * this.most].map((size) => [size, String(size)]);
-      this.size = select("Models at most", sizes, (value) => (this.limit = Number(value)));
-      items.push(this.size);
-    }
+    const sizes = [this.most, 2 * this.most, 4 * this.most].map((size) => [size, String(size)]);
+    this.size = select("At most", sizes, (value) => (this.limit = Number(value)));
+    items.push(this.size);
     if (["samples", "phases"].includes(this.chart.data)) items.push((this.legend = legend()));
     return h("div", { class: "controls" }, items);
   }
@@ -85,7 +82,7 @@ class ChartCard {
     this.views = [];
     const groups = this.groups();
     const shown = groups.slice(0, this.limit);
-    if (this.size) this.size.hidden = groups.length <= this.most;
+    this.size.hidden = groups.length <= this.most;
     this.element.classList.toggle("empty", shown.length === 0);
     this.count.textContent = this.said(groups.length, shown);
     this.place.style.minHeight = `${this.place.offsetHeight}px`;
@@ -97,20 +94,20 @@ class ChartCard {
     return Promise.all(drawing).then(() => (this.place.style.minHeight = ""));
   }
 
-  /** Return the workloads that have what the chart needs, each with its rows, in order. */
+  /** Return what the chart has a panel or a band for: workloads with their rows, in the order of all charts, or others. */
   groups() {
-    if (OWN_GROUPS[this.chart.data]) return OWN_GROUPS[this.chart.data](this.choice);
-    const { needs, compiled } = this.chart;
+    const { data, needs, compiled } = this.chart;
+    if (data in OWN_GROUPS) return OWN_GROUPS[data](visibleEntries(DATA[data]), this.choice);
     const has = (row) => !(compiled && isEager(row)) && hasAll(row, needs);
     const groups = workloads().map(({ name, rows: own }) => ({ name, rows: own.filter(has) })).filter(({ rows: own }) => own.length);
-    return this.chart.data === "means" ? meansGroups(groups.flatMap(({ rows: own }) => own)) : groups;
+    return data === "means" ? meansGroups(groups.flatMap(({ rows: own }) => own)) : groups;
   }
 
   said(count, shown) {
     if (count === 0) return "Nothing of what is filtered has these figures.";
     const thinned = this.chart.data === "samples" && shown.some((group) => group.rows.some(isThinned));
-    const what = this.chart.data === "means" ? "section" : "workload";
-    const first = shown.length < count ? `${shown.length} of ${plural(count, what)}, ${CHARTS.orders[state.order] ?? Object.values(CHARTS.orders)[0]}. ` : "";
+    const order = this.chart.data === "means" || this.chart.data in OWN_GROUPS ? "" : `, ${orderWords()}`;
+    const first = shown.length < count ? `${shown.length} of ${plural(count, this.chart.each)}${order}. ` : "";
     const many = this.chart.data === "samples" && shown.some((group) => sampleCount(group.rows) > PANEL_SAMPLES);
     const dots = many ? `Of more than ${PANEL_SAMPLES.toLocaleString("en")} samples an even choice is drawn. ` : "";
     return first + dots + (thinned ? "Processes without dots show only quantiles: this page has no room for all samples; they are in jobs/*/result.json." : "");
@@ -118,7 +115,7 @@ class ChartCard {
 
   datasets(groups) {
     const kind = this.chart.data;
-    if (OWN_GROUPS[kind]) return { rows: groups[0].records };
+    if (kind in OWN_GROUPS) return { rows: groups[0].records };
     if (kind === "means") return { means: groups[0].means, rows: groups[0].drawn.map((row) => ({ ...this.record(row, workloadOf(row)), time: 1 / rows.get(row, "speedup"), memory: 1 / rows.get(row, "compression_ratio") })) };
     if (kind === "samples") return sampleSets(groups[0].rows);
     if (kind === "phases") return { rows: groups[0].rows.flatMap(phaseRecords) };
@@ -221,10 +218,8 @@ function drawWhenIdle() {
   });
 }
 
-function chartSection() {
-  const drawable = ({ needs, compiled, least, data }) => COMPARED_SERIES >= least && (["compile_phases", "loss_curves"].includes(data) ? DATA[data].length : ALL.some((row) => !(compiled && isEager(row)) && hasAll(row, needs)));
-  const cards = CHARTS.sweep.filter(drawable).map((chart) => new ChartCard(chart));
-  if (!cards.length) return null;
+/** Draw anew, soon, when another choice or order of rows is asked for. */
+function followState() {
   let key = null, waiting = null;
   onState(() => {
     const now = [...FILTERS, "order"].map((name) => state[name]).join("\n");
@@ -234,6 +229,15 @@ function chartSection() {
     clearTimeout(waiting);
     waiting = setTimeout(refreshCharts, 150);
   });
+}
+
+followState();
+
+function chartSection() {
+  checkKinds();
+  const drawable = ({ needs, compiled, least, data }) => COMPARED_SERIES >= least && (data in OWN_GROUPS ? DATA[data].length : ALL.some((row) => !(compiled && isEager(row)) && hasAll(row, needs)));
+  const cards = CHARTS.sweep.filter(drawable).map((chart) => new ChartCard(chart));
+  if (!cards.length) return null;
   const folded = rows.length ? fold : (id, title, _, ...charts) => section(id, title, charts);
   return folded("charts", "Charts", cards.map(({ chart }) => chart.title.toLowerCase()).join(", "), h("div", { class: "charts" }, cards.map((card) => card.element)));
 }

@@ -4,7 +4,7 @@
 addEventListener("error", (event) => {
   const place = document.getElementById("page");
   if (place) place.textContent = `This page could not be made: ${event.message}. The figures are in tables/, as CSV, Markdown and JSON.`;
-});
+}, { once: true }); // what fails after it, fails because of it
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const CHARTS = JSON.parse(document.getElementById("charts").textContent);

@@ -23,7 +23,7 @@ function modelsSection() {
     key = now;
     groups = workloads().map(({ name, rows: own }) => ({ name, rows: own.filter((row) => !isEager(row)) })).filter(({ rows: own }) => own.length);
     shown = 0;
-    order.textContent = LEAD === "error" && state.order === "" ? "largest error first" : CHARTS.orders[state.order] ?? Object.values(CHARTS.orders)[0];
+    order.textContent = orderWords();
     place.replaceChildren(groups.length ? modelTable() : h("p", { class: "note" }, "No compiler's row is filtered."));
     more.hidden = true;
     if (groups.length) show(first);

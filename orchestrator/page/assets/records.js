@@ -2,6 +2,14 @@
 // The records that charts show: samples with their boxes, memory by phase, phases of compiling, the overview of several sweeps.
 
 const PANEL_SAMPLES = 20000;
+/** Kinds of data that are not of rows: a key of DATA -> what makes panels of its entries that are filtered. */
+const OWN_GROUPS = { overview: overviewGroups, compile_phases: compilePhaseGroups, loss_curves: lossGroups };
+
+/** Throw for a chart of data of which nothing here makes records: its card would be empty. */
+function checkKinds() {
+  const unknown = [...CHARTS.sweep, ...CHARTS.several].find(({ data }) => !CHARTS.of_rows.includes(data) && !(data in OWN_GROUPS));
+  if (unknown) throw new Error(`chart ${unknown.id}: records.js makes nothing of ${unknown.data}`);
+}
 
 function isThinned(row) {
   return jobsOfRow(row).some((job) => details(job) === null && DATA.quantiles[job] !== null);
@@ -83,14 +91,14 @@ function meansGroups(shown) {
 }
 
 /** Return, for each suite, mode, dtype and device, the figure of every sweep and compiler, the oldest sweep first. */
-function overviewGroups(name) {
+function overviewGroups(entries, name) {
   const counts = { geomean_compression_ratio: "geomean_compression_count", mean_compile_latency_cold_s: "mean_compile_latency_cold_count", pass_rate_percent: "planned" };
   const order = [...DATA.sweeps.keys()].sort((a, b) => DATA.sweeps[a].created - DATA.sweeps[b].created || a - b);
   const groups = new Map();
   for (const sweep of order) {
-    for (const row of DATA.overview.filter((one) => one.sweep === sweep && one[name] !== null)) {
+    for (const row of entries.filter((one) => one.sweep === sweep && one[name] !== null)) {
       const title = SECTION.slice(0, 4).map((column) => row[column]).concat(words("build", row.build) ?? []).join(" · ");
-      if (!groups.has(title)) groups.set(title, { name: title, rows: [], records: [] });
+      if (!groups.has(title)) groups.set(title, { name: title, records: [] });
       const { short: when, created } = DATA.sweeps[sweep];
       const bar = name === "geomean_speedup" ? { low: row.geomean_speedup_low, high: row.geomean_speedup_high } : {};
       groups.get(title).records.push({ sweep: when, when: dateTime(created), series: row.compiler, value: row[name], ...bar, count: row[counts[name] ?? "geomean_count"] });
@@ -100,11 +108,11 @@ function overviewGroups(name) {
 }
 
 /** Return, for each suite, mode, dtype and device, the phases of each compiler's first calls. */
-function compilePhaseGroups() {
+function compilePhaseGroups(entries) {
   const groups = new Map();
-  for (const row of DATA.compile_phases) {
+  for (const row of entries) {
     const title = SECTION.slice(0, 4).map((column) => row[column]).concat(words("build", row.build) ?? [], SEVERAL ? DATA.sweeps[row.sweep].short : []).join(" · ");
-    if (!groups.has(title)) groups.set(title, { name: title, rows: [], records: [] });
+    if (!groups.has(title)) groups.set(title, { name: title, records: [] });
     const { compiler, cache, compile_phase_s: seconds, share_percent: share, count } = row;
     groups.get(title).records.push({ bar: `${compiler} ${cache}`, phase: row.compile_phase.replaceAll("_", " "), seconds, share, count });
   }
@@ -112,10 +120,9 @@ function compilePhaseGroups() {
 }
 
 /** Return the trainings, each with eager's and the compiler's loss after each step. */
-function lossGroups() {
-  return DATA.loss_curves.map(({ sweep, title, points }) => ({
+function lossGroups(entries) {
+  return entries.map(({ sweep, title, points }) => ({
     name: SEVERAL ? `${title} · ${DATA.sweeps[sweep].short}` : title,
-    rows: [],
     records: ["eager", "compiled"].flatMap((side, i) => points.map(([step, ...losses]) => ({ side, step, loss: losses[i] }))),
   }));
 }

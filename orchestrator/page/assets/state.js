@@ -68,7 +68,7 @@ function visibleRows() {
 }
 
 function passes() {
-  const wanted = state.q.toLowerCase().split(/\s+/).filter(Boolean);
+  const wanted = wantedWords();
   const equal = ["suite", "mode", "dtype", "device", "compiler"].filter((name) => state[name] !== "");
   const mark = MARKS[state.mark];
   return (row) =>
@@ -77,6 +77,32 @@ function passes() {
     (state.status === "" || rows.get(row, "performance") === state.status || rows.get(row, "accuracy") === state.status) &&
     (!mark || mark.holds(row)) &&
     wanted.every((word) => haystack(row).includes(word));
+}
+
+/**
+ * Return those of a list of the page's data that pass the filters. What rows of the table share its keys passes with one
+ * of these; what has no rows by its own keys, for it has neither status nor mark.
+ */
+function visibleEntries(entries) {
+  if (!entries.length || FILTERS.every((name) => state[name] === "")) return entries;
+  const names = ["sweep", "model", ...SECTION, "compiler"].filter((name) => name in entries[0]);
+  const keys = (some) => new Set(some.map((row) => names.map((name) => rows.get(row, name)).join("\n")));
+  const known = keys(ALL), visible = keys(visibleRows());
+  return entries.filter((entry) => {
+    const key = names.map((name) => entry[name]).join("\n");
+    return known.has(key) ? visible.has(key) : passesAlone(entry);
+  });
+}
+
+function passesAlone(entry) {
+  const text = SEARCHED.map((name) => entry[name] ?? "").join("\n").toLowerCase();
+  const named = { ...entry, sweep: DATA.sweeps[entry.sweep].name };
+  const equal = FILTERS.filter((name) => name !== "q" && state[name] !== "");
+  return equal.every((name) => named[name] === state[name]) && wantedWords().every((word) => text.includes(word));
+}
+
+function wantedWords() {
+  return state.q.toLowerCase().split(/\s+/).filter(Boolean);
 }
 
 let grouped = { key: null, groups: [] };
@@ -99,6 +125,12 @@ function workloads() {
   const compare = column === "model" ? byName : (a, b) => (a.at === b.at ? (LEAD === "error" && b.wrong - a.wrong) || byName(a, b) : a.at - b.at);
   grouped = { key, groups: groups.sort(compare) };
   return grouped.groups;
+}
+
+/** Return in which order the workloads are. */
+function orderWords() {
+  const first = LEAD === "error" ? "largest error first" : Object.values(CHARTS.orders)[0];
+  return CHARTS.orders[state.order] ?? first;
 }
 
 const distinctValues = new Map();

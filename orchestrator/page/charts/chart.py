@@ -35,6 +35,10 @@ ORDERS = {
 }
 """Orders of the workloads, one for all charts: by a column, of the first compiler that has it; "-": largest first."""
 
+OF_ROWS = ("rows", "samples", "phases", "means")
+"""Kinds of data that are made of rows. Any other is a key of the page's data, made into records by `assets/records.js`.
+"""
+
 COLUMNS = {"expr": "columns"}
 """Of a legend: as many as there is room for, which has to be known before it is laid out."""
 
@@ -50,7 +54,7 @@ class Chart:
     fields: columns of the summary that go into a record; needs: those that a row must have. compiled: rows of eager are
     left out, for all is relative to them. least: so many series besides eager make the chart worthwhile; more than
     `wide` take the page's width. lines: each series has a line, so that many leave room for fewer workloads. panels:
-    one small chart a workload, or a section, instead of one of all. limit: so many of them at first.
+    one small chart of `each`, instead of one of all. limit: so many of them at first.
     """
 
     id: str
@@ -65,8 +69,13 @@ class Chart:
     wide: int = 5
     lines: bool = False
     panels: bool = False
+    each: str = "workload"
     limit: int = 25
     choices: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.panels and self.data not in ("rows", "job"):
+            raise ValueError(f"chart '{self.id}': of '{self.data}' only the first would be drawn without panels=True")
 
 
 def spec(**parts: Any) -> Spec:

@@ -89,8 +89,8 @@ def compile_phases() -> Chart:
     return Chart(
         id="compile_phases",
         title="Where compile time goes",
-        note="First calls by phase, in the order of the work, summed over the workloads; means over rounds. Cold: the "
-        "compile cache was empty. Warm: it held what the round before had left.",
+        note="First calls by phase, in the order of the work, summed over all workloads of the section, filtered or "
+        "not; means over rounds. Cold: the compile cache was empty. Warm: it held what the round before had left.",
         data="compile_phases",
         spec=spec(
             data={"name": "rows"},
@@ -106,6 +106,7 @@ def compile_phases() -> Chart:
             },
         ),
         panels=True,
+        each="section",
         limit=6,
     )
 
@@ -235,5 +236,6 @@ def tradeoff(series: Sequence[str]) -> Chart:
         fields=("speedup", "compression_ratio"),
         needs=("speedup", "compression_ratio"),
         panels=True,
+        each="section",
         limit=4,
     )

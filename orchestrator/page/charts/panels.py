@@ -1,4 +1,4 @@
-"""Charts of one workload, one suite or one job each, on the page only: samples, phases, and sweep after sweep."""
+"""Charts of one workload, training, suite or job each. For papers `plots.py` draws losses, and sweep after sweep."""
 
 from __future__ import annotations
 
@@ -187,6 +187,7 @@ def over_time(series: Sequence[str]) -> Chart:
             ],
         ),
         panels=True,
+        each="section",
         choices=CHOICES,
         limit=12,
     )
@@ -218,6 +219,7 @@ def loss_curves() -> Chart:
             ],
         ),
         panels=True,
+        each="training",
         limit=12,
     )
 
