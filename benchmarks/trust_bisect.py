@@ -1,10 +1,10 @@
 """Does `bisect` find a planted slowdown of 5 % among 32 commits, really measured, on this machine as busy as it is?
 
-    python benchmarks/trust_bisect.py [--runs 10] [--seed 1] [--folder FOLDER]
+    python benchmarks/trust_bisect.py [--runs 10] [--seed 1] [--folder FOLDER] [--neighbours 1]
 
 A git repository of a small model that does the same matrix product 40 times; from one commit on, drawn by chance, 42
-times. A run is the real command over all of its commits. Exit code 1 when fewer than 9 of 10 runs find the commit in
-at most seven measurements.
+times. A run is the real command over all of its commits, beside so many neighbours that multiply matrices all the
+time, in one thread each. Exit code 1 when fewer than 9 of 10 runs find the commit in at most seven measurements.
 """
 
 from __future__ import annotations
@@ -17,12 +17,21 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from command import ROOT, run
 
 COMMITS, MOST, ENOUGH = 32, 7, 0.9
 PRODUCTS, SLOWER = 40, 42
+NEIGHBOUR = """import torch
+
+torch.set_num_threads(1)
+matrix = torch.rand(1024, 1024)
+while True:
+    matrix @ matrix
+"""
 MODEL = """import torch
 
 
@@ -45,17 +54,29 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--neighbours", type=int, default=0)
     parser.add_argument("--folder", help="where repositories and sweeps stay (default: nowhere)")
     options = parser.parse_args()
     chance = random.Random(options.seed)
     good = 0
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as temporary, neighbours(options.neighbours):
         for number in range(options.runs):
             place = Path(options.folder or temporary).resolve() / f"run_{number}"
             culprit = chance.randrange(1, COMMITS)
             good += one_run(place, culprit)
     print(f"found in at most {MOST} measurements: {good} of {options.runs}")
     return 0 if good >= ENOUGH * options.runs else 1
+
+
+@contextmanager
+def neighbours(count: int) -> Iterator[None]:
+    started = [subprocess.Popen([sys.executable, "-c", NEIGHBOUR]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for one in started:
+            one.kill()
+            one.wait()
 
 
 def one_run(place: Path, culprit: int) -> bool:
