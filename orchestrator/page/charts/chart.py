@@ -75,7 +75,7 @@ class Chart:
 
     def __post_init__(self) -> None:
         if not self.panels and self.data not in ("rows", "job"):
-            raise ValueError(f"chart '{self.id}': of '{self.data}' only the first would be drawn without panels=True")
+            raise ValueError(f"chart '{self.id}': of '{self.data}' only the first would be drawn: it needs `panels`")
 
 
 def spec(**parts: Any) -> Spec:
