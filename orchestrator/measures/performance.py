@@ -112,7 +112,10 @@ class Performance:
         del result
         dynamo.after("compile")
         threads_as_asked(context)
-        quiet_seconds = 0.0 if context.group.rank else self.quiet_seconds  # the others wait for rank 0
+        group = context.group
+        quiet_seconds = (
+            0.0 if group.rank or group.in_turns else self.quiet_seconds
+        )  # others wait for rank 0; turns cancel
         waited = wait_for_quiet(quiet_seconds, context.device, context.group.children)
         context.facts["waited_for_quiet_s"] = waited
         with context.phase("warmup"):
