@@ -112,10 +112,8 @@ class Performance:
         del result
         dynamo.after("compile")
         threads_as_asked(context)
-        group = context.group
-        quiet_seconds = (
-            0.0 if group.rank or group.in_turns else self.quiet_seconds
-        )  # others wait for rank 0; turns cancel
+        alone = not context.group.rank and not context.group.in_turns  # in turns, both have what disturbs
+        quiet_seconds = self.quiet_seconds if alone else 0.0
         waited = wait_for_quiet(quiet_seconds, context.device, context.group.children)
         context.facts["waited_for_quiet_s"] = waited
         with context.phase("warmup"):
