@@ -112,8 +112,8 @@ class Performance:
         del result
         dynamo.after("compile")
         threads_as_asked(context)
-        alone = not context.group.rank and not context.group.in_turns  # in turns, both have what disturbs
-        quiet_seconds = self.quiet_seconds if alone else 0.0
+        waits = not context.group.rank and not context.group.in_turns  # ranks wait for rank 0; turns share the noise
+        quiet_seconds = self.quiet_seconds if waits else 0.0
         waited = wait_for_quiet(quiet_seconds, context.device, context.group.children)
         context.facts["waited_for_quiet_s"] = waited
         with context.phase("warmup"):
