@@ -232,8 +232,11 @@ def test_what_is_no_time_is_refused(tmp_path: Path, text: str) -> None:
 
 @pytest.mark.slow
 def test_a_budget_on_the_command_line_says_what_stays_open_and_goes_on_when_resumed(tmp_path: Path) -> None:
-    """Killed in the middle and resumed: what was measured stays, the budget is that of the sweep."""
-    words = [*FAKES, "suite=perceptrons", "compiler=identity", "measure=glance", "rounds=40", "rounds_min=40"]
+    """Killed in the middle and resumed: what was measured stays, the budget is that of the sweep.
+
+    800 jobs: no machine runs them in 40 s.
+    """
+    words = [*FAKES, "suite=perceptrons", "compiler=identity", "measure=glance", "rounds=200", "rounds_min=200"]
     process = start(tmp_path, *words, "budget=40s")
     _wait_for_results(tmp_path, 4)
     process.kill()
@@ -241,7 +244,7 @@ def test_a_budget_on_the_command_line_says_what_stays_open_and_goes_on_when_resu
     before = _done(tmp_path)
     began = time.monotonic()
     printed = command(tmp_path, "resume=latest")
-    assert time.monotonic() - began < 40
+    assert time.monotonic() - began < 60  # without the budget: minutes
     assert len(_done(tmp_path)) > len(before)
     assert "verdicts stand; open, for want of rounds" in printed.replace("\n", " ")
     assert latest(tmp_path).read_sweep().points[0]["budget"] == "40s"
