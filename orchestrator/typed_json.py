@@ -65,6 +65,8 @@ def _parser(kind: Any) -> Parser:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any:
         return lambda value, where: value
+    if kind == int | float:
+        return _number
     if origin in (types.UnionType, typing.Union):
         return _optional(_parser(next(arm for arm in arguments if arm is not type(None))))
     if dataclasses.is_dataclass(kind):
@@ -105,9 +107,13 @@ def _object(parse: Parser, *, anything: bool) -> Parser:
     return parsed
 
 
-def _float(value: Any, where: str) -> float:
+def _number(value: Any, where: str) -> int | float:
     _expect(type(value) in (float, int), where, "a number", value)
-    return float(value)
+    return typing.cast(float, value)
+
+
+def _float(value: Any, where: str) -> float:
+    return float(_number(value, where))
 
 
 def _scalar(kind: type) -> Parser:

@@ -148,8 +148,10 @@ def test_a_limit_holds_for_single_values_of_what_is_exact(
 
 @pytest.mark.parametrize(("values", "exact", "words"), [
     ((0.0, 1.0), True, ["worse"]), ((1.0, 0.0), True, ["better"]), ((0.0, 0.0), True, []), ((0.0, 1.0), False, []),
+    ((-0.5, -0.25), True, ["worse"]), ((-0.25, 0.25), True, ["worse"]), ((0.25, -0.5), True, ["better"]),
+    ((-0.5, -0.5), True, []), ((-0.5, -0.25), False, []),
 ])  # fmt: skip
-def test_what_is_exact_is_compared_where_it_is_0_too(
+def test_what_is_exact_is_compared_where_it_is_not_positive_too(
     tmp_path: Path, values: tuple[float, float], exact: bool, words: list[str]
 ) -> None:
     column = replace(JOULES, exact=exact)

@@ -231,7 +231,7 @@ def looks_worse(change: MetricChange, limit: Limit) -> bool:
 
 
 def _counted(pair: Matched) -> list[MetricChange]:
-    """Return the counts that differ, and the exact numbers that are 0 on one side and not on the other.
+    """Return the counts that differ, and the exact numbers of which one is not positive.
 
     Those that do not differ are no news, and no figure with a spread.
     """
@@ -239,14 +239,14 @@ def _counted(pair: Matched) -> list[MetricChange]:
     for metric in (*COUNTED, *(name for name in pair.before.columns if name not in COUNTED)):
         old, new = _exactly(pair.before, metric), _exactly(pair.after, metric)
         if metric in pair.before.figures and metric in pair.after.figures:
-            continue  # neither is 0: judged with the others
+            continue  # both are positive: judged with the others
         if old is not None and new is not None and old != new and pair.has(metric):
             found.append(
                 MetricChange(
                     column=pair.after.column(metric),
                     before=old,
                     after=new,
-                    ratio=new / old if old else None,
+                    ratio=new / old if old > 0 <= new else None,
                     word=direction(pair.after.column(metric), old, new),
                 )
             )

@@ -55,7 +55,7 @@ class Row:
     status: str
     reason: str
     figures: Mapping[str, Figure]
-    counts: Mapping[str, int]
+    counts: Mapping[str, int | float]
     disturbed: str
     jobs: tuple[str, ...]
     measured: str = ""
@@ -205,12 +205,14 @@ def _of_round(outcome: JobOutcome) -> list[tuple[str, float | None]]:
     ]
 
 
-def counts(rounds: Sequence[JobOutcome]) -> dict[str, int]:
+def counts(rounds: Sequence[JobOutcome]) -> dict[str, int | float]:
     """Return metric -> its median over the rounds that passed; nothing when a round failed by itself.
 
-    A number that a measure declares exact is among them where it is 0: figures are compared by their logarithms.
+    A number that a measure declares exact is among them where it is not positive: figures are compared by their
+    logarithms.
     """
     seen: dict[str, list[float]] = defaultdict(list)
+    numbers: dict[str, list[float]] = defaultdict(list)
     for outcome in sound(rounds):
         counters = fact(outcome.facts, "counters")
         for name in COUNTERS if isinstance(counters, dict) else ():
@@ -218,9 +220,12 @@ def counts(rounds: Sequence[JobOutcome]) -> dict[str, int]:
             if value is not None:
                 seen[name].append(value)
         for column, value in compared(outcome):
-            if column.name not in (counters or ()) and (column.kind == "count" or (column.exact and value == 0)):
+            if column.kind == "count" and column.name not in (counters or ()):
                 seen[column.name].append(value)
-    return {name: round(statistics.median(values)) for name, values in seen.items()}
+            elif column.exact and -math.inf < value <= 0:
+                numbers[column.name].append(value)
+    whole = {name: round(statistics.median(values)) for name, values in seen.items()}
+    return whole | {name: statistics.median(values) for name, values in numbers.items()}
 
 
 def phases(rounds: Sequence[JobOutcome]) -> dict[str, dict[str, float]]:
