@@ -130,9 +130,6 @@ def _check_rows(rows: Sequence[Row]) -> None:
         for metric in (*row.figures, *row.counts):
             if metric not in COLUMNS and metric not in row.columns:
                 raise ValueError(f"rows[{i}].figures.{metric}: no column says what it is")
-        for metric, value in row.counts.items():
-            if not math.isfinite(value):
-                raise ValueError(f"rows[{i}].counts.{metric}: expected a finite number")
         for metric, seen in row.figures.items():
             values, halves = seen.values, seen.halves
             if not values or not all(map(is_figure, values)) or not all(0 <= h <= WIDEST for h in halves):
