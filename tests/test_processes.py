@@ -46,13 +46,14 @@ def start(
     job: JobSpec,
     memory_limit: int | None = None,
     own: Mapping[str, str] = NOTHING,
+    one_layout: bool = False,
 ) -> None:
     store.write_job(job)
     temporary(store, job).mkdir(exist_ok=True)
     env = job_environment(store.cache(job.family), temporary(store, job), job)
     log = str(store.log_file(job.id))
     launch = Launch(job=job.id, folder=str(store), env=env, log=log, memory_limit=memory_limit)
-    processes.start(job.launcher, launch, own)
+    processes.start(job.launcher, launch, own, one_layout)
 
 
 def wait_for(processes: Processes, job: JobSpec, *kinds: str, within: float = 20.0) -> Event:
@@ -93,6 +94,27 @@ def test_a_worker_is_alone_and_finds_exactly_its_environment(
     assert second.facts["threads"] == 1
     log = str(store.log_file(job.id))
     assert [name for name in second.facts["descriptors"] if name != log] == [os.devnull]
+
+
+def test_servers_of_one_layout_have_the_c_library_at_one_address(
+    processes: Processes, store: SweepFolder, tmp_path: Path
+) -> None:
+    """What takes turns is compared: code at other addresses would be faster or slower in all rounds alike."""
+    if subprocess.run(["setarch", "--addr-no-randomize", "true"], capture_output=True).returncode:
+        pytest.skip("this system does not let addresses be the same")
+
+    def addresses(number: int, one_layout: bool) -> str:
+        own = {"PYTHONPATH": os.pathsep.join([os.environ["PYTHONPATH"], str(tmp_path / str(number))])}
+        job = make_job(f"of_{number}", env=own)
+        before = {child.pid for child in psutil.Process().children()}
+        start(processes, store, job, own=own, one_layout=one_layout)
+        assert wait_for(processes, job, "exited").code == 0, store.log_file(job.id).read_text()
+        (server,) = {child.pid for child in psutil.Process().children()} - before
+        maps = Path(f"/proc/{server}/maps").read_text().splitlines()
+        return next(line.split()[0] for line in maps if "/libc" in line)
+
+    assert addresses(0, True) == addresses(1, True)
+    assert addresses(2, False) != addresses(3, False)  # nor is this process's own start changed
 
 
 def test_each_environment_has_a_server_and_few_that_idle_stay(
