@@ -29,7 +29,7 @@ test-slow: $(VENV)/installed  ## the long end-to-end cases, which CI runs as wel
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "slow and not alone"
 	$(BIN)/python -m pytest -m "slow and alone"
 
-test-long: $(VENV)/installed  ## what CI leaves out: twins of language models, a real bisect, builds, ranks, slots, a dozen faults
+test-long: $(VENV)/installed  ## what CI leaves out: twins of language models, training options, a real bisect, builds, ranks, slots, a dozen faults
 	$(BIN)/python -m pytest -m long
 
 lint: $(VENV)/installed

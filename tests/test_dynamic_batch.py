@@ -99,7 +99,7 @@ def test_where_there_is_no_batch_to_mark_it_says_so() -> None:
         TorchCompile(dynamic="length")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_dynamic_compilers_are_timed_and_judged_side_by_side(tmp_path: Path) -> None:
     names = ["inductor", "inductor_dynamic", "inductor_dynamic_batch", "inductor_dynamic_unbacked"]
     run(tmp_path, "suite=tiny", "suite.models=[bert_tiny]", f"compiler=eager,{','.join(names)}", "rounds=1")

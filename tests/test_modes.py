@@ -650,7 +650,7 @@ def test_a_sweep_of_the_phases_with_a_real_compiler(tmp_path: Path) -> None:
     assert "tokens/s" in output
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_sweep_of_training_options_with_a_real_compiler(tmp_path: Path) -> None:
     """The optimizer is compiled by inductor whatever compiles the model; more of them: docs/support.md."""
     run(tmp_path, "suite=tiny", "suite.models=[gpt2_tiny]", "compiler=aot_eager", "rounds=1",
