@@ -125,6 +125,10 @@ class Agenda:
             heap.remove(place)
             heapq.heapify(heap)
 
+    def takes_turns(self, job: JobSpec) -> bool:
+        """Return whether a job is to take turns with another, though it may have to run alone."""
+        return job.id in self._others
+
     def in_turns_with(self, job: JobSpec, slot: int = 0) -> JobSpec | None:
         """Return the job that takes turns with one that was taken, where it is ready, and the slot's or nobody's."""
         other = self._others.get(job.id)

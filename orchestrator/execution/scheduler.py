@@ -268,7 +268,7 @@ class Scheduler:
                 variables |= job.env
             elif job.env:  # torch has read its variables in the server; and what has killed a server would do so again
                 launcher = "subprocess"
-            self._processes.start(launcher, launch, variables, one_layout=pipes is not None)
+            self._processes.start(launcher, launch, variables, one_layout=self._agenda.takes_turns(job))
         except OSError as error:  # disk full, no process, ...
             self._end(attempt, None, f"could not be started: {error}")
 
