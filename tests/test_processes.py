@@ -117,6 +117,17 @@ def test_servers_of_one_layout_have_the_c_library_at_one_address(
     assert addresses(2, False) != addresses(3, False)  # nor is this process's own start changed
 
 
+def test_where_addresses_cannot_be_the_same_each_process_has_its_own(
+    processes: Processes, store: SweepFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a container's seccomp profile refuses the call: no fork, whose server all rounds would share."""
+    monkeypatch.setattr("orchestrator.execution.processes._allows_one_layout", lambda: False)
+    start(processes, store, job := make_job("a", launcher="fork"), one_layout=True)
+    assert wait_for(processes, job, "exited").code == 0, store.log_file(job.id).read_text()
+    assert processes.server_pid("subprocess")
+    assert processes.server_pid("fork") is None
+
+
 def test_each_environment_has_a_server_and_few_that_idle_stay(
     processes: Processes, store: SweepFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import json
 import os
 import selectors
@@ -206,8 +207,11 @@ class Processes:
         """Start a process for a job; what becomes of it comes from `wait`. Raises OSError when no server starts.
 
         own: what an interpreter reads when it starts, such as where it finds code (of a build, `builds.Interpreter`);
-        one_layout: see `_one_layout`. The jobs of each such environment have a server of their own.
+        one_layout: at the addresses of all that are started so; where no system call allows that, each process at its
+        own, so that rounds tell what addresses cost. The jobs of each such environment have a server of their own.
         """
+        if one_layout and not _allows_one_layout():
+            launcher, one_layout = "subprocess", False
         words = [launcher, *["one_layout"] * one_layout]
         name = " ".join([*words, *(f"{variable}={value}" for variable, value in sorted(own.items()))])
         if name not in self._servers:
@@ -277,24 +281,33 @@ class Processes:
 
 
 @contextlib.contextmanager
-def _one_layout() -> Iterator[None]:
+def _one_layout() -> Iterator[bool]:
     """Let what is started have its code and data at the same addresses as anything else that is started so.
 
-    Forks have the layout of their server, so what an unlucky one costs is in all rounds alike, and no interval shows
-    it: beside a busy neighbour up to 4 % (docs/bisect.md; Mytkowicz et al., Producing Wrong Data Without Doing
-    Anything Obviously Wrong, ASPLOS 2009). Where it is not allowed (a container's seccomp profile) or unknown,
-    addresses stay random.
+    Yields whether this system allows it: Linux does, but for a container's seccomp profile. Forks have the layout of
+    their server, so what an unlucky one costs is in all rounds alike, and no interval shows it: beside a busy neighbour
+    up to 4 % (docs/bisect.md; Mytkowicz et al., Producing Wrong Data Without Doing Anything Obviously Wrong, ASPLOS
+    2009).
     """
-    personality = getattr(ctypes.CDLL(None), "personality", None)
-    before = -1 if personality is None else personality(ctypes.c_ulong(QUERY))
-    if personality is None or before == -1:
-        yield
-        return
-    personality(ctypes.c_ulong(before | ADDR_NO_RANDOMIZE))  # of this thread; it holds from the next exec on
+    before = _personality(QUERY)
+    allowed = before != -1 and _personality(before | ADDR_NO_RANDOMIZE) != -1  # of this thread, from an exec on
     try:
-        yield
+        yield allowed
     finally:
-        personality(ctypes.c_ulong(before))
+        if allowed:
+            _personality(before)
+
+
+@functools.cache
+def _allows_one_layout() -> bool:
+    with _one_layout() as allowed:
+        return allowed
+
+
+def _personality(value: int) -> int:
+    """Set what personality(2) says; return what it was, -1 where that is refused or unknown."""
+    change = getattr(ctypes.CDLL(None), "personality", None)
+    return -1 if change is None else int(change(ctypes.c_ulong(value)))
 
 
 def _family(pid: int) -> list[int]:
