@@ -20,7 +20,7 @@ SHORTEST = {
     "trust_repeatability.py --quick --rounds 1": "intervals that cover the mean of the other sweeps:",
 }
 """Command -> what its last lines say. Not here are those that take minutes, or a browser."""
-LONG = ("trust", "bench_wall")
+LONG = ("trust", "bench_wall", "bench_probe")
 LIMIT_NOT_KEPT = 1
 
 

@@ -187,7 +187,7 @@ def test_command_is_planned(tmp_path: Path, line: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_commands_run_in_small_and_their_files_are_there(tmp_path: Path) -> None:
     """The README's performance in training, and accuracy of one model; then what measures leave."""
     one = ["suite.models=[BertForMaskedLM]", "suite.catalog.BertForMaskedLM.build.config.num_hidden_layers=1"]

@@ -630,7 +630,7 @@ def test_the_dashboards_files_have_their_columns_of_generation(sweep: SweepResul
 # the whole way
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_sweep_of_the_phases_with_a_real_compiler(tmp_path: Path) -> None:
     """Their figures; that they are right with every compiler is in docs/support.md, and above without a command."""
     output = run(tmp_path, "suite=generation_tiny", "suite.models=[llama_tiny]", "compiler=eager,inductor",
