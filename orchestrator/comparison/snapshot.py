@@ -220,8 +220,9 @@ def counts(rounds: Sequence[JobOutcome]) -> dict[str, int | float]:
             if value is not None:
                 seen[name].append(value)
         for column, value in compared(outcome):
-            if column.kind == "count" and column.name not in (counters or ()):
-                seen[column.name].append(value)
+            if column.kind == "count":
+                if column.name not in (counters or ()):
+                    seen[column.name].append(value)
             elif column.exact and -math.inf < value <= 0:
                 numbers[column.name].append(value)
     whole = {name: round(statistics.median(values)) for name, values in seen.items()}
