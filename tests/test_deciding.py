@@ -244,7 +244,7 @@ def test_a_budget_on_the_command_line_says_what_stays_open_and_goes_on_when_resu
     before = _done(tmp_path)
     began = time.monotonic()
     printed = command(tmp_path, "resume=latest")
-    assert time.monotonic() - began < 60  # without the budget: minutes
+    assert time.monotonic() - began < 40
     assert len(_done(tmp_path)) > len(before)
     assert "verdicts stand; open, for want of rounds" in printed.replace("\n", " ")
     assert latest(tmp_path).read_sweep().points[0]["budget"] == "40s"
