@@ -180,6 +180,33 @@ def test_a_disturbed_row_is_held_to_the_wide_limit() -> None:
     assert [m.word for c in (quiet, noisy) for m in c.matched[0].metrics] == [BETTER, NOISE]
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "word"),
+    [
+        pytest.param(10.1, 10.2, NOISE, id="half of the steps shared their CPU"),
+        pytest.param(10.1, 17.0, WORSE, id="each step takes longer"),
+        pytest.param(10.1, 8.0, NOISE, id="the fastest say the contrary"),
+        pytest.param(None, 17.0, WORSE, id="a quiet side has its median"),
+        pytest.param(None, 13.0, NOISE, id="and 8 % more than it is no change"),
+    ],
+)
+def test_a_latency_of_a_disturbed_row_is_called_only_with_its_fastest_steps(
+    before: float | None, after: float, word: str
+) -> None:
+    """12 ms a step, 24 where a neighbour has the CPU as well: the median is one or the other."""
+    sides = [
+        sweep(
+            row(
+                figures={"latency_ms": Figure(values=seen)},
+                fastest_ms=fastest,
+                disturbed="busy" * (fastest is not None),
+            )
+        )
+        for seen, fastest in (((12.0, 12.1, 12.2), before), ((24.0, 24.1, 24.2), after))
+    ]
+    assert [metric.word for metric in compare(*sides).matched[0].metrics] == [word]
+
+
 def test_a_change_below_the_floor_is_none() -> None:
     """Twice 0.2 s to compile is 0.2 s more: nothing."""
     sides = [sweep(row(figures={"compile_latency_cold_s": Figure(values=(s, s * 1.001))})) for s in (0.2, 0.4)]

@@ -205,6 +205,21 @@ def test_a_figure_that_is_within_noise_only_because_it_is_so_noisy_tells_nothing
     assert "(100 -> 200 ms)" in conclusion([found])
 
 
+def test_a_latency_that_only_a_disturbance_made_another_tells_nothing(tmp_path: Path) -> None:
+    """Most steps shared their CPU with a neighbour; those that did not took as long as before."""
+    sides = []
+    for name, shared, why in (("before", 2, []), ("after", 16, ["a neighbour"])):
+        made = synthetic.SyntheticSweep(tmp_path / name)
+        for round in range(3):
+            steps = [0.1] * (20 - shared) + [0.2] * shared
+            made.performance("a", "eager", round, latency=steps, disturbed=why)
+        sides.append(of_folder(made.write()))
+    (found,) = reproductions(sides[0], sides[1])
+    assert found.word == CANNOT_TELL
+    assert found.evidence[0] == "now: round 0: a neighbour; round 1: a neighbour; round 2: a neighbour"
+    assert found.evidence[1].startswith("the fastest steps do not show it: latency 2.00x [")
+
+
 def test_a_row_that_lost_its_figure_is_not_reproduced(tmp_path: Path) -> None:
     sides = []
     for name, measured in (("before", None), ("after", {"eager": "no graph was captured"})):
@@ -259,7 +274,7 @@ def test_a_real_neighbour_makes_a_rerun_that_cannot_tell(tmp_path: Path) -> None
     assert (row["reproduced"], done.returncode) in ((CANNOT_TELL, 4), (REPRODUCED, 0))
     if row["reproduced"] == CANNOT_TELL:
         assert "other processes used" in row["evidence"]
-        assert " -> " in row["difference"]  # both values
+        assert " -> " in row["difference"] + row["evidence"]  # both values
 
 
 def test_rows_of_options_are_called_as_in_the_first_sweep(tmp_path: Path) -> None:

@@ -54,6 +54,17 @@ def test_figures_are_per_round_in_the_units_of_the_tables(tmp_path: Path) -> Non
     assert len(row.jobs) == 2
 
 
+def test_a_disturbed_row_with_a_latency_has_its_fastest_steps(tmp_path: Path) -> None:
+    sweep = synthetic.SyntheticSweep(tmp_path / "s")
+    for round, fastest in enumerate((0.011, 0.010, 0.013)):
+        steps = [fastest] * 4 + [0.024] * 16
+        sweep.performance("Bert", "eager", round, latency=steps, disturbed=["busy"] * (round == 1))
+        sweep.performance("Quiet", "eager", round, latency=steps)
+    disturbed, quiet = of_folder(sweep.write()).rows
+    assert (disturbed.fastest_ms, quiet.fastest_ms) == (pytest.approx(11), None)
+    assert disturbed.figures["latency_ms"].values == pytest.approx((24, 24, 24))
+
+
 def test_the_mean_of_a_figure_is_geometric() -> None:
     assert Figure(values=(1, 4)).middle == pytest.approx(2)
 

@@ -17,7 +17,7 @@ from orchestrator.comparison.attribution import Attribution, attribute
 from orchestrator.comparison.changes import Change, Figure, changes, holm
 from orchestrator.comparison.matching import Keys, by_names, differing, is_complete, match_rows
 from orchestrator.comparison.snapshot import Row, Snapshot
-from orchestrator.comparison.thresholds import COUNTED, LIMITS, Limit, limits_of
+from orchestrator.comparison.thresholds import COUNTED, LATENCY, LIMITS, Limit, limits_of
 from orchestrator.records import STATUSES, SUCCESSES
 
 BETTER, WORSE, CHANGED, NOISE = "better", "worse", "changed", "within noise"
@@ -178,7 +178,7 @@ def judge(matched: Sequence[Matched], limits: Callable[[Row], Mapping[str, Limit
     metrics: dict[int, list[MetricChange]] = defaultdict(list)
     for (i, metric, old, new, change), p in zip(tests, adjusted, strict=True):
         column = matched[i].after.column(metric)
-        word = _word(column, old.middle, new.middle, change, p, own[i][metric], matched[i].disturbed)
+        word = _word(column, old.middle, new.middle, change, p, own[i][metric], matched[i])
         metrics[i].append(
             MetricChange(
                 column=column,
@@ -199,12 +199,24 @@ def judge(matched: Sequence[Matched], limits: Callable[[Row], Mapping[str, Limit
 
 
 def _word(
-    column: Column, before: float, after: float, change: Change, p: float | None, limit: Limit, disturbed: bool
+    column: Column, before: float, after: float, change: Change, p: float | None, limit: Limit, pair: Matched
 ) -> str:
-    large = abs(math.log(change.ratio)) > math.log1p(limit.allowed(p, disturbed))
+    large = _beyond(change.ratio, limit.allowed(p, pair.disturbed))
     if not large or abs(after - before) <= limit.floor or (p is not None and p > ALPHA) or _holds_1(change):
         return NOISE
+    if column.name == LATENCY and pair.disturbed and not _fastest_differ(pair, change, limit):
+        return NOISE
     return direction(column, before, after)
+
+
+def _beyond(ratio: float, allowed: float) -> bool:
+    return abs(math.log(ratio)) > math.log1p(allowed)
+
+
+def _fastest_differ(pair: Matched, change: Change, limit: Limit) -> bool:
+    """Return whether the fastest steps of a disturbed row say what its medians say; of a row that was not, these do."""
+    before, after = (row.fastest_ms or row.figures[LATENCY].middle for row in (pair.before, pair.after))
+    return _beyond(after / before, limit.threshold) and (after > before) == (change.ratio > 1)
 
 
 def _holds_1(change: Change) -> bool:
@@ -225,7 +237,7 @@ def looks_worse(change: MetricChange, limit: Limit) -> bool:
     """
     if change.word != NOISE or change.ratio is None or change.column.better == "none":
         return False
-    large = abs(math.log(change.ratio)) > math.log1p(limit.allowed(change.p, False))
+    large = _beyond(change.ratio, limit.allowed(change.p, False))
     beyond = abs(change.after - change.before) > limit.floor
     return large and beyond and direction(change.column, change.before, change.after) == WORSE
 

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.comparison import snapshot
-from orchestrator.comparison.compare import NOISE, Matched, MetricChange, judge, own_limits
+from orchestrator.comparison.compare import ALPHA, NOISE, Matched, MetricChange, judge, own_limits
 from orchestrator.comparison.matching import Keys, differing
 from orchestrator.comparison.snapshot import Row, Snapshot
+from orchestrator.comparison.thresholds import LATENCY
 from orchestrator.records import HARMLESS, INFRASTRUCTURE, NOT_RUN, OUT_OF_MEMORY, RAN_EAGER, SUCCESSES, TIMEOUT
 from orchestrator.results.load import SweepResults
 from orchestrator.results.metrics import COLUMNS, named
@@ -36,7 +37,6 @@ UNFINISHED = "not run now"
 CODES = {REPRODUCED: 0, CHANGED: 1, CANNOT_TELL: 4}
 """Exit codes of a rerun: 2 is a wrong command, 3 a defect of ours."""
 
-LATENCY = "latency_ms"
 TIMED = (LATENCY, "speedup")
 """What a row without a word on anything else is about."""
 SHORT = (TIMEOUT, OUT_OF_MEMORY)
@@ -162,6 +162,8 @@ class Reproduction:
             return []
         if abs(math.log(metric.ratio)) <= math.log1p(limit.alone):
             return []
+        if metric.metric == LATENCY and self.pair.disturbed and (metric.p is None or metric.p <= ALPHA):
+            return [*self._excuses(metric), f"the fastest steps do not show it: {in_words(metric)}"]
         return [f"the rounds differ too much among themselves: {in_words(metric)}"]
 
     @property

@@ -15,7 +15,7 @@ from typing import Any
 
 from orchestrator.columns import Column
 from orchestrator.comparison.changes import Figure
-from orchestrator.comparison.thresholds import METRICS
+from orchestrator.comparison.thresholds import LATENCY, METRICS
 from orchestrator.records import RAN_EAGER, REFERENCE_MEASURE
 from orchestrator.results import compile_phases
 from orchestrator.results.configuration import JobConfigs, settings
@@ -23,7 +23,17 @@ from orchestrator.results.declared import compared
 from orchestrator.results.environments import flat_environment as flat_environment
 from orchestrator.results.environments import of_workers
 from orchestrator.results.listing import tag
-from orchestrator.results.load import JobOutcome, SweepResults, fact, figure, is_figure, latency_of, worst
+from orchestrator.results.load import (
+    JobOutcome,
+    SweepResults,
+    fact,
+    fastest,
+    figure,
+    is_figure,
+    latency_of,
+    seconds,
+    worst,
+)
 from orchestrator.results.memory import memory_of
 from orchestrator.results.metrics import COLUMNS, MIB, MS
 from orchestrator.results.naming import measure_kind, named
@@ -46,7 +56,8 @@ class Row:
     jobs: the ids of its rounds; measured: what was timed, where it is not what the row says; columns: what those
     figures and counts are that the measure declares, and no built-in table has; phases: state of the compile cache ->
     phase -> seconds of the first call, mean of its rounds, only where no round failed; load: how many cores others
-    used while it was timed, the median over the rounds, None where nobody looked.
+    used while it was timed, the median over the rounds, None where nobody looked; fastest_ms: of a disturbed row that
+    has a latency the 10th percentile of its steps, the median over the rounds, else None.
     """
 
     names: Mapping[str, Any]
@@ -62,6 +73,7 @@ class Row:
     columns: Mapping[str, Column] = field(default_factory=dict)
     phases: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     load: float | None = None
+    fastest_ms: float | None = None
 
     def column(self, metric: str) -> Column:
         """Return what a figure of the row is."""
@@ -148,6 +160,7 @@ def _rows(results: SweepResults) -> list[Row]:
     for outcomes in families.values():
         rounds = sorted(outcomes, key=lambda outcome: outcome.job.round)
         job, blame = rounds[0].job, worst(rounds)
+        disturbed, found = disturbances(rounds), figures(rounds)
         rows.append(
             Row(
                 names=naming.identity(job),
@@ -155,14 +168,15 @@ def _rows(results: SweepResults) -> list[Row]:
                 kind=measure_kind(job.measure),
                 status=blame.status,
                 reason=blame.reason,
-                figures=figures(rounds),
+                figures=found,
                 counts=counts(rounds),
-                disturbed="; ".join(disturbances(rounds)),
+                disturbed="; ".join(disturbed),
                 jobs=tuple(outcome.job.id for outcome in rounds),
                 measured=measured(rounds),
                 columns=declared_columns(rounds),
                 phases=phases(rounds),
                 load=load_of(rounds),
+                fastest_ms=fastest_of(rounds) if disturbed and LATENCY in found else None,
             )
         )
     return rows
@@ -249,6 +263,16 @@ def load_of(rounds: Sequence[JobOutcome]) -> float | None:
         ]
         seen += [max(busy)] if busy else []
     return statistics.median(seen) if seen else None
+
+
+def fastest_of(rounds: Sequence[JobOutcome]) -> float | None:
+    """Return the 10th percentile of the steps in milliseconds, the median over the rounds that passed.
+
+    What disturbs a step only makes it longer: with half of them on a CPU that another process uses as well, the median
+    is one or the other, and this is what an undisturbed step takes.
+    """
+    found = [fastest(steps) for outcome in sound(rounds) if (steps := seconds(outcome, "latency"))]
+    return statistics.median(found) * MS if found else None
 
 
 def declared_columns(rounds: Sequence[JobOutcome]) -> dict[str, Column]:

@@ -22,7 +22,7 @@ from orchestrator import limits
 from orchestrator.comparison.changes import Figure
 from orchestrator.comparison.matching import by_names
 from orchestrator.comparison.snapshot import Row, Snapshot
-from orchestrator.comparison.thresholds import METRICS
+from orchestrator.comparison.thresholds import LATENCY, METRICS
 from orchestrator.errors import UsageError
 from orchestrator.files import checked, read_bytes, read_json, write_json
 from orchestrator.records import SCHEMA_VERSION, STATUSES
@@ -74,10 +74,10 @@ def write(path: Path, snapshot: Snapshot) -> None:
 
 
 def _in_file(snapshot: Snapshot) -> dict[str, Any]:
-    """Return a snapshot as JSON. Columns that no row declares, a load that nobody saw, and no build are left out."""
+    """Return a snapshot as JSON. What no row has (columns, a load, its fastest steps, a build) is left out."""
     data: dict[str, Any] = to_json(snapshot)
     for row in data["rows"]:
-        for key, absent in (("columns", {}), ("load", None)):
+        for key, absent in (("columns", {}), ("load", None), ("fastest_ms", None)):
             if row[key] == absent:
                 del row[key]
         if row["names"].get("build", "") is None:
@@ -130,6 +130,8 @@ def _check_rows(rows: Sequence[Row]) -> None:
         for metric in (*row.figures, *row.counts):
             if metric not in COLUMNS and metric not in row.columns:
                 raise ValueError(f"rows[{i}].figures.{metric}: no column says what it is")
+        if row.fastest_ms is not None and not (is_figure(row.fastest_ms) and LATENCY in row.figures):
+            raise ValueError(f"rows[{i}].fastest_ms: expected a positive number, beside a latency")
         for metric, seen in row.figures.items():
             values, halves = seen.values, seen.halves
             if not values or not all(map(is_figure, values)) or not all(0 <= h <= WIDEST for h in halves):

@@ -31,9 +31,11 @@ class Limit:
         return self.alone if p is None or disturbed else self.threshold
 
 
+LATENCY = "latency_ms"
+
 LIMITS: Mapping[str, Limit] = {
     "speedup": Limit(threshold=0.02, alone=0.10),
-    "latency_ms": Limit(threshold=0.10, alone=0.30),
+    LATENCY: Limit(threshold=0.10, alone=0.30),
     "compile_latency_cold_s": Limit(threshold=0.25, alone=0.50, floor=0.5),
     "compile_latency_warm_s": Limit(threshold=0.25, alone=0.50, floor=0.5),
     "own_memory_mib": Limit(threshold=0.02, alone=0.05, floor=8.0),
@@ -47,7 +49,7 @@ EXACT = Limit(threshold=0.0, alone=0.0)
 """Of a count."""
 WITHOUT_NOISE = Limit(threshold=0.0, alone=0.0, exact=True)
 """Of a number that a measure declares exact: any change is one, unless a rule says from which size on."""
-DECLARED = LIMITS["latency_ms"]
+DECLARED = LIMITS[LATENCY]
 """Of a number that a measure declares: nothing is known of its noise, so it is that of a time."""
 DEFAULTS: Mapping[str, Limit] = {**LIMITS, **dict.fromkeys(COUNTED, EXACT)}
 

@@ -222,7 +222,10 @@ def _notes(comparison: Comparison, found: Sequence[Difference]) -> list[str]:
         said += [f"{named(metric)} {statistics.median(ratios):.3f}"] if len(ratios) > 1 else []
     said = [f"median over all rows of B / A: {', '.join(said)}"] if said else []
     if any(line.disturbed for line in found):
-        said.append(f"{DISTURBED} was disturbed while it was measured: only large changes are called")
+        said.append(
+            f"{DISTURBED} was disturbed while it was measured: only large changes are called, and of latencies those "
+            "that the fastest tenth of the steps shows, too"
+        )
     shown = [line.change for line in found if line.change is not None and line.change.low is not None]
     if any(change.p is None for change in shown):
         said.append(

@@ -10,7 +10,6 @@ from orchestrator.comparison.reproduction import (
     CHANGED,
     FAILS_AGAIN,
     FIRST,
-    LATENCY,
     REPAIRED,
     REPRODUCED,
     UNFINISHED,
@@ -20,6 +19,7 @@ from orchestrator.comparison.reproduction import (
     names,
     verdict,
 )
+from orchestrator.comparison.thresholds import LATENCY
 from orchestrator.results.naming import IDENTITY, WORKLOAD
 from orchestrator.views.document import Document, Heading, Listing, Paragraph, Piece
 from orchestrator.views.grid import Cell, Grid, Spanning
