@@ -201,10 +201,15 @@ def judge(matched: Sequence[Matched], limits: Callable[[Row], Mapping[str, Limit
 def _word(
     column: Column, before: float, after: float, change: Change, p: float | None, limit: Limit, pair: Matched
 ) -> str:
-    large = _beyond(change.ratio, limit.allowed(p, pair.disturbed))
-    if not large or abs(after - before) <= limit.floor or (p is not None and p > ALPHA) or _holds_1(change):
+    allowed = limit.allowed(p, pair.disturbed)
+    if (
+        not _beyond(change.ratio, allowed)
+        or abs(after - before) <= limit.floor
+        or (p is not None and p > ALPHA)
+        or _holds_1(change)
+    ):
         return NOISE
-    if column.name == LATENCY and pair.disturbed and not _fastest_differ(pair, change, limit):
+    if column.name == LATENCY and pair.disturbed and not _fastest_differ(pair, change, allowed):
         return NOISE
     return direction(column, before, after)
 
@@ -213,10 +218,10 @@ def _beyond(ratio: float, allowed: float) -> bool:
     return abs(math.log(ratio)) > math.log1p(allowed)
 
 
-def _fastest_differ(pair: Matched, change: Change, limit: Limit) -> bool:
+def _fastest_differ(pair: Matched, change: Change, allowed: float) -> bool:
     """Return whether the fastest steps of a disturbed row say what its medians say; of a row that was not, these do."""
     before, after = (row.fastest_ms or row.figures[LATENCY].middle for row in (pair.before, pair.after))
-    return _beyond(after / before, limit.threshold) and (after > before) == (change.ratio > 1)
+    return _beyond(after / before, allowed) and (after > before) == (change.ratio > 1)
 
 
 def _holds_1(change: Change) -> bool:
