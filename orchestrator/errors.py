@@ -207,35 +207,40 @@ def machine_refuses(error: BaseException) -> str | None:
     return None
 
 
-NO_GRADIENTS = (
-    "mode=inference runs under torch.no_grad(): wrap what differentiates in torch.enable_grad() in the model, or take "
-    "mode=training"
-)
-OF_ITS_OWN = (
-    "the model makes a tensor of a dtype of its own: make it with dtype=x.dtype, or take dtype=amp_bfloat16 or float32"
-)
-NO_KERNEL = "this device has no such operator in that dtype: let the model compute it in float32, or take dtype=float32"
-OVERWRITTEN = (
-    "the next replay of a CUDA graph writes where this result is: where a model keeps what it returned, as "
-    "cache=dynamic does, take mode.options.cache=static, or a compiler without CUDA graphs (inductor)"
-)
-REMEDIES: tuple[tuple[str, bool | None, str], ...] = (
-    ("does not require grad and does not have a grad_fn", False, NO_GRADIENTS),
+REMEDIES: tuple[tuple[tuple[str, ...], bool | None, str], ...] = (
     (
-        "backward through the graph a second time",
+        ("does not require grad and does not have a grad_fn",),
+        False,
+        "mode=inference runs under torch.no_grad(): wrap what differentiates in torch.enable_grad() in the model, or "
+        "take mode=training",
+    ),
+    (
+        ("backward through the graph a second time",),
         True,
         "the model keeps a tensor with its graph from one step to the next: detach() what it keeps",
     ),
-    ("mat1 and mat2 must have the same dtype", None, OF_ITS_OWN),
-    ("expected scalar type", None, OF_ITS_OWN),
-    ("not implemented for 'Half'", None, NO_KERNEL),
-    ("not implemented for 'BFloat16'", None, NO_KERNEL),
     (
-        "Couldn't load custom C++ ops",
+        ("mat1 and mat2 must have the same dtype", "expected scalar type"),
+        None,
+        "the model makes a tensor of a dtype of its own: make it with dtype=x.dtype, or take dtype=amp_bfloat16 or "
+        "float32",
+    ),
+    (
+        ("not implemented for 'Half'", "not implemented for 'BFloat16'"),
+        None,
+        "this device has no such operator in that dtype: let the model compute it in float32, or take dtype=float32",
+    ),
+    (
+        ("Couldn't load custom C++ ops",),
         None,
         "torchvision's compiled part does not fit this torch: install the torchvision built for it",
     ),
-    ("output of CUDAGraphs that has been overwritten", None, OVERWRITTEN),
+    (
+        ("output of CUDAGraphs that has been overwritten",),
+        None,
+        "the next replay of a CUDA graph writes where this result is: where a model keeps what it returned, as "
+        "cache=dynamic does, take mode.options.cache=static, or a compiler without CUDA graphs (inductor)",
+    ),
 )
 """Words of a message of torch's, the steps that it is about (with gradients, without, None: both), what to do."""
 
@@ -243,14 +248,10 @@ REMEDIES: tuple[tuple[str, bool | None, str], ...] = (
 def remedy(error: BaseException, *, training: bool) -> str:
     """Return what to do about an exception whose cause is known, also when a compiler has wrapped it; else nothing."""
     said = [str(one) for one in _chain(error)]
-    return next(
-        (
-            advice
-            for words, steps, advice in REMEDIES
-            if steps in (None, training) and any(words in message for message in said)
-        ),
-        "",
-    )
+    for words, steps, advice in REMEDIES:
+        if steps in (None, training) and any(word in message for message in said for word in words):
+            return advice
+    return ""
 
 
 def came_of_interrupt(error: BaseException) -> bool:
