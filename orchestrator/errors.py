@@ -94,11 +94,14 @@ def suggestion(names: Sequence[str]) -> str:
     return f"did you mean {' or '.join(map(repr, names))}? " if names else ""
 
 
-def near(value: str, known: Iterable[str], *, typos: bool = True, parts: bool = True) -> list[str]:
+def near(
+    value: str, known: Iterable[str], *, typos: bool = True, parts: bool = True, numbers: bool = False
+) -> list[str]:
     """Return the names that `value` may be: the same but for case and signs, one with a slip, or which it is a part of.
 
     Words with other digits (float64, float16), and short ones with another first letter (gpu, cpu), are no slips of
-    each other. typos, parts: False leaves out slips, or what it is a part of.
+    each other. typos, parts: False leaves out slips, or what it is a part of; numbers: True takes one wrong digit of
+    several for a slip, too (float15, float16).
     """
     names = list(known)
     word = _letters(value)
@@ -107,7 +110,7 @@ def near(value: str, known: Iterable[str], *, typos: bool = True, parts: bool = 
         return same[:1]
     letters = {_letters(name): name for name in names}
     slips = difflib.get_close_matches(word, list(letters), n=3, cutoff=0.6) if typos else []
-    slip = next((slip for slip in slips if _may_be(word, slip)), None)
+    slip = next((slip for slip in slips if _may_be(word, slip, numbers)), None)
     if slip is not None:
         return [letters[slip]]
     own = set(_parts(value))
@@ -116,9 +119,11 @@ def near(value: str, known: Iterable[str], *, typos: bool = True, parts: bool = 
     return [name for name in wholes if len(_parts(name)) <= fewest + 1][:3]
 
 
-def _may_be(word: str, other: str) -> bool:
+def _may_be(word: str, other: str, numbers: bool) -> bool:
     """Return whether one word may be a slip of another that has most of its letters."""
-    if re.sub(r"\D", "", word) != re.sub(r"\D", "", other):
+    own, others = (re.sub(r"\D", "", text) for text in (word, other))
+    wrong = sum(one != two for one, two in zip(own, others, strict=False))
+    if own != others and not (numbers and len(own) == len(others) > 1 and wrong == 1):
         return False
     alike = difflib.SequenceMatcher(None, word, other).ratio()
     return alike >= 0.8 if word[:1] != other[:1] else alike >= 0.6
