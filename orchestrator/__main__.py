@@ -59,16 +59,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(error, UsageError):
             if os.environ.get(TRACEBACK_VARIABLE):
                 traceback.print_exc()
-            print(shortened("\n".join(printable(f"orchestrator: {error}"))), file=sys.stderr)
+            _say(f"orchestrator: {error}")
             return USAGE
         if IN_PROCESS in arguments:  # it may be the job's own, and somebody looks at it with a debugger
             raise
         if refused := machine_refuses(error):
-            text = f"orchestrator: {in_one_line(error)}: {refused}. What is there stays valid"
-            print(shortened("\n".join(printable(text))), file=sys.stderr)
+            _say(f"orchestrator: {in_one_line(error)}: {refused}. What is there stays valid")
             return USAGE
-        print(shortened("\n".join(printable(_defect(error)))), file=sys.stderr)
+        _say(_defect(error))
         return DEFECT
+
+
+def _say(message: str) -> None:
+    print(shortened("\n".join(printable(message))), file=sys.stderr)
 
 
 def _defect(error: Exception) -> str:

@@ -39,7 +39,8 @@ class Pipes:
                 os.mkfifo(file, 0o600)
                 self._open[job] = os.open(file, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
-            self._close()
+            while self._open:
+                os.close(self._open.popitem()[1])
             raise
 
     def environment(self, job: str) -> dict[str, str]:
@@ -53,10 +54,6 @@ class Pipes:
         for pipe in self._open.values():
             os.write(pipe, f"{ALONE}\n".encode())
         return not self._open
-
-    def _close(self) -> None:
-        while self._open:
-            os.close(self._open.popitem()[1])
 
 
 class Baton:

@@ -94,11 +94,14 @@ def suggestion(names: Sequence[str]) -> str:
     return f"did you mean {' or '.join(map(repr, names))}? " if names else ""
 
 
-def near(value: str, known: Iterable[str], *, typos: bool = True, parts: bool = True) -> list[str]:
+def near(
+    value: str, known: Iterable[str], *, typos: bool = True, parts: bool = True, numbers: bool = False
+) -> list[str]:
     """Return the names that `value` may be: the same but for case and signs, one with a slip, or which it is a part of.
 
     Words with other digits (float64, float16), and short ones with another first letter (gpu, cpu), are no slips of
-    each other. typos, parts: False leaves out slips, or what it is a part of.
+    each other. typos, parts: False leaves out slips, or what it is a part of; numbers: True takes one wrong digit of
+    several for a slip, too (float15, float16).
     """
     names = list(known)
     word = _letters(value)
@@ -107,7 +110,7 @@ def near(value: str, known: Iterable[str], *, typos: bool = True, parts: bool = 
         return same[:1]
     letters = {_letters(name): name for name in names}
     slips = difflib.get_close_matches(word, list(letters), n=3, cutoff=0.6) if typos else []
-    slip = next((slip for slip in slips if _may_be(word, slip)), None)
+    slip = next((slip for slip in slips if _may_be(word, slip, numbers)), None)
     if slip is not None:
         return [letters[slip]]
     own = set(_parts(value))
@@ -116,9 +119,11 @@ def near(value: str, known: Iterable[str], *, typos: bool = True, parts: bool = 
     return [name for name in wholes if len(_parts(name)) <= fewest + 1][:3]
 
 
-def _may_be(word: str, other: str) -> bool:
+def _may_be(word: str, other: str, numbers: bool) -> bool:
     """Return whether one word may be a slip of another that has most of its letters."""
-    if re.sub(r"\D", "", word) != re.sub(r"\D", "", other):
+    own, others = (re.sub(r"\D", "", text) for text in (word, other))
+    wrong = sum(one != two for one, two in zip(own, others, strict=False))
+    if own != others and not (numbers and len(own) == len(others) > 1 and wrong == 1):
         return False
     alike = difflib.SequenceMatcher(None, word, other).ratio()
     return alike >= 0.8 if word[:1] != other[:1] else alike >= 0.6
@@ -207,35 +212,40 @@ def machine_refuses(error: BaseException) -> str | None:
     return None
 
 
-NO_GRADIENTS = (
-    "mode=inference runs under torch.no_grad(): wrap what differentiates in torch.enable_grad() in the model, or take "
-    "mode=training"
-)
-OF_ITS_OWN = (
-    "the model makes a tensor of a dtype of its own: make it with dtype=x.dtype, or take dtype=amp_bfloat16 or float32"
-)
-NO_KERNEL = "this device has no such operator in that dtype: let the model compute it in float32, or take dtype=float32"
-OVERWRITTEN = (
-    "the next replay of a CUDA graph writes where this result is: where a model keeps what it returned, as "
-    "cache=dynamic does, take mode.options.cache=static, or a compiler without CUDA graphs (inductor)"
-)
-REMEDIES: tuple[tuple[str, bool | None, str], ...] = (
-    ("does not require grad and does not have a grad_fn", False, NO_GRADIENTS),
+REMEDIES: tuple[tuple[tuple[str, ...], bool | None, str], ...] = (
     (
-        "backward through the graph a second time",
+        ("does not require grad and does not have a grad_fn",),
+        False,
+        "mode=inference runs under torch.no_grad(): wrap what differentiates in torch.enable_grad() in the model, or "
+        "take mode=training",
+    ),
+    (
+        ("backward through the graph a second time",),
         True,
         "the model keeps a tensor with its graph from one step to the next: detach() what it keeps",
     ),
-    ("mat1 and mat2 must have the same dtype", None, OF_ITS_OWN),
-    ("expected scalar type", None, OF_ITS_OWN),
-    ("not implemented for 'Half'", None, NO_KERNEL),
-    ("not implemented for 'BFloat16'", None, NO_KERNEL),
     (
-        "Couldn't load custom C++ ops",
+        ("mat1 and mat2 must have the same dtype", "expected scalar type"),
+        None,
+        "the model makes a tensor of a dtype of its own: make it with dtype=x.dtype, or take dtype=amp_bfloat16 or "
+        "float32",
+    ),
+    (
+        ("not implemented for 'Half'", "not implemented for 'BFloat16'"),
+        None,
+        "this device has no such operator in that dtype: let the model compute it in float32, or take dtype=float32",
+    ),
+    (
+        ("Couldn't load custom C++ ops",),
         None,
         "torchvision's compiled part does not fit this torch: install the torchvision built for it",
     ),
-    ("output of CUDAGraphs that has been overwritten", None, OVERWRITTEN),
+    (
+        ("output of CUDAGraphs that has been overwritten",),
+        None,
+        "the next replay of a CUDA graph writes where this result is: where a model keeps what it returned, as "
+        "cache=dynamic does, take mode.options.cache=static, or a compiler without CUDA graphs (inductor)",
+    ),
 )
 """Words of a message of torch's, the steps that it is about (with gradients, without, None: both), what to do."""
 
@@ -243,14 +253,10 @@ REMEDIES: tuple[tuple[str, bool | None, str], ...] = (
 def remedy(error: BaseException, *, training: bool) -> str:
     """Return what to do about an exception whose cause is known, also when a compiler has wrapped it; else nothing."""
     said = [str(one) for one in _chain(error)]
-    return next(
-        (
-            advice
-            for words, steps, advice in REMEDIES
-            if steps in (None, training) and any(words in message for message in said)
-        ),
-        "",
-    )
+    for words, steps, advice in REMEDIES:
+        if steps in (None, training) and any(word in message for message in said for word in words):
+            return advice
+    return ""
 
 
 def came_of_interrupt(error: BaseException) -> bool:

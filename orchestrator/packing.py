@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sys import intern
 from typing import Any
 
-from orchestrator.records import JobSpec, Need, PluginSpec, Workload, fingerprint
+from orchestrator.records import Fingerprints, JobSpec, Need, PluginSpec, Workload
 from orchestrator.typed_json import from_json, to_json
 from orchestrator.validity import check_job, check_order, check_plugin, check_sizes, check_workload
 
@@ -20,13 +20,13 @@ LATER = ("keep_outputs", "compare_outputs")
 def pack(jobs: Sequence[JobSpec]) -> dict[str, Any]:
     """Return the jobs as JSON: `records`, each stored once, and `jobs`, which name them."""
     records: dict[str, Any] = {}
-    keys: dict[int, str] = {}  # by identity: fingerprints are slow, and the jobs keep every record alive
+    print_of = Fingerprints()
 
     def refer(record: Workload | PluginSpec) -> str:
-        if id(record) not in keys:
-            keys[id(record)] = fingerprint(record)[:16]
-            records[keys[id(record)]] = to_json(record)
-        return keys[id(record)]
+        key = print_of(record)[:16]
+        if key not in records:
+            records[key] = to_json(record)
+        return key
 
     packed = [
         {name: value for name, value in vars(job).items() if value or name not in LATER}

@@ -14,13 +14,13 @@ import dataclasses
 import functools
 import importlib
 import os
-import types
 import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from orchestrator.errors import UsageError, did_you_mean, near, suggestion
 from orchestrator.records import PluginSpec
+from orchestrator.typed_json import arms
 
 ALLOWED_PACKAGES = (
     "orchestrator.compilers",
@@ -77,14 +77,13 @@ def check_options(spec: PluginSpec, where: str) -> None:
     """
     plugin = resolve(spec.target)
     fields = {f.name: f for f in dataclasses.fields(plugin)}
-    hints = _hints(plugin)
+    kinds = field_types(plugin)
     for key, value in spec.options.items():
         if key not in fields:
             raise UsageError(f"{where}: unknown option '{key}' of {spec.target}: {did_you_mean(key, fields)}")
-        kind = hints.get(key, Any)
-        if not fits(value, kind):
-            meant = suggestion(near(str(value), _legal(kind)))
-            raise UsageError(f"{where}: {key}={value!r} of {spec.target}: {meant}it must be {words(kind)}")
+        if not fits(value, kinds[key]):
+            meant = suggestion(near(str(value), _legal(kinds[key])))
+            raise UsageError(f"{where}: {key}={value!r} of {spec.target}: {meant}it must be {words(kinds[key])}")
     for name, f in fields.items():
         required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
         if required and name not in spec.options:
@@ -92,19 +91,25 @@ def check_options(spec: PluginSpec, where: str) -> None:
 
 
 @functools.cache
-def _hints(plugin: type) -> Mapping[str, Any]:
-    """Return the types of a plug-in's fields; none where one is known to type checkers only."""
+def option_names(target: str) -> frozenset[str]:
+    """Return the names of a plug-in's options. Raises UsageError as `resolve` does."""
+    return frozenset(field.name for field in dataclasses.fields(resolve(target)))
+
+
+@functools.cache
+def field_types(owner: type) -> Mapping[str, Any]:
+    """Return the types of a dataclass's fields; of anything where one is known to type checkers only."""
     try:
-        return typing.get_type_hints(plugin)
+        return typing.get_type_hints(owner)
     except NameError:
-        return {}
+        return {field.name: Any for field in dataclasses.fields(owner)}
 
 
 def fits(value: Any, kind: Any) -> bool:
     """Return whether a JSON value is of the kind that an annotation names; of any that is no kind of JSON, it is."""
+    if len(arms(kind)) > 1:
+        return any(fits(value, arm) for arm in arms(kind))
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (types.UnionType, typing.Union):
-        return any(fits(value, arm) for arm in arguments)
     if origin is Mapping:
         return isinstance(value, Mapping) and all(fits(item, arguments[1]) for item in value.values())
     if origin is Sequence:
@@ -128,9 +133,9 @@ WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "
 
 
 def words(kind: Any) -> str:
+    if len(arms(kind)) > 1:
+        return ", or ".join(map(words, arms(kind)))
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (types.UnionType, typing.Union):
-        return ", or ".join(map(words, arguments))
     if origin is typing.Literal:
         return f"one of {', '.join(map(str, arguments))}"
     if origin is Mapping:
@@ -140,8 +145,9 @@ def words(kind: Any) -> str:
 
 def _legal(kind: Any) -> list[str]:
     """Return the words that a value may be, where an annotation names them."""
-    arms = typing.get_args(kind) if typing.get_origin(kind) in (types.UnionType, typing.Union) else (kind,)
-    return [str(word) for arm in arms if typing.get_origin(arm) is typing.Literal for word in typing.get_args(arm)]
+    return [
+        str(word) for arm in arms(kind) if typing.get_origin(arm) is typing.Literal for word in typing.get_args(arm)
+    ]
 
 
 def instantiate(spec: PluginSpec, where: str = "") -> Any:

@@ -112,7 +112,7 @@ def check(workload: Workload) -> None:
     module = torch.get_device_module(device)
     if device.type != "cpu":
         _check_there(device, module)
-    kind = getattr(torch, AUTOCAST_TO.get(workload.dtype, CAST_TO[workload.dtype]))
+    kind = getattr(torch, computed_in(workload))
     try:
         if device.type != "cpu":
             module.set_device(device)  # what says only "cuda" means this one: libraries, kernels, model builders

@@ -276,11 +276,25 @@ def fingerprint(record: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+class Fingerprints:
+    """The `fingerprint` of each record, computed once: it is slow, and 10,000 jobs share a few hundred records.
+
+    They are known again by identity, and kept: else another could get that of one that is gone.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Any, str]] = {}
+
+    def __call__(self, record: Any) -> str:
+        if id(record) not in self._known:
+            self._known[id(record)] = (record, fingerprint(record))
+        return self._known[id(record)][1]
+
+
 def job_id(workload: str, compiler: str, measure: str, *, round: int, launcher: str, env: Mapping[str, str]) -> str:
     """Return a job's id, 16 hexadecimal digits: a hash of everything that can change the job's numbers.
 
-    `workload`, `compiler` and `measure` are the `fingerprint`s of those records (a planner of 10,000 jobs has few
-    distinct ones and computes each once).
+    `workload`, `compiler` and `measure` are the `fingerprint`s of those records.
     """
     parts = [workload, compiler, measure, round, launcher, sorted(env.items())]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

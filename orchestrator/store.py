@@ -38,11 +38,7 @@ from orchestrator import limits
 from orchestrator.errors import UsageError
 from orchestrator.files import read_json, write_json
 from orchestrator.packing import pack, unpack
-from orchestrator.records import (
-    SCHEMA_VERSION,
-    JobResult,
-    JobSpec,
-)
+from orchestrator.records import SCHEMA_VERSION, JobResult, JobSpec
 from orchestrator.typed_json import from_json, to_json
 from orchestrator.validity import (
     check_header,

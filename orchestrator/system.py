@@ -123,7 +123,11 @@ def variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 def left_out(environment: Mapping[str, str] = os.environ) -> list[str]:
     """Return the variables of a shell that would change figures unseen: jobs do not get them (`execution.env`)."""
-    return sorted(name for name in environment if _is_of_compilers(name) or name in OF_THREADS)
+    return sorted(
+        name
+        for name in environment
+        if name in OF_THREADS or (name.startswith(OF_COMPILERS) and not name.endswith(PLACES))
+    )
 
 
 def inherited(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -134,10 +138,6 @@ def inherited(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """
     gone = {*left_out(environment), *(name for name in environment if name.startswith(OF_THE_SHELL))} - {*KEPT}
     return {name: value for name, value in environment.items() if name not in gone}
-
-
-def _is_of_compilers(name: str) -> bool:
-    return name.startswith(OF_COMPILERS) and not name.endswith(PLACES)
 
 
 def torch_build() -> dict[str, str | None]:
@@ -162,14 +162,20 @@ def gpus() -> list[dict[str, Any]]:
     import pynvml
 
     try:
-        pynvml.nvmlInit()
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
         return [
             {"name": str(pynvml.nvmlDeviceGetName(h)), "memory_bytes": int(pynvml.nvmlDeviceGetMemoryInfo(h).total)}
-            for h in handles
+            for h in _gpu_handles()
         ]
     except pynvml.NVMLError:
         return []
+
+
+def _gpu_handles() -> list[Any]:
+    """Return NVML's handles of all GPUs, in its order. Raises NVMLError where there is no driver."""
+    import pynvml
+
+    pynvml.nvmlInit()
+    return [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
 
 
 def gpu_uuids(device: str, environment: Mapping[str, str] = os.environ) -> list[str]:
@@ -182,8 +188,7 @@ def gpu_uuids(device: str, environment: Mapping[str, str] = os.environ) -> list[
 
     index = int(device.partition(":")[2] or 0)
     try:
-        pynvml.nvmlInit()
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(number) for number in range(pynvml.nvmlDeviceGetCount())]
+        handles = _gpu_handles()
         uuids = [str(pynvml.nvmlDeviceGetUUID(handle)) for handle in handles]
         kinds = {str(pynvml.nvmlDeviceGetName(handle)) for handle in handles}
     except pynvml.NVMLError:
@@ -212,21 +217,20 @@ def driver() -> str | None:
 
 def cpu_model() -> str:
     """Return the CPU's name as the system tells it."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    told = _cpuinfo("model name")
+    return platform.processor() or platform.machine() if told is None else told
 
 
 def cpu_flags() -> str:
     """Return the instruction sets of the CPU as the kernel tells them, "" where it does not."""
+    return _cpuinfo("flags", "Features") or ""
+
+
+def _cpuinfo(*names: str) -> str | None:
+    """Return the first value of one of these names in the kernel's description of the CPUs; None without one."""
     info = Path("/proc/cpuinfo")
-    for line in info.read_text().splitlines() if info.exists() else ():
-        if line.startswith(("flags", "Features")):
-            return line.partition(":")[2].strip()
-    return ""
+    lines = info.read_text().splitlines() if info.exists() else ()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(names)), None)
 
 
 def need_linux() -> None:

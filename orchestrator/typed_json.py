@@ -31,6 +31,11 @@ def _omitted(kind: type) -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(kind) if OMITTED in field.metadata)
 
 
+def arms(kind: Any) -> tuple[Any, ...]:
+    """Return the types of which a union is one; of what is no union, itself."""
+    return typing.get_args(kind) if typing.get_origin(kind) in (types.UnionType, typing.Union) else (kind,)
+
+
 def to_json(record: Any) -> Any:
     """Return the JSON value (dicts, lists, scalars) of a record; order of keys is the order of fields.
 
@@ -67,7 +72,7 @@ def _parser(kind: Any) -> Parser:
         return lambda value, where: value
     if kind == int | float:
         return _number
-    if origin in (types.UnionType, typing.Union):
+    if len(arms(kind)) > 1:
         return _optional(_parser(next(arm for arm in arguments if arm is not type(None))))
     if dataclasses.is_dataclass(kind):
         return _record(typing.cast(type, kind))

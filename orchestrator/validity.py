@@ -176,9 +176,9 @@ def check_result(result: JobResult) -> JobResult:
     if len(result.samples) > limits.METRICS:
         raise ValueError(f"it has samples of {len(result.samples):,} metrics, over {limits.METRICS:,}")
     failure = result.failure
-    if failure is not None and len(failure.message) > limits.MESSAGE:
-        failure = replace(failure, message=failure.message[: limits.MESSAGE] + "…")
-    return replace(result, failure=failure) if failure is not result.failure else result
+    if failure is None or len(failure.message) <= limits.MESSAGE:
+        return result
+    return replace(result, failure=replace(failure, message=failure.message[: limits.MESSAGE] + "…"))
 
 
 def check_time(seconds: float) -> None:

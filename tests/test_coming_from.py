@@ -114,7 +114,7 @@ def wrong_override(word: str) -> str | None:
         return None
     if key == "experiment":
         return None if value in EXPERIMENTS else word
-    if KEYS.is_group(key):
+    if key in KEYS.groups:
         return None if set(value.split(",")) <= set(KEYS.groups[key]) else word
     return None if key in HYDRA or KEYS.kinds(key) else word
 

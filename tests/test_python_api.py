@@ -16,13 +16,12 @@ from support import golden_sweeps, synthetic
 from support.command import answer
 
 import orchestrator as o
-from orchestrator.api.tabled import COLUMNS
+from orchestrator.api.tabled import COLUMNS, MOST_ROWS, to_html
 from orchestrator.records import HARMLESS, Failure
 from orchestrator.results import load
 from orchestrator.store import SweepFolder
 from orchestrator.views.document import Document, Heading, Item, Listing, Paragraph, Verbatim
 from orchestrator.views.grid import Cell, Grid
-from orchestrator.views.html import MOST_ROWS, to_html
 
 
 @pytest.fixture(scope="module")

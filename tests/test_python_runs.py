@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -57,6 +58,7 @@ def small(**keys: Any) -> o.Result:
         ({"compiler": "eager,inductor"}, ["compiler='eager,inductor'"]),  # a text is one value
         ({"execution.env": {"A": "x,y"}}, ["execution.env={A:'x,y'}"]),
         ({"effect_threshold": 0.05}, ["effect_threshold=0.05"]),
+        ({"effect_threshold": numpy.float64(0.05)}, ["effect_threshold=0.05"]),
         ({"suite.filter": Path("a/b")}, ["suite.filter=a/b"]),
     ],
 )

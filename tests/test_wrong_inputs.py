@@ -32,6 +32,8 @@ def test_a_wrong_input_is_one_message_with_its_remedy(
     [
         ("device=gpu", "mean 'cpu'"),
         ("dtype=float64", "did you mean"),
+        ("dtype=float128", "did you mean"),
+        ("dtype=float4", "did you mean"),
         ("dry_run", "rerun"),
         ("run", "mean 'rerun'"),
         ("model=a", "mean 'mode'"),

@@ -1,8 +1,7 @@
 """For notebooks and scripts: what `import orchestrator` offers (docs/python.md)."""
 
-from orchestrator.api.difference import Difference, diff
 from orchestrator.api.models import compare
-from orchestrator.api.result import Result, Results, load
+from orchestrator.api.result import Difference, Result, Results, diff, load
 from orchestrator.api.running import JobsFailed, SweepError, sweep
 from orchestrator.errors import UsageError
 

@@ -152,8 +152,8 @@ def _value(key: str, given: Any) -> str:
 def _literal(key: str, given: Any) -> str:
     if given is None or isinstance(given, bool):
         return {None: "null", True: "true", False: "false"}[given]
-    if isinstance(given, (int, float)):
-        return repr(given)
+    if isinstance(given, (int, float)):  # numpy.float64 is one; its repr is no number in the grammar
+        return str(given)
     if isinstance(given, (str, os.PathLike)):
         return value(os.fspath(given))
     if isinstance(given, Mapping):

@@ -54,12 +54,12 @@ def build_of(name: str, builds: Mapping[str, Json]) -> Build | None:
     return Build(name=name, requirements=(_pinned(name, f"build={name}"),))
 
 
-def quoted_requirements(text: str, quote: str = "'{}'") -> str:
+def quoted_requirements(text: str) -> str:
     """Return requirements of a command line, "a==1,b>=2,<3" or a list of them, as Hydra's grammar takes them."""
     if any(mark in text for mark in "'\"{}()"):
         return text
     inner, is_list = (text[1:-1], True) if text.startswith("[") and text.endswith("]") else (text, False)
-    items = [quote.format(item.strip()) if "=" in item or "[" in item else item for item in LIST.findall(inner)]
+    items = [f"'{item.strip()}'" if "=" in item or "[" in item else item for item in LIST.findall(inner)]
     return f"[{','.join(items)}]" if is_list else ",".join(items)
 
 

@@ -127,7 +127,7 @@ class _Reader:
 
         Raises UsageError for a key that there is not.
         """
-        if self._keys.is_group(key):
+        if key in self._keys.groups:
             return not isinstance(value, Mapping)
         if not self._keys.kinds(key):
             known = self._keys.below(key.rpartition(".")[0]) if "." in key else []
@@ -158,7 +158,7 @@ class _Reader:
         if not items:
             raise self._error(key, f"{key}: the list is empty: name at least one value, or leave the key out")
         for item in items:
-            if not self._keys.is_group(key):
+            if key not in self._keys.groups:
                 self._check(key, item.strip() if isinstance(item, str) else item)
             elif not isinstance(item, str):
                 raise self._error(key, f"{key}: {item!r} is no name: write {key}: [A, B], options beside it")

@@ -35,7 +35,7 @@ OF_THE_SWEEP = (
 )
 """Keys that say something about the whole sweep: they cannot have several values in it."""
 MOST_POINTS = 100_000
-"""A point takes a millisecond, and 50 where it has to be composed whole (`orchestrator.planning.pieces`)."""
+"""A point takes a millisecond, and 50 where it has to be composed whole (`orchestrator.planning.composer`)."""
 
 Grid = Sequence[tuple[str, ...]]
 """One tuple of overrides per grid point."""

@@ -9,7 +9,6 @@ import dataclasses
 import inspect
 import json
 import re
-import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 from orchestrator.files import write_text
 from orchestrator.planning import schema
 from orchestrator.planning.keys import INTERNAL, Keys
-from orchestrator.typed_json import Json
+from orchestrator.typed_json import Json, arms
 
 DIALECT = "http://json-schema.org/draft-07/schema#"
 EXPERIMENT = "experiment"
@@ -86,8 +85,7 @@ class _Writer:
         """Return the schema of what stands at `path`, of the type `kind`."""
         if isinstance(kind, type) and dataclasses.is_dataclass(kind):
             return self._object(kind, path)
-        arms = typing.get_args(kind) if typing.get_origin(kind) in (types.UnionType, typing.Union) else (kind,)
-        return _any_of(self._arm(arm, path) for arm in arms)
+        return _any_of(self._arm(arm, path) for arm in arms(kind))
 
     def _object(self, kind: type, path: str) -> Json:
         comments = dict(COMMENT.findall(inspect.getsource(kind)))

@@ -11,7 +11,6 @@ import dataclasses
 import functools
 import itertools
 import re
-import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +20,8 @@ from orchestrator.errors import UsageError
 from orchestrator.planning import schema
 from orchestrator.planning.options import options
 from orchestrator.planning.suites import Model
-from orchestrator.plugins import resolve
+from orchestrator.plugin_classes import field_types, resolve
+from orchestrator.typed_json import arms
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
@@ -75,9 +75,6 @@ class Keys:
             return [field.name for field in dataclasses.fields(schema.BuildConf)]
         return [one.removeprefix(f"{key}.") for one in self.all() if one.startswith(f"{key}.")]
 
-    def is_group(self, key: str) -> bool:
-        return key in self.groups
-
     @functools.cache  # noqa: B019  (there is one object of this class in a process)
     def named(self, group: str) -> Mapping[str, type]:
         """Return option -> the plug-in that it names; one that cannot be had is left out."""
@@ -113,18 +110,18 @@ class Keys:
 
         A list of lists is none where the items of the key's own list are names or numbers.
         """
-        if self.is_group(key):
+        if key in self.groups:
             return False
         kinds = self.kinds(key)
         if not kinds or Any in kinds:
             return open_key
-        return any(_holds(arm, given) for kind in kinds for arm in _parts(kind))
+        return any(_holds(arm, given) for kind in kinds for arm in arms(kind))
 
     def all(self) -> Iterator[str]:
         """Yield every key that can be written, dotted: groups first, options of plug-ins last."""
         yield from self.groups
         later: list[str] = []
-        for name, kind in typing.get_type_hints(schema.Config).items():
+        for name, kind in field_types(schema.Config).items():
             if name in INTERNAL:
                 continue
             if not dataclasses.is_dataclass(kind):
@@ -140,10 +137,9 @@ class Keys:
 
     def _of(self, owner: Any, name: str, path: str) -> Iterator[Any]:
         """Yield the types of what stands at `path`, below a value of the type `owner`."""
-        for arm in _parts(owner):
+        for arm in arms(owner):
             if isinstance(arm, type) and dataclasses.is_dataclass(arm):
-                hints = _hints(arm)
-                kind = hints.get(name)
+                kind = field_types(arm).get(name)
                 if kind is None:
                     continue
                 plugins = self.classes(OPTIONS_OF[path]) if path in OPTIONS_OF else ()
@@ -160,15 +156,3 @@ def _holds(kind: Any, given: Sequence[Any]) -> bool:
     if typing.get_origin(kind) not in (list, tuple, Sequence):
         return False
     return typing.get_args(kind)[0] is Any or not given or not all(isinstance(item, list) for item in given)
-
-
-def _parts(kind: Any) -> tuple[Any, ...]:
-    return typing.get_args(kind) if typing.get_origin(kind) in (types.UnionType, typing.Union) else (kind,)
-
-
-@functools.cache
-def _hints(owner: type) -> Mapping[str, Any]:
-    try:
-        return typing.get_type_hints(owner)
-    except NameError:  # a type that is known to type checkers only
-        return {field.name: Any for field in dataclasses.fields(owner)}

@@ -42,12 +42,10 @@ class Machine:
 
     def cautions(self, jobs: Sequence[JobSpec]) -> list[str]:
         """Return what this machine lacks that jobs ask for: a sentence each."""
-        wanted = Counter(job.workload.device for job in jobs if job.verdict is None)
-        busiest = max(
-            (job.workload for job in jobs if job.verdict is None), key=lambda w: w.threads * w.ranks, default=None
-        )
+        wanted = [job.workload for job in jobs if job.verdict is None]
+        busiest = max(wanted, key=lambda workload: workload.threads * workload.ranks, default=None)
         found = []
-        for device, count in wanted.items():
+        for device, count in Counter(workload.device for workload in wanted).items():
             kind, _, index = device.partition(":")
             if kind == "cuda" and int(index or 0) >= self.cuda_devices:
                 there = plural(self.cuda_devices, "CUDA device") if self.cuda_devices else "no CUDA device"

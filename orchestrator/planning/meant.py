@@ -245,14 +245,12 @@ def option(group: str, name: str, keys: Keys, known: Sequence[str]) -> str:
     if group == "suite" and (place := _of_models(name, keys)):
         return f"write {place}"
     own = OPTIONS.get(group, {}).get(word)
-    if own is not None and own in known:
-        return f"{suggestion([own])}{did_you_mean('', known)}"
-    same = [one for one in known if plain(one) == word]
-    if same:
+    if same := [own] if own is not None and own in known else [one for one in known if plain(one) == word]:
         return f"{suggestion(same)}{did_you_mean('', known)}"
     if other := _elsewhere(group, name, keys):
         return f"that is no {group}: write {other}. {did_you_mean('', known)}"
-    return did_you_mean(name, known)
+    # of dtypes all numbers that mean something are told above; a model of another number is another model
+    return f"{suggestion(near(name, sorted(known), numbers=group == 'dtype'))}{did_you_mean('', known)}"
 
 
 def _elsewhere(group: str, name: str, keys: Keys) -> str | None:

@@ -18,8 +18,7 @@ timed one rounds and baselines, an observed one nothing.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from orchestrator import limits
@@ -28,19 +27,11 @@ from orchestrator.planning import cost
 from orchestrator.planning.machine import Machine
 from orchestrator.planning.points import EAGER_COMPILER, Point
 from orchestrator.planning.ranks import check_devices
-from orchestrator.planning.rounds import (
-    JUDGED_TURN,
-    build_turn,
-    has_tolerance,
-    kind_of,
-    makes_series,
-    turn,
-    without_build,
-)
+from orchestrator.planning.rounds import JUDGED_TURN, Turns, has_tolerance, kind_of, makes_series
 from orchestrator.planning.selection import matches, names
 from orchestrator.planning.shards import Unit, comparison
 from orchestrator.planning.suites import Model
-from orchestrator.plugins import resolve
+from orchestrator.plugin_classes import option_names, resolve
 from orchestrator.records import (
     EAGER,
     JUDGED,
@@ -53,11 +44,9 @@ from orchestrator.records import (
     PluginSpec,
     Verdict,
     Workload,
-    fingerprint,
     job_id,
 )
 from orchestrator.store import JobGraph
-from orchestrator.typed_json import Json
 
 REFERENCE = PluginSpec(name=REFERENCE_MEASURE, target="orchestrator.measures.reference.Reference")
 ACCURACY = PluginSpec(name="accuracy", target="orchestrator.measures.accuracy.Accuracy")
@@ -76,40 +65,28 @@ def plan(points: Iterable[Point], machine: Machine) -> JobGraph:
         raise UsageError(f"nothing to run: exclude leaves none of the jobs of {len(points)} grid points")
     check_devices(list(planner.jobs.values()), machine)
     planner.judge_what_is_timed()
-    return JobGraph(tuple(sorted(planner.jobs.values(), key=planner.position)))
-
-
-@dataclass(frozen=True)
-class _Known:
-    """A record with its fingerprint, which is slow to compute: each distinct record is fingerprinted once."""
-
-    record: Any
-    print: str
+    return JobGraph(tuple(sorted(planner.jobs.values(), key=lambda job: planner.positions[job.id])))
 
 
 class _Planner:
     def __init__(self, machine: Machine, points: list[Point]) -> None:
         self.machine = machine
         self.jobs: dict[str, JobSpec] = {}
-        self._known: dict[Any, _Known] = {}
+        # where each job stands: one comparison after the other, in it stage, workload, and turn (`Turns.of`)
+        self.positions: dict[str, tuple[int, int, int, int, int, int, bytes]] = {}
         self._asked: set[str] = set()  # jobs that a point asked for itself, not only for the sake of another job
-        self._positions: dict[str, tuple[int, int, int, int, int, int, bytes]] = {}
+        self._turns = Turns(point.build for point in points)
         self._comparisons: dict[Unit, int] = {}
-        self._workloads: dict[str, int] = {}
-        self._builds = list(dict.fromkeys(point.build for point in points))
-        self._alike: dict[str, str] = {}  # workload -> the same without its build
+        self._places: dict[str, int] = {}  # of workloads, by their fingerprint without the build
         self._defaults: dict[str, dict[str, Any]] = {}
         self._compiling: dict[str, float] = {}  # seconds that each judged job compiles
-        self._references: dict[int, PluginSpec] = {}
+        self._workloads: dict[Any, Workload] = {}
+        self._measures: dict[Any, PluginSpec] = {}
+        self._references: dict[int | None, PluginSpec] = {None: REFERENCE}  # by how many calls are judged
         self._modes: dict[tuple[int, int], PluginSpec] = {}
-        self._prints: dict[int, str] = {}  # fingerprints of the jobs' workloads and compilers, by identity
         self._points = {id(point): number for number, point in enumerate(points)}
         judged = (point.measure for point in points if kind_of(point.measure) == JUDGED)
         self._gate = next((measure for measure in judged if has_tolerance(measure)), ACCURACY)
-
-    def position(self, job: JobSpec) -> tuple[int, int, int, int, int, int, bytes]:
-        """Return where a job stands: one comparison after the other, in it stage, workload, round, build, compiler."""
-        return self._positions[job.id]
 
     def ask(self, point: Point, model: Model) -> None:
         """Add the job of a point and a model, and what it needs."""
@@ -124,47 +101,46 @@ class _Planner:
     def _ask_judged(self, point: Point, model: Model, measure: PluginSpec) -> JobSpec | None:
         """Return the judged job, None when it is excluded."""
         workload = self._workload(point, model, judged=True)
-        filled = self._filled(point, model, measure, workload) if has_tolerance(measure) else self._plugin(measure)
-        compiler = self._plugin(point.compiler)
-        excluded, verdict = self._known_beforehand(point, model, workload, compiler, filled)
+        measure = self._filled(point, model, measure, workload)
+        excluded, verdict = self._known_beforehand(point, model, workload, measure)
         if excluded:
             return None
         needs: list[Need] = []
         if verdict is None:
-            made = self._plugin(self._reference(filled.record.options.get("calls")))
-            reference = self._add(point, model, workload, self._plugin(EAGER_COMPILER), made, kind=REFERENCE_KIND)
+            calls = measure.options.get("calls")
+            made = self._references.setdefault(calls, dataclasses.replace(REFERENCE, options={"calls": calls}))
+            reference = self._add(point, model, workload, EAGER_COMPILER, made, kind=REFERENCE_KIND)
             needs.append(Need(job=reference.id, kind="reference"))
-        return self._add(point, model, workload, compiler, filled, kind=JUDGED, needs=needs, verdict=verdict)
+        return self._add(point, model, workload, point.compiler, measure, kind=JUDGED, needs=needs, verdict=verdict)
 
     def _ask_observed(self, point: Point, model: Model) -> None:
         batch_size = getattr(resolve(point.measure.target), "default_batch_size", None)
         workload = self._workload(point, model, judged=False, batch_size=batch_size)
-        compiler, measure = self._plugin(point.compiler), self._plugin(point.measure)
-        if has_tolerance(point.measure):
-            measure = self._filled(point, model, point.measure, workload)
-        excluded, verdict = self._known_beforehand(point, model, workload, compiler, measure)
+        measure = self._filled(point, model, point.measure, workload)
+        excluded, verdict = self._known_beforehand(point, model, workload, measure)
         if not excluded:
-            self._add(point, model, workload, compiler, measure, kind=OBSERVED, verdict=verdict)
+            self._add(point, model, workload, point.compiler, measure, kind=OBSERVED, verdict=verdict)
 
     def _ask_timed(self, point: Point, model: Model) -> None:
         workload = self._workload(point, model, judged=False)
-        compiler, measure = self._plugin(point.compiler), self._plugin(point.measure)
-        excluded, verdict = self._known_beforehand(point, model, workload, compiler, measure)
+        compiler, measure = point.compiler, point.measure
+        excluded, verdict = self._known_beforehand(point, model, workload, measure)
         if excluded:
             return
         if verdict is not None:
             self._add(point, model, workload, compiler, measure, kind=TIMED, verdict=verdict)
             return
-        compiled = point.compiler.name != EAGER
+        compiled = compiler.name != EAGER
         gate = self._ask_judged(point, model, self._gate) if compiled and point.gate else None
-        eager = self._plugin(EAGER_COMPILER)
         baseline: JobSpec | None = None
         previous: JobSpec | None = None
         for round in range(point.rounds):
             needs = [Need(job=previous.id, kind="round")] if previous else []
             if compiled:
                 before = [Need(job=baseline.id, kind="round")] if baseline else []
-                baseline = self._add(point, model, workload, eager, measure, kind=TIMED, round=round, needs=before)
+                baseline = self._add(
+                    point, model, workload, EAGER_COMPILER, measure, kind=TIMED, round=round, needs=before
+                )
                 needs.append(Need(job=baseline.id, kind="baseline"))
             if gate is not None:
                 needs.append(Need(job=gate.id, kind="gate"))
@@ -175,14 +151,17 @@ class _Planner:
         timed = {
             self._code(job): job
             for job in reversed(self.jobs.values())
-            if job.kind == TIMED and job.round == 0 and makes_series(job.measure) and not _has(job, "gate")
+            if job.kind == TIMED
+            and job.round == 0
+            and makes_series(job.measure)
+            and all(need.kind != "gate" for need in job.needs)
         }
         for job in list(self.jobs.values()):
             before = timed.get(self._code(job)) if job.kind == JUDGED and job.verdict is None else None
             if before is None or before.verdict is not None:
                 continue
-            place, group = self._positions[before.id], self._positions[job.id]
-            self._positions[job.id] = (*place[:5], JUDGED_TURN, group[6])
+            place, group = self.positions[before.id], self.positions[job.id]
+            self.positions[job.id] = (*place[:5], JUDGED_TURN, group[6])
             self.jobs[job.id] = dataclasses.replace(
                 job,
                 needs=(*job.needs, Need(job=before.id, kind="timed")),
@@ -196,24 +175,25 @@ class _Planner:
 
     def _code(self, job: JobSpec) -> tuple[Any, ...]:
         """Return what two jobs share that run the same code: all but the measure."""
-        return (self._prints[id(job.workload)], self._prints[id(job.compiler)], job.launcher, *sorted(job.env.items()))
+        return (*map(self._turns.print, (job.workload, job.compiler)), job.launcher, *sorted(job.env.items()))
 
     def _add(
         self,
         point: Point,
         model: Model,
-        workload: _Known,
-        compiler: _Known,
-        measure: _Known,
+        workload: Workload,
+        compiler: PluginSpec,
+        measure: PluginSpec,
         *,
         kind: str,
         round: int = 0,
-        needs: list[Need] | None = None,
+        needs: Sequence[Need] = (),
         verdict: Verdict | None = None,
     ) -> JobSpec:
         """Add a job unless it is there already; return the one that is in the plan."""
-        key = job_id(workload.print, compiler.print, measure.print, round=round, launcher=point.launcher, env=point.env)
-        asked = compiler.record.name == point.compiler.name and measure.record.name == point.measure.name
+        prints = map(self._turns.print, (workload, compiler, measure))
+        key = job_id(*prints, round=round, launcher=point.launcher, env=point.env)
+        asked = compiler.name == point.compiler.name and measure.name == point.measure.name
         if key in self.jobs:
             if asked and key not in self._asked:
                 self.jobs[key] = dataclasses.replace(self.jobs[key], point=self._points[id(point)])
@@ -223,54 +203,44 @@ class _Planner:
             self._asked.add(key)
         if len(self.jobs) >= limits.JOBS:
             raise UsageError(f"these are over {limits.JOBS:,} jobs: sweep less at a time, or fewer rounds")
-        job = JobSpec(
+        on_disk = cost.reference_bytes(workload, model.params_m, point.training) if kind == REFERENCE_KIND else 0.0
+        self.jobs[key] = JobSpec(
             id=key,
-            workload=workload.record,
-            compiler=compiler.record,
-            measure=measure.record,
+            workload=workload,
+            compiler=compiler,
+            measure=measure,
             round=round,
             launcher=point.launcher,
             env=point.env,
-            needs=tuple(needs or ()),
+            needs=tuple(needs),
             timeout_s=point.timeout_s,
             cost_s=0.0 if verdict else self._cost_s(point, model, workload, compiler, measure, kind, round),
             verdict=verdict,
             point=self._points[id(point)],
             kind=kind,
-            disk_bytes=cost.reference_bytes(workload.record, model.params_m, point.training)
-            if kind == REFERENCE_KIND
-            else 0.0,
-            memory_bytes=0.0 if verdict else cost.memory_bytes(workload.record, model.params_m, point.training),
+            disk_bytes=on_disk,
+            memory_bytes=0.0 if verdict else cost.memory_bytes(workload, model.params_m, point.training),
             training=point.training,
         )
-        self.jobs[key] = job
         if kind == JUDGED:
-            self._compiling[key] = cost.compile_s(compiler.record, workload.record, model.params_m, point.training)
-        self._prints |= {id(workload.record): workload.print, id(compiler.record): compiler.print}
-        place, name = self._place(workload, kind), compiler.record.name
-        builds = build_turn(self._builds.index(point.build), len(self._builds), round)
-        self._positions[key] = (*place, round, builds, *turn(workload.print, compiler.print, name, round))
-        return job
+            self._compiling[key] = cost.compile_s(compiler, workload, model.params_m, point.training)
+        self.positions[key] = (*self._place(workload, kind), *self._turns.of(workload, compiler, round))
+        return self.jobs[key]
 
-    def _place(self, workload: _Known, kind: str) -> tuple[int, int, int]:
-        unit = comparison(workload.record)
-        group = self._comparisons.setdefault(unit, len(self._comparisons))
-        alike = workload.print
-        if workload.record.build is not None:
-            if alike not in self._alike:
-                self._alike[alike] = fingerprint(without_build(workload.record))
-            alike = self._alike[alike]
-        return group, STAGES.index(kind), self._workloads.setdefault(alike, len(self._workloads))
+    def _place(self, workload: Workload, kind: str) -> tuple[int, int, int]:
+        group = self._comparisons.setdefault(comparison(workload), len(self._comparisons))
+        alike = self._turns.without_build(workload)
+        return group, STAGES.index(kind), self._places.setdefault(alike, len(self._places))
 
     def _known_beforehand(
-        self, point: Point, model: Model, workload: _Known, compiler: _Known, measure: _Known
+        self, point: Point, model: Model, workload: Workload, measure: PluginSpec
     ) -> tuple[bool, Verdict | None]:
         """Return (is the job excluded, the verdict that the suite has on it)."""
-        job = names(workload.record, compiler.record, measure.record, point.training)
+        job = names(workload, point.compiler, measure, point.training)
         verdict = model.verdict(job) or model.without_length(point.sequence_length)
         return any(matches(rule, job) for rule in point.exclude), verdict
 
-    def _workload(self, point: Point, model: Model, *, judged: bool, batch_size: int | None = None) -> _Known:
+    def _workload(self, point: Point, model: Model, *, judged: bool, batch_size: int | None = None) -> Workload:
         """Return the workload. `batch_size` stands for the suite's, where the point has none."""
         device = self.machine.device if point.device == "auto" else point.device
         kind = device.partition(":")[0]
@@ -291,8 +261,8 @@ class _Planner:
             threads,
             point.build,
         )
-        if key not in self._known:
-            workload = Workload(
+        if key not in self._workloads:
+            self._workloads[key] = Workload(
                 suite=point.suite.name,
                 builder=point.suite.builder(model),
                 mode=mode,
@@ -304,35 +274,25 @@ class _Planner:
                 threads=threads,
                 build=point.build,
             )
-            self._known[key] = _Known(workload, fingerprint(workload))
-        return self._known[key]
+        return self._workloads[key]
 
     def _mode(self, mode: PluginSpec, model: Model) -> PluginSpec:
         """Return the mode; one that makes tokens, and does not say how many, makes those of the model's entry."""
         if model.new_tokens is None or mode.options.get("new_tokens") is not None:
             return mode
-        if "new_tokens" not in {f.name for f in dataclasses.fields(resolve(mode.target))}:
+        if "new_tokens" not in option_names(mode.target):
             return mode
         options = {**mode.options, "new_tokens": model.new_tokens}
         return self._modes.setdefault((id(mode), model.new_tokens), dataclasses.replace(mode, options=options))
 
-    def _plugin(self, spec: PluginSpec) -> _Known:
-        if id(spec) not in self._known:  # by identity: the points keep every record alive
-            self._known[id(spec)] = _Known(spec, fingerprint(spec))
-        return self._known[id(spec)]
-
-    def _reference(self, calls: int | None) -> PluginSpec:
-        """Return the reference of judged jobs that make so many calls, None for the usual number."""
-        if calls is None:
-            return REFERENCE
-        return self._references.setdefault(calls, dataclasses.replace(REFERENCE, options={"calls": calls}))
-
-    def _filled(self, point: Point, model: Model, measure: PluginSpec, workload: _Known) -> _Known:
+    def _filled(self, point: Point, model: Model, measure: PluginSpec, workload: Workload) -> PluginSpec:
         """Return the measure with what it leaves open: the suite's tolerance and exceptions, a quantisation's rule."""
-        device = workload.record.device.partition(":")[0]
+        if not has_tolerance(measure):
+            return measure
+        device = workload.device.partition(":")[0]
         tolerance = model.tolerance_for(device, point.training)
         key = (id(measure), tolerance, model.cosine, model.larger_multiplier, *point.judged_by.items())
-        if key not in self._known:
+        if key not in self._measures:
             given = tolerance if tolerance is not None else measure.options.get("tolerance")
             if given is None and model.gone is None and kind_of(measure) == JUDGED:
                 mode = "training" if point.training else "inference"
@@ -341,35 +301,37 @@ class _Planner:
                 )
             suite = {"tolerance": tolerance, "cosine": model.cosine, "larger_multiplier": model.larger_multiplier}
             own = {name: value for name, value in measure.options.items() if value is not None}
-            known = {f.name for f in dataclasses.fields(resolve(measure.target))}
+            known = option_names(measure.target)
             quantized = {name: value for name, value in point.judged_by.items() if name in known}
-            options: Json = {**suite, **quantized, **own}
-            spec = dataclasses.replace(measure, options=options)
-            self._known[key] = _Known(spec, fingerprint(spec))
-        return self._known[key]
+            self._measures[key] = dataclasses.replace(measure, options={**suite, **quantized, **own})
+        return self._measures[key]
 
     def _cost_s(
-        self, point: Point, model: Model, workload: _Known, compiler: _Known, measure: _Known, kind: str, round: int
+        self,
+        point: Point,
+        model: Model,
+        workload: Workload,
+        compiler: PluginSpec,
+        measure: PluginSpec,
+        kind: str,
+        round: int,
     ) -> float:
         """Return the estimated seconds of a job, its process included."""
-        step = cost.step_s(workload.record, model.params_m, point.training)
-        compiling = cost.compile_s(compiler.record, workload.record, model.params_m, point.training)
+        step = cost.step_s(workload, model.params_m, point.training)
+        compiling = cost.compile_s(compiler, workload, model.params_m, point.training)
         start = cost.START[point.launcher]
         if kind == REFERENCE_KIND:
             return start + cost.reference_s(step)
         if kind == JUDGED:
             return start + cost.accuracy_s(step, compiling)
         if kind == OBSERVED:
-            return start + cost.observed_s(step, compiling, model.params_m, measure.record)
+            return start + cost.observed_s(step, compiling, model.params_m, measure)
         return start + cost.performance_s(step, compiling, round, self._settings(measure))
 
-    def _settings(self, measure: _Known) -> dict[str, Any]:
+    def _settings(self, measure: PluginSpec) -> dict[str, Any]:
         """Return all options of a measure: those that are set, over the defaults of its class."""
-        if measure.print not in self._defaults:
-            fields = dataclasses.fields(resolve(measure.record.target))
-            self._defaults[measure.print] = {f.name: f.default for f in fields} | dict(measure.record.options)
-        return self._defaults[measure.print]
-
-
-def _has(job: JobSpec, kind: str) -> bool:
-    return any(need.kind == kind for need in job.needs)
+        key = self._turns.print(measure)
+        if key not in self._defaults:
+            fields = dataclasses.fields(resolve(measure.target))
+            self._defaults[key] = {f.name: f.default for f in fields} | dict(measure.options)
+        return self._defaults[key]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from orchestrator import columns, limits
 from orchestrator.errors import UsageError, did_you_mean
@@ -16,8 +16,8 @@ from orchestrator.planning.quantized import NONE, combined
 from orchestrator.planning.ranks import check_mode, check_ranks, with_ranks
 from orchestrator.planning.selection import check_exclude
 from orchestrator.planning.suites import Suite, read_suite
-from orchestrator.plugins import instantiate
-from orchestrator.records import BASE, DTYPES, EAGER, Build, PluginSpec, fingerprint
+from orchestrator.plugin_classes import field_types, instantiate
+from orchestrator.records import BASE, DTYPES, EAGER, Build, Fingerprints, PluginSpec
 from orchestrator.typed_json import Json
 from orchestrator.validity import LAUNCHERS, check_name
 from orchestrator.words import seconds_of
@@ -31,17 +31,7 @@ EAGER_COMPILER = PluginSpec(name=EAGER, target="orchestrator.compilers.eager.Eag
 RANDOMIZE = "randomize_input"
 """Key of the configuration, and option of the measures that can do it."""
 
-GROUPS: Mapping[str, type] = {
-    "suite": schema.SuiteConf,
-    "compiler": schema.PluginConf,
-    "quantization": schema.QuantizationConf,
-    "dtype": schema.DtypeConf,
-    "mode": schema.PluginConf,
-    "device": schema.DeviceConf,
-    "measure": schema.MeasureConf,
-    "execution": schema.ExecutionConf,
-    "shard_job": schema.ShardJob,
-}
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,15 +71,10 @@ class PointReader:
     """
 
     def __init__(self) -> None:
-        self._suites: dict[str, Suite] = {}
+        self._print = Fingerprints()
         # with the objects themselves: else another could get the identity
         self._checked: dict[tuple[str, int], Any] = {}
-        self._prints: dict[int, tuple[Json, str]] = {}
-        self._plugins: dict[str, tuple[PluginSpec, Any]] = {}
-        self._randomized: dict[int, PluginSpec] = {}  # by identity, as the next one
-        self._ranked: dict[tuple[int, int | None], PluginSpec] = {}
-        self._builds: dict[tuple[str, str], Build | None] = {}
-        self._quantized: dict[tuple[int, int], PluginSpec] = {}  # by identity: `_plugins` keeps the records alive
+        self._made: dict[Any, Any] = {}
 
     def read(self, conf: Json) -> Point:
         """Return the point of a composed configuration (plain dicts and lists).
@@ -106,8 +91,8 @@ class PointReader:
         if tag is not None and not (tag.isprintable() and 0 < len(tag) <= LONGEST_TAG):
             raise UsageError(f"tag={tag!r:.80}: write 1 to {LONGEST_TAG} printable characters")
         check_mode(conf["mode"]["options"], conf["mode"]["target"], conf["mode"]["name"])
-        mode, mode_plugin = self._plugin(conf, "mode")
-        mode = self._ranked.setdefault((id(mode), conf.get("ranks")), with_ranks(mode, conf.get("ranks")))
+        ranks, (of_one, mode_plugin) = conf.get("ranks"), self._plugin(conf, "mode")
+        mode = self._once(("ranks", id(of_one), ranks), lambda: with_ranks(of_one, ranks))
         compiler, measure = self._compiler(conf), self._measure(conf)
         check_ranks(mode, compiler, measure, execution)
         return Point(
@@ -139,25 +124,18 @@ class PointReader:
                 _check_value(key, value)
                 self._checked[key, id(value)] = value
 
-    def _print(self, conf: Json) -> str:
-        if id(conf) not in self._prints:
-            self._prints[id(conf)] = (conf, fingerprint(conf))
-        return self._prints[id(conf)][1]
+    def _once(self, key: Any, make: Callable[[], Made]) -> Made:
+        """Return what `make` returned when this key was first asked for. Identities are those of records kept here."""
+        if key not in self._made:
+            self._made[key] = make()
+        made: Made = self._made[key]
+        return made
 
     def _build(self, name: str, builds: Mapping[str, Json]) -> Build | None:
-        key = (name, self._print(builds))
-        if key not in self._builds:
-            self._builds[key] = build_of(name, builds)
-        return self._builds[key]
+        return self._once(("build", name, self._print(builds)), lambda: build_of(name, builds))
 
     def _suite(self, conf: Json) -> Suite:
-        key = self._print(conf)
-        if key not in self._suites:
-            suite = read_suite(conf)
-            for model in suite.models:
-                check_plugin(suite.builder(model), f"suite.catalog.{model.name}.build")
-            self._suites[key] = suite
-        return self._suites[key]
+        return self._once(("suite", self._print(conf)), lambda: _checked_suite(conf))
 
     def _compiler(self, conf: Json) -> PluginSpec:
         """Return the compiler, with the quantisation before it where one was chosen."""
@@ -169,10 +147,8 @@ class PointReader:
         if not _quantizes(conf.get("quantization")):
             return compiler
         quantization, _ = self._plugin(conf, "quantization")
-        key = (id(compiler), id(quantization))
-        if key not in self._quantized:
-            self._quantized[key] = combined(compiler, quantization)
-        return self._quantized[key]
+        key = ("quantized", id(compiler), id(quantization))
+        return self._once(key, lambda: combined(compiler, quantization))
 
     def _measure(self, conf: Json) -> PluginSpec:
         """Return the measure. Raises UsageError, too, where its class declares tables that are none."""
@@ -183,17 +159,23 @@ class PointReader:
             raise UsageError(f"{spec.target}: {error}") from error
         if not conf.get(RANDOMIZE) or not hasattr(plugin, RANDOMIZE):
             return spec
-        if id(spec) not in self._randomized:
-            self._randomized[id(spec)] = dataclasses.replace(spec, options={**spec.options, RANDOMIZE: True})
-        return self._randomized[id(spec)]
+        options = {**spec.options, RANDOMIZE: True}
+        return self._once((RANDOMIZE, id(spec)), lambda: dataclasses.replace(spec, options=options))
 
     def _plugin(self, conf: Json, group: str) -> tuple[PluginSpec, Any]:
-        chosen = conf[group]
-        key = self._print(chosen)
-        if key not in self._plugins:
-            spec = PluginSpec(name=chosen["name"], target=chosen["target"], options=chosen["options"])
-            self._plugins[key] = (spec, check_plugin(spec, f"{group}.options"))
-        return self._plugins[key]
+        return self._once((group, self._print(conf[group])), lambda: _plugin(conf[group], f"{group}.options"))
+
+
+def _checked_suite(conf: Json) -> Suite:
+    suite = read_suite(conf)
+    for model in suite.models:
+        check_plugin(suite.builder(model), f"suite.catalog.{model.name}.build")
+    return suite
+
+
+def _plugin(chosen: Json, where: str) -> tuple[PluginSpec, Any]:
+    spec = PluginSpec(name=chosen["name"], target=chosen["target"], options=chosen["options"])
+    return spec, check_plugin(spec, where)
 
 
 def _quantizes(conf: Json | None) -> bool:
@@ -225,12 +207,10 @@ def check_execution(execution: Json) -> None:
     """Raise UsageError for a number that is not legal. Names, and whatever is a job's own, are checked elsewhere."""
     _parallel(execution["parallel"])
     _positive("execution.timeout_s", execution["timeout_s"])
-    limit = execution.get("memory_limit_gib")
-    if limit is not None and not 0 < limit <= limits.GIB:
-        raise UsageError(f"execution.memory_limit_gib={limit}: it must be more than 0, and at most {limits.GIB}")
-    fraction = execution.get("memory_fraction")
-    if fraction is not None and not 0 < fraction <= 1:
-        raise UsageError(f"execution.memory_fraction={fraction}: it must be more than 0, and at most 1")
+    for key, most in (("memory_limit_gib", limits.GIB), ("memory_fraction", 1)):
+        value = execution.get(key)
+        if value is not None and not 0 < value <= most:
+            raise UsageError(f"execution.{key}={value}: it must be more than 0, and at most {most}")
     for key in ("disk_reserve_mib", "retries"):
         _at_least(0, f"execution.{key}", execution[key])
 
@@ -265,12 +245,14 @@ def check_plugin(spec: PluginSpec, where: str) -> Any:
 
 def _check_keys(conf: Json) -> None:
     """OmegaConf lets `+group.key=1` add keys to a typed node: refuse what the schema does not have."""
-    _expect_keys(conf, {field.name for field in dataclasses.fields(schema.Config)}, "")
-    for group, kind in GROUPS.items():
-        _expect_keys(conf.get(group, {}), {field.name for field in dataclasses.fields(kind)}, f"{group}.")
+    kinds = field_types(schema.Config)
+    _expect_keys(conf, kinds, "")
+    for group, kind in kinds.items():
+        if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+            _expect_keys(conf.get(group, {}), field_types(kind), f"{group}.")
 
 
-def _expect_keys(node: Json, known: set[str], prefix: str) -> None:
+def _expect_keys(node: Json, known: Collection[str], prefix: str) -> None:
     for key in node:
         if key not in known:
             raise UsageError(f"unknown key '{prefix}{key}': {did_you_mean(key, known)}")

@@ -61,9 +61,7 @@ def copy_conf(sources: Iterable[tuple[str, Path]], target: Path) -> dict[str, An
         if not folder.exists():
             continue
         name = f"{index}-{provider}"
-        root = folder if folder.is_dir() else folder.parent
-        for file in _files(folder):
-            relative = file.relative_to(root)
+        for relative, file in _files(folder):
             (target / name / relative.parent).mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target / name / relative)
         copied[name] = {"path": str(folder), "sha256": _hash(folder)}
@@ -83,18 +81,20 @@ def stored_conf(stored: Path, copied: Mapping[str, Any]) -> list[tuple[str, Path
     return found
 
 
-def _files(folder: Path) -> list[Path]:
+def _files(folder: Path) -> list[tuple[Path, Path]]:
+    """Return the YAML files of a folder, or a single one: (path below the folder, file)."""
     if folder.is_file():
-        return [folder]
-    return sorted(file for depth in DEPTHS for file in folder.glob(depth))
+        return [(Path(folder.name), folder)]
+    return [
+        (file.relative_to(folder), file) for file in sorted(file for depth in DEPTHS for file in folder.glob(depth))
+    ]
 
 
 def _hash(folder: Path) -> str:
     digest = hashlib.sha256()
-    root = folder if folder.is_dir() else folder.parent
-    for file in _files(folder):
+    for relative, file in _files(folder):
         content = file.read_bytes()
-        digest.update(f"{file.relative_to(root).as_posix()}\0{len(content)}\0".encode() + content)
+        digest.update(f"{relative.as_posix()}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()
 
 

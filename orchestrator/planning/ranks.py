@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from orchestrator.errors import UsageError
 from orchestrator.planning.machine import Machine
 from orchestrator.planning.quantized import parts
+from orchestrator.plugin_classes import option_names
 from orchestrator.plugins import instantiate, resolve
 from orchestrator.records import JobSpec, PluginSpec
 from orchestrator.typed_json import Json
@@ -18,7 +19,7 @@ MOST_RANKS = 64
 
 def check_mode(options: Json, target: str, name: str) -> None:
     """Raise UsageError where a mode is asked to run as several ranks that knows nothing of them."""
-    if "parallel" in options and "parallel" not in {field.name for field in dataclasses.fields(resolve(target))}:
+    if "parallel" in options and "parallel" not in option_names(target):
         raise UsageError(
             f"parallel={options['parallel']} with mode={name}: this mode runs in one process; mode=training and "
             "mode=inference run in several"

@@ -7,10 +7,9 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from orchestrator.errors import UsageError, did_you_mean
-from orchestrator.planning.rounds import JUDGED_TURN, build_turn, is_timed, turn, without_build
+from orchestrator.planning.rounds import JUDGED_TURN, Turns, is_timed
 from orchestrator.planning.selection import Names, matches, names, parse_only
 from orchestrator.records import IN_TURNS, REFERENCE_MEASURE, Build, JobSpec, Need, PluginSpec, fingerprint, job_id
 from orchestrator.store import JobGraph
@@ -178,9 +177,7 @@ class _Rounds:
     def __init__(self, planned: Sequence[JobSpec]) -> None:
         self._planned = planned
         self._jobs = {job.id: job for job in planned}
-        self._prints: dict[int, str] = {}  # by identity: the jobs keep every record alive
-        self._alike: dict[int, str] = {}  # as the last one, without the build
-        self._builds = list(dict.fromkeys(job.workload.build for job in planned))
+        self._turns = Turns(job.workload.build for job in planned)
 
     def extend(self, count: int) -> None:
         """Add rounds until every job that has rounds has `count`. Needed jobs come first, as in the plan."""
@@ -217,38 +214,24 @@ class _Rounds:
         blocks: dict[str, list[JobSpec]] = defaultdict(list)
         for job in self._jobs.values():
             if _is_in_block(job):
-                blocks[self._unbuilt(job)].append(job)
-        left = Counter(self._unbuilt(job) for job in self._planned if _is_in_block(job))
+                blocks[self._turns.without_build(job.workload)].append(job)
+        left = Counter(self._turns.without_build(job.workload) for job in self._planned if _is_in_block(job))
         for job in self._planned:
             if not _is_in_block(job):
                 yield job
                 continue
-            workload = self._unbuilt(job)
+            workload = self._turns.without_build(job.workload)
             left[workload] -= 1
             if not left[workload]:
                 yield from sorted(blocks[workload], key=self._turn)
 
     def _turn(self, job: JobSpec) -> tuple[int, int, int, bytes]:
-        name = job.compiler.name
-        own = turn(self._print(job.workload), self._print(job.compiler), name, job.round)
-        builds = build_turn(self._builds.index(job.workload.build), len(self._builds), job.round)
-        return (job.round, builds, own[0] if is_timed(job) else JUDGED_TURN, own[1])
-
-    def _unbuilt(self, job: JobSpec) -> str:
-        """Return the fingerprint of a job's workload without its build."""
-        key = id(job.workload)
-        if key not in self._alike:
-            self._alike[key] = fingerprint(without_build(job.workload))
-        return self._alike[key]
+        round, build, own, chance = self._turns.of(job.workload, job.compiler, job.round)
+        return round, build, own if is_timed(job) else JUDGED_TURN, chance
 
     def _id(self, job: JobSpec, round: int) -> str:
-        prints = (self._print(job.workload), self._print(job.compiler), self._print(job.measure))
+        prints = map(self._turns.print, (job.workload, job.compiler, job.measure))
         return job_id(*prints, round=round, launcher=job.launcher, env=job.env)
-
-    def _print(self, record: Any) -> str:
-        if id(record) not in self._prints:
-            self._prints[id(record)] = fingerprint(record)
-        return self._prints[id(record)]
 
 
 def _is_in_block(job: JobSpec) -> bool:

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
+from collections.abc import Iterable
 
 from orchestrator.errors import UsageError, did_you_mean
-from orchestrator.plugins import resolve
-from orchestrator.records import EAGER, JUDGED, KINDS, TIMED, JobSpec, PluginSpec, Workload
+from orchestrator.plugin_classes import option_names, resolve
+from orchestrator.records import (
+    EAGER,
+    JUDGED,
+    KINDS,
+    TIMED,
+    Build,
+    Fingerprints,
+    JobSpec,
+    PluginSpec,
+    Workload,
+    fingerprint,
+)
 
 OF_THE_SUITE = frozenset({"tolerance", "cosine", "larger_multiplier"})
 """Options of a measure that a suite's models have."""
-
-
 JUDGED_TURN = 2
-"""Of a job that judges what round 0 has timed: behind eager and all compilers of that round (`turn`)."""
+"""Of a job that judges what round 0 has timed: behind eager and all compilers of that round (`Turns.of`)."""
 
 
 def kind_of(measure: PluginSpec) -> str:
@@ -34,7 +43,7 @@ def has_tolerance(measure: PluginSpec) -> bool:
 
     A judged one can be a gate too. An observed one has all options of the suite's: a `tolerance` alone may be its own.
     """
-    options = _options(measure.target)
+    options = option_names(measure.target)
     return "tolerance" in options and (kind_of(measure) == JUDGED or options >= OF_THE_SUITE)
 
 
@@ -51,28 +60,29 @@ def is_timed(job: JobSpec) -> bool:
     return job.kind == TIMED
 
 
-def turn(workload: str, compiler: str, name: str, round: int) -> tuple[int, bytes]:
-    """Return eager's turn, the first, or a compiler's: random, by the workload's seed, anew in every round.
+class Turns:
+    """Whose turn it is in each round of a plan; `builds`: those of its jobs, in plan order."""
 
-    `workload` and `compiler` are the `fingerprint`s of those records, `name` is the compiler's.
-    """
-    text = f"{workload} {round} {compiler}"
-    return int(name != EAGER), hashlib.sha256(text.encode()).digest()[:8]
+    def __init__(self, builds: Iterable[Build | None]) -> None:
+        self.print = Fingerprints()
+        self._builds = list(dict.fromkeys(builds))
+        self._without_build: dict[str, str] = {}
 
+    def of(self, workload: Workload, compiler: PluginSpec, round: int) -> tuple[int, int, int, bytes]:
+        """Return what orders the jobs of a workload: round, build, eager before compilers, and among these chance.
 
-def without_build(workload: Workload) -> Workload:
-    """Return what a workload has in common with those that are the same but for the build they run in."""
-    return dataclasses.replace(workload, build=None)
+        A round has all builds, one after the other: what the machine does meanwhile happens to all of them, and who
+        goes first changes. Chance is by the workload's seed, anew in every round.
+        """
+        build = (self._builds.index(workload.build) + round) % len(self._builds)
+        text = f"{self.print(workload)} {round} {self.print(compiler)}"
+        return round, build, int(compiler.name != EAGER), hashlib.sha256(text.encode()).digest()[:8]
 
-
-def build_turn(place: int, count: int, round: int) -> int:
-    """Return whose turn it is in a round, of builds of which this is the one at `place`: who goes first changes.
-
-    A round has all builds, one after the other: what the machine does meanwhile happens to all of them.
-    """
-    return (place + round) % count
-
-
-@functools.cache
-def _options(target: str) -> frozenset[str]:
-    return frozenset(field.name for field in dataclasses.fields(resolve(target)))
+    def without_build(self, workload: Workload) -> str:
+        """Return the fingerprint of what a workload is whatever its build."""
+        own = self.print(workload)
+        if workload.build is None:
+            return own
+        if own not in self._without_build:
+            self._without_build[own] = fingerprint(dataclasses.replace(workload, build=None))
+        return self._without_build[own]

@@ -42,9 +42,7 @@ def anywhere(workload: Workload) -> Unit:
 
 def cut(graph: JobGraph, of: int, *, empty: bool = True) -> list[tuple[JobSpec, ...]]:
     """Return `of` shards, each in plan order; every job is in exactly one. Without `empty` ones there are fewer shards
-    where there are fewer units.
-
-    Balanced by cost: the dearest unit first, always to the shard with the least so far (longest processing time).
+    where there are fewer units. Balanced by cost.
     """
     units: dict[Unit, list[JobSpec]] = {}
     keys: dict[int, Unit] = {}  # by identity: a graph of 10,000 jobs has few distinct workloads
@@ -52,13 +50,8 @@ def cut(graph: JobGraph, of: int, *, empty: bool = True) -> list[tuple[JobSpec, 
         key = keys.setdefault(id(job.workload), comparison(job.workload))
         units.setdefault(key, []).append(job)
     of = of if empty else min(of, len(units))
-    loads = [0.0] * of
-    shard_of: dict[str, int] = {}
-    for jobs in sorted(units.values(), key=cost, reverse=True):  # stable: equal costs stay in plan order
-        lightest = loads.index(min(loads))
-        loads[lightest] += cost(jobs)
-        shard_of |= dict.fromkeys((job.id for job in jobs), lightest)
-    return [tuple(job for job in graph.jobs if shard_of[job.id] == shard) for shard in range(of)]
+    shard_of = _balanced({unit: cost(jobs) for unit, jobs in units.items()}, of)
+    return [tuple(job for job in graph.jobs if shard_of[keys[id(job.workload)]] == shard) for shard in range(of)]
 
 
 def cost(jobs: Sequence[JobSpec]) -> float:
@@ -107,7 +100,7 @@ def by_hand(graph: JobGraph, shard: str, nominal: JobGraph) -> tuple[tuple[int, 
     for job in nominal.jobs:
         unit = anywhere(job.workload)
         costs[unit] = costs.get(unit, 0.0) + cost([job])
-    part_of = _balanced(costs, of)
+    part_of = _balanced(dict(sorted(costs.items())), of)  # whatever the order in which a machine plans them
     parts = tuple(part_of[anywhere(job.workload)] + 1 for job in graph.jobs)
     if which not in parts:
         raise UsageError(
@@ -116,11 +109,13 @@ def by_hand(graph: JobGraph, shard: str, nominal: JobGraph) -> tuple[tuple[int, 
     return (which, of), parts
 
 
-def _balanced(costs: Mapping[Unit, float], of: int) -> dict[Unit, int]:
-    """Return the shard of each unit: the dearest first, always to the shard with the least so far."""
+def _balanced(costs: Mapping[Named, float], of: int) -> dict[Named, int]:
+    """Return the shard of each unit: the dearest first, of equal ones in their order, always to the shard with the
+    least so far (longest processing time).
+    """
     loads = [0.0] * of
-    found: dict[Unit, int] = {}
-    for unit in sorted(costs, key=lambda unit: (-costs[unit], unit)):
+    found: dict[Named, int] = {}
+    for unit in sorted(costs, key=lambda unit: -costs[unit]):
         found[unit] = loads.index(min(loads))
         loads[found[unit]] += costs[unit]
     return found

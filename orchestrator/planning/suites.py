@@ -105,6 +105,10 @@ class Model:
         return None
 
 
+MODEL_KEYS = {field.name for field in dataclasses.fields(Model)} - {"name"}
+BATCH_KEYS = {field.name for field in dataclasses.fields(BatchSize)}
+
+
 @dataclass(frozen=True)
 class Suite:
     """A suite with the models that were asked for, in the catalog's order or that of `suite.models`."""
@@ -128,20 +132,18 @@ def read_suite(conf: Json) -> Suite:
             raise UsageError(f"suite.models of {name}: {asked!r} is no name of a model")
     asked, listed = expand(conf["models"] or (), conf["catalog"])
     common = _map(conf["common"], f"suite {name}: common")
-    known = {field.name for field in dataclasses.fields(Model)} - {"name"}
-    _read_model("common", common, f"suite {name}: common", known)
+    _read_model("common", common, f"suite {name}: common")
     catalog: dict[str, Model] = {}
     for model, entry in conf["catalog"].items():
         where = f"suite {name}: catalog.{model}"
         entry = _merge(common, _map(entry, where))
-        catalog[model] = _read_model(model, listed[model].over(entry) if model in listed else entry, where, known)
+        catalog[model] = _read_model(model, listed[model].over(entry) if model in listed else entry, where)
     if conf.get("open"):
         for model in [one for one in asked if one not in catalog]:
             called, build = _named(name, target, model)
             entry = _merge(common, {"build": build})
             entry = listed[model].over(entry) if model in listed else entry
-            read = _read_model(called, entry, f"suite {name}: {model}", known)
-            catalog[model] = _with_length(target, read)
+            catalog[model] = _with_length(target, _read_model(called, entry, f"suite {name}: {model}"))
     return Suite(name, target, tuple(_choose(conf, name, catalog, asked, listed)))
 
 
@@ -207,21 +209,18 @@ def _pattern(text: str | None, where: str) -> re.Pattern[str] | None:
         raise UsageError(f"{where}={text} is not a regular expression: {error}") from error
 
 
-def _read_model(name: str, entry: Json, where: str, known: set[str]) -> Model:
-    for key in entry:
-        _expect_key(key, known, where)
-    for key in _map(entry.get("batch_size"), f"{where}.batch_size"):
-        _expect_key(key, {f.name for f in dataclasses.fields(BatchSize)}, f"{where}.batch_size")
-    for key in _map(entry.get("tolerance"), f"{where}.tolerance"):
-        _expect_key(key, TOLERANCE_KEYS, f"{where}.tolerance")
+def _read_model(name: str, entry: Json, where: str) -> Model:
+    check_keys(entry, where, MODEL_KEYS)
+    for key, known in (("batch_size", BATCH_KEYS), ("tolerance", TOLERANCE_KEYS)):
+        check_keys(_map(entry.get(key), f"{where}.{key}"), f"{where}.{key}", known)
     try:
         model = from_json(Model, {"name": name, **entry})
     except ValueError as error:
         raise UsageError(f"{where}{str(error).removeprefix('Model')}") from error
     for index, rule in enumerate(model.skip):
         _check_skip(rule, f"{where}.skip[{index}]")
-    sizes = [size for size in dataclasses.astuple(model.batch_size) if size is not None]
-    if min([*sizes, model.divisor, _or_1(model.sequence_length), _or_1(model.new_tokens)]) < 1:
+    sizes = (*dataclasses.astuple(model.batch_size), model.divisor, model.sequence_length, model.new_tokens)
+    if min(size for size in sizes if size is not None) < 1:
         raise UsageError(f"{where}: batch_size, divisor, sequence_length and new_tokens must be at least 1")
     for key, tolerance in model.tolerance.items():
         if not 0 <= tolerance < math.inf:
@@ -229,23 +228,12 @@ def _read_model(name: str, entry: Json, where: str, known: set[str]) -> Model:
     return model
 
 
-def _or_1(value: int | None) -> int:
-    return 1 if value is None else value
-
-
 def _check_skip(rule: Json, where: str) -> None:
-    for key in rule:
-        _expect_key(key, SKIP_KEYS, where)
+    check_keys(rule, where, SKIP_KEYS)
     if not rule.get("reason"):
         raise UsageError(f"{where} needs a reason: it becomes the reason of the row")
     if rule.get("status", UNSUPPORTED) not in STATUSES:
         raise UsageError(f"{where}: unknown status '{rule['status']}': {did_you_mean(str(rule['status']), STATUSES)}")
-    check_keys({key: value for key, value in rule.items() if key not in ("reason", "status")}, where)
-
-
-def _expect_key(key: str, known: Any, where: str) -> None:
-    if key not in known:
-        raise UsageError(f"{where}: unknown key '{key}': {did_you_mean(str(key), known)}")
 
 
 def _map(value: Any, where: str) -> Json:
@@ -259,11 +247,5 @@ def _map(value: Any, where: str) -> Json:
 
 def _merge(common: Json, entry: Json) -> dict[str, Any]:
     """Return `entry` laid over `common`, map by map."""
-    both = {
-        key: _merge(common[key], entry[key]) for key in common.keys() & entry.keys() if _maps(common[key], entry[key])
-    }
-    return {**common, **entry, **both}
-
-
-def _maps(*values: Any) -> bool:
-    return all(isinstance(value, Mapping) for value in values)
+    maps = [key for key in entry if isinstance(entry[key], Mapping) and isinstance(common.get(key), Mapping)]
+    return {**common, **entry, **{key: _merge(common[key], entry[key]) for key in maps}}

@@ -1,7 +1,7 @@
 """What a view says, whoever reads it: a document is made of pieces, and each piece knows its two forms.
 
 `lines(width)` is the piece on a terminal of so many columns, `markdown()` the piece on a page of GitHub. A view is one
-function that returns a document; `show`, `to_text` and `to_markdown` are the renderers, and `views/html.py` for
+function that returns a document; `show`, `to_text` and `to_markdown` are the renderers, and `api/tabled.py` for
 notebooks. Long lists are cut here and nowhere else: a page has room for `PAGE` times as many rows as a terminal, and
 both say how many they leave out.
 """

@@ -84,6 +84,8 @@ WRONG = [
     # slips
     ("compiler=inducter", "did you mean 'inductor'?"),
     ("dtype=flaot16", "did you mean 'float16'?"),
+    ("dtype=float15", "unknown dtype 'float15': did you mean 'float16'? Available: amp_bfloat16,"),
+    ("dtype=bfloat17,float16", "unknown dtype 'bfloat17': did you mean 'bfloat16'?"),
     ("roundz=2", "unknown key 'roundz': did you mean 'rounds'?"),
     # options of other groups
     ("mode=max-autotune", "that is no mode: write compiler=inductor_max_autotune"),
