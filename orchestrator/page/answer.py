@@ -14,8 +14,7 @@ from orchestrator.results.load import SweepResults
 from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.tables import Tables
 from orchestrator.statistics import FASTER
-from orchestrator.views.advice import Advice
-from orchestrator.views.answer import best, change, interval, pays_off, pays_off_after, pieces, seconds
+from orchestrator.views.answer import Advice, best, change, interval, pays_off, pays_off_after, pieces, seconds
 from orchestrator.views.document import Item, Paragraph
 
 Part = dict[str, Any]
