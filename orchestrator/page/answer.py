@@ -13,8 +13,7 @@ from orchestrator.results.answer import CompilerAnswer, RowAnswer, SectionAnswer
 from orchestrator.results.load import SweepResults
 from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.tables import Tables
-from orchestrator.statistics import FASTER
-from orchestrator.views.answer import Advice, best, change, interval, pays_off, pays_off_after, pieces, seconds
+from orchestrator.views.answer import Advice, best, change, gain, interval, not_right, pays_off_after, pieces, seconds
 from orchestrator.views.document import Item, Paragraph
 
 Part = dict[str, Any]
@@ -92,10 +91,8 @@ def _facts(section: SectionAnswer) -> list[Fact]:
     note = (whose if one.timed > 1 else "") + ", ".join(counts)
     facts = [(f"{COLUMNS['speedup'].text(found.value)}x", interval(found.low, found.high), note), _correct([one])]
     if one.compile_cold_s is not None:
-        pays = "no gain shown that pays for it" if one.verdict != FASTER else ""
-        if one.payoff is not None:
-            pays = pays_off(one.payoff, each=one.timed > 1)
-        facts.append((f"{seconds(one.compile_cold_s)} cold", "", pays or "to compile, from an empty cache"))
+        note = gain(one) or "to compile, from an empty cache"
+        facts.append((f"{seconds(one.compile_cold_s)} cold", "", note))
     if one.memory_change is not None:
         facts.append((f"{change(one.memory_change)} memory", "", "steady peak over eager's"))
     return facts
@@ -106,9 +103,7 @@ def _correct(compilers: list[CompilerAnswer]) -> Fact:
     if not planned:
         return ("not judged", "", "nothing says that its results are right")
     wrong = sum(one.wrong for one in compilers)
-    left = planned - right - wrong
-    others = [f"{wrong} WRONG"] * bool(wrong) + [f"{left} not judged"] * bool(left)
-    return (f"{right}/{planned} correct", "", ", ".join(others) or "outputs compared with eager's")
+    return (f"{right}/{planned} correct", "", not_right(planned, right, wrong) or "outputs compared with eager's")
 
 
 def _facts_of_errors(section: SectionAnswer) -> list[Fact]:

@@ -58,14 +58,13 @@ def document(sweeps: Sequence[tuple[SweepResults, Tables]], place: Path, *, runn
     parts: list[JobsOfSweep] = []
     first_row = first_job = 0
     chosen = [selected(results, tables, len(sweeps)) for results, tables in sweeps]
-    for shown in chosen:
-        budget = DETAILS_BUDGET // len(sweeps)
+    for number, shown in enumerate(chosen):
         part = JobsOfSweep(
             *(shown.results, shown.tables, records),
-            number=len(parts),
+            number=number,
             first_row=first_row,
             first_job=first_job,
-            budget=budget,
+            budget=DETAILS_BUDGET // len(sweeps),
         )
         parts.append(part)
         first_row += len(shown.tables.summary.rows)
@@ -103,8 +102,8 @@ def document(sweeps: Sequence[tuple[SweepResults, Tables]], place: Path, *, runn
         "needs": [needs for part in parts for needs in part.needs],
         "quantiles": [values for part in parts for values in part.quantiles],
         "memory": [peaks for part in parts for peaks in part.memory],
-        "details": [text for part in parts for text in part.details.texts],
-        "complete_details": all(part.details.complete for part in parts),
+        "details": [text for part in parts for text in part.details],
+        "complete_details": all(part.complete_details for part in parts),
         "records": records.values,
         "self_test": [dict(row) for _, tables in sweeps for row in tables.self_test.rows],
         "findings": findings,

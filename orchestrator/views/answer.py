@@ -7,7 +7,7 @@ work.
 from __future__ import annotations
 
 import shlex
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -106,13 +106,12 @@ def best(section: SectionAnswer) -> CompilerAnswer:
 
 def sentence(one: CompilerAnswer) -> str:
     """Return what is known of one compiler: "inductor is 1.23x faster than eager [1.11, 1.36], right on 3 of 3"."""
-    told = f"{_name(one.compiler)} {_speed(one)}"
     if one.wrong:
         right = f" (right on {one.right})" if one.right else ""
         return f"{_name(one.compiler)} is WRONG on {_of(one, one.wrong, one.planned_accuracy)}{right}; it {_speed(one)}"
     open_ = one.undecided if one.verdict in (FASTER, SLOWER) and one.undecided < one.timed else 0
     undecided = f", undecided on {_of(one, open_, one.timed)}" if open_ else ""
-    return f"{told}, {correct(one)}{undecided}"
+    return f"{_name(one.compiler)} {_speed(one)}, {correct(one)}{undecided}"
 
 
 def _speed(one: CompilerAnswer) -> str:
@@ -123,15 +122,14 @@ def _speed(one: CompilerAnswer) -> str:
         return "has no speed-up"
     ratio = f"{text('speedup', found.value)}x"
     where = "" if len(one.rows) == 1 or found.count == len(one.rows) else f" on {_of(one, found.count, len(one.rows))}"
+    ends, sure = interval(found.low, found.high), "looks" if one.doubtful else "is"
     if one.verdict == FASTER:
-        return f"{'looks' if one.doubtful else 'is'} {ratio} faster than eager {interval(found.low, found.high)}{where}"
+        return f"{sure} {ratio} faster than eager {ends}{where}"
     if one.verdict == SLOWER:
-        return (
-            f"{'looks' if one.doubtful else 'is'} slower than eager: {ratio} {interval(found.low, found.high)}{where}"
-        )
+        return f"{sure} slower than eager: {ratio} {ends}{where}"
     if found.low is None:
         return f"is {ratio} as fast as eager, of which no interval is known{where}"
-    return f"is within noise of eager: {ratio} {interval(found.low, found.high)}{where}"
+    return f"is within noise of eager: {ratio} {ends}{where}"
 
 
 def interval(low: float | None, high: float | None) -> str:
@@ -147,9 +145,14 @@ def correct(one: CompilerAnswer) -> str:
     planned = one.planned_accuracy
     if not planned:
         return "not judged"
-    left = planned - one.right - one.wrong
-    others = [f"{one.wrong} WRONG"] * bool(one.wrong) + [f"{left} not judged"] * bool(left)
-    return f"right on {_of(one, one.right, planned)}" + (f" ({', '.join(others)})" if others else "")
+    others = not_right(planned, one.right, one.wrong)
+    return f"right on {_of(one, one.right, planned)}" + (f" ({others})" if others else "")
+
+
+def not_right(planned: int, right: int, wrong: int) -> str:
+    """Return what became of those that are not right, or ""."""
+    left = planned - right - wrong
+    return ", ".join([f"{wrong} WRONG"] * bool(wrong) + [f"{left} not judged"] * bool(left))
 
 
 def _of(one: CompilerAnswer, count: int, of: int) -> str:
@@ -180,9 +183,7 @@ def _share(share: float) -> str:
 
 
 def _ended(one: CompilerAnswer) -> str:
-    counts: dict[str, int] = defaultdict(int)
-    for row in one.rows:
-        counts[row.verdict or row.status or "not timed"] += 1
+    counts = Counter(row.verdict or row.status or "not timed" for row in one.rows)
     return some([f"{word} {count}" for word, count in counts.items()], NAMED)
 
 
@@ -192,12 +193,15 @@ def cost(one: CompilerAnswer) -> str:
     if one.memory_change is not None:
         parts.append(f"{change(one.memory_change)} memory")
     if one.compile_cold_s is not None:
-        parts.append(f"compiles in {seconds(one.compile_cold_s)}")
-        if one.payoff is not None:
-            parts.append(pays_off(one.payoff, each=one.speedup is not None and one.timed > 1))
-        elif one.speedup is not None and one.verdict != FASTER:
-            parts.append("no gain shown that pays for it")
+        parts += filter(None, (f"compiles in {seconds(one.compile_cold_s)}", gain(one)))
     return " · ".join(parts)
+
+
+def gain(one: CompilerAnswer) -> str:
+    """Return after how many calls compiling pays off, or that no gain is shown; "" where nothing was timed."""
+    if one.payoff is not None:
+        return pays_off(one.payoff, each=one.speedup is not None and one.timed > 1)
+    return "no gain shown that pays for it" if one.speedup is not None and one.verdict != FASTER else ""
 
 
 def change(relative: float) -> str:
