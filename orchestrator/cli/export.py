@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cli import output
 from orchestrator.errors import UsageError, printable
-from orchestrator.store import SweepFolder
 from orchestrator.words import plural
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ EXAMPLES = {"batch_sizes": "my_conf", "dynamobench": "benchmark_logs", "plots": 
 class Loaded:
     """The sweep to export."""
 
-    folder: SweepFolder
     results: SweepResults
     tables: Tables
 
@@ -48,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
     asked.job = job
     results = load(found)
     to: Callable[[Loaded, argparse.Namespace], list[str]] = asked.to
-    for line in to(Loaded(results.folder, results, build(results)), asked):
+    for line in to(Loaded(results, build(results)), asked):
         print("\n".join(printable(line)))
     return 0
 
@@ -123,7 +121,7 @@ def _dynamobench(sweep: Loaded, asked: argparse.Namespace) -> list[str]:
 
     files, notes = export(joined(sweep.results, sweep.tables))
     if not files:
-        raise UsageError(f"{sweep.folder} has no compiler's results to export: plain eager has no file there")
+        raise UsageError(f"{sweep.results.folder} has no compiler's results to export: plain eager has no file there")
     target = folder(asked.target)
     for file in files:
         output.save("export", target / str(file.name), file.text())
@@ -137,7 +135,7 @@ def _transformers(sweep: Loaded, asked: argparse.Namespace) -> list[str]:
     files, notes = export(joined(sweep.results, sweep.tables))
     if not files:
         why = "; ".join(notes) or "nothing was timed: run one with measure=performance"
-        raise UsageError(f"{sweep.folder} has nothing for its files: {why}")
+        raise UsageError(f"{sweep.results.folder} has nothing for its files: {why}")
     target = folder(asked.target)
     for name, text in files.items():
         output.save("export", target / name, text)
@@ -150,7 +148,7 @@ def _batch_sizes(sweep: Loaded, asked: argparse.Namespace) -> list[str]:
     files, notes = export(sweep.results)
     if not files:
         why = "; ".join(notes) or "run one with measure=largest_batch first"
-        raise UsageError(f"{sweep.folder} has no largest batch sizes to export: {why}")
+        raise UsageError(f"{sweep.results.folder} has no largest batch sizes to export: {why}")
     target = folder(str(Path(asked.target) / "suite"))
     for file in files:
         output.save("export", target / f"{file.suite}.yaml", file.text)
@@ -231,8 +229,8 @@ def _over_time(sweep: Loaded, asked: argparse.Namespace) -> OverTime | None:
     from orchestrator.page.plots import OverTime
     from orchestrator.results.listing import folders
 
-    own, there = sweep.folder.root.resolve(), folders([Path(asked.root)])
+    own, there = sweep.results.folder.root.resolve(), folders([Path(asked.root)])
     places = [path.resolve() for path in there]
     before = there[places.index(own) + 1 :] if own in places else there
-    found, series = means.read([sweep.folder.root, *before[: asked.over_time - 1]], "*")
-    return OverTime(series, sweep.folder.name, [f"{name} is left out: {why}" for name, why in found.unreadable])
+    found, series = means.read([sweep.results.folder.root, *before[: asked.over_time - 1]], "*")
+    return OverTime(series, sweep.results.folder.name, [f"{name} is left out: {why}" for name, why in found.unreadable])
