@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.text import Text
 
 from orchestrator import markdown
-from orchestrator.views.layout import LISTED, PAGE, console, cut, item, paragraph, plain
+from orchestrator.views.layout import LISTED, PAGE, console, cut, paragraph, plain
 from orchestrator.words import more, some
 
 MOST_LINES = 100_000
@@ -223,8 +223,12 @@ class Item:
     cut: bool = False
 
     def lines(self, width: int) -> Iterator[Text]:
-        text = cut(plain(self.text), width - 16) if self.cut else plain(self.text)
-        yield item(plain(self.name), text, width, self.wrap and not self.command and not self.cut, self.whole)
+        label, text = f"  {plain(self.name):<13} ", plain(self.text)
+        if self.cut:
+            text = cut(text, width - len(label))
+        elif self.wrap and not self.command:
+            text = paragraph(text, width - len(label), "", self.whole).replace("\n", "\n" + " " * len(label))
+        yield Text.assemble((label, "dim"), text)
 
     def markdown(self) -> list[str]:
         text = markdown.code(self.text, None) if self.command or self.whole else markdown.text(self.text)

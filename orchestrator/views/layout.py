@@ -12,9 +12,8 @@ from functools import cached_property
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
-from rich.text import Text
 
-from orchestrator.results.load import lines
+from orchestrator.errors import printable
 from orchestrator.words import plural, some
 
 LISTED = 20
@@ -83,20 +82,9 @@ def paragraph(text: str, width: int, indent: str = "  ", whole: bool = False) ->
     return "\n".join(wrapped).replace(TOGETHER, " ")
 
 
-def item(name: str, text: str, width: int, wrap: bool = True, whole: bool = False) -> Text:
-    """Return "name  text"; with `wrap=False` on one line of any length, so that paths and commands can be copied.
-
-    With `whole` it is wrapped between words only. Newlines in the text become spaces.
-    """
-    label, text = f"  {plain(name):<13} ", plain(text)
-    if wrap:
-        text = paragraph(text, width - len(label), "", whole).replace("\n", "\n" + " " * len(label))
-    return Text.assemble((label, "dim"), text)
-
-
 def plain(text: str) -> str:
     """Return text on one line that can do nothing to a terminal; spaces are kept, so that commands stay themselves."""
-    return " ".join(lines(text))
+    return " ".join(printable(text))
 
 
 def cut(text: str, width: int) -> str:

@@ -16,21 +16,21 @@ from orchestrator.results import configuration, listing
 from orchestrator.results.configuration import literal
 from orchestrator.results.listing import RUNNING, Listed
 from orchestrator.results.load import JobOutcome, SweepResults, is_handed_down, items, outcome, outcomes
+from orchestrator.results.naming import WORKLOAD
 from orchestrator.results.performance import measured
 from orchestrator.results.tables import Table
 from orchestrator.store import JobGraph, Sweep, SweepFolder
 from orchestrator.views.commands import next_command, shown
 from orchestrator.views.document import Document, Heading, Item, Listing, Paragraph, Piece, Verbatim
-from orchestrator.views.layout import age, by_cause, cut, duration, plain
+from orchestrator.views.layout import LISTED, age, by_cause, cut, duration, plain
 from orchestrator.words import more, plural
 
-LISTED, SLOWEST = 20, 5
+SLOWEST = 5
 LONGEST = 200
 """Characters of one value of an environment: the list of changed files may be long. --json has all."""
 LISTED_JOBS = (
-    *("job", "suite", "model", "mode", "dtype", "device", "batch_size", "sequence_length", "seed", "threads"),
-    *("build", "compiler", "measure", "round", "status", "reason", "phase", "attempt", "started_s", "duration_s"),
-    *("measured", "disturbed", "log"),
+    *("job", *WORKLOAD, "compiler", "measure", "round", "status", "reason", "phase", "attempt"),
+    *("started_s", "duration_s", "measured", "disturbed", "log"),
 )
 
 
@@ -185,8 +185,7 @@ def job_row(folder: SweepFolder, found: JobOutcome) -> dict[str, Any]:
     job, result = found.job, found.result
     w = job.workload
     return {
-        **{name: getattr(w, name) for name in ("suite", "model", "dtype", "device", "batch_size", "seed", "threads")},
-        "sequence_length": w.sequence_length,
+        **{name: getattr(w, name) for name in WORKLOAD},
         "build": w.build.name if w.build is not None else None,
         "mode": w.mode.name,
         "job": job.id,
