@@ -255,11 +255,8 @@ def _scaled(samples: Samples) -> tuple[str, list[Any]]:
     """Return unit and values: times in milliseconds, all with four significant digits."""
     if samples.unit != "s":
         return samples.unit, [rounded(value, SAMPLE_DIGITS) for value in samples.values]
-    return "ms", [_milliseconds(value) for value in samples.values]
-
-
-def _milliseconds(value: float) -> Any:
-    return float(f"{value * MS:.{SAMPLE_DIGITS}g}") if math.isfinite(value) else str(value)
+    values = samples.values
+    return "ms", [float(f"{v * MS:.{SAMPLE_DIGITS}g}") if math.isfinite(v) else str(v) for v in values]
 
 
 def _shortened(facts: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.tables import Table
 from orchestrator.views.document import Document, Heading, Listing, Paragraph, Piece
-from orchestrator.views.layout import PAGE, cut, paragraph, plain
+from orchestrator.views.layout import PAGE, cut, paragraph, plain, short
 from orchestrator.words import more, plural
 
 LISTED, POINTS, CAUSES = 20, 60, 6
@@ -47,15 +46,13 @@ def means(asked: Mapping[str, Sequence[Series]], found: Read, named: Sequence[st
         pieces += [Heading(f"{metric}: {COLUMNS[metric].doc}"), _All(series, COLUMNS[metric])] if series else []
     count = max((len(series) for series in asked.values()), default=0)
     said = f"{plural(len(found.snapshots), 'sweep')} below {', '.join(named or ('outputs',))}: means of {count} series."
-    return Document("History", [*pieces, Paragraph(said + _lost(found)), _unreadable(found)])
+    return Document("History", [*pieces, *_end(said, found)])
 
 
-def _lost(found: Read) -> str:
-    return f" {len(found.unreadable)} cannot be read:" * bool(found.unreadable)
-
-
-def _unreadable(found: Read) -> Listing:
-    return Listing([f"{sweep}: {reason}" for sweep, reason in found.unreadable], indent="  ", rest="")
+def _end(said: str, found: Read) -> list[Piece]:
+    """Return the last line, and below it what could not be read."""
+    lost = f" {len(found.unreadable)} cannot be read:" * bool(found.unreadable)
+    return [Paragraph(said + lost), Listing([f"{sweep}: {reason}" for sweep, reason in found.unreadable], rest="")]
 
 
 def document(series: Sequence[Series], found: Read, metric: str, named: Sequence[str] | None) -> Document:
@@ -67,18 +64,9 @@ def document(series: Sequence[Series], found: Read, metric: str, named: Sequence
     origins = {_origin(point) for point in points}
     legend += "; r a rerun" * (RERUN in origins) + "; i imported" * (IMPORTED in origins)
     where = ", ".join(named or ("outputs",))
-    summary = (
-        f"{plural(len(found.snapshots), 'sweep')} below {where}: {metric} of {len(series)} series, {moving} moved."
-    )
-    return Document(
-        "History",
-        [
-            _All(series, column_of(series, metric)),
-            Paragraph(legend if points else "", "dim"),
-            Paragraph(summary + _lost(found)),
-            _unreadable(found),
-        ],
-    )
+    said = f"{plural(len(found.snapshots), 'sweep')} below {where}: {metric} of {len(series)} series, {moving} moved."
+    told: list[Piece] = [_All(series, column_of(series, metric)), Paragraph(legend if points else "", "dim")]
+    return Document("History", [*told, *_end(said, found)])
 
 
 @dataclass(frozen=True)
@@ -244,7 +232,7 @@ def _short(value: Any, width: int) -> str:
     if isinstance(value, (list, tuple)):
         return cut(", ".join(_short(item, width) for item in value), width)
     text = "null" if value is None else str(value)
-    return text[:8] if re.fullmatch("[0-9a-f]{40,}", text) and width == NAME else cut(text, width)
+    return short(text, width) if width == NAME else cut(text, width)
 
 
 def tables(asked: Mapping[str, Sequence[Series]], found: Read, form: str) -> dict[str, Table]:

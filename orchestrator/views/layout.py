@@ -60,14 +60,14 @@ class _Console(Console):
                 yield Segment(seen, segment.style)
 
 
-def console(width: int | None = None) -> Console:
+def console() -> Console:
     """Return a console on stdout. A character that the stream cannot encode becomes "?", never an exception.
 
     What cannot be seen is not printed: no text moves the cursor, whatever file it is from.
     """
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")
-    return _Console(width=width, highlight=False, markup=False, emoji=False)
+    return _Console(highlight=False, markup=False, emoji=False)
 
 
 def paragraph(text: str, width: int, indent: str = "  ", whole: bool = False) -> str:
@@ -90,6 +90,11 @@ def plain(text: str) -> str:
 def cut(text: str, width: int) -> str:
     """Return text of at most `width` characters; what is left out is an ellipsis."""
     return text if len(text) <= width else text[: max(width - 1, 0)] + "…"
+
+
+def short(text: str, width: int) -> str:
+    """Return a value that was recorded: of a hash eight digits, all else cut."""
+    return text[:8] if re.fullmatch("[0-9a-f]{40,}", text) else cut(text, width)
 
 
 def by_cause(failed: Iterable[tuple[str, str, str, str, str]]) -> list[str]:

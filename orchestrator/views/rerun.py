@@ -71,7 +71,8 @@ def _lines(found: Sequence[Reproduction]) -> list[list[Cell] | Spanning]:
         for other, reproduction in group:
             first, *more = reproduction.differences or [_evidence(reproduction)]
             more += reproduction.evidence if reproduction.word in (CANNOT_TELL, CHANGED) else []
-            lines.append([Cell(f" {other}"), Cell(reproduction.word, style=_style(reproduction)), Cell(first)])
+            style = STYLES.get(reproduction.word, "green")
+            lines.append([Cell(f" {other}"), Cell(reproduction.word, style=style), Cell(first)])
             lines += [[Cell(), Cell(), Cell(text)] for text in more]
     return lines
 
@@ -112,7 +113,3 @@ def _evidence(reproduction: Reproduction) -> str:
     metrics = {metric.metric: metric for metric in reproduction.pair.metrics}
     shown = next((in_words(metrics[name]) for name in EVIDENCE if name in metrics), None)
     return shown or reproduction.after.status
-
-
-def _style(reproduction: Reproduction) -> str:
-    return STYLES.get(reproduction.word, "green")

@@ -22,7 +22,7 @@ from orchestrator.results.tables import Table
 from orchestrator.store import JobGraph, Sweep, SweepFolder
 from orchestrator.views.commands import next_command, shown
 from orchestrator.views.document import Document, Heading, Item, Listing, Paragraph, Piece, Verbatim
-from orchestrator.views.layout import LISTED, age, by_cause, cut, duration, plain
+from orchestrator.views.layout import LISTED, age, by_cause, duration, plain, short
 from orchestrator.words import more, plural
 
 SLOWEST = 5
@@ -118,10 +118,7 @@ def environment_items(environment: Mapping[str, Any]) -> list[Item]:
     parts: dict[str, list[str]] = {}
     for key, value in environment.items():
         part, dot, rest = key.partition(".")
-        text = str(value)
-        is_hash = len(text) >= 40 and set(text) <= set("0123456789abcdef")
-        short = text[:8] if is_hash else cut(text, LONGEST)
-        parts.setdefault(part if dot else "machine", []).append(f"{rest if dot else key} {short}")
+        parts.setdefault(part if dot else "machine", []).append(f"{rest if dot else key} {short(str(value), LONGEST)}")
     return [Item(part, ", ".join(words)) for part, words in parts.items()]
 
 
