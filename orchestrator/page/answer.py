@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.page.columnar import rounded
-from orchestrator.results.answer import CompilerAnswer, RowAnswer, SectionAnswer, of
+from orchestrator.results.answer import CompilerAnswer, SectionAnswer, of
 from orchestrator.results.load import SweepResults
 from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.tables import Tables
@@ -108,15 +108,11 @@ def _correct(compilers: list[CompilerAnswer]) -> Fact:
 
 def _facts_of_errors(section: SectionAnswer) -> list[Fact]:
     """Return what was judged, of all compilers, and the largest error, where nothing was timed."""
-    judged = [row for one in section.compilers for row in one.rows if row.error_share is not None]
+    judged = [(row.error_share, row) for one in section.compilers for row in one.rows if row.error_share is not None]
     known = any(one.right or one.wrong for one in section.compilers)
     facts = [_correct(list(section.compilers))] if known else []
     if judged:
-        worst = max(judged, key=_error)
-        of_limit = f"{COLUMNS['multiplier'].text(_error(worst))}x" if _error(worst) > 1 else f"{_error(worst):.2%}"
+        share, worst = max(judged, key=lambda pair: pair[0])
+        of_limit = f"{COLUMNS['multiplier'].text(share)}x" if share > 1 else f"{share:.2%}"
         facts.append((of_limit, "", f"of what is allowed: the largest error, {worst.model} under {worst.compiler}"))
     return facts
-
-
-def _error(row: RowAnswer) -> float:
-    return row.error_share or 0.0

@@ -140,21 +140,16 @@ def phase_peaks(outcome: JobOutcome) -> dict[str, float] | None:
 
 def owners(tables: Tables, first_row: int) -> dict[str, int]:
     """Return job -> the row of the summary that it is a round of, or whose accuracy it is."""
-    rows = enumerate(tables.summary.rows, start=first_row)
     timed: dict[tuple[Any, ...], int] = {}
     judged: dict[str, int] = {}
-    for number, row in rows:
+    for number, row in enumerate(tables.summary.rows, start=first_row):
         if row["performance"] is not None:
             timed[key_of(row, IDENTITY)] = number
         if row["accuracy"] is not None:
             judged.setdefault(row["accuracy_job"], number)
     families = {key_of(row, IDENTITY): judged[row["job"]] for row in tables.accuracy.rows if row["job"] in judged}
-    owners = {}
-    for job in tables.jobs.rows:
-        owner = timed.get(key_of(job, IDENTITY), families.get(key_of(job, IDENTITY)))
-        if owner is not None:
-            owners[job["job"]] = owner
-    return owners
+    owner = families | timed
+    return {job["job"]: owner[key] for job in tables.jobs.rows if (key := key_of(job, IDENTITY)) in owner}
 
 
 @once
