@@ -200,7 +200,8 @@ def _batch_sizes(sources: Sequence[Source]) -> dict[tuple[str, ...], int]:
     seen: dict[tuple[str, ...], set[int]] = defaultdict(set)
     for source in sources:
         for line in source.lines:
-            seen[_model(source, line)] |= {size for size in (_batch_size(line),) if size}
+            if size := _batch_size(line):
+                seen[_model(source, line)].add(size)
     return {key: next(iter(sizes)) for key, sizes in seen.items() if len(sizes) == 1}
 
 
