@@ -103,9 +103,8 @@ def _text(results: SweepResults, tables: Tables, asked: argparse.Namespace) -> s
     if asked.form == "md":
         from orchestrator.views import pull_request
 
-        return pull_request.text(
-            (results, tables), [_read(find_sweep(name, Path(asked.root))) for name in asked.against]
-        )
+        before = [_read(find_sweep(name, Path(asked.root))) for name in asked.against]
+        return pull_request.text((results, tables), before)
     return output.pieces(asked.form, named, "summary")
 
 
