@@ -24,7 +24,7 @@ from orchestrator.samples import Estimate
 from orchestrator.statistics import FASTER, NOISE, SLOWER, verdict
 from orchestrator.views import answer as view
 from orchestrator.views import summary
-from orchestrator.views.advice import advice
+from orchestrator.views.answer import advice
 from orchestrator.views.document import Document, show, to_markdown
 from orchestrator.views.summary import compiler_cells, geomean_cells
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support import large, synthetic
 
-from orchestrator.page import data, selection
+from orchestrator.page import data
 from orchestrator.records import JobResult
 from orchestrator.results import exports, load, tables
 from orchestrator.results.table import Shape, Table
@@ -109,12 +109,12 @@ def test_a_page_has_the_worst_rows_of_a_large_sweep_and_says_how_many_there_are(
     most = len(bad) + 5
     assert 0 < most < len(made.summary.rows)
     whole = data.document([(results, made)], results.folder.root)
-    monkeypatch.setattr(selection, "MOST_ROWS", most)
+    monkeypatch.setattr(data, "MOST_ROWS", most)
     page = data.document([(results, made)], results.folder.root)
     assert page["summary"]["length"] == most
     assert page["sweeps"][0]["rows"] == len(made.summary.rows) == whole["sweeps"][0]["rows"]
     assert len(page["flags"]) == len(whole["flags"])
-    shown = selection.selected(results, made, 1)
+    shown = data.selected(results, made, 1)
     assert set(bad) < set(shown.numbers)
     assert page["jobs"]["length"] == len(shown.results.outcomes) < len(results.outcomes)
     for key in ("said", "facts", "caution"):
@@ -130,8 +130,8 @@ def test_a_page_has_as_many_jobs_as_it_bears(
     many: tuple[load.SweepResults, tables.Tables], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results, made = many
-    monkeypatch.setattr(selection, "MOST_JOBS", 40)
-    shown = selection.selected(results, made, 2)
+    monkeypatch.setattr(data, "MOST_JOBS", 40)
+    shown = data.selected(results, made, 2)
     assert 0 < len(shown.results.outcomes) <= 20
     assert [row["job"] for row in shown.tables.jobs.rows] == [one.job.id for one in shown.results.outcomes]
 

@@ -27,7 +27,7 @@ KEYS: Mapping[str, Sequence[str]] = {
     **dict.fromkeys(("exclude", "zip", "grids", "effect_threshold", "shard", "resume", "tag", "compare_outputs"), ()),
     **dict.fromkeys(("dry_run", "online", "keep_outputs", "randomize_input"), BOOLEAN),
     "gate": ("accuracy",),
-    **dict.fromkeys(("build", "builds", "ranks"), ()),
+    **dict.fromkeys(("build", "builds"), ()),
     "execution.launcher": ("fork", "subprocess"),
     "execution.parallel": ("auto",),
     "execution.devices": ("all",),

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.cli import output
 from orchestrator.errors import UsageError, printable
-from orchestrator.store import SweepFolder
 from orchestrator.words import plural
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ EXAMPLES = {"batch_sizes": "my_conf", "dynamobench": "benchmark_logs", "plots": 
 class Loaded:
     """The sweep to export."""
 
-    folder: SweepFolder
     results: SweepResults
     tables: Tables
 
@@ -48,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
     asked.job = job
     results = load(found)
     to: Callable[[Loaded, argparse.Namespace], list[str]] = asked.to
-    for line in to(Loaded(results.folder, results, build(results)), asked):
+    for line in to(Loaded(results, build(results)), asked):
         print("\n".join(printable(line)))
     return 0
 
@@ -117,17 +115,29 @@ def folder(target: str) -> Path:
     return path
 
 
+def _save(target: str, files: Iterable[tuple[str, str]]) -> list[Path]:
+    """Write (name, text) into the folder; return where each file is."""
+    place, paths = folder(target), []
+    for name, text in files:
+        output.save("export", place / name, text)
+        paths.append(place / name)
+    return paths
+
+
+def _noted(notes: Iterable[str]) -> list[str]:
+    return [f"note: {note}" for note in notes]
+
+
 def _dynamobench(sweep: Loaded, asked: argparse.Namespace) -> list[str]:
     from orchestrator.exchange.dynamobench_export import export
     from orchestrator.exchange.rows import joined
 
     files, notes = export(joined(sweep.results, sweep.tables))
     if not files:
-        raise UsageError(f"{sweep.folder} has no compiler's results to export: plain eager has no file there")
-    target = folder(asked.target)
-    for file in files:
-        output.save("export", target / str(file.name), file.text())
-    return [f"{target / str(file.name)}  {len(file.rows)} rows" for file in files] + [f"note: {note}" for note in notes]
+        raise UsageError(f"{sweep.results.folder} has no compiler's results to export: plain eager has no file there")
+    paths = _save(asked.target, ((str(file.name), file.text()) for file in files))
+    written = [f"{path}  {len(file.rows)} rows" for path, file in zip(paths, files, strict=True)]
+    return written + _noted(notes)
 
 
 def _transformers(sweep: Loaded, asked: argparse.Namespace) -> list[str]:
@@ -137,11 +147,8 @@ def _transformers(sweep: Loaded, asked: argparse.Namespace) -> list[str]:
     files, notes = export(joined(sweep.results, sweep.tables))
     if not files:
         why = "; ".join(notes) or "nothing was timed: run one with measure=performance"
-        raise UsageError(f"{sweep.folder} has nothing for its files: {why}")
-    target = folder(asked.target)
-    for name, text in files.items():
-        output.save("export", target / name, text)
-    return [f"{target / name}" for name in files] + [f"note: {note}" for note in notes]
+        raise UsageError(f"{sweep.results.folder} has nothing for its files: {why}")
+    return [*map(str, _save(asked.target, files.items())), *_noted(notes)]
 
 
 def _batch_sizes(sweep: Loaded, asked: argparse.Namespace) -> list[str]:
@@ -150,13 +157,10 @@ def _batch_sizes(sweep: Loaded, asked: argparse.Namespace) -> list[str]:
     files, notes = export(sweep.results)
     if not files:
         why = "; ".join(notes) or "run one with measure=largest_batch first"
-        raise UsageError(f"{sweep.folder} has no largest batch sizes to export: {why}")
-    target = folder(str(Path(asked.target) / "suite"))
-    for file in files:
-        output.save("export", target / f"{file.suite}.yaml", file.text)
-    use = [f"use: --config-dir {asked.target} suite={file.suite}" for file in files]
-    written = [f"{target / file.suite}.yaml  {file.models} models" for file in files]
-    return written + [f"note: {note}" for note in notes] + use
+        raise UsageError(f"{sweep.results.folder} has no largest batch sizes to export: {why}")
+    paths = _save(str(Path(asked.target) / "suite"), ((f"{file.suite}.yaml", file.text) for file in files))
+    written = [f"{path}  {file.models} models" for path, file in zip(paths, files, strict=True)]
+    return written + _noted(notes) + [f"use: --config-dir {asked.target} suite={file.suite}" for file in files]
 
 
 def _hud(sweep: Loaded, asked: argparse.Namespace) -> list[str]:
@@ -172,22 +176,20 @@ def _hud(sweep: Loaded, asked: argparse.Namespace) -> list[str]:
 def _csv(sweep: Loaded, asked: argparse.Namespace) -> list[str]:
     from orchestrator.results.exports import to_csv
 
-    return _tables(sweep, folder(asked.target), "csv", lambda _, table: to_csv(table))
+    return _tables(sweep, asked.target, "csv", lambda _, table: to_csv(table))
 
 
 def _json(sweep: Loaded, asked: argparse.Namespace) -> list[str]:
     from orchestrator.results.exports import to_json
 
-    return _tables(sweep, folder(asked.target), "json", lambda name, table: to_json({name: table}))
+    return _tables(sweep, asked.target, "json", lambda name, table: to_json({name: table}))
 
 
-def _tables(sweep: Loaded, target: Path, end: str, to: Callable[[str, Table], str]) -> list[str]:
+def _tables(sweep: Loaded, target: str, end: str, to: Callable[[str, Table], str]) -> list[str]:
     """Write each table of the sweep as a file <table>.<end>; return a line for each."""
-    lines = []
-    for name, table in sweep.tables.named().items():
-        output.save("export", target / f"{name}.{end}", to(name, table))
-        lines.append(f"{target / name}.{end}  {plural(len(table.rows), 'row')}")
-    return lines
+    tables = sweep.tables.named()
+    paths = _save(target, ((f"{name}.{end}", to(name, table)) for name, table in tables.items()))
+    return [f"{path}  {plural(len(table.rows), 'row')}" for path, table in zip(paths, tables.values(), strict=True)]
 
 
 def _mlflow(sweep: Loaded, asked: argparse.Namespace) -> list[str]:
@@ -231,8 +233,8 @@ def _over_time(sweep: Loaded, asked: argparse.Namespace) -> OverTime | None:
     from orchestrator.page.plots import OverTime
     from orchestrator.results.listing import folders
 
-    own, there = sweep.folder.root.resolve(), folders([Path(asked.root)])
+    own, there = sweep.results.folder.root.resolve(), folders([Path(asked.root)])
     places = [path.resolve() for path in there]
     before = there[places.index(own) + 1 :] if own in places else there
-    found, series = means.read([sweep.folder.root, *before[: asked.over_time - 1]], "*")
-    return OverTime(series, sweep.folder.name, [f"{name} is left out: {why}" for name, why in found.unreadable])
+    found, series = means.read([sweep.results.folder.root, *before[: asked.over_time - 1]], "*")
+    return OverTime(series, sweep.results.folder.name, [f"{name} is left out: {why}" for name, why in found.unreadable])

@@ -10,13 +10,12 @@ from orchestrator.records import HARMLESS, NOT_RUN, PASS
 from orchestrator.store import SweepFolder
 from orchestrator.views.commands import next_command, shown
 
-NOT_WRITTEN = 2
-
 if TYPE_CHECKING:
     from orchestrator.results.load import SweepResults
     from orchestrator.results.tables import Tables
     from orchestrator.views.document import Document
 
+NOT_WRITTEN = 2
 NO_SUMMARY = "ORCHESTRATOR_NO_SUMMARY"
 """Set for a sweep that a notebook runs (`orchestrator.api`): whoever called shows what was found."""
 

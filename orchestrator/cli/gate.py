@@ -31,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
 
     today = rules.date(asked.today, "--today") if asked.today else datetime.datetime.now(datetime.UTC).date()
     after, sweep = _read(asked.ref, Path(asked.root))
-    before = after if asked.accept else _read_baseline(asked.against, Path(asked.root))[0]
+    before = after if asked.accept else _read_baseline(asked.against, Path(asked.root))
     metrics = limits_of({**after.columns, **before.columns})
     chosen = rules.read(Path(asked.rules), metrics) if asked.rules else rules.Rules(defaults=metrics)
     if asked.accept:
@@ -96,13 +96,13 @@ def _read(reference: str, root: Path) -> tuple[Snapshot, str | None]:
     return sides.read(reference, root), shown(folder)
 
 
-def _read_baseline(reference: str, root: Path) -> tuple[Snapshot, str | None]:
+def _read_baseline(reference: str, root: Path) -> Snapshot:
     if reference.endswith(".json") and not os.path.exists(reference):
         raise UsageError(
             f"there is no baseline {reference}: `orchestrator gate REF --against {reference} --accept` makes one"
         )
-    found = _read(reference, root)
-    if not found[0].rows:
+    found, _ = _read(reference, root)
+    if not found.rows:
         raise UsageError(f"{reference} has no rows: nothing would be expected, and the gate could not fail")
     return found
 

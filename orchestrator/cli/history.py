@@ -29,7 +29,6 @@ def main(argv: Sequence[str]) -> int:
     from orchestrator.results.listing import folders
     from orchestrator.results.load import uncollected
     from orchestrator.views import history as view
-    from orchestrator.views.history_svg import svg
 
     with uncollected():
         places = folders(output.roots(asked.root))[: asked.last]
@@ -42,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
             wanted.check()
             series = {asked.metric: history.build(found.snapshots, asked.metric)}
     if asked.svg:
-        output.save("--svg", Path(asked.svg), svg(series))
+        output.save("--svg", Path(asked.svg), view.svg(series))
     output.present(
         asked.form,
         lambda: (

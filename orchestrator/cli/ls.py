@@ -53,20 +53,21 @@ def _document(sweeps: Sequence[Listed], others: int, named: Sequence[str] | None
             "Sweeps", [Paragraph(f"There are no sweeps below {', '.join(named or ('outputs',))}.", wrap=False)]
         )
     now, several = time.time(), len(named or ()) > 1
-    names = [shown(sweep.folder) if several else sweep.name for sweep in sweeps]
+    named_sweeps = [(shown(sweep.folder) if several else sweep.name, sweep) for sweep in sweeps]
     styles = {RUNNING: "green", FINISHED: "", DAMAGED: "red"}
     rows = [
         [Cell(title), Cell(sweep.state, style=styles.get(sweep.state, "yellow")), Cell(_progress(sweep))]
         + [Cell(str(sweep.failed) if sweep.failed else "", style="red")]
         + [Cell("" if sweep.sweep is None else age(now - sweep.sweep.created)), Cell(_what(sweep))]
-        for title, sweep in zip(names, sweeps, strict=True)
+        for title, sweep in named_sweeps
     ]
     pieces: list[Piece] = [Grid(TITLES, rows, figures=(2, 3, 4), most=None, cut_last=True)]
-    damaged = [(title, sweep) for title, sweep in zip(names, sweeps, strict=True) if sweep.state == DAMAGED]
-    pieces += [Paragraph(f"{title} is damaged: {sweep.reason}") for title, sweep in damaged]
+    pieces += [
+        Paragraph(f"{title} is damaged: {sweep.reason}") for title, sweep in named_sweeps if sweep.state == DAMAGED
+    ]
     commands = [
         Item(title, str(sweep.row()["command"]), command=True)
-        for title, sweep in zip(names, sweeps, strict=True)
+        for title, sweep in named_sweeps
         if sweep.sweep is not None
     ]
     pieces.append(Folded("Commands", commands))

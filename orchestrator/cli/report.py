@@ -45,9 +45,13 @@ def main(argv: Sequence[str]) -> int:
         return finish(folder)
     results, tables, _ = collect(folder)
     if asked.html is not None:
-        print(_page(asked.html, results, tables))
-        return exit_code(results, tables)
-    output.emit(_text(results, tables, asked))
+        from orchestrator.page import html
+
+        place = Path(asked.html) if asked.html else folder.page
+        html.write_file(place, [(results, tables)])
+        print(place)
+    else:
+        output.emit(_text(results, tables, asked))
     return exit_code(results, tables)
 
 
@@ -75,26 +79,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _page(file: str, results: SweepResults, tables: Tables) -> str:
-    """Write the page of one sweep to `file`, or where it belongs if that is ""; return where it is."""
-    from orchestrator.page import html
-
-    place = Path(file) if file else results.folder.page
-    html.write_file(place, [(results, tables)])
-    return str(place)
-
-
 def _several(folders: Sequence[SweepFolder], asked: argparse.Namespace) -> int:
     """Write one page of several sweeps; their own folders are only read."""
-    from orchestrator.comparison import builds
     from orchestrator.page import html
-    from orchestrator.results import load
 
     if not asked.html or asked.watch:
         raise UsageError(
             f"{len(folders)} sweeps make one page: write --html FILE, without --watch; `diff A B` is for the terminal"
         )
-    sweeps = [(results, builds.build(results)) for results in map(load.load, folders)]
+    sweeps = [*map(_read, folders)]
     html.write_file(Path(asked.html), sweeps)
     print(asked.html)
     return max(exit_code(*sweep) for sweep in sweeps)
@@ -110,16 +103,17 @@ def _text(results: SweepResults, tables: Tables, asked: argparse.Namespace) -> s
     if asked.form == "md":
         from orchestrator.views import pull_request
 
-        return pull_request.text((results, tables), [_read(name, asked) for name in asked.against])
+        before = [_read(find_sweep(name, Path(asked.root))) for name in asked.against]
+        return pull_request.text((results, tables), before)
     return output.pieces(asked.form, named, "summary")
 
 
-def _read(name: str, asked: argparse.Namespace) -> tuple[SweepResults, Tables]:
-    """Read another sweep, without writing to its folder."""
+def _read(folder: SweepFolder) -> tuple[SweepResults, Tables]:
+    """Read a sweep, without writing to its folder."""
     from orchestrator.comparison import builds
     from orchestrator.results import load
 
-    results = load.load(find_sweep(name, Path(asked.root)))
+    results = load.load(folder)
     return results, builds.build(results)
 
 

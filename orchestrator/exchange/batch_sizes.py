@@ -7,14 +7,13 @@ compilers), the smallest of the largest sizes is taken: it fits all of them.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, count
 from typing import Any
 
 import yaml
 
-from orchestrator.exchange.dynamobench import word
+from orchestrator.exchange.dynamobench import numbered, word
 from orchestrator.records import SUCCESSES, JobSpec
 from orchestrator.results.load import JobOutcome, SweepResults, fact, figure, items, one_line
 from orchestrator.results.naming import measure_kind
@@ -65,15 +64,10 @@ def export(results: SweepResults) -> tuple[list[SuiteFile], list[str]]:
         notes += [note for kinds in models.values() for sizes in kinds.values() for note in _notes(sizes)]
         header = [f"The largest batch sizes of suite {suite} that fitted in sweep {results.folder.name}."]
         header += sorted(set(budgets[suite]))
-        name = _free(word(suite) + SUFFIX, files)  # of a file: what a sweep calls its suite may be a path
+        names = numbered(word(suite) + SUFFIX, "_")  # of a file: what a sweep calls its suite may be a path
+        name = next(one for one in names if one not in files)
         files[name] = SuiteFile(name, len(chosen), _text(suite, name, chosen, header))
     return list(files.values()), notes
-
-
-def _free(name: str, taken: Collection[str]) -> str:
-    """Return the name, with a number where another suite's came to the same."""
-    names = chain([name], (f"{name}_{number}" for number in count(2)))
-    return next(one for one in names if one not in taken)
 
 
 def _text(suite: str, name: str, chosen: Mapping[str, Mapping[str, _Found]], header: Sequence[str]) -> str:

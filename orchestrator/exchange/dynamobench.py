@@ -9,8 +9,9 @@ in the accuracy file only.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 
 from orchestrator.records import (
     COMPARISON_ERROR,
@@ -142,6 +143,13 @@ def parse_name(text: str, suite: str | None = None) -> FileName | None:
 def word(text: str) -> str:
     """Return a name as one word of a file's name: anything but letters, digits, "_", "." and "-" becomes "-"."""
     return re.sub(r"[^A-Za-z0-9_.]+", "-", text).strip("-.") or "none"
+
+
+def numbered(name: str, sign: str = "-") -> Iterator[str]:
+    """Yield a name, then it with 2, 3, ...: names may differ in characters only that a file's name does not have."""
+    yield name
+    for number in count(2):
+        yield f"{name}{sign}{number}"
 
 
 def dtype_of(ours: str) -> str:

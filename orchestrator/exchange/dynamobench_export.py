@@ -46,11 +46,16 @@ class File:
 
     def text(self) -> str:
         """Return the file's content, with "\\n" line ends."""
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(self.columns)
-        writer.writerows([cell(row.get(column)) for column in self.columns] for row in self.rows)
-        return out.getvalue()
+        return csv_text(self.columns, ([row.get(column) for column in self.columns] for row in self.rows))
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
+    """Return the content of a file of such cells."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([*map(cell, row)] for row in rows)
+    return out.getvalue()
 
 
 def cell(value: Any) -> str:
@@ -73,16 +78,11 @@ def _is_number(text: str) -> bool:
 
 def export(rows: Iterable[Joined]) -> tuple[list[File], list[str]]:
     """Return the files, and what they do not say, a line each."""
-    files: list[File] = []
-    notes: list[str] = []
     compiled = [row for row in rows if not row.is_eager]
-    for name, members in _grouped(compiled).items():
-        for testing in TESTINGS:
-            made = _file(name, testing, members)
-            if made is not None:
-                files.append(made)
+    pairs = ((name, testing, members) for name, members in _grouped(compiled).items() for testing in TESTINGS)
+    files = [made for pair in pairs if (made := _file(*pair)) is not None]
     written = {str(file.name) for file in files}
-    notes += _left_out(compiled)
+    notes = _left_out(compiled)
     if {row.row["rules"] for row in compiled} - {None, "dynamo"}:
         notes.append("accuracy was judged by our rules, not theirs: measure.options.rules=dynamo are theirs")
     for file in files:
@@ -111,11 +111,9 @@ def _grouped(rows: Sequence[Joined]) -> dict[FileName, list[Joined]]:
         for member in members:
             parts["".join(f"-{name}-{member.row[name]}" for name in differing)].append(member)
         for suffix, part in parts.items():
-            name, number = FileName(word(compiler + suffix), word(suite), dtype, mode, device, TESTINGS[0]), 1
-            while name in groups:  # names that differ in characters only that a file's name does not have
-                number += 1
-                name = FileName(f"{word(compiler + suffix)}-{number}", word(suite), dtype, mode, device, TESTINGS[0])
-            groups[name] = part
+            called = dynamobench.numbered(word(compiler + suffix))
+            names = (FileName(one, word(suite), dtype, mode, device, TESTINGS[0]) for one in called)
+            groups[next(name for name in names if name not in groups)] = part
     return groups
 
 

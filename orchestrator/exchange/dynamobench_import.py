@@ -99,7 +99,7 @@ class _Reader:
         samples: tuple[Samples, ...] = ()
         needs: tuple[Need, ...] = ()
         if testing == "performance" and status == PASS:
-            samples = _samples("latency", line.number_of("abs_latency"))
+            samples = _latency(line.number_of("abs_latency"))
             facts |= _facts(line, workload[0].device)
             eager = self._eager(source, line, workload, measure)
             needs = (Need(job=eager, kind="baseline"),) if eager is not None else ()
@@ -118,7 +118,7 @@ class _Reader:
         round = self.rounds[workload[1]]
         self.rounds[workload[1]] += 1
         job = self._job(source, workload, self._plugin(EAGER, "Eager"), measure, round)
-        self._result(source, job, PASS, samples=_samples("latency", latency), facts={"cache": "none", **memory})
+        self._result(source, job, PASS, samples=_latency(latency), facts={"cache": "none", **memory})
         return job
 
     def _job(
@@ -200,7 +200,8 @@ def _batch_sizes(sources: Sequence[Source]) -> dict[tuple[str, ...], int]:
     seen: dict[tuple[str, ...], set[int]] = defaultdict(set)
     for source in sources:
         for line in source.lines:
-            seen[_model(source, line)] |= {size for size in (_batch_size(line),) if size}
+            if size := _batch_size(line):
+                seen[_model(source, line)].add(size)
     return {key: next(iter(sizes)) for key, sizes in seen.items() if len(sizes) == 1}
 
 
@@ -229,10 +230,10 @@ def eager_latency(line: CsvLine) -> float | None:
     return known or (speedup * latency if speedup and latency else None)
 
 
-def _samples(metric: str, milliseconds: float | None) -> tuple[Samples, ...]:
+def _latency(milliseconds: float | None) -> tuple[Samples, ...]:
     if not milliseconds or milliseconds < 0:
         return ()
-    return (Samples(metric=metric, unit="s", better="lower", values=(milliseconds / 1e3,)),)
+    return (Samples(metric="latency", unit="s", better="lower", values=(milliseconds / 1e3,)),)
 
 
 def _facts(line: CsvLine, device: str) -> dict[str, Any]:

@@ -35,9 +35,9 @@ REPOSITORIES = {"torch": "pytorch/pytorch", "transformers": "huggingface/transfo
 def lines(results: SweepResults, tables: Tables, benchmark: str) -> list[str]:
     """Return the records as JSON, one a line."""
     environment = results.sweep.environment
-    packages = {"dependencies": dependencies(environment)}
+    packages = dependencies(environment)
     made = (
-        {**record, **packages, **_of_device(environment, str(row.row["device"]))}
+        {**record, "dependencies": packages, "runners": [runner(environment, str(row.row["device"]))]}
         for row, name in dynamobench_export.named(joined(results, tables))
         for record in records(row, name, benchmark)
     )
@@ -89,8 +89,8 @@ def _performance(row: Joined, family: Family) -> Iterator[dict[str, Any]]:
     if figures is None:
         if dynamobench_export.performance(row) is not None:  # theirs say nothing of what was skipped
             told = _texts({"status": row.row["performance"], "reason": row.row["performance_reason"]})
-            yield {"name": "speedup", "benchmark_values": [0.0], "extra_info": told}
-            yield {"name": "abs_latency", "benchmark_values": [0.0], "extra_info": told}
+            for name in ("speedup", "abs_latency"):
+                yield {"name": name, "benchmark_values": [0.0], "extra_info": told}
         return
     figures["eager_latency"] = row.row["eager_latency_ms"]
     for name, value in figures.items():
@@ -101,16 +101,9 @@ def _performance(row: Joined, family: Family) -> Iterator[dict[str, Any]]:
             continue
         metric: dict[str, Any] = {"name": name, "benchmark_values": values}
         if name == "speedup":
-            metric["extra_info"] = _texts(
-                {
-                    "estimate": value,
-                    "low": row.row["speedup_low"],
-                    "high": row.row["speedup_high"],
-                    "verdict": row.row["verdict"],
-                    "measured": row.row["measured"],
-                    "disturbed": row.row["disturbed"],
-                }
-            )
+            ends = {"low": row.row["speedup_low"], "high": row.row["speedup_high"]}
+            others = {column: row.row[column] for column in ("verdict", "measured", "disturbed")}
+            metric["extra_info"] = _texts({"estimate": value, **ends, **others})
         yield metric
 
 
@@ -126,20 +119,25 @@ def _accuracy(row: Joined, family: Family) -> Iterator[dict[str, Any]]:
     }
 
 
-def runner(environment: Mapping[str, Any], device: str = "") -> dict[str, Any]:
-    """Return the machine as the schema's `runners` has it, with the GPU that is `device` ("cuda:1")."""
+def runner(environment: Mapping[str, Any], device: str) -> dict[str, Any]:
+    """Return the machine as the schema's `runners` has it, with the GPU that is `device` ("cuda:1").
+
+    The dashboard takes device and architecture from the first runner's name and type.
+    """
     gpus: Sequence[Mapping[str, Any]] = environment.get("gpus") or ()
-    number = device.partition(":")[2]
+    kind, _, number = device.partition(":")
     index = int(number) if number.isdecimal() else 0
+    cpu, gpu = environment.get("cpu"), gpus[min(index, len(gpus) - 1)].get("name") if gpus else None
     found = {
-        "cpu_info": environment.get("cpu"),
+        "type": cpu if kind == "cpu" else gpu,
+        "cpu_info": cpu,
         "cpu_count": environment.get("cores"),
-        "gpu_info": gpus[min(index, len(gpus) - 1)].get("name") if gpus else None,
+        "gpu_info": gpu,
         "gpu_count": len(gpus),
         "avail_gpu_mem_in_gb": sum(size for gpu in gpus if isinstance(size := gpu.get("memory_bytes"), int)) // 2**30,
         "extra_info": _texts({"hostname": environment.get("host"), "system": environment.get("system")}),
     }
-    return {key: value for key, value in found.items() if value}
+    return {"name": kind, **{key: value for key, value in found.items() if value}}
 
 
 def dependencies(environment: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,14 +148,6 @@ def dependencies(environment: Mapping[str, Any]) -> dict[str, Any]:
     if commit and "torch" in found:
         found["torch"]["sha"] = commit
     return found
-
-
-def _of_device(environment: Mapping[str, Any], device: str) -> dict[str, Any]:
-    """The dashboard takes device and architecture from the first runner's name and type."""
-    machine = runner(environment, device)
-    kind = device.partition(":")[0]
-    architecture = machine.get("cpu_info" if kind == "cpu" else "gpu_info")
-    return {"runners": [{"name": kind, **({"type": architecture} if architecture else {}), **machine}]}
 
 
 def _texts(values: Mapping[str, Any]) -> dict[str, str]:

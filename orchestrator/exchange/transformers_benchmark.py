@@ -7,13 +7,11 @@ where a sweep has several, each has files of its own.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from orchestrator.exchange.dynamobench import word
-from orchestrator.exchange.dynamobench_export import cell
+from orchestrator.exchange.dynamobench import numbered, word
+from orchestrator.exchange.dynamobench_export import csv_text
 from orchestrator.exchange.rows import Joined
 from orchestrator.results.metrics import MS
 from orchestrator.results.naming import IDENTITY, telling
@@ -36,12 +34,8 @@ def export(rows: Iterable[Joined]) -> tuple[dict[str, str], list[str]]:
     files: dict[str, str] = {}
     for members in groups.values():
         for figure in ("time", "memory"):
-            stem = name = _name(members[0], figure, told)
-            number = 1
-            while f"{name}.csv" in files:  # names that differ in characters only that a file's name does not have
-                number += 1
-                name = f"{stem}-{number}"
-            files[f"{name}.csv"] = _text(members, figure)
+            names = (f"{name}.csv" for name in numbered(_name(members[0], figure, told)))
+            files[next(name for name in names if name not in files)] = _text(members, figure)
     without = len(timed) - sum(map(len, groups.values()))
     notes = [f"{plural(without, 'row')} of models without a sequence length left out"] if without else []
     return files, notes
@@ -56,11 +50,9 @@ def _name(row: Joined, figure: str, told: Sequence[str]) -> str:
 
 
 def _text(rows: Sequence[Joined], figure: str) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    lines = []
     for row in rows:
         value = row.row["latency_ms" if figure == "time" else "peak_memory_mib"]
         result = "N/A" if value is None else value / MS if figure == "time" else round(value)
-        writer.writerow([cell(text) for text in (*(row.row[column] for column in COLUMNS[:-1]), result)])
-    return out.getvalue()
+        lines.append([*(row.row[column] for column in COLUMNS[:-1]), result])
+    return csv_text(COLUMNS, lines)

@@ -9,13 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.page.columnar import rounded
-from orchestrator.results.answer import CompilerAnswer, RowAnswer, SectionAnswer, of
+from orchestrator.results.answer import CompilerAnswer, SectionAnswer, of
 from orchestrator.results.load import SweepResults
 from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.tables import Tables
-from orchestrator.statistics import FASTER
-from orchestrator.views.advice import Advice
-from orchestrator.views.answer import best, change, interval, pays_off, pays_off_after, pieces, seconds
+from orchestrator.views.answer import Advice, best, change, gain, interval, not_right, pays_off_after, pieces, seconds
 from orchestrator.views.document import Item, Paragraph
 
 Part = dict[str, Any]
@@ -93,10 +91,8 @@ def _facts(section: SectionAnswer) -> list[Fact]:
     note = (whose if one.timed > 1 else "") + ", ".join(counts)
     facts = [(f"{COLUMNS['speedup'].text(found.value)}x", interval(found.low, found.high), note), _correct([one])]
     if one.compile_cold_s is not None:
-        pays = "no gain shown that pays for it" if one.verdict != FASTER else ""
-        if one.payoff is not None:
-            pays = pays_off(one.payoff, each=one.timed > 1)
-        facts.append((f"{seconds(one.compile_cold_s)} cold", "", pays or "to compile, from an empty cache"))
+        note = gain(one) or "to compile, from an empty cache"
+        facts.append((f"{seconds(one.compile_cold_s)} cold", "", note))
     if one.memory_change is not None:
         facts.append((f"{change(one.memory_change)} memory", "", "steady peak over eager's"))
     return facts
@@ -107,22 +103,16 @@ def _correct(compilers: list[CompilerAnswer]) -> Fact:
     if not planned:
         return ("not judged", "", "nothing says that its results are right")
     wrong = sum(one.wrong for one in compilers)
-    left = planned - right - wrong
-    others = [f"{wrong} WRONG"] * bool(wrong) + [f"{left} not judged"] * bool(left)
-    return (f"{right}/{planned} correct", "", ", ".join(others) or "outputs compared with eager's")
+    return (f"{right}/{planned} correct", "", not_right(planned, right, wrong) or "outputs compared with eager's")
 
 
 def _facts_of_errors(section: SectionAnswer) -> list[Fact]:
     """Return what was judged, of all compilers, and the largest error, where nothing was timed."""
-    judged = [row for one in section.compilers for row in one.rows if row.error_share is not None]
+    judged = [(row.error_share, row) for one in section.compilers for row in one.rows if row.error_share is not None]
     known = any(one.right or one.wrong for one in section.compilers)
     facts = [_correct(list(section.compilers))] if known else []
     if judged:
-        worst = max(judged, key=_error)
-        of_limit = f"{COLUMNS['multiplier'].text(_error(worst))}x" if _error(worst) > 1 else f"{_error(worst):.2%}"
+        share, worst = max(judged, key=lambda pair: pair[0])
+        of_limit = f"{COLUMNS['multiplier'].text(share)}x" if share > 1 else f"{share:.2%}"
         facts.append((of_limit, "", f"of what is allowed: the largest error, {worst.model} under {worst.compiler}"))
     return facts
-
-
-def _error(row: RowAnswer) -> float:
-    return row.error_share or 0.0

@@ -26,7 +26,7 @@ def pack(columns: Iterable[str], rows: Sequence[Mapping[str, Any]]) -> dict[str,
 def column(values: Sequence[Any]) -> dict[str, Any]:
     """Return the packed form of one column of scalars."""
     plain = [rounded(value) for value in values]
-    if len(set(map(_typed, plain))) <= 1:
+    if len({(type(value), value) for value in plain}) <= 1:  # 1, 1.0 and True are equal, and not the same
         return {"same": plain[0] if plain else None}
     if not all(isinstance(value, str) or value is None for value in plain):
         return {"values": plain}
@@ -49,11 +49,6 @@ def rounded(value: Any, digits: int = DIGITS) -> Any:
         return round(value)
     short = float(f"{value:.{digits}g}")
     return int(short) if short.is_integer() else short
-
-
-def _typed(value: Any) -> tuple[type, Any]:
-    """1, 1.0 and True are equal, and not the same."""
-    return (type(value), value)
 
 
 def _in_parts(texts: Sequence[str | None]) -> dict[str, Any]:

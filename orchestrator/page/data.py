@@ -6,14 +6,14 @@ called `<script>`. `assets/data.js` is the reader.
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 import os
 import shlex
 import statistics
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,7 @@ from orchestrator.comparison.compare import Matched, compare
 from orchestrator.comparison.thresholds import LIMITS
 from orchestrator.page.answer import of_sweep
 from orchestrator.page.columnar import pack, rounded
-from orchestrator.page.jobs import CONFIGURATION, Interned, JobsOfSweep
-from orchestrator.page.selection import selected
+from orchestrator.page.jobs import CONFIGURATION, Interned, JobsOfSweep, owners
 from orchestrator.records import HARMLESS, NOT_RUN, STATUSES, SUCCESSES
 from orchestrator.results.configuration import settings
 from orchestrator.results.flags import MARKS, failures, flagged
@@ -32,12 +31,14 @@ from orchestrator.results.load import SweepResults, fact
 from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.naming import WORKLOAD, Key, is_eager, key_of, telling
 from orchestrator.results.overview import OVERVIEW
-from orchestrator.results.table import Wider
+from orchestrator.results.table import TableRow, Wider
 from orchestrator.results.tables import JOBS, SUMMARY, Table, Tables
 
 Document = dict[str, Any]
 Entry = dict[str, Any]
 
+MOST_ROWS, MOST_JOBS = 10_000, 20_000
+"""Of all sweeps of a page together: a browser bears some ten thousand rows, and it is under 15 MB then."""
 DETAILS_BUDGET = 5_000_000
 """Bytes of samples, facts and logs, of all sweeps together: with the rest a page of 10,000 rows is under 15 MB."""
 LISTED = 300
@@ -57,14 +58,13 @@ def document(sweeps: Sequence[tuple[SweepResults, Tables]], place: Path, *, runn
     parts: list[JobsOfSweep] = []
     first_row = first_job = 0
     chosen = [selected(results, tables, len(sweeps)) for results, tables in sweeps]
-    for shown in chosen:
-        budget = DETAILS_BUDGET // len(sweeps)
+    for number, shown in enumerate(chosen):
         part = JobsOfSweep(
             *(shown.results, shown.tables, records),
-            number=len(parts),
+            number=number,
             first_row=first_row,
             first_job=first_job,
-            budget=budget,
+            budget=DETAILS_BUDGET // len(sweeps),
         )
         parts.append(part)
         first_row += len(shown.tables.summary.rows)
@@ -96,14 +96,14 @@ def document(sweeps: Sequence[tuple[SweepResults, Tables]], place: Path, *, runn
         "summary": pack(ROW_COLUMNS, summary),
         "overview": [{"sweep": i, **row} for i, (_, tables) in enumerate(sweeps) for row in tables.overview.rows],
         "flags": [[flag.mark, flag.row, rounded(flag.times)] for flag in flagged(summary)],
-        "marks": {name: dataclasses.asdict(mark) for name, mark in MARKS.items()},
-        "failures": [dataclasses.asdict(group) for group in failures(summary)],
+        "marks": {name: asdict(mark) for name, mark in MARKS.items()},
+        "failures": [asdict(group) for group in failures(summary)],
         "jobs": pack(JOB_COLUMNS, [job for part in parts for job in part.rows]),
         "needs": [needs for part in parts for needs in part.needs],
         "quantiles": [values for part in parts for values in part.quantiles],
         "memory": [peaks for part in parts for peaks in part.memory],
-        "details": [text for part in parts for text in part.details.texts],
-        "complete_details": all(part.details.complete for part in parts),
+        "details": [text for part in parts for text in part.details],
+        "complete_details": all(part.complete_details for part in parts),
         "records": records.values,
         "self_test": [dict(row) for _, tables in sweeps for row in tables.self_test.rows],
         "findings": findings,
@@ -116,6 +116,47 @@ def document(sweeps: Sequence[tuple[SweepResults, Tables]], place: Path, *, runn
         "loss_curves": [{"sweep": i, **curve} for i, (_, tables) in enumerate(sweeps) for curve in loss_curves(tables)],
         "side_by_side": side_by_side([results for results, _ in sweeps], [part.row_of for part in parts]),
     }
+
+
+@dataclass(frozen=True)
+class Selected:
+    """What of a sweep is on the page. numbers: row of the whole summary -> its place on the page, of those that are."""
+
+    results: SweepResults
+    tables: Tables
+    numbers: Mapping[int, int]
+
+
+def selected(results: SweepResults, tables: Tables, sweeps: int) -> Selected:
+    """Return the rows for a page of so many sweeps: what failed or is marked first, then in the table's order."""
+    summary, outcomes = tables.summary.rows, results.outcomes
+    most_rows, most_jobs = MOST_ROWS // sweeps, MOST_JOBS // sweeps
+    if len(summary) <= most_rows and len(outcomes) <= most_jobs:
+        return Selected(results, tables, {number: number for number in range(len(summary))})
+    jobs_of: dict[int, list[str]] = defaultdict(list)
+    for job, row in owners(tables, 0).items():
+        jobs_of[row].append(job)
+    rows: set[int] = set()
+    jobs: set[str] = set()
+    for row in sorted(range(len(summary)), key=lambda number: (_is_well(summary[number]), number)):
+        if len(rows) < most_rows and len(jobs) + len(jobs_of[row]) <= most_jobs:
+            rows.add(row)
+            jobs.update(jobs_of[row])
+    places = [place for place, outcome in enumerate(outcomes) if outcome.job.id in jobs]
+    shown = sorted(rows)
+    return Selected(
+        replace(results, outcomes=tuple(outcomes[place] for place in places)),
+        replace(tables, summary=_only(tables.summary, shown), jobs=_only(tables.jobs, places)),
+        {row: number for number, row in enumerate(shown)},
+    )
+
+
+def _is_well(row: TableRow) -> bool:
+    return not row["flags"] and all(row[measure] in (None, *SUCCESSES) for measure in ("performance", "accuracy"))
+
+
+def _only(table: Table, rows: list[int]) -> Table:
+    return replace(table, rows=tuple(table.rows[row] for row in rows))
 
 
 def header(results: SweepResults, place: Path) -> dict[str, Any]:

@@ -110,8 +110,7 @@ def chart_data(data: Document) -> dict[str, Any]:
     colour, shape = series_scales(series)
     shown, several = of_sweep(series), [panels.over_time(compilers(data["overview"]))]
     for chart in (*shown, *several):
-        _check_data(chart, data)
-        _check_columns(chart)
+        _check(chart, data)
     return {
         "sweep": [asdict(chart) for chart in shown],
         "job": [asdict(panels.job_samples())],
@@ -124,12 +123,9 @@ def chart_data(data: Document) -> dict[str, Any]:
     }
 
 
-def _check_data(chart: Chart, data: Document) -> None:
+def _check(chart: Chart, data: Document) -> None:
     if chart.data not in OF_ROWS and chart.data not in data:
         raise ValueError(f"chart '{chart.id}': the page has no data '{chart.data}' (page/data.py)")
-
-
-def _check_columns(chart: Chart) -> None:
     asked = [*chart.fields, *"|".join(chart.needs).split("|"), *(order.removeprefix("-") for order in ORDERS)]
     unknown = [name for name in asked if name and name not in ROW_COLUMNS]
     if unknown:

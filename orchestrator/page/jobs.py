@@ -15,12 +15,13 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from orchestrator.errors import printable
 from orchestrator.page.columnar import rounded
 from orchestrator.records import HARMLESS, NOT_RUN, PASS, Samples
 from orchestrator.results.accuracy import badness
 from orchestrator.results.configuration import compiler_config, plugin_config, workload_config
 from orchestrator.results.environments import INSTALLED
-from orchestrator.results.load import JobOutcome, SweepResults, fact, figure, items, lines, once, seconds
+from orchestrator.results.load import JobOutcome, SweepResults, fact, figure, items, once, seconds
 from orchestrator.results.memory import cuda_peak
 from orchestrator.results.metrics import MIB, MS
 from orchestrator.results.naming import IDENTITY, key_of
@@ -48,7 +49,7 @@ CACHE_FOLDER = re.compile(r"^.*/caches/[0-9a-f]{16}(?=/)")
 
 
 class JobsOfSweep:
-    """rows: one a job, in plan order; needs, quantiles: one a job; memory: one a row of the summary table.
+    """rows: one a job, in plan order; needs, quantiles, details: one a job; memory: one a row of the summary table.
 
     `first_row` and `first_job` are the numbers of this sweep's first row and job among those of all sweeps of the page.
     """
@@ -69,7 +70,7 @@ class JobsOfSweep:
             for read in (_importance, _quantiles, phase_peaks):  # at once: of a large sweep few results are kept
                 read(outcome)
         self.row_of = owners(tables, first_row)
-        self.details = DetailTexts(results, records, budget)
+        self.details, self.complete_details = detail_texts(results, records, budget)
         self._records = records
         self._known: dict[int, int] = {}
         wider = Wider(tables.jobs, ("sweep", "row", *CONFIGURATION))
@@ -84,9 +85,9 @@ class JobsOfSweep:
         ]
         self.quantiles = [
             None if text is not None else _quantiles(outcome)
-            for text, outcome in zip(self.details.texts, self.outcomes, strict=True)
+            for text, outcome in zip(self.details, self.outcomes, strict=True)
         ]
-        self.memory = self._memory(len(tables.summary.rows), first_row)
+        self.memory = self._memory(len(tables.summary.rows))
 
     def _config(self, outcome: JobOutcome) -> tuple[int, ...]:
         """Return the numbers of the records of `CONFIGURATION`."""
@@ -103,14 +104,14 @@ class JobsOfSweep:
             self._known[id(record)] = self._records.add(flatten(record))
         return self._known[id(record)]
 
-    def _memory(self, count: int, first_row: int) -> list[dict[str, float] | None]:
+    def _memory(self, count: int) -> list[dict[str, float] | None]:
         """Return phase -> MiB for each row: the peak over the level before the model, median over the rounds."""
         rounds: dict[int, list[dict[str, float]]] = defaultdict(list)
         for outcome in self.outcomes:
             row = self.row_of.get(outcome.job.id, -1)
             peaks = phase_peaks(outcome) if row >= 0 else None
             if peaks is not None:
-                rounds[row - first_row].append(peaks)
+                rounds[row - self.first_row].append(peaks)
         return [_medians(rounds[number]) if number in rounds else None for number in range(count)]
 
 
@@ -139,21 +140,16 @@ def phase_peaks(outcome: JobOutcome) -> dict[str, float] | None:
 
 def owners(tables: Tables, first_row: int) -> dict[str, int]:
     """Return job -> the row of the summary that it is a round of, or whose accuracy it is."""
-    rows = enumerate(tables.summary.rows, start=first_row)
     timed: dict[tuple[Any, ...], int] = {}
     judged: dict[str, int] = {}
-    for number, row in rows:
+    for number, row in enumerate(tables.summary.rows, start=first_row):
         if row["performance"] is not None:
             timed[key_of(row, IDENTITY)] = number
         if row["accuracy"] is not None:
             judged.setdefault(row["accuracy_job"], number)
     families = {key_of(row, IDENTITY): judged[row["job"]] for row in tables.accuracy.rows if row["job"] in judged}
-    owners = {}
-    for job in tables.jobs.rows:
-        owner = timed.get(key_of(job, IDENTITY), families.get(key_of(job, IDENTITY)))
-        if owner is not None:
-            owners[job["job"]] = owner
-    return owners
+    owner = families | timed
+    return {job["job"]: owner[key] for job in tables.jobs.rows if (key := key_of(job, IDENTITY)) in owner}
 
 
 @once
@@ -187,37 +183,29 @@ class Interned:
         return self._numbers[text]
 
 
-class DetailTexts:
-    """texts: the details of each job as JSON, None where there is nothing or no room for them; complete: no such."""
-
-    def __init__(self, results: SweepResults, records: Interned, budget: int) -> None:
-        self._results, self._records = results, records
-        outcomes = results.outcomes
-        self.texts: list[str | None] = [None] * len(outcomes)
-        self.complete = True
-        for number in sorted(range(len(outcomes)), key=lambda i: (_importance(outcomes[i]), i)):
-            if outcomes[number].result is None:
-                continue
-            if budget <= 0:
-                self.complete = False
-                break
-            text = json.dumps(self._of(outcomes[number]), separators=(",", ":"), default=str)
-            budget -= len(text) + text.count('"')  # it becomes a string in the page's JSON, its quotes escaped
-            self.texts[number] = text
-
-    def _of(self, outcome: JobOutcome) -> dict[str, Any]:
-        result = outcome.result
-        assert result is not None
-        many = len(self._results.outcomes) > MANY_JOBS
-        log = None if many and _importance(outcome) == 2 else tail(self._results.folder, outcome.job.id)
+def detail_texts(results: SweepResults, records: Interned, budget: int) -> tuple[list[str | None], bool]:
+    """Return the details of each job as JSON, None where there is nothing or no room; and whether there was for all."""
+    outcomes = results.outcomes
+    texts: list[str | None] = [None] * len(outcomes)
+    for number in sorted(range(len(outcomes)), key=lambda i: (_importance(outcomes[i]), i)):
+        result = outcomes[number].result
+        if result is None:
+            continue
+        if budget <= 0:
+            return texts, False
+        quiet = len(outcomes) > MANY_JOBS and _importance(outcomes[number]) == 2
         failure = result.failure
-        return {
+        details = {
             "samples": [[s.metric, *_scaled(s)] for s in result.samples],
             "facts": plain(_shortened(result.facts)),
-            "log": log,
+            "log": None if quiet else tail(results.folder, outcomes[number].job.id),
             "failure": None if failure is None else [failure.kind, failure.phase, failure.detail[-LOG_BYTES:]],
-            "environment": self._records.add(without_cache_folders(result.environment)),
+            "environment": records.add(without_cache_folders(result.environment)),
         }
+        text = json.dumps(details, separators=(",", ":"), default=str)
+        budget -= len(text) + text.count('"')  # it becomes a string in the page's JSON, its quotes escaped
+        texts[number] = text
+    return texts, True
 
 
 def tail(folder: SweepFolder, job_id: str) -> list[str] | None:
@@ -225,7 +213,7 @@ def tail(folder: SweepFolder, job_id: str) -> list[str] | None:
     text = folder.end_of_log(job_id, LOG_BYTES)
     if text is None:
         return None
-    cut = lines(text.decode(errors="replace"))[-LOG_LINES:]
+    cut = printable(text.decode(errors="replace"))[-LOG_LINES:]
     return [line if len(line) <= 400 else line[:399] + "…" for line in cut]
 
 
@@ -262,11 +250,8 @@ def _scaled(samples: Samples) -> tuple[str, list[Any]]:
     """Return unit and values: times in milliseconds, all with four significant digits."""
     if samples.unit != "s":
         return samples.unit, [rounded(value, SAMPLE_DIGITS) for value in samples.values]
-    return "ms", [_milliseconds(value) for value in samples.values]
-
-
-def _milliseconds(value: float) -> Any:
-    return float(f"{value * MS:.{SAMPLE_DIGITS}g}") if math.isfinite(value) else str(value)
+    values = samples.values
+    return "ms", [float(f"{v * MS:.{SAMPLE_DIGITS}g}") if math.isfinite(v) else str(v) for v in values]
 
 
 def _shortened(facts: Mapping[str, Any]) -> Mapping[str, Any]:

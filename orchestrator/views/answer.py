@@ -6,17 +6,22 @@ work.
 
 from __future__ import annotations
 
-from collections import defaultdict
+import shlex
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rich.text import Text
+
+from orchestrator import markdown
 from orchestrator.records import EAGER, NOT_RUN, PASS
 from orchestrator.results.answer import CompilerAnswer, Payoff, RowAnswer, SectionAnswer, of
+from orchestrator.results.caution import Caution
 from orchestrator.results.metrics import COLUMNS, MIB, MS
 from orchestrator.results.naming import telling
 from orchestrator.results.overview import SECTION
 from orchestrator.statistics import FASTER, SLOWER
-from orchestrator.views.advice import advice
 from orchestrator.views.document import Item, Paragraph, Piece
 from orchestrator.views.layout import cut, duration, plain
 from orchestrator.words import more, plural, some
@@ -101,13 +106,12 @@ def best(section: SectionAnswer) -> CompilerAnswer:
 
 def sentence(one: CompilerAnswer) -> str:
     """Return what is known of one compiler: "inductor is 1.23x faster than eager [1.11, 1.36], right on 3 of 3"."""
-    told = f"{_name(one.compiler)} {_speed(one)}"
     if one.wrong:
         right = f" (right on {one.right})" if one.right else ""
         return f"{_name(one.compiler)} is WRONG on {_of(one, one.wrong, one.planned_accuracy)}{right}; it {_speed(one)}"
     open_ = one.undecided if one.verdict in (FASTER, SLOWER) and one.undecided < one.timed else 0
     undecided = f", undecided on {_of(one, open_, one.timed)}" if open_ else ""
-    return f"{told}, {correct(one)}{undecided}"
+    return f"{_name(one.compiler)} {_speed(one)}, {correct(one)}{undecided}"
 
 
 def _speed(one: CompilerAnswer) -> str:
@@ -118,15 +122,14 @@ def _speed(one: CompilerAnswer) -> str:
         return "has no speed-up"
     ratio = f"{text('speedup', found.value)}x"
     where = "" if len(one.rows) == 1 or found.count == len(one.rows) else f" on {_of(one, found.count, len(one.rows))}"
+    ends, sure = interval(found.low, found.high), "looks" if one.doubtful else "is"
     if one.verdict == FASTER:
-        return f"{'looks' if one.doubtful else 'is'} {ratio} faster than eager {interval(found.low, found.high)}{where}"
+        return f"{sure} {ratio} faster than eager {ends}{where}"
     if one.verdict == SLOWER:
-        return (
-            f"{'looks' if one.doubtful else 'is'} slower than eager: {ratio} {interval(found.low, found.high)}{where}"
-        )
+        return f"{sure} slower than eager: {ratio} {ends}{where}"
     if found.low is None:
         return f"is {ratio} as fast as eager, of which no interval is known{where}"
-    return f"is within noise of eager: {ratio} {interval(found.low, found.high)}{where}"
+    return f"is within noise of eager: {ratio} {ends}{where}"
 
 
 def interval(low: float | None, high: float | None) -> str:
@@ -142,9 +145,14 @@ def correct(one: CompilerAnswer) -> str:
     planned = one.planned_accuracy
     if not planned:
         return "not judged"
-    left = planned - one.right - one.wrong
-    others = [f"{one.wrong} WRONG"] * bool(one.wrong) + [f"{left} not judged"] * bool(left)
-    return f"right on {_of(one, one.right, planned)}" + (f" ({', '.join(others)})" if others else "")
+    others = not_right(planned, one.right, one.wrong)
+    return f"right on {_of(one, one.right, planned)}" + (f" ({others})" if others else "")
+
+
+def not_right(planned: int, right: int, wrong: int) -> str:
+    """Return what became of those that are not right, or ""."""
+    left = planned - right - wrong
+    return ", ".join([f"{wrong} WRONG"] * bool(wrong) + [f"{left} not judged"] * bool(left))
 
 
 def _of(one: CompilerAnswer, count: int, of: int) -> str:
@@ -175,9 +183,7 @@ def _share(share: float) -> str:
 
 
 def _ended(one: CompilerAnswer) -> str:
-    counts: dict[str, int] = defaultdict(int)
-    for row in one.rows:
-        counts[row.verdict or row.status or "not timed"] += 1
+    counts = Counter(row.verdict or row.status or "not timed" for row in one.rows)
     return some([f"{word} {count}" for word, count in counts.items()], NAMED)
 
 
@@ -187,12 +193,15 @@ def cost(one: CompilerAnswer) -> str:
     if one.memory_change is not None:
         parts.append(f"{change(one.memory_change)} memory")
     if one.compile_cold_s is not None:
-        parts.append(f"compiles in {seconds(one.compile_cold_s)}")
-        if one.payoff is not None:
-            parts.append(pays_off(one.payoff, each=one.speedup is not None and one.timed > 1))
-        elif one.speedup is not None and one.verdict != FASTER:
-            parts.append("no gain shown that pays for it")
+        parts += filter(None, (f"compiles in {seconds(one.compile_cold_s)}", gain(one)))
     return " · ".join(parts)
+
+
+def gain(one: CompilerAnswer) -> str:
+    """Return after how many calls compiling pays off, or that no gain is shown; "" where nothing was timed."""
+    if one.payoff is not None:
+        return pays_off(one.payoff, each=one.speedup is not None and one.timed > 1)
+    return "no gain shown that pays for it" if one.speedup is not None and one.verdict != FASTER else ""
 
 
 def change(relative: float) -> str:
@@ -329,3 +338,48 @@ def latencies(one: RowAnswer) -> str:
 def text(column: str, value: Any) -> str:
     """Return a value as its column prints it."""
     return COLUMNS[column].text(value)
+
+
+def advice(caution: Caution, sweep: str, imported: bool) -> Advice:
+    """Return the caution, and the command that mends it; `sweep` and `imported`: see `Caution.words`."""
+    rows = plural(caution.rows, "row")
+    have, were = ("has", "was") if caution.rows == 1 else ("have", "were")
+    beside = "measured beside other work"
+    if caution.cores is not None:
+        most = f"{caution.cores:.1f}"
+        beside = "disturbed, though nothing else ran here" if most == "0.0" else f"{beside} (at most {most} cores)"
+    text = {
+        "not_run": f"{caution.rows:,} of {plural(caution.of, 'job')} {have} not run",
+        "shards": f"{caution.rows:,} of {plural(caution.of, 'job')} belong to other shards",
+        "wrong": f"{rows} {have} wrong results",
+        "failed": f"{caution.rows:,} of {plural(caution.of, 'row')} failed",
+        "measured": f"{rows} {were} not timed as {'it says' if caution.rows == 1 else 'they say'}",
+        "disturbed": f"* {rows} {were} {beside}; when it is quiet",
+        "one_round": "no interval is known" if imported else "one process a row: another may differ by more",
+        "unjudged": f"{rows} {were} not judged: add measure=performance,accuracy",
+        "undecided": f"{caution.rows:,} of {plural(caution.of, 'row')} within noise: more rounds tell more",
+    }[caution.kind]
+    words = caution.words(sweep, imported)
+    command = shlex.join(["python", "-m", "orchestrator", *words]) if words else ""
+    return Advice(text[:1].upper() + text[1:], command)
+
+
+@dataclass(frozen=True)
+class Advice:
+    """A warning, and the command that mends it, on one line where there is room."""
+
+    text: str
+    command: str
+
+    def lines(self, width: int) -> Iterator[Text]:
+        if self.command and len(f"{self.text}: {self.command}") > width:
+            yield Text(f"{plain(self.text)}:", "yellow")
+            yield Text(f"    {plain(self.command)}", "dim")
+        else:
+            yield Text.assemble(
+                (plain(self.text), "yellow"), (f": {plain(self.command)}" if self.command else "", "dim")
+            )
+
+    def markdown(self) -> list[str]:
+        command = f": {markdown.code(self.command, None)}" if self.command else ""
+        return [f"> {markdown.text(self.text)}{command}"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.columns import Column
 from orchestrator.comparison.bisection import BAD, CANNOT_TELL, GOOD, Answer, Found, Question, in_words
@@ -12,6 +12,9 @@ from orchestrator.views.document import Document, Heading, Paragraph, Piece
 from orchestrator.views.grid import Cell, Grid
 from orchestrator.views.layout import cut
 from orchestrator.words import plural
+
+if TYPE_CHECKING:
+    from orchestrator.execution.steps import Step
 
 LONGEST = 60
 """Characters of an answer: a reason may be an error's message, and was said in full when the step was judged."""
@@ -25,17 +28,6 @@ COLUMNS = (
     "ratio_high",
     "reason",
 )
-
-
-class Step(Protocol):
-    """A commit or a version."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def title(self) -> str: ...
-    @property
-    def short(self) -> str: ...
 
 
 def document(

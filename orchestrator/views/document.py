@@ -18,9 +18,11 @@ from rich.console import Console
 from rich.text import Text
 
 from orchestrator import markdown
-from orchestrator.views.layout import LISTED, PAGE, console, cut, item, paragraph, plain
+from orchestrator.views.layout import LISTED, PAGE, console, cut, paragraph, plain
 from orchestrator.words import more, some
 
+NAMED = 4
+"""So many rows of which the same is to be said are named."""
 MOST_LINES = 100_000
 """So many lines of a log, the last, are on a page: a page is made in memory."""
 
@@ -223,8 +225,12 @@ class Item:
     cut: bool = False
 
     def lines(self, width: int) -> Iterator[Text]:
-        text = cut(plain(self.text), width - 16) if self.cut else plain(self.text)
-        yield item(plain(self.name), text, width, self.wrap and not self.command and not self.cut, self.whole)
+        label, text = f"  {plain(self.name):<13} ", plain(self.text)
+        if self.cut:
+            text = cut(text, width - len(label))
+        elif self.wrap and not self.command:
+            text = paragraph(text, width - len(label), "", self.whole).replace("\n", "\n" + " " * len(label))
+        yield Text.assemble((label, "dim"), text)
 
     def markdown(self) -> list[str]:
         text = markdown.code(self.text, None) if self.command or self.whole else markdown.text(self.text)
@@ -249,17 +255,15 @@ class Remarks:
     title: str
     remarks: Sequence[Remark]
     style: str = "bold"
-    rest: str = ": --json and --csv have all"
     most: int = LISTED
-    named: int = 4
 
     def lines(self, width: int) -> Iterator[Text]:
         if self.remarks:
             yield Text(f"{self.title}:", self.style)
         for remark in self.remarks[: self.most]:
-            for name in remark.names[: self.named]:
+            for name in remark.names[:NAMED]:
                 yield Text(paragraph(f"  {plain(name)}", width, "    "))
-            yield from (Text(f"  {line}") for line in more(len(remark.names), self.named, " rows"))
+            yield from (Text(f"  {line}") for line in more(len(remark.names), NAMED, " rows"))
             yield from (Text(paragraph(f"    {plain(text)}", width, "      ")) for text in remark.texts)
             if remark.command:
                 yield Text.assemble("    ", (plain(remark.command), "dim"))
@@ -268,13 +272,13 @@ class Remarks:
 
     def markdown(self) -> list[str]:
         most = self.most * PAGE
-        rows = [[some(map(markdown.text, one.names), self.named, what=" rows"), _said(one)] for one in self.remarks]
+        rows = [[some(map(markdown.text, one.names), NAMED, what=" rows"), _said(one)] for one in self.remarks]
         rows = [*rows[:most], *([line, ""] for line in self._left(most))]
         title = [f"### {markdown.text(self.title[:1].upper() + self.title[1:])}", ""] if self.title else []
         return [*title, *markdown.table(("row", "found"), rows)] if rows else []
 
     def _left(self, most: int) -> list[str]:
-        return more(sum(len(remark.names) for remark in self.remarks[most:]), 0, self.rest)
+        return more(sum(len(remark.names) for remark in self.remarks[most:]), 0, ": --json and --csv have all")
 
 
 def _said(remark: Remark) -> str:

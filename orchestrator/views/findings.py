@@ -29,26 +29,24 @@ Row = Mapping[str, Any]
 
 def pieces(name: str, table: Table) -> list[Piece]:
     """Return one table: what all rows have in common in its heading, then the rows, then what could not be done."""
-    return [Heading(_heading(name, table), style="bold reverse"), *_body(name, table, LISTED)]
+    heading, body = _told(name, table, LISTED)
+    return [Heading(heading, style="bold reverse"), *body]
 
 
 def folded(name: str, table: Table, most: int) -> Folded:
     """Return one table for a comment, folded, of at most so many rows."""
-    return Folded(f"{_heading(name, table)}: {plural(len(table.rows), 'row')}", _body(name, table, most))
+    heading, body = _told(name, table, most)
+    return Folded(f"{heading}: {plural(len(table.rows), 'row')}", body)
 
 
-def _heading(name: str, table: Table) -> str:
+def _told(name: str, table: Table, most: int) -> tuple[str, list[Piece]]:
+    """Return the heading of a table, and what stands below it."""
     found = [row for row in table.rows if _has_figures(table, row)]
-    _, shared = _columns(table, found)
+    columns, shared = _columns(table, found)
     common = [_common(table.column(one), found[0][one]) for one in shared if found[0][one] != name]
-    return " · ".join([name.replace("_", " "), *common])
-
-
-def _body(name: str, table: Table, most: int) -> list[Piece]:
-    found = [row for row in table.rows if _has_figures(table, row)]
-    columns, _ = _columns(table, found)
-    made: list[Piece] = [_FindingsTable(name, [*map(table.column, columns)], found, most)]
-    return made + [Item(status, told) for status, told in _without_figures(table)]
+    rows = _FindingsTable(name, [*map(table.column, columns)], found, most)
+    rest = [Item(status, told) for status, told in _without_figures(table)]
+    return " · ".join([name.replace("_", " "), *common]), [rows, *rest]
 
 
 def _common(column: Column, value: Any) -> str:

@@ -133,11 +133,9 @@ def _rows(case: Case) -> list[dict[str, object]]:
         base |= {**row.names, "status": row.status, "disturbed": row.disturbed, "job": next(iter(row.jobs), None)}
     found = []
     for one in case.findings:
-        own: dict[str, object] = {"level": one.level, "finding": one.kind, "found": one.text}
-        own["command"] = one.command
-        if one.change is not None:
-            own |= one.change.row() | {"allowed": one.allowed}
-        found.append(base | own)
+        own = {"level": one.level, "finding": one.kind, "found": one.text, "command": one.command}
+        change = {} if one.change is None else one.change.row() | {"allowed": one.allowed}
+        found.append(base | own | change)
     return found or [base]
 
 

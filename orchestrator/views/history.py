@@ -1,10 +1,11 @@
-"""A history for people: each point a dot with whiskers, and what else changed where it moved."""
+"""A history for people: each point a dot with whiskers, and what else changed where it moved; also as one SVG file."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 from rich.text import Text
@@ -17,7 +18,7 @@ from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.tables import Table
 from orchestrator.views.document import Document, Heading, Listing, Paragraph, Piece
-from orchestrator.views.layout import PAGE, cut, paragraph, plain
+from orchestrator.views.layout import PAGE, cut, paragraph, plain, short
 from orchestrator.words import more, plural
 
 LISTED, POINTS, CAUSES = 20, 60, 6
@@ -31,6 +32,11 @@ FIRST = ("packages.", "torch.", "driver", "gpu", "git.commit", "git.", "orchestr
 """Causes that are named first, by the beginning of their keys."""
 MARKS = "├─●┤"
 RERUN, IMPORTED = " r", " i"
+SVG_WIDTH, LEFT, RIGHT = 860, 70, 20
+PANEL, TOP, PLOT = 142, 44, 66
+"""Pixels: a panel's height, where its plot begins, and the plot's height."""
+COLOURS = {"better": "#1a7f37", "worse": "#cf222e", "changed": "#9a6700"}
+QUIET = "#57606a"
 
 
 def means(asked: Mapping[str, Sequence[Series]], found: Read, named: Sequence[str] | None) -> Document:
@@ -40,15 +46,13 @@ def means(asked: Mapping[str, Sequence[Series]], found: Read, named: Sequence[st
         pieces += [Heading(f"{metric}: {COLUMNS[metric].doc}"), _All(series, COLUMNS[metric])] if series else []
     count = max((len(series) for series in asked.values()), default=0)
     said = f"{plural(len(found.snapshots), 'sweep')} below {', '.join(named or ('outputs',))}: means of {count} series."
-    return Document("History", [*pieces, Paragraph(said + _lost(found)), _unreadable(found)])
+    return Document("History", [*pieces, *_end(said, found)])
 
 
-def _lost(found: Read) -> str:
-    return f" {len(found.unreadable)} cannot be read:" * bool(found.unreadable)
-
-
-def _unreadable(found: Read) -> Listing:
-    return Listing([f"{sweep}: {reason}" for sweep, reason in found.unreadable], indent="  ", rest="")
+def _end(said: str, found: Read) -> list[Piece]:
+    """Return the last line, and below it what could not be read."""
+    lost = f" {len(found.unreadable)} cannot be read:" * bool(found.unreadable)
+    return [Paragraph(said + lost), Listing([f"{sweep}: {reason}" for sweep, reason in found.unreadable], rest="")]
 
 
 def document(series: Sequence[Series], found: Read, metric: str, named: Sequence[str] | None) -> Document:
@@ -60,18 +64,9 @@ def document(series: Sequence[Series], found: Read, metric: str, named: Sequence
     origins = {_origin(point) for point in points}
     legend += "; r a rerun" * (RERUN in origins) + "; i imported" * (IMPORTED in origins)
     where = ", ".join(named or ("outputs",))
-    summary = (
-        f"{plural(len(found.snapshots), 'sweep')} below {where}: {metric} of {len(series)} series, {moving} moved."
-    )
-    return Document(
-        "History",
-        [
-            _All(series, column_of(series, metric)),
-            Paragraph(legend if points else "", "dim"),
-            Paragraph(summary + _lost(found)),
-            _unreadable(found),
-        ],
-    )
+    said = f"{plural(len(found.snapshots), 'sweep')} below {where}: {metric} of {len(series)} series, {moving} moved."
+    told: list[Piece] = [_All(series, column_of(series, metric)), Paragraph(legend if points else "", "dim")]
+    return Document("History", [*told, *_end(said, found)])
 
 
 @dataclass(frozen=True)
@@ -237,7 +232,7 @@ def _short(value: Any, width: int) -> str:
     if isinstance(value, (list, tuple)):
         return cut(", ".join(_short(item, width) for item in value), width)
     text = "null" if value is None else str(value)
-    return text[:8] if re.fullmatch("[0-9a-f]{40,}", text) and width == NAME else cut(text, width)
+    return short(text, width) if width == NAME else cut(text, width)
 
 
 def tables(asked: Mapping[str, Sequence[Series]], found: Read, form: str) -> dict[str, Table]:
@@ -275,3 +270,79 @@ def _row(series: Series, point: SeriesPoint, metric: str) -> dict[str, Any]:
         "causes": "; ".join(causes(point.causes, len(point.causes), 10_000)) if point.causes is not None else None,
         "disturbed": point.row.disturbed,
     }
+
+
+def svg(asked: Mapping[str, Sequence[Series]]) -> str:
+    """Return one SVG file without scripts or fonts of its own: a panel for each series of each metric, a dot for each
+    point, the dates (UTC) of the first and the last below it.
+
+    Moved points are coloured, failed ones are crosses; each says what it is when pointed at.
+    """
+    drawn = [(one, column_of(found, metric)) for metric, found in asked.items() for one in found]
+    panels = [_panel(one, column, number * PANEL) for number, (one, column) in enumerate(drawn)]
+    height = max(len(panels), 1) * PANEL
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{SVG_WIDTH}" height="{height}" '
+            f'viewBox="0 0 {SVG_WIDTH} {height}" font-family="sans-serif" font-size="12">',
+            f'<rect width="{SVG_WIDTH}" height="{height}" fill="white"/>',
+            *panels,
+            "</svg>\n",
+        ]
+    )
+
+
+def _panel(series: Series, column: Column, top: float) -> str:
+    low, high = scale(series.points)
+    step = (SVG_WIDTH - LEFT - RIGHT) / max(len(series.points), 1)
+
+    def y(value: float) -> float:
+        return top + TOP + (PLOT * (high - value) / (high - low) if high > low else PLOT / 2)
+
+    parts = [
+        _text(LEFT, top + 18, f"{series.label}: {column.name}", "bold"),
+        _text(LEFT, top + 34, title(series.machine), "normal", QUIET),
+        *(_text(8, y(end) + 4, column.text(end), "normal", QUIET) for end in dict.fromkeys((low, high))),
+        _line(LEFT, top + TOP + PLOT + 8, SVG_WIDTH - RIGHT, top + TOP + PLOT + 8, "#d0d7de"),
+    ]
+    ends = series.points[:1], series.points[1:][-1:]
+    for end, points in zip(("start", "end"), ends, strict=True):
+        parts += [_date(point, end, top + TOP + PLOT + 22) for point in points]
+    for number, point in enumerate(series.points):
+        x = LEFT + (number + 0.5) * step
+        marks = _failed(x, top + TOP + PLOT) if point.value is None else _dot(point, x, y)
+        parts.append(f"<g><title>{_about(point, column)}</title>{marks}</g>")
+    return "\n".join(parts)
+
+
+def _date(point: SeriesPoint, anchor: str, y: float) -> str:
+    x, date = (LEFT if anchor == "start" else SVG_WIDTH - RIGHT), time.strftime("%F", time.gmtime(point.sweep.created))
+    return f'<text x="{x}" y="{y}" text-anchor="{anchor}" font-size="10" fill="{QUIET}">{date}</text>'
+
+
+def _dot(point: SeriesPoint, x: float, y: Callable[[float], float]) -> str:
+    assert point.value is not None
+    colour = COLOURS.get(point.word or "", QUIET)
+    whisker = ""
+    if point.low is not None and point.high is not None:
+        whisker = _line(x, y(point.low), x, y(point.high), colour)
+    return f'{whisker}<circle cx="{x:.1f}" cy="{y(point.value):.1f}" r="4" fill="{colour}"/>'
+
+
+def _failed(x: float, y: float) -> str:
+    red = COLOURS["worse"]
+    return _line(x - 4, y - 4, x + 4, y + 4, red) + _line(x - 4, y + 4, x + 4, y - 4, red)
+
+
+def _about(point: SeriesPoint, column: Column) -> str:
+    value = point.row.status if point.value is None else column.text(point.value)
+    words = [f"{point.sweep.name}: {value}", *([point.word] if point.word else []), *causes(point.causes, 6)]
+    return escape(plain("; ".join(words)))
+
+
+def _text(x: float, y: float, text: str, weight: str, colour: str = "black") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" font-weight="{weight}" fill="{colour}">{escape(plain(text))}</text>'
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, colour: str) -> str:
+    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" stroke-width="1.5"/>'

@@ -12,9 +12,8 @@ from functools import cached_property
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
-from rich.text import Text
 
-from orchestrator.results.load import lines
+from orchestrator.errors import printable
 from orchestrator.words import plural, some
 
 LISTED = 20
@@ -61,14 +60,14 @@ class _Console(Console):
                 yield Segment(seen, segment.style)
 
 
-def console(width: int | None = None) -> Console:
+def console() -> Console:
     """Return a console on stdout. A character that the stream cannot encode becomes "?", never an exception.
 
     What cannot be seen is not printed: no text moves the cursor, whatever file it is from.
     """
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")
-    return _Console(width=width, highlight=False, markup=False, emoji=False)
+    return _Console(highlight=False, markup=False, emoji=False)
 
 
 def paragraph(text: str, width: int, indent: str = "  ", whole: bool = False) -> str:
@@ -83,25 +82,19 @@ def paragraph(text: str, width: int, indent: str = "  ", whole: bool = False) ->
     return "\n".join(wrapped).replace(TOGETHER, " ")
 
 
-def item(name: str, text: str, width: int, wrap: bool = True, whole: bool = False) -> Text:
-    """Return "name  text"; with `wrap=False` on one line of any length, so that paths and commands can be copied.
-
-    With `whole` it is wrapped between words only. Newlines in the text become spaces.
-    """
-    label, text = f"  {plain(name):<13} ", plain(text)
-    if wrap:
-        text = paragraph(text, width - len(label), "", whole).replace("\n", "\n" + " " * len(label))
-    return Text.assemble((label, "dim"), text)
-
-
 def plain(text: str) -> str:
     """Return text on one line that can do nothing to a terminal; spaces are kept, so that commands stay themselves."""
-    return " ".join(lines(text))
+    return " ".join(printable(text))
 
 
 def cut(text: str, width: int) -> str:
     """Return text of at most `width` characters; what is left out is an ellipsis."""
     return text if len(text) <= width else text[: max(width - 1, 0)] + "…"
+
+
+def short(text: str, width: int) -> str:
+    """Return a value that was recorded: of a hash eight digits, all else cut."""
+    return text[:8] if re.fullmatch("[0-9a-f]{40,}", text) else cut(text, width)
 
 
 def by_cause(failed: Iterable[tuple[str, str, str, str, str]]) -> list[str]:

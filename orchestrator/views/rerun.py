@@ -25,9 +25,8 @@ from orchestrator.views.document import Document, Heading, Listing, Paragraph, P
 from orchestrator.views.grid import Cell, Grid, Spanning
 from orchestrator.words import plural, some
 
-LISTED = 20
 NAMED = 3
-"""So many models are listed, and rows named in the last line; the others are counted."""
+"""So many rows are named in the last line; the others are counted."""
 NAME = ("model", "mode", "dtype", "device", "compiler", "measure")
 SHARED = ("suite", "mode", "dtype", "device")
 STYLES = {REPRODUCED: "", CHANGED: "red", CANNOT_TELL: "yellow", FAILS_AGAIN: "yellow", UNFINISHED: "yellow"}
@@ -55,7 +54,7 @@ def document(found: Sequence[Reproduction], *, failed_only: bool = False) -> Doc
     rows = [reproduction.before.names for reproduction in found]
     shared = [str(rows[0][name]) for name in SHARED if len({row[name] for row in rows}) == 1]
     heading = Heading(" · ".join(["rerun", *shared]), style="bold reverse")
-    table = Grid(("row", "", "now / then"), _lines(found), group="model", most=LISTED, rest=": --csv has them all")
+    table = Grid(("row", "", "now / then"), _lines(found), group="model", rest=": --csv has them all")
     return Document("Rerun", [heading, table], [told])
 
 
@@ -72,7 +71,8 @@ def _lines(found: Sequence[Reproduction]) -> list[list[Cell] | Spanning]:
         for other, reproduction in group:
             first, *more = reproduction.differences or [_evidence(reproduction)]
             more += reproduction.evidence if reproduction.word in (CANNOT_TELL, CHANGED) else []
-            lines.append([Cell(f" {other}"), Cell(reproduction.word, style=_style(reproduction)), Cell(first)])
+            style = STYLES.get(reproduction.word, "green")
+            lines.append([Cell(f" {other}"), Cell(reproduction.word, style=style), Cell(first)])
             lines += [[Cell(), Cell(), Cell(text)] for text in more]
     return lines
 
@@ -113,7 +113,3 @@ def _evidence(reproduction: Reproduction) -> str:
     metrics = {metric.metric: metric for metric in reproduction.pair.metrics}
     shown = next((in_words(metrics[name]) for name in EVIDENCE if name in metrics), None)
     return shown or reproduction.after.status
-
-
-def _style(reproduction: Reproduction) -> str:
-    return STYLES.get(reproduction.word, "green")

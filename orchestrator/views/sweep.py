@@ -16,21 +16,21 @@ from orchestrator.results import configuration, listing
 from orchestrator.results.configuration import literal
 from orchestrator.results.listing import RUNNING, Listed
 from orchestrator.results.load import JobOutcome, SweepResults, is_handed_down, items, outcome, outcomes
+from orchestrator.results.naming import WORKLOAD
 from orchestrator.results.performance import measured
 from orchestrator.results.tables import Table
 from orchestrator.store import JobGraph, Sweep, SweepFolder
 from orchestrator.views.commands import next_command, shown
 from orchestrator.views.document import Document, Heading, Item, Listing, Paragraph, Piece, Verbatim
-from orchestrator.views.layout import age, by_cause, cut, duration, plain
+from orchestrator.views.layout import LISTED, age, by_cause, duration, plain, short
 from orchestrator.words import more, plural
 
-LISTED, SLOWEST = 20, 5
+SLOWEST = 5
 LONGEST = 200
 """Characters of one value of an environment: the list of changed files may be long. --json has all."""
 LISTED_JOBS = (
-    *("job", "suite", "model", "mode", "dtype", "device", "batch_size", "sequence_length", "seed", "threads"),
-    *("build", "compiler", "measure", "round", "status", "reason", "phase", "attempt", "started_s", "duration_s"),
-    *("measured", "disturbed", "log"),
+    *("job", *WORKLOAD, "compiler", "measure", "round", "status", "reason", "phase", "attempt"),
+    *("started_s", "duration_s", "measured", "disturbed", "log"),
 )
 
 
@@ -118,10 +118,7 @@ def environment_items(environment: Mapping[str, Any]) -> list[Item]:
     parts: dict[str, list[str]] = {}
     for key, value in environment.items():
         part, dot, rest = key.partition(".")
-        text = str(value)
-        is_hash = len(text) >= 40 and set(text) <= set("0123456789abcdef")
-        short = text[:8] if is_hash else cut(text, LONGEST)
-        parts.setdefault(part if dot else "machine", []).append(f"{rest if dot else key} {short}")
+        parts.setdefault(part if dot else "machine", []).append(f"{rest if dot else key} {short(str(value), LONGEST)}")
     return [Item(part, ", ".join(words)) for part, words in parts.items()]
 
 
@@ -185,8 +182,7 @@ def job_row(folder: SweepFolder, found: JobOutcome) -> dict[str, Any]:
     job, result = found.job, found.result
     w = job.workload
     return {
-        **{name: getattr(w, name) for name in ("suite", "model", "dtype", "device", "batch_size", "seed", "threads")},
-        "sequence_length": w.sequence_length,
+        **{name: getattr(w, name) for name in WORKLOAD},
         "build": w.build.name if w.build is not None else None,
         "mode": w.mode.name,
         "job": job.id,

@@ -103,7 +103,7 @@ function compilersSection() {
 
 /** Return the number in all charts of a section's compiler. */
 function seriesNumber(compiler, sweep) {
-  return DATA.series.indexOf(SEVERAL ? `${compiler} · ${DATA.sweeps[sweep].short}` : compiler);
+  return DATA.series.indexOf(inSweep(compiler, sweep));
 }
 
 /** Return a section's compilers, below its title where there are several; of several sweeps, each in all of them. */
@@ -176,10 +176,9 @@ function severalSentence() {
 }
 
 function sweepTable() {
-  const heads = ["sweep", "when", "jobs", "code", "torch", "machine", "command"].map((name) => h("th", { scope: "col" }, name));
   const lines = DATA.sweeps.map((sweep) => h("tr", {},
     h("th", { scope: "row" }, sweep.name), h("td", {}, dateTime(sweep.created)), h("td", {}, `${sweep.done} of ${sweep.planned}`),
     h("td", {}, sweep.commit?.slice(0, 10) ?? MISSING), h("td", {}, sweep.environment["packages.torch"] ?? MISSING),
     h("td", {}, sweep.environment.host ?? MISSING), h("td", {}, commandLine(sweep.command))));
-  return h("div", { class: "scroll framed" }, h("table", { class: "plain" }, h("thead", {}, h("tr", {}, heads)), h("tbody", {}, lines)));
+  return plainTable(columnHeads(["sweep", "when", "jobs", "code", "torch", "machine", "command"]), lines);
 }

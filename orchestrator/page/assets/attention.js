@@ -27,19 +27,25 @@ function countButtons() {
     h("li", {}, h("button", { type: "button", class: "small", click: () => filterRows({ mark }) }, h("strong", { class: tone }, `${sign} ${count.toLocaleString("en")}`), ` ${words}`)))) : null;
 }
 
-/** Return a list that shows some of its items, and more when asked. */
-function longList(id, title, note, items, line, filter = null) {
-  if (!items.length) return null;
-  const list = h("ol", { class: "attention" });
+/** Put the first items into a list; return the button that puts `step` more of them there. words: what it says of those that are left. */
+function moreButton(list, items, line, first, step, words) {
   const more = h("button", { type: "button", class: "small" });
   const show = (count) => {
     list.append(...items.slice(list.children.length, count).map(line));
     const left = items.length - list.children.length;
     more.hidden = left === 0;
-    more.textContent = `Show ${Math.min(left, 5 * LISTED)} more of ${left.toLocaleString("en")}`;
+    more.textContent = words(left);
   };
-  more.addEventListener("click", () => show(list.children.length + 5 * LISTED));
-  show(LISTED);
+  more.addEventListener("click", () => show(list.children.length + step));
+  show(first);
+  return more;
+}
+
+/** Return a list that shows some of its items, and more when asked. */
+function longList(id, title, note, items, line, filter = null) {
+  if (!items.length) return null;
+  const list = h("ol", { class: "attention" });
+  const more = moreButton(list, items, line, LISTED, 5 * LISTED, (left) => `Show ${Math.min(left, 5 * LISTED)} more of ${left.toLocaleString("en")}`);
   const inTable = filter ? h("button", { type: "button", class: "small", click: () => filterRows(filter) }, "Show in the table") : null;
   return h("div", { id, class: "card" }, h("h3", {}, title, h("span", { class: "faint" }, ` ${items.length.toLocaleString("en")}`)), note ? h("p", { class: "note" }, note) : null, list, h("p", { class: "actions" }, more, inTable));
 }
@@ -65,14 +71,7 @@ function flagList() {
 function failureList() {
   const line = ({ measure, status, reason, rows: failed }) => {
     const links = h("ul", { class: "links" });
-    const rest = h("button", { type: "button", class: "small" });
-    const show = (count) => {
-      links.append(...failed.slice(links.children.length, count).map((row) => h("li", {}, rowLink(row, measure))));
-      rest.hidden = links.children.length >= failed.length;
-      rest.textContent = `${(failed.length - links.children.length).toLocaleString("en")} more`;
-    };
-    rest.addEventListener("click", () => show(links.children.length + 50));
-    show(3);
+    const rest = moreButton(links, failed, (row) => h("li", {}, rowLink(row, measure)), 3, 50, (left) => `${left.toLocaleString("en")} more`);
     return h("li", {}, badge(status), " ", h("span", { class: "faint" }, `${measure}, ${plural(failed.length, "row")}: `), reason || "no reason was given", links, rest);
   };
   return longList("failures", "Failures", "Rows with the same reason together, the worst kind first.", DATA.failures, line, DATA.failures.some(({ status }) => DATA.statuses[status] === "bad") ? { mark: "failed" } : null);

@@ -220,11 +220,8 @@ function drawWhenIdle() {
 
 /** Draw anew, soon, when another choice or order of rows is asked for. */
 function followState() {
-  let key = null, waiting = null;
-  onState(() => {
-    const now = [...FILTERS, "order"].map((name) => state[name]).join("\n");
-    if (now === key) return;
-    key = now;
+  let waiting = null;
+  onChange(["order"], () => {
     for (const card of drawn) card.dirty = true;
     clearTimeout(waiting);
     waiting = setTimeout(refreshCharts, 150);

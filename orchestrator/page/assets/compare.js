@@ -16,18 +16,15 @@ function compareSection() {
   const more = h("button", { type: "button", class: "small" });
   const choice = h("select", { id: "metric" }, Object.entries(METRICS).map(([value, text]) => h("option", { value }, text)));
   choice.addEventListener("change", () => update({ metric: choice.value === "speedup" ? "" : choice.value }));
-  const heads = ["model", "compiler", ...DATA.sweeps.map(({ name }) => name)].map((name) => h("th", { scope: "col" }, name));
-  let entries = [], metric = "speedup", key = null;
+  const heads = columnHeads(["model", "compiler", ...DATA.sweeps.map(({ name }) => name)]);
+  let entries = [], metric = "speedup";
   const extend = (count) => {
     body.append(...entries.slice(body.children.length, count).map((entry) => compareRow(entry, metric)));
     more.hidden = body.children.length >= entries.length;
     more.textContent = `Show more of ${plural(entries.length, "row")}`;
   };
   more.addEventListener("click", () => extend(body.children.length + 4 * COMPARED));
-  onState(() => {
-    const now = [...FILTERS, "metric"].map((name) => state[name]).join("\n");
-    if (now === key) return;
-    key = now;
+  onChange(["metric"], () => {
     metric = state.metric in METRICS ? state.metric : "speedup";
     choice.value = metric;
     const shown = new Set(visibleRows());
@@ -72,7 +69,7 @@ function compareCell(row, metric, change) {
   const status = metric === "performance" || metric === "accuracy";
   const text = status ? badge(value) : withUnit(metric, value);
   const low = metric === "speedup" ? rows.get(row, "speedup_low") : null;
-  const ends = low === null ? "" : ` [${figure(metric, low)}, ${figure(metric, rows.get(row, "speedup_high"))}]`;
+  const ends = endsOf(metric, low, rows.get(row, "speedup_high"));
   return h("td", {}, h("div", { class: "first" }, job === undefined ? text : jobLink(job, { class: status ? "plain" : null }, text), h("span", { class: "interval" }, ends)), changeLine(change));
 }
 

@@ -112,9 +112,13 @@ const TELLING = (() => {
   return telling;
 })();
 
+/** Return a name, with that of its sweep where there are several. */
+function inSweep(name, sweep) {
+  return SEVERAL ? `${name} · ${DATA.sweeps[sweep].short}` : name;
+}
+
 function seriesOf(row) {
-  const compiler = rows.get(row, "compiler");
-  return SEVERAL ? `${compiler} · ${DATA.sweeps[rows.get(row, "sweep")].short}` : compiler;
+  return inSweep(rows.get(row, "compiler"), rows.get(row, "sweep"));
 }
 
 function isEager(row) {
@@ -179,6 +183,11 @@ function withUnit(name, value) {
   return unit === "x" ? `${text}x` : `${text} ${unit}`;
 }
 
+/** Return an interval behind a figure, "" where there is none. */
+function endsOf(name, low, high) {
+  return low === null ? "" : ` [${figure(name, low)}, ${figure(name, high)}]`;
+}
+
 function plural(count, noun) {
   return `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 }
@@ -186,13 +195,4 @@ function plural(count, noun) {
 function dateTime(seconds) {
   const date = new Date(seconds * 1000);
   return Number.isNaN(date.getTime()) ? MISSING : date.toISOString().slice(0, 19).replace("T", " ") + " UTC";
-}
-
-function duration(seconds) {
-  if (seconds === null) return MISSING;
-  if (seconds < 10) return `${seconds.toFixed(1)} s`;
-  const whole = Math.round(seconds);
-  if (whole < 60) return `${whole} s`;
-  if (whole < 3600) return `${Math.floor(whole / 60)} min ${String(whole % 60).padStart(2, "0")} s`;
-  return `${Math.floor(whole / 3600)} h ${String(Math.floor((whole % 3600) / 60)).padStart(2, "0")} min`;
 }

@@ -3,7 +3,10 @@
 
 /** Return a new element. Attributes that are functions are listeners; false, null and undefined are left out. */
 function h(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
+  return filled(document.createElement(tag), attributes, children);
+}
+
+function filled(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "function") element.addEventListener(name, value);
     else if (value === true) element.setAttribute(name, "");
@@ -81,6 +84,14 @@ function facts(value) {
   }
   const rows = Object.entries(value).map(([name, item]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, facts(item))));
   return rows.length ? h("table", { class: "facts" }, h("tbody", {}, rows)) : document.createTextNode("none");
+}
+
+function plainTable(heads, lines) {
+  return h("div", { class: "scroll framed" }, h("table", { class: "plain" }, h("thead", {}, h("tr", {}, heads)), h("tbody", {}, lines)));
+}
+
+function columnHeads(names) {
+  return names.map((name) => h("th", { scope: "col" }, name));
 }
 
 /** Show the explanation of whatever has one, while it has focus or the pointer. One box for all: it is never clipped. */

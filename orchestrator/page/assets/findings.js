@@ -10,7 +10,7 @@ function findingsSection() {
 }
 
 function finding(table) {
-  const title = `${table.name.replaceAll("_", " ")}${SEVERAL ? ` · ${DATA.sweeps[table.sweep].short}` : ""}`;
+  const title = inSweep(table.name.replaceAll("_", " "), table.sweep);
   const head = table.columns.map((name) => {
     const column = DATA.columns[name];
     return h("th", { scope: "col", class: isText(name) ? "" : "number" }, column.title, column.unit ? h("span", { class: "faint" }, ` ${column.unit}`) : null, tip(column.doc, column.title));
@@ -19,7 +19,7 @@ function finding(table) {
   const note = table.rows.length < table.total ? `The first ${table.rows.length.toLocaleString("en")} of ${plural(table.total, "row")}; tables/${table.name}.csv has all.` : null;
   return h("details", { open: table.total <= LONG && DATA.findings.length <= (rows.length ? 3 : 8) },
     h("summary", {}, title, h("span", { class: "faint" }, ` ${plural(table.total, "row")}`)),
-    h("div", { class: "scroll framed" }, h("table", { class: "plain" }, h("thead", {}, h("tr", {}, head)), h("tbody", {}, lines))),
+    plainTable(head, lines),
     note ? h("p", { class: "note" }, note) : null);
 }
 

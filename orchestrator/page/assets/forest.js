@@ -8,10 +8,7 @@ const TICK_GAP = 13;
 
 /** Return a new SVG element: as `h`, in the other namespace. */
 function s(tag, attributes = {}, ...children) {
-  const element = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value);
-  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
-  return element;
+  return filled(document.createElementNS(SVG, tag), attributes, children);
 }
 
 /** A logarithmic scale with 1 on it. `values` fit; of `ends` of intervals so much as leaves room for the values. */
@@ -78,7 +75,10 @@ class LogScale {
 
 /** The share of what is allowed that the worst tensor's error is; null where the rule has no such limit. */
 function errorShare(row) {
-  const [rmse, limit, rule] = ["rmse", "limit", "rule"].map((name) => rows.get(row, name));
+  return shareOfLimit(rows.get(row, "rmse"), rows.get(row, "limit"), rows.get(row, "rule"));
+}
+
+function shareOfLimit(rmse, limit, rule) {
   return typeof rmse === "number" && typeof limit === "number" && limit > 0 && rule !== "cosine" ? rmse / limit : null;
 }
 

@@ -5,6 +5,11 @@ function openJob(job) {
   update({ job: jobName(job) }, true);
 }
 
+/** Let a click on an element open a job, unless it is on something of its own, or selects text. */
+function opens(element, job) {
+  element.addEventListener("click", (event) => job !== undefined && !event.target.closest("a, button") && !String(getSelection()) && openJob(job));
+}
+
 /** Return a link to a job's page. Following it keeps the filters; its address alone is enough for another person. */
 function jobLink(job, attributes, ...content) {
   const follow = (event) => {
@@ -92,7 +97,7 @@ function jobFigures(job) {
 function errors(known) {
   const tensors = known?.facts?.accuracy?.tensors;
   if (!Array.isArray(tensors) || !tensors.length || !tensors.every((tensor) => tensor && typeof tensor === "object")) return null;
-  const share = ({ rmse, limit, rule }) => (typeof rmse === "number" && typeof limit === "number" && limit > 0 && rule !== "cosine" ? rmse / limit : null);
+  const share = ({ rmse, limit, rule }) => shareOfLimit(rmse, limit, rule);
   const failed = ({ passed }) => passed === false;
   const worst = [...tensors].sort((a, b) => failed(b) - failed(a) || (share(b) ?? 0) - (share(a) ?? 0));
   const scale = new LogScale(tensors.map(share).filter(Boolean).map((value) => Math.max(value, 1e-9)), [], POWERS, "");

@@ -25,6 +25,11 @@ function contents(ids) {
 
 const THEMES = { "": "Theme: system", light: "Theme: light", dark: "Theme: dark" };
 
+function setTheme(theme) {
+  if (theme) document.documentElement.dataset.theme = theme;
+  else delete document.documentElement.dataset.theme;
+}
+
 /** Return the button that goes through the themes. The choice is remembered where the browser lets us. */
 function themeButton() {
   const root = document.documentElement;
@@ -36,8 +41,7 @@ function themeButton() {
     }
   };
   const set = (theme) => {
-    if (theme) root.dataset.theme = theme;
-    else delete root.dataset.theme;
+    setTheme(theme);
     button.textContent = THEMES[theme];
   };
   const button = h("button", { type: "button", class: "small", id: "theme" });
@@ -70,13 +74,12 @@ function installPrinting() {
   let theme = null, foldAgain = null;
   addEventListener("beforeprint", () => {
     theme = root.dataset.theme ?? "";
-    root.dataset.theme = "light";
+    setTheme("light");
     foldAgain = unfold();
     for (const card of drawn) card.draw();
   });
   addEventListener("afterprint", () => {
-    if (theme) root.dataset.theme = theme;
-    else delete root.dataset.theme;
+    setTheme(theme);
     foldAgain?.();
     refreshCharts();
   });

@@ -8,7 +8,7 @@ function modelsSection() {
   const place = h("div", { class: "models" });
   const more = h("button", { type: "button", class: "small" });
   const order = h("span");
-  let key = null, groups = [], shown = 0;
+  let groups = [], shown = 0;
   const show = (count) => {
     place.querySelector("table").append(...groups.slice(shown, count).map(modelBody));
     shown = Math.min(count, groups.length);
@@ -17,10 +17,7 @@ function modelsSection() {
   };
   const first = Math.max(Math.floor(MODEL_LINES / COMPARED_SERIES), 4);
   more.addEventListener("click", () => show(3 * shown));
-  onState(() => {
-    const now = [...FILTERS, "order"].map((name) => state[name]).join("\n");
-    if (now === key) return;
-    key = now;
+  onChange(["order"], () => {
     groups = workloads().map(({ name, rows: own }) => ({ name, rows: own.filter((row) => !isEager(row)) })).filter(({ rows: own }) => own.length);
     shown = 0;
     order.textContent = orderWords();
@@ -55,7 +52,7 @@ function modelBody({ rows: own }) {
     const line = h("tr", {}, i === 0 ? name : null,
       h("th", { scope: "row", class: "compiler" }, job === undefined ? compiler : jobLink(job, { class: "plain", title: titleOf(row) }, compiler), best ? h("span", { class: "best" }, " ", best) : null),
       figures(row));
-    line.addEventListener("click", (event) => job !== undefined && !event.target.closest("a, button") && !String(getSelection()) && openJob(job));
+    opens(line, job);
     return line;
   }));
 }
@@ -101,7 +98,7 @@ function modelSpeedup(row) {
   const flagged = (rows.get(row, "flags") ?? "").split(", ").some((mark) => mark === "speedup" || mark === "measured");
   return h("span", { title: verdictWord(row) },
     h("strong", { class: toneOf(verdict, doubtful) }, sign ? `${sign}${doubtful ? "?" : ""} ` : "", `${figure("speedup", value)}x`),
-    h("span", { class: "second ends" }, low === null ? "" : ` [${figure("speedup", low)}, ${figure("speedup", high)}]`),
+    h("span", { class: "second ends" }, endsOf("speedup", low, high)),
     flagged ? h("span", { class: "bad" }, " !") : null, rows.get(row, "disturbed") === null ? null : h("span", { class: "warn" }, " *"));
 }
 

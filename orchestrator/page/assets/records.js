@@ -81,8 +81,7 @@ function meansGroups(shown) {
       const eager = row.compiler.split("(")[0] === "eager";
       const [speedup, ratio] = eager ? [1, 1] : [row.geomean_speedup, row.geomean_compression_ratio];
       if (speedup === null || ratio === null) return [];
-      const series = SEVERAL ? `${row.compiler} · ${DATA.sweeps[row.sweep].short}` : row.compiler;
-      return [{ series, time: 1 / speedup, memory: 1 / ratio, compile_s: row.mean_compile_latency_cold_s, count: row.geomean_count, front: eager || answer.front.includes(row.compiler) }];
+      return [{ series: inSweep(row.compiler, row.sweep), time: 1 / speedup, memory: 1 / ratio, compile_s: row.mean_compile_latency_cold_s, count: row.geomean_count, front: eager || answer.front.includes(row.compiler) }];
     });
     const heights = [...means.map(({ memory }) => memory), ...few.map((row) => 1 / rows.get(row, "compression_ratio"))].map(Math.log);
     const span = Math.max(...heights) - Math.min(...heights);
@@ -90,39 +89,39 @@ function meansGroups(shown) {
   });
 }
 
+/** Return what a section is called: suite, mode, dtype, device, and more words. */
+function sectionTitle(row, ...more) {
+  return SECTION.slice(0, 4).map((name) => row[name]).concat(...more).join(" · ");
+}
+
 /** Return, for each suite, mode, dtype and device, the figure of every sweep and compiler, the oldest sweep first. */
 function overviewGroups(entries, name) {
   const counts = { geomean_compression_ratio: "geomean_compression_count", mean_compile_latency_cold_s: "mean_compile_latency_cold_count", pass_rate_percent: "planned" };
   const order = [...DATA.sweeps.keys()].sort((a, b) => DATA.sweeps[a].created - DATA.sweeps[b].created || a - b);
-  const groups = new Map();
-  for (const sweep of order) {
-    for (const row of entries.filter((one) => one.sweep === sweep && one[name] !== null)) {
-      const title = SECTION.slice(0, 4).map((column) => row[column]).concat(words("build", row.build) ?? []).join(" · ");
-      if (!groups.has(title)) groups.set(title, { name: title, records: [] });
-      const { short: when, created } = DATA.sweeps[sweep];
-      const bar = name === "geomean_speedup" ? { low: row.geomean_speedup_low, high: row.geomean_speedup_high } : {};
-      groups.get(title).records.push({ sweep: when, when: dateTime(created), series: row.compiler, value: row[name], ...bar, count: row[counts[name] ?? "geomean_count"] });
-    }
-  }
-  return [...groups.values()];
+  const inOrder = order.flatMap((sweep) => entries.filter((one) => one.sweep === sweep && one[name] !== null));
+  const record = (row) => {
+    const { short: sweep, created } = DATA.sweeps[row.sweep];
+    const bar = name === "geomean_speedup" ? { low: row.geomean_speedup_low, high: row.geomean_speedup_high } : {};
+    return { sweep, when: dateTime(created), series: row.compiler, value: row[name], ...bar, count: row[counts[name] ?? "geomean_count"] };
+  };
+  return recordGroups(inOrder, (row) => sectionTitle(row, words("build", row.build) ?? []), record);
 }
 
 /** Return, for each suite, mode, dtype and device, the phases of each compiler's first calls. */
 function compilePhaseGroups(entries) {
-  const groups = new Map();
-  for (const row of entries) {
-    const title = SECTION.slice(0, 4).map((column) => row[column]).concat(words("build", row.build) ?? [], SEVERAL ? DATA.sweeps[row.sweep].short : []).join(" · ");
-    if (!groups.has(title)) groups.set(title, { name: title, records: [] });
-    const { compiler, cache, compile_phase_s: seconds, share_percent: share, count } = row;
-    groups.get(title).records.push({ bar: `${compiler} ${cache}`, phase: row.compile_phase.replaceAll("_", " "), seconds, share, count });
-  }
-  return [...groups.values()];
+  const record = ({ compiler, cache, compile_phase: phase, compile_phase_s: seconds, share_percent: share, count }) =>
+    ({ bar: `${compiler} ${cache}`, phase: phase.replaceAll("_", " "), seconds, share, count });
+  return recordGroups(entries, (row) => inSweep(sectionTitle(row, words("build", row.build) ?? []), row.sweep), record);
+}
+
+function recordGroups(entries, titleOf, record) {
+  return [...groupBy(entries, titleOf)].map(([name, own]) => ({ name, records: own.map(record) }));
 }
 
 /** Return the trainings, each with eager's and the compiler's loss after each step. */
 function lossGroups(entries) {
   return entries.map(({ sweep, title, points }) => ({
-    name: SEVERAL ? `${title} · ${DATA.sweeps[sweep].short}` : title,
+    name: inSweep(title, sweep),
     records: ["eager", "compiled"].flatMap((side, i) => points.map(([step, ...losses]) => ({ side, step, loss: losses[i] }))),
   }));
 }

@@ -6,11 +6,28 @@ const DEFAULTS = {
   order: "", sort: "", columns: "", job: "", metric: "",
 };
 const FILTERS = ["q", "sweep", "suite", "mode", "dtype", "device", "compiler", "status", "mark"];
+const UNFILTERED = Object.fromEntries(FILTERS.map((name) => [name, ""]));
 const state = { ...DEFAULTS };
 const listeners = [];
 
 function onState(listener) {
   listeners.push(listener);
+}
+
+/** Return what filters, and others by name, are now. */
+function stateOf(others) {
+  return [...FILTERS, ...others].map((name) => state[name]).join("\n");
+}
+
+/** Call a listener when the filters, or others by name, have changed. */
+function onChange(others, listener) {
+  let key = null;
+  onState(() => {
+    const now = stateOf(others);
+    if (now === key) return;
+    key = now;
+    listener();
+  });
 }
 
 function readAddress() {
@@ -62,7 +79,7 @@ let filtered = { key: null, rows: ALL };
 
 /** Return the rows that pass the filters, in the table's own order. */
 function visibleRows() {
-  const key = FILTERS.map((name) => state[name]).join("\n");
+  const key = stateOf([]);
   if (filtered.key !== key) filtered = { key, rows: ALL.filter(passes()) };
   return filtered.rows;
 }
@@ -109,7 +126,7 @@ let grouped = { key: null, groups: [] };
 
 /** Return the workloads that pass the filters, each with its rows, in the order that is asked for: that of all charts. */
 function workloads() {
-  const key = [...FILTERS, "order"].map((name) => state[name]).join("\n");
+  const key = stateOf(["order"]);
   if (grouped.key === key) return grouped.groups;
   const groups = [...groupBy(visibleRows(), workloadOf)].map(([name, own]) => ({ name, rows: own }));
   const order = state.order in CHARTS.orders ? state.order : Object.keys(CHARTS.orders)[0];
@@ -164,7 +181,7 @@ function filterBar() {
   const order = h("select", { id: "order" }, orders.map(([value, title], i) => h("option", { value: i === 0 ? "" : value }, title)));
   order.addEventListener("change", () => update({ order: order.value }));
   const count = h("output", { id: "filter-count", for: "filter-q" });
-  const reset = h("button", { type: "button", id: "filter-reset", click: () => update(Object.fromEntries(FILTERS.map((name) => [name, ""]))) }, "Reset");
+  const reset = h("button", { type: "button", id: "filter-reset", click: () => update(UNFILTERED) }, "Reset");
   const show = () => {
     if (document.activeElement !== text) text.value = state.q;
     order.value = state.order;

@@ -40,7 +40,7 @@ function percent(part, whole) {
 
 /** Filter the table to some rows and go there. */
 function filterRows(filter) {
-  update({ ...Object.fromEntries(FILTERS.map((name) => [name, ""])), ...filter });
+  update({ ...UNFILTERED, ...filter });
   goTo("table");
 }
 
@@ -94,12 +94,7 @@ function verdicts(row) {
 }
 
 function executive() {
-  const groups = new Map();
-  for (const row of DATA.overview) {
-    const title = SECTION.slice(0, 4).map((name) => row[name]).concat(inWords("threads", row.threads) ?? [], seeds().length > 1 ? words("seed", row.seed) : [], words("build", row.build) ?? []).join(" · ");
-    if (!groups.has(title)) groups.set(title, []);
-    groups.get(title).push(row);
-  }
+  const groups = groupBy(DATA.overview, (row) => sectionTitle(row, inWords("threads", row.threads) ?? [], seeds().length > 1 ? words("seed", row.seed) : [], words("build", row.build) ?? []));
   const heads = EXECUTIVE.map(([title, column]) => h("th", { scope: "col" }, title, " ", tip(column === null ? VERDICT_RULE : DATA.columns[column].doc, title)));
   const bodies = [...groups].map(([title, lines]) => h("tbody", {}, h("tr", { class: "group" }, h("th", { scope: "rowgroup", colspan: EXECUTIVE.length + 1 }, title)), byCompiler(lines).map(executiveRow)));
   return h("div", { class: "scroll framed", tabindex: "0", role: "region", "aria-label": "Executive summary" },
@@ -134,6 +129,6 @@ function selfTest() {
   if (!DATA.self_test.length) return null;
   const failed = DATA.self_test.filter(({ result }) => result !== "pass").length;
   const lines = DATA.self_test.map((check) => h("tr", {}, h("th", { scope: "row" }, check.check), h("td", {}, badge(check.result === "pass" ? "pass" : "fail_to_run")), h("td", {}, check.expected ?? ""), h("td", {}, check.found ?? "")));
-  return section("self-test", ["Self-test ", h("small", { class: failed ? "bad" : "good" }, failed ? `✕ ${failed} failed` : "✓ all passed")], h("div", { class: "scroll framed" }, h("table", { class: "plain" }, h("thead", {}, h("tr", {}, ["check", "result", "expected", "found"].map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, lines))));
+  return section("self-test", ["Self-test ", h("small", { class: failed ? "bad" : "good" }, failed ? `✕ ${failed} failed` : "✓ all passed")], plainTable(columnHeads(["check", "result", "expected", "found"]), lines));
 }
 

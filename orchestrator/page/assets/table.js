@@ -39,11 +39,10 @@ function speedupCell(row) {
   if (value === null && rows.get(row, "verdict") === "measured: eager") return two(h("span", { class: "bad" }, "! measured: eager"));
   if (value === null) return two(h("span", { class: "faint" }, rows.get(row, "latency_ms") !== null && isEager(row) ? "baseline" : MISSING));
   const low = rows.get(row, "speedup_low"), high = rows.get(row, "speedup_high"), verdict = rows.get(row, "verdict");
-  const ends = low === null ? "" : ` [${figure("speedup", low)}, ${figure("speedup", high)}]`;
   const sign = { faster: "▲ ", slower: "▼ " }[verdict] ?? "";
-  const tone = { faster: "good", slower: "bad" }[verdict] ?? "";
+  const tone = toneOf(verdict, false);
   return [
-    h("div", { class: "first" }, h("strong", { class: tone }, `${figure("speedup", value)}x`), h("span", { class: "interval" }, ends)),
+    h("div", { class: "first" }, h("strong", { class: tone }, `${figure("speedup", value)}x`), h("span", { class: "interval" }, endsOf("speedup", low, high))),
     h("div", { class: "second with-bar" }, h("span", { class: tone }, `${sign}${verdict}`), intervalBar(low, value, high, tone)),
   ];
 }
@@ -162,19 +161,15 @@ class RowTable {
     this.note = h("p", { class: "note print-only" });
     this.element = h("div", {}, this.scroller, this.note);
     this.order = [];
-    this.key = null;
     this.shown = new Map();
     this.scroller.addEventListener("scroll", () => requestAnimationFrame(() => this.fill()), { passive: true });
     new ResizeObserver(() => this.fill()).observe(this.scroller);
     addEventListener("beforeprint", () => this.printable(true));
     addEventListener("afterprint", () => this.printable(false));
-    onState(() => this.show());
+    onChange(["sort", "columns"], () => this.show());
   }
 
   show() {
-    const key = [...FILTERS, "sort", "columns"].map((name) => state[name]).join("\n");
-    if (key === this.key) return;
-    this.key = key;
     this.order = ordered(visibleRows());
     this.cells = shownColumns();
     this.showHead();
@@ -241,10 +236,7 @@ class RowTable {
     const cells = this.cells.map((column, i) => h(i === 0 ? "th" : "td", i === 0 ? { scope: "row" } : {}, column.cell(row)));
     const bad = ["performance", "accuracy"].some((name) => DATA.statuses[rows.get(row, name)] === "bad");
     const element = h("tr", { "aria-rowindex": place + 2, class: `${place % 2 ? "odd" : "even"}${bad ? " failed" : ""}` }, cells);
-    element.addEventListener("click", (event) => {
-      const job = jobOfRow(row);
-      if (job !== undefined && !event.target.closest("a, button") && !String(getSelection())) openJob(job);
-    });
+    opens(element, jobOfRow(row));
     return element;
   }
 

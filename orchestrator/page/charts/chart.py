@@ -39,6 +39,9 @@ OF_ROWS = ("rows", "samples", "phases", "means")
 """Kinds of data that are made of rows. Any other is a key of the page's data, made into records by `assets/records.js`.
 """
 
+OF_A_ROW = (("workload", "workload", ""), ("series", "compiler", ""))
+"""How the tooltip of a row's mark begins."""
+
 COLUMNS = {"expr": "columns"}
 """Of a legend: as many as there is room for, which has to be known before it is laid out."""
 
@@ -118,8 +121,13 @@ def band(series: Sequence[str]) -> Spec:
 def workload_axis(*, lines: bool = True) -> Spec:
     """Return the y channel with a band for each workload, in the order of the data; `lines` part the bands."""
     grid = {"grid": True, "tickBand": "extent"} if lines else {}
-    axis = {"title": None, "domain": False, "ticks": False, "labelPadding": 8, **grid, **_two_lines()}
-    return {"field": "workload", "type": "nominal", "sort": None, "axis": axis}
+    return bands("workload", labelPadding=8, **grid, **_two_lines())
+
+
+def bands(field: str, **axis: Any) -> Spec:
+    """Return the y channel with a band for each value of a field, in the order of the data."""
+    bare = {"title": None, "domain": False, "ticks": False}
+    return {"field": field, "type": "nominal", "sort": None, "axis": {**bare, **axis}}
 
 
 def quantitative(field: str, scale: Spec, **axis: Any) -> Spec:

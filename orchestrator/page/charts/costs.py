@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from orchestrator.page.charts.chart import (
     COLUMNS,
+    OF_A_ROW,
     Chart,
     Spec,
     band,
+    bands,
     compiled,
     offset,
     quantitative,
@@ -31,9 +33,7 @@ def compilation(series: Sequence[str]) -> Chart:
     colour, shape = series_scales(series)
     scale = {"type": "log", "nice": False, "padding": 16}
     x = quantitative("seconds", scale, title="compile latency (s, log scale)", format="~g", tickCount=6)
-    words = tooltip(
-        ("workload", "workload", ""), ("series", "compiler", ""), ("cache", "cache", ""), ("seconds", "s", ".3~g")
-    )
+    words = tooltip(*OF_A_ROW, ("cache", "cache", ""), ("seconds", "s", ".3~g"))
     folded = [
         {"fold": ["compile_latency_cold_s", "compile_latency_warm_s"], "as": ["column", "seconds"]},
         {"filter": "isValid(datum.seconds) && datum.seconds > 0"},
@@ -71,7 +71,6 @@ def compilation(series: Sequence[str]) -> Chart:
 
 def compile_phases() -> Chart:
     """Return a bar for each compiler and state of the cache, parted into phases in the order of the work."""
-    y = {"field": "bar", "type": "nominal", "sort": None, "axis": {"title": None, "domain": False, "ticks": False}}
     names = [phase.replace("_", " ") for phase in COMPILE_PHASES]
     colour = {
         "field": "phase",
@@ -98,7 +97,7 @@ def compile_phases() -> Chart:
             height={"step": 22},
             mark={"type": "bar", "stroke": "white", "strokeWidth": 0.5},
             encoding={
-                "y": y,
+                "y": bands("bar"),
                 "x": quantitative("seconds", {"nice": False}, title="first calls (s)", tickCount=6),
                 "color": colour,
                 "order": {"field": "order", "type": "quantitative"},
@@ -116,7 +115,7 @@ def memory(series: Sequence[str]) -> Chart:
     colour, shape = series_scales(series)
     title = "peak in steady state, model and compiler alone (MiB)"
     x = quantitative("own_memory_mib", {"zero": True, "nice": True}, title=title, tickCount=6)
-    words = tooltip(("workload", "workload", ""), ("series", "compiler", ""), ("own_memory_mib", "MiB", ",.4~r"))
+    words = tooltip(*OF_A_ROW, ("own_memory_mib", "MiB", ",.4~r"))
     return Chart(
         id="memory",
         title="Peak memory",
@@ -153,7 +152,7 @@ def tradeoff(series: Sequence[str]) -> Chart:
     y = quantitative("memory", scale, title="memory over eager's (x)", **axis)
     marked: Spec = {"x": x, "y": y, "color": {**colour, "legend": None}, "shape": {**shape, "legend": None}}
     ratios = (("time", "time over eager's", ".3f"), ("memory", "memory over eager's", ".3f"))
-    each = tooltip(("workload", "workload", ""), ("series", "compiler", ""), *ratios)
+    each = tooltip(*OF_A_ROW, *ratios)
     mean = tooltip(
         ("series", "compiler", ""), *ratios, ("compile_s", "compiles in (s)", ".3~g"), ("count", "workloads", "d")
     )

@@ -13,6 +13,7 @@ from orchestrator.page.charts.chart import (
     VERMILION,
     Chart,
     Spec,
+    bands,
     named_scale,
     quantitative,
     series_scales,
@@ -41,12 +42,7 @@ def latency(series: Sequence[str]) -> Chart:
     """Return, for one workload, every latency sample of every process, with median and quartiles."""
     colour, _ = series_scales(series)
     colour = {**colour, "legend": None}
-    y: Spec = {
-        "field": "process",
-        "type": "nominal",
-        "sort": None,
-        "axis": {"title": None, "domain": False, "ticks": False, "labelLimit": 150},
-    }
+    y = bands("process", labelLimit=150)
     scale = {"zero": False, "nice": False, "padding": 6}
     x = quantitative("ms", scale, title="latency (ms)", tickCount=5, format=",f")
     box = tooltip(

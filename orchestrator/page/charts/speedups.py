@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from orchestrator.page.charts.chart import (
     BLUE,
     EVEN,
+    OF_A_ROW,
     TEXT_ON_DARK,
     TEXT_ON_LIGHT,
     VERMILION,
@@ -36,8 +37,7 @@ def speedup(series: Sequence[str]) -> Chart:
     x = quantitative("speedup", scale, title=title, values=TICKS, format="~g", labelOverlap=True)
     shared = {"y": workload_axis(), "yOffset": offset(series), "color": colour}
     words = tooltip(
-        ("workload", "workload", ""),
-        ("series", "compiler", ""),
+        *OF_A_ROW,
         ("speedup", "speed-up", ".3f"),
         ("speedup_low", "95 % from", ".3f"),
         ("speedup_high", "to", ".3f"),
@@ -136,9 +136,7 @@ def heat_map(series: Sequence[str]) -> Chart:
             "gradientLength": 180,
         },
     }
-    words = tooltip(
-        ("workload", "workload", ""), ("series", "compiler", ""), ("words", "", ""), ("status", "status", "")
-    )
+    words = tooltip(*OF_A_ROW, ("words", "", ""), ("status", "status", ""))
     said = (
         "isValid(datum.speedup) ? format(datum.speedup, '.2f') + 'x'"
         " + (datum.speedup_low > 1 ? ' faster' : datum.speedup_high < 1 ? ' slower' : '') : datum.status"
