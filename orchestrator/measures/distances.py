@@ -286,3 +286,8 @@ def in_json(value: float) -> float | str:
     if math.isfinite(value):
         return value
     return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
+
+
+def severity(error: float | str | None) -> float:
+    """Return what errors are sorted by (`in_json`, None where there is nothing to compare): no number is worst."""
+    return error if isinstance(error, float) else math.inf
