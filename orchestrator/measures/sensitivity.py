@@ -206,11 +206,16 @@ class Sensitivity(Strictness):
         changed = any(differing(one, other) for (one, _), (other, _) in zip(right, series, strict=True))
         if not changed and name != "as compiled":
             return False
-        row: dict[str, Any] = {"plant": name, "plant_kind": kind, "plant_place": place}
-        for rules in (SCALED, DYNAMO):
-            outcome = self._judged(context, stored, series, rules)
-            row[f"{rules}_says"], row[f"{rules}_why"] = outcome.status, outcome.reason or None
-        context.find("sensitivity", **row)
+        ours, dynamos = (self._judged(context, stored, series, rules) for rules in (SCALED, DYNAMO))
+        context.find(
+            "sensitivity",
+            plant=name,
+            plant_kind=kind,
+            plant_place=place,
+            scaled_says=ours.status,
+            dynamo_says=dynamos.status,
+            scaled_why=ours.reason or None,
+        )
         return True
 
     def _judged(self, context: Context, stored: Stored, series: Sequence[tuple[Tensors, str]], rules: str) -> Outcome:
