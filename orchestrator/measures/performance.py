@@ -21,13 +21,14 @@ from orchestrator.errors import is_out_of_memory
 from orchestrator.measures.context import Context
 from orchestrator.measures.eager import Inside, really_eager
 from orchestrator.measures.flops import work_of
-from orchestrator.measures.group import OWN_LATENCY
-from orchestrator.measures.pairs import Enough, Step, Timed, note_inside, relative_half_width, repeat, time_pairs
+from orchestrator.measures.group import OWN_LATENCY, Timed
+from orchestrator.measures.pairs import Enough, note_inside, relative_half_width, repeat, time_pairs
 from orchestrator.measures.timed import (
     Dynamo,
     Inputs,
     Last,
     NotFinite,
+    Step,
     draws,
     finite,
     tell_drift,
