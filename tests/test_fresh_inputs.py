@@ -14,7 +14,7 @@ from support.command import answer, latest, run
 from support.judging import context, workload
 from support.measuring import QUICK
 
-from orchestrator.measures.fresh import DRAWS
+from orchestrator.measures.timed import DRAWS
 from orchestrator.plugins import Program
 from orchestrator.records import PASS, Workload
 from orchestrator.store import SweepFolder

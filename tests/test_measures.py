@@ -22,6 +22,7 @@ from orchestrator.measures.accuracy import Accuracy
 from orchestrator.measures.group import Group
 from orchestrator.measures.pairs import Enough, _block, half_width_of_pairs, relative_half_width, repeat
 from orchestrator.measures.reference import Reference
+from orchestrator.measures.sensitivity import Sensitivity
 from orchestrator.modes.inference import Inference
 from orchestrator.modes.training import Training
 from orchestrator.plugins import Program
@@ -321,3 +322,19 @@ def test_a_compiler_without_the_cuda_graphs_that_it_is_asked_for_says_so(
     performance._tell_graphs(seen)
     assert seen.facts["cudagraphs"] == {"recorded": recorded, "skipped_because": why}
     assert seen.facts.get("notes") == (None if note is None else [note])
+
+
+def test_a_plant_has_one_row_with_what_both_rules_say(tmp_path: Path) -> None:
+    """The table takes each key of it: one that no column takes would fail the job."""
+    run_reference(tmp_path, Inference())
+    seen = context(tmp_path, Eager(), "eager")
+    measure = Sensitivity(tolerance=1e-4, places=2, faults=("NaN in one place", "lost mutation"))
+    assert measure.run(seen).status == PASS
+    rows = {(row["plant"], row["plant_place"]): row for row in seen.facts["findings"]["sensitivity"]}
+    assert ("lost mutation", 0) not in rows  # the model writes into none of its inputs
+    for place in (0, 1):
+        found = rows["NaN in one place", place]
+        assert (found["plant_kind"], found["scaled_says"], found["dynamo_says"]) == ("fault", *2 * (FAIL_ACCURACY,))
+        assert "nan instead of" in found["scaled_why"]
+    right = rows["as compiled", 0]
+    assert (right["plant_kind"], right["scaled_says"], right["scaled_why"]) == ("honest", PASS, None)

@@ -16,10 +16,18 @@ from support.command import run, table
 from support.measuring import Broken, context
 
 from orchestrator.compilers.planted import NeedsTwin
-from orchestrator.measures.convergence import LIKE, OPEN, UNLIKE, Difference, difference, fall, progress, student
-from orchestrator.measures.training_data import structured, training_set
-from orchestrator.measures.training_loss import TrainingLoss
-from orchestrator.measures.trainings import along
+from orchestrator.measures.training_loss import (
+    LIKE,
+    OPEN,
+    UNLIKE,
+    Difference,
+    TrainingLoss,
+    difference,
+    fall,
+    progress,
+    student,
+)
+from orchestrator.measures.trainings import along, structured, training_set
 from orchestrator.measures.variations import VARIATIONS
 from orchestrator.modes.training import Training
 from orchestrator.plugins import Forward, Program, Unsupported

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from orchestrator import precision
@@ -25,11 +24,11 @@ from orchestrator.measures.reference import (
     EAGER,
     FLOAT64,
     IN_FLOAT32,
-    NOT_DETERMINISTIC,
     Found,
     Reference,
     load,
     make_deterministic,
+    not_deterministic,
 )
 from orchestrator.measures.tensorfiles import Tensorfiles
 from orchestrator.measures.timed_series import timed_series
@@ -102,7 +101,7 @@ def _tell_outputs(context: Context, kept: outputs.Outputs, judged: str) -> None:
 
     if (row := kept.finish(judged, torch.__version__)) is not None:
         context.facts["accuracy"]["outputs"] = row["outputs"]
-        context.find_asked(outputs.TABLE, outputs.TABLES[outputs.TABLE], **row)
+        context.find_asked(outputs.TABLE, outputs.SPEC, **row)
 
 
 class NotComparable(Exception):
@@ -126,16 +125,12 @@ class Stored:
         """Read it; what was removed, or cut short, the next run makes anew: the outcome then."""
         (folder,) = context.references
         try:
-            return cls.at(folder)
+            found = load(folder)
+            eager, float64 = (Tensorfiles(folder, kind, found.calls) for kind in (EAGER, FLOAT64))
+            if not eager.exists():
+                raise FileNotFoundError(f"{folder} has no tensors of {EAGER}")
         except (OSError, ValueError, TypeError, KeyError) as error:
             return Outcome(INFRASTRUCTURE, f"the reference cannot be read: {type(error).__name__}: {error}")
-
-    @classmethod
-    def at(cls, folder: Path) -> Stored:
-        found = load(folder)
-        eager, float64 = (Tensorfiles(folder, kind, found.calls) for kind in (EAGER, FLOAT64))
-        if not eager.exists():
-            raise FileNotFoundError(f"{folder} has no tensors of {EAGER}")
         return cls(found, eager, float64 if found.has_arbiter else None)
 
 
@@ -256,17 +251,17 @@ def observe_compiled(context: Context, found: Found) -> Iterator[tuple[int, dict
     Where the model draws random numbers inductor draws them as eager does (`fallback_random`). An operator without a
     deterministic algorithm, which only the compiled model has, lets it begin anew without asking for such.
     """
-    made = 0
+    made = False
     strict = found.nondeterministic is None
     try:
         for place, left in _observe(context, found, strict=strict):
             yield place, left
-            made += 1
+            made = True
         return
     except RuntimeError as error:
-        if not strict or made or NOT_DETERMINISTIC not in str(error):
+        if not strict or made or (operator := not_deterministic(error)) is None:
             raise
-        context.facts["nondeterministic"] = str(error).partition(NOT_DETERMINISTIC)[0].strip()
+        context.facts["nondeterministic"] = operator
     import torch
 
     torch.compiler.reset()

@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING, ClassVar
 
 from orchestrator import columns, precision
 from orchestrator.columns import TableSpec
+from orchestrator.measures.calls import Tensors
 from orchestrator.measures.context import Context
-from orchestrator.measures.distances import in_json
+from orchestrator.measures.distances import in_json, severity
 from orchestrator.measures.reference import make_deterministic
 from orchestrator.measures.shapes import Shape, build_inputs
 from orchestrator.plugins import Outcome, Unsupported
-from orchestrator.precision import AUTOCAST_TO, CAST_TO
+from orchestrator.precision import computed_in
 from orchestrator.records import FAIL_ACCURACY, OBSERVED, PASS, PASS_DUE_TO_SKIP
 
 if TYPE_CHECKING:
     import torch
 
-Tensors = Mapping[str, "torch.Tensor"]
 Axes = Mapping[str, int]
 Differences = Mapping[str, "torch.Tensor | None"]
 
@@ -97,7 +97,7 @@ class BatchInvariance:
                 failed = {
                     name: difference
                     for name, difference in found.items()
-                    if not _as_eager(difference, by_eager.get(name), expected[name], context.workload.dtype)
+                    if not _as_eager(difference, by_eager.get(name), expected[name], computed_in(context.workload))
                 }
             own += _said(by_eager, whole, size)
             wrong += _said(failed, whole, size)
@@ -210,7 +210,7 @@ def _as_eager(difference: torch.Tensor | None, by_eager: torch.Tensor | None, ou
         return False
     if not output.is_floating_point():
         return True
-    eps = max(torch.finfo(kind).eps for kind in (output.dtype, getattr(torch, AUTOCAST_TO.get(dtype, CAST_TO[dtype]))))
+    eps = max(torch.finfo(kind).eps for kind in (output.dtype, getattr(torch, dtype)))
     finite = output.double()[output.isfinite()]
     scale = float(finite.square().mean().sqrt()) if finite.numel() else 0.0
     return bool(((difference - by_eager).abs() <= eps**0.5 * scale).all())
@@ -227,12 +227,7 @@ def _said(found: Differences, whole: int, size: int) -> list[str]:
 
 def _worst(found: Differences) -> str | None:
     """Return the name of what is furthest off; what cannot be compared, and what is not a number, is worst."""
-
-    def size(name: str) -> float:
-        error = _size(found[name])
-        return error if isinstance(error, float) else float("inf")
-
-    return max(found, key=size, default=None)
+    return max(found, key=lambda name: severity(_size(found[name])), default=None)
 
 
 def _size(difference: torch.Tensor | None) -> float | str | None:

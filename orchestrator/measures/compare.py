@@ -8,12 +8,12 @@ eager's error, or are no further from float64's than eager's are.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator.measures import same, scaled
-from orchestrator.measures.calls import unchanged
+from orchestrator.measures.calls import Tensors, unchanged
 from orchestrator.measures.distances import Seen, in_json
 from orchestrator.measures.scaled import FLOAT32_ROUNDOFF
 from orchestrator.precision import computed_in
@@ -22,7 +22,6 @@ from orchestrator.records import Workload
 if TYPE_CHECKING:
     import torch
 
-Tensors = Mapping[str, "torch.Tensor"]
 Record = dict[str, Any]
 
 Rules = Literal["scaled", "dynamo"]

@@ -19,6 +19,7 @@ from orchestrator.columns import TableSpec
 from orchestrator.measures.compiled import dynamo_compiler
 from orchestrator.measures.context import Context
 from orchestrator.plugins import Outcome
+from orchestrator.probes import compilations
 from orchestrator.probes.clock import make_ready
 from orchestrator.records import OBSERVED, PASS
 
@@ -85,7 +86,7 @@ def count(events: Sequence[Any]) -> dict[str, Any]:
     calls = operators = captured = 0
     seconds = captured_s = 0.0
     for event in events:
-        above = _ancestors(event)
+        above = [one.name for one in compilations.callers(event)]
         if event.name == CAPTURED:
             calls += CAPTURED not in above
         elif event.name.startswith(OPERATOR) and not any(name.startswith(OPERATOR) for name in above):
@@ -104,15 +105,6 @@ def count(events: Sequence[Any]) -> dict[str, Any]:
         "operator_time_s": seconds,
         "captured_time_percent": 100 * (captured_s / seconds) if seconds else None,  # all of it is 100, to the bit
     }
-
-
-def _ancestors(event: Any) -> list[str]:
-    names = []
-    parent = event.cpu_parent
-    while parent is not None:
-        names.append(parent.name)
-        parent = parent.cpu_parent
-    return names
 
 
 def _backend(graphs: list[int], *, training: bool) -> Function:

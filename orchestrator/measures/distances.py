@@ -60,25 +60,20 @@ class Seen:
 
     @classmethod
     def of(cls, e: torch.Tensor, r: torch.Tensor, t: torch.Tensor | None, without: str | None) -> Seen:
-        rows, columns = _layout(e.shape)
-        fill = _fill(e)
-        sums = _Sums(e, r, t, rows, columns, fill)
-        return sums.seen(without)
+        return _Sums(e, r, t).seen(without)
 
 
 class _Sums:
     """Sums over a tensor, block by block, in float64."""
 
-    def __init__(
-        self, e: torch.Tensor, r: torch.Tensor, t: torch.Tensor | None, rows: int, columns: int, fill: float
-    ) -> None:
+    def __init__(self, e: torch.Tensor, r: torch.Tensor, t: torch.Tensor | None) -> None:
         import torch
 
-        self.e, self.r, self.t, self.fill = e, r, t, fill
-        self.rows, self.columns = rows, columns
+        self.e, self.r, self.t, self.fill = e, r, t, _fill(e)
+        self.rows, self.columns = _layout(e.shape)
         self.largest = float(torch.finfo(e.dtype).max)
-        self.names = ("count", "ee", "rr", "er", "tt", "rt", "et", "r-t", "e-t", "r-e")
-        self.by_row = {name: torch.zeros(rows, dtype=torch.float64) for name in self.names}
+        names = ("count", "ee", "rr", "er", "tt", "rt", "et", "r-t", "e-t", "r-e")
+        self.by_row = {name: torch.zeros(self.rows, dtype=torch.float64) for name in names}
         self.worst = dict.fromkeys(("r-t", "e-t", "r-e"), (0.0, 0))
         self.largest_error = dict.fromkeys(("r-t", "e-t", "r-e"), 0.0)
         self.wrong: list[tuple[int, str]] = []
@@ -159,10 +154,8 @@ class _Sums:
         if bool(wrong.any()):
             row, column = divmod(int(wrong.flatten().nonzero()[0]), wrong.shape[1])
             text = f"{float(r[row, column]):g} instead of {float(e[row, column]):g}"
-            self.wrong.append((int(wrong.sum()), f"at {self.place(first + row * self.columns + column)}: {text}"))
-
-    def place(self, index: int) -> list[int]:
-        return place(index, self.e.shape)
+            at = place(first + row * self.columns + column, self.e.shape)
+            self.wrong.append((int(wrong.sum()), f"at {at}: {text}"))
 
     def seen(self, without: str | None) -> Seen:
         rows, total = self.by_row, {name: float(values.sum()) for name, values in self.by_row.items()}
@@ -286,3 +279,8 @@ def in_json(value: float) -> float | str:
     if math.isfinite(value):
         return value
     return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
+
+
+def severity(error: float | str | None) -> float:
+    """Return what errors are sorted by (`in_json`, None where there is nothing to compare): no number is worst."""
+    return error if isinstance(error, float) else math.inf

@@ -2,7 +2,7 @@
 that takes, and whether its results are right.
 
 Eager and compiled calls of a shape alternate, each first in turn, so that a drift of the machine hits both. Then both
-get inputs of that shape that neither has seen, and their results are compared (`orchestrator.measures.side_by_side`).
+get inputs of that shape that neither has seen, and their results are compared (`SideBySide`).
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from orchestrator import columns
 from orchestrator.columns import TableSpec
-from orchestrator.measures.compare import Strictness
+from orchestrator.errors import in_one_line
+from orchestrator.measures.calls import FIRST, Call, Tensors, Watch
+from orchestrator.measures.compare import Rule, Strictness, compare, differing
 from orchestrator.measures.context import Context
+from orchestrator.measures.distances import severity
 from orchestrator.measures.shapes import Shape, build_inputs
-from orchestrator.measures.side_by_side import NOT_COMPARED, SideBySide
 from orchestrator.plugin_classes import at_least_1
 from orchestrator.plugins import Forward, Outcome, Program, Unsupported
 from orchestrator.probes import compilations, counters
@@ -29,10 +31,11 @@ from orchestrator.records import FAIL_ACCURACY, FAIL_TO_RUN, OBSERVED, PASS, Wor
 if TYPE_CHECKING:
     import torch
 
-Inputs = Mapping[str, "torch.Tensor"]
 Step = Callable[[], Any]
-Judge = Callable[[Inputs, Workload], dict[str, str]]
+Observed = dict[str, "torch.Tensor"]
 OVER_LIMIT = "none: recompile limit"
+NOT_COMPARED = "not compared"
+FAILED = (RuntimeError, MemoryError, NotImplementedError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -126,27 +129,17 @@ class DynamicShapes(Strictness):
             return Outcome(FAIL_ACCURACY, "; ".join(wrong))
         return Outcome(PASS) if timed else Outcome(FAIL_TO_RUN, "dynamo's recompile limit is below one compilation")
 
-    def _judge(self, context: Context, eager: Program, compiled: Program, forward: Forward) -> Judge:
+    def _judge(
+        self, context: Context, eager: Program, compiled: Program, forward: Forward
+    ) -> Callable[[Tensors, Workload], dict[str, str]]:
         """Return what gives the columns on the results of one shape's inputs."""
-        from torch._dynamo.exc import FailOnRecompileLimitHit
-
-        why = ""
         if self.tolerance is None:
             why = "no tolerance from the suite, nor measure.options.tolerance"
         elif eager is not compiled and context.mode.training:
             why = "the compiled model is trained by itself: its parameters are no longer eager's"
-        if self.tolerance is None or why:
-            return lambda inputs, workload: {"accuracy": f"{NOT_COMPARED}: {why}"}
-        rule = self.rule(context.workload)
-        sides = SideBySide(context, eager, compiled, forward, rule)
-
-        def judge(inputs: Inputs, workload: Workload) -> dict[str, str]:
-            try:
-                return {"accuracy": sides.judge(inputs, workload), "fp64": sides.float64}
-            except FailOnRecompileLimitHit:  # these inputs would have been compiled for themselves
-                return {"accuracy": f"{NOT_COMPARED}: recompile limit"}
-
-        return judge
+        else:
+            return SideBySide(context, eager, compiled, forward, self.rule(context.workload)).columns
+        return lambda inputs, workload: {"accuracy": f"{NOT_COMPARED}: {why}"}
 
     def _shapes(self, context: Context) -> list[Shape]:
         workload = context.workload
@@ -186,7 +179,98 @@ class DynamicShapes(Strictness):
         }
 
 
-def mark(inputs: Sequence[Inputs], *, dynamic: bool) -> None:
+@dataclass
+class SideBySide:
+    """Two callables of one model: eager's, and a compiler's, which may share their parameters and buffers.
+
+    `eager` is the program whose model eager calls, `compiled` the one that was compiled. Both have the same parameters:
+    those of the float64 model, the arbiter, are copied from eager's at each call. Without the memory for it, or without
+    an operator in float64, it is judged without, and `float64` says why.
+    """
+
+    context: Context
+    eager: Program
+    compiled: Program
+    forward: Forward
+    rule: Rule
+    float64: str = "ok"
+
+    def columns(self, inputs: Tensors, workload: Workload) -> dict[str, str]:
+        """Return what the row of these inputs says of the results."""
+        from torch._dynamo.exc import FailOnRecompileLimitHit
+
+        try:
+            return {"accuracy": self._judge(inputs, workload), "fp64": self.float64}
+        except FailOnRecompileLimitHit:  # these inputs would have been compiled for themselves
+            return {"accuracy": f"{NOT_COMPARED}: recompile limit"}
+
+    def _judge(self, inputs: Tensors, workload: Workload) -> str:
+        """Return "pass", "fail_accuracy: ..." with the worst tensor, or "not compared: ..." with the reason.
+
+        What one call leaves (`calls.Watch`): outputs, in training the loss and gradients, and what it changes. Buffers
+        and inputs are what they were afterwards. Raises what the compiled callable raises.
+        """
+        import torch
+
+        def observed(program: Program, forward: Forward, seed: int) -> Observed:
+            kept = [(buffer, buffer.detach().clone()) for buffer in program.model.buffers()]
+            try:
+                return Watch(self.context, program, forward, workload).call(Call(FIRST, seed), inputs)
+            finally:
+                with torch.no_grad():
+                    for buffer, before in kept:
+                        buffer.copy_(before)
+
+        try:
+            reference = observed(self.eager, self.eager.model, workload.seed)
+            other = observed(self.eager, self.eager.model, workload.seed + 1)
+        except FAILED as error:
+            return f"{NOT_COMPARED}: eager: {in_one_line(error)}"
+        if random := differing(reference, other):
+            return f"{NOT_COMPARED}: {random[0]['name']} is random in eager (two seeds give two results)"
+        float64 = self._float64(inputs, workload)
+        result = observed(self.compiled, self.forward, workload.seed)
+        try:
+            records = compare(reference, result, float64, self.rule)
+        except FAILED as error:
+            return f"{NOT_COMPARED}: {in_one_line(error)}"
+        if not records:
+            return f"{NOT_COMPARED}: the model returned no tensor"
+        wrong = [record for record in records if not record["passed"]]
+        if not wrong:
+            return PASS
+        worst = max(wrong, key=lambda record: severity(record["max_abs_error"]))
+        how = f"worst {worst['name']} by {worst['max_abs_error']} (rule {worst['rule']}: {worst['why']})"
+        return f"{FAIL_ACCURACY}: {len(wrong)} of {len(records)} tensors, {how}"
+
+    def _float64(self, inputs: Tensors, workload: Workload) -> Observed | None:
+        """Return what the model makes of the same inputs with the same parameters in float64."""
+        import torch
+
+        try:
+            program = self.context.build(dropout=False, dtype="float64")
+            model = program.model
+            with torch.no_grad():
+                own = dict(self.eager.model.named_parameters()) | dict(self.eager.model.named_buffers())
+                for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+                    tensor.copy_(own[name])
+            exact = {name: _exact(tensor) for name, tensor in inputs.items()}
+            watch = Watch(self.context, program, model, replace(workload, dtype="float64"))
+            return watch.call(Call(FIRST, workload.seed), exact)
+        except FAILED as error:
+            self.float64 = in_one_line(error)
+            return None
+
+
+def _exact(tensor: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    if tensor.is_complex():
+        return tensor.to(torch.complex128)
+    return tensor.double() if tensor.is_floating_point() else tensor
+
+
+def mark(inputs: Sequence[Tensors], *, dynamic: bool) -> None:
     """Mark the dimensions of each input that differ between the shapes; of size 1 none."""
     import torch
 

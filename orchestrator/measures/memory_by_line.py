@@ -48,12 +48,14 @@ class _Line:
     current: int = 0
 
 
-EXECUTIONS = columns.count("executions", "how often it ran in one step")
-INCREASE_MIB = columns.memory(
-    "increase_mib", "sum of what it allocated and kept, over the executions that left more than there was"
+OF_LINES = (
+    columns.count("executions", "how often it ran in one step"),
+    columns.memory(
+        "increase_mib", "sum of what it allocated and kept, over the executions that left more than there was"
+    ),
+    columns.memory("cumulative_mib", "sum of what it allocated less what it freed, over all executions"),
+    columns.memory("current_mib", "highest level after it"),
 )
-CUMULATIVE_MIB = columns.memory("cumulative_mib", "sum of what it allocated less what it freed, over all executions")
-CURRENT_MIB = columns.memory("current_mib", "highest level after it")
 
 
 @dataclass(frozen=True)
@@ -72,19 +74,13 @@ class MemoryByLine:
                 columns.text("source_file", "file, relative to where it was imported from"),
                 columns.count("source_line", "line number"),
                 columns.text("source", "the line"),
-                EXECUTIONS,
-                INCREASE_MIB,
-                CUMULATIVE_MIB,
-                CURRENT_MIB,
+                *OF_LINES,
             )
         ),
         "memory_by_line_totals": TableSpec(
             (
                 columns.count("lines", "lines that ran"),
-                EXECUTIONS,
-                INCREASE_MIB,
-                CUMULATIVE_MIB,
-                CURRENT_MIB,
+                *OF_LINES,
                 columns.memory("outside_mib", "what changed outside the traced modules: backward, optimizer, results"),
                 columns.text(
                     "level_source",

@@ -11,41 +11,37 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import columns
 from orchestrator.columns import TableSpec
-from orchestrator.measures.calls import Call
+from orchestrator.files import write_text
+from orchestrator.measures.calls import Call, Tensors
 from orchestrator.measures.distances import in_json, place
 
 if TYPE_CHECKING:
     import torch
 
-Tensors = Mapping[str, "torch.Tensor"]
-
 RECORD = "outputs.json"
 BITWISE_EQUAL, NOT_EQUAL, NOT_COMPARED = "bitwise equal", "not bitwise equal", "not compared"
 TABLE = "compared_outputs"
-TABLES: Mapping[str, TableSpec] = {
-    TABLE: TableSpec(
-        (
-            "outputs",
-            columns.count("tensors_compared", "tensors of all calls that both have"),
-            columns.count("tensors_unequal", "those with other bits, or that only one has"),
-            columns.text("first_unequal", "the first of them: its name, and the call of the series"),
-            columns.count("elements_unequal", "elements of that tensor whose bits differ"),
-            columns.count("elements_of_it", "elements that it has"),
-            columns.number("largest_difference", "largest |after - before| in it"),
-            columns.text("at", "index of that element, and both values"),
-            columns.text("eager_too", "whether eager's is equal in both: then only the compiler has changed"),
-            columns.text("compared_with", "the other job's folder, and its torch"),
-        )
+SPEC = TableSpec(
+    (
+        "outputs",
+        columns.count("tensors_compared", "tensors of all calls that both have"),
+        columns.count("tensors_unequal", "those with other bits, or that only one has"),
+        columns.text("first_unequal", "the first of them: its name, and the call of the series"),
+        columns.count("elements_unequal", "elements of that tensor whose bits differ"),
+        columns.count("elements_of_it", "elements that it has"),
+        columns.number("largest_difference", "largest |after - before| in it"),
+        columns.text("at", "index of that element, and both values"),
+        columns.text("eager_too", "whether eager's is equal in both: then only the compiler has changed"),
+        columns.text("compared_with", "the other job's folder, and its torch"),
     )
-}
+)
 """Left only where it was asked for (`Context.find_asked`)."""
 
 
@@ -119,9 +115,7 @@ class Outputs:
             "torch": torch_version,
         }
         if self.folder is not None:
-            temporary = self.folder / f"{RECORD}.tmp"
-            temporary.write_text(json.dumps(made))
-            os.replace(temporary, self.folder / RECORD)
+            write_text(self.folder / RECORD, json.dumps(made))
         if self.other is None:
             return None
         if not isinstance(self._known, Kept):
@@ -185,7 +179,7 @@ class Kept:
 
 
 def unequal(before: torch.Tensor, after: torch.Tensor) -> dict[str, Any] | None:
-    """Return None for tensors of the same bits, else what differs: columns of `TABLES`."""
+    """Return None for tensors of the same bits, else what differs: columns of `SPEC`."""
     if before.dtype != after.dtype or before.shape != after.shape:
         there, here = (f"{str(one.dtype).removeprefix('torch.')}{list(one.shape)}" for one in (before, after))
         return {"at": f"{there} there, {here} here"}

@@ -12,20 +12,18 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from orchestrator.measures.context import Context
 from orchestrator.measures.eager import Inside, really_eager
-from orchestrator.measures.group import Group
-from orchestrator.measures.timed import Inputs, beside_eager, parameters, threads_as_asked
+from orchestrator.measures.group import Group, Timed
+from orchestrator.measures.timed import Inputs, Step, beside_eager, setting_back, threads_as_asked
 from orchestrator.plugins import Program
 from orchestrator.probes.clock import make_ready, no_garbage_collection
 from orchestrator.probes.noise import NoiseProbe
 from orchestrator.records import COMPILES_ITSELF
 from orchestrator.samples import calm_pair_logs, one_round
 
-Timed = Callable[[Callable[[], Any]], float]
-Step = Callable[[], Any]
 Sample = TypeVar("Sample")
 LARGE = 0.1
 """Logarithm of a ratio from which on its interval may be wider, in proportion."""
@@ -123,12 +121,12 @@ def time_pairs(
         eager, step = eagers.around(context, eager), inputs.around(context, bare)
         fastest = min(_fastest(lambda: as_eager(lambda: timed(eager)), block_s), _fastest(lambda: timed(step), block_s))
         block = max(round(block_s / fastest), 2 if fastest <= block_s else 1)
-        trained = parameters(context, [program] if twin is program else [program, twin])
+        trained = setting_back(context, [program] if twin is program else [program, twin])
         noise = NoiseProbe(context.device, context.group.children)
 
         def own_block(step: Step) -> float:
-            for kept in trained:
-                kept.set_back()
+            for set_back in trained:
+                set_back()
             return _block(timed, step, block)
 
         def eager_block() -> float:

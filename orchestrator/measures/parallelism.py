@@ -40,26 +40,36 @@ REPLICATED = "replicated_with_grad_allreduce"
 """And the one of a module that is whole in each rank, and sees this rank's heads only: its gradients are summed."""
 
 
-class Ddp:
+class Parallelism:
+    """What the ranks do with a model. own_inputs: each has inputs of its own; replicas: each has the whole model."""
+
+    own_inputs, replicas = True, True
+
+    def shared(self, model: torch.nn.Module) -> torch.nn.Module:
+        """Return what is called instead of the model. Raises Unsupported for one that cannot be shared so."""
+        raise NotImplementedError
+
+    def compile(self, compiler: Compiler, program: Program, workload: Workload) -> Forward:
+        """Return what the compiler makes of the model, as the ranks call it."""
+        return compiler.compile(replace(program, model=self.shared(program.model)), workload)
+
+
+class Ddp(Parallelism):
     """`DistributedDataParallel`: each rank has the whole model, and inputs of its own; gradients are averaged, buffers
     are rank 0's. outside: around what is compiled. unused: `find_unused_parameters`.
     """
-
-    own_inputs, replicas = True, True
 
     def __init__(self, *, outside: bool, unused: bool) -> None:
         self._outside, self._unused = outside, unused
 
     def shared(self, model: torch.nn.Module) -> torch.nn.Module:
-        """Return what is called instead of the model."""
         from torch.nn.parallel import DistributedDataParallel
 
         return DistributedDataParallel(model, find_unused_parameters=self._unused)
 
     def compile(self, compiler: Compiler, program: Program, workload: Workload) -> Forward:
-        """Return what the compiler makes of the model, as the ranks call it."""
         if not self._outside:
-            return compiler.compile(replace(program, model=self.shared(program.model)), workload)
+            return super().compile(compiler, program, workload)
         compiled = compiler.compile(program, workload)
         if compiled is program.model:
             return self.shared(program.model)
@@ -69,7 +79,7 @@ class Ddp:
         return wrapped
 
 
-class Fsdp2:
+class Fsdp2(Parallelism):
     """`fully_shard` of each layer and of the rest: a rank holds a part of each parameter, and gathers a layer's for as
     long as it needs them; it has inputs of its own, gradients are averaged, buffers are each rank's own.
 
@@ -77,13 +87,13 @@ class Fsdp2:
     Without gradients the rest's parameters are cut again after each call too (torch keeps them for the backward pass).
     """
 
-    own_inputs, replicas = True, False
+    replicas = False
 
     def __init__(self, *, outside: bool, training: bool) -> None:
         self._outside, self._training = outside, training
 
     def shared(self, model: torch.nn.Module) -> torch.nn.Module:
-        """Shard the model in place and return it. Raises Unsupported where `fully_shard` cannot."""
+        """Shard the model in place and return it."""
         import torch.distributed as dist
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard
@@ -107,13 +117,12 @@ class Fsdp2:
         return model
 
     def compile(self, compiler: Compiler, program: Program, workload: Workload) -> Forward:
-        """Return what the compiler makes of the model, as the ranks call it."""
-        model = program.model
         if not self._outside:
-            return compiler.compile(replace(program, model=self.shared(model)), workload)
+            return super().compile(compiler, program, workload)
+        model = program.model
         facts: Mapping[str, Any] = {}
         for unit in layers(model) or [model]:
-            bare = _bare(unit)
+            bare = _bare_class()(unit)
             inputs = program.inputs if unit is model else {}  # those of a layer are known when it is called
             compiled = compiler.compile(replace(program, model=bare, inputs=inputs), workload)
             if isinstance(compiled, Compiled) and compiled.around_backward is not nullcontext:
@@ -127,7 +136,7 @@ class Fsdp2:
         return Compiled(sharded, dict(facts)) if facts else sharded
 
 
-class Tensor:
+class Tensor(Parallelism):
     """Tensor parallelism by `parallelize_module`: each rank has a part of the products that the model's plan names, and
     the same inputs as all others.
 
@@ -137,7 +146,7 @@ class Tensor:
     own_inputs, replicas = False, False
 
     def shared(self, model: torch.nn.Module) -> torch.nn.Module:
-        """Cut the model in place and return it. Raises Unsupported for one without a plan, or that cannot be cut so."""
+        """Cut the model in place and return it."""
         import torch.distributed as dist
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.tensor.parallel import parallelize_module
@@ -160,13 +169,6 @@ class Tensor:
             for owner, its in others:
                 setattr(modules[owner], its, getattr(modules[first], name))
         return model
-
-    def compile(self, compiler: Compiler, program: Program, workload: Workload) -> Forward:
-        """Return what the compiler makes of the model, as the ranks call it."""
-        return compiler.compile(replace(program, model=self.shared(program.model)), workload)
-
-
-Parallelism = Ddp | Fsdp2 | Tensor
 
 
 def parallelism(kind: Parallel, *, training: bool, unused: bool) -> Parallelism:
@@ -210,13 +212,9 @@ def _listed(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
             yield child
 
 
-def _bare(layer: torch.nn.Module) -> torch.nn.Module:
-    """Return a module that does what `layer` does now, without its hooks, to be compiled in its place."""
-    return _bare_class()(layer)
-
-
 @functools.cache  # one class: then dynamo has one graph for layers that are alike, and not one for each up to its limit
 def _bare_class() -> Callable[[torch.nn.Module], torch.nn.Module]:
+    """Return what makes a module that does what a layer does now, without its hooks, to be compiled in its place."""
     import torch
 
     class Bare(torch.nn.Module):

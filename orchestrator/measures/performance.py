@@ -21,14 +21,15 @@ from orchestrator.errors import is_out_of_memory
 from orchestrator.measures.context import Context
 from orchestrator.measures.eager import Inside, really_eager
 from orchestrator.measures.flops import work_of
-from orchestrator.measures.fresh import draws
-from orchestrator.measures.group import OWN_LATENCY
-from orchestrator.measures.pairs import Enough, Step, Timed, note_inside, relative_half_width, repeat, time_pairs
+from orchestrator.measures.group import OWN_LATENCY, Timed
+from orchestrator.measures.pairs import Enough, note_inside, relative_half_width, repeat, time_pairs
 from orchestrator.measures.timed import (
     Dynamo,
     Inputs,
     Last,
     NotFinite,
+    Step,
+    draws,
     finite,
     tell_drift,
     threads_as_asked,
@@ -57,7 +58,7 @@ class Performance:
     no longer than `extra_seconds`. Where an interval is that narrow before, fewer do. Nothing goes on beyond
     `max_seconds`, but to three samples. A block of a pair lasts about `block_seconds`; its first iteration is
     dropped when it has more than one. Before the warm-up it waits for a quiet machine, at most `quiet_seconds`. With
-    `randomize_input` each repeat has other inputs (`orchestrator.measures.fresh`), both sides of a pair the same.
+    `randomize_input` each repeat has other inputs (`orchestrator.measures.timed.draws`), both sides of a pair the same.
     """
 
     kind: ClassVar[str] = TIMED

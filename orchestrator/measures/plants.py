@@ -65,8 +65,13 @@ def _one_nan(tensor: torch.Tensor, chosen: random.Random) -> torch.Tensor:
     return _edited(tensor, _index(tensor, chosen), float("nan"))
 
 
+def _of_samples(tensor: torch.Tensor) -> int:
+    """Return the dimension of the samples: the first of more than one."""
+    return next((number for number, size in enumerate(tensor.shape) if size > 1), 0)
+
+
 def _one_sample(tensor: torch.Tensor, chosen: random.Random) -> torch.Tensor:
-    dimension = next((number for number, size in enumerate(tensor.shape) if size > 1), 0)
+    dimension = _of_samples(tensor)
     index = (*[slice(None)] * dimension, chosen.randrange(tensor.shape[dimension]))
     return _edited(tensor, index, 0.0)
 
@@ -96,8 +101,7 @@ def _flipped_class(tensor: torch.Tensor, chosen: random.Random) -> torch.Tensor:
 
 
 def _swapped_samples(tensor: torch.Tensor, chosen: random.Random) -> torch.Tensor:
-    dimension = next((number for number, size in enumerate(tensor.shape) if size > 1), 0)
-    return tensor.roll(1, dims=dimension)
+    return tensor.roll(1, dims=_of_samples(tensor))
 
 
 def _scaled(by: float) -> Change:

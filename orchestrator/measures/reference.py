@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 
 EAGER, FLOAT64 = "eager", "fp64"
 RECORD = "reference.json"
-NOT_DETERMINISTIC = "does not have a deterministic implementation"
-"""What torch says of an operator under `use_deterministic_algorithms(True)`."""
 OTHER_SEED = 1_000_003
 IN_FLOAT32 = "float32: "
 """Begins `Found.fp64` where an operator has no float64, and float32 arbitrates on results of lower precision."""
@@ -91,14 +89,12 @@ class Reference:
     def run(self, context: Context) -> Outcome:
         """Two runs of the series in eager, one in float64, and where the model draws numbers one from another seed."""
         context.reference.mkdir(parents=True, exist_ok=True)
-        nondeterministic = None
         try:
-            return self._run(context, nondeterministic)
+            return self._run(context, None)
         except RuntimeError as error:
-            if NOT_DETERMINISTIC not in str(error):
+            if (operator := not_deterministic(error)) is None:
                 raise
-            nondeterministic = str(error).partition(NOT_DETERMINISTIC)[0].strip()
-        return self._run(context, nondeterministic)
+        return self._run(context, operator)
 
     def _run(self, context: Context, nondeterministic: str | None) -> Outcome:
         make_deterministic(strict=nondeterministic is None)
@@ -137,11 +133,8 @@ class Reference:
                 same = all(unchanged(one, given[name]) for given in inputs.values() for name, one in first.items())
                 return replace(found, same_inputs=same and len(calls) > 1), inputs
             except _CallFailed as failed:
-                if (
-                    failed.call.inputs == FIRST
-                    or is_out_of_memory(failed.error)
-                    or NOT_DETERMINISTIC in str(failed.error)
-                ):
+                lasting = is_out_of_memory(failed.error) or not_deterministic(failed.error) is not None
+                if failed.call.inputs == FIRST or lasting:
                     raise failed.error from None
                 why = f"{failed.call.inputs}: {in_one_line(failed.error)}"
                 calls = [call for call in calls if call.inputs != failed.call.inputs]
@@ -228,7 +221,7 @@ def _in(context: Context, calls: list[Call], dtype: str) -> str:
             left = _left(context, watch, program, call, inputs)
             store.write(place, left | (watch.last() if call is calls[-1] else {}))
     except (RuntimeError, MemoryError, NotImplementedError, TypeError, ValueError, Unsupported) as error:
-        if NOT_DETERMINISTIC in str(error):
+        if not_deterministic(error) is not None:
             raise
         if isinstance(error, torch.OutOfMemoryError):
             torch.cuda.empty_cache()
@@ -286,6 +279,12 @@ def make_deterministic(*, strict: bool = False) -> None:
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+
+
+def not_deterministic(error: Exception) -> str | None:
+    """Return the operator that torch refuses under `use_deterministic_algorithms(True)`; None of another error."""
+    operator, said, _ = str(error).partition("does not have a deterministic implementation")
+    return operator.strip() if said else None
 
 
 def load(folder: Path) -> Found:

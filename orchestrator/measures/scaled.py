@@ -94,6 +94,7 @@ class _Judge:
         self.seen, self.rule, self.u = seen, rule, rule.roundoff
         self.largest, self.usual, self.is_gradient = largest, usual, is_gradient
         self.why_not = seen.without or self._not_near()
+        self.eager = seen.eager if self.why_not is None else None  # its error, where float64 arbitrates
         self.times = multiplier(seen.count, self.u)
 
     def _not_near(self) -> str | None:
@@ -175,57 +176,53 @@ class _Judge:
     def _error(self) -> float:
         """Return eager's error relative to the scale: seen, or what its dtype allows; of a small tensor the usual."""
         seen = self.seen
-        if self.why_not is not None or seen.eager is None:
+        if self.eager is None:
             return EAGER_ROUNDOFFS * self.u
-        own = seen.eager.rmse / seen.scale if seen.scale else 0.0
+        own = self.eager.rmse / seen.scale if seen.scale else 0.0
         return max(own, self.usual, self.u) if seen.count < 1000 else max(own, self.u)
 
     def _tolerance(self) -> float:
         """Return the relative error of a whole tensor that is allowed whatever eager's is."""
-        tolerance = self.rule.tolerance
-        if self.u > FLOAT32_ROUNDOFF and self.why_not is None:
-            return tolerance / 10
-        return ROUNDED_TOLERANCES * tolerance
+        if self.u > FLOAT32_ROUNDOFF and self.eager is not None:
+            return self.rule.tolerance / 10
+        return ROUNDED_TOLERANCES * self.rule.tolerance
 
     def _part_tolerance(self) -> float:
         """Return the same of one sample or element."""
         return KINK_TOLERANCES * max(self._tolerance(), self.rule.tolerance) if self.is_gradient else self._tolerance()
 
     def _whole(self) -> float:
-        noise = 16 * self.u * self.largest if self.seen.scale <= UNSEEN * self.largest else 0.0
-        eager = self.seen.eager.rmse if self.why_not is None and self.seen.eager is not None else 0.0
-        return max(
-            self.times * max(self._error() * self.seen.scale, eager) + self._tolerance() * self.seen.scale, noise
-        )
+        scale = self.seen.scale
+        noise = 16 * self.u * self.largest if scale <= UNSEEN * self.largest else 0.0
+        eager = self.eager.rmse if self.eager is not None else 0.0
+        return max(self.times * max(self._error() * scale, eager) + self._tolerance() * scale, noise)
 
     def _samples(self) -> list[float]:
         seen, times = self.seen, SAMPLE_TIMES * multiplier(self.seen.columns, self.u)
         common = self._error() * seen.scale
-        own = seen.eager.rows if self.why_not is None and seen.eager is not None else [0.0] * len(seen.scales)
+        own = self.eager.rows if self.eager is not None else [0.0] * len(seen.scales)
         return [
             times * (error + common) + 2 * self._part_tolerance() * max(scale, seen.scale)
             for error, scale in zip(own, seen.scales, strict=True)
         ]
 
     def _element(self) -> float:
-        seen = self.seen
-        if self.why_not is None and seen.eager is not None:
-            own = max(seen.eager.worst, 3 * self._error() if seen.count < 1000 else 0.0)
-        else:
-            own = 3 * self._error()
+        own = 3 * self._error()
+        if self.eager is not None:
+            own = max(self.eager.worst, own if self.seen.count < 1000 else 0.0)
         return ELEMENT_TIMES * own + ELEMENT_TOLERANCES * self._part_tolerance()
 
     def _largest(self) -> float:
         """Return eager's largest error."""
         seen = self.seen
         usual = 6 * self._error() * seen.scale  # of normal errors, one in a billion
-        if self.why_not is not None or seen.eager is None:
+        if self.eager is None:
             return usual
-        return max(seen.eager.largest, usual if seen.count < 1000 else 0.0)
+        return max(self.eager.largest, usual if seen.count < 1000 else 0.0)
 
     def _slope(self) -> float:
         seen = self.seen
-        own = abs(seen.eager.slope - 1) if self.why_not is None and seen.eager is not None else 0.0
+        own = abs(self.eager.slope - 1) if self.eager is not None else 0.0
         chance = (SCALE_CORRELATED + 4 / math.sqrt(max(seen.count, 1))) * self._error()
         return min(SCALE_TOLERANCES * self.rule.tolerance, SCALE_LIMIT) + 3 * own + chance
 

@@ -171,7 +171,24 @@ class Sensitivity(Strictness):
         count = 0
         with context.phase("plants"):
             for kind, name, plant, place in plants:
-                count += self._plant(context, stored, inputs, right, kind, name, plant, place)
+                try:
+                    series = list(self._series(context, stored, inputs, plant, place))
+                except (RuntimeError, TypeError, NotImplementedError) as error:  # no wrong result: it cannot run at all
+                    context.facts.setdefault("not_planted", {})[name] = f"{type(error).__name__}: {error}"
+                    continue
+                changed = any(differing(one, other) for (one, _), (other, _) in zip(right, series, strict=True))
+                if changed or name == "as compiled":
+                    count += 1
+                    ours, dynamos = (self._judged(context, stored, series, rules) for rules in (SCALED, DYNAMO))
+                    context.find(
+                        "sensitivity",
+                        plant=name,
+                        plant_kind=kind,
+                        plant_place=place,
+                        scaled_says=ours.status,
+                        dynamo_says=dynamos.status,
+                        scaled_why=ours.reason or None,
+                    )
         return Outcome(PASS) if count else Outcome(PASS_DUE_TO_SKIP, "nothing that could be planted changes anything")
 
     def _series(
@@ -185,33 +202,6 @@ class Sensitivity(Strictness):
         watch = Watch(context, program, forward)
         for call in stored.found.calls:
             yield watch.call(call, inputs[call.inputs]), drawn_so_far(context.device)
-
-    def _plant(
-        self,
-        context: Context,
-        stored: Stored,
-        inputs: dict[str, Tensors],
-        right: Sequence[tuple[Tensors, str]],
-        kind: str,
-        name: str,
-        plant: Plant,
-        place: int,
-    ) -> bool:
-        """Judge one plant and leave its row; return whether it is one."""
-        try:
-            series = list(self._series(context, stored, inputs, plant, place))
-        except (RuntimeError, TypeError, NotImplementedError) as error:  # it is no wrong result: it cannot run at all
-            context.facts.setdefault("not_planted", {})[name] = f"{type(error).__name__}: {error}"
-            return False
-        changed = any(differing(one, other) for (one, _), (other, _) in zip(right, series, strict=True))
-        if not changed and name != "as compiled":
-            return False
-        row: dict[str, Any] = {"plant": name, "plant_kind": kind, "plant_place": place}
-        for rules in (SCALED, DYNAMO):
-            outcome = self._judged(context, stored, series, rules)
-            row[f"{rules}_says"], row[f"{rules}_why"] = outcome.status, outcome.reason or None
-        context.find("sensitivity", **row)
-        return True
 
     def _judged(self, context: Context, stored: Stored, series: Sequence[tuple[Tensors, str]], rules: str) -> Outcome:
         judgement = Judgement(self.rule(context.workload, rules), stored, context)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,12 +70,10 @@ class Tensorfiles:
     def _path(self, place: int) -> Path:
         return self.folder / f"{self.kind}.{place}.safetensors"
 
-    @contextmanager
-    def _open(self, place: int) -> Iterator[Any]:
+    def _open(self, place: int) -> Any:
         from safetensors import safe_open
 
-        with safe_open(self._path(place), framework="pt") as file:
-            yield file
+        return safe_open(self._path(place), framework="pt")
 
 
 class _Lazy(Mapping[str, "torch.Tensor"]):

@@ -5,13 +5,16 @@ What is not as the row says goes into the facts as `measured`: one of `records.M
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import is_out_of_memory
+from orchestrator.measures.calls import Tensors, unchanged
 from orchestrator.measures.context import Context
 from orchestrator.measures.eager import eager_step, really_eager
-from orchestrator.plugins import Program, through_dynamo
+from orchestrator.plugins import Program, Unsupported, through_dynamo
 from orchestrator.probes import compilations, counters
 from orchestrator.probes.clock import make_ready
 from orchestrator.records import (
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     import torch
 
 Step = Callable[[], Any]
+DRAWS = 8
+"""So many are drawn, and taken in turn: each builds the model once, and they stay in memory."""
 DRIFT = 2.0
 """Times its first value, or a part of it: a loss that moved so far while it was timed is told."""
 
@@ -47,14 +52,61 @@ class Last:
         self.value = self._step()
 
 
+def draws(context: Context) -> Sequence[Tensors]:
+    """Return the inputs of `DRAWS` other seeds: of each name a tensor of the shape and dtype that the job's own has.
+
+    For `randomize_input`: they are drawn before the model is in memory, and copied into its inputs outside of the
+    clock, so that compiled code sees the same tensors with other values. Token ids stay token ids and masks masks,
+    because the builder draws them.
+
+    A floating input that does not depend on the seed, or has another shape then, gets its own values in another order;
+    another one stays what it is. The fact `randomized_input` says which are which, and a note names those that stay.
+    Raises Unsupported for a mode that makes its inputs itself.
+    """
+    import torch
+
+    if getattr(context.mode, "other_inputs", False):
+        raise Unsupported(f"randomize_input: mode {context.workload.mode.name} makes its inputs of what came before")
+    training, seed = context.mode.training, context.workload.seed
+    first = context.build(dropout=training).inputs
+    drawn = [
+        context.build(dropout=training, workload=replace(context.workload, seed=seed + 1 + number)).inputs
+        for number in range(DRAWS)
+    ]
+    order = torch.Generator().manual_seed(seed)
+    kinds: dict[str, list[str]] = {"fresh": [], "reordered": [], "same": []}
+    made: list[dict[str, torch.Tensor]] = [{} for _ in drawn]
+    for name, own in first.items():
+        if not isinstance(own, torch.Tensor) or own.layout is not torch.strided or own.is_nested:
+            kinds["same"].append(name)
+            continue
+        others = [draw.get(name) for draw in drawn]
+        fit = [one for one in others if one is not None and (one.shape, one.dtype) == (own.shape, own.dtype)]
+        if len(fit) == len(drawn) and not all(unchanged(own, one) for one in fit):
+            kinds["fresh"].append(name)
+        elif own.is_floating_point() and own.numel() > 1:
+            kinds["reordered"].append(name)
+            places = [torch.randperm(own.numel(), generator=order).to(own.device) for _ in drawn]
+            fit = [own.detach().flatten()[place].reshape(own.shape) for place in places]
+        else:
+            kinds["same"].append(name)
+            continue
+        for draw, tensor in zip(made, fit, strict=True):
+            draw[name] = tensor.detach()
+    context.facts["randomized_input"] = {"draws": DRAWS, **kinds}
+    if kinds["same"]:
+        context.note(f"randomize_input: the same in every repeat, as they do not depend on the seed: {kinds['same']}")
+    return made
+
+
 class Inputs:
     """Copies of a program's inputs, to see whether a step writes into them, and to set them back.
 
-    draws: other values for them (`orchestrator.measures.fresh`), of which each call gets the next, or, within a pair,
-    the one that is held: so both sides of it get the same.
+    draws: other values for them (`draws`), of which each call gets the next, or, within a pair, the one that is held:
+    so both sides of it get the same.
     """
 
-    def __init__(self, program: Program, draws: Sequence[Mapping[str, torch.Tensor]] = ()) -> None:
+    def __init__(self, program: Program, draws: Sequence[Tensors] = ()) -> None:
         import torch
 
         self.draws, self._turn, self._held = draws, 0, False
@@ -133,33 +185,33 @@ def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
     return one.shape == other.shape and bool(((one == other) | ((one != one) & (other != other))).all())
 
 
-class Parameters:
-    """Copies of a model's parameters and buffers, to set them back: each block of steps then trains from the same."""
-
-    def __init__(self, program: Program) -> None:
-        self._model = program.model
-        self._kept = {name: tensor.detach().clone() for name, tensor in self._now()}
-
-    def _now(self) -> Iterator[tuple[str, torch.Tensor]]:
-        yield from self._model.named_parameters()
-        yield from self._model.named_buffers()
-
-    def set_back(self) -> None:
-        """Set back what there was; what the model has made since, a cache, stays."""
-        import torch
-
-        with torch.no_grad():
-            for name, tensor in self._now():
-                if name in self._kept and tensor.shape == self._kept[name].shape:
-                    tensor.copy_(self._kept[name])
+def state_of(program: Program) -> dict[str, torch.Tensor]:
+    """Return copies of a model's parameters and buffers."""
+    return {name: tensor.detach().clone() for name, tensor in _named(program)}
 
 
-def parameters(context: Context, programs: Sequence[Program]) -> list[Parameters]:
-    """Return what each block of a training begins with; nothing, and a note, where there is no memory for it."""
+def set_state(program: Program, state: Tensors) -> None:
+    """Give parameters and buffers their values; what the model has made since, a cache, keeps its own."""
+    import torch
+
+    with torch.no_grad():
+        for name, tensor in _named(program):
+            if name in state and tensor.shape == state[name].shape:
+                tensor.copy_(state[name])
+
+
+def _named(program: Program) -> Iterator[tuple[str, torch.Tensor]]:
+    yield from program.model.named_parameters()
+    yield from program.model.named_buffers()
+
+
+def setting_back(context: Context, programs: Sequence[Program]) -> list[Callable[[], None]]:
+    """Return what sets each model's state back, so that each block of a training begins with the same; nothing, and a
+    note, where there is no memory for a copy of it."""
     if not context.mode.training:
         return []
     try:
-        return [Parameters(program) for program in programs]
+        return [functools.partial(set_state, program, state_of(program)) for program in programs]
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise

@@ -12,12 +12,12 @@ Where the callable cannot be asked so, the accuracy job compiles a twin: the sam
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import in_one_line
+from orchestrator.files import write_text
 from orchestrator.measures.calls import Watch, drawn_so_far, fresh_inputs, inputs_of
 from orchestrator.measures.context import Context
 from orchestrator.measures.reference import Found, load
@@ -153,9 +153,7 @@ def _made(
     if more := _compilations(context) - before:
         return {"why_not": f"other inputs made it compile {more} graph{'s' * (more > 1)} more"}
     record = {"calls": _named(found), "names": names, "drawn": drawn}
-    temporary = context.reference / f"{SERIES}.tmp"
-    temporary.write_text(json.dumps(record))
-    os.replace(temporary, context.reference / SERIES)  # the last: without it there is no series
+    write_text(context.reference / SERIES, json.dumps(record))  # the last: without it there is no series
     return {"calls": len(names)}
 
 

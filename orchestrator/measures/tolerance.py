@@ -24,11 +24,14 @@ from orchestrator.records import COMPARISON_ERROR, JUDGED, PASS
 if TYPE_CHECKING:
     import torch
 
-ELEMENTS = columns.count("elements", "numbers compared")
-RELATIVE_MAX = columns.number("relative_max", "largest |reference - result| / (1 + |reference|)", "1", "lower")
-RELATIVE_MEAN = columns.number("relative_mean", "mean of it over all elements", "1", "lower")
-RELATIVE_STD = columns.number("relative_std", "standard deviation of it over all elements", "1", "lower")
+DIFFERENCES = (
+    columns.count("elements", "numbers compared"),
+    columns.number("relative_max", "largest |reference - result| / (1 + |reference|)", "1", "lower"),
+    columns.number("relative_mean", "mean of it over all elements", "1", "lower"),
+    columns.number("relative_std", "standard deviation of it over all elements", "1", "lower"),
+)
 RMSE_RATIO = columns.number("rmse_ratio", "RMSE to fp64 / that of eager: 1 is as far from it as eager is", "x")
+ERRORS = ("max_abs_error", "rmse", "reference_rmse", RMSE_RATIO, "cosine")
 
 
 @dataclass(frozen=True)
@@ -38,35 +41,13 @@ class Tolerance:
 
     kind: ClassVar[str] = JUDGED
     TABLES: ClassVar[Mapping[str, TableSpec]] = {
-        "tolerance": TableSpec(
-            (
-                "tensors",
-                ELEMENTS,
-                RELATIVE_MAX,
-                RELATIVE_MEAN,
-                RELATIVE_STD,
-                "worst_tensor",
-                "max_abs_error",
-                "rmse",
-                "reference_rmse",
-                RMSE_RATIO,
-                "cosine",
-                "fp64",
-            )
-        ),
+        "tolerance": TableSpec(("tensors", *DIFFERENCES, "worst_tensor", *ERRORS, "fp64")),
         "tolerance_tensors": TableSpec(
             (
                 "tensor",
                 columns.text("tensor_dtype", "dtype of the compiled tensor, and of eager's where it is another"),
-                ELEMENTS,
-                RELATIVE_MAX,
-                RELATIVE_MEAN,
-                RELATIVE_STD,
-                "max_abs_error",
-                "rmse",
-                "reference_rmse",
-                RMSE_RATIO,
-                "cosine",
+                *DIFFERENCES,
+                *ERRORS,
             )
         ),
     }

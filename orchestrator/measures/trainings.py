@@ -1,19 +1,27 @@
-"""Trainings of one model from several seeds: eager's, eager's again a bit off, and a compiler's, on the same data."""
+"""Trainings of one model from several seeds: eager's, eager's again a bit off, and a compiler's, on the same data.
+
+A builder draws inputs at random, from which nothing can be learnt but by heart. Here they keep their shapes, dtypes and
+ranges, and get structure that a model can learn within some dozens of steps: tokens and the labels of tokens are bytes
+of the same windows of Python's language reference (`pydoc_data.topics`, 79 topics, some 460 kB of English, a module of
+the standard library), labels of samples say the topic, and floating inputs (images, sound) get a fixed pattern of their
+class. So a token tells its label, a text or an image its class. What else there is (masks, types, inputs of unknown
+names) stays as drawn.
+"""
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.measures.compare import roundoff
 from orchestrator.measures.context import Context, seed_all
-from orchestrator.measures.convergence import Difference, difference
 from orchestrator.measures.eager import really_eager
-from orchestrator.measures.timed import remedy
-from orchestrator.measures.training_data import Inputs, training_set
-from orchestrator.plugins import Forward, Outcome, Program
+from orchestrator.measures.timed import remedy, set_state, state_of
+from orchestrator.plugins import Forward, Outcome, Program, Unsupported
 from orchestrator.precision import computed_in
 from orchestrator.probes.clock import make_ready
 from orchestrator.records import COMPARISON_ERROR, EAGER_FAIL_TO_RUN, FAIL_ACCURACY
@@ -22,6 +30,7 @@ if TYPE_CHECKING:
     import torch
 
 Tensors = dict[str, "torch.Tensor"]
+TOKENS_OR_LABELS = re.compile(r"(.*_)?(input_ids|labels?|positions)")
 
 
 @dataclass(frozen=True)
@@ -56,17 +65,12 @@ class Seeds:
         self.ratios: dict[tuple[int, str], list[tuple[float, float]]] = {}
         self.data = ""
 
-    def ways(self, side: int, risk: float) -> dict[tuple[int, str], Difference]:
-        """Return by how much each parameter's ratio differs from 1, with an interval for all of them together."""
-        each = risk / max(len(self.ratios), 1)
-        return {key: difference([seen[side] - 1 for seen in pairs], each) for key, pairs in self.ratios.items()}
-
     def train(self, seed: int) -> Outcome | None:
         """Train from one seed; the outcome where a loss is not finite."""
         context, own = self._context, self._eager
         with context.phase("data"):
             born, data, self.data = training_set(context, seed, self._batches)
-        start = _state(born)
+        start = state_of(born)
         del born
         with context.phase("eager"), really_eager():
             eager = self._trained(own, own.model, start, data, seed)
@@ -92,14 +96,14 @@ class Seeds:
         program: Program,
         forward: Forward,
         start: Tensors,
-        data: Sequence[Inputs],
+        data: Sequence[Tensors],
         seed: int,
         eager: Trained | None = None,
     ) -> Trained:
         """Train the model from `start`. Every training of a seed has the same random state at each step."""
         import torch
 
-        _set(program, start)
+        set_state(program, start)
         step = self._context.mode.step(program, forward, self._context.workload)
         run = Trained([], {}, {})
         for number in range(self._steps):
@@ -158,25 +162,6 @@ def _loss(result: Any) -> float:
     return float(result)
 
 
-def _named(program: Program) -> Iterator[tuple[str, torch.Tensor]]:
-    yield from program.model.named_parameters()
-    yield from program.model.named_buffers()
-
-
-def _state(program: Program) -> Tensors:
-    return {name: tensor.detach().clone() for name, tensor in _named(program)}
-
-
-def _set(program: Program, state: Tensors) -> None:
-    """Give parameters and buffers their values; a buffer that a call has made, a cache, keeps its own."""
-    import torch
-
-    with torch.no_grad():
-        for name, tensor in _named(program):
-            if name in state and state[name].shape == tensor.shape:
-                tensor.copy_(state[name])
-
-
 def _a_bit_off(state: Tensors, context: Context, seed: int) -> Tensors:
     """Return the state with each floating number a unit in the last place, of the dtype computed in, up or down."""
     import torch
@@ -189,3 +174,79 @@ def _a_bit_off(state: Tensors, context: Context, seed: int) -> Tensors:
         return tensor * (1 + unit * signs.to(tensor.device)).to(tensor.dtype)
 
     return {name: near(tensor) if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+
+
+def training_set(context: Context, seed: int, batches: int) -> tuple[Program, list[Tensors], str]:
+    """Return a model born from `seed`, so many batches as the workload's, and what is in them, in words.
+
+    An input whose first dimension does not grow with the batch is the same in every batch.
+    """
+    one = context.workload
+    program = context.build(dropout=False, workload=replace(one, seed=seed, batch_size=one.batch_size * batches))
+    inputs, what = structured(program.inputs, one.batch_size, seed)
+    parted = []
+    for number in range(batches):
+        rows = slice(number * one.batch_size, (number + 1) * one.batch_size)
+        all_rows = one.batch_size * batches
+        parted.append({name: x[rows] if x.ndim and len(x) == all_rows else x for name, x in inputs.items()})
+    return program, parted, what
+
+
+def structured(inputs: Mapping[str, torch.Tensor], batch_size: int, seed: int) -> tuple[Tensors, str]:
+    """Return inputs of the same shapes and dtypes, with structure, and what was done, in words.
+
+    Where nothing among them says a class, a sample's is its place in its batch: a loss with labels of its own has them
+    by place. What all samples have alike in a place (a last token) they keep.
+    """
+    import torch
+
+    rows = max((len(x) for x in inputs.values() if x.ndim), default=0)
+    generator = torch.Generator().manual_seed(seed)
+    topics = torch.randint(len(_topics()), (rows,), generator=generator).tolist()
+    offsets = torch.randint(2**20, (rows,), generator=generator).tolist()
+    worded = {
+        name
+        for name, x in inputs.items()
+        if x.dtype in (torch.int64, torch.int32) and x.ndim and len(x) == rows and TOKENS_OR_LABELS.fullmatch(name)
+    }
+    classes = topics if worded else [row % batch_size for row in range(rows)]
+    made, done = dict(inputs), []
+    for name, drawn in inputs.items():
+        if name in worded:
+            width = drawn[0].numel()
+            values = [_window(topic, start, width) for topic, start in zip(topics, offsets, strict=True)]
+            wanted = torch.tensor(topics if drawn.ndim == 1 else values).reshape(drawn.shape).to(drawn)
+            low, high = int(drawn.min()), int(drawn.max())
+            within = (low <= wanted) & (wanted <= high)
+            new = torch.where(within, wanted, low + wanted % (high - low + 1))
+            made[name] = torch.where((drawn == drawn[:1]).all(dim=0), drawn, new) if rows > 1 else new
+            done.append("text" if drawn.ndim > 1 else "topics")
+        elif drawn.is_floating_point() and drawn.ndim > 1 and len(drawn) == rows:
+            pattern = torch.stack([_pattern(one, drawn.shape[1:]) for one in classes])
+            made[name] = drawn + pattern.to(drawn)
+            done.append("patterns")
+    return made, " and ".join(dict.fromkeys(done)) or "as drawn"
+
+
+def _window(topic: int, start: int, width: int) -> list[int]:
+    """Return `width` bytes of a topic's text from `start` on, around its end."""
+    text = _topics()[topic]
+    first = start % len(text)
+    return list((text[first:] + text * (width // len(text) + 1))[:width])
+
+
+@functools.cache
+def _topics() -> Sequence[bytes]:
+    """Return the topics' texts. Raises Unsupported for a Python that was installed without them."""
+    try:
+        from pydoc_data.topics import topics
+    except ImportError as error:
+        raise Unsupported("the text to learn is Python's own pydoc_data, which this Python lacks") from error
+    return [text.encode() for _, text in sorted(topics.items())]
+
+
+def _pattern(number: int, shape: Sequence[int]) -> torch.Tensor:
+    """Return the pattern of a class, standard normal, the same in every run."""
+    import torch
+
+    return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(number))

@@ -110,7 +110,7 @@ def engines(events: Iterable[Any]) -> dict[str, int]:
     own = [event for event in events if event.name.startswith("aten::")]
     return {
         "engines": sum(event.name == ENGINE for event in events),
-        "operators_in_torch": sum(not any(map(_runs_others, _callers(event))) for event in own),
+        "operators_in_torch": sum(not any(map(_runs_others, callers(event))) for event in own),
     }
 
 
@@ -118,7 +118,8 @@ def _runs_others(event: Any) -> bool:
     return bool(event.name == ENGINE or event.name.startswith("aten::"))
 
 
-def _callers(event: Any) -> Iterator[Any]:
+def callers(event: Any) -> Iterator[Any]:
+    """Yield the event of torch's profiler that this one ran in, that in which that ran, and so on."""
     while (event := event.cpu_parent) is not None:
         yield event
 
