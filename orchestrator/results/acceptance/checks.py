@@ -66,7 +66,9 @@ def own_families(seen: Seen) -> list[TimedFamily]:
     return [family for family in seen.families if family.rounds[0].job.workload.suite == SUITE]
 
 
-def in_range(name: str, value: float | None, low: float, high: float, form: str, trouble: str, advice: str) -> Check:
+def in_range(
+    name: str, value: float | None, low: float, high: float, form: str, trouble: str, advice: str = ANOTHER
+) -> Check:
     """Return the check of one figure; `form` is what is printed, with `{}` where the number stands."""
     span = f"{low:g} to {high:g}" if high < float("inf") else f"at least {low:g}"
     expected = form.format(f"up to {high:g}" if low == 0 else span)
@@ -75,7 +77,9 @@ def in_range(name: str, value: float | None, low: float, high: float, form: str,
     return Check(name, expected, form.format(f"{value:.4g}"), low <= value <= high, advice)
 
 
-def about(name: str, value: float | None, known: float, within: float, form: str, trouble: str, advice: str) -> Check:
+def about(
+    name: str, value: float | None, known: float, within: float, form: str, trouble: str, advice: str = ANOTHER
+) -> Check:
     """Return the check of one figure that is known to within an absolute difference."""
     expected = form.format(f"{known:g} ± {within:g}")
     if value is None:
