@@ -19,9 +19,9 @@ from orchestrator.comparison.thresholds import METRICS
 from orchestrator.records import RAN_EAGER, REFERENCE_MEASURE
 from orchestrator.results import compile_phases
 from orchestrator.results.configuration import JobConfigs, settings
-from orchestrator.results.declared import compared
 from orchestrator.results.environments import flat_environment as flat_environment
 from orchestrator.results.environments import of_workers
+from orchestrator.results.findings import compared
 from orchestrator.results.listing import tag
 from orchestrator.results.load import JobOutcome, SweepResults, fact, figure, is_figure, latency_of, worst
 from orchestrator.results.memory import memory_of

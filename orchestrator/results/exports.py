@@ -22,8 +22,7 @@ from orchestrator.results.accuracy import JUDGEMENT
 from orchestrator.results.device import DEVICE
 from orchestrator.results.metrics import COLUMNS, MISSING, is_missing
 from orchestrator.results.naming import IDENTITY
-from orchestrator.results.percentiles import PERCENTILES
-from orchestrator.results.performance import COUNTERS
+from orchestrator.results.performance import COUNTERS, PERCENTILES
 from orchestrator.results.table import TableRow
 from orchestrator.results.tables import Table, Tables
 from orchestrator.store import SweepFolder

@@ -37,9 +37,9 @@ SMALLEST, LARGEST = 1e-15, 1e18
 @dataclass(frozen=True)
 class JobOutcome:
     """One planned job and its result. `result` is None when there is none that can be read; `reason` is one line.
-    elsewhere: another part of the plan runs it, in another folder.
 
-    `derived` keeps figures that were computed from the result, and the "baseline": the outcome of its eager job.
+    elsewhere: another part of the plan runs it, in another folder. baseline: its eager job, of the same workload and
+    round. `derived` keeps figures that were computed from the result.
     """
 
     job: JobSpec
@@ -47,6 +47,7 @@ class JobOutcome:
     reason: str
     result: JobResult | None
     elsewhere: bool = False
+    baseline: JobOutcome | None = field(default=None, init=False, repr=False, compare=False)
     derived: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
@@ -66,7 +67,7 @@ class StreamedOutcome(JobOutcome):
     """
 
     def __init__(self, job: JobSpec, reader: Reader) -> None:
-        self._set(job=job, derived={}, _reader=reader)
+        self._set(job=job, baseline=None, derived={}, _reader=reader)
 
     def __getattr__(self, name: str) -> Any:
         """Return what is not there (yet, or any more), and have it from now on."""
@@ -120,7 +121,7 @@ class SweepResults:
         for outcome in self.outcomes:
             for need in outcome.job.needs:
                 if need.kind == "baseline" and need.job in by_id:
-                    outcome.derived["baseline"] = by_id[need.job]
+                    object.__setattr__(outcome, "baseline", by_id[need.job])
 
 
 def load(folder: SweepFolder, wanted: Callable[[JobSpec], bool] = lambda job: True) -> SweepResults:

@@ -21,29 +21,28 @@ def measured_of(outcome: JobOutcome) -> Mapping[str, str]:
 
 @once
 def round_speedup(outcome: JobOutcome) -> Estimate | None:
-    """Return the speed-up of one round from its pairs; None for eager, and where a job has no valid pairs.
-
-    Also None where the compiler's calls ran in eager.
+    """Return the speed-up of one round from its pairs; None for eager, without valid pairs, and where it ran in eager.
 
     An imported result has no pairs but the figure itself ("given"): it has no interval then.
     """
     given = figure(outcome.facts, GIVEN, "speedup") if outcome.status == PASS else None
     if given is not None and is_figure(given):
         return Estimate(given, None, None, IN_PROCESS, 0)
-    if RAN_EAGER in measured_of(outcome):
-        return None
-    eager, compiled = seconds(outcome, "pair_eager_latency"), seconds(outcome, "pair_latency")
-    if not eager or len(eager) != len(compiled):
-        return None  # not pairs: the samples stay in the file, no ratio is made of them
-    return one_round(calm_pair_logs(eager, compiled))
+    eager, compiled = _pairs(outcome)
+    return one_round(calm_pair_logs(eager, compiled)) if eager and RAN_EAGER not in measured_of(outcome) else None
 
 
 def paired_latency_of(outcome: JobOutcome) -> float | None:
     """Return the compiler's median latency in the pairs that the round's speed-up is of, in seconds."""
+    eager, compiled = _pairs(outcome)
+    return statistics.median(compiled[i] for i in calm_pairs(eager, compiled)) if eager else None
+
+
+def _pairs(outcome: JobOutcome) -> tuple[Sequence[float], Sequence[float]]:
+    """Return eager's and the compiler's latencies in the pairs; none where the samples are no pairs: these stay in the
+    file, no ratio is made of them."""
     eager, compiled = seconds(outcome, "pair_eager_latency"), seconds(outcome, "pair_latency")
-    if not eager or len(eager) != len(compiled):
-        return None
-    return statistics.median(compiled[i] for i in calm_pairs(eager, compiled))
+    return (eager, compiled) if len(eager) == len(compiled) else ((), ())
 
 
 def compile_latency_of(outcome: JobOutcome) -> float | None:
@@ -58,8 +57,7 @@ def compile_latency_of(outcome: JobOutcome) -> float | None:
     cost = _first_calls(outcome)
     if cost is None or outcome.job.is_eager:
         return None
-    baseline = outcome.derived.get("baseline")
-    return cost - ((_first_calls(baseline) if baseline is not None else None) or 0.0)
+    return cost - ((_first_calls(outcome.baseline) if outcome.baseline is not None else None) or 0.0)
 
 
 def _first_calls(outcome: JobOutcome) -> float | None:
