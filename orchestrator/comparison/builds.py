@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from orchestrator.comparison import snapshot
 from orchestrator.comparison.compare import Comparison, compare
-from orchestrator.comparison.difference_tables import result_row
+from orchestrator.comparison.difference_tables import CHANGE, result_row
 from orchestrator.comparison.differences import Labels, differences
 from orchestrator.comparison.snapshot import Snapshot
 from orchestrator.records import build_name
@@ -21,7 +21,6 @@ from orchestrator.results.load import JobOutcome, SweepResults
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.tables import Row, Table, Tables
 
-CHANGE = ("metric", "before", "after", "ratio", "ratio_low", "ratio_high", "p", "change", "disturbed", "reason")
 COLUMNS = (*IDENTITY, "build_before", *CHANGE)
 """Of the table `builds`: a figure of a row in its build, beside the same in the first. With those within noise."""
 

@@ -155,7 +155,6 @@ def match(before: Sequence[Row], after: Sequence[Row]) -> tuple[list[Matched], l
 
 
 def own_limits(row: Row) -> Mapping[str, Limit]:
-    """Return the limits of the figures that a row may have."""
     return limits_of(row.columns)
 
 
@@ -202,13 +201,10 @@ def _word(
     column: Column, before: float, after: float, change: Change, p: float | None, limit: Limit, disturbed: bool
 ) -> str:
     large = abs(math.log(change.ratio)) > math.log1p(limit.allowed(p, disturbed))
-    if not large or abs(after - before) <= limit.floor or (p is not None and p > ALPHA) or _holds_1(change):
+    holds_1 = change.low is not None and change.high is not None and change.low <= 1 <= change.high
+    if not large or abs(after - before) <= limit.floor or (p is not None and p > ALPHA) or holds_1:
         return NOISE
     return direction(column, before, after)
-
-
-def _holds_1(change: Change) -> bool:
-    return change.low is not None and change.high is not None and change.low <= 1 <= change.high
 
 
 def direction(column: Column, before: float, after: float) -> str:

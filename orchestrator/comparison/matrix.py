@@ -120,7 +120,14 @@ def tables(made: Matrix, everything: bool) -> dict[str, Table]:
     """Return the tables of a matrix: `matrix`, the main one, has a line for each row and sweep."""
     sides = made.sides
     return {
-        "sides": sides_table(sides, made.snapshots),
+        "sides": Table.of(
+            ("side", "sweep", "created_s", "command", "origin"),
+            (
+                {"side": side, "sweep": one.name, "created_s": one.created, "origin": one.origin}
+                | {"command": " ".join(one.argv) or None}
+                for side, one in zip(sides, made.snapshots, strict=True)
+            ),
+        ),
         "totals": totals(zip(sides[1:], made.comparisons, strict=True)),
         "configuration": _by_side(sides, made.configuration),
         "environment": _by_side(sides, made.environment),
@@ -135,18 +142,6 @@ def tables(made: Matrix, everything: bool) -> dict[str, Table]:
             ),
         ),
     }
-
-
-def sides_table(sides: Sequence[str], snapshots: Sequence[Snapshot]) -> Table:
-    """Return what the letters stand for."""
-    return Table.of(
-        ("side", "sweep", "created_s", "command", "origin"),
-        (
-            {"side": side, "sweep": one.name, "created_s": one.created, "origin": one.origin}
-            | {"command": " ".join(one.argv) or None}
-            for side, one in zip(sides, snapshots, strict=True)
-        ),
-    )
 
 
 def _by_side(sides: Sequence[str], keys: Mapping[str, Sequence[Any]]) -> Table:

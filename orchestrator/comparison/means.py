@@ -24,7 +24,7 @@ from orchestrator.results import tables
 from orchestrator.results.load import load
 from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.naming import is_eager, telling
-from orchestrator.results.overview import COUNTED, MEANS, SECTION, workload_of
+from orchestrator.results.overview import MEANS, SECTION, workload_of
 from orchestrator.store import SweepFolder
 
 Key = tuple[Any, ...]
@@ -97,7 +97,8 @@ def _series(sections: Iterable[tuple[Snapshot, Mapping[str, Any], list[str]]], m
 
 
 def _point(sweep: Snapshot, row: Mapping[str, Any], names: dict[str, Any], metric: str, value: float) -> SeriesPoint:
-    low, high = (row.get(name) for name in MEANS[metric])
+    *ends, count = MEANS[metric]
+    low, high = map(row.get, ends)
     disturbed = row["geomean_disturbed"] if metric == "geomean_speedup" else None
     return SeriesPoint(
         sweep=sweep,
@@ -108,7 +109,7 @@ def _point(sweep: Snapshot, row: Mapping[str, Any], names: dict[str, Any], metri
             status=PASS,
             reason="",
             figures={},
-            counts={"count": row[COUNTED[metric]]},
+            counts={"count": row[count]},
             disturbed=f"{disturbed} of {row['geomean_count']} rows" if disturbed else "",
             jobs=(),
             columns={metric: COLUMNS[metric]},

@@ -37,7 +37,6 @@ class PhaseChange:
         return 100 * self.change / self.total if self.total else None
 
     def row(self) -> dict[str, Any]:
-        """Return what a table says of it."""
         return {
             "cache": self.cache,
             "compile_phase": self.phase,

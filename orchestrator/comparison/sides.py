@@ -45,11 +45,10 @@ def read_with_job(reference: str, root: Path) -> NamedSide:
         return snapshot_files.read_any(path), None
     folder, job = find(reference, root)
     results = load(folder)
-    name = folder.name
     if job is None:
-        return snapshot.of_results(results, name), None
+        return snapshot.of_results(results), None
     one = only(results, job)
-    return snapshot.of_results(one, f"{name}:{job}"), one.outcomes[0]
+    return snapshot.of_results(one, f"{folder.name}:{job}"), one.outcomes[0]
 
 
 def find(reference: str, root: Path) -> tuple[SweepFolder, str | None]:

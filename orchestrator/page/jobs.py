@@ -15,12 +15,13 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from orchestrator.errors import printable
 from orchestrator.page.columnar import rounded
 from orchestrator.records import HARMLESS, NOT_RUN, PASS, Samples
 from orchestrator.results.accuracy import badness
 from orchestrator.results.configuration import compiler_config, plugin_config, workload_config
 from orchestrator.results.environments import INSTALLED
-from orchestrator.results.load import JobOutcome, SweepResults, fact, figure, items, lines, once, seconds
+from orchestrator.results.load import JobOutcome, SweepResults, fact, figure, items, once, seconds
 from orchestrator.results.memory import cuda_peak
 from orchestrator.results.metrics import MIB, MS
 from orchestrator.results.naming import IDENTITY, key_of
@@ -225,7 +226,7 @@ def tail(folder: SweepFolder, job_id: str) -> list[str] | None:
     text = folder.end_of_log(job_id, LOG_BYTES)
     if text is None:
         return None
-    cut = lines(text.decode(errors="replace"))[-LOG_LINES:]
+    cut = printable(text.decode(errors="replace"))[-LOG_LINES:]
     return [line if len(line) <= 400 else line[:399] + "…" for line in cut]
 
 

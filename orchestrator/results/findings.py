@@ -66,7 +66,6 @@ class Declared:
 
 
 def _is_ours(target: str) -> bool:
-    """Return whether a measure is one of this package."""
     return target.startswith("orchestrator.measures.")
 
 
@@ -82,7 +81,6 @@ def _by_class(target: str) -> Declared:
 
 @once
 def declared(outcome: JobOutcome) -> Declared:
-    """Return the tables of a job."""
     if not fact(outcome.facts, "findings"):
         return _by_class(outcome.job.measure.target)
     tables = dict(_by_class(outcome.job.measure.target).tables)

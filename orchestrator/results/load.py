@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from orchestrator.errors import ESCAPES, UsageError, printable
+from orchestrator.errors import ESCAPES, UsageError
 from orchestrator.records import NOT_RUN, OWN_BATCH, PASS, STATUSES, JobResult, JobSpec
 from orchestrator.samples import quantile
 from orchestrator.store import JobGraph, Sweep, SweepFolder, Unreadable
@@ -211,6 +211,18 @@ def once(read: Callable[[JobOutcome], Derived]) -> Callable[[JobOutcome], Derive
     return kept
 
 
+def once_a_record(read: Callable[[Any], Derived]) -> Callable[[Any], Derived]:
+    """Derive something of each record once: the jobs of a sweep share a few hundred."""
+    known: dict[int, tuple[Any, Derived]] = {}  # by identity: the record is kept, so that its id stays its own
+
+    def kept(record: Any) -> Derived:
+        if id(record) not in known:
+            known[id(record)] = (record, read(record))
+        return known[id(record)][1]
+
+    return kept
+
+
 @once
 def is_handed_down(outcome: JobOutcome) -> bool:
     """Return whether a job failed because one that it needs did not end well."""
@@ -226,11 +238,6 @@ def worst(outcomes: Iterable[JobOutcome]) -> JobOutcome:
 def one_line(text: str) -> str:
     """Return text on one line, without control characters: messages of compilers hold newlines and colours."""
     return " ".join("".join(c if c.isprintable() else " " for c in ESCAPES.sub("", text)).split())
-
-
-def lines(text: str) -> list[str]:
-    """Return the lines of a text, none of which can do anything to a terminal. Indentation is kept."""
-    return printable(text)
 
 
 def fact(facts: Any, *path: str) -> Any:

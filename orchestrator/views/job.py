@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.comparison import snapshot
+from orchestrator.errors import printable
 from orchestrator.records import HARMLESS, SUCCESSES
 from orchestrator.results import configuration, details
-from orchestrator.results.load import lines
 from orchestrator.results.metrics import MIB, MS, significant
 from orchestrator.results.rounds import round_speedup
 from orchestrator.results.tables import Table
@@ -153,7 +153,7 @@ def _why(found: JobDetails, whole: bool) -> list[Piece]:
     if found.outcome.reason:
         phase = f" (in phase {failure.phase}, {failure.kind})" if failure and failure.phase else ""
         pieces.append(Item("reason", found.outcome.reason + phase))
-    detail = lines(failure.detail) if failure else []
+    detail = printable(failure.detail) if failure else []
     if not detail or (not whole and detail[-1:] == found.end_of_log()[-1:]):
         return pieces
     before = 0 if whole else max(len(detail) - DETAIL_LINES, 0)

@@ -14,7 +14,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from orchestrator.results.load import lines
+from orchestrator.errors import printable
 from orchestrator.words import plural, some
 
 LISTED = 20
@@ -96,7 +96,7 @@ def item(name: str, text: str, width: int, wrap: bool = True, whole: bool = Fals
 
 def plain(text: str) -> str:
     """Return text on one line that can do nothing to a terminal; spaces are kept, so that commands stay themselves."""
-    return " ".join(lines(text))
+    return " ".join(printable(text))
 
 
 def cut(text: str, width: int) -> str:
