@@ -105,16 +105,10 @@ def _arrow(old: Names, new: Names, column: str) -> str:
 
 def differences(comparison: Comparison, labels: Labels, everything: bool = False) -> list[Difference]:
     """Return what differs, the worst rows first; with `everything` also what is within noise."""
-    blocks = []
-    for pair in comparison.matched:
-        block = _of_pair(pair, labels, everything)
-        if block:
-            blocks.append((_severity(block), block))
-    for rows, word in ((comparison.missing, MISSING), (comparison.new, NEW)):
-        for row in rows:
-            block = [_of_one(row, labels, word)]
-            blocks.append((_severity(block), block))
-    return [line for _, block in sorted(blocks, key=lambda pair: pair[0]) for line in block]
+    blocks = [_of_pair(pair, labels, everything) for pair in comparison.matched]
+    blocks += [[_of_one(row, labels, MISSING)] for row in comparison.missing]
+    blocks += [[_of_one(row, labels, NEW)] for row in comparison.new]
+    return [line for block in sorted(filter(None, blocks), key=_severity) for line in block]
 
 
 def _of_pair(pair: Matched, labels: Labels, everything: bool) -> list[Difference]:

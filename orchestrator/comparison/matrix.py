@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import string
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,11 +105,15 @@ def matrix(snapshots: Sequence[Snapshot], metric: str, limits: Mapping[str, Limi
             found[_key(row)] = _cell(row, metric, NEW)
         for key, line in cells.items():
             line.append(found.get(key, MatrixCell(None, "")))
+
+    def worth(line: Sequence[MatrixCell]) -> bool:  # it has a figure, or a failure of what would have had one
+        return metric == STATUS or any(cell.value is not None for cell in line)
+
     return Matrix(
         metric=metric,
         snapshots=snapshots,
         comparisons=comparisons,
-        rows=[(rows[key], line) for key, line in cells.items() if _worth(line, metric)],
+        rows=[(rows[key], line) for key, line in cells.items() if worth(line)],
         configuration=_configuration(comparisons),
         environment=_environment(snapshots),
         column=next((one.columns[metric] for one in snapshots if metric in one.columns), None),
@@ -120,11 +124,10 @@ def tables(made: Matrix, everything: bool) -> dict[str, Table]:
     """Return the tables of a matrix: `matrix`, the main one, has a line for each row and sweep."""
     sides = made.sides
     return {
-        "sides": Table.of(
+        "sides": Table.listed(
             ("side", "sweep", "created_s", "command", "origin"),
             (
-                {"side": side, "sweep": one.name, "created_s": one.created, "origin": one.origin}
-                | {"command": " ".join(one.argv) or None}
+                (side, one.name, one.created, " ".join(one.argv) or None, one.origin)
                 for side, one in zip(sides, made.snapshots, strict=True)
             ),
         ),
@@ -145,10 +148,10 @@ def tables(made: Matrix, everything: bool) -> dict[str, Table]:
 
 
 def _by_side(sides: Sequence[str], keys: Mapping[str, Sequence[Any]]) -> Table:
-    return Table.of(
+    return Table.listed(
         ("key", "side", "value"),
         (
-            {"key": key, "side": side, "value": None if value is ABSENT else value}
+            (key, side, None if value is ABSENT else value)
             for key, values in keys.items()
             for side, value in zip(sides, values, strict=True)
         ),
@@ -170,11 +173,6 @@ def _word(pair: Matched, metric: str) -> str:
     if pair.status_change is not None:
         return pair.status_change
     return next((change.word for change in pair.metrics if change.metric == metric), NOISE)
-
-
-def _worth(cells: Iterable[MatrixCell], metric: str) -> bool:
-    """Tell whether a line belongs in the matrix: it has a figure, or a failure of what would have had one."""
-    return metric == STATUS or any(cell.value is not None for cell in cells)
 
 
 def _configuration(comparisons: Sequence[Comparison]) -> dict[str, list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orchestrator.records import COMPILE_PHASES
 from orchestrator.results.compile_phases import CACHES
@@ -35,17 +35,6 @@ class PhaseChange:
     @property
     def share_percent(self) -> float | None:
         return 100 * self.change / self.total if self.total else None
-
-    def row(self) -> dict[str, Any]:
-        return {
-            "cache": self.cache,
-            "compile_phase": self.phase,
-            "before": self.before,
-            "after": self.after,
-            "compile_phase_change_s": self.change,
-            "share_percent": self.share_percent,
-            "rows_compared": self.rows,
-        }
 
 
 def phase_changes(matched: Sequence[Matched]) -> list[PhaseChange]:

@@ -14,8 +14,8 @@ from orchestrator.results.device import device_row, over_rounds_ms
 from orchestrator.results.load import LARGEST, JobOutcome, fact, figure, items, latency_of, seconds, worst
 from orchestrator.results.memory import grown_note, hidden_note, memory_row
 from orchestrator.results.rounds import (
-    clock_overhead_of,
     compile_latency_of,
+    figures_of,
     measured_of,
     median,
     other_cores_of,
@@ -136,7 +136,7 @@ def _timed(rounds: Sequence[JobOutcome], passed: Sequence[JobOutcome], eager: Se
 def _latencies(passed: Sequence[JobOutcome], timed: Timed) -> Row:
     spreads = [spread(values) for outcome in passed if (values := seconds(outcome, "latency"))]
     return {
-        "clock_overhead_ms": median(present(clock_overhead_of, passed), metrics.MS),
+        "clock_overhead_ms": median(figures_of(passed, "clock_overhead_s"), metrics.MS),
         "eager_latency_ms": median(timed.eager_latencies, metrics.MS),
         "latency_ms": median(timed.latencies, metrics.MS),
         "latency_spread_percent": _spread_percent(timed.latencies, [s.iqr_percent for s in spreads if s.count > 1]),
@@ -188,7 +188,7 @@ def _speedup(timed: Timed, threshold: float, others: Others | None) -> Row:
 
 
 def _generation(passed: Sequence[JobOutcome], latency_ms: float | None) -> Row:
-    tokens = next(iter(present(lambda outcome: figure(outcome.facts, "tokens", "per_step"), passed)), None)
+    tokens = next(iter(figures_of(passed, "tokens", "per_step")), None)
     return {
         "time_to_first_token_ms": over_rounds_ms(passed, "time_to_first_token"),
         "inter_token_latency_ms": over_rounds_ms(passed, "inter_token_latency"),
@@ -198,18 +198,16 @@ def _generation(passed: Sequence[JobOutcome], latency_ms: float | None) -> Row:
 
 def _compilation(passed: Sequence[JobOutcome], cold: Sequence[float]) -> Row:
     warm = _cached(passed, "warm")
-    row: Row = {
+    return {
         "compile_latency_cold_s": median(cold),
         "compile_latency_cold_count": len(cold),
         "compile_latency_warm_s": median(warm),
         "compile_latency_warm_count": len(warm),
-        "later_compilations": _whole(present(lambda o: figure(o.facts, "later_compilations", "count"), passed)),
-        "later_compile_s": median(present(lambda o: figure(o.facts, "later_compilations", "seconds"), passed)),
+        "later_compilations": _whole(figures_of(passed, "later_compilations", "count")),
+        "later_compile_s": median(figures_of(passed, "later_compilations", "seconds")),
+        **{counter: _whole(figures_of(passed, "counters", counter)) for counter in COUNTERS},
+        "cudagraphs": _whole(figures_of(passed, "cudagraphs", "recorded")),
     }
-    for counter in COUNTERS:
-        row[counter] = _whole(present(lambda outcome, name=counter: figure(outcome.facts, "counters", name), passed))  # type: ignore[misc]
-    row["cudagraphs"] = _whole(present(lambda outcome: figure(outcome.facts, "cudagraphs", "recorded"), passed))
-    return row
 
 
 def least(percent: int) -> int:
@@ -269,7 +267,7 @@ def notes(rounds: Sequence[JobOutcome]) -> list[str]:
         clock = median([value for state in states if (value := figure(state, "sm_clock_mhz")) is not None])
         at = "" if clock is None else f", at {clock:.0f} MHz"
         found.append(f"the GPU's power limit held its clock down for {capped:.0%} of the time{at}")
-    clock, latency = median(present(clock_overhead_of, rounds)), median(present(latency_of, rounds))
+    clock, latency = median(figures_of(rounds, "clock_overhead_s")), median(present(latency_of, rounds))
     if clock is not None and latency is not None and clock > CLOCK_SHARE * latency:
         found.append(
             f"the clock's own {clock * metrics.US:.0f} us are {clock / latency:.0%} of a step: ratios are nearer to 1"

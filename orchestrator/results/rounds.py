@@ -79,17 +79,17 @@ def _first_calls(outcome: JobOutcome) -> float | None:
 
 def other_cores_of(outcome: JobOutcome) -> float | None:
     """Return how many cores' worth of CPU others used in the timed phases of a round, the most."""
-    found = [figure(outcome.facts, phase, "foreign_cores") for phase in ("noise", "pair_noise")]
+    found = (figure(outcome.facts, phase, "foreign_cores") for phase in ("noise", "pair_noise"))
     return max((cores for cores in found if cores is not None), default=None)
-
-
-def clock_overhead_of(outcome: JobOutcome) -> float | None:
-    """Return what the clock finds for a step that does nothing, in seconds."""
-    return figure(outcome.facts, "clock_overhead_s")
 
 
 def present(read: Callable[[JobOutcome], float | None], outcomes: Sequence[JobOutcome]) -> list[float]:
     return [value for outcome in outcomes if (value := read(outcome)) is not None]
+
+
+def figures_of(outcomes: Sequence[JobOutcome], *path: str) -> list[float]:
+    """Return a figure among the facts of each outcome that has it."""
+    return [value for outcome in outcomes if (value := figure(outcome.facts, *path)) is not None]
 
 
 def median(values: Sequence[float], scale: float = 1.0) -> float | None:

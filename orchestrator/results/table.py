@@ -100,6 +100,11 @@ class Table:
         shape = Shape(columns)
         return shape.table(map(shape.row, rows))
 
+    @classmethod
+    def listed(cls, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
+        """Take rows whose values stand in the order of `columns`."""
+        return cls.of(columns, (dict(zip(columns, row, strict=True)) for row in rows))
+
     def column(self, name: str) -> Column:
         return self.own[name] if name in self.own else COLUMNS[name]
 
