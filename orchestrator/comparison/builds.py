@@ -56,7 +56,7 @@ def _sides(results: SweepResults) -> list[Snapshot]:
 
 def _side(results: SweepResults, name: str) -> Snapshot:
     made = snapshot.of_results(results, name)
-    seen = next((one.result.environment for one in results.outcomes if one.result and one.result.environment), {})
+    seen = next((one.environment for one in results.outcomes if one.environment), {})
     known = {key: value for key, value in made.environment.items() if key.partition(".")[0] not in OF_A_BUILD}
     rows = tuple(replace(row, names={**row.names, "build": name}) for row in made.rows)
     return replace(made, environment={**known, **of_a_build(seen)}, rows=rows)

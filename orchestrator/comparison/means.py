@@ -16,9 +16,9 @@ from typing import Any
 
 from orchestrator.comparison import snapshot
 from orchestrator.comparison.compare import MetricChange
-from orchestrator.comparison.history import Read, Series, SeriesPoint, causes, machine, title
+from orchestrator.comparison.history import Read, Series, SeriesPoint, causes, check_glob, machine, title
 from orchestrator.comparison.snapshot import Row, Snapshot
-from orchestrator.errors import UsageError, did_you_mean
+from orchestrator.errors import UsageError
 from orchestrator.records import PASS
 from orchestrator.results import tables
 from orchestrator.results.load import load
@@ -50,8 +50,7 @@ def read(folders: Iterable[Path], compiler: str) -> tuple[Read, dict[str, list[S
         known |= {row["compiler"] for row in rows}
         wanted = [row for row in rows if fnmatch.fnmatchcase(row["compiler"], compiler)]
         sections += [(one, row, _workloads(row, made.summary.rows)) for row in wanted]
-    if known and not fnmatch.filter(known, compiler):
-        raise UsageError(f"--compiler {compiler}: no sweep has such a compiler: {did_you_mean(compiler, known)}")
+    check_glob("compiler", compiler, known)
     found.snapshots.sort(key=lambda one: (one.created, one.name))
     sections.sort(key=lambda section: (section[0].created, section[0].name))
     return found, {metric: _series(sections, metric) for metric in MEANS}

@@ -99,7 +99,7 @@ def compare_named(
 
 def job_environment(outcome: JobOutcome) -> dict[str, Any]:
     """Return where the job itself ran, flat; empty without a result."""
-    seen = {} if outcome.result is None else flat_environment(outcome.result.environment)
+    seen = flat_environment(outcome.environment)
     return {key: value for key, value in seen.items() if key.rpartition(".")[2] not in OF_A_JOB}
 
 
@@ -120,8 +120,8 @@ def _facts(outcome: JobOutcome) -> Iterator[tuple[str, Any]]:
         return
     yield "attempt", result.attempt
     yield "duration_s", result.ended - result.started
-    if result.failure is not None:
-        yield "phase", result.failure.phase
+    if outcome.failure is not None:
+        yield "phase", outcome.failure.phase
     for key, value in flatten(_named({key: value for key, value in result.facts.items() if key != "tables"})):
         yield key, one_line("; ".join(map(str, value))) if isinstance(value, list) else value
 

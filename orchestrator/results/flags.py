@@ -130,8 +130,7 @@ def export_errors(outcomes: Iterable[JobOutcome]) -> list[dict[str, Any]]:
     for outcome in outcomes:
         if outcome.status not in (FAIL_TO_RUN, UNSUPPORTED) or not outcome.job.compiler.target.startswith(EXPORTERS):
             continue
-        failure = None if outcome.result is None else outcome.result.failure
-        if failure is not None and failure.phase == "compile":
+        if outcome.failure is not None and outcome.failure.phase == "compile":
             kind, cause = parted(outcome.reason)
             found[outcome.job.compiler.name, kind or outcome.status, cause][outcome.job.workload.model] = None
     made = [

@@ -12,12 +12,12 @@ import gc
 import itertools
 import statistics
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from orchestrator.errors import ESCAPES, UsageError
-from orchestrator.records import NOT_RUN, OWN_BATCH, PASS, STATUSES, JobResult, JobSpec
+from orchestrator.records import NOT_RUN, OWN_BATCH, PASS, STATUSES, Failure, JobResult, JobSpec
 from orchestrator.samples import quantile
 from orchestrator.store import JobGraph, Sweep, SweepFolder, Unreadable
 
@@ -54,6 +54,15 @@ class JobOutcome:
     def facts(self) -> Any:
         result = self.result
         return {} if result is None else result.facts
+
+    @property
+    def failure(self) -> Failure | None:
+        return None if self.result is None else self.result.failure
+
+    @property
+    def environment(self) -> Mapping[str, Any]:
+        """Where it ran; empty without a result."""
+        return {} if self.result is None else self.result.environment
 
     @property
     def batch_size(self) -> int:
@@ -226,8 +235,7 @@ def once_a_record(read: Callable[[Any], Derived]) -> Callable[[Any], Derived]:
 @once
 def is_handed_down(outcome: JobOutcome) -> bool:
     """Return whether a job failed because one that it needs did not end well."""
-    failure = outcome.result.failure if outcome.result is not None else None
-    return failure is not None and failure.kind == "dependency"
+    return outcome.failure is not None and outcome.failure.kind == "dependency"
 
 
 def worst(outcomes: Iterable[JobOutcome]) -> JobOutcome:

@@ -36,7 +36,7 @@ from orchestrator.results.findings import declared, findings
 from orchestrator.results.flags import EXPORT_ERRORS, export_errors
 from orchestrator.results.load import JobOutcome, SweepResults, fact, figure, is_handed_down, items, latency_of
 from orchestrator.results.memory import memory_of
-from orchestrator.results.metrics import MS
+from orchestrator.results.metrics import MIB, MS
 from orchestrator.results.naming import IDENTITY, Key, measure_kind, named, row_order
 from orchestrator.results.overview import OVERVIEW, overview_rows
 from orchestrator.results.performance import COUNTERS, GENERATION, PERCENTILES, Timed, measured, speed_of, timed_row
@@ -281,9 +281,8 @@ class _Builder:
             "round": outcome.job.round,
             "status": outcome.status,
             "reason": outcome.reason,
-            "phase": result.failure.phase if result is not None and result.failure is not None else None,
-            "attempt": result.attempt if result is not None else None,
-            "started_s": result.started if result is not None else None,
+            "phase": outcome.failure.phase if outcome.failure is not None else None,
+            **({} if result is None else {"attempt": result.attempt, "started_s": result.started}),
             "duration_s": result.ended - result.started if result is not None else None,
             "latency_ms": None if latency is None else latency * MS,
             "speedup": None if speedup is None else speedup.value,
@@ -291,7 +290,7 @@ class _Builder:
             "compile_latency_s": compilation,
             "later_compile_s": figure(facts, "later_compilations", "seconds"),
             "cache": fact(facts, "cache"),
-            "peak_memory_mib": None if peak is None else peak * 2.0**-20,
+            "peak_memory_mib": None if peak is None else peak * MIB,
             "measured": measured([outcome]),
             "disturbed": "; ".join(map(str, items(facts, "disturbed"))),
             "notes": "; ".join(map(str, items(facts, "notes"))),

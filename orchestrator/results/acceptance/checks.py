@@ -57,10 +57,6 @@ class Seen:
         look = self.look("process")
         return str(fact(look[0], "versions", "device") or "") if look else ""
 
-    @property
-    def known_device(self) -> bool:
-        return any(name in self.device for name in HOPPER)
-
 
 def own_families(seen: Seen) -> list[TimedFamily]:
     return [family for family in seen.families if family.rounds[0].job.workload.suite == SUITE]
@@ -89,6 +85,6 @@ def about(
 
 def of_hopper(check: Check, seen: Seen) -> Check:
     """Return a check whose range is of H100 and H200, or elsewhere that it was not made, with what was found."""
-    if seen.known_device:
+    if any(name in seen.device for name in HOPPER):
         return check
     return replace(check, expected=f"{check.expected} (H100, H200)", passed=True, word=UNSUPPORTED)
