@@ -18,11 +18,11 @@ from orchestrator.comparison.differences import (
     Labels,
     differences,
     means,
+    phase_changes,
     tally,
 )
 from orchestrator.comparison.matching import Keys
 from orchestrator.comparison.pasting import Pasted
-from orchestrator.comparison.phase_changes import phase_changes
 from orchestrator.results.configuration import ABSENT, literal
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.tables import Table

@@ -105,15 +105,12 @@ def matrix(snapshots: Sequence[Snapshot], metric: str, limits: Mapping[str, Limi
             found[_key(row)] = _cell(row, metric, NEW)
         for key, line in cells.items():
             line.append(found.get(key, MatrixCell(None, "")))
-
-    def worth(line: Sequence[MatrixCell]) -> bool:  # it has a figure, or a failure of what would have had one
-        return metric == STATUS or any(cell.value is not None for cell in line)
-
     return Matrix(
         metric=metric,
         snapshots=snapshots,
         comparisons=comparisons,
-        rows=[(rows[key], line) for key, line in cells.items() if worth(line)],
+        # a figure, or a failure of what would have had one
+        rows=[(rows[key], line) for key, line in cells.items() if any(cell.value is not None for cell in line)],
         configuration=_configuration(comparisons),
         environment=_environment(snapshots),
         column=next((one.columns[metric] for one in snapshots if metric in one.columns), None),
@@ -134,12 +131,11 @@ def tables(made: Matrix, everything: bool) -> dict[str, Table]:
         "totals": totals(zip(sides[1:], made.comparisons, strict=True)),
         "configuration": _by_side(sides, made.configuration),
         "environment": _by_side(sides, made.environment),
-        "matrix": Table.of(
+        "matrix": Table.listed(
             (*IDENTITY, "side", "metric", "value", "change", "disturbed"),
             (
-                {column: row.names.get(column) for column in IDENTITY}
-                | {"side": side, "metric": made.metric, "value": cell.value, "change": cell.word or None}
-                | {"disturbed": "yes" if cell.disturbed else None}
+                (*map(row.names.get, IDENTITY), side, made.metric)
+                + (cell.value, cell.word or None, "yes" if cell.disturbed else None)
                 for row, cells in (made.rows if everything else made.changed)
                 for side, cell in zip(sides, cells, strict=True)
             ),
