@@ -14,7 +14,7 @@ from support.command import latest, orchestrator, run, table
 from support.synthetic import SyntheticSweep, of_folder
 
 from orchestrator.comparison.compare import compare
-from orchestrator.comparison.phase_changes import phase_changes
+from orchestrator.comparison.differences import phase_changes
 from orchestrator.probes.compile_phases import folded, recorded
 from orchestrator.records import COMPILE_PHASES, FIRST_RUN
 from orchestrator.results import tables

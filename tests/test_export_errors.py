@@ -9,7 +9,7 @@ from support import synthetic
 from support.command import orchestrator, run, table
 
 from orchestrator.records import CRASH, FAIL_TO_RUN, PluginSpec
-from orchestrator.results.export_errors import parted
+from orchestrator.results.flags import parted
 from orchestrator.results.load import load
 from orchestrator.results.tables import build
 

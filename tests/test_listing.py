@@ -21,11 +21,12 @@ from support import synthetic
 from support.command import answer, said
 
 from orchestrator.errors import UsageError
+from orchestrator.errors import printable as lines
 from orchestrator.execution import lock
 from orchestrator.files import write_json
 from orchestrator.records import JobResult, Verdict
 from orchestrator.results import listing
-from orchestrator.results.load import lines, one_line, uncollected
+from orchestrator.results.load import one_line, uncollected
 from orchestrator.store import SweepFolder
 from orchestrator.views.layout import age, cut, paragraph
 

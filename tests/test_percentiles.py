@@ -16,7 +16,7 @@ from support import synthetic
 from orchestrator.records import Samples
 from orchestrator.results import exports, tables
 from orchestrator.results.load import load
-from orchestrator.results.percentiles import PERCENTILES, least, percentiles
+from orchestrator.results.performance import PERCENTILES, least, percentiles
 
 
 def test_a_percentile_needs_so_many_samples_that_one_lies_beyond_it() -> None:

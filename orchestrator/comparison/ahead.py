@@ -59,7 +59,6 @@ def _matched(pair: Matched) -> RowAhead:
 
 
 def table(rows: Iterable[RowAhead]) -> Table:
-    """Return a line for each row."""
     return Table.of(
         (*IDENTITY, "ahead", "keys", "jobs_new", "jobs_gone"),
         (

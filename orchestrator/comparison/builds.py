@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from orchestrator.comparison import snapshot
 from orchestrator.comparison.compare import Comparison, compare
-from orchestrator.comparison.difference_tables import result_row
+from orchestrator.comparison.difference_tables import CHANGE, result_row
 from orchestrator.comparison.differences import Labels, differences
 from orchestrator.comparison.snapshot import Snapshot
 from orchestrator.records import build_name
@@ -21,7 +21,6 @@ from orchestrator.results.load import JobOutcome, SweepResults
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.tables import Row, Table, Tables
 
-CHANGE = ("metric", "before", "after", "ratio", "ratio_low", "ratio_high", "p", "change", "disturbed", "reason")
 COLUMNS = (*IDENTITY, "build_before", *CHANGE)
 """Of the table `builds`: a figure of a row in its build, beside the same in the first. With those within noise."""
 
@@ -57,7 +56,7 @@ def _sides(results: SweepResults) -> list[Snapshot]:
 
 def _side(results: SweepResults, name: str) -> Snapshot:
     made = snapshot.of_results(results, name)
-    seen = next((one.result.environment for one in results.outcomes if one.result and one.result.environment), {})
+    seen = next((one.environment for one in results.outcomes if one.environment), {})
     known = {key: value for key, value in made.environment.items() if key.partition(".")[0] not in OF_A_BUILD}
     rows = tuple(replace(row, names={**row.names, "build": name}) for row in made.rows)
     return replace(made, environment={**known, **of_a_build(seen)}, rows=rows)

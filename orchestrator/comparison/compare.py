@@ -155,7 +155,6 @@ def match(before: Sequence[Row], after: Sequence[Row]) -> tuple[list[Matched], l
 
 
 def own_limits(row: Row) -> Mapping[str, Limit]:
-    """Return the limits of the figures that a row may have."""
     return limits_of(row.columns)
 
 
@@ -202,12 +201,10 @@ def _word(
     column: Column, before: float, after: float, change: Change, p: float | None, limit: Limit, pair: Matched
 ) -> str:
     allowed = limit.allowed(p, pair.disturbed)
-    if (
-        not _beyond(change.ratio, allowed)
-        or abs(after - before) <= limit.floor
-        or (p is not None and p > ALPHA)
-        or _holds_1(change)
-    ):
+    holds_1 = change.low is not None and change.high is not None and change.low <= 1 <= change.high
+    if not _beyond(change.ratio, allowed) or abs(after - before) <= limit.floor or holds_1:
+        return NOISE
+    if p is not None and p > ALPHA:
         return NOISE
     if column.name == LATENCY and pair.disturbed and not _fastest_differ(pair, change, allowed):
         return NOISE
@@ -222,10 +219,6 @@ def _fastest_differ(pair: Matched, change: Change, allowed: float) -> bool:
     """Return whether the fastest steps of a disturbed row say what its medians say; of a row that was not, these do."""
     before, after = (row.fastest_ms or row.figures[LATENCY].middle for row in (pair.before, pair.after))
     return _beyond(after / before, allowed) and (after > before) == (change.ratio > 1)
-
-
-def _holds_1(change: Change) -> bool:
-    return change.low is not None and change.high is not None and change.low <= 1 <= change.high
 
 
 def direction(column: Column, before: float, after: float) -> str:

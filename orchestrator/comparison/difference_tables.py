@@ -18,17 +18,16 @@ from orchestrator.comparison.differences import (
     Labels,
     differences,
     means,
+    phase_changes,
     tally,
 )
 from orchestrator.comparison.matching import Keys
 from orchestrator.comparison.pasting import Pasted
-from orchestrator.comparison.phase_changes import phase_changes
 from orchestrator.results.configuration import ABSENT, literal
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.tables import Table
 
 CHANGE = ("metric", "before", "after", "ratio", "ratio_low", "ratio_high", "p", "change", "disturbed", "reason")
-PHASES = ("cache", "compile_phase", "before", "after", "compile_phase_change_s", "share_percent", "rows_compared")
 WORDS = {"rows_worse": WORSE, "rows_better": BETTER, "rows_changed": CHANGED, "rows_within_noise": NOISE}
 OTHERS = {"rows_failing": FAILING, "rows_run_in_neither": NEITHER, "rows_missing": MISSING, "rows_new": NEW}
 
@@ -41,60 +40,57 @@ def tables(comparison: Comparison, changes: Sequence[KeyChange], everything: boo
         "configuration": configuration(changes),
         "environment": changed(comparison.environment),
         "results": Table.of((*IDENTITY, "keys", *CHANGE), map(result_row, differences(comparison, labels, everything))),
-        "geometric_means": Table.of(
+        "geometric_means": Table.listed(
             ("compiler", "before", "after", "ratio", "ratio_low", "ratio_high", "rows_compared"),
+            ((m.compiler, m.before, m.after, m.ratio, m.low, m.high, m.rows) for m in means(comparison)),
+        ),
+        "compile_phases": Table.listed(
+            ("cache", "compile_phase", "before", "after", "compile_phase_change_s", "share_percent", "rows_compared"),
             (
-                {"compiler": mean.compiler, "before": mean.before, "after": mean.after, "ratio": mean.ratio}
-                | {"ratio_low": mean.low, "ratio_high": mean.high, "rows_compared": mean.rows}
-                for mean in means(comparison)
+                (one.cache, one.phase, one.before, one.after, one.change, one.share_percent, one.rows)
+                for one in phase_changes(comparison.matched)
             ),
         ),
-        "compile_phases": Table.of(PHASES, (one.row() for one in phase_changes(comparison.matched))),
         "attribution": attribution(comparison.attributions),
         "shared": common(comparison.matched),
-        "circumstances": Table.of(
+        "circumstances": Table.listed(
             ("circumstance", "rows_changed", "rows_with_it", "before", "after"),
-            (
-                {"circumstance": one.what, "rows_changed": one.rows, "rows_with_it": one.rows_with_it}
-                | {"before": one.before, "after": one.after}
-                for one in circumstances(comparison.matched)
-            ),
+            ((c.what, c.rows, c.rows_with_it, c.before, c.after) for c in circumstances(comparison.matched)),
         ),
     }
 
 
 def totals(comparisons: Iterable[tuple[str, Comparison]]) -> Table:
     """Return how many rows became what, a line for each side that was compared with A."""
-    counted = [(side, comparison, tally(comparison)) for side, comparison in comparisons]
-    return Table.of(
-        ("side", "rows_compared", *WORDS, *OTHERS),
+    words = WORDS | OTHERS
+    return Table.listed(
+        ("side", "rows_compared", *words),
         (
-            {"side": side, "rows_compared": len(comparison.matched)}
-            | {column: words[word] for column, word in (WORDS | OTHERS).items()}
-            for side, comparison, words in counted
+            (side, len(comparison.matched), *(counts[word] for word in words.values()))
+            for side, comparison in comparisons
+            for counts in [tally(comparison)]
         ),
     )
 
 
 def configuration(changes: Iterable[KeyChange]) -> Table:
     """Return the keys that differ, with the overrides that can be pasted."""
-    return Table.of(
+    return Table.listed(
         ("key", "option", "before", "after", "rows_differing", "paste_before", "paste_after"),
         (
-            {"key": change.key, "option": change.of or None, "rows_differing": change.rows}
-            | {"before": values_text(change.before), "after": values_text(change.after)}
-            | {"paste_before": _paste(change.paste_before), "paste_after": _paste(change.paste_after)}
-            for change in changes
+            (one.key, one.of or None, values_text(one.before), values_text(one.after), one.rows)
+            + (_paste(one.paste_before), _paste(one.paste_after))
+            for one in changes
         ),
     )
 
 
 def pasted(found: Sequence[Pasted]) -> Table:
     """Return what brings about B's jobs with A's command, and A's with B's, a line each."""
-    return Table.of(
+    return Table.listed(
         ("side", "paste", "paste_note", "paste_planned"),
         (
-            {"side": side, "paste": line, "paste_note": one.note, "paste_planned": "yes" if one.tried else "no"}
+            (side, line, one.note, "yes" if one.tried else "no")
             for side, one in zip("BA", found, strict=True)
             for line in one.lines
         ),
@@ -103,19 +99,16 @@ def pasted(found: Sequence[Pasted]) -> Table:
 
 def changed(keys: Mapping[str, tuple[Any, Any]]) -> Table:
     """Return keys with their values before and after; None where a side does not have the key."""
-    return Table.of(
-        ("key", "before", "after"),
-        ({"key": key, "before": _present(old), "after": _present(new)} for key, (old, new) in keys.items()),
-    )
+    present = ((key, *(None if value is ABSENT else value for value in pair)) for key, pair in keys.items())
+    return Table.listed(("key", "before", "after"), present)
 
 
 def attribution(found: Iterable[Attribution]) -> Table:
     """Return a line for each set of keys that rows differ in, and each metric. No key: the same configuration."""
-    return Table.of(
+    return Table.listed(
         ("keys", "metric", "rows_differing", *WORDS),
         (
-            {"keys": keys_text(one.keys), "metric": metric, "rows_differing": one.rows}
-            | {column: words.get(word, 0) for column, word in WORDS.items()}
+            (keys_text(one.keys), metric, one.rows, *(words.get(word, 0) for word in WORDS.values()))
             for one in found
             for metric, words in one.words.items()
         ),
@@ -124,11 +117,10 @@ def attribution(found: Iterable[Attribution]) -> Table:
 
 def common(matched: Sequence[Matched]) -> Table:
     """Return the values that the rows with a change share, and no other row has."""
-    return Table.of(
+    return Table.listed(
         ("metric", "change", "key", "value", "rows_changed", "rows_with_it", "rows_compared"),
         (
-            {"metric": one.metric, "change": one.word, "key": one.key, "value": literal(one.value)}
-            | {"rows_changed": one.rows, "rows_with_it": one.rows_with_it, "rows_compared": one.rows_compared}
+            (one.metric, one.word, one.key, literal(one.value), one.rows, one.rows_with_it, one.rows_compared)
             for one in shared(matched)
         ),
     )
@@ -168,7 +160,3 @@ def result_row(line: Difference) -> dict[str, Any]:
 
 def _paste(words: Sequence[str] | None) -> str | None:
     return None if words is None else shlex.join(words)
-
-
-def _present(value: Any) -> Any:
-    return None if value is ABSENT else value

@@ -1,4 +1,5 @@
-"""What is different in the rows of two sweeps, line by line, the worst first, and their geometric means."""
+"""What is different in the rows of two sweeps, line by line, the worst first; their geometric means; and which phases
+of compiling a difference is made of."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from orchestrator.comparison.compare import BETTER, CHANGED, NOISE, WORSE, Compa
 from orchestrator.comparison.matching import Keys
 from orchestrator.comparison.snapshot import Row
 from orchestrator.comparison.thresholds import STATUS
-from orchestrator.records import FAIL_ACCURACY, HARMLESS, NOT_NEEDED, NOT_RUN, UNSUPPORTED
+from orchestrator.records import COMPILE_PHASES, FAIL_ACCURACY, HARMLESS, NOT_NEEDED, NOT_RUN, UNSUPPORTED
+from orchestrator.results.compile_phases import CACHES
 from orchestrator.results.naming import IDENTITY, telling, unique
 from orchestrator.statistics import geometric_mean
 
@@ -68,6 +70,30 @@ class Mean:
         return self.after / self.before
 
 
+@dataclass(frozen=True, kw_only=True)
+class PhaseChange:
+    """Seconds of one phase in the first calls of `rows` rows, before and after.
+
+    total: what all phases together changed by, in seconds, of which this phase's change is a share. Shares add up to
+    100 %; where some phases took longer and others less, a share is negative or over 100 %.
+    """
+
+    cache: str
+    phase: str
+    before: float
+    after: float
+    total: float
+    rows: int
+
+    @property
+    def change(self) -> float:
+        return self.after - self.before
+
+    @property
+    def share_percent(self) -> float | None:
+        return 100 * self.change / self.total if self.total else None
+
+
 class Labels:
     """Names of rows that tell them apart, as short as that allows. Where a name has changed: `float16 -> float32`."""
 
@@ -105,16 +131,10 @@ def _arrow(old: Names, new: Names, column: str) -> str:
 
 def differences(comparison: Comparison, labels: Labels, everything: bool = False) -> list[Difference]:
     """Return what differs, the worst rows first; with `everything` also what is within noise."""
-    blocks = []
-    for pair in comparison.matched:
-        block = _of_pair(pair, labels, everything)
-        if block:
-            blocks.append((_severity(block), block))
-    for rows, word in ((comparison.missing, MISSING), (comparison.new, NEW)):
-        for row in rows:
-            block = [_of_one(row, labels, word)]
-            blocks.append((_severity(block), block))
-    return [line for _, block in sorted(blocks, key=lambda pair: pair[0]) for line in block]
+    blocks = [_of_pair(pair, labels, everything) for pair in comparison.matched]
+    blocks += [[_of_one(row, labels, MISSING)] for row in comparison.missing]
+    blocks += [[_of_one(row, labels, NEW)] for row in comparison.new]
+    return [line for block in sorted(filter(None, blocks), key=_severity) for line in block]
 
 
 def _of_pair(pair: Matched, labels: Labels, everything: bool) -> list[Difference]:
@@ -214,3 +234,26 @@ def _mean(compiler: str, found: Sequence[MetricChange]) -> Mean:
     assert after is not None
     mean = over_rows([metric.change for metric in found if metric.change is not None])
     return Mean(compiler=compiler, rows=len(found), before=before, after=after, low=mean.low, high=mean.high)
+
+
+def phase_changes(matched: Sequence[Matched]) -> list[PhaseChange]:
+    """Return the change of each phase over the rows that both sweeps have, of cold first calls and of warm ones, in the
+    order of the work."""
+    found = []
+    for cache in CACHES:
+        both = [
+            (pair.before.phases[cache], pair.after.phases[cache])
+            for pair in matched
+            if cache in pair.before.phases and cache in pair.after.phases
+        ]
+        sums = {
+            phase: (sum(old.get(phase, 0.0) for old, _ in both), sum(new.get(phase, 0.0) for _, new in both))
+            for phase in COMPILE_PHASES
+        }
+        total = sum(after - before for before, after in sums.values())
+        found += [
+            PhaseChange(cache=cache, phase=phase, before=before, after=after, total=total, rows=len(both))
+            for phase, (before, after) in sums.items()
+            if before or after
+        ]
+    return found

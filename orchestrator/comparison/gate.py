@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from orchestrator.comparison import rules as written
@@ -19,7 +19,7 @@ from orchestrator.comparison.matching import differing, match_rows, named_keys
 from orchestrator.comparison.rules import Entry, Rules
 from orchestrator.comparison.snapshot import Row, Snapshot
 from orchestrator.comparison.thresholds import STATUS, Limit
-from orchestrator.planning.selection import Names, matches
+from orchestrator.planning.selection import matches
 from orchestrator.records import HARMLESS, INFRASTRUCTURE, NOT_RUN, PASS, SUCCESSES
 from orchestrator.results.configuration import override
 from orchestrator.results.load import one_line
@@ -35,8 +35,6 @@ UNMEASURED = frozenset({NOT_RUN, INFRASTRUCTURE})
 NOT_MEASURED_WITH = ("host", "git.", "conf.")
 """Beginnings of keys of the environment that name what is tested, and where, not what it is measured with."""
 LISTED_KEYS = 8
-
-Limits = Callable[[Row], Mapping[str, Limit]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +115,7 @@ class _Gate:
         found, self.missing, self.new = match_rows(before.rows, after.rows)
         self.matched = [Matched(before=old, after=new, keys=differing(old.config, new.config)) for old, new in found]
         self.names = {id(row): written.called(row) for row in (*before.rows, *self.new)}
-        self.limits = limits_of(rules, self.names)
+        self.known: dict[tuple[object, ...], Mapping[str, Limit]] = {}
         self.titles = titles((*before.rows, *self.new))
         self.undecided: list[str] = []
 
@@ -151,6 +149,14 @@ class _Gate:
             *judge([pair for pair in same if id(pair) not in flaky], self.limits),
             *judge([pair for pair in same if id(pair) in flaky], self.limits),
         ]
+
+    def limits(self, row: Row) -> Mapping[str, Limit]:
+        """Return the limits of a row. Rows of one model and compiler have the same: found once."""
+        called = self.names[id(row)]
+        key = (called["model"], called["compiler"])
+        if key not in self.known:
+            self.known[key] = self.rules.limits(called)
+        return self.known[key]
 
     def case(self, row: Row, measured: Row, findings: Iterable[GateFinding], expected: bool) -> Case:
         return Case(name=self.titles[id(row)], row=measured, expected=expected, findings=tuple(findings))
@@ -190,14 +196,11 @@ class _Gate:
                 self.undecided.append(
                     f"{self.titles[id(pair.before)]}: {_figure(change, limits[change.metric].allowed(change.p, False))}"
                 )
-        return found + [
-            GateFinding(
-                level=FAIL,
-                kind=metric,
-                text=f"{metric} {pair.before.column(metric).text(value)} -> no figure{_measured(pair)}",
-            )
-            for metric, value in _gone(pair, limits)
-        ]
+        measured = f" (measured: {pair.after.measured})" if pair.after.measured else ""
+        for metric, value in _gone(pair, limits):
+            text = f"{metric} {pair.before.column(metric).text(value)} -> no figure{measured}"
+            found.append(GateFinding(level=FAIL, kind=metric, text=text))
+        return found
 
     def figure(self, pair: Matched, change: MetricChange, limit: Limit) -> GateFinding:
         worse, is_count = change.word == WORSE, change.column.kind == "count"
@@ -254,7 +257,8 @@ class _Gate:
         cases = []
         if self.before.rows == self.after.rows and self.before.created == self.after.created:
             cases.append(_about("baseline", WARNING, "itself", "it is this very sweep: nothing was compared"))
-        differs = measured_with(self.before, self.after)
+        found = differing(self.before.environment, self.after.environment)
+        differs = {key: pair for key, pair in found.items() if not key.startswith(NOT_MEASURED_WITH)}
         if differs and self.rules.environment != written.IGNORE:
             if self.rules.environment == written.FAIL:
                 level, note = FAIL, "(environment: fail)"
@@ -271,26 +275,6 @@ class _Gate:
         if self.sweep is None or not pair.after.jobs:
             return ""
         return f"python -m orchestrator {verb} {shlex.quote(f'{self.sweep}:{pair.after.jobs[0]}')}"
-
-
-def limits_of(rules: Rules, names: Mapping[int, Names]) -> Limits:
-    """Return the limits by row. Rows of one model and compiler have the same: found once."""
-    known: dict[tuple[object, ...], Mapping[str, Limit]] = {}
-
-    def limits(row: Row) -> Mapping[str, Limit]:
-        called = names[id(row)]
-        key = (called["model"], called["compiler"])
-        if key not in known:
-            known[key] = rules.limits(called)
-        return known[key]
-
-    return limits
-
-
-def measured_with(before: Snapshot, after: Snapshot) -> dict[str, tuple[object, object]]:
-    """Return what differs of machine and packages: key -> (before, after)."""
-    found = differing(before.environment, after.environment)
-    return {key: pair for key, pair in found.items() if not key.startswith(NOT_MEASURED_WITH)}
 
 
 def titles(rows: Sequence[Row]) -> dict[int, str]:
@@ -324,10 +308,6 @@ def _figure(change: MetricChange, allowed: float | None) -> str:
     interval = "" if change.low is None else f" [{ratio(change.low)}, {ratio(change.high)}]"
     alone = ", no interval" if change.low is None else ""
     return f"{text}, {ratio(change.ratio)}x{interval}{alone}, allowed {100 * allowed:g} %"
-
-
-def _measured(pair: Matched) -> str:
-    return f" (measured: {pair.after.measured})" if pair.after.measured else ""
 
 
 def _disturbance(pair: Matched) -> str:

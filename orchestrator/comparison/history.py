@@ -15,7 +15,7 @@ import fnmatch
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -136,10 +136,14 @@ class Wanted:
         return not eager and fnmatch.fnmatchcase(model, self.model) and fnmatch.fnmatchcase(compiler, self.compiler)
 
     def check(self) -> None:
-        """Raise UsageError when a glob matches none of the names that there are."""
-        for option, glob, known in (("model", self.model, self.models), ("compiler", self.compiler, self.compilers)):
-            if known and not fnmatch.filter(known, glob):
-                raise UsageError(f"--{option} {glob}: no sweep has such a {option}: {did_you_mean(glob, known)}")
+        check_glob("model", self.model, self.models)
+        check_glob("compiler", self.compiler, self.compilers)
+
+
+def check_glob(option: str, glob: str, known: Collection[str]) -> None:
+    """Raise UsageError when a glob matches none of the names that there are."""
+    if known and not fnmatch.filter(known, glob):
+        raise UsageError(f"--{option} {glob}: no sweep has such a {option}: {did_you_mean(glob, known)}")
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import string
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,7 +109,8 @@ def matrix(snapshots: Sequence[Snapshot], metric: str, limits: Mapping[str, Limi
         metric=metric,
         snapshots=snapshots,
         comparisons=comparisons,
-        rows=[(rows[key], line) for key, line in cells.items() if _worth(line, metric)],
+        # a figure, or a failure of what would have had one
+        rows=[(rows[key], line) for key, line in cells.items() if any(cell.value is not None for cell in line)],
         configuration=_configuration(comparisons),
         environment=_environment(snapshots),
         column=next((one.columns[metric] for one in snapshots if metric in one.columns), None),
@@ -120,16 +121,21 @@ def tables(made: Matrix, everything: bool) -> dict[str, Table]:
     """Return the tables of a matrix: `matrix`, the main one, has a line for each row and sweep."""
     sides = made.sides
     return {
-        "sides": sides_table(sides, made.snapshots),
+        "sides": Table.listed(
+            ("side", "sweep", "created_s", "command", "origin"),
+            (
+                (side, one.name, one.created, " ".join(one.argv) or None, one.origin)
+                for side, one in zip(sides, made.snapshots, strict=True)
+            ),
+        ),
         "totals": totals(zip(sides[1:], made.comparisons, strict=True)),
         "configuration": _by_side(sides, made.configuration),
         "environment": _by_side(sides, made.environment),
-        "matrix": Table.of(
+        "matrix": Table.listed(
             (*IDENTITY, "side", "metric", "value", "change", "disturbed"),
             (
-                {column: row.names.get(column) for column in IDENTITY}
-                | {"side": side, "metric": made.metric, "value": cell.value, "change": cell.word or None}
-                | {"disturbed": "yes" if cell.disturbed else None}
+                (*map(row.names.get, IDENTITY), side, made.metric)
+                + (cell.value, cell.word or None, "yes" if cell.disturbed else None)
                 for row, cells in (made.rows if everything else made.changed)
                 for side, cell in zip(sides, cells, strict=True)
             ),
@@ -137,23 +143,11 @@ def tables(made: Matrix, everything: bool) -> dict[str, Table]:
     }
 
 
-def sides_table(sides: Sequence[str], snapshots: Sequence[Snapshot]) -> Table:
-    """Return what the letters stand for."""
-    return Table.of(
-        ("side", "sweep", "created_s", "command", "origin"),
-        (
-            {"side": side, "sweep": one.name, "created_s": one.created, "origin": one.origin}
-            | {"command": " ".join(one.argv) or None}
-            for side, one in zip(sides, snapshots, strict=True)
-        ),
-    )
-
-
 def _by_side(sides: Sequence[str], keys: Mapping[str, Sequence[Any]]) -> Table:
-    return Table.of(
+    return Table.listed(
         ("key", "side", "value"),
         (
-            {"key": key, "side": side, "value": None if value is ABSENT else value}
+            (key, side, None if value is ABSENT else value)
             for key, values in keys.items()
             for side, value in zip(sides, values, strict=True)
         ),
@@ -175,11 +169,6 @@ def _word(pair: Matched, metric: str) -> str:
     if pair.status_change is not None:
         return pair.status_change
     return next((change.word for change in pair.metrics if change.metric == metric), NOISE)
-
-
-def _worth(cells: Iterable[MatrixCell], metric: str) -> bool:
-    """Tell whether a line belongs in the matrix: it has a figure, or a failure of what would have had one."""
-    return metric == STATUS or any(cell.value is not None for cell in cells)
 
 
 def _configuration(comparisons: Sequence[Comparison]) -> dict[str, list[str]]:

@@ -16,15 +16,15 @@ from typing import Any
 
 from orchestrator.comparison import snapshot
 from orchestrator.comparison.compare import MetricChange
-from orchestrator.comparison.history import Read, Series, SeriesPoint, causes, machine, title
+from orchestrator.comparison.history import Read, Series, SeriesPoint, causes, check_glob, machine, title
 from orchestrator.comparison.snapshot import Row, Snapshot
-from orchestrator.errors import UsageError, did_you_mean
+from orchestrator.errors import UsageError
 from orchestrator.records import PASS
 from orchestrator.results import tables
 from orchestrator.results.load import load
 from orchestrator.results.metrics import COLUMNS
 from orchestrator.results.naming import is_eager, telling
-from orchestrator.results.overview import COUNTED, MEANS, SECTION, workload_of
+from orchestrator.results.overview import MEANS, SECTION, workload_of
 from orchestrator.store import SweepFolder
 
 Key = tuple[Any, ...]
@@ -50,8 +50,7 @@ def read(folders: Iterable[Path], compiler: str) -> tuple[Read, dict[str, list[S
         known |= {row["compiler"] for row in rows}
         wanted = [row for row in rows if fnmatch.fnmatchcase(row["compiler"], compiler)]
         sections += [(one, row, _workloads(row, made.summary.rows)) for row in wanted]
-    if known and not fnmatch.filter(known, compiler):
-        raise UsageError(f"--compiler {compiler}: no sweep has such a compiler: {did_you_mean(compiler, known)}")
+    check_glob("compiler", compiler, known)
     found.snapshots.sort(key=lambda one: (one.created, one.name))
     sections.sort(key=lambda section: (section[0].created, section[0].name))
     return found, {metric: _series(sections, metric) for metric in MEANS}
@@ -97,7 +96,8 @@ def _series(sections: Iterable[tuple[Snapshot, Mapping[str, Any], list[str]]], m
 
 
 def _point(sweep: Snapshot, row: Mapping[str, Any], names: dict[str, Any], metric: str, value: float) -> SeriesPoint:
-    low, high = (row.get(name) for name in MEANS[metric])
+    *ends, count = MEANS[metric]
+    low, high = map(row.get, ends)
     disturbed = row["geomean_disturbed"] if metric == "geomean_speedup" else None
     return SeriesPoint(
         sweep=sweep,
@@ -108,7 +108,7 @@ def _point(sweep: Snapshot, row: Mapping[str, Any], names: dict[str, Any], metri
             status=PASS,
             reason="",
             figures={},
-            counts={"count": row[COUNTED[metric]]},
+            counts={"count": row[count]},
             disturbed=f"{disturbed} of {row['geomean_count']} rows" if disturbed else "",
             jobs=(),
             columns={metric: COLUMNS[metric]},

@@ -45,11 +45,10 @@ def read_with_job(reference: str, root: Path) -> NamedSide:
         return snapshot_files.read_any(path), None
     folder, job = find(reference, root)
     results = load(folder)
-    name = folder.name
     if job is None:
-        return snapshot.of_results(results, name), None
+        return snapshot.of_results(results), None
     one = only(results, job)
-    return snapshot.of_results(one, f"{name}:{job}"), one.outcomes[0]
+    return snapshot.of_results(one, f"{folder.name}:{job}"), one.outcomes[0]
 
 
 def find(reference: str, root: Path) -> tuple[SweepFolder, str | None]:
@@ -100,7 +99,7 @@ def compare_named(
 
 def job_environment(outcome: JobOutcome) -> dict[str, Any]:
     """Return where the job itself ran, flat; empty without a result."""
-    seen = {} if outcome.result is None else flat_environment(outcome.result.environment)
+    seen = flat_environment(outcome.environment)
     return {key: value for key, value in seen.items() if key.rpartition(".")[2] not in OF_A_JOB}
 
 
@@ -121,8 +120,8 @@ def _facts(outcome: JobOutcome) -> Iterator[tuple[str, Any]]:
         return
     yield "attempt", result.attempt
     yield "duration_s", result.ended - result.started
-    if result.failure is not None:
-        yield "phase", result.failure.phase
+    if outcome.failure is not None:
+        yield "phase", outcome.failure.phase
     for key, value in flatten(_named({key: value for key, value in result.facts.items() if key != "tables"})):
         yield key, one_line("; ".join(map(str, value))) if isinstance(value, list) else value
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,9 +19,9 @@ from orchestrator.comparison.thresholds import LATENCY, METRICS
 from orchestrator.records import RAN_EAGER, REFERENCE_MEASURE
 from orchestrator.results import compile_phases
 from orchestrator.results.configuration import JobConfigs, settings
-from orchestrator.results.declared import compared
 from orchestrator.results.environments import flat_environment as flat_environment
 from orchestrator.results.environments import of_workers
+from orchestrator.results.findings import compared
 from orchestrator.results.listing import tag
 from orchestrator.results.load import (
     JobOutcome,
@@ -41,7 +41,6 @@ from orchestrator.results.performance import COUNTERS, disturbances, measured, s
 from orchestrator.results.rounds import compile_latency_of, measured_of, round_speedup
 from orchestrator.store import Sweep, was_imported
 
-NOT_ENVIRONMENT = ("conf",)
 CONF = "conf."
 """Keys of the environment begin so that are hashes of configuration folders."""
 
@@ -76,12 +75,10 @@ class Row:
     fastest_ms: float | None = None
 
     def column(self, metric: str) -> Column:
-        """Return what a figure of the row is."""
         return self.columns[metric] if metric in self.columns else COLUMNS[metric]
 
     @property
     def title(self) -> str:
-        """Return the row's name for people."""
         n = self.names
         return f"{n['model']} {n['mode']} {n['dtype']} {n['device']} {n['compiler']} {n['measure']}"
 
@@ -113,11 +110,7 @@ class Snapshot:
 
 
 def of_results(results: SweepResults, name: str | None = None) -> Snapshot:
-    """Return the snapshot of a sweep that was read."""
     sweep = results.sweep
-    counts: dict[str, int] = defaultdict(int)
-    for outcome in results.outcomes:
-        counts[outcome.status] += 1
     point = sweep.points[0] if sweep.points else {}
     return Snapshot(
         name=name or results.folder.name,
@@ -128,7 +121,7 @@ def of_results(results: SweepResults, name: str | None = None) -> Snapshot:
         rows=tuple(_rows(results)),
         origin=sweep.origin,
         effect_threshold=figure(point, "effect_threshold"),
-        jobs=dict(counts),
+        jobs=dict(Counter(outcome.status for outcome in results.outcomes)),
         tag=tag(sweep),
     )
 
@@ -139,8 +132,7 @@ def environment(sweep: Sweep, outcomes: Sequence[JobOutcome] = ()) -> dict[str, 
     They may have run on another machine than the one that planned; on several, all are named. Hashes of the copied
     configuration (`conf.0-main`) are shown, and not compared (`matching.differing`): what was composed of it is.
     """
-    header = {key: value for key, value in sweep.environment.items() if key not in NOT_ENVIRONMENT}
-    flat = flat_environment(header)
+    flat = flat_environment({key: value for key, value in sweep.environment.items() if key != "conf"})
     conf = fact(sweep.environment, "conf") or {}
     flat |= {f"{CONF}{provider}": fact(copied, "sha256") for provider, copied in conf.items()}
     seen: dict[str, dict[Any, None]] = defaultdict(dict)
@@ -159,8 +151,9 @@ def _rows(results: SweepResults) -> list[Row]:
     rows = []
     for outcomes in families.values():
         rounds = sorted(outcomes, key=lambda outcome: outcome.job.round)
-        job, blame = rounds[0].job, worst(rounds)
-        disturbed, found = disturbances(rounds), figures(rounds)
+        job, blame, passed = rounds[0].job, worst(rounds), sound(rounds)
+        declared = (column for outcome in rounds for column, _ in compared(outcome))
+        disturbed, found = disturbances(rounds), _figures(rounds, passed)
         rows.append(
             Row(
                 names=naming.identity(job),
@@ -169,28 +162,28 @@ def _rows(results: SweepResults) -> list[Row]:
                 status=blame.status,
                 reason=blame.reason,
                 figures=found,
-                counts=counts(rounds),
+                counts=_counts(passed),
                 disturbed="; ".join(disturbed),
                 jobs=tuple(outcome.job.id for outcome in rounds),
                 measured=measured(rounds),
-                columns=declared_columns(rounds),
-                phases=phases(rounds),
-                load=load_of(rounds),
-                fastest_ms=fastest_of(rounds) if disturbed and LATENCY in found else None,
+                columns={column.name: column for column in declared if column.name not in METRICS},
+                phases={cache: mean for cache, (_, mean) in compile_phases.means(passed).items()},
+                load=_load(rounds),
+                fastest_ms=_fastest_ms(passed) if disturbed and LATENCY in found else None,
             )
         )
     return rows
 
 
-def figures(rounds: Sequence[JobOutcome]) -> dict[str, Figure]:
-    """Return metric -> its value in each round that passed; nothing when a round failed by itself.
+def _figures(rounds: Sequence[JobOutcome], passed: Sequence[JobOutcome]) -> dict[str, Figure]:
+    """Return metric -> its value in each of the rounds that passed (`sound`).
 
     Units are those of the tables. A metric that a round lacks is left out of that round; values that are not positive
     (a compile latency below the noise of a step) are no figures, nor are latencies of a compiler that ran in eager.
     """
     values: dict[str, list[float]] = defaultdict(list)
     halves: dict[str, list[float]] = defaultdict(list)
-    for outcome in sound(rounds):
+    for outcome in passed:
         numbers = [(column.name, value) for column, value in compared(outcome) if column.kind == "number"]
         for metric, value in (*_of_round(outcome), *numbers):
             if value is not None and is_figure(value):
@@ -219,15 +212,15 @@ def _of_round(outcome: JobOutcome) -> list[tuple[str, float | None]]:
     ]
 
 
-def counts(rounds: Sequence[JobOutcome]) -> dict[str, int | float]:
-    """Return metric -> its median over the rounds that passed; nothing when a round failed by itself.
+def _counts(passed: Sequence[JobOutcome]) -> dict[str, int | float]:
+    """Return metric -> its median over the rounds that passed.
 
     A number that a measure declares exact is among them where it is not positive: figures are compared by their
     logarithms.
     """
     seen: dict[str, list[float]] = defaultdict(list)
     numbers: dict[str, list[float]] = defaultdict(list)
-    for outcome in sound(rounds):
+    for outcome in passed:
         counters = fact(outcome.facts, "counters")
         for name in COUNTERS if isinstance(counters, dict) else ():
             value = figure(counters, name)
@@ -243,12 +236,7 @@ def counts(rounds: Sequence[JobOutcome]) -> dict[str, int | float]:
     return whole | {name: statistics.median(values) for name, values in numbers.items()}
 
 
-def phases(rounds: Sequence[JobOutcome]) -> dict[str, dict[str, float]]:
-    """Return cache -> phase -> seconds; nothing when a round failed by itself."""
-    return {cache: mean for cache, (_, mean) in compile_phases.means(sound(rounds)).items()}
-
-
-def load_of(rounds: Sequence[JobOutcome]) -> float | None:
+def _load(rounds: Sequence[JobOutcome]) -> float | None:
     """Return how many cores other processes, and the hypervisor's other guests, used while the rounds were timed.
 
     The busier of a round's two timed phases counts; of several rounds the median.
@@ -265,16 +253,11 @@ def load_of(rounds: Sequence[JobOutcome]) -> float | None:
     return statistics.median(seen) if seen else None
 
 
-def fastest_of(rounds: Sequence[JobOutcome]) -> float | None:
+def _fastest_ms(passed: Sequence[JobOutcome]) -> float | None:
     """Return the 10th percentile of the steps in milliseconds, the median over the rounds that passed.
 
     What disturbs a step only makes it longer: with half of them on a CPU that another process uses as well, the median
     is one or the other, and this is what an undisturbed step takes.
     """
-    found = [fastest(steps) for outcome in sound(rounds) if (steps := seconds(outcome, "latency"))]
+    found = [fastest(steps) for outcome in passed if (steps := seconds(outcome, "latency"))]
     return statistics.median(found) * MS if found else None
-
-
-def declared_columns(rounds: Sequence[JobOutcome]) -> dict[str, Column]:
-    """Return what the figures are that are not built in."""
-    return {column.name: column for outcome in rounds for column, _ in compared(outcome) if column.name not in METRICS}

@@ -169,9 +169,7 @@ def _cell(column: str | None, text: Any) -> Any:
         return None
     if kind == "text":
         return text[1:] if text[0] == "'" and text[1:].startswith(FORMULA) else text
-    number = int(text) if kind == "count" else float(text)
-    checked(number)
-    return number
+    return checked(int(text) if kind == "count" else float(text))
 
 
 def _snapshot(records: Sequence[Record], path: Path) -> Snapshot:

@@ -56,10 +56,8 @@ DEFAULTS: Mapping[str, Limit] = {**LIMITS, **dict.fromkeys(COUNTED, EXACT)}
 
 def limits_of(columns: Mapping[str, Column]) -> dict[str, Limit]:
     """Return metric -> limit of the built-in figures, and of those that measures declare."""
-    return {**DEFAULTS, **{name: _of_declared(column) for name, column in columns.items()}}
-
-
-def _of_declared(column: Column) -> Limit:
-    if column.kind == "count":
-        return EXACT
-    return WITHOUT_NOISE if column.exact else DECLARED
+    declared = {
+        name: EXACT if column.kind == "count" else WITHOUT_NOISE if column.exact else DECLARED
+        for name, column in columns.items()
+    }
+    return {**DEFAULTS, **declared}

@@ -16,7 +16,7 @@ from orchestrator.records import COMPARISON_ERROR, CRASH, FAIL_ACCURACY, FAIL_TO
 from orchestrator.results.caution import Caution, caution, of_one_process
 from orchestrator.results.metrics import MIB, MS
 from orchestrator.results.naming import is_eager, key_of
-from orchestrator.results.overview import SECTION, common, workload_of
+from orchestrator.results.overview import OF_A_SECTION, SECTION, common
 from orchestrator.results.recommendation import Candidate, Recommendation, recommend
 from orchestrator.samples import Estimate
 from orchestrator.statistics import FASTER, SLOWER, break_even, verdict
@@ -82,6 +82,16 @@ class RowAnswer:
     error_share: float | None
     disturbed: bool
     doubtful: bool
+
+    @property
+    def workload(self) -> tuple[str, int | None, int | None]:
+        """What tells its workload from others of the section (`overview.OF_A_SECTION`)."""
+        return (self.model, self.batch_size, self.sequence_length)
+
+    @property
+    def broken(self) -> bool:
+        """Whether the compiler failed."""
+        return bool({self.status, self.accuracy} & ITS_FAULT)
 
 
 @dataclass(frozen=True)
@@ -161,45 +171,33 @@ def _of(tables: Tables) -> Answer:
 def _section(key: Mapping[str, Any], rows: Sequence[tuple[int, Row]], means: Mapping[str, Row]) -> SectionAnswer:
     by_compiler: dict[str, list[Row]] = defaultdict(list)
     answers: dict[str, list[RowAnswer]] = defaultdict(list)
-    workloads: dict[tuple[Any, ...], list[RowAnswer]] = defaultdict(list)
+    workloads: dict[tuple[str, int | None, int | None], list[RowAnswer]] = defaultdict(list)
     for number, row in rows:
         by_compiler[row["compiler"]].append(row)
         if not is_eager(row["compiler"]):
             answer = of_row(number, row)
             answers[row["compiler"]].append(answer)
-            workloads[workload_of(row)].append(answer)
+            workloads[answer.workload].append(answer)
     shared = common(by_compiler)
     compilers = [_compiler(name, own, means[name], shared) for name, own in answers.items()]
     compilers.sort(key=lambda one: -one.speedup.value if one.speedup is not None else 0.0)
-    overall = [
-        Candidate(c.compiler, c.speedup, c.verdict, _plus_1(c.memory_change), c.compile_cold_s, _all_right(c))
-        for c in compilers
-    ]
+    # wrong or failed on one is not right; nothing judged is not known
+    overall = [_candidate(one, False if one.wrong or one.failed else True if one.right else None) for one in compilers]
+    on_each = {
+        workload: [_candidate(one, False if one.broken else one.right) for one in own]
+        for workload, own in workloads.items()
+    }
     return SectionAnswer(
         key,
         tuple(compilers),
         recommend(overall),
-        tuple(
-            WorkloadAnswer(own[0].model, own[0].batch_size, own[0].sequence_length, recommend([*map(_candidate, own)]))
-            for own in workloads.values()
-        ),
+        tuple(WorkloadAnswer(*workload, recommend(candidates)) for workload, candidates in on_each.items()),
     )
 
 
-def _all_right(one: CompilerAnswer) -> bool | None:
-    """Wrong or failed on one is not right; nothing judged is not known."""
-    if one.wrong or one.failed:
-        return False
-    return True if one.right else None
-
-
-def _candidate(one: RowAnswer) -> Candidate:
-    right = False if {one.accuracy, one.status} & ITS_FAULT else one.right
-    return Candidate(one.compiler, one.speedup, one.verdict, _plus_1(one.memory_change), one.compile_cold_s, right)
-
-
-def _plus_1(change: float | None) -> float | None:
-    return None if change is None else change + 1
+def _candidate(one: CompilerAnswer | RowAnswer, right: bool | None) -> Candidate:
+    memory = None if one.memory_change is None else one.memory_change + 1
+    return Candidate(one.compiler, one.speedup, one.verdict, memory, one.compile_cold_s, right)
 
 
 def of_row(number: int, row: Row) -> RowAnswer:
@@ -265,7 +263,7 @@ def _compared_memory(row: Row) -> tuple[float | None, float | None]:
 
 def _compiler(name: str, answers: Sequence[RowAnswer], mean: Row, shared: set[tuple[Any, ...]]) -> CompilerAnswer:
     speedup = _estimate(mean, "geomean_speedup", mean["geomean_interval"], mean["geomean_count"])
-    in_mean = [one for one in answers if one.speedup is not None and _workload(one) in shared]
+    in_mean = [one for one in answers if one.speedup is not None and one.workload in shared]
     words = None  # of figures without intervals nobody can say
     if len(in_mean) == 1:
         words = in_mean[0].verdict
@@ -285,16 +283,12 @@ def _compiler(name: str, answers: Sequence[RowAnswer], mean: Row, shared: set[tu
         planned_accuracy=sum(one.accuracy is not None for one in answers),
         right=sum(one.right is True for one in answers),
         wrong=sum(one.right is False for one in answers),
-        failed=sum(bool({one.status, one.accuracy} & ITS_FAULT) for one in answers),
+        failed=sum(one.broken for one in answers),
         compile_cold_s=mean["mean_compile_latency_cold_s"],
         memory_change=None if ratio is None else 1 / ratio - 1,
         payoff=_payoff(in_mean) if words == FASTER else None,
         rows=tuple(answers),
     )
-
-
-def _workload(one: RowAnswer) -> tuple[Any, ...]:
-    return (one.model, one.batch_size, one.sequence_length)
 
 
 def _payoff(rows: Sequence[RowAnswer]) -> Payoff | None:
@@ -341,10 +335,10 @@ def table_rows(answer: Answer) -> list[dict[str, Any]]:
                 "rows_broken": whole.failed,
             }
             made.append({**section.key, **_table_row(whole, section.recommendation), **counts})
-        of_workload = {(one.model, one.batch_size, one.sequence_length): one for one in section.workloads}
+        chosen = {(one.model, one.batch_size, one.sequence_length): one.recommendation for one in section.workloads}
         for row in sorted((row for whole in section.compilers for row in whole.rows), key=lambda row: row.row):
-            where = {"model": row.model, "batch_size": row.batch_size, "sequence_length": row.sequence_length}
-            made.append({**section.key, **where, **_table_row(row, of_workload[_workload(row)].recommendation)})
+            where = dict(zip(OF_A_SECTION, row.workload, strict=True))
+            made.append({**section.key, **where, **_table_row(row, chosen[row.workload])})
     return made
 
 

@@ -63,30 +63,24 @@ def of_one_process(row: Row) -> bool:
 
 def caution(tables: Tables) -> Caution | None:
     """Return the most important of what weakens the answer; None where there is nothing."""
-    rows = [row for row in tables.summary.rows if not is_eager(row["compiler"])]
+    summary = tables.summary.rows
+    rows = [row for row in summary if not is_eager(row["compiler"])]
     timed = [row for row in rows if row["speedup"] is not None]
     jobs = [job for job in tables.jobs.rows if job["status"] != NOT_NEEDED]
     waiting = [job for job in jobs if job["status"] == NOT_RUN]
     elsewhere = [job for job in waiting if job["reason"].startswith(IN_SHARD)]
-    wrong = [row for row in tables.summary.rows if row["accuracy"] == FAIL_ACCURACY]
-    failed = [row for row in tables.summary.rows if broke(row["performance"]) or broke(row["accuracy"])]
-    measured = [row for row in rows if "measured" in marks_of(row)]
-    disturbed = [row for row in timed if row["disturbed"]]
-    alone = [row for row in timed if of_one_process(row)]
-    unjudged = [row for row in timed if row["accuracy"] is None]
-    undecided = [row for row in timed if row["verdict"] == NOISE]
     rounds = max((row["rounds_planned"] or 0 for row in timed), default=0)
     if len(waiting) > len(elsewhere):
         return Caution("not_run", len(waiting) - len(elsewhere), len(jobs) - len(elsewhere))
     for kind, found, of_all in (
-        ("wrong", wrong, tables.summary.rows),
-        ("failed", failed, tables.summary.rows),
+        ("wrong", [row for row in summary if row["accuracy"] == FAIL_ACCURACY], summary),
+        ("failed", [row for row in summary if broke(row["performance"]) or broke(row["accuracy"])], summary),
         ("shards", elsewhere, jobs),
-        ("measured", measured, rows),
-        ("disturbed", disturbed, timed),
-        ("one_round", alone, timed),
-        ("unjudged", unjudged, timed),
-        ("undecided", undecided, timed),
+        ("measured", [row for row in rows if "measured" in marks_of(row)], rows),
+        ("disturbed", [row for row in timed if row["disturbed"]], timed),
+        ("one_round", [row for row in timed if of_one_process(row)], timed),
+        ("unjudged", [row for row in timed if row["accuracy"] is None], timed),
+        ("undecided", [row for row in timed if row["verdict"] == NOISE], timed),
     ):
         if found:
             cores = [row["other_cores"] for row in found if row.get("other_cores") is not None]

@@ -5,6 +5,7 @@ Flat, so that two configurations can be compared key by key, and every differenc
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -13,6 +14,7 @@ from orchestrator.planning.overrides import OTHER_TYPE
 from orchestrator.planning.overrides import value as quoted
 from orchestrator.planning.quantized import parts
 from orchestrator.records import Build, JobSpec, PluginSpec, Workload
+from orchestrator.results.load import once_a_record
 
 Flat = Mapping[str, Any]
 """Key of the configuration -> scalar, or list."""
@@ -29,30 +31,24 @@ ABSENT = "(absent)"
 
 
 class JobConfigs:
-    """Flat configurations of jobs. Jobs of a sweep share a few hundred records: each is flattened once."""
+    """Flat configurations of jobs."""
 
     def __init__(self) -> None:
-        self._flat: dict[int, tuple[Any, Flat]] = {}  # the record is kept, so that its id stays its own
+        self._workload, self._compiler = once_a_record(workload_config), once_a_record(compiler_config)
+        self._measure = once_a_record(functools.partial(plugin_config, "measure"))
 
     def of(self, job: JobSpec) -> dict[str, Any]:
         """Return all that can change the job's figures but its round."""
         return {
-            **self._once(job.workload, workload_config),
-            **self._once(job.compiler, compiler_config),
-            **self._once(job.measure, lambda spec: plugin_config("measure", spec)),
+            **self._workload(job.workload),
+            **self._compiler(job.compiler),
+            **self._measure(job.measure),
             "execution.launcher": job.launcher,
             **{f"execution.env.{name}": value for name, value in sorted(job.env.items())},
         }
 
-    def _once(self, record: Any, flatten: Any) -> Flat:
-        known = self._flat.get(id(record))
-        if known is None:
-            known = self._flat[id(record)] = (record, flatten(record))
-        return known[1]
-
 
 def workload_config(workload: Workload) -> dict[str, Any]:
-    """Return the flat configuration of a workload."""
     w = workload
     return {
         "suite": w.suite,

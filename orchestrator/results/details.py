@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator import limits
+from orchestrator.errors import printable
 from orchestrator.files import files_below
 from orchestrator.planning.selection import KEYS, matches, names
 from orchestrator.records import JobSpec, Samples
+from orchestrator.results.accuracy import badness
 from orchestrator.results.configuration import JobConfigs, flatten
 from orchestrator.results.listing import status
-from orchestrator.results.load import JobOutcome, fact, figure, items, lines, outcome
+from orchestrator.results.load import JobOutcome, fact, figure, items, outcome
 from orchestrator.results.metrics import MIB
 from orchestrator.results.row_commands import Commands
 from orchestrator.samples import spread
@@ -80,21 +82,20 @@ class JobDetails:
         memory = fact(self.outcome.facts, "memory")
         found: list[tuple[str, str, float | None, float | None, float | None]] = []
         for phase, levels in _map(fact(memory, "phases")).items():
-            start, peak, end = (_mib(fact(levels, key)) for key in ("start", "peak", "end"))
+            start, peak, end = (_mib(levels, key) for key in ("start", "peak", "end"))
             found.append(("process", phase, start, peak, end))
-        for phase, peak in _map(fact(memory, "children")).items():
-            found.append(("children", phase, None, _mib(peak), None))
+        children = _map(fact(memory, "children"))
+        found += [("children", phase, None, _mib(children, phase), None) for phase in children]
         for phase, levels in _map(fact(memory, "cuda")).items():
             for what in ("allocated", "reserved", "graph_pools", "process", "device"):
-                start = _mib(fact(levels, "start")) if what == "allocated" else None
-                end = _mib(fact(levels, "end")) if what == "allocated" else None
-                found.append((f"CUDA {what.replace('_', ' ')}", phase, start, _mib(fact(levels, what)), end))
+                start, end = (_mib(levels, key) if what == "allocated" else None for key in ("start", "end"))
+                found.append((f"CUDA {what.replace('_', ' ')}", phase, start, _mib(levels, what), end))
         return found
 
     @property
     def base(self) -> float | None:
         """MiB before the model existed."""
-        return _mib(fact(self.outcome.facts, "memory", "base"))
+        return _mib(self.outcome.facts, "memory", "base")
 
     @property
     def memory_source(self) -> str:
@@ -107,8 +108,6 @@ class JobDetails:
 
     def tensors(self) -> list[dict[str, Any]]:
         """Return the tensors that an accuracy job compared, those that failed first, the worst of them at the top."""
-        from orchestrator.results.accuracy import badness
-
         found = [one for one in items(self.outcome.facts, "accuracy", "tensors") if isinstance(one, dict)]
         return sorted(found, key=badness, reverse=True)
 
@@ -121,12 +120,12 @@ class JobDetails:
             size = file.seek(0, os.SEEK_END)
             file.seek(0 if most is None else max(size - most, 0))
             while text := file.readline(limits.LOG_LINE):
-                yield from lines(text.decode(errors="replace"))
+                yield from printable(text.decode(errors="replace"))
 
     def end_of_log(self) -> list[str]:
         """Return the last lines of the log: of a long one those in its last 64 KiB."""
         text = self.folder.end_of_log(self.job.id, TAIL_BYTES)
-        return lines((text or b"").decode(errors="replace"))
+        return printable((text or b"").decode(errors="replace"))
 
 
 @dataclass(frozen=True)
@@ -141,9 +140,7 @@ class Summary:
 
 def summaries(found: JobOutcome) -> list[Summary]:
     """Summarise all samples of a job. Nothing is left out of them."""
-    if found.result is None:
-        return []
-    return [_summary(samples) for samples in found.result.samples]
+    return [_summary(samples) for samples in found.result.samples] if found.result is not None else []
 
 
 def _summary(samples: Samples) -> Summary:
@@ -185,5 +182,6 @@ def _map(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _mib(value: Any) -> float | None:
-    return value * MIB if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+def _mib(facts: Any, *path: str) -> float | None:
+    found = figure(facts, *path)
+    return None if found is None else found * MIB

@@ -28,17 +28,17 @@ Told = TypeVar("Told", bound=Hashable)
 @once
 def environment_of(outcome: JobOutcome) -> tuple[Flat, str] | None:
     """Return where a job ran, by which jobs of one machine are alike, and its slot; None where nothing is told."""
-    if outcome.result is None or not outcome.result.environment:
+    if not outcome.environment:
         return None
-    slot = outcome.result.facts.get("slot")
+    slot = outcome.facts.get("slot")
     left_out = OF_A_JOB | ({"affinity"} if slot else frozenset())
-    return _one((tuple(sorted(_flat(_without(outcome.result.environment, left_out)))), str(slot)))
+    return _one((tuple(sorted(_flat(_without(outcome.environment, left_out)))), str(slot)))
 
 
 @once
 def of_workers(outcome: JobOutcome) -> tuple[tuple[str, Any], ...]:
     """Return what a job's worker tells of where it ran (`OF_WORKERS`), flat."""
-    found = outcome.result.environment if outcome.result is not None else {}
+    found = outcome.environment
     return _one(tuple(flat_environment({key: found[key] for key in OF_WORKERS if key in found}).items()))
 
 
@@ -99,7 +99,7 @@ def mixed(outcomes: Sequence[JobOutcome]) -> Iterator[str]:
 
 
 def _seen(outcomes: Sequence[JobOutcome]) -> dict[str, str]:
-    found = (one.result.environment for one in outcomes if one.result is not None and one.result.environment)
+    found = (one.environment for one in outcomes if one.environment)
     return _whole(_flat(_without(next(found, {}), OF_A_JOB)))
 
 

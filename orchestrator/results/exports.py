@@ -10,7 +10,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
@@ -22,8 +22,7 @@ from orchestrator.results.accuracy import JUDGEMENT
 from orchestrator.results.device import DEVICE
 from orchestrator.results.metrics import COLUMNS, MISSING, is_missing
 from orchestrator.results.naming import IDENTITY
-from orchestrator.results.percentiles import PERCENTILES
-from orchestrator.results.performance import COUNTERS
+from orchestrator.results.performance import COUNTERS, PERCENTILES
 from orchestrator.results.table import TableRow
 from orchestrator.results.tables import Table, Tables
 from orchestrator.store import SweepFolder
@@ -160,7 +159,8 @@ def markdown_lines(name: str, table: Table) -> Iterator[str]:
     hidden = NOT_FOR_READING | IN_OTHER_TABLES.get(name, frozenset())
     shown = [column for column in table.columns if column not in hidden]
     shown = [column for column in shown if any(row[column] is not None for row in content)]
-    constant = [c for c in shown if c in IDENTITY and c not in ("model", "compiler") and _constant(c, content)]
+    candidates = [c for c in shown if c in IDENTITY and c not in ("model", "compiler")] if len(content) > 1 else []
+    constant = [c for c in candidates if all(row[c] == content[0][c] for row in content)]
     yield f"## {name.capitalize().replace('_', ' ')}\n\n"
     if constant:
         words = (_markdown_cells(table.column(name))(content[0][name]) for name in constant)
@@ -176,10 +176,6 @@ def markdown_lines(name: str, table: Table) -> Iterator[str]:
     cells = [(column.name, _markdown_cells(column)) for column in columns]
     for row in content:
         yield f"{markdown.row([said(row[name]) for name, said in cells])}\n"
-
-
-def _constant(column: str, content: Sequence[Mapping[str, Any]]) -> bool:
-    return len(content) > 1 and all(row[column] == content[0][column] for row in content)
 
 
 def _heading(column: Column) -> str:

@@ -1,22 +1,42 @@
 """What deserves a look, worst first: the marks of PyTorch's dashboard and ours, and failures by reason.
 
-Both refer to rows of the summary table by their number.
+Both refer to rows of the summary table by their number. Why models could not be exported is a table of its own: causes
+by kind, each with how many models it stops.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.records import COMPARISON_ERROR, HARMLESS, NOT_RUN, STATUSES, SUCCESSES
+from orchestrator.columns import Column, count, text
+from orchestrator.records import COMPARISON_ERROR, FAIL_TO_RUN, HARMLESS, NOT_RUN, STATUSES, SUCCESSES, UNSUPPORTED
+from orchestrator.results.load import JobOutcome
 from orchestrator.results.metrics import LONG_COMPILE_S, LOW_COMPRESSION, SLOW_SPEEDUP
+from orchestrator.words import some
 
 Row = Mapping[str, Any]
 
 MEASURES = ("performance", "accuracy")
+
+EXPORTERS = (
+    "orchestrator.compilers.onnx_runtime.",
+    "orchestrator.compilers.export.",
+    "orchestrator.compilers.openvino.",
+)
+EXPORT_ERRORS: tuple[Column | str, ...] = (
+    "compiler",
+    text("error_kind", "class of the innermost exception that the exporter names"),
+    text("error_cause", "what it says, in one line"),
+    count("models", "models that it stops"),
+    text("such_as", "some of them"),
+)
+_NAMED = re.compile(r"(?:torch\.onnx\.export|(?:\w+\.)*([A-Z]\w*[a-z0-9][A-Z]\w*|Unsupported)): ")
+"""What stands before a message, exceptions inside of each other: "RuntimeError: torch.onnx.export: UserError: "."""
 
 
 @dataclass(frozen=True)
@@ -88,13 +108,10 @@ def failures(summary: Sequence[Row]) -> list[Failures]:
 
 def _times(mark: str, row: Row) -> float | None:
     value = row[MARKS[mark].column]
-    if mark in ("accuracy", "measured"):
-        return None
-    return float(value / LONG_COMPILE_S if mark == "compile_latency" else _limit(mark) / value)
-
-
-def _limit(mark: str) -> float:
-    return SLOW_SPEEDUP if mark == "speedup" else LOW_COMPRESSION
+    if mark == "compile_latency":
+        return float(value / LONG_COMPILE_S)
+    least = {"speedup": SLOW_SPEEDUP, "compression_ratio": LOW_COMPRESSION}.get(mark)
+    return None if least is None else float(least / value)
 
 
 def _badness(flag: Flag, row: Row) -> tuple[int, float]:
@@ -105,3 +122,28 @@ def _badness(flag: Flag, row: Row) -> tuple[int, float]:
     status = row["accuracy"]
     judged = status not in (*HARMLESS, NOT_RUN, COMPARISON_ERROR)
     return (0 if judged else 2, STATUSES.index(status))
+
+
+def export_errors(outcomes: Iterable[JobOutcome]) -> list[dict[str, Any]]:
+    """Return a row of `EXPORT_ERRORS` for each compiler, kind and cause, the most models first."""
+    found: dict[tuple[str, str, str], dict[str, None]] = defaultdict(dict)
+    for outcome in outcomes:
+        if outcome.status not in (FAIL_TO_RUN, UNSUPPORTED) or not outcome.job.compiler.target.startswith(EXPORTERS):
+            continue
+        if outcome.failure is not None and outcome.failure.phase == "compile":
+            kind, cause = parted(outcome.reason)
+            found[outcome.job.compiler.name, kind or outcome.status, cause][outcome.job.workload.model] = None
+    made = [
+        {"compiler": compiler, "error_kind": kind, "error_cause": cause, "models": len(models)}
+        | {"such_as": some(models, 3)}
+        for (compiler, kind, cause), models in found.items()
+    ]
+    return sorted(made, key=lambda row: (-row["models"], row["compiler"], row["error_kind"], row["error_cause"]))
+
+
+def parted(reason: str) -> tuple[str, str]:
+    """Return the class of the innermost exception that a reason begins with, "" without one, and the rest."""
+    kind = ""
+    while (named := _NAMED.match(reason)) is not None:
+        kind, reason = named[1] or kind, reason[named.end() :]
+    return kind, reason

@@ -12,12 +12,12 @@ import gc
 import itertools
 import statistics
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from orchestrator.errors import ESCAPES, UsageError, printable
-from orchestrator.records import NOT_RUN, OWN_BATCH, PASS, STATUSES, JobResult, JobSpec
+from orchestrator.errors import ESCAPES, UsageError
+from orchestrator.records import NOT_RUN, OWN_BATCH, PASS, STATUSES, Failure, JobResult, JobSpec
 from orchestrator.samples import quantile
 from orchestrator.store import JobGraph, Sweep, SweepFolder, Unreadable
 
@@ -37,9 +37,9 @@ SMALLEST, LARGEST = 1e-15, 1e18
 @dataclass(frozen=True)
 class JobOutcome:
     """One planned job and its result. `result` is None when there is none that can be read; `reason` is one line.
-    elsewhere: another part of the plan runs it, in another folder.
 
-    `derived` keeps figures that were computed from the result, and the "baseline": the outcome of its eager job.
+    elsewhere: another part of the plan runs it, in another folder. baseline: its eager job, of the same workload and
+    round. `derived` keeps figures that were computed from the result.
     """
 
     job: JobSpec
@@ -47,12 +47,22 @@ class JobOutcome:
     reason: str
     result: JobResult | None
     elsewhere: bool = False
+    baseline: JobOutcome | None = field(default=None, init=False, repr=False, compare=False)
     derived: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def facts(self) -> Any:
         result = self.result
         return {} if result is None else result.facts
+
+    @property
+    def failure(self) -> Failure | None:
+        return None if self.result is None else self.result.failure
+
+    @property
+    def environment(self) -> Mapping[str, Any]:
+        """Where it ran; empty without a result."""
+        return {} if self.result is None else self.result.environment
 
     @property
     def batch_size(self) -> int:
@@ -66,7 +76,7 @@ class StreamedOutcome(JobOutcome):
     """
 
     def __init__(self, job: JobSpec, reader: Reader) -> None:
-        self._set(job=job, derived={}, _reader=reader)
+        self._set(job=job, baseline=None, derived={}, _reader=reader)
 
     def __getattr__(self, name: str) -> Any:
         """Return what is not there (yet, or any more), and have it from now on."""
@@ -120,7 +130,7 @@ class SweepResults:
         for outcome in self.outcomes:
             for need in outcome.job.needs:
                 if need.kind == "baseline" and need.job in by_id:
-                    outcome.derived["baseline"] = by_id[need.job]
+                    object.__setattr__(outcome, "baseline", by_id[need.job])
 
 
 def load(folder: SweepFolder, wanted: Callable[[JobSpec], bool] = lambda job: True) -> SweepResults:
@@ -210,11 +220,22 @@ def once(read: Callable[[JobOutcome], Derived]) -> Callable[[JobOutcome], Derive
     return kept
 
 
+def once_a_record(read: Callable[[Any], Derived]) -> Callable[[Any], Derived]:
+    """Derive something of each record once: the jobs of a sweep share a few hundred."""
+    known: dict[int, tuple[Any, Derived]] = {}  # by identity: the record is kept, so that its id stays its own
+
+    def kept(record: Any) -> Derived:
+        if id(record) not in known:
+            known[id(record)] = (record, read(record))
+        return known[id(record)][1]
+
+    return kept
+
+
 @once
 def is_handed_down(outcome: JobOutcome) -> bool:
     """Return whether a job failed because one that it needs did not end well."""
-    failure = outcome.result.failure if outcome.result is not None else None
-    return failure is not None and failure.kind == "dependency"
+    return outcome.failure is not None and outcome.failure.kind == "dependency"
 
 
 def worst(outcomes: Iterable[JobOutcome]) -> JobOutcome:
@@ -225,11 +246,6 @@ def worst(outcomes: Iterable[JobOutcome]) -> JobOutcome:
 def one_line(text: str) -> str:
     """Return text on one line, without control characters: messages of compilers hold newlines and colours."""
     return " ".join("".join(c if c.isprintable() else " " for c in ESCAPES.sub("", text)).split())
-
-
-def lines(text: str) -> list[str]:
-    """Return the lines of a text, none of which can do anything to a terminal. Indentation is kept."""
-    return printable(text)
 
 
 def fact(facts: Any, *path: str) -> Any:

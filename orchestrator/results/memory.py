@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.records import PASS
 from orchestrator.results import metrics
 from orchestrator.results.load import GIVEN, JobOutcome, fact, figure, is_figure, once
-from orchestrator.results.rounds import median, present
+from orchestrator.results.rounds import figures_of, median, present
 
 Row = dict[str, Any]
 DYNAMOBENCH = "dynamobench"
@@ -85,26 +84,24 @@ def device_memory_of(outcome: JobOutcome) -> DeviceMemory | None:
     return None
 
 
-def memory_row(passed: Sequence[JobOutcome], baselines: Mapping[str, JobOutcome]) -> Row:
-    """Return the columns of memory; `baselines`: job id of a round -> its eager job."""
-    theirs = [b for o in passed if (b := baselines.get(o.job.id)) is not None and b.status == PASS]
-    sides = [[memory_of(outcome) for outcome in side] for side in (passed, theirs)]
-    mine, eager = sides
+def memory_row(passed: Sequence[JobOutcome], eager: Sequence[JobOutcome]) -> Row:
+    """Return the columns of memory of a row from its rounds that passed, and the eager jobs of those."""
+    sides = [[memory_of(outcome) for outcome in side] for side in (passed, eager)]
     peak, eager_peak = (median([m.peak for m in side if m.peak is not None]) for side in sides)
     own, eager_own = (median([m.own for m in side if m.own is not None]) for side in sides)
-    on_device = [[d for outcome in side if (d := device_memory_of(outcome)) is not None] for side in (passed, theirs)]
+    on_device = [[d for outcome in side if (d := device_memory_of(outcome)) is not None] for side in (passed, eager)]
     device, eager_device = (median([d.own for d in side]) for side in on_device)
-    given = median(present(lambda outcome: figure(outcome.facts, GIVEN, "compression_ratio"), passed))
+    given = median(figures_of(passed, GIVEN, "compression_ratio"))
     if given is not None:
         ratio: float | None = given
-    elif hidden_bytes(passed, theirs):
+    elif hidden_bytes(passed, eager):
         ratio = _ratio(eager_device, device, [d.source for side in on_device for d in side])
     else:
-        ratio = _ratio(eager_own, own, [m.source for m in (*mine, *eager)])
-    children = present(lambda outcome: figure(outcome.facts, "memory", "children", "compile"), passed)
-    host = _mib(max(present(lambda o: figure(o.facts, "memory", "phases", "compile", "peak"), passed), default=None))
+        ratio = _ratio(eager_own, own, [m.source for side in sides for m in side])
+    children = figures_of(passed, "memory", "children", "compile")
+    host = _mib(max(figures_of(passed, "memory", "phases", "compile", "peak"), default=None))
     on_gpu = present(lambda outcome: cuda_peak(fact(outcome.facts, "memory"), "compile"), passed)
-    pools = present(lambda outcome: figure(outcome.facts, "memory", "cuda", "steady", "graph_pools"), passed)
+    pools = figures_of(passed, "memory", "cuda", "steady", "graph_pools")
     return {
         "peak_memory_mib": _mib(peak),
         "eager_peak_memory_mib": _mib(eager_peak),
@@ -118,7 +115,7 @@ def memory_row(passed: Sequence[JobOutcome], baselines: Mapping[str, JobOutcome]
         "compile_peak_memory_mib": _mib(max(on_gpu)) if on_gpu else host,
         "compile_peak_host_memory_mib": host if on_gpu else None,
         "children_peak_memory_mib": _mib(max(children, default=None)),
-        "memory_source": ", ".join(sorted({m.source for m in mine if m.source})) or None,
+        "memory_source": ", ".join(sorted({m.source for m in sides[0] if m.source})) or None,
     }
 
 
@@ -139,12 +136,9 @@ def grown_note(passed: Sequence[JobOutcome]) -> list[str]:
 
     Python's collector is off meanwhile: what only it frees stays.
     """
-    rises = []
-    for outcome in passed:
-        start, end = (figure(outcome.facts, "memory", "cuda", "steady", key) for key in ("start", "end"))
-        if start is not None and end is not None:
-            rises.append(end - start)
-    rise = median(rises)
+    steady = [fact(outcome.facts, "memory", "cuda", "steady") for outcome in passed]
+    ends = [(figure(levels, "start"), figure(levels, "end")) for levels in steady]
+    rise = median([end - start for start, end in ends if start is not None and end is not None])
     if rise is None or rise <= HIDDEN_BYTES:
         return []
     return [f"{rise * metrics.MIB:.0f} MiB were not given back in the steady phase, in which Python's collector is off"]

@@ -1,7 +1,7 @@
-"""The columns of the built-in tables, and those that several measures share: `orchestrator.columns` says what one is.
+"""The columns of the built-in tables, of verbs, and those that several measures share (`orchestrator.columns.Column`).
 
-A measure's own columns stand in its class, those of verbs in `orchestrator.results.verb_columns`. Records hold seconds
-and bytes; tables hold milliseconds where a latency is meant, and MiB (2**20 bytes).
+A measure's own columns stand in its class. Records hold seconds and bytes; tables hold milliseconds where a latency is
+meant, and MiB (2**20 bytes).
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.columns import MISSING as MISSING
-from orchestrator.columns import Column, count, duration, number, percent, text
+from orchestrator.columns import Column, anything, count, duration, number, percent, text
 from orchestrator.columns import is_missing as is_missing
 from orchestrator.columns import significant as significant
-from orchestrator.results.verb_columns import OF_VERBS
 
 MS = 1e3
 US = 1e6
@@ -80,7 +79,102 @@ _COLUMNS = (
     ),
     text("performance", "status of the performance job, worst round"),
     text("performance_reason", "why performance is not pass"),
-    *OF_VERBS,
+    # self-test
+    text("check", "what is known beforehand; the last row is the verdict on this machine"),
+    text("result", "pass or fail"),
+    text("expected", "what must be found"),
+    text("found", "what was found"),
+    text("advice", "what to do where it was not found"),
+    # comparisons of sweeps
+    text("metric", "what is compared; its unit is in its name"),
+    text("build_before", "the build that it is compared with: the first of the sweep"),
+    anything("before", "the earlier value"),
+    anything("after", "the later value"),
+    number("ratio", "after / before, geometric means of the rounds", "x"),
+    number("ratio_low", "lower end of the 95 % interval of the ratio", "x"),
+    number("ratio_high", "upper end of the 95 % interval of the ratio", "x"),
+    number("p", "p-value, corrected for all that was compared (Holm)"),
+    text("change", "better, worse, changed (no direction) or within noise; missing, new"),
+    text("key", "key of the configuration or of the environment"),
+    text("side", "which of the sweeps that are compared: A, B, ..."),
+    text("group", "a group of the configuration: compiler, mode, measure, ..."),
+    text("option", "an option of a group (that a key belongs to; empty: it belongs to the whole sweep)"),
+    text("what", "what the option's file says of itself: what it is, where it runs, what it needs"),
+    text("paste_before", "overrides that give the earlier values, appended to the later command"),
+    text("paste_after", "overrides that give the later values, appended to the earlier command"),
+    text("keys", "keys of the configuration in which the rows differ, with their values"),
+    count("rows_compared", "rows that were compared"),
+    count("rows_differing", "matched rows that differ in the key"),
+    count("rows_better", "rows that became better"),
+    count("rows_worse", "rows that became worse"),
+    count("rows_changed", "rows that changed in what has no direction"),
+    count("rows_within_noise", "rows that are as they were, within noise"),
+    count("rows_failing", "rows that failed in both sweeps, with the same status"),
+    count("rows_run_in_neither", "rows that ran in neither sweep: not yet, or not possible there"),
+    count("rows_missing", "rows that only the earlier sweep has"),
+    count("rows_with_it", "rows that have the value"),
+    # reruns
+    text(
+        "reproduced",
+        "reproduced (status and figures, within noise), not, or cannot tell; failed or not run then or now",
+    ),
+    text("evidence", "what else may have made the difference: load, disturbance, another environment, too few figures"),
+    text("status_before", "the status in the sweep that was rerun"),
+    text("difference", "what changed: status, and figures with the ratio now / then"),
+    text(
+        "paste", "overrides that give this side's jobs, appended to the other's command; a whole command where none do"
+    ),
+    text(
+        "paste_note", "what else is to be known of that line: that it is a whole command, why it was not planned, ..."
+    ),
+    text("paste_planned", "yes: what is shown was planned before it was shown; no: it could not be"),
+    text("ahead", "a row of a configuration that was not run: the same jobs, other jobs (changed), new, or gone"),
+    count("jobs_new", "jobs that the sweep does not have"),
+    count("jobs_gone", "jobs of the sweep that the configuration does not have"),
+    text("circumstance", "what else is known of changed rows: load (cores that others used) or disturbed (rows)"),
+    # gates
+    text("case", "what the gate looked at: a row, an entry of the rules, the environment"),
+    text("level", "fail, flaky, warning, known (an accepted failure), new or notice"),
+    text("finding", "what the finding is about: a metric, status, missing, configuration, expired, ..."),
+    number("allowed", "relative change up to which a figure counts as unchanged"),
+    count("rows_expected", "rows of the baseline"),
+    count("rows_passed", "expected rows that are as they were, or better"),
+    count("rows_failed", "expected rows that are missing, not measured or worse"),
+    count("rows_flaky", "expected rows whose failure the rules excuse"),
+    count("rows_known", "expected rows that fail as they did in the baseline"),
+    count("rows_new", "rows that the baseline does not have"),
+    count("others_failed", "failures of other things than expected rows: new rows, expired entries, environment"),
+    count("warnings", "warnings"),
+    # sweeps and jobs as such, and their history
+    text("sweep", "date and time of the sweep, or the path of what cannot be read"),
+    text("tag", "the label that the sweep was given (tag=)"),
+    text("folder", "the sweep folder"),
+    text("state", "running (its lock is held), finished, incomplete (jobs have no result) or damaged"),
+    text("holder", "the process that runs the sweep"),
+    Column("created_s", "when the sweep was planned, seconds since the epoch", "s", format="whole"),
+    count("jobs_planned", "jobs in the plan"),
+    count("jobs_passed", "jobs that ended well, or that cannot be done here (unsupported)"),
+    count("jobs_failed", "jobs that failed"),
+    count("jobs_not_run", "jobs without a result that can be read"),
+    text("suites", "suites of the sweep"),
+    text("compilers", "compilers of the sweep"),
+    text("origin", "the sweep that this one repeats, or what it was imported from"),
+    anything("value", "the value of the key, or of the metric"),
+    number("value_low", "lower end of the 95 % interval of the value"),
+    number("value_high", "upper end of the 95 % interval of the value"),
+    text("unit", "unit of the samples"),
+    count("count", "how many there are"),
+    number("median", "of the samples"),
+    number("quartile_low", "a quarter of the samples is below"),
+    number("quartile_high", "a quarter of the samples is above"),
+    number("minimum", "of the samples"),
+    number("maximum", "of the samples"),
+    text("relation", "needs or needed by, and why"),
+    text("file", "file, relative to the job's folder"),
+    count("bytes", "size"),
+    text("machine", "host, CPU, cores and GPUs"),
+    text("series", "workload and compiler; what differs is added where several would have the same name"),
+    text("causes", "what differs in environment, git and settings from the point that this one is compared with"),
     # speed
     _ratio(
         "speedup",

@@ -12,8 +12,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from orchestrator.records import BASE, DEFAULT_PRECISION, EAGER, OWN_BATCH, JobSpec, PluginSpec, Workload, fingerprint
-from orchestrator.results.load import SweepResults
+from orchestrator.records import BASE, DEFAULT_PRECISION, EAGER, OWN_BATCH, JobSpec, PluginSpec, fingerprint
+from orchestrator.results.load import SweepResults, once_a_record
 
 Key = tuple[Any, ...]
 Anything = TypeVar("Anything", bound=Mapping[str, Any])
@@ -32,8 +32,7 @@ class Naming:
         jobs = list(jobs)
         self._base = BASE if any(job.workload.build for job in jobs) else None
         self._own: dict[str, int] = {}
-        self._prints: dict[int, str] = {}
-        self._records: list[Any] = []  # keeps the records alive, so that their ids stay theirs
+        self.print = once_a_record(fingerprint)
         builders: Named = {}
         modes: Named = {}
         measures: Named = {}
@@ -52,13 +51,6 @@ class Naming:
         self._modes = {key: _always_told(label, modes[key]) for key, label in distinguish(modes).items()}
         # accuracy jobs may all use another launcher than performance jobs: that alone makes no new name
         self._contenders = {kind: distinguish(named) for kind, named in contenders.items()}
-
-    def print(self, record: PluginSpec | Workload) -> str:
-        """Return the record's fingerprint; a plan of 10,000 jobs shares a few hundred records."""
-        if id(record) not in self._prints:
-            self._prints[id(record)] = fingerprint(record)
-            self._records.append(record)
-        return self._prints[id(record)]
 
     def family(self, job: JobSpec) -> Key:
         """Return what the rounds of one job share: its row in a table."""

@@ -32,20 +32,13 @@ OVERVIEW = (
     *("geomean_compression_ratio", "geomean_compression_count"),
 )
 
-MEANS: Mapping[str, tuple[str, str]] = {
-    "geomean_speedup": ("geomean_speedup_low", "geomean_speedup_high"),
-    "pass_rate_percent": ("pass_rate_low_percent", "pass_rate_high_percent"),
-    "mean_compile_latency_cold_s": ("", ""),
-    "geomean_compression_ratio": ("", ""),
+MEANS: Mapping[str, tuple[str, str, str]] = {
+    "geomean_speedup": ("geomean_speedup_low", "geomean_speedup_high", "geomean_count"),
+    "pass_rate_percent": ("pass_rate_low_percent", "pass_rate_high_percent", "planned"),
+    "mean_compile_latency_cold_s": ("", "", "mean_compile_latency_cold_count"),
+    "geomean_compression_ratio": ("", "", "geomean_compression_count"),
 }
-"""Mean over the models that `history` shows -> those of its 95 % interval."""
-COUNTED: Mapping[str, str] = {
-    "geomean_speedup": "geomean_count",
-    "pass_rate_percent": "planned",
-    "mean_compile_latency_cold_s": "mean_compile_latency_cold_count",
-    "geomean_compression_ratio": "geomean_compression_count",
-}
-"""The same -> of how many workloads it is."""
+"""Mean over the models that `history` shows -> the ends of its 95 % interval, and of how many workloads it is."""
 
 
 def overview_rows(summary: Sequence[Seen]) -> list[Row]:

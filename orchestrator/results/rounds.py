@@ -21,29 +21,28 @@ def measured_of(outcome: JobOutcome) -> Mapping[str, str]:
 
 @once
 def round_speedup(outcome: JobOutcome) -> Estimate | None:
-    """Return the speed-up of one round from its pairs; None for eager, and where a job has no valid pairs.
-
-    Also None where the compiler's calls ran in eager.
+    """Return the speed-up of one round from its pairs; None for eager, without valid pairs, and where it ran in eager.
 
     An imported result has no pairs but the figure itself ("given"): it has no interval then.
     """
     given = figure(outcome.facts, GIVEN, "speedup") if outcome.status == PASS else None
     if given is not None and is_figure(given):
         return Estimate(given, None, None, IN_PROCESS, 0)
-    if RAN_EAGER in measured_of(outcome):
-        return None
-    eager, compiled = seconds(outcome, "pair_eager_latency"), seconds(outcome, "pair_latency")
-    if not eager or len(eager) != len(compiled):
-        return None  # not pairs: the samples stay in the file, no ratio is made of them
-    return one_round(calm_pair_logs(eager, compiled))
+    eager, compiled = _pairs(outcome)
+    return one_round(calm_pair_logs(eager, compiled)) if eager and RAN_EAGER not in measured_of(outcome) else None
 
 
 def paired_latency_of(outcome: JobOutcome) -> float | None:
     """Return the compiler's median latency in the pairs that the round's speed-up is of, in seconds."""
+    eager, compiled = _pairs(outcome)
+    return statistics.median(compiled[i] for i in calm_pairs(eager, compiled)) if eager else None
+
+
+def _pairs(outcome: JobOutcome) -> tuple[Sequence[float], Sequence[float]]:
+    """Return eager's and the compiler's latencies in the pairs; none where the samples are no pairs: these stay in the
+    file, no ratio is made of them."""
     eager, compiled = seconds(outcome, "pair_eager_latency"), seconds(outcome, "pair_latency")
-    if not eager or len(eager) != len(compiled):
-        return None
-    return statistics.median(compiled[i] for i in calm_pairs(eager, compiled))
+    return (eager, compiled) if len(eager) == len(compiled) else ((), ())
 
 
 def compile_latency_of(outcome: JobOutcome) -> float | None:
@@ -58,8 +57,7 @@ def compile_latency_of(outcome: JobOutcome) -> float | None:
     cost = _first_calls(outcome)
     if cost is None or outcome.job.is_eager:
         return None
-    baseline = outcome.derived.get("baseline")
-    return cost - ((_first_calls(baseline) if baseline is not None else None) or 0.0)
+    return cost - ((_first_calls(outcome.baseline) if outcome.baseline is not None else None) or 0.0)
 
 
 def _first_calls(outcome: JobOutcome) -> float | None:
@@ -81,17 +79,17 @@ def _first_calls(outcome: JobOutcome) -> float | None:
 
 def other_cores_of(outcome: JobOutcome) -> float | None:
     """Return how many cores' worth of CPU others used in the timed phases of a round, the most."""
-    found = [figure(outcome.facts, phase, "foreign_cores") for phase in ("noise", "pair_noise")]
+    found = (figure(outcome.facts, phase, "foreign_cores") for phase in ("noise", "pair_noise"))
     return max((cores for cores in found if cores is not None), default=None)
-
-
-def clock_overhead_of(outcome: JobOutcome) -> float | None:
-    """Return what the clock finds for a step that does nothing, in seconds."""
-    return figure(outcome.facts, "clock_overhead_s")
 
 
 def present(read: Callable[[JobOutcome], float | None], outcomes: Sequence[JobOutcome]) -> list[float]:
     return [value for outcome in outcomes if (value := read(outcome)) is not None]
+
+
+def figures_of(outcomes: Sequence[JobOutcome], *path: str) -> list[float]:
+    """Return a figure among the facts of each outcome that has it."""
+    return [value for outcome in outcomes if (value := figure(outcome.facts, *path)) is not None]
 
 
 def median(values: Sequence[float], scale: float = 1.0) -> float | None:

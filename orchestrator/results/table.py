@@ -11,7 +11,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.columns import Column
-from orchestrator.results.load import lines
+from orchestrator.errors import printable
 from orchestrator.results.metrics import COLUMNS, is_missing
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Shape:
         described = [COLUMNS[column] if isinstance(column, str) else column for column in columns]
         self._columns = {column.name: column for column in described}
         self._cleaners = {name: _cleaner(column) for name, column in self._columns.items()}
-        self._cleaners |= dict.fromkeys(hidden, _as_it_is)
+        self._cleaners |= dict.fromkeys(hidden, lambda value: value)
         self._places = {name: place for place, name in enumerate(self._cleaners)}
         self._shown = {name: self._places[name] for name in self._columns}
 
@@ -77,7 +77,6 @@ class Shape:
         return TableRow(self._places, tuple(values))
 
     def table(self, rows: Iterable[TableRow]) -> Table:
-        """Return the table of rows of this shape."""
         own = {name: column for name, column in self._columns.items() if name not in COLUMNS}
         return Table(tuple(self._columns), tuple(TableRow(self._shown, row._values) for row in rows), own)
 
@@ -101,8 +100,12 @@ class Table:
         shape = Shape(columns)
         return shape.table(map(shape.row, rows))
 
+    @classmethod
+    def listed(cls, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
+        """Take rows whose values stand in the order of `columns`."""
+        return cls.of(columns, (dict(zip(columns, row, strict=True)) for row in rows))
+
     def column(self, name: str) -> Column:
-        """Return what a column of this table is."""
         return self.own[name] if name in self.own else COLUMNS[name]
 
     def frame(self) -> pd.DataFrame:
@@ -134,10 +137,6 @@ def _cleaner(column: Column) -> Cleaner:
     return _number if column.kind == "number" else _count
 
 
-def _as_it_is(value: Any) -> Any:
-    return value
-
-
 def _number(value: Any) -> float | str | None:
     if type(value) is float:
         return None if value != value else value
@@ -158,7 +157,7 @@ def _text(value: Any) -> str | None:
         return None if is_missing(value) else _text(str(value))
     if value.isprintable():
         return value or None
-    return "\n".join(lines(value)) or None
+    return "\n".join(printable(value)) or None
 
 
 def _anything(value: Any) -> Any:

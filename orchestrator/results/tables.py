@@ -6,7 +6,7 @@ accuracy     one row per workload and compiler
 summary      the two side by side
 overview     geometric means and pass rates, one row per suite, mode, dtype, device and compiler
 answer       what it comes to: whom to take, over all workloads of such a section, and on each
-export_errors: why models could not be exported, where some could not
+export_errors: why models could not be exported, where some could not (`orchestrator.results.flags`)
 builds: what differs between the builds of the sweep, where it has several (`orchestrator.comparison.builds`)
 compile_phases, compile_phase_sums: where the time of the first calls went, in files and on the page
 self_test    one row per known figure, where the suite self_test or gpu_acceptance was run
@@ -26,21 +26,20 @@ from typing import Any
 
 from orchestrator.deciding import others_of
 from orchestrator.records import NOT_RUN, STATUSES, SUCCESSES, JobSpec
-from orchestrator.results import answer, compile_phases, export_errors
+from orchestrator.results import answer, compile_phases
 from orchestrator.results.acceptance import gpu as gpu_acceptance
 from orchestrator.results.acceptance import self_test
 from orchestrator.results.accuracy import JUDGEMENT, accuracy_row
-from orchestrator.results.declared import declared
 from orchestrator.results.device import DEVICE
 from orchestrator.results.environments import environment_of, mixed, of_workers
-from orchestrator.results.findings import findings
+from orchestrator.results.findings import declared, findings
+from orchestrator.results.flags import EXPORT_ERRORS, export_errors
 from orchestrator.results.load import JobOutcome, SweepResults, fact, figure, is_handed_down, items, latency_of
 from orchestrator.results.memory import memory_of
-from orchestrator.results.metrics import MS
+from orchestrator.results.metrics import MIB, MS
 from orchestrator.results.naming import IDENTITY, Key, measure_kind, named, row_order
 from orchestrator.results.overview import OVERVIEW, overview_rows
-from orchestrator.results.percentiles import PERCENTILES
-from orchestrator.results.performance import COUNTERS, GENERATION, Timed, measured, speed_of, timed_row
+from orchestrator.results.performance import COUNTERS, GENERATION, PERCENTILES, Timed, measured, speed_of, timed_row
 from orchestrator.results.rounds import compile_latency_of, round_speedup
 from orchestrator.results.row_commands import Commands
 from orchestrator.results.table import Shape, TableRow
@@ -142,7 +141,7 @@ def build(results: SweepResults) -> Tables:
     accuracy = sorted(builder.judged, key=lambda pair: row_order(pair[1]))
     summary = builder.summary(performance, accuracy)
     rows = [row for _, row in performance]
-    failed = export_errors.rows(results.outcomes)
+    failed = export_errors(results.outcomes)
     found = findings(results.outcomes, builder.about)
     checked = self_test.checks(results.outcomes, rows) + gpu_acceptance.checks(results.outcomes, rows)
     phases = sorted(builder.phases, key=lambda row: (row_order(row), row["cache"]))
@@ -155,7 +154,7 @@ def build(results: SweepResults) -> Tables:
         answer=Table.of(answer.TABLE, ()),
         self_test=Table.of(self_test.COLUMNS, (check.row() for check in checked)),
         findings={name: Table.of(columns, rows) for name, (columns, rows) in found.tables.items()}
-        | ({export_errors.NAME: Table.of(export_errors.COLUMNS, failed)} if failed else {}),
+        | ({"export_errors": Table.of(EXPORT_ERRORS, failed)} if failed else {}),
         phases={
             "compile_phases": PHASES_SHAPE.table(phases),
             "compile_phase_sums": Table.of(compile_phases.SUMS, compile_phases.sums(phases)),
@@ -185,12 +184,6 @@ class _Builder:
         self.log_path = results.folder.log_name
         self.rounds: dict[str, list[JobSpec]] = {}  # id of a row's first job -> all its jobs
         self.by_id = {outcome.job.id: outcome for outcome in results.outcomes}
-        self.baselines = {  # job id -> the eager job of the same workload and round
-            outcome.job.id: self.by_id[need.job]
-            for outcome in results.outcomes
-            for need in outcome.job.needs
-            if need.kind == "baseline" and need.job in self.by_id
-        }
         self.jobs: dict[str, TableRow] = {}
         self.timed: list[tuple[Made, Timed]] = []
         self.judged: list[Made] = []
@@ -207,7 +200,7 @@ class _Builder:
                 for read in REMEMBERED:
                     read(outcome)
             for first, rounds in self.families("performance", outcomes):
-                row, timed = timed_row(rounds, self.baselines)
+                row, timed = timed_row(rounds)
                 self.timed.append(((first, self.made(PERFORMANCE_SHAPE, first, row)), timed))
                 found = compile_phases.rows(self.naming.identity(first.job), rounds)
                 self.phases += map(PHASES_SHAPE.row, found)
@@ -288,9 +281,8 @@ class _Builder:
             "round": outcome.job.round,
             "status": outcome.status,
             "reason": outcome.reason,
-            "phase": result.failure.phase if result is not None and result.failure is not None else None,
-            "attempt": result.attempt if result is not None else None,
-            "started_s": result.started if result is not None else None,
+            "phase": outcome.failure.phase if outcome.failure is not None else None,
+            **({} if result is None else {"attempt": result.attempt, "started_s": result.started}),
             "duration_s": result.ended - result.started if result is not None else None,
             "latency_ms": None if latency is None else latency * MS,
             "speedup": None if speedup is None else speedup.value,
@@ -298,7 +290,7 @@ class _Builder:
             "compile_latency_s": compilation,
             "later_compile_s": figure(facts, "later_compilations", "seconds"),
             "cache": fact(facts, "cache"),
-            "peak_memory_mib": None if peak is None else peak * 2.0**-20,
+            "peak_memory_mib": None if peak is None else peak * MIB,
             "measured": measured([outcome]),
             "disturbed": "; ".join(map(str, items(facts, "disturbed"))),
             "notes": "; ".join(map(str, items(facts, "notes"))),
@@ -338,8 +330,6 @@ REMEMBERED = (is_handed_down, declared, environment_of, of_workers)
 def _forget(outcome: JobOutcome) -> None:
     """Drop what else was derived, and can be again: of 100,000 jobs it would fill the memory."""
     kept = {read.__name__: outcome.derived[read.__name__] for read in REMEMBERED}
-    if "baseline" in outcome.derived:
-        kept["baseline"] = outcome.derived["baseline"]
     outcome.derived.clear()
     outcome.derived.update(kept)
 

@@ -19,13 +19,14 @@ from orchestrator.comparison.differences import (
     NEW,
     Difference,
     Labels,
+    PhaseChange,
     differences,
     means,
+    phase_changes,
     tally,
 )
 from orchestrator.comparison.matching import Keys
 from orchestrator.comparison.pasting import Pasted
-from orchestrator.comparison.phase_changes import PhaseChange, phase_changes
 from orchestrator.comparison.thresholds import STATUS
 from orchestrator.records import SUCCESSES
 from orchestrator.results.metrics import COLUMNS, named, significant

@@ -11,8 +11,8 @@ from rich.text import Text
 from orchestrator import markdown
 from orchestrator.columns import Column
 from orchestrator.records import SUCCESSES
-from orchestrator.results.declared import ABOUT
 from orchestrator.results.exports import NOT_FOR_READING
+from orchestrator.results.findings import ABOUT
 from orchestrator.results.metrics import MISSING
 from orchestrator.results.naming import IDENTITY
 from orchestrator.results.tables import Table

@@ -57,16 +57,14 @@ class Seen:
         look = self.look("process")
         return str(fact(look[0], "versions", "device") or "") if look else ""
 
-    @property
-    def known_device(self) -> bool:
-        return any(name in self.device for name in HOPPER)
-
 
 def own_families(seen: Seen) -> list[TimedFamily]:
     return [family for family in seen.families if family.rounds[0].job.workload.suite == SUITE]
 
 
-def in_range(name: str, value: float | None, low: float, high: float, form: str, trouble: str, advice: str) -> Check:
+def in_range(
+    name: str, value: float | None, low: float, high: float, form: str, trouble: str, advice: str = ANOTHER
+) -> Check:
     """Return the check of one figure; `form` is what is printed, with `{}` where the number stands."""
     span = f"{low:g} to {high:g}" if high < float("inf") else f"at least {low:g}"
     expected = form.format(f"up to {high:g}" if low == 0 else span)
@@ -75,7 +73,9 @@ def in_range(name: str, value: float | None, low: float, high: float, form: str,
     return Check(name, expected, form.format(f"{value:.4g}"), low <= value <= high, advice)
 
 
-def about(name: str, value: float | None, known: float, within: float, form: str, trouble: str, advice: str) -> Check:
+def about(
+    name: str, value: float | None, known: float, within: float, form: str, trouble: str, advice: str = ANOTHER
+) -> Check:
     """Return the check of one figure that is known to within an absolute difference."""
     expected = form.format(f"{known:g} ± {within:g}")
     if value is None:
@@ -85,6 +85,6 @@ def about(name: str, value: float | None, known: float, within: float, form: str
 
 def of_hopper(check: Check, seen: Seen) -> Check:
     """Return a check whose range is of H100 and H200, or elsewhere that it was not made, with what was found."""
-    if seen.known_device:
+    if any(name in seen.device for name in HOPPER):
         return check
     return replace(check, expected=f"{check.expected} (H100, H200)", passed=True, word=UNSUPPORTED)
