@@ -16,15 +16,15 @@ def by_name(model: torch.nn.Module, inputs: Any, origin: str) -> tuple[torch.nn.
     inputs: a tensor, a tuple or list of positional arguments, or a dict of keywords; `xs` of a `forward(self, *xs)` is
     a list there. Each is a tensor, or what holds some: lists, tuples, dicts, named tuples, dataclasses, with numbers,
     texts and None among them. The model is kept as it is where all are tensors with a name; else, and where
-    it is TorchScript, which takes no hooks, it is wrapped (`orchestrator.suites.nested.Nested`), and a tensor is called
-    after its way: targets_0_boxes.
+    it is TorchScript, which takes no hooks, it is wrapped (`orchestrator.suites.wrapped.Nested`), and a tensor is
+    called after its way: targets_0_boxes.
 
     Raises ValueError, beginning with `origin` (what gave the inputs), for anything else, for more than `forward` takes,
     and where there is no tensor.
     """
     import torch
 
-    from orchestrator.suites.nested import TENSOR, Nested, plan
+    from orchestrator.suites.wrapped import TENSOR, Nested, plan
 
     if isinstance(inputs, torch.Tensor):
         inputs = (inputs,)

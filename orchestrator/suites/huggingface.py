@@ -86,7 +86,7 @@ class HuggingFaceModel:
         """
         import torch
 
-        from orchestrator.suites.named_outputs import NamedOutputs
+        from orchestrator.suites.wrapped import NamedOutputs
 
         model_class, config, family = self._chosen(workload)
         if not dropout:
