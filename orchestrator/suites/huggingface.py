@@ -19,13 +19,13 @@ from orchestrator.errors import did_you_mean
 from orchestrator.plugins import Program, Unsupported
 from orchestrator.records import Workload
 from orchestrator.suites.configured import CHARACTERS, configure, constructed, parts_of, text_of
+from orchestrator.suites.decoding import decoding_of
 from orchestrator.suites.dropout import silence
 from orchestrator.suites.example_inputs import by_name
 from orchestrator.suites.facts import Facts
 from orchestrator.suites.fed import TOKEN_INPUTS, Asked, Fed, feed
 from orchestrator.suites.heard import codes
 from orchestrator.suites.inputs import ATTENTION_MASK, TOKENS, ClassFamily, family_of
-from orchestrator.suites.other_caches import decoding_of
 from orchestrator.suites.rules import KEY, Rules, check, looked_up
 from orchestrator.suites.senses import refuse_unfed
 from orchestrator.suites.shrunk import shrunk
