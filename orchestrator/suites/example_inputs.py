@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.probes.observed import tensors_in
+
 if TYPE_CHECKING:
     import torch
 
@@ -82,32 +84,12 @@ def _positions(model: torch.nn.Module, count: int, origin: str) -> tuple[list[st
 
 def batches_in(inputs: Any) -> Iterator[int]:
     """Yield what may be the batch of inputs: the length of a list, the first dimension of a tensor; the first first."""
-    for value in inputs.values() if isinstance(inputs, Mapping) else _parts(inputs):
+    import torch
+
+    if isinstance(inputs, torch.Tensor):
+        inputs = (inputs,)
+    for value in inputs.values() if isinstance(inputs, Mapping) else inputs:
         if isinstance(value, (list, tuple)) and value:
             yield len(value)
         for tensor in tensors_in(value):
             yield tensor.shape[0] if tensor.dim() else 1
-
-
-def tensors_in(value: Any) -> Iterator[torch.Tensor]:
-    """Yield the tensors that inputs hold."""
-    import torch
-
-    if isinstance(value, torch.Tensor):
-        yield value
-    else:
-        for part in _parts(value):
-            yield from tensors_in(part)
-
-
-def _parts(value: Any) -> Iterator[Any]:
-    import torch
-
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        yield from value.values()
-    elif isinstance(value, (list, tuple)):
-        yield from value
-    elif hasattr(value, "__dataclass_fields__"):
-        yield from vars(value).values()
