@@ -22,20 +22,15 @@ from orchestrator.suites.configured import CHARACTERS, configure, constructed, p
 from orchestrator.suites.decoding import decoding_of
 from orchestrator.suites.dropout import silence
 from orchestrator.suites.example_inputs import by_name
-from orchestrator.suites.facts import Facts
-from orchestrator.suites.fed import TOKEN_INPUTS, Asked, Fed, feed
+from orchestrator.suites.facts import LENGTHS, TOKEN_INPUTS, Facts
+from orchestrator.suites.fed import Asked, Fed, feed, refuse_unfed
 from orchestrator.suites.heard import codes
 from orchestrator.suites.inputs import ATTENTION_MASK, TOKENS, ClassFamily, family_of
 from orchestrator.suites.rules import KEY, Rules, check, looked_up
-from orchestrator.suites.senses import refuse_unfed
 from orchestrator.suites.shrunk import shrunk
 
 if TYPE_CHECKING:
     import torch
-
-
-LENGTHS = ("max_position_embeddings", "n_positions", "max_target_positions")
-"""Config attributes that bound the sequence length."""
 
 
 @dataclass(frozen=True)
