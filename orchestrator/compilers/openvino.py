@@ -123,7 +123,7 @@ class OpenVINOConvert:
                 raise RuntimeError(f"the OpenVINO model has {len(model.inputs)} inputs, the model {len(tensors)}")
             return model, list(program.inputs), structure
         refuse_scripted(program, "torch.export")
-        flat = FlatOutputs(program.model, tuple(program.inputs))
+        flat = FlatOutputs(program.model, program.inputs)
         exported = torch.export.export(flat, tensors)
         with _one_message():
             model = openvino.convert_model(exported)
