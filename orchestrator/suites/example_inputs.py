@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.probes.observed import tensors_in
@@ -31,16 +31,16 @@ def by_name(model: torch.nn.Module, inputs: Any, origin: str) -> tuple[torch.nn.
     if isinstance(inputs, torch.Tensor):
         inputs = (inputs,)
     if isinstance(inputs, Mapping):
-        positional, named = _by_position(model, dict(inputs))
+        positional, named = _of_keywords(model, dict(inputs))
     elif isinstance(inputs, (tuple, list)):
-        names, stars = _positions(model, len(inputs), origin)
-        given = dict(zip(names, inputs, strict=True))
-        positional, named = (given, {}) if stars else ({}, given)
+        positional, named = _of_positions(model, inputs, origin)
     else:
         raise ValueError(f"{origin} returned a {type(inputs).__name__}: return a tensor, a tuple or a dict of tensors")
     tensors: dict[str, torch.Tensor] = {}
-    plans = {name: plan(name, value, tensors, f"{origin}: input '{name}'") for name, value in positional.items()}
-    keywords = {name: plan(name, value, tensors, f"{origin}: input '{name}'") for name, value in named.items()}
+    plans, keywords = (
+        {name: plan(name, value, tensors, f"{origin}: input '{name}'") for name, value in given.items()}
+        for given in (positional, named)
+    )
     if not tensors:
         raise ValueError(f"{origin} returned no inputs" + (" that are tensors" if plans or keywords else ""))
     as_it_is = not plans and all(one == (TENSOR, name, ()) for name, one in keywords.items())
@@ -49,7 +49,7 @@ def by_name(model: torch.nn.Module, inputs: Any, origin: str) -> tuple[torch.nn.
     return model, tensors
 
 
-def _by_position(model: torch.nn.Module, inputs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _of_keywords(model: torch.nn.Module, inputs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return inputs that must be given by position, in that order, and those that are given by name."""
     import torch
 
@@ -66,11 +66,9 @@ def _by_position(model: torch.nn.Module, inputs: dict[str, Any]) -> tuple[dict[s
     return positional, {name: value for name, value in inputs.items() if name not in (*before, collecting)}
 
 
-def _positions(model: torch.nn.Module, count: int, origin: str) -> tuple[list[str], bool]:
-    """Return names for the first `count` positional parameters of `forward`, and whether one has no keyword.
-
-    What `*tensors` collects is called tensors_0, tensors_1, ...
-    """
+def _of_positions(model: torch.nn.Module, inputs: Sequence[Any], origin: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the same of inputs in the order of `forward`. What `*tensors` collects is tensors_0, tensors_1, ..."""
+    count = len(inputs)
     parameters = inspect.signature(model.forward).parameters.values()
     taken = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)][:count]
     names = [p.name for p in taken]
@@ -79,7 +77,9 @@ def _positions(model: torch.nn.Module, count: int, origin: str) -> tuple[list[st
         known = ", ".join(names) or "nothing"
         raise ValueError(f"{origin}: {count} inputs, but forward takes only {known}: return as many as it takes")
     by_position = count > len(names) or any(p.kind is p.POSITIONAL_ONLY for p in taken)
-    return names + [f"{collecting}_{number}" for number in range(count - len(names))], by_position
+    names += [f"{collecting}_{number}" for number in range(count - len(names))]
+    given = dict(zip(names, inputs, strict=True))
+    return (given, {}) if by_position else ({}, given)
 
 
 def batches_in(inputs: Any) -> Iterator[int]:

@@ -20,7 +20,7 @@ from orchestrator.plugins import Program, Unsupported
 from orchestrator.records import Workload
 from orchestrator.suites.configured import CHARACTERS, configure, constructed, parts_of, text_of
 from orchestrator.suites.decoding import decoding_of
-from orchestrator.suites.dropout import silence
+from orchestrator.suites.dropout import silence, zero
 from orchestrator.suites.example_inputs import by_name
 from orchestrator.suites.facts import LENGTHS, TOKEN_INPUTS, Facts
 from orchestrator.suites.fed import Asked, Fed, feed, refuse_unfed
@@ -177,9 +177,7 @@ def _zero_dropout(config: Any) -> None:
     A model keeps the probabilities that it was built with, so that editing its config later changes nothing.
     """
     for part in parts_of(config):
-        for key, value in list(vars(part).items()):
-            if "drop" in key and isinstance(value, float):
-                setattr(part, key, 0.0)
+        zero(part)
         if hasattr(part, "apply_spec_augment"):
             part.apply_spec_augment = False
 
