@@ -20,9 +20,9 @@ from support.command import run, table
 from support.judging import CONF, context, judged, option, workload
 from support.measuring import QUICK, NetBuilder
 
-from orchestrator.compilers import dynamo_backends, onnx_runtime
+from orchestrator.compilers import onnx_runtime
 from orchestrator.compilers.captured import as_in_a_step
-from orchestrator.compilers.dynamo import TorchCompile
+from orchestrator.compilers.dynamo import TorchCompile, resolved
 from orchestrator.compilers.eager import Eager
 from orchestrator.compilers.export import AOTInductor, Export
 from orchestrator.compilers.onnx_runtime import OnnxRuntime
@@ -229,8 +229,8 @@ def test_every_registered_backend_runs_or_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_remedy_for_torchscripts_backend_is_still_needed() -> None:
-    """When this fails torch has mended its back-end: `dynamo_backends.resolved` can go."""
-    assert callable(dynamo_backends.resolved("ts"))
+    """When this fails torch has mended its back-end: `resolved` can go."""
+    assert callable(resolved("ts"))
     model = torch.compile(NetBuilder().build(workload(), dropout=False).model, backend="ts")
     program = NetBuilder().build(workload(), dropout=False)
     with pytest.raises(Exception, match=r"."):

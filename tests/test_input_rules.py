@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import types
 from pathlib import Path
@@ -16,9 +17,10 @@ from support.plans import planned
 
 from orchestrator.errors import UsageError
 from orchestrator.plugins import Program
+from orchestrator.probes.observed import tensors_in
 from orchestrator.records import OWN_BATCH, Workload
 from orchestrator.suites.drawn import draw
-from orchestrator.suites.example_inputs import by_name, tensors_in
+from orchestrator.suites.example_inputs import batches_in, by_name
 from orchestrator.suites.huggingface import HuggingFaceModel
 from orchestrator.suites.rules import check, form_of, names_in
 from orchestrator.suites.timm import TimmModel
@@ -243,6 +245,21 @@ def test_models_that_people_ship_are_called_with_what_they_give(name: str) -> No
     loss.backward()
     assert any(parameter.grad is not None for parameter in program.model.parameters())
     assert program.batch_size == {"GraphNet": 12, "Recommender": 4, "Tagger": 3}.get(name, 2)
+
+
+@dataclasses.dataclass(slots=True)
+class Slotted:
+    """Has no attributes but its fields, and so no `__dict__`."""
+
+    boxes: torch.Tensor
+    names: list[str]
+
+
+def test_what_may_be_a_batch() -> None:
+    assert list(batches_in(torch.ones(3, 2))) == [3]
+    assert list(batches_in((torch.ones(3, 2), [torch.ones(4)], torch.ones(())))) == [3, 1, 4, 1]
+    assert list(batches_in({"x": {"y": torch.ones(5)}, "n": 2})) == [5]
+    assert list(batches_in({"batch": Slotted(torch.ones(2, 4), ["a", "b"])})) == [2]
 
 
 def test_a_batch_of_ones_own() -> None:

@@ -33,6 +33,7 @@ from orchestrator.probes.dispatch import DTYPES, OperatorCounter, TouchedBytes, 
 from orchestrator.probes.lines import LineTracer
 from orchestrator.probes.peaks import bandwidth, peak
 from orchestrator.records import PASS, PluginSpec, Workload
+from orchestrator.suites.example_inputs import by_name
 from orchestrator.suites.huggingface import HuggingFaceModel
 
 MIB = 2**20
@@ -336,6 +337,9 @@ def test_memory_of_a_real_model_in_both_modes(tmp_path: Path) -> None:
 def test_the_modules_to_trace() -> None:
     assert modules_of(Hoarder()) == [__name__]
     assert all(name.startswith("torch.nn.modules") for name in modules_of(torch.nn.Sequential(torch.nn.ReLU())))
+    wrapped, inputs = by_name(Hoarder(), {"x": [torch.ones(1)]}, "these")
+    assert list(inputs) == ["x_0"]
+    assert modules_of(wrapped) == [__name__]  # without the wrapper that makes the list
     workload = Workload(
         suite="tests", builder=PluginSpec(name="bert", target="x"), mode=PluginSpec(name="inference", target="x"),
         dtype="float32", device="cpu", batch_size=1, sequence_length=8, seed=1, threads=1,

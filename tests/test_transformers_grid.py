@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from orchestrator.__main__ import main
 from orchestrator.errors import UsageError
 from orchestrator.plugins import Program, Unsupported
-from orchestrator.suites.senses import refuse_unfed
+from orchestrator.suites.fed import refuse_unfed
 from orchestrator.suites.transformers_model import TransformersModel
 
 BERT = {"vocab_size": 96, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 64}

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
-import sysconfig
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from orchestrator.compilers import dynamo_backends
 from orchestrator.compilers.captured import inference_only
-from orchestrator.compilers.packages import require
+from orchestrator.compilers.packages import check_cpp_compiler, check_cuda_toolkit, check_triton, require
 from orchestrator.compilers.torch_config import checked, expect_keys, expect_mode
 from orchestrator.errors import did_you_mean
 from orchestrator.plugins import Compiled, Forward, Program, Unsupported, trains
 from orchestrator.records import Workload
+
+if TYPE_CHECKING:
+    import torch
 
 BACKEND_COSTS: Mapping[str, float] = {
     "eager": 0.12,
@@ -37,6 +35,22 @@ ALL, BATCH, UNBACKED = "all", "batch", "unbacked"
 """Words of `dynamic`, besides true and false."""
 CUDA_GRAPHS = "CUDA graphs need device=cuda; on the CPU torch runs this silently as something else"
 
+MODULES = ("torch_tensorrt", "intel_extension_for_pytorch")
+"""What `modules` may name: packages that register back-ends when they are imported. A sweep imports no other."""
+
+NO_COMPILERS: Mapping[str, str] = {
+    r".*_TESTING_ONLY": "plants an error, for torch's own tests",
+    r"dynamo(_accuracy)?_minifier_backend": "looks for the graph that fails, and raises when it has it",
+    r"aot_eager_decomp_partition_with_mode": "needs a TorchDispatchMode, which no YAML can hold",
+    r"invoke_subgraph": "wraps graphs for a compilation around it, and is none itself",
+    r"tvm": "speaks to TVM's Relay, which TVM has removed: no released TVM can run it",
+    r"openxla(_eval)?": "runs on XLA devices only: take compiler=xla, which moves the model to one",
+    r"openvino": "falls back to torch without a word: take compiler=openvino, which notices",
+}
+"""Registered back-ends (regular expressions) that are refused -> why: tools of torch's own tests, and back-ends whose
+package has moved on. Facts of torch 2.13 (docs/compilers.md).
+"""
+
 
 @dataclass(frozen=True)
 class TorchCompile:
@@ -52,7 +66,7 @@ class TorchCompile:
     dynamo: keys of `torch._dynamo.config`, set in the job's process.
     compiled_autograd: compile the backward pass as autograd runs it, hooks and accumulation included, instead of the
     one that was partitioned from the forward graph. Training only.
-    modules: packages that register the back-end when they are imported (`dynamo_backends.MODULES`).
+    modules: packages that register the back-end when they are imported (`MODULES`).
     """
 
     PRELOAD: ClassVar[tuple[str, ...]] = ("torch._dynamo", "torch._inductor.compile_fx")
@@ -68,8 +82,8 @@ class TorchCompile:
 
     def __post_init__(self) -> None:
         for module in self.modules:
-            if module not in dynamo_backends.MODULES:
-                raise ValueError(f"module '{module}' is not imported: {did_you_mean(module, dynamo_backends.MODULES)}")
+            if module not in MODULES:
+                raise ValueError(f"module '{module}' is not imported: {did_you_mean(module, MODULES)}")
         if not (self.dynamic is None or isinstance(self.dynamic, bool) or self.dynamic in (ALL, BATCH, UNBACKED)):
             raise ValueError(f"dynamic={self.dynamic}: write true, false, null, {ALL}, {BATCH} or {UNBACKED}")
         if "compiled_autograd" in self.dynamo:
@@ -113,7 +127,7 @@ class TorchCompile:
                 raise Unsupported(f"TensorRT runs on NVIDIA GPUs only, not on {workload.device}: take device=cuda")
             inference_only(workload, "TensorRT's engines have no backward pass")
         require(f"back-end '{self.backend}'", *self.modules)
-        dynamo_backends.check(self.backend)
+        check_backend(self.backend)
         if not on_cuda and (self.backend == "cudagraphs" or self._wants_cuda_graphs()):
             raise Unsupported(CUDA_GRAPHS)
         if self.changes_model and trains(workload.mode):
@@ -134,7 +148,7 @@ class TorchCompile:
 
         self._configure_dynamo()
         settings: dict[str, Any] = {
-            "backend": dynamo_backends.resolved(self.backend),
+            "backend": resolved(self.backend),
             "dynamic": self._dynamic,
             "fullgraph": self.fullgraph,
             **self._mode_or_options(),
@@ -196,9 +210,7 @@ class TorchCompile:
     def _mode_or_options(self) -> dict[str, Any]:
         if not self.options:
             return {"mode": self.mode}
-        if self.backend != "inductor":
-            return {"options": dict(self.options)}
-        return {"options": self.inductor_options()}
+        return {"options": self.inductor_options() if self.backend == "inductor" else dict(self.options)}
 
     def _check_inductor(self, *, on_gpu: bool) -> None:
         from torch._inductor import config, list_mode_options
@@ -237,45 +249,49 @@ class MarkingBatch:
         return self._compiled(**inputs)
 
 
-def check_cpp_compiler(who: str) -> None:
-    """Raise Unsupported when inductor finds no C++ compiler."""
-    from torch._inductor.cpp_builder import get_cpp_compiler
-    from torch._inductor.exc import InvalidCxxCompiler
+def check_backend(backend: str) -> None:
+    """Raise Unsupported when torch has no such back-end, or it is none that could be compared."""
+    import torch
 
-    try:
-        get_cpp_compiler()
-    except InvalidCxxCompiler as error:
-        raise Unsupported(f"{who} needs a C++ compiler here: install g++ or clang++") from error
-
-
-def check_triton(who: str) -> None:
-    """Raise Unsupported when Triton is missing, or what it builds its driver with when a kernel is first launched."""
-    from torch.utils._triton import has_triton, has_triton_package
-
-    lacks = None
-    if not has_triton_package():
-        lacks = "triton: pip install triton"
-    elif not (os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")):
-        lacks = "a C compiler, for Triton's driver: install gcc, or name one by the variable CC"
-    elif not Path(sysconfig.get_path("include"), "Python.h").is_file():
-        lacks = f"Python.h, for Triton's driver: install this Python's headers (python{sys.version_info[0]}-dev)"
-    elif not has_triton():
-        lacks = "a GPU that triton supports (compute capability 7.0)"
-    if lacks:
-        raise Unsupported(f"{who} on CUDA needs {lacks}")
+    for pattern, why in NO_COMPILERS.items():
+        if re.fullmatch(pattern, backend):
+            raise Unsupported(f"dynamo's back-end '{backend}' {why}")
+    backends = torch._dynamo.list_backends(exclude_tags=())
+    if backend not in backends:
+        known = [name for name in backends if not any(re.fullmatch(pattern, name) for pattern in NO_COMPILERS)]
+        raise Unsupported(f"dynamo has no back-end '{backend}' here; {did_you_mean(backend, known)}")
 
 
-def check_cuda_toolkit(who: str) -> None:
-    """Raise Unsupported when torch finds no CUDA toolkit with headers to compile C++ against."""
-    from torch.utils import cpp_extension
+def resolved(backend: str) -> str | Callable[..., Any]:
+    """Return what `torch.compile(backend=...)` gets: the name, or for TorchScript's back-ends a function that works.
 
-    home = cpp_extension.CUDA_HOME
-    remedy = "install the CUDA toolkit (nvcc and headers) of torch's version, and set CUDA_HOME to its folder"
-    if home is None:
-        raise Unsupported(f"{who} on CUDA needs the CUDA toolkit, which torch does not find: {remedy}")
-    folders = [folder for folder in (str(Path(home, "include")), os.environ.get("CUDA_INC_PATH")) if folder]
-    if not any(Path(folder, "cuda.h").is_file() for folder in folders):
-        raise Unsupported(f"{who} on CUDA needs cuda.h, which is not in {' or '.join(folders)}: {remedy}")
+    As torch 2.13 registers them they raise (pytorch#188872): dynamo's and AOTAutograd's graphs generate their code
+    lazily, and `torch.jit.script` tries to script that. It takes a plain GraphModule of the same graph. Dynamo in turn
+    takes a script module for a model, so the script is hidden in a function.
+    """
+    if backend == "ts":
+        return ts
+    if backend == "aot_ts":
+        from functorch.compile import ts_compile
+        from torch._dynamo.backends.common import aot_autograd
+
+        function: Callable[..., Any] = aot_autograd(fw_compiler=lambda graph, inputs: ts_compile(_plain(graph), inputs))
+        return function
+    return backend
+
+
+def ts(graph: torch.fx.GraphModule, inputs: Sequence[torch.Tensor]) -> Callable[..., Any]:
+    """Dynamo's back-end of that name; see `resolved`."""
+    import torch
+
+    script = torch.jit.script(_plain(graph))
+    return lambda *tensors: script(*tensors)
+
+
+def _plain(graph: torch.fx.GraphModule) -> torch.fx.GraphModule:
+    import torch
+
+    return torch.fx.GraphModule(graph, graph.graph)
 
 
 def _with_backward(compiled: Forward, settings: Mapping[str, Any]) -> Compiled:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from orchestrator.compilers.captured import as_in_a_step, cpu_or_cuda, for_these_inputs, inference_only, refuse_scripted
-from orchestrator.compilers.dynamo import check_cpp_compiler, check_cuda_toolkit, check_triton
+from orchestrator.compilers.packages import check_cpp_compiler, check_cuda_toolkit, check_triton
 from orchestrator.compilers.torch_config import checked
 from orchestrator.plugins import Compiled, Forward, Program
 from orchestrator.records import Workload

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import enum
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -14,19 +14,19 @@ from torch.utils import _pytree
 
 
 class FlatOutputs(torch.nn.Module):
-    """Calls a model by keywords or, with `names`, by position; returns its tensors as a tuple.
+    """Calls a model with inputs by position, whose names are `names`; returns its tensors as a tuple.
 
     Each call, a captured one too, notes how the outputs were built, so that they can be built so again.
     """
 
-    def __init__(self, model: torch.nn.Module, names: Sequence[str] = ()) -> None:
+    def __init__(self, model: torch.nn.Module, names: Iterable[str]) -> None:
         super().__init__()
         self.model = model
         self.names = tuple(names)
         self._noted = _Note()
 
-    def forward(self, *tensors: torch.Tensor, **inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        structure, found = flattened(self.model(**dict(zip(self.names, tensors, strict=True)), **inputs))
+    def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        structure, found = flattened(self.model(**dict(zip(self.names, tensors, strict=True))))
         self._noted.structure = structure
         return tuple(found)
 

@@ -82,7 +82,7 @@ class OnnxRuntime:
         from orchestrator.compilers.flat_outputs import FlatOutputs
 
         refuse_scripted(program, "torch.onnx")
-        flat = FlatOutputs(program.model, tuple(program.inputs))
+        flat = FlatOutputs(program.model, program.inputs)
         with tempfile.TemporaryDirectory(dir=cache_dir(), prefix="onnx_") as folder:
             path = Path(folder, "model.onnx")
             with as_in_a_step(program, workload, cached_casts=False):

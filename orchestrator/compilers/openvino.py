@@ -13,7 +13,7 @@ from orchestrator.compilers.captured import as_in_a_step, for_these_inputs, infe
 from orchestrator.compilers.packages import require
 from orchestrator.compilers.torchscript import traced
 from orchestrator.plugins import Compiled, Forward, Program, Unsupported
-from orchestrator.precision import AUTOCAST_TO, CAST_TO
+from orchestrator.precision import CAST_TO, computed_in
 from orchestrator.records import Workload
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class OpenVINOConvert:
                 raise RuntimeError(f"the OpenVINO model has {len(model.inputs)} inputs, the model {len(tensors)}")
             return model, list(program.inputs), structure
         refuse_scripted(program, "torch.export")
-        flat = FlatOutputs(program.model, tuple(program.inputs))
+        flat = FlatOutputs(program.model, program.inputs)
         exported = torch.export.export(flat, tensors)
         with _one_message():
             model = openvino.convert_model(exported)
@@ -152,7 +152,7 @@ def _check(workload: Workload) -> None:
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     if not workload.device.startswith("cpu"):
         raise Unsupported(f"OpenVINO runs on CPUs, and on GPUs of Intel's, not on {workload.device}: take device=cpu")
-    dtype = AUTOCAST_TO.get(workload.dtype, CAST_TO[workload.dtype])
+    dtype = computed_in(workload)
     if dtype == "bfloat16":
         raise Unsupported("OpenVINO's bridge to torch has no bfloat16 tensors: take dtype=float32 or float16")
     if dtype == "float64":

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 CALIBRATION = 2_000_000
 """Cycles that a clock's rate is found with: a millisecond."""
+WARM_UP, CALLS = 3, 11
+"""Calls before those whose median is taken, and these."""
 
 
 @dataclass(frozen=True)
@@ -49,19 +51,24 @@ class Slowdown:
         return forward
 
 
+class _OnCuda:
+    """What there is on CUDA devices only."""
+
+    changes_model: ClassVar[bool] = False
+
+    def check(self, workload: Workload) -> None:
+        if not workload.device.startswith("cuda"):
+            raise Unsupported(f"this is planted on CUDA devices, not on {workload.device}: take device=cuda")
+
+
 @dataclass(frozen=True)
-class DeviceSlowdown:
+class DeviceSlowdown(_OnCuda):
     """Eager, and then a kernel that spins: a forward pass takes 1 + `fraction` times its time on the CUDA device.
 
     How long that is it finds out once, with CUDA events, when it compiles.
     """
 
-    changes_model: ClassVar[bool] = False
-
     fraction: float = 0.03
-
-    def check(self, workload: Workload) -> None:
-        _needs_cuda(workload)
 
     def compile(self, program: Program, workload: Workload) -> Forward:
         import torch
@@ -79,15 +86,10 @@ class DeviceSlowdown:
 
 
 @dataclass(frozen=True)
-class OutsideAllocator:
+class OutsideAllocator(_OnCuda):
     """Eager, with `bytes` of the CUDA device's memory besides that torch's allocator knows nothing of."""
 
-    changes_model: ClassVar[bool] = False
-
     bytes: int = 2**29
-
-    def check(self, workload: Workload) -> None:
-        _needs_cuda(workload)
 
     def compile(self, program: Program, workload: Workload) -> Forward:
         import ctypes
@@ -103,13 +105,8 @@ class OutsideAllocator:
 
 
 @dataclass(frozen=True)
-class StaleGraph:
+class StaleGraph(_OnCuda):
     """A CUDA graph of the first call, replayed whatever later calls are given: right once, and wrong ever after."""
-
-    changes_model: ClassVar[bool] = False
-
-    def check(self, workload: Workload) -> None:
-        _needs_cuda(workload)
 
     def compile(self, program: Program, workload: Workload) -> Forward:
         import torch
@@ -151,21 +148,16 @@ class NeedsTwin:
         return program.model
 
 
-def _needs_cuda(workload: Workload) -> None:
-    if not workload.device.startswith("cuda"):
-        raise Unsupported(f"this is planted on CUDA devices, not on {workload.device}: take device=cuda")
-
-
-def _event_ms(work: Callable[[], Any], calls: int = 11) -> float:
+def _event_ms(work: Callable[[], Any]) -> float:
     """Return the median of the milliseconds that `work` takes on the present CUDA device, by CUDA events."""
     import torch
 
     found: list[float] = []
-    for _ in range(3 + calls):
+    for _ in range(WARM_UP + CALLS):
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         start.record()
         work()
         end.record()
         torch.cuda.synchronize()
         found.append(start.elapsed_time(end))
-    return statistics.median(found[3:])
+    return statistics.median(found[WARM_UP:])

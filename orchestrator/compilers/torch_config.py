@@ -26,7 +26,7 @@ def checked(config: Any, options: Mapping[str, Any]) -> dict[str, Any]:
             hint = f"; {near}" if near.startswith("did") else ""
             raise Unsupported(f"{config.__name__} has no key {key} in this version of torch{hint}")
         kind = config.get_type(key)
-        if isinstance(kind, type) and kind is float and type(value) is int:
+        if kind is float and type(value) is int:
             found[key] = float(value)
         elif isinstance(kind, type) and kind is not type(None) and not isinstance(value, kind):
             raise ValueError(f"{config.__name__}.{key} is a {kind.__name__}, not {value!r}")

@@ -58,6 +58,6 @@ def traced(program: Program) -> tuple[Any, Structure]:
 
     from orchestrator.compilers.flat_outputs import FlatOutputs
 
-    flat = FlatOutputs(program.model, tuple(program.inputs)).train(program.model.training)
+    flat = FlatOutputs(program.model, program.inputs).train(program.model.training)
     script = torch.jit.trace(flat, tuple(program.inputs.values()), strict=False, check_trace=False)
     return script, flat.structure(*program.inputs.values())

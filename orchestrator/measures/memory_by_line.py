@@ -32,7 +32,7 @@ from orchestrator.records import OBSERVED, PASS
 if TYPE_CHECKING:
     import torch
 
-NOT_THE_MODEL = ("torch", "orchestrator.suites.named_outputs")
+NOT_THE_MODEL = ("torch", "orchestrator.suites.wrapped")
 HISTORY_ENTRIES = 100_000
 SETTLED = 3
 """Calls of compiled code before the one that is looked at: CUDA graphs are recorded in the second."""

@@ -15,7 +15,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import in_one_line, is_out_of_memory
-from orchestrator.modes.choices import Beams, Choice, Greedy, last
 from orchestrator.plugins import Decoding, Forward, Program, Unsupported
 from orchestrator.precision import AUTOCAST_TO, autocast
 from orchestrator.probes.clock import synchroniser
@@ -126,15 +125,16 @@ class TokenLoop:
         Of a beam search those of the likeliest sequence of each prompt: all are of one length, so no length penalty
         changes the order.
         """
+        batch = self.workload.batch_size
         clock.start()
-        choice: Choice = Greedy() if self.beams == 1 else Beams(self.workload.batch_size, self.beams, self._reorder)
+        choice: Greedy | Beams = Greedy() if self.beams == 1 else Beams(batch, self.beams, self._reorder)
         token = choice.next(self.begin())
         clock.token()
         for _ in range(self.new_tokens - 1):
             token = choice.next(self.decode(token))
             clock.token()
         made = choice.tokens()
-        asked = (self.workload.batch_size, self.new_tokens)
+        asked = (batch, self.new_tokens)
         if tuple(made.shape) != asked:
             raise RuntimeError(f"new tokens: {list(made.shape)} instead of {list(asked)}, as was asked for")
         return made
@@ -214,12 +214,10 @@ class TokenLoop:
 
     def _try_token(self) -> None:
         """Make the call with a token twice, from the same cache: what the model itself cannot do is no compiler's."""
-        set_back, made = self.decoding.mark(self.cache), []
+        set_back, made = self.marked(), []
         for _ in range(2):
             made.append(self.next_without_compiler())
-            self._check_cache()
             set_back()
-            self._calls = 0
         asked = [self.batch, 1, self.decoding.vocabulary]
         if list(made[0].shape) != asked:
             shape = list(made[0].shape)
@@ -268,6 +266,65 @@ class TokenLoop:
         asked = (self.batch, length)
         if tuple(tensor.shape[:2]) != asked:
             raise RuntimeError(f"{what}: {list(tensor.shape[:2])} instead of {list(asked)}, as was asked for")
+
+
+class Greedy:
+    """Chooses which token comes next: the likeliest of each sequence."""
+
+    def __init__(self) -> None:
+        self._tokens: list[torch.Tensor] = []
+
+    def next(self, outputs: Any) -> torch.Tensor:
+        """Return the token that each sequence goes on with, int64, [sequences, 1], after a call with these outputs."""
+        self._tokens.append(last(outputs).argmax(dim=-1))
+        return self._tokens[-1]
+
+    def tokens(self) -> torch.Tensor:
+        """Return all tokens of each prompt's sequence, int64, [batch, tokens]."""
+        import torch
+
+        return torch.cat(self._tokens, dim=1)
+
+
+class Beams:
+    """Chooses by beam search: of each of `batch` prompts the `beams` likeliest sequences stay, prompt by prompt.
+
+    `reorder(index)` lets each sequence of the cache go on from that of `index`. There is no end of sequence: all have
+    one length.
+    """
+
+    def __init__(self, batch: int, beams: int, reorder: Callable[[torch.Tensor], None]) -> None:
+        self._batch, self._beams, self._reorder = batch, beams, reorder
+        self._scores: torch.Tensor | None = None
+        self._tokens: torch.Tensor | None = None
+
+    def next(self, outputs: Any) -> torch.Tensor:
+        import torch
+
+        logits = last(outputs)[:, 0].float()
+        device, vocabulary = logits.device, logits.shape[-1]
+        if self._scores is None:  # all beams are the prompt: the first stands for them
+            self._scores = torch.full((self._batch, self._beams), -torch.inf, device=device)
+            self._scores[:, 0] = 0.0
+        scores = logits.log_softmax(-1) + self._scores.view(-1, 1)
+        self._scores, best = scores.view(self._batch, -1).topk(self._beams)
+        first = torch.arange(self._batch, device=device).unsqueeze(1) * self._beams
+        index = (first + best // vocabulary).flatten()
+        token = (best % vocabulary).view(-1, 1)
+        before = [] if self._tokens is None else [self._tokens.index_select(0, index)]
+        self._tokens = torch.cat([*before, token], dim=1)
+        self._reorder(index)
+        return token
+
+    def tokens(self) -> torch.Tensor:
+        assert self._tokens is not None
+        return self._tokens.view(self._batch, self._beams, -1)[:, 0]
+
+
+def last(outputs: Any) -> torch.Tensor:
+    """Return the logits of the last position, [batch, 1, vocabulary]."""
+    logits: torch.Tensor = outputs["logits"][:, -1:]
+    return logits
 
 
 class TokenClock:

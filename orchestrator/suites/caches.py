@@ -1,7 +1,7 @@
 """The caches of Hugging Face's models: how they are made, kept, put back and reordered.
 
 Most models take a `transformers.Cache`: layers of keys and values, of a convolution's and a recurrence's states, or of
-both. What others take is in `orchestrator.suites.other_caches`.
+both. What others take is in `orchestrator.suites.decoding`.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def length_of(cache: Any) -> int | None:
     from transformers.cache_utils import CacheLayerMixin
 
     if isinstance(cache, EncoderDecoderCache):
-        return length_of(cache.self_attention_cache)
+        cache = cache.self_attention_cache
     if cache.layers and not any(isinstance(layer, CacheLayerMixin) for layer in cache.layers):
         return None
     return int(cache.get_seq_length())
@@ -137,13 +137,12 @@ def reorder(cache: Any, index: torch.Tensor) -> None:
     from transformers.cache_utils import StaticLayer
 
     if isinstance(cache, EncoderDecoderCache):
-        return reorder(cache.self_attention_cache, index)
+        cache = cache.self_attention_cache
     for layer in cache.layers:
         if isinstance(layer, StaticLayer) or not hasattr(layer, "keys"):
             _reorder_in_place(vars(layer), index)
         elif layer.is_initialized:
             layer.reorder_cache(index)
-    return None
 
 
 def _reorder_in_place(own: dict[Any, Any], index: torch.Tensor) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
 
 
-def draw(rules: Rules, size: Size, seed: int, where: str = KEY) -> dict[str, Any]:
+def draw(rules: Rules, size: Size, seed: int) -> dict[str, Any]:
     """Return name -> input on the CPU, in the order of `rules`, from `seed` alone.
 
     Tensors, or what the rules say: lists, tuples and dicts of them, numbers, texts, None. Raises ValueError, with the
@@ -20,12 +20,12 @@ def draw(rules: Rules, size: Size, seed: int, where: str = KEY) -> dict[str, Any
     """
     import torch
 
-    check(rules, where)
+    check(rules)
     one = _Draw(size, torch.Generator().manual_seed(seed))
     made: dict[str, Any] = {}
     for name, rule in rules.items():
         if rule is not None:
-            made[name] = one.of(rule, f"{where}.{name}", made)
+            made[name] = one.of(rule, f"{KEY}.{name}", made)
     return made
 
 
@@ -129,7 +129,7 @@ class _Draw:
 
 
 def _integers(
-    shape: list[int], low: int, high: int, generator: torch.Generator, without: Sequence[int] = ()
+    shape: list[int], low: int, high: int, generator: torch.Generator, without: Sequence[int]
 ) -> torch.Tensor:
     """Return int64 integers of [low, high) but `without`, every one of them present where there is room for all.
 

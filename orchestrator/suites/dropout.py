@@ -1,8 +1,8 @@
-"""Dropout switched off in a model that is already built."""
+"""Dropout switched off: in a model that is already built, or in what says its probabilities before it is."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -18,6 +18,11 @@ def silence(model: torch.nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, _DropoutNd):
             module.p = 0.0
-        for key, value in list(vars(module).items()):
-            if "drop" in key and isinstance(value, float):
-                setattr(module, key, 0.0)
+        zero(module)
+
+
+def zero(owner: Any) -> None:
+    """Set to 0 every float attribute with "drop" in its name."""
+    for key, value in list(vars(owner).items()):
+        if "drop" in key and isinstance(value, float):
+            setattr(owner, key, 0.0)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from orchestrator.probes.observed import tensors_in
 
 if TYPE_CHECKING:
     import torch
@@ -16,29 +18,29 @@ def by_name(model: torch.nn.Module, inputs: Any, origin: str) -> tuple[torch.nn.
     inputs: a tensor, a tuple or list of positional arguments, or a dict of keywords; `xs` of a `forward(self, *xs)` is
     a list there. Each is a tensor, or what holds some: lists, tuples, dicts, named tuples, dataclasses, with numbers,
     texts and None among them. The model is kept as it is where all are tensors with a name; else, and where
-    it is TorchScript, which takes no hooks, it is wrapped (`orchestrator.suites.nested.Nested`), and a tensor is called
-    after its way: targets_0_boxes.
+    it is TorchScript, which takes no hooks, it is wrapped (`orchestrator.suites.wrapped.Nested`), and a tensor is
+    called after its way: targets_0_boxes.
 
     Raises ValueError, beginning with `origin` (what gave the inputs), for anything else, for more than `forward` takes,
     and where there is no tensor.
     """
     import torch
 
-    from orchestrator.suites.nested import TENSOR, Nested, plan
+    from orchestrator.suites.wrapped import TENSOR, Nested, plan
 
     if isinstance(inputs, torch.Tensor):
         inputs = (inputs,)
     if isinstance(inputs, Mapping):
-        positional, named = _by_position(model, dict(inputs))
+        positional, named = _of_keywords(model, dict(inputs))
     elif isinstance(inputs, (tuple, list)):
-        names, stars = _positions(model, len(inputs), origin)
-        given = dict(zip(names, inputs, strict=True))
-        positional, named = (given, {}) if stars else ({}, given)
+        positional, named = _of_positions(model, inputs, origin)
     else:
         raise ValueError(f"{origin} returned a {type(inputs).__name__}: return a tensor, a tuple or a dict of tensors")
     tensors: dict[str, torch.Tensor] = {}
-    plans = {name: plan(name, value, tensors, f"{origin}: input '{name}'") for name, value in positional.items()}
-    keywords = {name: plan(name, value, tensors, f"{origin}: input '{name}'") for name, value in named.items()}
+    plans, keywords = (
+        {name: plan(name, value, tensors, f"{origin}: input '{name}'") for name, value in given.items()}
+        for given in (positional, named)
+    )
     if not tensors:
         raise ValueError(f"{origin} returned no inputs" + (" that are tensors" if plans or keywords else ""))
     as_it_is = not plans and all(one == (TENSOR, name, ()) for name, one in keywords.items())
@@ -47,7 +49,7 @@ def by_name(model: torch.nn.Module, inputs: Any, origin: str) -> tuple[torch.nn.
     return model, tensors
 
 
-def _by_position(model: torch.nn.Module, inputs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _of_keywords(model: torch.nn.Module, inputs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return inputs that must be given by position, in that order, and those that are given by name."""
     import torch
 
@@ -64,11 +66,9 @@ def _by_position(model: torch.nn.Module, inputs: dict[str, Any]) -> tuple[dict[s
     return positional, {name: value for name, value in inputs.items() if name not in (*before, collecting)}
 
 
-def _positions(model: torch.nn.Module, count: int, origin: str) -> tuple[list[str], bool]:
-    """Return names for the first `count` positional parameters of `forward`, and whether one has no keyword.
-
-    What `*tensors` collects is called tensors_0, tensors_1, ...
-    """
+def _of_positions(model: torch.nn.Module, inputs: Sequence[Any], origin: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the same of inputs in the order of `forward`. What `*tensors` collects is tensors_0, tensors_1, ..."""
+    count = len(inputs)
     parameters = inspect.signature(model.forward).parameters.values()
     taken = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)][:count]
     names = [p.name for p in taken]
@@ -77,37 +77,19 @@ def _positions(model: torch.nn.Module, count: int, origin: str) -> tuple[list[st
         known = ", ".join(names) or "nothing"
         raise ValueError(f"{origin}: {count} inputs, but forward takes only {known}: return as many as it takes")
     by_position = count > len(names) or any(p.kind is p.POSITIONAL_ONLY for p in taken)
-    return names + [f"{collecting}_{number}" for number in range(count - len(names))], by_position
+    names += [f"{collecting}_{number}" for number in range(count - len(names))]
+    given = dict(zip(names, inputs, strict=True))
+    return (given, {}) if by_position else ({}, given)
 
 
 def batches_in(inputs: Any) -> Iterator[int]:
     """Yield what may be the batch of inputs: the length of a list, the first dimension of a tensor; the first first."""
-    for value in inputs.values() if isinstance(inputs, Mapping) else _parts(inputs):
+    import torch
+
+    if isinstance(inputs, torch.Tensor):
+        inputs = (inputs,)
+    for value in inputs.values() if isinstance(inputs, Mapping) else inputs:
         if isinstance(value, (list, tuple)) and value:
             yield len(value)
         for tensor in tensors_in(value):
             yield tensor.shape[0] if tensor.dim() else 1
-
-
-def tensors_in(value: Any) -> Iterator[torch.Tensor]:
-    """Yield the tensors that inputs hold."""
-    import torch
-
-    if isinstance(value, torch.Tensor):
-        yield value
-    else:
-        for part in _parts(value):
-            yield from tensors_in(part)
-
-
-def _parts(value: Any) -> Iterator[Any]:
-    import torch
-
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        yield from value.values()
-    elif isinstance(value, (list, tuple)):
-        yield from value
-    elif hasattr(value, "__dataclass_fields__"):
-        yield from vars(value).values()

@@ -15,6 +15,10 @@ VISION = ("vision", "visual", "image", "video", "encoder", "backbone")
 AUDIO = ("audio", "speech", "sound", "encoder")
 TEXT = ("text", "llm", "language", "thinker", "decoder", "generator")
 """Words in the keys of nested configs, by what the config is of."""
+LENGTHS = ("max_position_embeddings", "n_positions", "max_target_positions")
+"""Config attributes that bound the length of a text."""
+TOKEN_INPUTS = ("input_ids", "decoder_input_ids")
+Inputs = dict[str, Any]
 
 
 def configs_in(config: Any, where: str = "") -> Iterator[tuple[str, Any]]:
@@ -121,10 +125,7 @@ class Facts:
         if ratios and "image_size" not in self.sizes:  # the smallest copy of an image has a patch's size
             return (round(self.number(("patch_size",)) / min(ratios)),) * 2
         found = _pair(self.first(("image_size", "img_size", "force_image_size", "resolution", "input_size"), VISION))
-        return found or _processed(self._types()) or (224, 224)
-
-    def _types(self) -> list[str]:
-        return [getattr(config, "model_type", "") for _, config in self.parts]
+        return found or _processed([getattr(config, "model_type", "") for _, config in self.parts]) or (224, 224)
 
 
 def _pair(value: Any) -> tuple[int, int] | None:

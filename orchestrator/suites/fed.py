@@ -14,17 +14,15 @@ from typing import Any
 
 from orchestrator.plugins import Unsupported
 from orchestrator.suites.drawn import draw
-from orchestrator.suites.facts import AUDIO, TEXT, VISION, Draws, Facts
+from orchestrator.suites.facts import AUDIO, TEXT, TOKEN_INPUTS, VISION, Draws, Facts, Inputs
 from orchestrator.suites.heard import CODEBOOKS, FEATURES, SAMPLES, codes, sound
 from orchestrator.suites.labelled import labels, shortened
-from orchestrator.suites.mixed import features_of, mix, phrase, placeholders
+from orchestrator.suites.mixed import evaluating, features_of, mix, phrase, placeholders
 from orchestrator.suites.rules import KEY, Rules, names_in
 from orchestrator.suites.seen import NAMES, pixels
-from orchestrator.suites.series import series
 
 TOWERS = ("audio_tower", "audio_encoder", "speech_encoder", "audio_model")
 """What the part that hears is called where no method of the model makes its features."""
-TOKEN_INPUTS = ("input_ids", "decoder_input_ids")
 
 
 @dataclass
@@ -82,7 +80,7 @@ def feed(model: Any, rules: Rules, asked: Asked, size: Callable[[str, int | None
         fed.length_used = (
             bool(candidates) and not of_text and any(asked.length in one.shape for one in candidates[0].values())
         )
-    give(*series(facts, draws, asked.batch, labels=asked.labels))
+    give(*_series(facts, draws, asked.batch, labels=asked.labels))
 
     if "qformer_input_ids" in facts.takes and asked.length:
         vocabulary = facts.number(("vocab_size",), ("qformer",))
@@ -136,21 +134,14 @@ def _one_that_runs(facts: Facts, candidates: Sequence[dict[str, Any]]) -> dict[s
 
 
 def _hear(facts: Facts, inputs: Mapping[str, Any]) -> None:
-    import torch
-
     if features_of(facts, "audio", inputs) is not None:
         return
     seq2seq = getattr(facts.model.config, "is_encoder_decoder", False)
     towers = (one for name, one in facts.model.named_modules() if name.rpartition(".")[2] in TOWERS)
     encoder = facts.model.get_encoder() if seq2seq else next(towers, facts.model)
     taken = inspect.signature(encoder.forward).parameters
-    training = facts.model.training
-    facts.model.eval()
-    try:
-        with torch.no_grad():
-            encoder(**{name: value for name, value in inputs.items() if name in taken})
-    finally:
-        facts.model.train(training)
+    with evaluating(facts.model):
+        encoder(**{name: value for name, value in inputs.items() if name in taken})
 
 
 def _beside_text(facts: Facts, draws: Draws, asked: Asked, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -234,3 +225,98 @@ def _dimension(name: str, word: str, facts: Facts, asked: Asked) -> int | None:
         return facts.number((word,), AUDIO)
     except ValueError:
         return None
+
+
+def _series(facts: Facts, draws: Draws, batch: int, *, labels: bool) -> tuple[Inputs, str]:
+    """Return the inputs that hold one series a sample, and in words what it is; nothing for a model that takes none."""
+    import torch
+
+    if "past_values" not in facts.takes:
+        return {}, ""
+    context = facts.number(("context_length", "prediction_length"))
+    future = facts.number(("prediction_length", "horizon_length"), (), 1)
+    channels = facts.number(("num_input_channels", "input_size"), (), 1)
+    lags = facts.first(("lags_sequence",), (), [0])
+    past = context + max(lags) if "past_time_features" in facts.takes else context
+    several = [channels] if channels > 1 or facts.first(("num_input_channels",)) is not None else []
+    inputs: Inputs = {"past_values": draws.normal("past_values", batch, past, *several)}
+    if "past_time_features" in facts.takes:
+        clocks = facts.number(("num_time_features",))
+        inputs["past_time_features"] = draws.normal("past_time_features", batch, past, clocks)
+        inputs["past_observed_mask"] = torch.ones(batch, past, *several)
+        inputs["future_values"] = draws.normal("future_values", batch, future, *several)
+        inputs["future_time_features"] = draws.normal("future_time_features", batch, future, clocks)
+        inputs |= _static(facts, draws, batch)
+    elif "past_values_padding" in facts.takes:
+        inputs["past_values_padding"] = torch.zeros(batch, past, dtype=torch.int64)
+    if "freq" in facts.takes:
+        inputs["freq"] = draws.integers("freq", 0, facts.number(("freq_size",), (), 1), batch)
+    if labels and "future_values" in facts.takes and "For" in type(facts.model).__name__:
+        inputs["future_values"] = draws.normal("future_values", batch, future, *several)
+    if labels and "target_values" in facts.takes:
+        targets = facts.number(("num_targets",), (), 1)
+        if "Classification" in type(facts.model).__name__:
+            inputs["target_values"] = draws.integers("target_values", 0, targets, batch)
+        else:
+            inputs["target_values"] = draws.normal("target_values", batch, targets)
+    return inputs, f"a series of {past} steps" + (f" in {channels} channels" if channels > 1 else "")
+
+
+def _static(facts: Facts, draws: Draws, batch: int) -> Inputs:
+    import torch
+
+    inputs: Inputs = {}
+    categories = facts.number(("num_static_categorical_features",), (), 0)
+    if categories:
+        sizes = facts.first(("cardinality",))
+        columns = [draws.integers(f"category{place}", 0, sizes[place], batch) for place in range(categories)]
+        inputs["static_categorical_features"] = torch.stack(columns, 1)
+    if numbers := facts.number(("num_static_real_features",), (), 0):
+        inputs["static_real_features"] = draws.normal("static_real_features", batch, numbers)
+    return inputs
+
+
+@dataclass(frozen=True)
+class Sense:
+    """A part of a model that sees or hears: words in the names of its modules, and the inputs that feed it."""
+
+    name: str
+    words: tuple[str, ...]
+    inputs: tuple[str, ...]
+
+
+DEPTH = 3
+"""Of module names that are looked at: model.encoder.vision_tower."""
+SENSES = (
+    Sense("images", ("vision", "visual", "image", "video", "vit"), NAMES),
+    Sense("sound", ("audio", "speech"), (*FEATURES, *SAMPLES, "audio_values", "input_audio_embeds")),
+)
+
+
+def refuse_unfed(model: Any, given: Mapping[str, Any]) -> None:
+    """Raise Unsupported for a part that sees or hears and gets nothing: its figures would be of the text part alone.
+
+    An input that is written as null counts: that is asked for.
+    """
+    taken = inspect.signature(model.forward).parameters
+    for sense in SENSES:
+        if any(name in given for name in sense.inputs) or not has_part(model, sense):
+            continue
+        name = next((name for name in sense.inputs if name in taken), sense.inputs[0])
+        raise Unsupported(
+            f"{type(model).__name__} has a part for {sense.name} ({name}), and nothing gives it any: measured without "
+            f"them it would be another model; write it as {KEY}.{name}={{shape:[batch,...]}}, or "
+            f"{KEY}.{name}=null, which leaves that part out on purpose"
+        )
+
+
+def has_part(model: Any, sense: Sense) -> bool:
+    """Return whether a module of this sense was built: one whose name says so, or whose main input is of it."""
+    if model.main_input_name in sense.inputs:
+        return True
+    names = [
+        name
+        for name, module in model.named_modules()
+        if name.count(".") < DEPTH and any(True for _ in module.parameters())
+    ]
+    return any(word in name.rpartition(".")[2] for name in names for word in sense.words)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from typing import Any
 
-from orchestrator.suites.facts import AUDIO, Draws, Facts
+from orchestrator.suites.facts import AUDIO, TOKEN_INPUTS, Draws, Facts, Inputs
 from orchestrator.suites.rules import Rule
 
 SAMPLES, FEATURES = ("input_values",), ("input_features", "audio_input_features", "audio_mel")
@@ -22,7 +21,6 @@ MASKS = (
     "padding_mask",
     "input_values_mask",
 )
-TEXT_INPUTS = ("input_ids", "decoder_input_ids")
 RATE = 16_000
 """Samples of a second where no config says another."""
 FRAMES = 1000
@@ -31,8 +29,6 @@ FRAMES = 1000
 CODED = re.compile(r"shape \(([^()]*num_codebooks[^()]*)\)")
 """The shape of an input, in the documentation of `forward`, that is sound as tokens: one of each codebook a frame."""
 CODEBOOKS = ("num_codebooks", "num_channels")
-
-Inputs = dict[str, Any]
 
 
 def codes(facts: Facts, name: str) -> Rule:
@@ -125,5 +121,5 @@ def _wanted(mask: str, facts: Facts) -> bool:
     if mask == "attention_mask":
         if "attention_mask.sum" in inspect.getsource(inspect.unwrap(type(facts.model).forward)):
             return True  # of what its encoder makes of it
-        return any(name in facts.takes for name in FEATURES) and not any(name in facts.takes for name in TEXT_INPUTS)
+        return any(name in facts.takes for name in FEATURES) and not any(name in facts.takes for name in TOKEN_INPUTS)
     return mask == "feature_attention_mask" or facts.needs(mask)

@@ -19,23 +19,18 @@ from orchestrator.errors import did_you_mean
 from orchestrator.plugins import Program, Unsupported
 from orchestrator.records import Workload
 from orchestrator.suites.configured import CHARACTERS, configure, constructed, parts_of, text_of
-from orchestrator.suites.dropout import silence
+from orchestrator.suites.decoding import decoding_of
+from orchestrator.suites.dropout import silence, zero
 from orchestrator.suites.example_inputs import by_name
-from orchestrator.suites.facts import Facts
-from orchestrator.suites.fed import TOKEN_INPUTS, Asked, Fed, feed
+from orchestrator.suites.facts import LENGTHS, TOKEN_INPUTS, Facts
+from orchestrator.suites.fed import Asked, Fed, feed, refuse_unfed
 from orchestrator.suites.heard import codes
 from orchestrator.suites.inputs import ATTENTION_MASK, TOKENS, ClassFamily, family_of
-from orchestrator.suites.other_caches import decoding_of
 from orchestrator.suites.rules import KEY, Rules, check, looked_up
-from orchestrator.suites.senses import refuse_unfed
 from orchestrator.suites.shrunk import shrunk
 
 if TYPE_CHECKING:
     import torch
-
-
-LENGTHS = ("max_position_embeddings", "n_positions", "max_target_positions")
-"""Config attributes that bound the sequence length."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +81,7 @@ class HuggingFaceModel:
         """
         import torch
 
-        from orchestrator.suites.named_outputs import NamedOutputs
+        from orchestrator.suites.wrapped import NamedOutputs
 
         model_class, config, family = self._chosen(workload)
         if not dropout:
@@ -182,9 +177,7 @@ def _zero_dropout(config: Any) -> None:
     A model keeps the probabilities that it was built with, so that editing its config later changes nothing.
     """
     for part in parts_of(config):
-        for key, value in list(vars(part).items()):
-            if "drop" in key and isinstance(value, float):
-                setattr(part, key, 0.0)
+        zero(part)
         if hasattr(part, "apply_spec_augment"):
             part.apply_spec_augment = False
 

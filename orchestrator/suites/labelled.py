@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.suites.facts import TEXT, VISION, Draws, Facts
+from orchestrator.suites.facts import TEXT, VISION, Draws, Facts, Inputs
 
 OBJECTS = 3
 """In each image, with a class, a box, and a mask where there are masks."""
-
-Inputs = dict[str, Any]
 
 
 def labels(facts: Facts, draws: Draws, batch: int, inputs: Inputs) -> Inputs:

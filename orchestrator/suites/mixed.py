@@ -7,7 +7,8 @@ very inputs, once, and each row of features gets one placeholder.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -39,15 +40,11 @@ class Placeholders:
 
     @property
     def length(self) -> int:
-        return self.count + sum(token is not None for token in self.around)
+        return len(self.tokens())
 
     def tokens(self) -> list[int]:
         before, after = self.around
-        return [
-            *([before] if before is not None else []),
-            *[self.token or 0] * self.count,
-            *([after] if after is not None else []),
-        ]
+        return [one for one in (before, *[self.token or 0] * self.count, after) if one is not None]
 
 
 def placeholders(facts: Facts, inputs: Mapping[str, Any], batch: int) -> list[Placeholders]:
@@ -69,11 +66,8 @@ def placeholders(facts: Facts, inputs: Mapping[str, Any], batch: int) -> list[Pl
                 f"{type(facts.model).__name__} makes {rows} rows of {modality} features of {batch} samples: "
                 f"write its input_ids as {KEY}.input_ids"
             )
-        found.append(
-            Placeholders(
-                modality, token, rows // batch, (_edge(facts, modality, "start"), _edge(facts, modality, "end"))
-            )
-        )
+        around = _edge(facts, modality, "start"), _edge(facts, modality, "end")
+        found.append(Placeholders(modality, token, rows // batch, around))
     return found
 
 
@@ -82,8 +76,6 @@ def features_of(facts: Facts, modality: str, inputs: Mapping[str, Any]) -> Any:
 
     Raises Unsupported, with what the model said, for inputs that it does not take.
     """
-    import torch
-
     owner = _owner(facts.model, f"get_{modality}_features")
     if owner is None:
         return None
@@ -91,10 +83,8 @@ def features_of(facts: Facts, modality: str, inputs: Mapping[str, Any]) -> Any:
     given = {name: inputs[name] for name in inspect.signature(method).parameters if name in inputs}
     if next(iter(inspect.signature(method).parameters)) not in given:
         return None
-    training = facts.model.training
-    facts.model.eval()  # statistics of batches, and what a tower caches, stay as they were
     try:
-        with torch.no_grad():
+        with evaluating(facts.model):
             return method(**given)
     except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
         shapes = ", ".join(f"{name} {list(getattr(value, 'shape', ()))}" for name, value in given.items())
@@ -103,8 +93,20 @@ def features_of(facts: Facts, modality: str, inputs: Mapping[str, Any]) -> Any:
             f"{str(error).splitlines()[0]:.150}; "
             f"write them as {KEY}.{next(iter(given))}={{shape:[batch,...]}}, or sizes as suite.common.build.sizes"
         ) from error
+
+
+@contextmanager
+def evaluating(model: Any) -> Iterator[None]:
+    """No gradients, and eval(): statistics of batches, and what a tower caches, stay as they were."""
+    import torch
+
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
     finally:
-        facts.model.train(training)
+        model.train(training)
 
 
 def mix(inputs: dict[str, Any], found: Sequence[Placeholders], facts: Facts, vocabulary: int) -> None:

@@ -11,22 +11,21 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.suites.facts import VISION, Draws, Facts
+from orchestrator.suites.facts import VISION, Draws, Facts, Inputs
 
 if TYPE_CHECKING:
     import torch
 
 NAMES = (
-    *(
-        "pixel_values_images",
-        "pixel_values",
-        "image_pixel_values",
-        "flattened_patches",
-        "image_patches",
-        "image",
-        "visual_feats",
-    ),
-    *("visual_embeds", "pixel_values_videos"),
+    "pixel_values_images",
+    "pixel_values",
+    "image_pixel_values",
+    "flattened_patches",
+    "image_patches",
+    "image",
+    "visual_feats",
+    "visual_embeds",
+    "pixel_values_videos",
 )
 """Inputs that hold an image or a video: the first that `forward` takes is made."""
 
@@ -38,8 +37,6 @@ SQUARE = ("paddleocr_vl", "kimi_k25")
 """Modules of transformers whose patches keep their shape (channels, height, width) and are not flat."""
 REGIONS = 36
 """Regions of an image for models that take a detector's features: those of LXMERT and VisualBERT."""
-
-Inputs = dict[str, Any]
 
 
 def pixels(facts: Facts, draws: Draws, batch: int) -> tuple[Inputs, str]:

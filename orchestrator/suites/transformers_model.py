@@ -28,8 +28,9 @@ from orchestrator.typed_json import Json
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 CONFIG_FILE = "config.json"
 
-TABLES = ("SEQ_TO_SEQ_CAUSAL_LM", "MASKED_LM", "CAUSAL_LM", "IMAGE_CLASSIFICATION", "SEQUENCE_CLASSIFICATION")
-"""Tasks whose tables in transformers are asked, in this order, for the class of a config that names none."""
+TASKS = ("SEQ_TO_SEQ_CAUSAL_LM", "MASKED_LM", "CAUSAL_LM", "IMAGE_CLASSIFICATION", "SEQUENCE_CLASSIFICATION")
+TABLES = (*(f"MODEL_FOR_{task}_MAPPING_NAMES" for task in TASKS), "MODEL_MAPPING_NAMES")
+"""Tables of transformers that are asked, in this order, for the class of a config that names none."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,7 @@ class TransformersModel(HuggingFaceModel):
         if not isinstance(stored, dict):
             stored = {}
         named = class_name or next(iter(stored.get("architectures") or ()), None)
-        tables = tuple(f"MODEL_FOR_{task}_MAPPING_NAMES" for task in TABLES) + ("MODEL_MAPPING_NAMES",)
-        named = named or transformers_source.class_of(str(stored.get("model_type")), tables)
+        named = named or transformers_source.class_of(str(stored.get("model_type")), TABLES)
         return str(named or ""), stored
 
     def preload_modules(self, workload: Workload) -> tuple[str, ...]:
@@ -167,8 +167,7 @@ class TransformersModel(HuggingFaceModel):
             )
         from transformers.models.auto import modeling_auto
 
-        names = [*(f"MODEL_FOR_{task}_MAPPING_NAMES" for task in TABLES), "MODEL_MAPPING_NAMES"]
-        for table in (getattr(modeling_auto, name) for name in names):
+        for table in (getattr(modeling_auto, name) for name in TABLES):
             if kind in table:
                 return str(table[kind] if isinstance(table[kind], str) else table[kind][0])
         version = importlib.metadata.version("transformers")

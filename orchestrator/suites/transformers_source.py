@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from orchestrator.suites.facts import LENGTHS, TOKEN_INPUTS
+
 TOKENS, SAMPLES, FRAMES, NOTHING = "tokens", "samples", "frames", "nothing"
 """What a model's sequence length counts."""
 DEFAULTS: Mapping[str, int | None] = {TOKENS: 128, SAMPLES: 16_000, FRAMES: 1000, NOTHING: None}
@@ -21,9 +23,7 @@ TOKENS_PER = {SAMPLES: 1 / 320, FRAMES: 1 / 4}
 """Positions of a model that one sample, or frame, makes: 50 a second in wav2vec 2.0, 25 in what subsamples by 4."""
 IMAGE_TOKENS = 256
 """Positions where there is no length: 16 x 16 patches."""
-LENGTHS = ("max_position_embeddings", "n_positions", "max_target_positions")
-"""Config attributes that bound the length of a text."""
-TEXT, SOUND, IMAGES = ("input_ids", "decoder_input_ids"), ("input_values",), ("pixel_values", "pixel_values_videos")
+IMAGES = ("pixel_values", "pixel_values_videos")
 Function = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -34,12 +34,10 @@ def default_length(class_name: str, config: Mapping[str, Any]) -> int | None:
     class that is not found, or whose `forward` is inherited from elsewhere, counts as one that takes text.
     """
     length = DEFAULTS[counted(class_name)]
+    if length is None or counted(class_name) != TOKENS:
+        return length
     limits = [*_limits(config)] or [*_default_limits(class_name)]
-    return (
-        length
-        if length is None or counted(class_name) != TOKENS
-        else min([length, *(one for one in limits if one > 0)])
-    )
+    return min([length, *(one for one in limits if one > 0)])
 
 
 @functools.lru_cache(256)
@@ -49,9 +47,9 @@ def counted(class_name: str) -> str:
     if forward is None:
         return TOKENS
     arguments = [one.arg for one in (*forward.args.posonlyargs, *forward.args.args, *forward.args.kwonlyargs)]
-    if any(name in arguments for name in TEXT):
+    if any(name in arguments for name in TOKEN_INPUTS):
         return TOKENS
-    if any(name in arguments for name in SOUND) and not any(name in arguments for name in IMAGES):
+    if "input_values" in arguments and not any(name in arguments for name in IMAGES):
         return NOTHING if "num_mel_bins" in (ast.get_docstring(forward) or "") else SAMPLES
     if "input_features" in arguments:  # those of an encoder as Whisper's are fixed
         said = _config_source(class_name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,13 +20,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator.errors import UsageError
 from orchestrator.plugins import Program
+from orchestrator.probes.observed import tensors_in
 from orchestrator.records import Workload
 from orchestrator.suites import user_files, user_source
 from orchestrator.suites.dropout import silence
 from orchestrator.suites.example_inputs import by_name
 from orchestrator.suites.rules import EXAMPLE, KEY, check
 from orchestrator.suites.user_inputs import from_code, from_rules
-from orchestrator.suites.user_loss import loss_of
 from orchestrator.suites.user_source import INPUTS
 from orchestrator.typed_json import Json
 
@@ -103,7 +104,7 @@ class UserModel:
             samples = batch()
         if not dropout:
             silence(model)
-        return Program(called, inputs, loss_of(model, self.model, self.loss), batch_size=samples)
+        return Program(called, inputs, _loss_of(model, self.model, self.loss), batch_size=samples)
 
     def _given(self, model: torch.nn.Module, module: ModuleType, workload: Workload) -> tuple[Any, Callable[[], int]]:
         """Return what the model is called with, and what tells how many samples that is, or that they do not fit."""
@@ -178,3 +179,45 @@ def _no_exit(origin: str) -> Iterator[None]:
         raise ValueError(
             f"{origin} called sys.exit({error.code!r}): guard it by `if __name__ == '__main__'`"
         ) from error
+
+
+def _loss_of(model: torch.nn.Module, origin: str, asked: str | None) -> Callable[[Any], torch.Tensor]:
+    """Return the loss: the model's method `loss(outputs)`, else the outputs' `loss`, else the outputs themselves.
+
+    asked: "sum" or "mean", of all floating tensors of the outputs, instead. Called, it raises ValueError where there is
+    no scalar tensor. There is no loss by default: the time of a made-up one would say nothing.
+    """
+    import torch
+
+    method = getattr(type(model), "loss", None)  # not a submodule of that name, which takes something else
+
+    def loss(outputs: Any) -> torch.Tensor:
+        if asked is not None:
+            return _reduced(outputs, asked, origin)
+        if inspect.isfunction(method):
+            found = method(model, outputs)
+        elif isinstance(outputs, Mapping):
+            found = outputs.get("loss")
+        else:
+            found = getattr(outputs, "loss", outputs)
+        if not isinstance(found, torch.Tensor) or found.dim() != 0:
+            what = "none" if found is None else f"a {type(found).__name__}"
+            if isinstance(found, torch.Tensor):
+                what = f"a tensor of shape {tuple(found.shape)}"
+            raise ValueError(
+                f"training needs a loss, a scalar tensor, and {origin} gives {what}: add a method loss(outputs) to the "
+                "model, return a dict with 'loss', or take suite.common.build.loss=mean (or sum), of all its outputs"
+            )
+        return found
+
+    return loss
+
+
+def _reduced(outputs: Any, asked: str, origin: str) -> torch.Tensor:
+    import torch
+
+    found = [tensor for tensor in tensors_in(outputs) if tensor.is_floating_point() and tensor.requires_grad]
+    if not found:
+        raise ValueError(f"training needs a loss, and {origin} gives no floating tensor that depends on parameters")
+    sums = torch.stack([tensor.sum() if asked == "sum" else tensor.mean() for tensor in found])
+    return sums.sum() if asked == "sum" else sums.mean()

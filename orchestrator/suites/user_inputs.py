@@ -6,9 +6,10 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.probes.observed import tensors_in
 from orchestrator.records import Workload
 from orchestrator.suites.drawn import draw
-from orchestrator.suites.example_inputs import batches_in, tensors_in
+from orchestrator.suites.example_inputs import batches_in
 from orchestrator.suites.rules import KEY, looked_up, names_in
 from orchestrator.suites.user_source import INPUTS
 

@@ -49,8 +49,8 @@ def check(path: Path, name: str, arguments: Sequence[str], *, inputs: bool = Fal
 
 def _check(path: Path, name: str, defined: Mapping[str, ast.AST], arguments: Sequence[str], inputs: bool) -> None:
     node = defined[name]
-    if isinstance(node, ast.Call) and isinstance(defined.get(_dotted(node.func)), ast.ClassDef):
-        maker = _dotted(node.func)
+    if isinstance(node, ast.Call) and isinstance(defined.get(ast.unparse(node.func)), ast.ClassDef):
+        maker = ast.unparse(node.func)
         raise ValueError(
             f"'{name}' of {path} is a model that is made already: name what makes one, {path.name}:{maker}, or write "
             f"def make(): return {ast.unparse(node)} and name that: each job makes its own, with its seed"
@@ -92,7 +92,7 @@ def _expect_arguments(path: Path, name: str, parameters: ast.arguments, given: S
 def _bases(node: ast.ClassDef, defined: Mapping[str, ast.AST]) -> list[ast.ClassDef] | None:
     """Return a class and those of its file that it inherits from; None where one is from elsewhere."""
     found = [node]
-    for base in map(_dotted, node.bases):
+    for base in map(ast.unparse, node.bases):
         owner = defined.get(base)
         if isinstance(owner, ast.ClassDef) and owner is not node:
             above = _bases(owner, defined)
@@ -102,10 +102,6 @@ def _bases(node: ast.ClassDef, defined: Mapping[str, ast.AST]) -> list[ast.Class
         elif base not in MODULES:
             return None
     return found
-
-
-def _dotted(node: ast.expr) -> str:
-    return ast.unparse(node)
 
 
 def _defined(body: Sequence[ast.stmt]) -> Iterator[tuple[str, ast.AST]]:

@@ -1,6 +1,8 @@
-"""Inputs that hold tensors (lists, dicts, dataclasses): how each is made of them, and the model that takes them.
+"""Models wrapped: one whose inputs hold tensors (lists, dicts, dataclasses), and one whose outputs are to have names.
 
-Imported where a model is built: it needs torch.
+Imported where a model is built: it needs torch. No comprehensions in what is called: before Python 3.12 each is a frame
+of its own, which dynamo leaves to eager where the model's graph is broken (it gets an iterator), and which would be
+counted against the model.
 """
 
 from __future__ import annotations
@@ -10,6 +12,34 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
+
+
+class NamedOutputs(torch.nn.Module):
+    """Calls a Hugging Face model and keeps the tensors of its `ModelOutput`, by name.
+
+    Caches, hidden states and attentions are tuples or objects and drop out: they are not results, torch.export and
+    the ONNX exporters cannot return them, and every compiler gives them back in its own shape. `kept` names those that
+    generation needs all the same, and no compiler returns that does not go through dynamo.
+    """
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.kept: tuple[str, ...] = ()
+
+    def forward(self, **inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+        outputs: Any = self.model(**inputs, return_dict=True)
+        named = {}  # no comprehension: see above
+        for name, value in outputs.items():
+            if isinstance(value, torch.Tensor) or name in self.kept:
+                named[name] = value
+        if not named:  # a backbone: its feature maps are what it is for
+            for name, value in outputs.items():
+                if isinstance(value, tuple):
+                    for place, tensor in enumerate(value):
+                        named[f"{name}_{place}"] = tensor
+        return named
+
 
 Plan = tuple[str, Any, tuple[Any, ...]]
 """How an input is made of tensors: (kind, what, plans of its parts)."""
@@ -34,23 +64,21 @@ def plan(name: str, value: Any, tensors: dict[str, torch.Tensor], where: str) ->
         if hasattr(value, "_fields"):
             return OBJECT, type(value), parts
         return LIST if isinstance(value, list) else TUPLE, None, parts
-    fields = dataclasses.is_dataclass(value) and not isinstance(value, type)
-    if isinstance(value, Mapping) or fields:
-        items = (
-            {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.init}
-            if fields and not isinstance(value, Mapping)
-            else dict(value)
+    if isinstance(value, Mapping):
+        kind, items = MAP, dict(value)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        kind, items = FIELDS, {one.name: getattr(value, one.name) for one in dataclasses.fields(value) if one.init}
+    else:
+        raise ValueError(
+            f"{where} is a {type(value).__name__}: give tensors, or lists, tuples, dicts and dataclasses of tensors, "
+            "numbers, texts and None"
         )
-        words = ["".join(c if c.isalnum() else "_" for c in str(key)) for key in items]
-        parts = tuple(
-            plan(f"{name}_{word}", part, tensors, f"{where}[{key!r}]")
-            for word, (key, part) in zip(words, items.items(), strict=True)
-        )
-        return MAP if isinstance(value, Mapping) else FIELDS, (tuple(items), type(value)), parts
-    raise ValueError(
-        f"{where} is a {type(value).__name__}: give tensors, or lists, tuples, dicts and dataclasses of tensors, "
-        "numbers, texts and None"
+    words = ("".join(c if c.isalnum() else "_" for c in str(key)) for key in items)
+    parts = tuple(
+        plan(f"{name}_{word}", part, tensors, f"{where}[{key!r}]")
+        for word, (key, part) in zip(words, items.items(), strict=True)
     )
+    return kind, (tuple(items), type(value)), parts
 
 
 class Nested(torch.nn.Module):
@@ -63,14 +91,11 @@ class Nested(torch.nn.Module):
     def __init__(self, model: torch.nn.Module, positional: Sequence[Plan], named: Mapping[str, Plan]) -> None:
         super().__init__()
         self.model = model
-        self.positional, self.named = (
-            tuple(positional),
-            [(name, one, tuple(_tensors(one))) for name, one in named.items()],
-        )
+        self.positional = tuple(positional)
+        self.named = [(name, one, tuple(_tensors(one))) for name, one in named.items()]
         self.names = frozenset(name for one in (*positional, *named.values()) for name in _tensors(one))
 
     def forward(self, **inputs: torch.Tensor) -> Any:
-        # no comprehension: before Python 3.12 it is a frame of its own, see above
         values, keywords = [], {}
         for one in self.positional:
             values.append(_made(one, inputs))
