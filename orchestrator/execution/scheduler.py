@@ -37,14 +37,13 @@ from orchestrator.execution.devices import Devices, Turn
 from orchestrator.execution.environment import job_environment, worker_environment
 from orchestrator.execution.evidence import Evidence
 from orchestrator.execution.interrupts import LOOK_S, Interrupts
-from orchestrator.execution.lanes import Lane, Lanes
 from orchestrator.execution.observer import Observer
+from orchestrator.execution.policy import Lane, Lanes
 from orchestrator.execution.processes import Event, Launch, Processes
-from orchestrator.execution.scratch import Scratch, remove
+from orchestrator.execution.scratch import Scratch, Temporary, remove
 from orchestrator.execution.settings import Settings
 from orchestrator.execution.slots import check_jobs, slots_of
 from orchestrator.execution.standing import standing_results
-from orchestrator.execution.temporary import Temporary
 from orchestrator.execution.toolchain import Preparation, Toolchains
 from orchestrator.records import (
     HARMLESS,
