@@ -40,7 +40,7 @@ from orchestrator.execution.interrupts import LOOK_S, Interrupts
 from orchestrator.execution.observer import Observer
 from orchestrator.execution.policy import Lane, Lanes
 from orchestrator.execution.processes import Event, Launch, Processes
-from orchestrator.execution.scratch import Scratch, Temporary, remove
+from orchestrator.execution.scratch import Scratch, Temporary, clear
 from orchestrator.execution.settings import Settings
 from orchestrator.execution.slots import check_jobs, slots_of
 from orchestrator.execution.standing import standing_results
@@ -274,13 +274,7 @@ class Scheduler:
     def _prepare(self, attempt: Attempt) -> dict[str, str]:
         """Leave nothing of an earlier attempt but its log; return the job's environment."""
         job = attempt.job
-        self._store.write_job(job)
-        for file in self._store.job(job.id).glob(".*.tmp"):  # of a process that was killed while it wrote
-            file.unlink(missing_ok=True)
-        for file in (self._store.result_file(job.id), self._store.phase_file(job.id)):
-            file.unlink(missing_ok=True)
-        remove(self._store.artifacts(job.id))
-        remove(self._store.reference(job.id))
+        clear(self._store, job)
         with contextlib.suppress(FileNotFoundError):
             attempt.log_start = self._store.log_file(job.id).stat().st_size
         cache = self._scratch.fresh_cache(job)

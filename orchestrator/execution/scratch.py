@@ -140,6 +140,17 @@ def drop_caches(store: SweepFolder, jobs: Iterable[JobSpec]) -> None:
         remove(store.cache(family))
 
 
+def clear(store: SweepFolder, job: JobSpec) -> None:
+    """Write a job's file, and leave nothing of an earlier attempt but its log."""
+    store.write_job(job)
+    for file in store.job(job.id).glob(".*.tmp"):  # of a process that was killed while it wrote
+        file.unlink(missing_ok=True)
+    for file in (store.result_file(job.id), store.phase_file(job.id)):
+        file.unlink(missing_ok=True)
+    remove(store.artifacts(job.id))
+    remove(store.reference(job.id))
+
+
 def remove(folder: Path) -> None:
     """Remove a folder so that it is there whole or not at all, also when this process is killed meanwhile."""
     trash = folder.with_name(folder.name + TRASH)
