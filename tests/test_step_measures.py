@@ -353,7 +353,7 @@ def test_modules_that_do_not_run_are_an_error_that_names_the_option(tmp_path: Pa
 
 LEVELS = """
 import torch
-from orchestrator.probes.allocated import _resident_level, level_of
+from orchestrator.probes.lines import _resident_level, level_of
 
 torch.set_num_threads(1)
 level, resident = level_of(torch.device("cpu")), _resident_level()
