@@ -8,7 +8,7 @@ So it is on each slot of the machine (`Lane`); some jobs wait for all slots, and
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from orchestrator import capacity
@@ -172,13 +172,13 @@ class Lane:
 
 
 class Lanes:
-    """All of them. `attempts` returns what runs, `ready` whether a job's toolchain is there."""
+    """All of them. `attempts` has at any time what runs; `ready` returns whether a job's toolchain is there."""
 
     def __init__(
         self,
         slots: Sequence[Slot],
         agenda: Agenda,
-        attempts: Callable[[], Iterable[Attempt]],
+        attempts: Collection[Attempt],
         ready: Callable[[JobSpec], bool],
         *,
         parallel: int | str,
@@ -200,8 +200,8 @@ class Lanes:
 
     def choose(self, lane: Lane) -> JobSpec | None:
         """Return the job that a slot starts now, None to wait."""
-        here = [attempt.job for attempt in self._attempts() if attempt.slot == lane.slot.number]
-        elsewhere = [attempt.job for attempt in self._attempts() if attempt.slot != lane.slot.number]
+        here = [attempt.job for attempt in self._attempts if attempt.slot == lane.slot.number]
+        elsewhere = [attempt.job for attempt in self._attempts if attempt.slot != lane.slot.number]
         return lane.policy.choose(self._agenda, here, elsewhere)
 
     def must_wait(self, lane: Lane) -> bool:
@@ -211,12 +211,11 @@ class Lanes:
         """
         if self._whole is None or self._whole.next is None:
             self._whole = next((one for one in self.all if one.next and self._needs_all(one.next[0])), None)
-        running = list(self._attempts())
-        if any(self._agenda.lonely(attempt.job) for attempt in running):
+        if any(self._agenda.lonely(attempt.job) for attempt in self._attempts):
             return True
         if lane.next is None:
             return self._whole is not None
-        return self._needs_all(lane.next[0]) and (lane is not self._whole or bool(running))
+        return self._needs_all(lane.next[0]) and (lane is not self._whole or bool(self._attempts))
 
     def saw(self, job: JobSpec, seen: JobResult) -> None:
         """Note the memory that a job took, by the gist of its result."""

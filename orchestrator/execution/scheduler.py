@@ -91,10 +91,11 @@ class Scheduler:
         self._devices = Devices(store, enabled=settings.device_lock)
         self._evidence = Evidence(jobs, settings.rounds_min, settings.effect_threshold)
         self._budget = Budget(settings.budget_s, results.values())
+        self._attempts: dict[str, Attempt] = {}
         self._lanes = Lanes(
             slots,
             self._agenda,
-            lambda: self._attempts.values(),
+            self._attempts.values(),
             self._toolchains.has,
             parallel=settings.parallel,
             held=lambda job: processes.memory(job.id),
@@ -112,7 +113,6 @@ class Scheduler:
                             self._agenda.open(job, slot.number)
         self._open = -1
         self._tried: dict[str, int] = {}  # of jobs that are to be run again alone: how often they were
-        self._attempts: dict[str, Attempt] = {}
         self._stopping = False
         self._shortage: str | None = None
 
