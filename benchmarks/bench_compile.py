@@ -20,7 +20,8 @@ from pathlib import Path
 
 from command import SHORT, sweep
 
-from orchestrator.execution.toolchain import CACHE_VARIABLE, NOTE
+from orchestrator.execution.builds import CACHE_VARIABLE
+from orchestrator.execution.toolchain import NOTE
 
 MODEL, BATCH = "bert_tiny", "3"
 SAME, WARM = 0.10, 0.75

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support.recordings import FACTOR, FOLDER, Recording, recordings
 
 from orchestrator.execution.budget import RESERVE_S
-from orchestrator.execution.factors import tasks_of
+from orchestrator.execution.forecast import tasks_of
 from orchestrator.execution.settings import Settings
 from orchestrator.records import JobResult
 from orchestrator.results.load import figure

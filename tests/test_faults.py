@@ -21,7 +21,7 @@ from orchestrator.cli.running import run_and_finish
 from orchestrator.columns import TableSpec, memory
 from orchestrator.errors import UsageError, in_one_line, is_disk_failure, remedy, says_out_of_memory
 from orchestrator.execution.lock import InUse, locked
-from orchestrator.execution.temporary import Temporary
+from orchestrator.execution.scratch import Temporary
 from orchestrator.measures.context import Context
 from orchestrator.plugins import PACKAGES_VARIABLE, Outcome
 from orchestrator.records import (

@@ -9,8 +9,7 @@ import pytest
 from fakes.sweeps import make_job
 from support.recordings import FACTOR, Recording, recordings
 
-from orchestrator.execution.factors import Task, tasks_of
-from orchestrator.execution.forecast import Forecast
+from orchestrator.execution.forecast import Forecast, Task, tasks_of
 from orchestrator.planning.shards import wall_s
 
 ALL = list(recordings())

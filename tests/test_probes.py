@@ -17,10 +17,10 @@ import torch
 from fakes import nvml
 
 from orchestrator.probes import counters, energy, gpu, noise
-from orchestrator.probes.allocated import level_of
 from orchestrator.probes.clock import overhead, stopwatch
 from orchestrator.probes.energy import EnergyProbe
 from orchestrator.probes.environment import gpu_environment
+from orchestrator.probes.lines import level_of
 from orchestrator.probes.memory import MemoryProbe
 
 MB = 1_000_000

@@ -201,7 +201,7 @@ def _in_process(folder: SweepFolder, replay: _Replay, settings: Settings) -> boo
     Returns whether it was interrupted.
     """
     from orchestrator.cli.running import run_stored
-    from orchestrator.execution.foreground import hindrance, prepared
+    from orchestrator.execution.shard import hindrance, prepared
     from orchestrator.worker.run import run_job
 
     assert replay.alone is not None

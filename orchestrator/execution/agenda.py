@@ -71,8 +71,8 @@ class Agenda:
         self._opened: dict[Unit, int] = {}
         self.jobs = {job.id: job for job in jobs}
         self.results = dict(results)
+        self._in_order = tuple(jobs)
         self._place = {job.id: place for place, job in enumerate(jobs)}
-        self._names = [job.id for job in jobs]
         # heaps of places, by slot: ready jobs that may run beside others, and that may not
         self._shareable: dict[int, list[int]] = {slot: [] for slot in (NOBODYS, *range(slots))}
         self._alone: dict[int, list[int]] = {slot: [] for slot in (NOBODYS, *range(slots))}
@@ -91,11 +91,11 @@ class Agenda:
         """Return the ready job that comes first in the plan, of those that may run beside others, or may not."""
         of = slot if self._shareable[slot] or self._alone[slot] else NOBODYS
         heap = (self._shareable if shareable else self._alone)[of]
-        return self.jobs[self._names[heap[0]]] if heap else None
+        return self._in_order[heap[0]] if heap else None
 
     def ready_alone(self, slot: int = 0) -> list[JobSpec]:
         """Return the ready jobs that may not run beside others, in no order: of this slot, and of nobody's."""
-        return [self.jobs[self._names[place]] for of in (slot, NOBODYS) for place in self._alone[of]]
+        return [self._in_order[place] for of in (slot, NOBODYS) for place in self._alone[of]]
 
     def place(self, job: JobSpec) -> int:
         """Return where a job stands in the plan."""
@@ -109,7 +109,7 @@ class Agenda:
         count = 0
         for of in (slot, NOBODYS):
             for place in self._shareable[of]:
-                count += 1 + self._following[self._names[place]]
+                count += 1 + self._following[self._in_order[place].id]
                 if count >= most:
                     return True
         return False
@@ -144,7 +144,7 @@ class Agenda:
             return
         self._opened[unit] = slot
         for heaps in (self._shareable, self._alone):
-            theirs = {p for p in heaps[NOBODYS] if comparison(self.jobs[self._names[p]].workload) == unit}
+            theirs = {p for p in heaps[NOBODYS] if comparison(self._in_order[p].workload) == unit}
             if theirs:
                 heaps[NOBODYS] = [place for place in heaps[NOBODYS] if place not in theirs]
                 heaps[slot] += theirs
@@ -202,9 +202,14 @@ class Agenda:
             reason = f": {result.failure.message}" if result.failure else ""
             title = self.jobs[need.job].title if need.job in self.jobs else need.job
             status, message = result.status, f"needs '{title}', which ended with {result.status}{reason}"
-        now = time.time()
-        failure = Failure(kind="dependency", phase="", message=message)
-        return JobResult(job_id=job.id, status=status, failure=failure, started=now, ended=now)
+        return without_a_process(job, status, message)
+
+
+def without_a_process(job: JobSpec, status: str, message: str, kind: str = "dependency") -> JobResult:
+    """Return the result of a job that is not run. kind: of the failure."""
+    now = time.time()
+    failure = Failure(kind=kind, phase="", message=message)
+    return JobResult(job_id=job.id, status=status, failure=failure, started=now, ended=now)
 
 
 def is_shareable(job: JobSpec) -> bool:

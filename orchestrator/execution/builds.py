@@ -34,6 +34,7 @@ from orchestrator.words import some
 with contextlib.suppress(ImportError):  # Windows has none, and runs no jobs (`system.need_linux`)
     import fcntl
 
+CACHE_VARIABLE = "XDG_CACHE_HOME"
 MADE = ".orchestrator-made"
 """In a build that was made to its end."""
 BIN_PYTHON = "bin/python"
@@ -82,10 +83,8 @@ def interpreters(jobs: Iterable[JobSpec], tell: Tell = lambda _: None) -> dict[B
         build = job.workload.build
         if build is None or build in found:
             continue
-        try:
+        with _named(build):
             found[build] = interpreter(build, tell)
-        except CannotBuild as error:
-            raise UsageError(f"the build {build.name} cannot be made: {error}") from error
     return found
 
 
@@ -102,14 +101,8 @@ def interpreter(build: Build, tell: Tell = lambda _: None) -> Interpreter:
 
 def in_words(build: Build) -> str:
     """Return what a plan says of a build: what it is made of, and whether it is there. Raises UsageError."""
-    try:
-        return _in_words(build)
-    except CannotBuild as error:
-        raise UsageError(f"the build {build.name} cannot be made: {error}") from error
-
-
-def _in_words(build: Build) -> str:
-    below = _described(build.python or sys.executable)
+    with _named(build):
+        below = _described(build.python or sys.executable)
     parts = [f"pip install {' '.join(build.requirements)}"] if build.requirements else []
     parts += [build.setup] if build.setup else []
     over = f"{build.python or 'this environment'} (Python {'.'.join(map(str, below['python']))})"
@@ -120,11 +113,24 @@ def _in_words(build: Build) -> str:
     return f"{build.name}: {', then '.join(parts)}, over {over}; {state}"
 
 
+@contextlib.contextmanager
+def _named(build: Build) -> Iterator[None]:
+    """Raise UsageError that names the build which cannot be made."""
+    try:
+        yield
+    except CannotBuild as error:
+        raise UsageError(f"the build {build.name} cannot be made: {error}") from error
+
+
+def users_cache(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return our folder in the user's cache."""
+    chosen = environment.get(CACHE_VARIABLE, "")
+    return (Path(chosen) if os.path.isabs(chosen) else Path.home() / ".cache") / "orchestrator"
+
+
 def cache(*what: Any) -> Path:
     """Return the folder, below the user's cache, of what is made of these."""
-    chosen = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(chosen) if os.path.isabs(chosen) else Path.home() / ".cache"
-    return base / "orchestrator" / "builds" / hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
+    return users_cache() / "builds" / hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
 
 
 def made_once(folder: Path, make: Callable[[int], None], tell: Tell = lambda _: None, has: str = "") -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from orchestrator.batons import Pipes
 from orchestrator.capacity import oom_kills
+from orchestrator.execution.agenda import without_a_process
 from orchestrator.execution.devices import CPU, Turn
 from orchestrator.exits import cause
 from orchestrator.records import (
@@ -86,9 +87,7 @@ def result_of_death(
 def verdict_result(job: JobSpec) -> JobResult:
     """Return the result of a job whose outcome was known when it was planned."""
     assert job.verdict is not None
-    now = time.time()
-    failure = Failure(kind="unsupported", phase="", message=job.verdict.reason)
-    return JobResult(job_id=job.id, status=job.verdict.status, failure=failure, started=now, ended=now)
+    return without_a_process(job, job.verdict.status, job.verdict.reason, "unsupported")
 
 
 def may_be_chance(attempt: Attempt, code: int | None) -> bool:

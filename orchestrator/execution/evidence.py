@@ -8,13 +8,13 @@ them. Knows jobs and results; no files, no processes, no clock.
 from __future__ import annotations
 
 import math
-import time
 from collections import defaultdict
 from collections.abc import Iterable
 
 from orchestrator import limits
 from orchestrator.deciding import openness, others_of, verdict_so_far
-from orchestrator.records import NOT_NEEDED, PASS, RAN_EAGER, TIMED, Failure, JobResult, JobSpec
+from orchestrator.execution.agenda import without_a_process
+from orchestrator.records import NOT_NEEDED, PASS, RAN_EAGER, TIMED, JobResult, JobSpec
 from orchestrator.samples import Estimate, calm_pair_logs, one_round
 from orchestrator.statistics import Others
 
@@ -76,9 +76,7 @@ class Evidence:
                 f"decided after {estimate.count} rounds: {word}, "
                 f"{estimate.value:.3f}x [{estimate.low:.3f}, {estimate.high:.3f}] with 99.9 %"
             )
-        now = time.time()
-        failure = Failure(kind="dependency", phase="", message=reason)
-        return JobResult(job_id=job.id, status=NOT_NEEDED, failure=failure, started=now, ended=now)
+        return without_a_process(job, NOT_NEEDED, reason)
 
     def open_rows(self) -> int:
         """Return how many rows have rounds to come that may decide them."""

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from orchestrator.errors import UsageError, first_sentence
@@ -124,8 +124,7 @@ class _Following:
         """Return whether shards still run, or wait in a queue, after the launcher has given up."""
         if self._error is None:
             return False
-        states = [launched.state(self._store, shard) for shard in range(len(self._shards))]
-        if any(state is not None and state.is_alive for state in states) or holder(self._store) is not None:
+        if self._alive() or holder(self._store) is not None:
             return True
         return self._queue is not None and self._queue.has_any()
 
@@ -139,12 +138,16 @@ class _Following:
 
     def _kill(self) -> bool:
         """Kill the shards of this machine that did not end when they were told to; return whether there were any."""
-        found = [launched.state(self._store, shard) for shard in range(len(self._shards))]
-        alive = [state.process for state in found if state is not None and state.is_alive]
+        alive = self._alive()
         for process in alive:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         return bool(alive)
+
+    def _alive(self) -> list[int]:
+        """Return the processes of shards that are seen to run on this machine."""
+        found = [launched.state(self._store, shard) for shard in range(len(self._shards))]
+        return [state.process for state in found if state is not None and state.is_alive]
 
     # -- what became of shards
 
@@ -196,8 +199,6 @@ class _Results:
     def __init__(self, store: SweepFolder, jobs: Sequence[JobSpec], observer: Onlooker) -> None:
         self._store, self._observer = store, observer
         self._open = {job.id: job for job in jobs}
-        self._started: dict[str, int | None] = {}
-        self._before: Mapping[str, int | None] = {}
         names = self._names()
         self._started = {name: _stamp(store.job_file(name)) for name in names}
         self._before = {name: _stamp(store.result_file(name)) for name in names}
@@ -252,10 +253,8 @@ class _Queue:
     def has_any(self) -> bool:
         """Return whether Slurm has one that runs or waits."""
         if time.monotonic() - self._asked > QUEUE_S:
-            self._asked, self._any = (
-                time.monotonic(),
-                bool(self._say("squeue", "--noheader", f"--jobs={','.join(self._ids())}")),
-            )
+            self._asked = time.monotonic()
+            self._any = bool(self._say("squeue", "--noheader", f"--jobs={','.join(self._ids())}"))
         return self._any
 
     def cancel(self, *, waiting: bool) -> None:

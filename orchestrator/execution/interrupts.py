@@ -41,9 +41,8 @@ class Interrupts:
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
             heard = {number: signal.getsignal(number) for number in WEIGHTS}
-            self._previous = {
-                number: what for number, what in heard.items() if what != signal.SIG_IGN
-            }  # not after nohup
+            # not after nohup
+            self._previous = {number: what for number, what in heard.items() if what != signal.SIG_IGN}
             self.hear()
             self._previous_alarm = signal.set_wakeup_fd(self._alarm, warn_on_full_buffer=False)
         return self

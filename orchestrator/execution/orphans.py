@@ -7,6 +7,7 @@ have inherited the server's environment, and with it `MARK`, which names the swe
 
 from __future__ import annotations
 
+import contextlib
 import os
 import uuid
 
@@ -35,10 +36,8 @@ def kill(mark: str) -> list[str]:
     found = [process for process in psutil.process_iter() if process.pid != os.getpid() and _has(process, mark)]
     killed = [_command(process) for process in found]
     for process in found:
-        try:
+        with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-        except psutil.NoSuchProcess:
-            continue
     psutil.wait_procs(found, GONE_S)
     return killed
 

@@ -2,15 +2,21 @@
 
 What times something runs alone. What times nothing (`orchestrator.execution.agenda.is_shareable`) runs side by side, as
 far as there is room (`Room`), and in batches: each change between the two waits for the slowest job that still runs.
+So it is on each slot of the machine (`Lane`); some jobs wait for all slots, and these for them (`Lanes`).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 from orchestrator import capacity
 from orchestrator.execution.agenda import PEAK, Agenda, is_shareable
+from orchestrator.execution.death import Attempt
+from orchestrator.execution.devices import Turn
+from orchestrator.execution.slots import Slot
+from orchestrator.execution.toolchain import Preparation
 from orchestrator.records import JobResult, JobSpec, fingerprint
 
 BATCH_S = 600.0
@@ -147,6 +153,78 @@ class Policy:
         if urgency is None:
             return lambda job: (0, 0.0, agenda.place(job))
         return lambda job: (int(job.round > 0), -urgency(job) if job.round else 0.0, agenda.place(job))
+
+
+@dataclass
+class Lane:
+    """One slot: what chooses its jobs, and the job that is to start and waits for its device and its toolchain."""
+
+    slot: Slot
+    policy: Policy
+    next: tuple[JobSpec, Turn, Preparation] | None = None
+
+    def leave(self) -> None:
+        """Give up the job that is to start."""
+        if self.next is not None:
+            for way in self.next[1:]:
+                way.leave()
+            self.next = None
+
+
+class Lanes:
+    """All of them. `attempts` has at any time what runs; `ready` returns whether a job's toolchain is there."""
+
+    def __init__(
+        self,
+        slots: Sequence[Slot],
+        agenda: Agenda,
+        attempts: Collection[Attempt],
+        ready: Callable[[JobSpec], bool],
+        *,
+        parallel: int | str,
+        held: Held,
+        urgency: Callable[[JobSpec], float] | None,
+    ) -> None:
+        self._agenda, self._attempts, self._ready = agenda, attempts, ready
+        self._whole: Lane | None = None  # whose next job has the machine to itself
+        self.all = []
+        for slot in slots:
+            cores = capacity.cores(slot.cpus) // (1 if slot.cpus else len(slots))
+            room = Room(parallel, held, cores=max(1, cores), is_part=slot.is_part)
+            self.all.append(Lane(slot, Policy(room, urgency=urgency, slot=slot.number)))
+
+    @property
+    def wait(self) -> bool:
+        """Whether a job is to start, and waits."""
+        return any(lane.next for lane in self.all)
+
+    def choose(self, lane: Lane) -> JobSpec | None:
+        """Return the job that a slot starts now, None to wait."""
+        here = [attempt.job for attempt in self._attempts if attempt.slot == lane.slot.number]
+        elsewhere = [attempt.job for attempt in self._attempts if attempt.slot != lane.slot.number]
+        return lane.policy.choose(self._agenda, here, elsewhere)
+
+    def must_wait(self, lane: Lane) -> bool:
+        """Return whether a slot starts nothing now, because of what must be alone on the machine.
+
+        That runs, or is to run: then what waits for its device already goes first, and nothing new is chosen.
+        """
+        if self._whole is None or self._whole.next is None:
+            self._whole = next((one for one in self.all if one.next and self._needs_all(one.next[0])), None)
+        if any(self._agenda.lonely(attempt.job) for attempt in self._attempts):
+            return True
+        if lane.next is None:
+            return self._whole is not None
+        return self._needs_all(lane.next[0]) and (lane is not self._whole or bool(self._attempts))
+
+    def saw(self, job: JobSpec, seen: JobResult) -> None:
+        """Note the memory that a job took, by the gist of its result."""
+        for lane in self.all:
+            lane.policy.room.saw(job, seen)
+
+    def _needs_all(self, job: JobSpec) -> bool:
+        """How long a toolchain takes is measured, and what failed beside others is run again alone."""
+        return not self._ready(job) or self._agenda.lonely(job)
 
 
 def _gpu(job: JobSpec) -> bool:

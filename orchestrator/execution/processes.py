@@ -59,7 +59,7 @@ class Launch:
 class Event:
     """What happened to a job's process.
 
-    kind "started" (the process exists), "running" (its first instruction, at `time` of the monotonic clock),
+    kind "started" (the process exists), "running" (its first instruction),
     "exited" (with `code`, negative for a signal; nothing of its group is left), "refused" (not started) or "lost"
     (its server died); the last two say why in `message`.
     """
@@ -67,7 +67,6 @@ class Event:
     kind: str
     job: str
     code: int | None = None
-    time: float | None = None
     message: str = ""
 
 
@@ -123,7 +122,6 @@ class _Server:
             kind=reply["event"],
             job=job,
             code=reply.get("code"),
-            time=reply.get("time"),
             message=reply.get("message", ""),
         )
 

@@ -37,14 +37,13 @@ from orchestrator.execution.devices import Devices, Turn
 from orchestrator.execution.environment import job_environment, worker_environment
 from orchestrator.execution.evidence import Evidence
 from orchestrator.execution.interrupts import LOOK_S, Interrupts
-from orchestrator.execution.lanes import Lane, Lanes
 from orchestrator.execution.observer import Observer
+from orchestrator.execution.policy import Lane, Lanes
 from orchestrator.execution.processes import Event, Launch, Processes
-from orchestrator.execution.scratch import Scratch, remove
+from orchestrator.execution.scratch import Scratch, Temporary, clear
 from orchestrator.execution.settings import Settings
 from orchestrator.execution.slots import check_jobs, slots_of
 from orchestrator.execution.standing import standing_results
-from orchestrator.execution.temporary import Temporary
 from orchestrator.execution.toolchain import Preparation, Toolchains
 from orchestrator.records import (
     HARMLESS,
@@ -92,10 +91,11 @@ class Scheduler:
         self._devices = Devices(store, enabled=settings.device_lock)
         self._evidence = Evidence(jobs, settings.rounds_min, settings.effect_threshold)
         self._budget = Budget(settings.budget_s, results.values())
+        self._attempts: dict[str, Attempt] = {}
         self._lanes = Lanes(
             slots,
             self._agenda,
-            lambda: self._attempts.values(),
+            self._attempts.values(),
             self._toolchains.has,
             parallel=settings.parallel,
             held=lambda job: processes.memory(job.id),
@@ -113,7 +113,6 @@ class Scheduler:
                             self._agenda.open(job, slot.number)
         self._open = -1
         self._tried: dict[str, int] = {}  # of jobs that are to be run again alone: how often they were
-        self._attempts: dict[str, Attempt] = {}
         self._stopping = False
         self._shortage: str | None = None
 
@@ -275,13 +274,7 @@ class Scheduler:
     def _prepare(self, attempt: Attempt) -> dict[str, str]:
         """Leave nothing of an earlier attempt but its log; return the job's environment."""
         job = attempt.job
-        self._store.write_job(job)
-        for file in self._store.job(job.id).glob(".*.tmp"):  # of a process that was killed while it wrote
-            file.unlink(missing_ok=True)
-        for file in (self._store.result_file(job.id), self._store.phase_file(job.id)):
-            file.unlink(missing_ok=True)
-        remove(self._store.artifacts(job.id))
-        remove(self._store.reference(job.id))
+        clear(self._store, job)
         with contextlib.suppress(FileNotFoundError):
             attempt.log_start = self._store.log_file(job.id).stat().st_size
         cache = self._scratch.fresh_cache(job)

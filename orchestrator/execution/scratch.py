@@ -1,10 +1,13 @@
-"""Folders that jobs share and nobody needs afterwards: compile caches of families, tensors that are compared."""
+"""Folders that nobody needs afterwards: those that jobs share (compile caches, tensors), and one of temporary files."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
+import stat
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -94,6 +97,38 @@ class Scratch:
         return caches + ([] if self._keep_references else [self._store.reference(name) for name in tensors])
 
 
+class Temporary:
+    """A folder for each job's temporary files, gone with it: what one leaves no other finds, and no disk fills.
+
+    They lie where the system keeps such files, not in the sweep folder: names of sockets have room for 107 characters.
+    Their name comes from the sweep's, so that what a killed run has left is found, and removed, when it is resumed.
+    jobs: all of a shard; the first names it.
+    """
+
+    def __init__(self, store: SweepFolder, jobs: Sequence[JobSpec]) -> None:
+        shard = jobs[0].id if jobs else ""
+        key = hashlib.sha256(f"{os.path.realpath(store.root)} {shard}".encode()).hexdigest()[:8]
+        self._root = Path(tempfile.gettempdir()) / f"orchestrator-{os.getuid()}-{key}"
+        if _is_ours(self._root):
+            remove_tree(self._root)
+
+    def fresh(self, name: str) -> Path:
+        """Return the folder of a job (its id is the name), or of jobs that take turns, empty. Raises OSError."""
+        with contextlib.suppress(FileExistsError):
+            self._root.mkdir(mode=0o700)
+        if not _is_ours(self._root):  # somebody has guessed the name, in a folder that all may write into
+            self._root = Path(tempfile.mkdtemp(prefix="orchestrator-"))
+        folder = self._root / name
+        remove_tree(folder)
+        folder.mkdir()
+        return folder
+
+    def finished(self, name: str) -> None:
+        remove_tree(self._root / name)
+        with contextlib.suppress(OSError):  # it has others in it, or never was
+            self._root.rmdir()
+
+
 def drop_caches(store: SweepFolder, jobs: Iterable[JobSpec]) -> None:
     """Remove the compile caches of these jobs that an earlier run has left.
 
@@ -103,6 +138,17 @@ def drop_caches(store: SweepFolder, jobs: Iterable[JobSpec]) -> None:
     """
     for family in {job.family for job in jobs} if store.caches.is_dir() else ():
         remove(store.cache(family))
+
+
+def clear(store: SweepFolder, job: JobSpec) -> None:
+    """Write a job's file, and leave nothing of an earlier attempt but its log."""
+    store.write_job(job)
+    for file in store.job(job.id).glob(".*.tmp"):  # of a process that was killed while it wrote
+        file.unlink(missing_ok=True)
+    for file in (store.result_file(job.id), store.phase_file(job.id)):
+        file.unlink(missing_ok=True)
+    remove(store.artifacts(job.id))
+    remove(store.reference(job.id))
 
 
 def remove(folder: Path) -> None:
@@ -119,3 +165,12 @@ def _link(source: str, target: str) -> None:
         os.link(source, target)
     except OSError:  # no hard links there
         shutil.copy2(source, target)
+
+
+def _is_ours(folder: Path) -> bool:
+    """Return whether it is a folder (no link to one) that only this user may write into."""
+    try:
+        found = folder.lstat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022

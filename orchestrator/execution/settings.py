@@ -62,8 +62,8 @@ class Settings:
 
         Raises UsageError for a stored value that is none.
         """
-        execution = points[0].get("execution", {}) if points else {}
-        asked = {**execution, **{key: points[0][key] for key in OF_THE_SWEEP if key in points[0]}} if points else {}
+        point = points[0] if points else {}
+        asked = {**point.get("execution", {}), **{key: point[key] for key in OF_THE_SWEEP if key in point}}
         found = {field.name: asked[field.name] for field in dataclasses.fields(cls) if field.name in asked}
         for name, value in found.items():
             if not _fits(name, value):

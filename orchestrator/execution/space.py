@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -21,19 +22,17 @@ def needed(jobs: Sequence[JobSpec], *, keep_references: bool) -> int:
     A reference's tensors are there from its end until the last job that compares with them has ended. Compile
     caches are left out: nobody knows their sizes beforehand.
     """
-    places = {job.id: place for place, job in enumerate(jobs)}
     last = {job.id: place for place, job in enumerate(jobs) if job.disk_bytes}
     for place, job in enumerate(jobs):
         last |= {need.job: place for need in job.needs if need.job in last}
     disk_bytes = {job.id: job.disk_bytes for job in jobs}
     now, peak = 0.0, 0.0
-    leaving: dict[int, float] = {}
+    leaving: defaultdict[int, float] = defaultdict(float)
     for place, job in enumerate(jobs):
         now += FILES_BYTES + job.disk_bytes + _kept(job, disk_bytes)
         peak = max(peak, now)
         if job.disk_bytes and not keep_references:
-            end = max(last[job.id], places[job.id])
-            leaving[end] = leaving.get(end, 0.0) + job.disk_bytes
+            leaving[last[job.id]] += job.disk_bytes
         now -= leaving.pop(place, 0.0)
     return int(peak)
 

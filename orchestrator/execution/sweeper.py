@@ -161,7 +161,6 @@ class GraphSweeper(Sweeper):
         for conf in confs:
             for group in groups:
                 known[group].add(conf[group]["name"])
-        for conf in confs:
             known["compiler"].add(f"{conf['compiler']['name']}+{conf['quantization']['name']}")
         known["mode"] |= {"inference", "training"}
         known["build"] = {conf["build"] for conf in confs}

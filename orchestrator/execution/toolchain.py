@@ -35,7 +35,7 @@ from typing import Any
 import orchestrator
 from orchestrator import system
 from orchestrator.errors import UsageError, in_one_line
-from orchestrator.execution.builds import PYTHON
+from orchestrator.execution.builds import CACHE_VARIABLE, PYTHON, users_cache
 from orchestrator.files import read_json, remove_tree, write_json
 from orchestrator.plugins import instantiate, toolchain_of
 from orchestrator.records import Build, JobSpec
@@ -43,7 +43,6 @@ from orchestrator.records import Build, JobSpec
 with contextlib.suppress(ImportError):  # Windows has none, and runs no jobs (`system.need_linux`)
     import fcntl
 
-CACHE_VARIABLE = "XDG_CACHE_HOME"
 NOTE = "toolchain.json"
 """In a toolchain's folder and in each cache that began as its copy."""
 MAKE_S, WAIT_S, POLL_S = 600.0, 900.0, 0.2
@@ -279,10 +278,8 @@ def _compiler(environment: Mapping[str, str]) -> tuple[str, str] | None:
 
 def _root(environment: Mapping[str, str]) -> Path:
     """Return the folder of all toolchains, which this user has made. Raises OSError, RuntimeError."""
-    chosen = environment.get(CACHE_VARIABLE)
-    base = Path(chosen) if chosen and os.path.isabs(chosen) else Path.home() / ".cache"
-    base.mkdir(parents=True, exist_ok=True)
-    root = base / "orchestrator" / "toolchain"
+    root = users_cache(environment) / "toolchain"
+    root.parent.parent.mkdir(parents=True, exist_ok=True)
     for folder in (root.parent, root):
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=0o700)

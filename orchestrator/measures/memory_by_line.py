@@ -1,7 +1,7 @@
 """Which lines of the model's code allocate: the eager step, line by line.
 
 One step that is not looked at, one that the tracer sees for the first time, one that counts. The level and its
-resolution are those of `orchestrator.probes.allocated`. On CUDA the allocator's own history of one more step is left,
+resolution are those of `orchestrator.probes.lines`. On CUDA the allocator's own history of one more step is left,
 for pytorch.org/memory_viz; of compiled code, which has no lines of Python, that history is all.
 """
 
@@ -24,9 +24,8 @@ from orchestrator.measures.compiled import compiled_step
 from orchestrator.measures.context import Context
 from orchestrator.measures.eager import artifact, eager_only, eager_step
 from orchestrator.plugins import Outcome
-from orchestrator.probes.allocated import Level, level_of
 from orchestrator.probes.clock import make_ready, no_garbage_collection
-from orchestrator.probes.lines import ExecutedLine, LineTracer
+from orchestrator.probes.lines import ExecutedLine, Level, LineTracer, level_of
 from orchestrator.records import OBSERVED, PASS
 
 if TYPE_CHECKING:

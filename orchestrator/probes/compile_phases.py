@@ -94,9 +94,8 @@ def folded(events: Iterable[Event], seconds: float, thread: int | None = None) -
     `thread`: the one that calls, by default this one.
     """
     own = threading.get_ident() if thread is None else thread
-    open_in: dict[int, list[tuple[str, str | None]]] = {
-        own: []
-    }  # thread -> (event, phase) that are open, innermost last
+    # thread -> (event, phase) that are open, innermost last
+    open_in: dict[int, list[tuple[str, str | None]]] = {own: []}
     found: dict[str, float] = {}
     last = 0.0
     for when, where, starts, name in sorted(events, key=lambda event: event[0]):

@@ -79,7 +79,8 @@ class TouchedBytes(TorchDispatchMode):
 
     def __init__(self, tensors: Iterable[torch.Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._sizes = {at: storage.nbytes() for storage in map(_storage, tensors) if (at := storage.data_ptr())}
+        storages = (tensor.untyped_storage() for tensor in tensors)
+        self._sizes = {at: storage.nbytes() for storage in storages if (at := storage.data_ptr())}
         self._seen: dict[int, dict[tuple[Any, ...], int]] = defaultdict(dict)
         self._before = 0
 
@@ -96,11 +97,11 @@ class TouchedBytes(TorchDispatchMode):
             return
         part = (tensor.storage_offset(), tuple(tensor.shape), limit)
         size = _bytes_of(tensor)
-        self._seen[_storage(tensor).data_ptr()][part] = size if limit is None else min(size, limit)
+        self._seen[tensor.untyped_storage().data_ptr()][part] = size if limit is None else min(size, limit)
 
     def knows(self, tensor: torch.Tensor) -> bool:
         """Return whether a tensor lies in the memory of one of those that are looked for."""
-        return tensor.layout is torch.strided and _storage(tensor).data_ptr() in self._sizes
+        return tensor.layout is torch.strided and tensor.untyped_storage().data_ptr() in self._sizes
 
     def again(self) -> None:
         """Count from now on what has been seen once more."""
@@ -184,10 +185,6 @@ def _any_tensor(value: Any) -> bool:
 def _is_layout_call(value: Any) -> bool:
     """True for calls with a memory format or a storage: constructors and the like, which the format cannot hold."""
     return any(isinstance(leaf, (torch.memory_format, torch.UntypedStorage)) for leaf in tree_iter(value))
-
-
-def _storage(tensor: torch.Tensor) -> torch.UntypedStorage:
-    return tensor.untyped_storage()
 
 
 def _bytes_of(tensor: torch.Tensor) -> int:

@@ -126,10 +126,8 @@ class MemoryProbe:
         import torch
 
         torch.cuda.synchronize(self.device)
-        allocated, end = (
-            int(torch.cuda.max_memory_allocated(self.device)),
-            int(torch.cuda.memory_allocated(self.device)),
-        )
+        allocated = int(torch.cuda.max_memory_allocated(self.device))
+        end = int(torch.cuda.memory_allocated(self.device))
         pools = [segment for segment in torch.cuda.memory_snapshot() if self._is_of_a_pool(segment)]
         reserved, live = (sum(int(segment[key]) for segment in pools) for key in ("total_size", "allocated_size"))
         free, total = torch.cuda.mem_get_info(self.device)

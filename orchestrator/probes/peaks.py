@@ -37,10 +37,12 @@ that is not told. Virtual machines tell their host's: 480 MiB for two cores, whi
 SHARE_OF_MEMORY = 0.25
 AMPERE = {"float32": 19.5 * T, "tf32": 156 * T, "half": 312 * T}
 HOPPER = {"float32": 67 * T, "tf32": 989 / 2 * T, "half": 1979 / 2 * T}
+HOPPER_PCIE = {"float32": 51 * T, "tf32": 756 / 2 * T, "half": 1513 / 2 * T}
 HOPPER_NVL = {"float32": 60 * T, "tf32": 835 / 2 * T, "half": 1671 / 2 * T}
 VOLTA = {"float32": 15.7 * T, "float16": 125 * T}
 VOLTA_PCIE = {"float32": 14 * T, "float16": 112 * T}
 ADA = {"float32": 82.6 * T, "tf32": 82.6 * T, "half": 165.2 * T}
+BLACKWELL = {"float32": 75 * T, "tf32": 2250 / 2 * T, "half": 4500 / 2 * T}
 BLACKWELL_RTX = {"float32": 104.8 * T, "tf32": 104.8 * T, "half": 209.5 * T}
 
 
@@ -52,60 +54,35 @@ class Peak:
     source: str
 
 
-PEAKS: Mapping[str, tuple[str, Mapping[str, float]]] = {
-    "NVIDIA A100-SXM4-40GB": ("A100 data sheet", AMPERE),
-    "NVIDIA A100-SXM4-80GB": ("A100 data sheet", AMPERE),
-    "NVIDIA A100-PCIE-40GB": ("A100 data sheet", AMPERE),
-    "NVIDIA A100 80GB PCIe": ("A100 data sheet", AMPERE),
-    "NVIDIA A10": ("A10 data sheet", {"float32": 31.2 * T, "tf32": 62.5 * T, "half": 125 * T}),
-    "NVIDIA L4": ("L4 data sheet", {"float32": 30.3 * T, "tf32": 120 / 2 * T, "half": 242 / 2 * T}),
-    "NVIDIA L40S": ("L40S data sheet", {"float32": 91.6 * T, "tf32": 183 * T, "half": 362.05 * T}),
-    "NVIDIA H100 80GB HBM3": ("H100 data sheet, SXM", HOPPER),
-    "NVIDIA H100 PCIe": ("H100 data sheet, PCIe", {"float32": 51 * T, "tf32": 756 / 2 * T, "half": 1513 / 2 * T}),
-    "NVIDIA H100 NVL": ("H100 data sheet, NVL", HOPPER_NVL),
-    "NVIDIA H200": ("H200 data sheet, SXM", HOPPER),
-    "NVIDIA H200 NVL": ("H200 data sheet, NVL", HOPPER_NVL),
-    "NVIDIA GH200 480GB": ("GH200 data sheet, HBM3", HOPPER),
-    "NVIDIA GH200 144G HBM3e": ("GH200 data sheet, HBM3e", HOPPER),
-    "NVIDIA B200": ("HGX B200 data sheet, one of 8", {"float32": 75 * T, "tf32": 2250 / 2 * T, "half": 4500 / 2 * T}),
-    "Tesla V100-SXM2-16GB": ("V100 data sheet, SXM2", VOLTA),
-    "Tesla V100-SXM2-32GB": ("V100 data sheet, SXM2", VOLTA),
-    "Tesla V100-PCIE-16GB": ("V100 data sheet, PCIe", VOLTA_PCIE),
-    "Tesla V100-PCIE-32GB": ("V100 data sheet, PCIe", VOLTA_PCIE),
-    "NVIDIA GeForce RTX 4090": ("Ada architecture white paper, RTX 4090", ADA),
-    "NVIDIA GeForce RTX 5090": ("RTX Blackwell architecture white paper, RTX 5090", BLACKWELL_RTX),
-    "Tesla T4": ("T4 data sheet", {"float32": 8.1 * T, "float16": 65 * T}),
+SHEETS: Mapping[str, tuple[str, float, Mapping[str, float]]] = {
+    "NVIDIA A100-SXM4-40GB": ("A100 data sheet", 1555 * G, AMPERE),
+    "NVIDIA A100-SXM4-80GB": ("A100 data sheet", 2039 * G, AMPERE),
+    "NVIDIA A100-PCIE-40GB": ("A100 data sheet", 1555 * G, AMPERE),
+    "NVIDIA A100 80GB PCIe": ("A100 data sheet", 1935 * G, AMPERE),
+    "NVIDIA A10": ("A10 data sheet", 600 * G, {"float32": 31.2 * T, "tf32": 62.5 * T, "half": 125 * T}),
+    "NVIDIA L4": ("L4 data sheet", 300 * G, {"float32": 30.3 * T, "tf32": 120 / 2 * T, "half": 242 / 2 * T}),
+    "NVIDIA L40S": ("L40S data sheet", 864 * G, {"float32": 91.6 * T, "tf32": 183 * T, "half": 362.05 * T}),
+    "NVIDIA H100 80GB HBM3": ("H100 data sheet, SXM", 3350 * G, HOPPER),
+    "NVIDIA H100 PCIe": ("H100 data sheet, PCIe", 2000 * G, HOPPER_PCIE),
+    "NVIDIA H100 NVL": ("H100 data sheet, NVL", 3900 * G, HOPPER_NVL),
+    "NVIDIA H200": ("H200 data sheet, SXM", 4800 * G, HOPPER),
+    "NVIDIA H200 NVL": ("H200 data sheet, NVL", 4800 * G, HOPPER_NVL),
+    "NVIDIA GH200 480GB": ("GH200 data sheet, HBM3", 4000 * G, HOPPER),  # the 480 GB are the CPU's; its own 96 are HBM3
+    "NVIDIA GH200 144G HBM3e": ("GH200 data sheet, HBM3e", 4900 * G, HOPPER),
+    "NVIDIA B200": ("HGX B200 data sheet, one of 8", 7700 * G, BLACKWELL),
+    "Tesla V100-SXM2-16GB": ("V100 data sheet, SXM2", 900 * G, VOLTA),
+    "Tesla V100-SXM2-32GB": ("V100 data sheet, SXM2", 900 * G, VOLTA),
+    "Tesla V100-PCIE-16GB": ("V100 data sheet, PCIe", 900 * G, VOLTA_PCIE),
+    "Tesla V100-PCIE-32GB": ("V100 data sheet, PCIe", 900 * G, VOLTA_PCIE),
+    "NVIDIA GeForce RTX 4090": ("Ada architecture white paper, RTX 4090", 1008 * G, ADA),
+    "NVIDIA GeForce RTX 5090": ("RTX Blackwell architecture white paper, RTX 5090", 1792 * G, BLACKWELL_RTX),
+    "Tesla T4": ("T4 data sheet", 320 * G, {"float32": 8.1 * T, "float16": 65 * T}),
 }
-"""A device's whole name, as torch has it -> (source, kind of arithmetic -> FLOP/s). half: float16, bfloat16.
+"""A device's whole name, as torch has it -> (source, memory's bytes a second, kind of arithmetic -> FLOP/s), where half
+is float16 and bfloat16.
 
 Not its beginning: an "H200 NVL" is slower than an "H200", and a "... MIG 1g.10gb" is a seventh of its GPU.
 """
-
-BANDWIDTH: Mapping[str, float] = {
-    "NVIDIA A100-SXM4-40GB": 1555 * G,
-    "NVIDIA A100-SXM4-80GB": 2039 * G,
-    "NVIDIA A100-PCIE-40GB": 1555 * G,
-    "NVIDIA A100 80GB PCIe": 1935 * G,
-    "NVIDIA A10": 600 * G,
-    "NVIDIA L4": 300 * G,
-    "NVIDIA L40S": 864 * G,
-    "NVIDIA H100 80GB HBM3": 3350 * G,
-    "NVIDIA H100 PCIe": 2000 * G,
-    "NVIDIA H100 NVL": 3900 * G,
-    "NVIDIA H200": 4800 * G,
-    "NVIDIA H200 NVL": 4800 * G,
-    "NVIDIA GH200 480GB": 4000 * G,  # the 480 GB are the CPU's; its own 96 are HBM3
-    "NVIDIA GH200 144G HBM3e": 4900 * G,
-    "NVIDIA B200": 7700 * G,
-    "Tesla V100-SXM2-16GB": 900 * G,
-    "Tesla V100-SXM2-32GB": 900 * G,
-    "Tesla V100-PCIE-16GB": 900 * G,
-    "Tesla V100-PCIE-32GB": 900 * G,
-    "NVIDIA GeForce RTX 4090": 1008 * G,
-    "NVIDIA GeForce RTX 5090": 1792 * G,
-    "Tesla T4": 320 * G,
-}
-"""A device's whole name -> bytes a second of its memory; of the same devices as `PEAKS`."""
 
 
 def bandwidth(device: torch.device) -> float | None:
@@ -120,7 +97,8 @@ def bandwidth(device: torch.device) -> float | None:
         return None
     import torch
 
-    return BANDWIDTH.get(torch.cuda.get_device_name(device))
+    sheet = SHEETS.get(torch.cuda.get_device_name(device))
+    return None if sheet is None else sheet[1]
 
 
 def peak(device: torch.device, dtype: str, convolutions: float = 0.0) -> Peak | None:
@@ -139,7 +117,7 @@ def peak(device: torch.device, dtype: str, convolutions: float = 0.0) -> Peak | 
         return None
     import torch
 
-    source, figures = PEAKS.get(torch.cuda.get_device_name(device), ("", {}))
+    source, _, figures = SHEETS.get(torch.cuda.get_device_name(device), ("", 0.0, {}))
     if kind != "float32" or "tf32" not in figures:
         value = figures.get(kind, figures.get("half") if kind in ("float16", "bfloat16") else None)
         return None if value is None else Peak(value, f"{source}, {kind}")

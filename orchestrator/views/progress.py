@@ -22,8 +22,7 @@ from rich.text import Text
 from orchestrator.columns import significant
 from orchestrator.execution.budget import RESERVE_S
 from orchestrator.execution.evidence import speedup_of
-from orchestrator.execution.factors import tasks_of
-from orchestrator.execution.forecast import Forecast, Left
+from orchestrator.execution.forecast import Forecast, Left, tasks_of
 from orchestrator.execution.observer import WAITING_EVERY_S
 from orchestrator.execution.settings import Settings
 from orchestrator.execution.toolchain import MAKING

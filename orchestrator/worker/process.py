@@ -15,7 +15,6 @@ import os
 import resource
 import signal
 import sys
-import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -72,7 +71,7 @@ def become_subreaper() -> None:
 
 def announce(replies: int, job_id: str) -> None:
     """Tell the orchestrator that the worker runs, and close the pipe: the job must not hold it."""
-    os.write(replies, json.dumps({"event": "running", "job": job_id, "time": time.monotonic()}).encode() + b"\n")
+    os.write(replies, json.dumps({"event": "running", "job": job_id}).encode() + b"\n")
     os.close(replies)
 
 

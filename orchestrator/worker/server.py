@@ -10,7 +10,7 @@ stdout, which any imported module may print to.
 
     request  {"job", "folder", "env": {name: value}, "log", "memory_limit": bytes or null, "cpus": []}
     replies  {"event": "started", "job", "pid"}            forked; pid is also the process group and the session
-             {"event": "running", "job", "time"}           the worker's first instruction (CLOCK_MONOTONIC, s)
+             {"event": "running", "job"}                   the worker's first instruction
              {"event": "refused", "job", "message"}        could not be forked
              {"event": "exited", "job", "code"}            code as `os.waitstatus_to_exitcode`; its group is gone
 

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.execution.factors import Task
-from orchestrator.execution.forecast import Forecast, Left
+from orchestrator.execution.forecast import Forecast, Left, Task
 from orchestrator.records import NOT_NEEDED, SUCCESSES
 
 FOLDER = Path(__file__).parents[1] / "recordings"
