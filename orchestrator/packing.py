@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sys import intern
 from typing import Any
 
-from orchestrator.records import Fingerprints, JobSpec, Need, PluginSpec, Workload
+from orchestrator.records import JobSpec, Need, PluginSpec, Workload, fingerprint, once_a_record
 from orchestrator.typed_json import from_json, to_json
 from orchestrator.validity import check_job, check_order, check_plugin, check_sizes, check_workload
 
@@ -20,7 +20,7 @@ LATER = ("keep_outputs", "compare_outputs")
 def pack(jobs: Sequence[JobSpec]) -> dict[str, Any]:
     """Return the jobs as JSON: `records`, each stored once, and `jobs`, which name them."""
     records: dict[str, Any] = {}
-    print_of = Fingerprints()
+    print_of = once_a_record(fingerprint)
 
     def refer(record: Workload | PluginSpec) -> str:
         key = print_of(record)[:16]

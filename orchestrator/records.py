@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from orchestrator.typed_json import OMITTED, Json, to_json
 
 SCHEMA_VERSION = 1
+Derived = TypeVar("Derived")
 
 REFERENCE_MEASURE = "reference"
 EAGER = "eager"
@@ -276,19 +277,19 @@ def fingerprint(record: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-class Fingerprints:
-    """The `fingerprint` of each record, computed once: it is slow, and 10,000 jobs share a few hundred records.
+def once_a_record(read: Callable[[Any], Derived]) -> Callable[[Any], Derived]:
+    """Derive something of each record once: 10,000 jobs share a few hundred, and a `fingerprint` is slow.
 
-    They are known again by identity, and kept: else another could get that of one that is gone.
+    They are known again by identity, and kept: else another could get what is that of one that is gone.
     """
+    known: dict[int, tuple[Any, Derived]] = {}
 
-    def __init__(self) -> None:
-        self._known: dict[int, tuple[Any, str]] = {}
+    def kept(record: Any) -> Derived:
+        if id(record) not in known:
+            known[id(record)] = (record, read(record))
+        return known[id(record)][1]
 
-    def __call__(self, record: Any) -> str:
-        if id(record) not in self._known:
-            self._known[id(record)] = (record, fingerprint(record))
-        return self._known[id(record)][1]
+    return kept
 
 
 def job_id(workload: str, compiler: str, measure: str, *, round: int, launcher: str, env: Mapping[str, str]) -> str:

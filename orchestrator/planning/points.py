@@ -17,7 +17,7 @@ from orchestrator.planning.ranks import check_mode, check_ranks, with_ranks
 from orchestrator.planning.selection import check_exclude
 from orchestrator.planning.suites import Suite, read_suite
 from orchestrator.plugin_classes import field_types, instantiate
-from orchestrator.records import BASE, DTYPES, EAGER, Build, Fingerprints, PluginSpec
+from orchestrator.records import BASE, DTYPES, EAGER, Build, PluginSpec, fingerprint, once_a_record
 from orchestrator.typed_json import Json
 from orchestrator.validity import LAUNCHERS, check_name
 from orchestrator.words import seconds_of
@@ -71,7 +71,7 @@ class PointReader:
     """
 
     def __init__(self) -> None:
-        self._print = Fingerprints()
+        self._print = once_a_record(fingerprint)
         # with the objects themselves: else another could get the identity
         self._checked: dict[tuple[str, int], Any] = {}
         self._made: dict[Any, Any] = {}

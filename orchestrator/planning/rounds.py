@@ -14,11 +14,11 @@ from orchestrator.records import (
     KINDS,
     TIMED,
     Build,
-    Fingerprints,
     JobSpec,
     PluginSpec,
     Workload,
     fingerprint,
+    once_a_record,
 )
 
 OF_THE_SUITE = frozenset({"tolerance", "cosine", "larger_multiplier"})
@@ -64,7 +64,7 @@ class Turns:
     """Whose turn it is in each round of a plan; `builds`: those of its jobs, in plan order."""
 
     def __init__(self, builds: Iterable[Build | None]) -> None:
-        self.print = Fingerprints()
+        self.print = once_a_record(fingerprint)
         self._builds = list(dict.fromkeys(builds))
         self._without_build: dict[str, str] = {}
 

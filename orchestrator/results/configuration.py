@@ -13,8 +13,7 @@ from typing import Any
 from orchestrator.planning.overrides import OTHER_TYPE
 from orchestrator.planning.overrides import value as quoted
 from orchestrator.planning.quantized import parts
-from orchestrator.records import Build, JobSpec, PluginSpec, Workload
-from orchestrator.results.load import once_a_record
+from orchestrator.records import Build, JobSpec, PluginSpec, Workload, once_a_record
 
 Flat = Mapping[str, Any]
 """Key of the configuration -> scalar, or list."""

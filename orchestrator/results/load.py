@@ -220,18 +220,6 @@ def once(read: Callable[[JobOutcome], Derived]) -> Callable[[JobOutcome], Derive
     return kept
 
 
-def once_a_record(read: Callable[[Any], Derived]) -> Callable[[Any], Derived]:
-    """Derive something of each record once: the jobs of a sweep share a few hundred."""
-    known: dict[int, tuple[Any, Derived]] = {}  # by identity: the record is kept, so that its id stays its own
-
-    def kept(record: Any) -> Derived:
-        if id(record) not in known:
-            known[id(record)] = (record, read(record))
-        return known[id(record)][1]
-
-    return kept
-
-
 @once
 def is_handed_down(outcome: JobOutcome) -> bool:
     """Return whether a job failed because one that it needs did not end well."""

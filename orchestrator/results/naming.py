@@ -12,8 +12,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from orchestrator.records import BASE, DEFAULT_PRECISION, EAGER, OWN_BATCH, JobSpec, PluginSpec, fingerprint
-from orchestrator.results.load import SweepResults, once_a_record
+from orchestrator.records import (
+    BASE,
+    DEFAULT_PRECISION,
+    EAGER,
+    OWN_BATCH,
+    JobSpec,
+    PluginSpec,
+    fingerprint,
+    once_a_record,
+)
+from orchestrator.results.load import SweepResults
 
 Key = tuple[Any, ...]
 Anything = TypeVar("Anything", bound=Mapping[str, Any])
