@@ -38,6 +38,11 @@ def in_one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {first_sentence(str(error)) or 'no message'}"
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message that says something; its type where none does."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
 def first_sentence(message: str) -> str:
     """Return the first line of a message; "" of an empty one. Escapes are left out.
 

@@ -19,7 +19,7 @@ from support.command import ENVIRONMENT, FAKES, command
 from orchestrator import precision
 from orchestrator.cli.running import run_and_finish
 from orchestrator.columns import TableSpec, memory
-from orchestrator.errors import UsageError, in_one_line, is_disk_failure, remedy, says_out_of_memory
+from orchestrator.errors import UsageError, first_line, in_one_line, is_disk_failure, remedy, says_out_of_memory
 from orchestrator.execution.lock import InUse, locked
 from orchestrator.execution.scratch import Temporary
 from orchestrator.measures.context import Context
@@ -62,6 +62,11 @@ def test_the_line_that_explains_is_not_lost(message: str, told: str) -> None:
     assert in_one_line(ValueError(message)) == f"ValueError: {told or 'no message'}"
     line = classify(ValueError(message), "compile", "jit_trace")[1].message
     assert line == (f"ValueError: {told}" if told else "ValueError")
+
+
+def test_the_first_line_of_an_error_that_says_nothing_is_its_type() -> None:
+    assert first_line(AttributeError()) == "AttributeError"
+    assert first_line(ValueError("\n  what\nmore")) == "what"
 
 
 def wrapped(cause: BaseException) -> RuntimeError:

@@ -14,6 +14,7 @@ import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 
+from orchestrator.errors import first_line
 from orchestrator.plugins import Unsupported
 
 INSTALL: Mapping[str, str] = {
@@ -48,11 +49,7 @@ def require(why: str, *modules: str) -> None:
         try:
             importlib.import_module(module)
         except (ImportError, OSError, RuntimeError) as error:  # OSError: a shared library of another version
-            raise Unsupported(f"{why} needs {module}, which cannot be imported here: {_line(error)}") from error
-
-
-def _line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            raise Unsupported(f"{why} needs {module}, which cannot be imported here: {first_line(error)}") from error
 
 
 def check_cpp_compiler(who: str) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import DISTRIBUTION, limits
-from orchestrator.errors import UsageError
+from orchestrator.errors import UsageError, first_line
 from orchestrator.exchange.rows import Joined, joined
 from orchestrator.files import read_bytes
 from orchestrator.records import SUCCESSES
@@ -92,7 +92,7 @@ def export(results: SweepResults, tables: Tables, uri: str, experiment: str | No
         for run in runs(results, tables):
             done[_log(client, number, known.get(run.key), run, results)] += 1
     except refused as error:
-        raise UsageError(f"the MLflow store {uri} cannot be used: {str(error).splitlines()[0]}") from error
+        raise UsageError(f"the MLflow store {uri} cannot be used: {first_line(error)}") from error
     told = ", ".join(f"{done[word]} {word}" for word in ("added", "replaced", "unchanged"))
     return [f"{uri}  experiment '{name}': {told}"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import DISTRIBUTION
-from orchestrator.errors import UsageError
+from orchestrator.errors import UsageError, first_line
 from orchestrator.exchange.mlflow_store import Run, runs
 from orchestrator.results.load import SweepResults
 from orchestrator.results.tables import Tables
@@ -37,7 +37,7 @@ def export(results: SweepResults, tables: Tables, folder: Path, project: str) ->
         for run in made:
             _write(wandb, run, folder, project, results.folder.name)
     except (wandb.errors.Error, OSError, ValueError) as error:
-        raise UsageError(f"runs of wandb cannot be written to {folder}: {str(error).splitlines()[0]}") from error
+        raise UsageError(f"runs of wandb cannot be written to {folder}: {first_line(error)}") from error
     place = folder / "wandb"
     return [f"{place}  {len(made)} runs, project '{project}'", f"upload: wandb sync {place}/offline-run-*"]
 

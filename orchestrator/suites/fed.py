@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator.errors import first_line
 from orchestrator.plugins import Unsupported
 from orchestrator.suites.drawn import draw
 from orchestrator.suites.facts import AUDIO, TEXT, TOKEN_INPUTS, VISION, Draws, Facts, Inputs
@@ -127,7 +128,7 @@ def _one_that_runs(facts: Facts, candidates: Sequence[dict[str, Any]]) -> dict[s
             _hear(facts, inputs)
         except (Unsupported, RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
             name, value = next(iter(inputs.items()))
-            said.append(f"{name} {list(value.shape)}: {str(error).splitlines()[0]:.120}")
+            said.append(f"{name} {list(value.shape)}: {first_line(error):.120}")
         else:
             return inputs
     raise Unsupported(f"{type(facts.model).__name__} takes no sound that is known: {'; '.join(said)}. Write {KEY}")

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.errors import first_line
 from orchestrator.plugins import Unsupported
 from orchestrator.suites.facts import Facts
 from orchestrator.suites.rules import KEY
@@ -90,7 +91,7 @@ def features_of(facts: Facts, modality: str, inputs: Mapping[str, Any]) -> Any:
         shapes = ", ".join(f"{name} {list(getattr(value, 'shape', ()))}" for name, value in given.items())
         raise Unsupported(
             f"{type(facts.model).__name__} makes no {modality} features of {shapes}: "
-            f"{str(error).splitlines()[0]:.150}; "
+            f"{first_line(error):.150}; "
             f"write them as {KEY}.{next(iter(given))}={{shape:[batch,...]}}, or sizes as suite.common.build.sizes"
         ) from error
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import UsageError
+from orchestrator.errors import UsageError, first_line
 from orchestrator.plugins import Unsupported
 from orchestrator.records import Workload
 from orchestrator.suites import transformers_source, user_files
@@ -203,6 +203,4 @@ def _from_hub(repository: str) -> bytes:
             "folder that has it, as ./folder"
         ) from error
     except HfHubHTTPError as error:
-        raise ValueError(
-            f"the Hub has no {CONFIG_FILE} of '{repository}' for you: {str(error).splitlines()[0]}"
-        ) from error
+        raise ValueError(f"the Hub has no {CONFIG_FILE} of '{repository}' for you: {first_line(error)}") from error
