@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from support import synthetic
-from support.command import answer, orchestrator, run
+from support.command import answer, orchestrator
 from support.dynamobench import COUNTERS, GOLDEN, load_of, timed
 
 from orchestrator.exchange import dynamobench
@@ -583,8 +583,8 @@ def test_a_sweep_without_traces_says_how_to_get_them(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_real_trace(tmp_path: Path) -> None:
-    run(tmp_path, "suite=tiny", "suite.models=[bert_tiny]", "compiler=aot_eager", "measure=profile")
-    run(tmp_path, "export", "perfetto", "latest", "-o", "traces")
+    orchestrator(tmp_path, "suite=tiny", "suite.models=[bert_tiny]", "compiler=aot_eager", "measure=profile")
+    orchestrator(tmp_path, "export", "perfetto", "latest", "-o", "traces")
     files = list((tmp_path / "traces").iterdir())
     assert len(files) == 1
     text = (gzip.decompress(files[0].read_bytes()) if files[0].suffix == ".gz" else files[0].read_bytes()).decode()
@@ -598,7 +598,7 @@ def test_a_real_trace(tmp_path: Path) -> None:
 def test_runs_of_wandb_are_written_offline(tmp_path: Path) -> None:
     pytest.importorskip("wandb", reason="wandb (extra wandb) is not installed")
     synthetic.quick_sweep(tmp_path / "outputs" / "1" / "2").write()
-    printed = run(tmp_path, "export", "wandb", "latest", "-o", "runs", "--project", "nightly")
+    printed = orchestrator(tmp_path, "export", "wandb", "latest", "-o", "runs", "--project", "nightly")
     assert "8 runs, project 'nightly'" in printed
     written = list((tmp_path / "runs" / "wandb").glob("offline-run-*/run-*.wandb"))
     assert len(written) == 8
