@@ -173,7 +173,7 @@ def test_both_launchers_agree(tmp_path: Path) -> None:
         elif job.measure.name == "reference":
             files = folder.reference(job.id).glob("eager.*.safetensors")
             calls[job.launcher] = {file.name: file.read_bytes() for file in files}
-    assert len(calls["fork"]) == 3
+    assert sum(len(content) > 1000 for content in calls["fork"].values()) == 3  # the last file has no tensors
     assert calls["fork"] == calls["subprocess"]
     rows = table(tmp_path, "performance").set_index("job")
     memory = {launcher: rows.loc[job.id, "own_memory_mib"] for launcher, job in timed.items()}
