@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from support import synthetic
-from support.command import answer, orchestrator
+from support.command import answer, orchestrator, run
 from support.dynamobench import COUNTERS, GOLDEN, load_of, timed
 
 from orchestrator.exchange import dynamobench
@@ -598,7 +598,7 @@ def test_a_real_trace(tmp_path: Path) -> None:
 def test_runs_of_wandb_are_written_offline(tmp_path: Path) -> None:
     pytest.importorskip("wandb", reason="wandb (extra wandb) is not installed")
     synthetic.quick_sweep(tmp_path / "outputs" / "1" / "2").write()
-    printed = orchestrator(tmp_path, "export", "wandb", "latest", "-o", "runs", "--project", "nightly")
+    printed = run(tmp_path, "export", "wandb", "latest", "-o", "runs", "--project", "nightly")
     assert "8 runs, project 'nightly'" in printed
     written = list((tmp_path / "runs" / "wandb").glob("offline-run-*/run-*.wandb"))
     assert len(written) == 8

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from support import synthetic
-from support.command import orchestrator
+from support.command import orchestrator, run
 
 pytest.importorskip("mlflow", reason="mlflow-skinny (extra mlflow) is not installed")
 pytest.importorskip("sqlalchemy", reason="sqlalchemy (extra mlflow) is not installed")
@@ -63,7 +63,7 @@ def test_a_store_read_back_shows_the_rows(
     sweep: synthetic.SyntheticSweep, nowhere: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = nowhere
-    printed = orchestrator(tmp_path, "export", "mlflow", "-o", uri)
+    printed = run(tmp_path, "export", "mlflow", "-o", uri)
     assert printed == f"{uri}  experiment '2026-11-21/10-31-07': 8 added, 0 replaced, 0 unchanged\n"
     client, runs = read(uri, monkeypatch)
     assert len(runs) == 8
