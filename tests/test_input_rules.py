@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from support.command import orchestrator, table
+from support.command import orchestrator, run, table
 from support.example_records import built_by
 from support.plans import planned
 
@@ -303,7 +303,7 @@ def test_models_that_people_ship_run_in_both_modes(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_an_installed_factory_runs_with_rules_alone(tmp_path: Path) -> None:
     pytest.importorskip("torchvision")
-    orchestrator(tmp_path, "suite=user", "suite.models=[torchvision.models:resnet18]",
+    run(tmp_path, "suite=user", "suite.models=[torchvision.models:resnet18]",
         "suite.common.build.inputs.x={shape:[batch,3,64,64]}", "compiler=aot_eager", "measure=accuracy",
         "batch_size=2")  # fmt: skip
     (row,) = table(tmp_path, "accuracy").to_dict("records")
