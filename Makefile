@@ -27,9 +27,9 @@ test: $(VENV)/installed lint  ## linters, type checks, and every test but the lo
 
 test-slow: $(VENV)/installed  ## the long end-to-end cases, which CI runs as well (a quarter of an hour)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "slow and not alone"
-	$(BIN)/python -m pytest -m "slow and alone"
+	$(BIN)/python -m pytest -m "alone and slow"
 
-test-long: $(VENV)/installed  ## what CI leaves out: twins of language models, training options, a real bisect, builds, ranks, slots, a dozen faults
+test-long: $(VENV)/installed  ## what CI leaves out: twins of language models, training options, the notebook, a real bisect, builds, ranks, slots, a dozen faults
 	$(BIN)/python -m pytest -m long
 
 lint: $(VENV)/installed

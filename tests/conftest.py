@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import tempfile
@@ -17,6 +18,8 @@ from fakes.leftovers import MARK, left
 from orchestrator.execution.devices import VARIABLE as LOCKS
 from orchestrator.store import SweepFolder
 
+SHARED = ("XDG_STATE_HOME", "XDG_CACHE_HOME")
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make signals what they are in a terminal, and give the tests of this process devices of their own.
@@ -27,16 +30,26 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["LC_ALL"] = "C.UTF-8"  # whatever that of the machine is: in C there is another "·"
     os.environ[LOCKS] = tempfile.mkdtemp(prefix="orchestrator-locks-")
-    # sweeps of tests are noted as this user's own (`orchestrator.execution.ownership`), and not in their home
-    os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="orchestrator-state-")
-    if not hasattr(config, "workerinput"):  # pytest-xdist's processes share one: the toolchain is made once
-        os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="orchestrator-cache-")
+    if not hasattr(config, "workerinput"):
+        # pytest-xdist's processes share them: the toolchain is made once, and a sweep that one of them has made is no
+        # stranger's to the other (`orchestrator.execution.ownership`)
+        for variable in SHARED:
+            os.environ[variable] = tempfile.mkdtemp(prefix="orchestrator-")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    own = () if hasattr(config, "workerinput") else ("XDG_CACHE_HOME",)
-    for variable in (LOCKS, "XDG_STATE_HOME", *own):
+    for variable in (LOCKS,) if hasattr(config, "workerinput") else (LOCKS, *SHARED):
         shutil.rmtree(os.environ.pop(variable), ignore_errors=True)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """For `-m "alone and ..."` import no module without such tests: all of them take longer than its few.
+
+    Marks are written as `pytest.mark.NAME`: `test_architecture`.
+    """
+    if not re.fullmatch(r"alone( and (not )?\w+)*", config.getoption("markexpr")):
+        return None
+    return (collection_path.match("test_*.py") and "pytest.mark.alone" not in collection_path.read_text()) or None
 
 
 @pytest.fixture

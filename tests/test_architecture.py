@@ -72,3 +72,15 @@ def test_no_file_in_tests_imports_a_test_module(path: Path) -> None:
         elif isinstance(node, ast.ImportFrom):
             names.append(node.module or "")
     assert not [name for name in names if name.split(".")[-1].startswith("test_")]
+
+
+def test_marks_are_written_in_full() -> None:
+    """`conftest` finds by `pytest.mark.NAME` which modules have any: written otherwise, its tests would not be run."""
+    for path in sorted(TESTS.glob("test_*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                assert "pytest" not in [alias.name for alias in node.names if alias.asname], path
+            elif isinstance(node, ast.ImportFrom):
+                assert node.module != "pytest", path
+            elif isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr) and isinstance(node.value, ast.Attribute):
+                assert node.value.attr != "mark", path

@@ -281,6 +281,7 @@ def test_steps_that_are_none_are_refused(tmp_path: Path, over: str, good: str, b
         builds_of(over.format(folder)).between(good, bad)
 
 
+@pytest.mark.slow
 def test_versions_of_a_package_as_pip_finds_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))

@@ -206,6 +206,7 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_an_environment_is_made_once_over_that_of_the_command(shelf: Path) -> None:
     said: list[str] = []
     build = replace(NEW, setup="echo made >> setup.txt")

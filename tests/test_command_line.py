@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from support import synthetic
-from support.command import FAKES, answer, command, orchestrator, run, said, start, table
+from support.command import FAKES, MOMENT, answer, command, orchestrator, run, said, start, table
 from support.dynamobench import GOLDEN
 
 from orchestrator.__main__ import VERBS, main
@@ -466,11 +466,11 @@ def test_a_suite_file_with_a_wrong_key(here: Path, capsys: pytest.CaptureFixture
 
 @pytest.mark.slow
 def test_a_sweep_writes_its_folder_and_resume_runs_only_what_is_missing(tmp_path: Path) -> None:
-    done = command("suite=tiny", "compiler=eager", "measure=performance", "rounds=1", cwd=tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
+    words = ["suite=tiny", "suite.models=[bert_tiny,gpt2_tiny]", "compiler=eager", "rounds=1", *MOMENT]
+    run(tmp_path, *words)
     folder = find_sweep("latest", tmp_path / "outputs")
     sweep, graph = folder.read_sweep(), folder.read_graph()
-    assert list(sweep.overrides) == ["suite=tiny", "compiler=eager", "measure=performance", "rounds=1"]
+    assert [override.removeprefix("++") for override in sweep.overrides] == words
     assert sweep.points[0]["execution"]["launcher"] == "fork"
     assert sweep.environment["conf"]["0-main"]["sha256"]
     assert (folder.conf / "0-main" / "config.yaml").is_file()
@@ -487,11 +487,11 @@ def test_a_sweep_writes_its_folder_and_resume_runs_only_what_is_missing(tmp_path
     assert {job.timeout_s for job in folder.read_graph().jobs} == {77.0}
     assert len(list((tmp_path / "outputs").glob("*/*"))) == 1
 
-    done = command("resume=latest", "suite=tiny", "compiler=aot_eager", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "this command is not the sweep that" in done.stderr
+    refused = orchestrator(tmp_path, "resume=latest", "suite=tiny", "compiler=aot_eager", code=2)
+    assert "this command is not the sweep that" in refused
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_sweep_that_is_told_to_end_shows_its_table_and_ends_with_130(tmp_path: Path, number: signal.Signals) -> None:
     with start(tmp_path, *FAKES, "suite=paced", "compiler=eager", "measure=glance", "rounds=5") as process:
@@ -515,8 +515,10 @@ def test_a_sweep_that_is_told_to_end_shows_its_table_and_ends_with_130(tmp_path:
 def test_two_sweeps_of_the_same_second_have_two_folders(tmp_path: Path) -> None:
     taken = SweepFolder(tmp_path / "fixed" / "name")
     taken.root.mkdir(parents=True)
-    run(tmp_path, *FAKES, "suite=perceptrons", "suite.models=[one]", "compiler=eager", "measure=glance", "rounds=1",
-        "++suite.catalog.one.skip=[{reason:known,compiler:eager}]", f"hydra.sweep.dir={taken.root}")  # fmt: skip
+    orchestrator(
+        tmp_path, *FAKES, "suite=perceptrons", "suite.models=[one]", "compiler=eager", "measure=glance", "rounds=1",
+        "++suite.catalog.one.skip=[{reason:known,compiler:eager}]", f"hydra.sweep.dir={taken.root}"
+    )  # fmt: skip
     assert list(taken.root.iterdir()) == []
     made = SweepFolder(taken.root.with_name("name-1"))
     (job,) = made.read_graph().jobs

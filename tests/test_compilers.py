@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.command import run, table
+from support.command import orchestrator, table
 from support.judging import CONF, context, judged, option, workload
 from support.measuring import QUICK, NetBuilder
 
@@ -566,8 +566,10 @@ CHEAP = "dynamo_ts,aot_eager_decomp_partition,export,jit_trace_optimize,onnx_dyn
 
 @pytest.mark.slow
 def test_through_the_command(tmp_path: Path) -> None:
-    run(tmp_path, "suite=tiny", "suite.models=[t5_tiny]", f"compiler={CHEAP},cudagraphs,xla", "measure=accuracy",
-        "execution.parallel=2")  # fmt: skip
+    orchestrator(
+        tmp_path, "suite=tiny", "suite.models=[t5_tiny]", f"compiler={CHEAP},cudagraphs,xla", "measure=accuracy",
+        "execution.parallel=2"
+    )  # fmt: skip
     rows = table(tmp_path, "accuracy").set_index("compiler")
     assert {*rows[rows["status"] == "pass"].index} == {*CHEAP.split(",")}
     assert {*rows[rows["status"] == "unsupported"].index} == {"cudagraphs", "xla"}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.command import ROOT, latest, run, table
+from support.command import ROOT, latest, orchestrator, table
 from support.notebook import code_cells, executed, read
 
 EXAMPLES = ROOT / "examples"
@@ -26,14 +26,16 @@ def test_the_experiment_of_the_own_model_is_planned_as_its_readme_says(own_model
     )
     assert len(commands) == 3
     for command in commands:
-        shown = run(own_model, *dict.fromkeys([*command.split(), "dry_run=true"]))
+        shown = orchestrator(own_model, *dict.fromkeys([*command.split(), "dry_run=true"]))
         assert "Classifier" in shown
         assert "training" in shown
 
 
 @pytest.mark.slow
 def test_the_own_model_runs(own_model: Path) -> None:
-    run(own_model, "experiment=classifier", "compiler=aot_eager", "mode=inference,training", "measure=accuracy")
+    orchestrator(
+        own_model, "experiment=classifier", "compiler=aot_eager", "mode=inference,training", "measure=accuracy"
+    )
     accuracy = table(own_model, "accuracy")
     assert set(accuracy["status"]) == {"pass"}
     assert set(accuracy["mode"]) == {"inference", "training"}
@@ -65,7 +67,7 @@ def test_the_notebook_is_one_and_every_cell_has_been_executed() -> None:
     assert not re.search(r"/(work|home|tmp|root)/", stored)
 
 
-@pytest.mark.slow
+@pytest.mark.long  # `compare`, `sweep`, `load` and their tables: `test_python_runs`, `test_python_api`
 def test_the_notebook_runs_and_its_outputs_are_of_that_kind(tmp_path: Path) -> None:
     """Times differ from run to run; what is right, and what the tables are, does not."""
     notebook = read(NOTEBOOK)

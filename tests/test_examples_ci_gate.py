@@ -19,7 +19,7 @@ WORKFLOW: dict[Any, Any] = yaml.safe_load((EXAMPLE / "compiler-gate.yml").read_t
 INPUTS = WORKFLOW[True]["workflow_call"]["inputs"]  # YAML 1.1 reads `on` as a truth value
 (JOB,) = WORKFLOW["jobs"].values()
 STEPS = {step["name"]: step for step in JOB["steps"] if "name" in step}
-SWEEP = " ".join([*FAKES, "suite=paced", "compiler=identity", "measure=glance", "rounds=1"])
+SWEEP = " ".join([*FAKES, "suite=paced", "suite.models=[one]", "compiler=identity", "measure=glance", "rounds=1"])
 """Steps that last 20 ms and more asleep: those of microseconds differ by half from run to run on a busy machine."""
 BASELINE = "ci/base line.json"
 
@@ -61,8 +61,9 @@ class Runner:
         command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "script.sh"]
         return subprocess.run(command, cwd=self.folder, env={**self.environment, **variables}, check=False).returncode
 
-    def run(self) -> int:
-        assert self.step("Sweep", sweep=SWEEP) == 0
+    def run(self, sweep: bool = True) -> int:
+        """Run the steps; without the first they judge the sweep that is there."""
+        assert not sweep or self.step("Sweep", sweep=SWEEP) == 0
         (self.folder / "output.txt").unlink(missing_ok=True)
         assert self.step("Gate", baseline=BASELINE) == 0
         assert self.step("Comment") == 0
@@ -91,7 +92,7 @@ def test_a_baseline_is_made_then_held_against_and_what_is_worse_fails(runner: Ru
 
     baseline = json.loads((folder / BASELINE).read_text())
     (folder / BASELINE).write_text(json.dumps(baseline).replace('"paced"', '"another"'))
-    assert runner.run() == 1
+    assert runner.run(sweep=False) == 1
     assert comment.read_text().startswith("## Gate: failed")
 
 

@@ -583,8 +583,8 @@ def test_a_sweep_without_traces_says_how_to_get_them(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_real_trace(tmp_path: Path) -> None:
-    run(tmp_path, "suite=tiny", "suite.models=[bert_tiny]", "compiler=aot_eager", "measure=profile")
-    run(tmp_path, "export", "perfetto", "latest", "-o", "traces")
+    orchestrator(tmp_path, "suite=tiny", "suite.models=[bert_tiny]", "compiler=aot_eager", "measure=profile")
+    orchestrator(tmp_path, "export", "perfetto", "latest", "-o", "traces")
     files = list((tmp_path / "traces").iterdir())
     assert len(files) == 1
     text = (gzip.decompress(files[0].read_bytes()) if files[0].suffix == ".gz" else files[0].read_bytes()).decode()

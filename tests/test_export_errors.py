@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from support import synthetic
-from support.command import orchestrator, run, table
+from support.command import orchestrator, table
 
 from orchestrator.records import CRASH, FAIL_TO_RUN, PluginSpec
 from orchestrator.results.flags import parted
@@ -73,7 +73,7 @@ def test_models_that_onnx_cannot_export(tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
     (tmp_path / "model.py").write_text(MODEL)
     models = "suite.models=[model.py:Branches,model.py:Also,model.py:Fine]"
-    output = run(tmp_path, "suite=user", models, "compiler=onnx_dynamo", "measure=accuracy", code=1)
+    output = orchestrator(tmp_path, "suite=user", models, "compiler=onnx_dynamo", "measure=accuracy", code=1)
     (row,) = table(tmp_path, "export_errors").to_dict("records")
     assert row["models"] == 2
     assert row["such_as"] == "Branches, Also"

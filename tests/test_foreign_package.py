@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 from support.command import answer, command
+from support.once import once
 
 from orchestrator.records import JobSpec
 from orchestrator.store import SweepFolder, find_sweep
@@ -65,7 +66,12 @@ class Place:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    root = tmp_path_factory.mktemp("foreign")
+    root = once(tmp_path_factory, "foreign", _installed)
+    return Place(Path(shutil.copytree(root / "work", tmp_path_factory.mktemp("foreign") / "work")), root / "site")
+
+
+def _installed(root: Path) -> None:
+    """Install the package, and run two sweeps with it."""
     made = Place(root / "work", root / "site")
     made.work.mkdir()
     shutil.copytree(HERE / "foreign", root / "source")  # a build leaves files beside its sources
@@ -74,7 +80,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     sweep = ("-m", "suite=sparks", "compiler=eager,plain", "mode=inference,finetune", "measure=energy")
     for joules in (2.5, 5.0):
         made.run(*sweep, "--config-dir", str(made.site / "watt" / "conf"), installed=True, joules=joules)
-    return made
 
 
 def test_the_terminal_shows_the_columns_with_their_unit(place: Place) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.command import answer, latest, run
+from support.command import FAKES, answer, latest, orchestrator
 from support.judging import context, workload
 from support.measuring import QUICK
 
@@ -120,12 +120,13 @@ def _is_pairs(calls: list[Any]) -> bool:
 
 @pytest.mark.slow
 def test_through_the_command(tmp_path: Path) -> None:
-    run(tmp_path, "suite=tiny", "suite.models=[bert_tiny]", "compiler=aot_eager", "rounds=1", "randomize_input=true")
+    orchestrator(tmp_path, *FAKES, "suite=tiny", "suite.models=[bert_tiny]", "compiler=aot_eager", "rounds=1",
+        "measure=glance,accuracy", "randomize_input=true")  # fmt: skip
     folder: SweepFolder = latest(tmp_path)
     for job in folder.read_graph().jobs:
         result = folder.read_result(job.id)
         assert result.status == PASS  # type: ignore[union-attr]
-        assert ("randomized_input" in result.facts) == (job.measure.name == "performance")  # type: ignore[union-attr]
+        assert ("randomized_input" in result.facts) == (job.measure.name == "glance")  # type: ignore[union-attr]
 
 
 def test_where_nothing_is_timed_it_is_refused(tmp_path: Path) -> None:

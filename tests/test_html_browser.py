@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from support import golden_sweeps, large, synthetic
+from support.once import once
 from support.pages import HOSTILE, made
 
 from orchestrator.page import html
@@ -162,10 +163,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> SweepFolder:
 
 @pytest.fixture(scope="module")
 def ten_thousand(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("large") / "report.html"
-    results = large.results(file.parent)
-    html.write_file(file, [(results, tables.build(results))])
-    return file
+    def make(folder: Path) -> None:
+        results = large.results(folder)
+        html.write_file(folder / "report.html", [(results, tables.build(results))])
+
+    return once(tmp_path_factory, "ten_thousand", make) / "report.html"
 
 
 # -- what is on it
@@ -808,6 +810,7 @@ def test_ten_thousand_rows_do_not_freeze_it(browser: Browser, ten_thousand: Path
     assert speedups == sorted(speedups, reverse=True)
 
 
+@pytest.mark.slow
 def test_charts_of_ten_thousand_rows_show_the_worst_and_say_so(browser: Browser, ten_thousand: Path) -> None:
     page = browser.open(ten_thousand)
     page.locator("#chart-compilation").scroll_into_view_if_needed()
@@ -824,6 +827,7 @@ def test_charts_of_ten_thousand_rows_show_the_worst_and_say_so(browser: Browser,
     assert "this page has no room for all samples" in page.text("#chart-latency > .count")
 
 
+@pytest.mark.slow
 def test_the_keyboard_can_walk_through_the_long_table(browser: Browser, ten_thousand: Path) -> None:
     page = browser.open(ten_thousand, "#compiler=inductor")
     page.locator("#rows .rows a").first.focus()

@@ -149,6 +149,7 @@ def _fakes(monkeypatch: pytest.MonkeyPatch, mark: str) -> None:
     monkeypatch.setenv("ORCHESTRATOR_PLUGIN_PACKAGES", "fakes")
 
 
+@pytest.mark.slow
 @NEEDS_A_LIMIT
 @pytest.mark.usefixtures("_fakes")
 def test_the_largest_batch_under_a_limit(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.command import FAKES, orchestrator, run
+from support.once import once
 
 from orchestrator.exchange.folder import whole
 from orchestrator.execution import lock
@@ -22,64 +23,71 @@ SKIPPED = (*SWEEP, "++suite.common.skip=[{reason:known}]")
 """The same without a process: what all its jobs come to is known beforehand."""
 
 
+def _swept(cwd: Path) -> None:
+    """Run the sweep in one, and in two parts of which the first is another process."""
+    (cwd / "printed.txt").write_text(run(cwd, *SWEEP, "shard=1/2", "hydra.sweep.dir=outputs/1/first"))
+    orchestrator(cwd, *SWEEP, "shard=2/2", "hydra.sweep.dir=outputs/1/second")
+    orchestrator(cwd, *SWEEP, "hydra.sweep.dir=outputs/1/whole")
+
+
+@pytest.fixture
+def swept(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path:
+    """A folder of a test's own with the sweeps `first`, `second` and `whole`."""
+    return Path(shutil.copytree(once(tmp_path_factory, "merge", _swept), tmp_path, dirs_exist_ok=True))
+
+
 @pytest.mark.slow
-def test_parts_that_are_joined_are_the_sweep_in_one(tmp_path: Path) -> None:
-    places = [f"hydra.sweep.dir=outputs/1/{name}" for name in ("first", "second", "whole")]
-    printed = run(tmp_path, *SWEEP, "shard=1/2", places[0])
+def test_parts_that_are_joined_are_the_sweep_in_one(swept: Path) -> None:
+    printed = (swept / "printed.txt").read_text()
     assert "1 of 2: " in printed
     assert "python -m orchestrator merge outputs/1/first FOLDER ..." in printed
-    run(tmp_path, *SWEEP, places[2])
-    whole = SweepFolder(tmp_path / "outputs/1/whole").read_graph()
-    assert SweepFolder(tmp_path / "outputs/1/first").read_graph() == whole
-    reasons = {row["reason"] for row in _jobs(tmp_path, "first") if row["status"] == "not_run"}
+    whole = SweepFolder(swept / "outputs/1/whole").read_graph()
+    assert SweepFolder(swept / "outputs/1/first").read_graph() == whole
+    reasons = {row["reason"] for row in _jobs(swept, "first") if row["status"] == "not_run"}
     assert reasons == {"in shard 2/2"}
 
-    half = orchestrator(tmp_path, "merge", "outputs/1/first", "outputs/1/whole", "--into", "outputs/1/both")
+    half = orchestrator(swept, "merge", "outputs/1/first", "outputs/1/whole", "--into", "outputs/1/both")
     assert "in several of them: those of the folder that is named first are kept" in half
-    run(tmp_path, *SWEEP, "shard=2/2", places[1])
-    printed = orchestrator(tmp_path, "merge", "outputs/1/first", "outputs/1/second", "--into", "outputs/1/joined")
+    printed = orchestrator(swept, "merge", "outputs/1/first", "outputs/1/second", "--into", "outputs/1/joined")
     assert "2 folders -> outputs/1/joined" in printed
-    joined = SweepFolder(tmp_path / "outputs/1/joined")
+    joined = SweepFolder(swept / "outputs/1/joined")
     assert joined.read_graph() == whole
-    assert [(row["job"], row["status"]) for row in _jobs(tmp_path, "joined")] == [
-        (row["job"], row["status"]) for row in _jobs(tmp_path, "whole")
+    assert [(row["job"], row["status"]) for row in _jobs(swept, "joined")] == [
+        (row["job"], row["status"]) for row in _jobs(swept, "whole")
     ]
     assert not joined.read_sweep().shard
-    assert "environments" not in orchestrator(tmp_path, "report", "outputs/1/joined")
+    assert "environments" not in orchestrator(swept, "report", "outputs/1/joined")
     moved = next(job for job in whole.jobs if joined.read_status(job.id) == "pass")
     result = json.loads(joined.result_file(moved.id).read_text())
     result["environment"]["packages"]["transformers"] = "4.0"
     joined.result_file(moved.id).write_text(json.dumps(result))
-    printed = orchestrator(tmp_path, "report", "outputs/1/joined")
+    printed = orchestrator(swept, "report", "outputs/1/joined")
     assert "1 job from another: packages.transformers 4.0" in printed
     assert f"Compared across environments: {moved.workload.model}" in printed
-    assert "0 of these" in orchestrator(tmp_path, "resume=outputs/1/joined", "dry_run=true")
+    assert "0 of these" in orchestrator(swept, "resume=outputs/1/joined", "dry_run=true")
 
 
 @pytest.mark.slow
-def test_what_one_part_lacks_is_run_by_the_resume_of_the_joined_folder(tmp_path: Path) -> None:
-    for part in "12":
-        run(tmp_path, *SWEEP, f"shard={part}/2", f"hydra.sweep.dir=outputs/1/{part}")
-    second = SweepFolder(tmp_path / "outputs/1/2")
+def test_what_one_part_lacks_is_run_by_the_resume_of_the_joined_folder(swept: Path) -> None:
+    second = SweepFolder(swept / "outputs/1/second")
     lost = next(job for job in second.read_graph().jobs if second.read_status(job.id) == "pass" and not job.is_eager)
     second.result_file(lost.id).unlink()
-    said = orchestrator(tmp_path, "merge", "outputs/1/1", "outputs/1/2", "--into", "outputs/1/3", code=1)
+    said = orchestrator(swept, "merge", "outputs/1/first", "outputs/1/second", "--into", "outputs/1/3", code=1)
     assert "no result in any of them: 1 job;" in said
-    run(tmp_path, *FAKES, "resume=outputs/1/3")
-    assert {row["status"] for row in _jobs(tmp_path, "3")} == {"pass"}
+    orchestrator(swept, *FAKES, "resume=outputs/1/3")
+    assert {row["status"] for row in _jobs(swept, "3")} == {"pass"}
 
-    shutil.rmtree(tmp_path / "outputs/1/3/tables")
-    (tmp_path / "outputs/1/3/tables").write_text("in the way")
-    printed = orchestrator(tmp_path, "report", "outputs/1/3", code=2)
+    shutil.rmtree(swept / "outputs/1/3/tables")
+    (swept / "outputs/1/3/tables").write_text("in the way")
+    printed = orchestrator(swept, "report", "outputs/1/3", code=2)
     assert "The tables could not be written" in printed
     assert "(report.html, jobs/)" in printed
 
 
 @pytest.mark.slow
-def test_a_result_that_is_to_be_had_anew_gives_way_to_one_that_stands(tmp_path: Path) -> None:
-    run(tmp_path, *SWEEP, "hydra.sweep.dir=outputs/1/1")
-    shutil.copytree(tmp_path / "outputs/1/1", tmp_path / "outputs/1/2")
-    first = SweepFolder(tmp_path / "outputs/1/1")
+def test_a_result_that_is_to_be_had_anew_gives_way_to_one_that_stands(swept: Path) -> None:
+    shutil.copytree(swept / "outputs/1/whole", swept / "outputs/1/again")
+    first = SweepFolder(swept / "outputs/1/whole")
     for job in first.read_graph().jobs:
         result = first.read_result(job.id)
         assert isinstance(result, JobResult)
@@ -90,14 +98,14 @@ def test_a_result_that_is_to_be_had_anew_gives_way_to_one_that_stands(tmp_path: 
                 failure=Failure(kind="infrastructure", phase="compile", message="a full disk"),
             )
         )
-    orchestrator(tmp_path, "merge", "outputs/1/1", "outputs/1/2", "--into", "outputs/1/3")
-    assert {row["status"] for row in _jobs(tmp_path, "3")} == {"pass"}
+    orchestrator(swept, "merge", "outputs/1/whole", "outputs/1/again", "--into", "outputs/1/3")
+    assert {row["status"] for row in _jobs(swept, "3")} == {"pass"}
 
 
 @pytest.mark.slow
 def test_folders_of_other_plans_are_refused_with_what_differs(tmp_path: Path) -> None:
-    run(tmp_path, *SKIPPED, "shard=1/2", "hydra.sweep.dir=outputs/1/1")
-    run(tmp_path, *SKIPPED, "threads=2", "shard=1/2", "hydra.sweep.dir=outputs/1/2")
+    orchestrator(tmp_path, *SKIPPED, "shard=1/2", "hydra.sweep.dir=outputs/1/1")
+    orchestrator(tmp_path, *SKIPPED, "threads=2", "shard=1/2", "hydra.sweep.dir=outputs/1/2")
     said = orchestrator(tmp_path, "merge", "outputs/1/1", "outputs/1/2", "--into", "outputs/1/3", code=2)
     assert "workload.threads 1 -> 2" in said
     assert not (tmp_path / "outputs/1/3").exists()
@@ -106,7 +114,7 @@ def test_folders_of_other_plans_are_refused_with_what_differs(tmp_path: Path) ->
 
 @pytest.mark.slow
 def test_a_header_whose_shards_are_not_the_plans_is_damaged(tmp_path: Path) -> None:
-    run(tmp_path, *SKIPPED, "shard=1/2", "hydra.sweep.dir=outputs/1/1")
+    orchestrator(tmp_path, *SKIPPED, "shard=1/2", "hydra.sweep.dir=outputs/1/1")
     file = tmp_path / "outputs/1/1/sweep.json"
     header = json.loads(file.read_text())
     for change in ({"shard": [3, 2]}, {"parts": header["parts"][1:]}, {"shard": [1]}, {"parts": []}):

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from support.command import ROOT, orchestrator, run
+from support.command import ROOT, orchestrator
 
 from orchestrator.planning.options import options
 
@@ -24,7 +24,7 @@ def test_every_file_of_conf_is_an_option_and_says_what_it_is() -> None:
 
 
 def test_the_readme_has_the_table_that_the_verb_prints(tmp_path: Path) -> None:
-    printed = run(tmp_path, "options", "--md")
+    printed = orchestrator(tmp_path, "options", "--md")
     rows = [line for line in printed.splitlines() if line.startswith("|")]
     assert len(rows) > 30
     (table,) = re.findall(r"<!-- options -->\n(.*?)\n<!-- end of options -->", (ROOT / "README.md").read_text(), re.S)

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-from support.command import answer, latest, orchestrator, run, table
+from support.command import FAKES, answer, latest, orchestrator, table
 
 from orchestrator.measures.calls import Call
 from orchestrator.measures.outputs import NOT_COMPARED, RECORD, Outputs, unequal
 from orchestrator.store import SweepFolder
 
-SMALL = ("suite=tiny", "suite.models=[bert_tiny]", "compiler=aot_eager", "measure=accuracy")
+SMALL = (*FAKES, "suite=stacks", "suite.models=[small]", "compiler=identity", "measure=accuracy")
 CALLS = [Call("first", 1), Call("fresh 1", 2)]
 
 
@@ -26,12 +26,12 @@ def judged(folder: SweepFolder) -> Any:
 
 @pytest.mark.slow
 def test_a_later_sweep_is_compared_bit_by_bit(tmp_path: Path) -> None:
-    run(tmp_path, *SMALL, "mode=training", "keep_outputs=true")
+    orchestrator(tmp_path, *SMALL, "mode=training", "keep_outputs=true")
     first = latest(tmp_path)
     kept = first.outputs(judged(first).id)
     assert json.loads((kept / RECORD).read_text())["torch"] == torch.__version__
 
-    output = run(tmp_path, *SMALL, "mode=training", "compare_outputs=latest")
+    output = orchestrator(tmp_path, *SMALL, "mode=training", "compare_outputs=latest")
     assert judged(latest(tmp_path)).id == judged(first).id  # it is in no id
     assert "bitwise equal" in output
     assert table(tmp_path, "accuracy")["outputs"].tolist() == ["bitwise equal"]
@@ -43,7 +43,7 @@ def test_a_later_sweep_is_compared_bit_by_bit(tmp_path: Path) -> None:
 
     # other instructions of the CPU: eager's bits change as well
     other = ("execution.env={ATEN_CPU_CAPABILITY:default}", f"compare_outputs={first}")
-    run(tmp_path, *SMALL, "mode=training", *other)
+    orchestrator(tmp_path, *SMALL, "mode=training", *other)
     (row,) = table(tmp_path, "compared_outputs").to_dict("records")
     assert row["outputs"].startswith("not bitwise equal")
     assert row["status"] == "pass"  # right by the rules, and not the same

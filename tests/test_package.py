@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 from support.command import ROOT, command
+from support.once import once
 
 from orchestrator import DISTRIBUTION, __version__
 
@@ -92,12 +93,15 @@ def test_what_the_manifest_names_is_there() -> None:
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The source distribution, and the wheel that is built from it."""
-    source, made = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
-    copy_sources(source)
-    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(made), str(source)]
-    done = subprocess.run(build, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return made
+    source = tmp_path_factory.mktemp("source")
+
+    def make(made: Path) -> None:
+        copy_sources(source)
+        build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(made), str(source)]
+        done = subprocess.run(build, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    return once(tmp_path_factory, "dist", make)
 
 
 @pytest.fixture(scope="module")

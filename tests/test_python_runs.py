@@ -130,6 +130,7 @@ def test_a_failed_job_is_a_row_and_raises_where_that_is_asked_for() -> None:
     assert list(raised.value.result.failures["status"]) == ["fail_to_run"]
 
 
+@pytest.mark.slow
 def test_an_experiment_is_named_by_its_path_and_without_progress_nothing_is_printed(
     here: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -169,6 +170,7 @@ def test_a_command_that_is_killed_is_an_error_with_what_it_said(here: Path, monk
     assert not list((here / "outputs").glob("*"))
 
 
+@pytest.mark.slow
 def test_an_interrupt_reaches_the_sweep_which_keeps_what_it_has(here: Path) -> None:
     code = f"import orchestrator as o; o.sweep(config_dir={str(FAKES)!r}, compiler='does_hang', **{SMALL!r})"
     with subprocess.Popen(

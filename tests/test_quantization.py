@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from support import synthetic
-from support.command import run, table
+from support.command import orchestrator, table
 from support.judging import compare_tensor, context, judged, option, workload
 from support.plans import MACHINE, composed, planned
 from support.points import point
@@ -334,7 +334,9 @@ def test_eager_is_timed_on_a_model_of_its_own(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_through_the_command(tmp_path: Path) -> None:
-    run(tmp_path, *TINY, "compiler=eager,aot_eager", "quantization=none,qint8_dynamic,autoquant", "measure=accuracy")
+    orchestrator(
+        tmp_path, *TINY, "compiler=eager,aot_eager", "quantization=none,qint8_dynamic,autoquant", "measure=accuracy"
+    )
     rows = table(tmp_path, "accuracy").set_index("compiler")
     assert {*rows[rows["status"] == "pass"].index} >= {"eager", "aot_eager", "eager+qint8_dynamic"}
     assert {*rows[rows["status"] == "unsupported"].index} >= {"eager+autoquant", "aot_eager+autoquant"}

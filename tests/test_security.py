@@ -24,9 +24,10 @@ import pytest
 import yaml
 from support import hostile, synthetic
 from support.audit import Audit
-from support.command import ENVIRONMENT, FAKES, latest, run, start
+from support.command import ENVIRONMENT, FAKES, answer, latest
 from support.command import orchestrator as told
 from support.hostile import PAYLOAD, rewrite
+from support.once import once
 
 import orchestrator
 from orchestrator import limits
@@ -602,26 +603,15 @@ def test_nothing_is_imported_to_show_what_would_run(tmp_path: Path, monkeypatch:
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The working directory of a small sweep whose jobs have a variable of their own."""
-    place = tmp_path_factory.mktemp("swept")
-    run(
-        place,
-        *FAKES,
-        "suite=perceptrons",
-        "suite.models=[one]",
-        "compiler=eager",
-        "measure=glance",
-        "rounds=1",
-        "execution.env.ANYTHING=x",
-    )
-    return place
+    words = (*FAKES, "suite=perceptrons", "suite.models=[one]", "compiler=eager", "measure=glance", "rounds=1")
+    return once(tmp_path_factory, "swept", lambda place: told(place, *words, "execution.env.ANYTHING=x"))
 
 
 def said(cwd: Path, *arguments: str) -> str:
     """Run a rerun; return what it says. Whether a figure of a moment is reproduced is not asked here."""
-    process = start(cwd, *arguments)
-    output, _ = process.communicate(timeout=900)
-    assert process.returncode in (0, 1, 4), output
-    return output
+    code, out, err = answer(cwd, *arguments)
+    assert code in (0, 1, 4), out + err
+    return out
 
 
 def _copy(swept: Path, there: Path) -> SweepFolder:
@@ -645,7 +635,7 @@ def test_a_sweep_that_someone_sent_is_not_run_without_trust(swept: Path, tmp_pat
         assert not (tmp_path / "outputs").exists()
     assert "needs --trust" in told(tmp_path, "rerun", str(folder), "--dry-run")
     assert "needs --trust" in told(tmp_path, f"resume={folder}", "dry_run=true")
-    run(tmp_path, f"resume={folder}", "--trust")
+    told(tmp_path, f"resume={folder}", "--trust")
     assert "1 of its 1 jobs" in said(tmp_path, "rerun", str(folder), "--trust")
     assert "1 of its 1 jobs" in said(tmp_path, "rerun", "latest")  # that folder was made here
 
@@ -672,12 +662,13 @@ def test_switches_that_make_torch_write_beside_the_job_are_asked_about_before_an
 
 @pytest.mark.slow
 def test_ones_own_sweep_is_resumed_and_rerun_without_a_question(swept: Path, tmp_path: Path) -> None:
-    folder = latest(swept)
+    folder = SweepFolder(tmp_path / "own")
+    shutil.copytree(latest(swept).root, folder.root)
     (job,) = folder.read_graph().jobs
     folder.result_file(job.id).unlink()
-    run(tmp_path, f"resume={folder}")
-    run(tmp_path, f"resume={folder}", "execution.retries=2")
-    run(tmp_path, f"resume={folder}")
+    told(tmp_path, f"resume={folder}")
+    told(tmp_path, f"resume={folder}", "execution.retries=2")
+    told(tmp_path, f"resume={folder}")
     moved = tmp_path / "moved"
     shutil.copytree(folder.root, moved)
     assert "1 of its 1 jobs" in said(tmp_path, "rerun", str(moved))
@@ -755,7 +746,7 @@ def test_online_is_a_setting_of_the_sweep_and_no_part_of_a_job(tmp_path: Path) -
     for online, expected in (("false", "1"), ("true", "0")):
         place = tmp_path / online
         place.mkdir()
-        run(place, *common, f"online={online}")
+        told(place, *common, f"online={online}")
         folder = latest(place)
         (job,) = folder.read_graph().jobs
         result = folder.read_result(job.id)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from support import synthetic
-from support.command import FAKES, answer, orchestrator, run, said
+from support.command import FAKES, answer, orchestrator, said
 
 from orchestrator.execution import lock
 from orchestrator.records import Failure, JobResult, JobSpec, Need, PluginSpec, Samples
@@ -481,10 +481,11 @@ def test_the_end_of_a_long_log_is_read_not_all_of_it(made: Made, monkeypatch: py
     assert [len(line) for line in found.log()] == [70_000, 4]
 
 
+@pytest.mark.slow
 def test_the_configuration_of_a_job_can_be_pasted_back(tmp_path: Path) -> None:
     """All its words, in a command: the plan of that command is the plan of the sweep."""
-    run(tmp_path, *FAKES, "suite=perceptrons", "compiler=identity", "measure=glance", "rounds=1", "suite.models=[one]",
-        "batch_size=2", "++compiler.options={}")  # fmt: skip
+    orchestrator(tmp_path, *FAKES, "suite=perceptrons", "compiler=identity", "measure=glance", "rounds=1",
+        "suite.models=[one]", "batch_size=2", "++compiler.options={}")  # fmt: skip
     text = orchestrator(tmp_path, "show", "--only", "compiler=identity")
     keys = ("workload", "mode", "compiler", "measure", "execution")
     wanted, lines = False, []

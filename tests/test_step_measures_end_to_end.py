@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from support.command import latest, run, table
+from support.command import latest, orchestrator, table
 
 
+@pytest.mark.slow
 def test_the_measures_of_a_step_have_tables_and_files(tmp_path: Path) -> None:
-    output = run(
+    output = orchestrator(
         tmp_path, "suite=tiny", "suite.models=[bert_tiny]", "compiler=eager",
         "measure=operators,profile,memory_by_line,flops",
     )  # fmt: skip
@@ -30,22 +31,23 @@ def test_the_measures_of_a_step_have_tables_and_files(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_largest_batch_makes_a_suite_that_plans(tmp_path: Path) -> None:
-    run(
+    orchestrator(
         tmp_path, "suite=tiny", "suite.models=[bert_tiny,gpt2_tiny]", "compiler=eager", "measure=largest_batch",
         "measure.options.memory_gib=1.5", "measure.options.upper=512", "measure.options.precision=0.2",
     )  # fmt: skip
     sizes = dict(table(tmp_path, "largest_batch")[["model", "largest_batch_size"]].itertuples(index=False))
     assert all(2 <= size <= 512 for size in sizes.values())
-    assert "mine/suite/tiny_largest.yaml" in run(tmp_path, "export", "batch_sizes", "-o", "mine")
-    planned = run(tmp_path, "--config-dir=mine", "suite=tiny_largest", "compiler=eager", "measure=performance",
+    assert "mine/suite/tiny_largest.yaml" in orchestrator(tmp_path, "export", "batch_sizes", "-o", "mine")
+    planned = orchestrator(tmp_path, "--config-dir=mine", "suite=tiny_largest", "compiler=eager", "measure=performance",
                   "rounds=1", "dry_run=true")  # fmt: skip
     assert "tiny_largest" in planned
     text = (tmp_path / "mine/suite/tiny_largest.yaml").read_text()
     assert all(f"{model}:\n    batch_size: {{cpu: {size}}}" in text for model, size in sizes.items())
 
 
+@pytest.mark.slow
 def test_what_looks_at_eager_code_is_unsupported_for_a_compiler(tmp_path: Path) -> None:
-    output = run(tmp_path, "suite=tiny", "suite.models=[bert_tiny]", "compiler=dynamo_eager",
+    output = orchestrator(tmp_path, "suite=tiny", "suite.models=[bert_tiny]", "compiler=dynamo_eager",
                  "measure=operators,memory_by_line")  # fmt: skip
     assert (table(tmp_path, "operators")["status"] == "unsupported").all()
     assert (table(tmp_path, "memory_by_line")["status"] == "unsupported").all()

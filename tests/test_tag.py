@@ -7,16 +7,16 @@ import io
 from pathlib import Path
 
 import pytest
-from support.command import FAKES, answer, latest, orchestrator, run
+from support.command import FAKES, answer, latest, orchestrator
 
-SMALL = ("suite=tiny", "suite.models=[bert_tiny]", "compiler=eager", "rounds=1")
+SMALL = (*FAKES, "suite=perceptrons", "suite.models=[one]", "compiler=eager", "rounds=1")
 
 
 @pytest.mark.slow
 def test_a_tag_is_shown_by_every_verb_that_shows_sweeps(tmp_path: Path) -> None:
-    output = run(tmp_path, *FAKES, *SMALL, "measure=glance", "tag='before the upgrade'")
+    output = orchestrator(tmp_path, *SMALL, "measure=glance", "tag='before the upgrade'")
     assert "tag           before the upgrade" in output
-    assert "before the upgrade: tiny: eager" in orchestrator(tmp_path, "ls")
+    assert "before the upgrade: perceptrons: eager" in orchestrator(tmp_path, "ls")
     for command in (("show", "latest"), ("report", "latest")):
         assert "before the upgrade" in orchestrator(tmp_path, *command)
     (listed,) = csv.DictReader(io.StringIO(orchestrator(tmp_path, "ls", "--csv")))
@@ -25,7 +25,7 @@ def test_a_tag_is_shown_by_every_verb_that_shows_sweeps(tmp_path: Path) -> None:
     assert {"cpu", "architecture", "memory_gib", "affinity", "packages.torch"} <= known.keys()
     first = {job.id for job in latest(tmp_path).read_graph().jobs}
 
-    run(tmp_path, *FAKES, *SMALL, "measure=glance", "tag=after")
+    orchestrator(tmp_path, *SMALL, "measure=glance", "tag=after")
     assert {job.id for job in latest(tmp_path).read_graph().jobs} == first
     assert "tag" not in orchestrator(tmp_path, "diff", "latest~1", "latest", "--config-only").replace("tag=", "")
     told = list(csv.DictReader(io.StringIO(orchestrator(tmp_path, "history", "--csv", "--metric", "latency_ms"))))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.command import FAKES, latest, run, table
+from support.command import FAKES, latest, orchestrator, table
 from support.plans import planned
 
 from orchestrator.planning.replay import closed, with_rounds
@@ -16,9 +16,10 @@ BOTH = (*FAKES, "suite=perceptrons", "suite.models=[one]", "measure=glance,accur
 TIMED_CODE, TWIN = "the timed code", "a twin"
 
 
+@pytest.mark.slow
 def test_code_that_is_wrong_in_one_of_its_calls_fails_be_it_the_first_or_a_later_one(tmp_path: Path) -> None:
     wrong = "wrong_in_its_first_call,wrong_in_its_third_call,returns_the_last_output"
-    run(tmp_path, *BOTH, f"compiler=identity,{wrong}", "rounds=1", code=1)
+    orchestrator(tmp_path, *BOTH, f"compiler=identity,{wrong}", "rounds=1", code=1)
     judged = table(tmp_path, "accuracy").set_index("compiler")
     assert judged["judged"].to_dict() == dict.fromkeys(("identity", *wrong.split(",")), TIMED_CODE)
     assert judged["status"].to_dict() == {"identity": "pass", **dict.fromkeys(wrong.split(","), "fail_accuracy")}
@@ -27,9 +28,10 @@ def test_code_that_is_wrong_in_one_of_its_calls_fails_be_it_the_first_or_a_later
     assert not list((latest(tmp_path).root / "references").glob("*"))
 
 
+@pytest.mark.slow
 def test_a_twin_that_is_wrong_later_fails_too(tmp_path: Path) -> None:
     wrong = "compiler=wrong_in_its_third_call,returns_the_last_output"
-    run(tmp_path, *FAKES, "suite=perceptrons", "suite.models=[one]", "measure=accuracy", wrong, code=1)
+    orchestrator(tmp_path, *FAKES, "suite=perceptrons", "suite.models=[one]", "measure=accuracy", wrong, code=1)
     judged = table(tmp_path, "accuracy")
     assert set(judged["judged"]) == {TWIN}
     assert set(judged["status"]) == {"fail_accuracy"}
@@ -37,19 +39,20 @@ def test_a_twin_that_is_wrong_later_fails_too(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_what_is_trained_has_a_twin_and_the_gate_comes_before_the_timing(tmp_path: Path) -> None:
-    run(tmp_path, *BOTH, "compiler=identity", "mode=training,inference", "rounds=2")
+    orchestrator(tmp_path, *BOTH, "compiler=identity", "mode=training,inference", "rounds=2")
     judged = table(tmp_path, "accuracy").set_index("mode")
     assert judged["judged"].to_dict() == {"training": TWIN, "inference": TIMED_CODE}
     assert set(judged["status"]) == {"pass"}
-    run(tmp_path, *BOTH, "compiler=identity", "gate=accuracy", "rounds=1")
+    orchestrator(tmp_path, *BOTH, "compiler=identity", "gate=accuracy", "rounds=1")
     assert set(table(tmp_path, "accuracy")["judged"]) == {TWIN}
     ended = {job.measure.name: _result(tmp_path, job).ended for job in _jobs(tmp_path) if job.compiler.name != "eager"}
     assert ended["accuracy"] < ended["glance"]
 
 
+@pytest.mark.slow
 def test_code_that_cannot_be_timed_is_judged_all_the_same(tmp_path: Path) -> None:
     """The timed job dies; the accuracy job compiles for itself, and says what it finds."""
-    run(tmp_path, *BOTH, "compiler=does_raise", "rounds=1", code=1)
+    orchestrator(tmp_path, *BOTH, "compiler=does_raise", "rounds=1", code=1)
     by_measure = table(tmp_path, "jobs").set_index("measure")["status"].to_dict()
     assert by_measure["accuracy"] == "fail_to_run"
     assert set(table(tmp_path, "accuracy")["judged"]) == {TWIN}

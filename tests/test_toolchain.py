@@ -225,6 +225,7 @@ def command_line(process: psutil.Process) -> list[str]:
         return []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_run_is_interrupted_while_it_is_made(
     home: Path, tmp_path: Path, mark: str, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
@@ -315,6 +316,7 @@ def test_a_folder_that_others_can_have_made_is_refused(
     assert "is not this user's alone" in missing(cache)
 
 
+@pytest.mark.slow
 def test_what_the_process_said_last_is_the_reason(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"^nonsense: KeyError: 'nonsense'$"):
         run_part("nonsense", tmp_path, {**worker_environment(), "TORCHINDUCTOR_VEC_ISA_OK": "0"}, threading.Event())

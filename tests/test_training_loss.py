@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from scipy import stats
-from support.command import run, table
+from support.command import orchestrator, table
 from support.measuring import Broken, context
 
 from orchestrator.compilers.planted import NeedsTwin
@@ -105,13 +105,14 @@ def test_eager_is_like_itself_to_the_bit(tmp_path: Path, mode: Any) -> None:
     assert row["eager_loss_last"] < 0.8 * row["loss_first"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "variation"),
     [
         ("float32", "float64, then rounded"),
         ("bfloat16", "float32, then rounded"),
-        pytest.param("float32", "TF32-like rounding", marks=pytest.mark.slow),
-        pytest.param("amp_bfloat16", "other summation order", marks=pytest.mark.slow),
+        ("float32", "TF32-like rounding"),
+        ("amp_bfloat16", "other summation order"),
     ],
 )
 def test_other_arithmetic_is_not_accused(tmp_path: Path, dtype: str, variation: str) -> None:
@@ -310,7 +311,7 @@ def test_batches_are_parted_and_what_does_not_grow_is_in_each(tmp_path: Path) ->
 @pytest.mark.slow
 def test_inductor_trains_a_real_model_as_eager_does(tmp_path: Path) -> None:
     small = ["suite=tiny", "suite.models=[bert_tiny]", "compiler=inductor", "mode=training", "measure=training_loss"]
-    run(tmp_path, *small, "measure.options.steps=24", "measure.options.batches=4", "measure.options.seeds=3")
+    orchestrator(tmp_path, *small, "measure.options.steps=24", "measure.options.batches=4", "measure.options.seeds=3")
     (row,) = table(tmp_path, "training_loss").to_dict("records")
     assert (row["status"], row["convergence"], row["training_data"]) == ("pass", "like eager", "text")
     assert abs(row["progress_difference_percent"]) < 0.1

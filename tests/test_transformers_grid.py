@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.command import run, table
+from support.command import orchestrator, table
 from support.example_records import built_by
 from support.plans import planned
 from transformers import PreTrainedModel
@@ -245,8 +245,10 @@ def test_a_folder_without_a_config(here: Path) -> None:
 def test_a_grid_through_the_command(tmp_path: Path) -> None:
     config(tmp_path / "bert_small", model_type="bert", **BERT)
     config(tmp_path / "own_code", model_type="bert", auto_map={"AutoModel": "code.Net"})
-    run(tmp_path, "suite=transformers", "suite.models=[./bert_small,./own_code,someone/absent]", "batch_size=1,2",
-        "sequence_length=8", "compiler=eager", "measure=accuracy")  # fmt: skip
+    orchestrator(
+        tmp_path, "suite=transformers", "suite.models=[./bert_small,./own_code,someone/absent]", "batch_size=1,2",
+        "sequence_length=8", "compiler=eager", "measure=accuracy"
+    )  # fmt: skip
     rows = table(tmp_path, "accuracy")
     assert len(rows) == 6
     assert {model: set(of["status"]) for model, of in rows.groupby("model")} == {

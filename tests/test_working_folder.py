@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.command import FAKES, latest, run
+from support.command import FAKES, latest, orchestrator
 
 MODEL = """
 from pathlib import Path
@@ -37,7 +37,7 @@ def sweep(folder: Path, *arguments: str) -> list[str]:
     """Run one model; return what its jobs' artifacts hold, by their paths below them."""
     (folder / "model.py").write_text(MODEL)
     (folder / "width.txt").write_text("8")
-    run(folder, *FAKES, "suite=user", "measure=glance", "rounds=1", "batch_size=2", *arguments)
+    orchestrator(folder, *FAKES, "suite=user", "measure=glance", "rounds=1", "batch_size=2", *arguments)
     assert sorted(path.name for path in folder.iterdir()) == ["model.py", "outputs", "width.txt"]
     jobs = latest(folder).jobs
     return sorted(str(path.relative_to(jobs)).partition("/artifacts/")[2] for path in jobs.glob("*/artifacts/**/*"))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from support.command import ROOT, run, table
+from support.command import ROOT, orchestrator, table
 from support.plans import planned
 
 from orchestrator.plugins import Program
@@ -202,8 +202,8 @@ def test_the_page_has_each_model_of_the_experiment(cells: set[tuple[str, str, st
 
 @pytest.mark.slow
 def test_some_of_it_runs(tmp_path: Path) -> None:
-    models = "[LlamaForCausalLM,T5ForConditionalGeneration,ViTForImageClassification]"
-    run(
+    models = "[LlamaForCausalLM,ViTForImageClassification]"
+    orchestrator(
         tmp_path,
         "suite=zoo",
         f"suite.models={models}",
@@ -213,4 +213,4 @@ def test_some_of_it_runs(tmp_path: Path) -> None:
     )
     found = table(tmp_path, "accuracy")
     assert set(found["status"]) == {"pass"}
-    assert len(found) == 6
+    assert len(found) == 4

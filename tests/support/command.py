@@ -19,13 +19,16 @@ from orchestrator.store import SweepFolder, find_sweep
 TESTS = Path(__file__).parent.parent
 ROOT = TESTS.parent
 FAKES = ["--config-dir", str(TESTS / "fakes" / "conf")]
-ENVIRONMENT = {
-    **os.environ,
+MOMENT = ["measure=performance", "measure.options.iterations=5", *(f"measure.options.{name}=0" for name in (
+    "seconds", "pair_seconds", "block_seconds", "warmup_seconds", "extra_seconds", "quiet_seconds"))]  # fmt: skip
+"""The measure `glance` of `FAKES`, of the configuration of everyone: where only that something is timed matters."""
+OWN = {
     "HF_HUB_OFFLINE": "1",
     "ORCHESTRATOR_PLUGIN_PACKAGES": "fakes",
     "PYTHONPATH": f"{ROOT}{os.pathsep}{TESTS}",
     "COLUMNS": "120",
 }
+ENVIRONMENT = {**os.environ, **OWN}
 
 
 def start(cwd: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -61,7 +64,7 @@ def answer(cwd: Path, *arguments: str, columns: int = 120, **environment: str) -
     """
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
     with (
-        mock.patch.dict(os.environ, HF_HUB_OFFLINE="1", ORCHESTRATOR_PLUGIN_PACKAGES="fakes", COLUMNS=str(columns)),
+        mock.patch.dict(os.environ, {**OWN, "COLUMNS": str(columns)}),
         mock.patch.dict(os.environ, environment),
         contextlib.chdir(cwd),
         contextlib.redirect_stdout(out),
